@@ -1,0 +1,61 @@
+# orch_add_plugin(<kind>/<name> SOURCES … [SCHEMA config.capnp] [TESTS …] [LIBRARIES …])
+#
+# Makes, from the folder of the calling CMakeLists.txt:
+#   orch_<kind>_<name>_logic  the object library, which tests link
+#   orch_<kind>_<name>        the module <kind>.<name>.so, with its install rule
+#   orch_<kind>_<name>_test   the tests, run by ctest as <kind>.<name>
+# plugin.cpp, with ORCH_PLUGIN, is always part of the module and never of the object library.
+function(orch_add_plugin path)
+  cmake_parse_arguments(arg "" "SCHEMA" "SOURCES;TESTS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
+  string(REPLACE "/" "_" id ${path})
+  string(REPLACE "-" "_" id ${id})
+  string(REPLACE "/" "." name ${path})
+  set(target orch_${id})
+  set(here ${CMAKE_CURRENT_SOURCE_DIR})
+  set(generated ${CMAKE_CURRENT_BINARY_DIR}/generated)
+  file(MAKE_DIRECTORY ${generated})
+
+  if(NOT arg_SCHEMA)
+    set(arg_SCHEMA config.capnp)
+  endif()
+  set(schema ${here}/${arg_SCHEMA})
+  set(compiled ${generated}/${arg_SCHEMA}.bin)
+  add_custom_command(
+    OUTPUT ${generated}/${arg_SCHEMA}.c++ ${generated}/${arg_SCHEMA}.h ${compiled}
+    COMMAND ${CAPNP_EXECUTABLE} compile -I${CAPNP_INCLUDE_DIRECTORY} --src-prefix=${here}
+            -o${CAPNPC_CXX_EXECUTABLE}:${generated} ${schema}
+    COMMAND ${CAPNP_EXECUTABLE} compile -I${CAPNP_INCLUDE_DIRECTORY} --src-prefix=${here}
+            -o- ${schema} > ${compiled}
+    DEPENDS ${schema} VERBATIM)
+  file(WRITE ${generated}/schema.c "__asm__(\".pushsection .orch.schema,\\\"a\\\",@progbits\\n.incbin \\\"${compiled}\\\"\\n.popsection\");\n")
+  set_source_files_properties(${generated}/schema.c PROPERTIES OBJECT_DEPENDS ${compiled})
+  set_source_files_properties(${generated}/${arg_SCHEMA}.c++ PROPERTIES COMPILE_OPTIONS "-w")
+
+  add_library(${target}_logic OBJECT ${arg_SOURCES} ${generated}/${arg_SCHEMA}.c++)
+  target_include_directories(${target}_logic PUBLIC ${here} ${generated})
+  target_link_libraries(${target}_logic PUBLIC orch_sdk ${arg_LIBRARIES})
+
+  add_library(${target} MODULE plugin.cpp ${generated}/schema.c)
+  target_link_libraries(${target} PRIVATE ${target}_logic)
+  foreach(t ${target} ${target}_logic)
+    set_target_properties(${t} PROPERTIES
+      CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON C_VISIBILITY_PRESET hidden)
+  endforeach()
+  if(NOT ORCH_SANITIZE)
+    target_link_options(${target} PRIVATE -Wl,-z,defs)
+  endif()
+  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${name}
+    INSTALL_RPATH "$ORIGIN/../..")
+  if(ORCH_PLUGIN_OUTPUT_DIRECTORY)
+    set_target_properties(${target} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${ORCH_PLUGIN_OUTPUT_DIRECTORY})
+  endif()
+  if(ORCH_PLUGIN_INSTALL_DIR)
+    install(TARGETS ${target} LIBRARY DESTINATION ${ORCH_PLUGIN_INSTALL_DIR})
+  endif()
+
+  if(arg_TESTS AND BUILD_TESTING)
+    add_executable(${target}_test ${arg_TESTS})
+    target_link_libraries(${target}_test PRIVATE ${target}_logic orch_testing ${arg_TEST_LIBRARIES})
+    add_test(NAME ${name} COMMAND ${target}_test)
+  endif()
+endfunction()

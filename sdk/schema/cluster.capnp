@@ -1,0 +1,85 @@
+@0xd2c1a5a0b7f1c00a;
+# The service `cluster`: what users ask of the managers. Every method that changes something takes a
+# request id chosen by the caller: the same id again gives the first answer and changes nothing more.
+# Where an `id` is asked for, a name or an unambiguous beginning of an id will do. Errors are one
+# line that names the input and what is accepted; they begin with `usage: ` if the request could
+# never succeed as it is written.
+
+using Cxx = import "/capnp/c++.capnp";
+using Objects = import "objects.capnp";
+using Plugin = import "plugin.capnp";
+using Runtime = import "runtime.capnp";
+$Cxx.namespace("orch::schema");
+
+interface ClusterControl {
+  info @0 () -> (info :ClusterInfo);
+  init @1 (requestId :Text, name :Text) -> (cluster :Objects.Cluster, created :Bool);
+
+  createService @2 (requestId :Text, spec :Objects.ServiceSpec) -> (service :Objects.Service, warnings :List(Text));
+  updateService @3 (requestId :Text, id :Text, version :UInt64, spec :Objects.ServiceSpec) -> (service :Objects.Service, warnings :List(Text));
+  # `version` 0: whatever it is now.
+  scaleService @4 (requestId :Text, id :Text, replicas :UInt32) -> (service :Objects.Service, warnings :List(Text));
+  removeService @5 (requestId :Text, id :Text) -> (serviceId :Text);
+  services @6 () -> (services :List(ServiceRow));
+  service @7 (id :Text) -> (service :Objects.Service, running :UInt32);
+  progress @8 (id :Text, after :UInt64, timeoutMs :UInt32) -> (revision :UInt64, progress :ServiceProgress) $Plugin.longRunning;
+  # Answers when something about the service, or one of its tasks, is newer than `after`, or at the timeout.
+
+  tasks @9 (filter :TaskFilter) -> (tasks :List(Objects.Task));
+  task @10 (id :Text) -> (task :Objects.Task);
+  nodes @11 () -> (nodes :List(Objects.Node));
+  node @12 (id :Text) -> (node :Objects.Node);
+  # `self`: the node that is asked.
+  networks @13 () -> (networks :List(Objects.Network));
+  network @14 (id :Text) -> (network :Objects.Network);
+  logs @15 (id :Text, options :Runtime.LogOptions, sink :Runtime.LogSink) -> () $Plugin.longRunning;
+  # Of a service (all its tasks) or of one task.
+}
+
+struct ClusterInfo {
+  cluster @0 :Objects.Cluster;
+  initialized @1 :Bool;
+  nodes @2 :UInt32;
+  managers @3 :UInt32;
+  services @4 :UInt32;
+  tasksRunning @5 :UInt32;
+  leader @6 :Text;
+  revision @7 :UInt64;
+  epoch @8 :UInt64;
+  store @9 :Text;
+}
+
+struct ServiceRow {
+  id @0 :Text;
+  name @1 :Text;
+  mode @2 :Text;
+  running @3 :UInt32;
+  desired @4 :UInt32;
+  image @5 :Text;
+  ports @6 :List(Objects.PortSpec);
+  updateState @7 :Objects.UpdateStatus.State;
+}
+
+struct TaskFilter {
+  serviceId @0 :Text;
+  nodeId @1 :Text;
+  desired @2 :Text;                  # running, shutdown, or empty for all
+}
+
+struct ServiceProgress {
+  removed @0 :Bool;                  # the service is gone; `tasks` are those that still stop
+  desired @1 :UInt32;
+  running @2 :UInt32;                # of the current spec
+  updated @3 :UInt32;                # slots that run the current spec
+  update @4 :Objects.UpdateStatus;
+  converged @5 :Bool;
+  problem @6 :Text;                  # the newest error of a task, or why it waits; empty if none
+  tasks @7 :List(TaskProgress);      # one per slot, by slot
+  remaining @8 :UInt32;              # containers not yet gone
+}
+
+struct TaskProgress {
+  slot @0 :UInt32;
+  state @1 :Objects.TaskState;
+  error @2 :Text;
+}

@@ -1,0 +1,45 @@
+@0xd2c1a5a0b7f1c007;
+# The kind `image`: the images of one node. A reference is what docker users write: `nginx`,
+# `registry:5000/team/app:1.2`, `name@sha256:…`. Digests are those of the OCI image manifest.
+
+using Cxx = import "/capnp/c++.capnp";
+using Objects = import "objects.capnp";
+using Plugin = import "plugin.capnp";
+using Runtime = import "runtime.capnp";
+$Cxx.namespace("orch::schema");
+
+interface ImageStore {
+  ensure @0 (reference :Text, holder :Text, progress :Progress) -> (image :ImageInfo) $Plugin.longRunning;
+  # The image, from this node if it has it, else pulled; and held for `holder` (a task id) until
+  # `release`: a held image is neither removed nor pruned. Calls for the same image share one transfer.
+  release @1 (holder :Text) -> ();
+  retainHolders @2 (holders :List(Text)) -> ();
+  # After a crash: holds of all others are released.
+  pull @3 (reference :Text, progress :Progress) -> (image :ImageInfo) $Plugin.longRunning;
+  # From the registry even if a local image has that name.
+  import @4 (path :Text, reference :Text, progress :Progress) -> (images :List(ImageInfo)) $Plugin.longRunning;
+  # A docker archive, an OCI layout (folder or tar), or a plain root file system (folder or tar). An
+  # empty `reference` takes the names that the archive holds.
+  list @5 () -> (images :List(ImageInfo));
+  inspect @6 (reference :Text) -> (image :ImageInfo, configJson :Text);
+  remove @7 (reference :Text, force :Bool) -> (removed :List(Text));
+  prune @8 (all :Bool) -> (removed :List(Text), freedBytes :UInt64) $Plugin.longRunning;
+  # Without `all`: only what no name points to.
+}
+
+interface Progress {
+  update @0 (text :Text, doneBytes :UInt64, totalBytes :UInt64) -> ();
+}
+
+struct ImageInfo {
+  id @0 :Text;                       # `sha256:…` of the configuration
+  digest @1 :Text;                   # `sha256:…` of the manifest
+  references @2 :List(Text);         # familiar form: `nginx:latest`
+  createdAtNs @3 :Int64;
+  sizeBytes @4 :UInt64;              # unpacked
+  layers @5 :List(Text);             # directories, lowest first
+  config @6 :Runtime.ImageConfig;
+  holders @7 :List(Text);
+  os @8 :Text;
+  architecture @9 :Text;
+}

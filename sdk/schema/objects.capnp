@@ -1,0 +1,272 @@
+@0xd2c1a5a0b7f1c001;
+# The objects of the cluster's state. Each keeps what a user asked for (`spec`) apart from what the
+# system found out (`status`). Durations are milliseconds, times are nanoseconds since the epoch,
+# memory is bytes, cpu is billionths of a core. An empty text means "not set".
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("orch::schema");
+
+struct KeyValue {
+  key @0 :Text;
+  value @1 :Text;
+}
+
+struct Meta {
+  id @0 :Text;             # 25 characters of [a-z0-9], unique in the cluster, never reused
+  version @1 :UInt64;      # the store's revision that wrote it last; an update must name it
+  createdAtNs @2 :Int64;
+  updatedAtNs @3 :Int64;
+}
+
+# ---- service ------------------------------------------------------------------------------------
+
+struct ServiceSpec {
+  name @0 :Text;                     # [a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}; cannot be changed later
+  labels @1 :List(KeyValue);         # on the service, not on its containers
+  mode :union {
+    replicated @2 :Replicated;
+    global @3 :Void;                 # one task per node; refused until the global reconciler exists
+  }
+  task @4 :TaskSpec;
+  update @5 :UpdateConfig;
+  endpoint @6 :EndpointSpec;
+}
+
+struct Replicated {
+  replicas @0 :UInt32 = 1;
+}
+
+struct TaskSpec {
+  container @0 :ContainerSpec;
+  resources @1 :Resources;
+  restart @2 :RestartPolicy;
+  placement @3 :Placement;
+  networks @4 :List(Text);           # names; empty: `bridge`. `host` and `none` stand alone
+  runtime @5 :Text;                  # `crun`, `runc`, `sim`; empty: the node's first that works
+  forceUpdate @6 :UInt64;            # counted up to replace tasks whose spec is unchanged
+  log @7 :LogConfig;
+}
+
+struct ContainerSpec {
+  image @0 :Text;                    # reference as the user wrote it
+  imageDigest @1 :Text;              # `sha256:…` of the manifest that the reference meant; may be empty
+  command @2 :List(Text);            # replaces the image's entrypoint
+  args @3 :List(Text);               # replaces the image's command
+  env @4 :List(Text);                # KEY=value
+  user @5 :Text;                     # name|uid[:group|gid]
+  workdir @6 :Text;
+  hostname @7 :Text;
+  labels @8 :List(KeyValue);
+  mounts @9 :List(Mount);
+  readOnly @10 :Bool;                # of the root file system
+  ulimits @11 :List(Ulimit);
+  init @12 :Bool;                    # an init as pid 1 that reaps
+  stopSignal @13 :Text;              # `SIGTERM`, `TERM` or `15`; empty: the image's, else SIGTERM
+  stopGraceMs @14 :UInt64 = 10000;   # after it: SIGKILL
+  capAdd @15 :List(Text);            # `NET_ADMIN` or `CAP_NET_ADMIN`, `ALL`
+  capDrop @16 :List(Text);
+  sysctls @17 :List(KeyValue);
+  tty @18 :Bool;
+  hosts @19 :List(Text);             # extra lines of /etc/hosts, `name:address`
+  groups @20 :List(Text);            # supplementary
+  oomScoreAdj @21 :Int16;
+  dns @22 :List(Text);               # servers; empty: the host's
+  dnsSearch @23 :List(Text);
+  dnsOptions @24 :List(Text);
+}
+
+struct Mount {
+  enum Type { bind @0; volume @1; tmpfs @2; }
+  type @0 :Type;
+  source @1 :Text;                   # bind: absolute path that exists; volume: name, or empty for one of its own
+  target @2 :Text;                   # absolute path
+  readOnly @3 :Bool;
+  propagation @4 :Text;              # bind: rprivate (default), private, rshared, shared, rslave, slave
+  tmpfsSizeBytes @5 :UInt64;         # 0: unlimited
+  tmpfsMode @6 :UInt32 = 1023;       # 01777
+}
+
+struct Ulimit {
+  name @0 :Text;                     # `nofile`
+  soft @1 :Int64;                    # -1: unlimited
+  hard @2 :Int64;
+}
+
+struct Resources {
+  limitCpuNanos @0 :UInt64;          # 0: unlimited; at least 1,000,000 (0.001 of a core)
+  limitMemoryBytes @1 :UInt64;       # 0: unlimited; at least 4 MiB
+  limitPids @2 :UInt64;              # 0: unlimited
+  reserveCpuNanos @3 :UInt64;        # for the scheduler only
+  reserveMemoryBytes @4 :UInt64;
+  memorySwapBytes @5 :Int64;         # memory plus swap; 0: the runtime's default, -1: unlimited
+}
+
+struct RestartPolicy {
+  enum Condition { any @0; onFailure @1; none @2; }
+  condition @0 :Condition;
+  delayMs @1 :Int64 = -1;            # -1: back-off from 0 (then 100 ms, doubled up to 30 s, forgotten after 60 s of running)
+  maxAttempts @2 :UInt64;            # 0: unlimited
+  windowMs @3 :UInt64;               # attempts are counted within it; 0: for ever
+}
+
+struct Placement {
+  constraints @0 :List(Text);
+  strategy @1 :Text;                 # scheduler plugin, `spread`; empty: the cluster's default
+  maxReplicasPerNode @2 :UInt32;     # 0: no limit
+}
+
+struct UpdateConfig {
+  enum Order { stopFirst @0; startFirst @1; }
+  enum FailureAction { pause @0; continue @1; rollback @2; }
+  parallelism @0 :UInt32 = 1;        # 0: all at once
+  delayMs @1 :UInt64;                # between batches
+  order @2 :Order;
+  failureAction @3 :FailureAction;
+  monitorMs @4 :UInt64 = 5000;       # a task that fails within it after RUNNING counts as a failed update
+  maxFailureRatio @5 :Float32;       # 0..1
+  progressDeadlineMs @6 :UInt64 = 600000;  # a task that is not RUNNING by then counts as failed; 0: none
+}
+
+struct EndpointSpec {
+  enum Mode { vip @0; dnsrr @1; }
+  mode @0 :Mode;
+  ports @1 :List(PortSpec);
+}
+
+struct PortSpec {
+  enum Protocol { tcp @0; udp @1; }
+  enum PublishMode { ingress @0; host @1; }
+  target @0 :UInt16;                 # in the container
+  published @1 :UInt16;              # on the node; 0: one of 30000-32767 is chosen (ingress), or any (host)
+  protocol @2 :Protocol;
+  mode @3 :PublishMode;
+}
+
+struct LogConfig {
+  maxBytes @0 :UInt64 = 10485760;    # a file is rotated past it
+  maxFiles @1 :UInt32 = 3;           # rotated files kept beside the current one
+}
+
+struct Service {
+  meta @0 :Meta;
+  spec @1 :ServiceSpec;
+  previousSpec @2 :ServiceSpec;      # null before the first update
+  specVersion @3 :UInt64;            # counted up when `spec` changes; tasks carry the one they were made from
+  update @4 :UpdateStatus;
+  ports @5 :List(PortSpec);          # with the chosen published ports
+}
+
+struct UpdateStatus {
+  enum State { none @0; updating @1; paused @2; completed @3; rollbackStarted @4; rollbackPaused @5; rollbackCompleted @6; }
+  state @0 :State;
+  startedAtNs @1 :Int64;
+  completedAtNs @2 :Int64;
+  message @3 :Text;
+}
+
+# ---- task ---------------------------------------------------------------------------------------
+
+enum TaskState {
+  # In this order; an observed state never goes back.
+  new @0;
+  pending @1;       # waits for a node
+  assigned @2;      # has a node
+  accepted @3;      # the node's agent has it
+  preparing @4;     # image, network, bundle
+  ready @5;         # could be started at once; waits here while desired is `ready`
+  starting @6;
+  running @7;
+  complete @8;      # ended by itself with status 0
+  shutdown @9;      # ended because it was asked to
+  failed @10;       # ended by itself, or could not be started
+  rejected @11;     # could not be prepared
+  remove @12;       # desired only: stop it, then forget it
+  orphaned @13;     # its node has been away too long
+}
+
+struct Task {
+  meta @0 :Meta;
+  serviceId @1 :Text;
+  serviceName @2 :Text;
+  slot @3 :UInt32;                   # 1 and up
+  nodeId @4 :Text;                   # empty until assigned
+  spec @5 :TaskSpec;
+  specVersion @6 :UInt64;
+  desired @7 :TaskState;             # ready, running, shutdown or remove; written by the manager only
+  status @8 :TaskStatus;             # written by the agent once assigned
+  ports @9 :List(PortSpec);
+  restartOf @10 :Text;               # the task of the same slot that this one replaces
+  startAfterNs @11 :Int64;           # desired becomes running then; 0: not waiting for a time
+  serviceLabels @12 :List(KeyValue);
+}
+
+struct TaskStatus {
+  state @0 :TaskState;
+  atNs @1 :Int64;                    # when the state was reached, by the node's clock
+  message @2 :Text;
+  error @3 :Text;
+  container @4 :ContainerStatus;
+  addresses @5 :List(Text);          # of its network legs
+  hostPorts @6 :List(PortSpec);      # mode=host, with the chosen published ports
+}
+
+struct ContainerStatus {
+  id @0 :Text;
+  pid @1 :UInt32;
+  exitCode @2 :Int32;                # 128 + signal if a signal ended it
+  oomKilled @3 :Bool;
+}
+
+# ---- node, network, cluster ---------------------------------------------------------------------
+
+struct Node {
+  enum State { unknown @0; ready @1; down @2; }
+  enum Availability { active @0; pause @1; drain @2; }
+  enum Role { worker @0; manager @1; }
+  meta @0 :Meta;
+  description @1 :NodeDescription;
+  labels @2 :List(KeyValue);
+  state @3 :State;
+  availability @4 :Availability;
+  role @5 :Role;
+  leader @6 :Bool;
+  message @7 :Text;
+  address @8 :Text;
+}
+
+struct NodeDescription {
+  hostname @0 :Text;
+  os @1 :Text;
+  architecture @2 :Text;             # as `uname -m`
+  cpuNanos @3 :UInt64;
+  memoryBytes @4 :UInt64;
+  engineVersion @5 :Text;
+  engineLabels @6 :List(KeyValue);   # [node].labels of the manifest
+  plugins @7 :List(Text);            # ids of the running plugins
+  runtimes @8 :List(Text);           # names that work, best first
+  networks @9 :List(NetworkPool);
+}
+
+struct NetworkPool {
+  name @0 :Text;
+  total @1 :UInt32;                  # addresses for tasks
+  used @2 :UInt32;
+}
+
+struct Network {
+  meta @0 :Meta;
+  name @1 :Text;
+  driver @2 :Text;                   # bridge, host, none, overlay
+  scope @3 :Text;                    # local (each node its own) or cluster
+  subnet @4 :Text;                   # CIDR, may be empty
+  gateway @5 :Text;
+  labels @6 :List(KeyValue);
+  options @7 :List(KeyValue);
+}
+
+struct Cluster {
+  meta @0 :Meta;
+  name @1 :Text;
+  taskHistoryLimit @2 :UInt32 = 5;   # ended tasks kept per slot
+  defaultStrategy @3 :Text = "spread";
+}

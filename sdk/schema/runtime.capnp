@@ -1,0 +1,101 @@
+@0xd2c1a5a0b7f1c006;
+# The kind `runtime`: containers of one node. A container's id is its task's id. Containers outlive
+# the plugin: after `recover` those of the last run are listed, with their pid or their exit status.
+
+using Cxx = import "/capnp/c++.capnp";
+using Objects = import "objects.capnp";
+using Plugin = import "plugin.capnp";
+$Cxx.namespace("orch::schema");
+
+interface Runtime {
+  info @0 () -> (name :Text, version :Text, usesImages :Bool, cgroups :Text);
+  create @1 (request :ContainerRequest) -> (container :Container) $Plugin.longRunning;
+  # Bundle, root file system, processes up to the point before the user's program. Idempotent: an id
+  # that exists is answered as it is. On failure nothing is left.
+  start @2 (id :Text) -> (container :Container) $Plugin.longRunning;
+  # Runs the user's program. A second call answers as the first.
+  wait @3 (id :Text) -> (exit :ExitStatus) $Plugin.longRunning;
+  # Answers when it has ended, at once if it has.
+  stop @4 (id :Text, signal :Text, graceMs :UInt64) -> (exit :ExitStatus) $Plugin.longRunning;
+  # The signal (empty: the image's, else SIGTERM), after the grace period SIGKILL.
+  kill @5 (id :Text, signal :Text) -> ();
+  remove @6 (id :Text) -> () $Plugin.longRunning;
+  # Ends it if it runs, then takes away processes, mounts, cgroup and files. Gone already is success.
+  list @7 () -> (containers :List(Container));
+  logs @8 (id :Text, options :LogOptions, sink :LogSink) -> () $Plugin.longRunning;
+  volumes @9 () -> (volumes :List(Volume));
+  removeVolume @10 (name :Text) -> ();
+}
+
+struct ContainerRequest {
+  id @0 :Text;
+  spec @1 :Objects.ContainerSpec;
+  resources @2 :Objects.Resources;
+  image @3 :ImageConfig;
+  layers @4 :List(Text);             # directories, lowest first; owned by the image plugin
+  network :union {
+    namespace @5 :Text;              # path of a network namespace
+    host @6 :Void;
+    none @7 :Void;                   # a new one with nothing in it but lo
+  }
+  log @8 :Objects.LogConfig;
+  labels @9 :List(Objects.KeyValue); # of the container: service, task, user's
+  taskName @10 :Text;                # web.1.<id>
+  addresses @11 :List(Text);         # for /etc/hosts
+}
+
+struct ImageConfig {
+  # The part of an OCI image configuration that a container starts from.
+  entrypoint @0 :List(Text);
+  command @1 :List(Text);
+  env @2 :List(Text);
+  workdir @3 :Text;
+  user @4 :Text;
+  stopSignal @5 :Text;
+  labels @6 :List(Objects.KeyValue);
+  volumes @7 :List(Text);            # targets that get a volume of their own
+  exposedPorts @8 :List(Text);       # `80/tcp`
+}
+
+struct Container {
+  enum State { created @0; running @1; exited @2; }
+  id @0 :Text;
+  state @1 :State;
+  pid @2 :UInt32;                    # of the user's program in the node's pid namespace; 0 if exited
+  startedAtNs @3 :Int64;
+  exit @4 :ExitStatus;               # if exited
+  labels @5 :List(Objects.KeyValue);
+}
+
+struct ExitStatus {
+  code @0 :Int32;                    # 128 + signal if a signal ended it; -1: lost
+  atNs @1 :Int64;
+  oomKilled @2 :Bool;
+}
+
+struct LogOptions {
+  follow @0 :Bool;
+  tail @1 :Int64 = -1;               # last lines; -1: all
+  sinceNs @2 :Int64;
+}
+
+interface LogSink {
+  lines @0 (lines :List(LogLine)) -> ();
+}
+
+struct LogLine {
+  enum Stream { stdout @0; stderr @1; }
+  timeNs @0 :Int64;
+  stream @1 :Stream;
+  text @2 :Data;                     # without the line's end
+  taskId @3 :Text;
+  taskName @4 :Text;
+  nodeId @5 :Text;
+  partial @6 :Bool;                  # the line goes on in the next entry of this stream
+}
+
+struct Volume {
+  name @0 :Text;
+  path @1 :Text;
+  inUse @2 :Bool;
+}

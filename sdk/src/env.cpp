@@ -1,0 +1,131 @@
+#include "orch/env.h"
+
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "processes.h"
+#include "workers.h"
+
+namespace orch {
+
+namespace {
+
+constexpr unsigned WORKER_THREADS = 4;
+constexpr size_t MAX_OUTPUT_BYTES = 1 << 20;
+constexpr size_t MAX_ERROR_BYTES = 64 << 10;
+
+class SystemEnv final : public Env {
+ public:
+  explicit SystemEnv(kj::AsyncIoContext& io)
+      : io(io),
+        filesystem(kj::newDiskFilesystem()),
+        mailbox(io.unixEventPort),
+        threads(mailbox, WORKER_THREADS),
+        children(io.unixEventPort) {}
+
+  const kj::Clock& clock() override { return kj::systemPreciseCalendarClock(); }
+  kj::Timer& timer() override { return io.provider->getTimer(); }
+  kj::Filesystem& files() override { return *filesystem; }
+  kj::Network& network() override { return io.provider->getNetwork(); }
+  kj::LowLevelAsyncIoProvider& lowLevelIo() override { return *io.lowLevelProvider; }
+  kj::UnixEventPort& eventPort() override { return io.unixEventPort; }
+  Workers& workers() override { return threads; }
+  Processes& processes() override { return children; }
+  uint64_t random() override {
+    uint64_t value;
+    ssize_t n;
+    KJ_SYSCALL(n = getrandom(&value, sizeof(value), 0));
+    KJ_ASSERT(n == sizeof(value));
+    return value;
+  }
+
+ private:
+  kj::AsyncIoContext& io;
+  kj::Own<kj::Filesystem> filesystem;
+  Mailbox mailbox;
+  ThreadWorkers threads;
+  SystemProcesses children;
+};
+
+// Reads to the end, keeps the first `limit` bytes.
+Task<kj::String> drain(kj::Own<kj::AsyncInputStream> stream, size_t limit) {
+  kj::Vector<char> text;
+  auto buffer = kj::heapArray<char>(16384);
+  for (;;) {
+    size_t n = co_await stream->tryRead(buffer.begin(), 1, buffer.size());
+    if (n == 0) break;
+    size_t keep = kj::min(n, limit - text.size());
+    text.addAll(buffer.begin(), buffer.begin() + keep);
+  }
+  text.add('\0');
+  co_return kj::String(text.releaseAsArray());
+}
+
+struct ReadEnd {
+  kj::Own<kj::AsyncInputStream> stream;
+  kj::AutoCloseFd writeEnd;
+};
+
+ReadEnd newReadEnd(kj::LowLevelAsyncIoProvider& io) {
+  int fds[2];
+  KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
+  ReadEnd end;
+  end.writeEnd = kj::AutoCloseFd(fds[1]);
+  end.stream = io.wrapInputFd(fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
+                                          kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
+  return end;
+}
+
+}  // namespace
+
+kj::Exception currentException() {
+  try {
+    throw;
+  } catch (kj::Exception& exception) {
+    return kj::mv(exception);
+  } catch (std::exception& exception) {
+    return kj::Exception(kj::Exception::Type::FAILED, "", 0, kj::str(exception.what()));
+  } catch (...) {
+    return kj::Exception(kj::Exception::Type::FAILED, "", 0, kj::str("an exception of unknown type"));
+  }
+}
+
+kj::String Env::newId() {
+  static constexpr char ALPHABET[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+  auto id = kj::heapString(25);
+  for (size_t i = 0; i < id.size();) {
+    uint64_t bits = random();
+    // Eight letters of 36 use 41 of 64 bits: the bias is below 2^-22.
+    for (int letter = 0; letter < 8 && i < id.size(); ++letter, ++i) {
+      id[i] = ALPHABET[bits % 36];
+      bits /= 36;
+    }
+  }
+  return id;
+}
+
+Task<CommandResult> Env::command(ProcessSpec spec) {
+  auto output = newReadEnd(lowLevelIo());
+  auto errors = newReadEnd(lowLevelIo());
+  spec.fds.add(ProcessSpec::Fd{1, output.writeEnd});
+  spec.fds.add(ProcessSpec::Fd{2, errors.writeEnd});
+  auto process = co_await processes().spawn(kj::mv(spec));
+  KJ_DEFER(process->signal(SIGKILL));  // if cancelled; a process that has ended is left alone
+  output.writeEnd = nullptr;
+  errors.writeEnd = nullptr;
+  auto readOutput = drain(kj::mv(output.stream), MAX_OUTPUT_BYTES).promise().eagerlyEvaluate(nullptr);
+  auto readErrors = drain(kj::mv(errors.stream), MAX_ERROR_BYTES).promise().eagerlyEvaluate(nullptr);
+  int status = co_await process->onExit();
+  CommandResult result;
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.output = co_await readOutput;
+  result.errors = co_await readErrors;
+  co_return kj::mv(result);
+}
+
+kj::Own<Env> newSystemEnv(kj::AsyncIoContext& io) { return kj::heap<SystemEnv>(io); }
+
+}  // namespace orch

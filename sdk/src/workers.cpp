@@ -1,0 +1,72 @@
+#include "workers.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+namespace orch {
+
+ThreadWorkers::ThreadWorkers(Mailbox& mailbox, unsigned maxThreads)
+    : mailbox(mailbox), maxThreads(maxThreads) {}
+
+ThreadWorkers::~ThreadWorkers() noexcept(false) {
+  {
+    std::lock_guard guard(mutex);
+    stopping = true;
+  }
+  mailbox.close();
+  wake.notify_all();
+  for (auto& thread : threads) thread.join();
+}
+
+kj::Promise<void> ThreadWorkers::runErased(kj::Function<void()> work) {
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  // Owned by the job, then by the letter that answers it. The fulfiller inside is made, used and
+  // dropped on the loop's thread alone, but for a process that is ending.
+  auto fulfiller = std::make_shared<kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>>>(
+      kj::mv(pair.fulfiller));
+  bool start;
+  {
+    std::lock_guard guard(mutex);
+    queue.push_back(Job{kj::mv(work), kj::mv(fulfiller)});
+    start = idle < queue.size() && threads.size() < maxThreads;
+  }
+  if (start) threads.emplace_back([this] { serve(); });
+  wake.notify_one();
+  return kj::mv(pair.promise);
+}
+
+void ThreadWorkers::serve() {
+  // Signals belong to the loop's thread.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  for (;;) {
+    std::unique_lock lock(mutex);
+    ++idle;
+    wake.wait(lock, [this] { return stopping || !queue.empty(); });
+    --idle;
+    if (stopping) return;
+    Job job = kj::mv(queue.front());
+    queue.pop_front();
+    lock.unlock();
+
+    kj::Maybe<kj::Exception> failure;
+    try {
+      job.work();
+    } catch (...) {
+      failure = currentException();
+    }
+    { auto finished = kj::mv(job.work); }  // what it captured dies here, not on the loop
+    mailbox.post([fulfiller = kj::mv(job.fulfiller), failure = kj::mv(failure)]() mutable {
+      auto& target = KJ_ASSERT_NONNULL(*fulfiller);
+      KJ_IF_MAYBE(exception, failure) {
+        target->reject(kj::mv(*exception));
+      } else {
+        target->fulfill();
+      }
+      *fulfiller = nullptr;
+    });
+  }
+}
+
+}  // namespace orch
