@@ -89,7 +89,8 @@ kj::Exception currentException() {
   } catch (std::exception& exception) {
     return kj::Exception(kj::Exception::Type::FAILED, "", 0, kj::str(exception.what()));
   } catch (...) {
-    return kj::Exception(kj::Exception::Type::FAILED, "", 0, kj::str("an exception of unknown type"));
+    return kj::Exception(kj::Exception::Type::FAILED, "", 0,
+                         kj::str("an exception of unknown type"));
   }
 }
 
@@ -116,8 +117,10 @@ Task<CommandResult> Env::command(ProcessSpec spec) {
   KJ_DEFER(process->signal(SIGKILL));  // if cancelled; a process that has ended is left alone
   output.writeEnd = nullptr;
   errors.writeEnd = nullptr;
-  auto readOutput = drain(kj::mv(output.stream), MAX_OUTPUT_BYTES).promise().eagerlyEvaluate(nullptr);
-  auto readErrors = drain(kj::mv(errors.stream), MAX_ERROR_BYTES).promise().eagerlyEvaluate(nullptr);
+  auto readOutput =
+      drain(kj::mv(output.stream), MAX_OUTPUT_BYTES).promise().eagerlyEvaluate(nullptr);
+  auto readErrors =
+      drain(kj::mv(errors.stream), MAX_ERROR_BYTES).promise().eagerlyEvaluate(nullptr);
   int status = co_await process->onExit();
   CommandResult result;
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -19,10 +19,18 @@ void ignoreFailure(kj::Exception&&) {}
 
 Log::Log(schema::Host::Client host) : host(kj::mv(host)) {}
 
-void Log::debug(kj::StringPtr message, Fields fields) { send(schema::LogLevel::DEBUG, message, fields); }
-void Log::info(kj::StringPtr message, Fields fields) { send(schema::LogLevel::INFO, message, fields); }
-void Log::warn(kj::StringPtr message, Fields fields) { send(schema::LogLevel::WARN, message, fields); }
-void Log::error(kj::StringPtr message, Fields fields) { send(schema::LogLevel::ERROR, message, fields); }
+void Log::debug(kj::StringPtr message, Fields fields) {
+  send(schema::LogLevel::DEBUG, message, fields);
+}
+void Log::info(kj::StringPtr message, Fields fields) {
+  send(schema::LogLevel::INFO, message, fields);
+}
+void Log::warn(kj::StringPtr message, Fields fields) {
+  send(schema::LogLevel::WARN, message, fields);
+}
+void Log::error(kj::StringPtr message, Fields fields) {
+  send(schema::LogLevel::ERROR, message, fields);
+}
 
 void Log::send(schema::LogLevel at, kj::StringPtr message, Fields fields) {
   if (at < level) return;

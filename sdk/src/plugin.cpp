@@ -21,7 +21,7 @@ class PluginAdapter final : public schema::Plugin::Server {
   kj::Promise<void> start(StartContext context) override { return doStart(context); }
   kj::Promise<void> stop(StopContext) override { return running().stop(); }
   kj::Promise<void> logLevel(LogLevelContext context) override {
-    KJ_IF_MAYBE(present, host) (*present)->log().setLevel(context.getParams().getLevel());
+    KJ_IF_MAYBE (present, host) (*present)->log().setLevel(context.getParams().getLevel());
     return kj::READY_NOW;
   }
 
@@ -30,7 +30,8 @@ class PluginAdapter final : public schema::Plugin::Server {
     KJ_REQUIRE(instance == nullptr, "a plugin is configured once");
     auto params = context.getParams();
     auto kernel = params.getHost();
-    KJ_REQUIRE(params.getSettings().targetSize().wordCount < MAX_SETTINGS_WORDS, "settings are too large");
+    KJ_REQUIRE(params.getSettings().targetSize().wordCount < MAX_SETTINGS_WORDS,
+               "settings are too large");
     settings.getRoot<capnp::AnyPointer>().set(params.getSettings());
     auto answer = co_await kernel.nodeRequest().send();
     NodeFacts facts;
@@ -77,7 +78,8 @@ int servePlugin(int fd, MakeInstance make) {
   auto io = kj::setupAsyncIo();
   auto env = newSystemEnv(io);
   auto stream = io.lowLevelProvider->wrapSocketFd(fd, kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP);
-  capnp::TwoPartyClient connection(*stream, newPlugin(*env, make), capnp::rpc::twoparty::Side::SERVER);
+  capnp::TwoPartyClient connection(*stream, newPlugin(*env, make),
+                                   capnp::rpc::twoparty::Side::SERVER);
   connection.onDisconnect().wait(io.waitScope);
   return 0;
 }

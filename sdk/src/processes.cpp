@@ -40,7 +40,8 @@ std::vector<std::string> candidates(kj::StringPtr program) {
   if (program.findFirst('/') != nullptr) return {program.cStr()};
   std::vector<std::string> paths;
   const char* path = getenv("PATH");
-  std::string rest = path == nullptr ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" : path;
+  std::string rest =
+      path == nullptr ? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" : path;
   rest += ":/usr/sbin:/sbin";
   for (size_t begin = 0; begin <= rest.size();) {
     size_t end = rest.find(':', begin);
@@ -100,7 +101,8 @@ class SystemProcess final : public Process {
   uint32_t pid() const override { return state->pid; }
   kj::Promise<int> onExit() override { return kj::mv(state->exit.promise); }
   bool signal(int number) override {
-    return !state->gone && syscall(SYS_pidfd_send_signal, state->pidfd.get(), number, nullptr, 0) == 0;
+    return !state->gone &&
+           syscall(SYS_pidfd_send_signal, state->pidfd.get(), number, nullptr, 0) == 0;
   }
 
  private:
@@ -134,7 +136,8 @@ int cloneChild(ChildPlan& plan, int& pidfd) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
-  int pid = clone(&runChild, stack.end() - 64, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan, &pidfd);
+  int pid = clone(&runChild, stack.end() - 64, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+                  &plan, &pidfd);
   int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) KJ_FAIL_SYSCALL("clone", error);
@@ -152,7 +155,7 @@ kj::Promise<kj::Own<Process>> SystemProcesses::spawn(ProcessSpec spec) {
   plan.env.push_back(nullptr);
   plan.paths = candidates(spec.argv[0]);
   plan.fds.assign(spec.fds.begin(), spec.fds.end());
-  KJ_IF_MAYBE(cwd, spec.cwd) plan.cwd = cwd->cStr();
+  KJ_IF_MAYBE (cwd, spec.cwd) plan.cwd = cwd->cStr();
   plan.dieWithParent = spec.dieWithParent;
   plan.newSession = spec.newSession;
   auto copies = scratchCopies(plan);

@@ -22,8 +22,8 @@ kj::Promise<void> ThreadWorkers::runErased(kj::Function<void()> work) {
   auto pair = kj::newPromiseAndFulfiller<void>();
   // Owned by the job, then by the letter that answers it. The fulfiller inside is made, used and
   // dropped on the loop's thread alone, but for a process that is ending.
-  auto fulfiller = std::make_shared<kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>>>(
-      kj::mv(pair.fulfiller));
+  auto fulfiller =
+      std::make_shared<kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>>>(kj::mv(pair.fulfiller));
   bool start;
   {
     std::lock_guard guard(mutex);
@@ -59,7 +59,7 @@ void ThreadWorkers::serve() {
     { auto finished = kj::mv(job.work); }  // what it captured dies here, not on the loop
     mailbox.post([fulfiller = kj::mv(job.fulfiller), failure = kj::mv(failure)]() mutable {
       auto& target = KJ_ASSERT_NONNULL(*fulfiller);
-      KJ_IF_MAYBE(exception, failure) {
+      KJ_IF_MAYBE (exception, failure) {
         target->reject(kj::mv(*exception));
       } else {
         target->fulfill();

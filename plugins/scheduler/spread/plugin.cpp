@@ -1,5 +1,6 @@
-#include "config.capnp.h"
 #include "orch/plugin.h"
+
+#include "config.capnp.h"
 #include "orch/schema/scheduler.capnp.h"
 #include "spread.h"
 

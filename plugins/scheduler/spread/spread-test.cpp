@@ -82,7 +82,8 @@ TEST_CASE("spread: at most so many per node", "[scheduler]") {
   CHECK(place(table, 9, 1, 0, 2).size() == 3);
 }
 
-TEST_CASE("spread: the seed decides between equals, and the same seed the same way", "[scheduler]") {
+TEST_CASE("spread: the seed decides between equals, and the same seed the same way",
+          "[scheduler]") {
   std::set<std::string> firsts;
   for (uint64_t seed = 0; seed < 50; ++seed) {
     auto one = tableOf({{"a", 0, 0, 0}, {"b", 0, 0, 0}, {"c", 0, 0, 0}});

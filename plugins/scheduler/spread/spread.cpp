@@ -47,7 +47,8 @@ std::vector<std::string> SpreadTable::place(schema::TaskGroup::Reader group, uin
   std::priority_queue<Candidate, std::vector<Candidate>, decltype(worse)> queue(worse);
   auto rank = [&](std::map<std::string, Node>::iterator it, uint64_t tie) {
     auto& service = it->second.services[serviceId];
-    return std::make_tuple(service.recentFailures >= failureLimit, service.tasks, it->second.tasks, tie);
+    return std::make_tuple(service.recentFailures >= failureLimit, service.tasks, it->second.tasks,
+                           tie);
   };
   for (auto id : group.getCandidates()) {
     auto it = nodes.find(id.cStr());

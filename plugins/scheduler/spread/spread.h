@@ -1,6 +1,6 @@
-// Which of the nodes that passed the checks gets the next task: the one with the fewest tasks of the
-// same service, then the fewest tasks at all. Pure: the same loads, group, count and seed give the
-// same nodes.
+// Which of the nodes that passed the checks gets the next task: the one with the fewest tasks of
+// the same service, then the fewest tasks at all. Pure: the same loads, group, count and seed give
+// the same nodes.
 #pragma once
 
 #include <cstdint>

@@ -36,9 +36,9 @@ class Outcome {
 // Never fails. Cancelling it cancels the promise.
 template <typename T>
 Task<Outcome<T>> attempt(kj::Promise<T> promise) {
-  auto settled = kj::mv(promise).then(
-      [](kj::_::FixVoid<T>&& value) { return Outcome<T>(kj::mv(value)); },
-      [](kj::Exception&& exception) { return Outcome<T>(kj::mv(exception)); });
+  auto settled =
+      kj::mv(promise).then([](kj::_::FixVoid<T>&& value) { return Outcome<T>(kj::mv(value)); },
+                           [](kj::Exception&& exception) { return Outcome<T>(kj::mv(exception)); });
   co_return co_await settled;
 }
 template <>

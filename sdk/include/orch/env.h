@@ -1,6 +1,7 @@
 // Everything that a part of orch may know of the world outside: time, chance, files, the network,
-// processes and threads. A plugin gets one Env& and reads nothing around it, so that a whole cluster
-// can run in virtual time from one seed (sdk/testing). The references live as long as the process.
+// processes and threads. A plugin gets one Env& and reads nothing around it, so that a whole
+// cluster can run in virtual time from one seed (sdk/testing). The references live as long as the
+// process.
 #pragma once
 
 #include <kj/async-io.h>
@@ -17,14 +18,15 @@
 
 namespace orch {
 
-// Threads for what blocks: files, dlopen, libraries that wait. At most 4 run at once, the rest queue.
+// Threads for what blocks: files, dlopen, libraries that wait. At most 4 run at once, the rest
+// queue.
 class Workers {
  public:
   virtual ~Workers() noexcept(false) {}
 
-  // Runs `work` on another thread; the answer is back on the caller's loop. `work` gets plain values
-  // and touches no KJ promise, capability or timer. Dropping the promise lets `work` finish and drops
-  // its result. An exception of `work` fails the promise.
+  // Runs `work` on another thread; the answer is back on the caller's loop. `work` gets plain
+  // values and touches no KJ promise, capability or timer. Dropping the promise lets `work` finish
+  // and drops its result. An exception of `work` fails the promise.
   template <typename F>
   auto run(F&& work) -> kj::Promise<decltype(work())>;
 
@@ -50,9 +52,9 @@ struct ProcessSpec {
     int number;  // in the child
     int source;  // in this process; stays open here
   };
-  kj::Vector<Fd> fds;           // 0, 1 and 2 are /dev/null unless named
+  kj::Vector<Fd> fds;  // 0, 1 and 2 are /dev/null unless named
   kj::Maybe<kj::String> cwd;
-  bool dieWithParent = false;   // SIGKILL when the thread that started it ends
+  bool dieWithParent = false;  // SIGKILL when the thread that started it ends
   bool newSession = false;
 };
 
@@ -68,24 +70,25 @@ class Processes {
 
 // What a finished command left behind.
 struct CommandResult {
-  int status = 0;      // exit status, or 128 + signal
-  kj::String output;   // stdout, at most 1 MiB
-  kj::String errors;   // stderr, at most 64 KiB
+  int status = 0;     // exit status, or 128 + signal
+  kj::String output;  // stdout, at most 1 MiB
+  kj::String errors;  // stderr, at most 64 KiB
 };
 
 class Env {
  public:
   virtual ~Env() noexcept(false) {}
 
-  virtual const kj::Clock& clock() = 0;              // wall clock
-  virtual kj::Timer& timer() = 0;                    // monotonic
-  virtual kj::Filesystem& files() = 0;               // real paths are absolute: files().getRoot()
+  virtual const kj::Clock& clock() = 0;  // wall clock
+  virtual kj::Timer& timer() = 0;        // monotonic
+  virtual kj::Filesystem& files() = 0;   // real paths are absolute: files().getRoot()
   virtual kj::Network& network() = 0;
   virtual kj::LowLevelAsyncIoProvider& lowLevelIo() = 0;  // fails on a virtual Env
-  virtual kj::UnixEventPort& eventPort() = 0;        // to observe file descriptors; fails on a virtual Env
+  virtual kj::UnixEventPort&
+  eventPort() = 0;  // to observe file descriptors; fails on a virtual Env
   virtual Workers& workers() = 0;
   virtual Processes& processes() = 0;
-  virtual uint64_t random() = 0;                     // uniform; from the seed on a virtual Env
+  virtual uint64_t random() = 0;  // uniform; from the seed on a virtual Env
 
   // Nanoseconds since the epoch.
   int64_t nowNs() { return (clock().now() - kj::UNIX_EPOCH) / kj::NANOSECONDS; }

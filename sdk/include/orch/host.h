@@ -21,8 +21,9 @@ struct Field {
 };
 using Fields = std::initializer_list<Field>;
 
-// Sends log lines to the kernel. The message is constant, the data are fields. A warning or an error
-// begins with a stable id: log.error("image.pull-failed", {{"image", name}, {"reason", why}}).
+// Sends log lines to the kernel. The message is constant, the data are fields. A warning or an
+// error begins with a stable id: log.error("image.pull-failed", {{"image", name}, {"reason",
+// why}}).
 class Log {
  public:
   explicit Log(schema::Host::Client host);

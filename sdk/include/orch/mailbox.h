@@ -17,8 +17,8 @@ class Mailbox final {
   explicit Mailbox(kj::UnixEventPort& port);
   KJ_DISALLOW_COPY(Mailbox);
 
-  // Thread-safe. Runs `letter` on the loop, in order of posting. False if the mailbox is closed: the
-  // letter is dropped on the calling thread.
+  // Thread-safe. Runs `letter` on the loop, in order of posting. False if the mailbox is closed:
+  // the letter is dropped on the calling thread.
   bool post(kj::Function<void()> letter);
   // Thread-safe. Letters posted before still run if the loop turns again.
   void close();

@@ -36,8 +36,8 @@ class Services {
   kj::Vector<Entry> entries;
 };
 
-// The constructor is `configure`: it checks its settings (KJ_REQUIRE names the one that is wrong) and
-// touches nothing outside. `settings` and the references outlive the instance. Then `recover`,
+// The constructor is `configure`: it checks its settings (KJ_REQUIRE names the one that is wrong)
+// and touches nothing outside. `settings` and the references outlive the instance. Then `recover`,
 // `start` and at last `stop`, once each.
 class PluginInstance {
  public:
@@ -85,19 +85,18 @@ constexpr PluginDescriptor make(const char* kind, const char* name, const char* 
 
 // The descriptor and the two exported symbols. Once per plugin, outside of any namespace. After the
 // settings' type: kinds or plugins that must run before this one starts.
-#define ORCH_PLUGIN(KIND, NAME, VERSION, INSTANCE, SETTINGS, ...)                                   \
-  extern "C" __attribute__((section(".orch.plugin"), used, visibility("default")))                  \
-  const orch::PluginDescriptor orch_plugin_descriptor =                                             \
-      orch::descriptor::make(KIND, NAME, VERSION, capnp::typeId<SETTINGS>() __VA_OPT__(, )          \
-                                 __VA_ARGS__);                                                      \
-  static kj::Own<orch::PluginInstance> orchMakeInstance(orch::Env& env, orch::Host& host,           \
-                                                        capnp::AnyPointer::Reader settings) {       \
-    return kj::heap<INSTANCE>(env, host, settings.getAs<SETTINGS>());                               \
-  }                                                                                                 \
-  extern "C" __attribute__((visibility("default"))) void orch_plugin_create(                        \
-      orch::Env& env, orch::schema::Plugin::Client* out) {                                          \
-    *out = orch::newPlugin(env, &orchMakeInstance);                                                 \
-  }                                                                                                 \
-  extern "C" __attribute__((visibility("default"))) int orch_plugin_serve(int fd) {                 \
-    return orch::servePlugin(fd, &orchMakeInstance);                                                \
+#define ORCH_PLUGIN(KIND, NAME, VERSION, INSTANCE, SETTINGS, ...)                             \
+  extern "C" __attribute__((section(".orch.plugin"), used, visibility("default")))            \
+  const orch::PluginDescriptor orch_plugin_descriptor = orch::descriptor::make(               \
+      KIND, NAME, VERSION, capnp::typeId<SETTINGS>() __VA_OPT__(, ) __VA_ARGS__);             \
+  static kj::Own<orch::PluginInstance> orchMakeInstance(orch::Env& env, orch::Host& host,     \
+                                                        capnp::AnyPointer::Reader settings) { \
+    return kj::heap<INSTANCE>(env, host, settings.getAs<SETTINGS>());                         \
+  }                                                                                           \
+  extern "C" __attribute__((visibility("default"))) void orch_plugin_create(                  \
+      orch::Env& env, orch::schema::Plugin::Client* out) {                                    \
+    *out = orch::newPlugin(env, &orchMakeInstance);                                           \
+  }                                                                                           \
+  extern "C" __attribute__((visibility("default"))) int orch_plugin_serve(int fd) {           \
+    return orch::servePlugin(fd, &orchMakeInstance);                                          \
   }

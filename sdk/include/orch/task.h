@@ -1,5 +1,6 @@
-// Task<T>: what a coroutine of orch returns. KJ 0.9 has no coroutines of its own, so the coroutine's
-// frame is itself the promise node and the event that resumes it: an await costs no allocation.
+// Task<T>: what a coroutine of orch returns. KJ 0.9 has no coroutines of its own, so the
+// coroutine's frame is itself the promise node and the event that resumes it: an await costs no
+// allocation.
 //
 //   orch::Task<int> answer(Thing& thing) {
 //     auto response = co_await thing.askRequest().send();
@@ -9,7 +10,8 @@
 // A Task converts to kj::Promise<T>; dropping either cancels the coroutine at its current await.
 // Rules (checked by scripts/lint, since g++ 12 compiles the other forms wrongly): co_await is a
 // statement, a whole initialiser, or `co_return co_await …`; never inside a condition, a `?:`, a
-// macro's arguments or beside a brace-initialised temporary. A capturing lambda is never a coroutine.
+// macro's arguments or beside a brace-initialised temporary. A capturing lambda is never a
+// coroutine.
 #pragma once
 
 #include <capnp/capability.h>
@@ -103,11 +105,11 @@ class Awaiter {
   U await_resume() {
     frame->forgetAwaited();
     node->get(result);
-    KJ_IF_MAYBE(exception, result.exception) {
+    KJ_IF_MAYBE (exception, result.exception) {
       auto moved = kj::mv(*exception);
       kj::throwFatalException(kj::mv(moved));
     }
-    KJ_IF_MAYBE(value, result.value) {
+    KJ_IF_MAYBE (value, result.value) {
       if constexpr (std::is_void_v<U>) {
         return;
       } else {

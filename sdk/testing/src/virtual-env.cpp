@@ -17,7 +17,7 @@ class VirtualPort final : public kj::EventPort {
  public:
   VirtualPort() : timer(kj::origin<kj::TimePoint>()) {}
   bool wait() override {
-    KJ_IF_MAYBE(next, timer.nextEvent()) {
+    KJ_IF_MAYBE (next, timer.nextEvent()) {
       timer.advanceTo(kj::max(*next, timer.now()));
     } else {
       KJ_FAIL_ASSERT("deadlock in virtual time: everybody waits and no timer is set");

@@ -1,5 +1,5 @@
-// A world in virtual time. The event loop never waits: when nothing is left to run, time jumps to the
-// next timer. Everything random comes from one seed; workers run inline; the file system is in
+// A world in virtual time. The event loop never waits: when nothing is left to run, time jumps to
+// the next timer. Everything random comes from one seed; workers run inline; the file system is in
 // memory. The same program with the same seed does the same things in the same order.
 #pragma once
 
