@@ -38,7 +38,9 @@ struct NamedService {
 interface Host {
   # What the kernel gives to a plugin.
 
-  node @0 () -> (id :Text, name :Text, dataDir :Text, runDir :Text, labels :List(Objects.KeyValue), version :Text);
+  node @0 () -> (id :Text, name :Text, dataDir :Text, runDir :Text, labels :List(Objects.KeyValue), version :Text, instance :Text);
+  # `instance` is the plugin's own id, `store.local#agent`: the name to offer its service under, and the
+  # name of its folders in `dataDir` and `runDir`.
   publish @1 (topic :Text, subject :Text, attributes :List(Objects.KeyValue)) -> ();
   subscribe @2 (topics :List(Text), sink :EventSink) -> (subscription :Capability);
   # `topics` are names or prefixes that end in `*`. Dropping `subscription` ends it.

@@ -40,6 +40,7 @@ class PluginAdapter final : public schema::Plugin::Server {
     facts.dataDir = kj::str(answer.getDataDir());
     facts.runDir = kj::str(answer.getRunDir());
     facts.version = kj::str(answer.getVersion());
+    facts.instance = kj::str(answer.getInstance());
     for (auto label : answer.getLabels()) {
       facts.labels.add(NodeFacts::Label{kj::str(label.getKey()), kj::str(label.getValue())});
     }

@@ -42,9 +42,10 @@ class Log {
 struct NodeFacts {
   kj::String id;
   kj::String name;
-  kj::String dataDir;  // survives a reboot; a plugin keeps its things in `dataDir/<its id>`
-  kj::String runDir;   // does not: on a tmpfs
-  kj::String version;  // of orchd
+  kj::String dataDir;   // survives a reboot; a plugin keeps its things in `dataDir/<its id>`
+  kj::String runDir;    // does not: on a tmpfs
+  kj::String version;   // of orchd
+  kj::String instance;  // this plugin's id, `store.local#agent`; the name of its service
   struct Label {
     kj::String key;
     kj::String value;

@@ -10,6 +10,7 @@ namespace orch::testing {
 struct TestHost::State final : public kj::Refcounted {
   kj::String dataDir;
   kj::String runDir;
+  kj::String instance;
   std::map<std::string, capnp::Capability::Client> services;
   std::vector<SeenEvent> events;
   std::vector<std::string> lines;
@@ -28,6 +29,7 @@ class HostServer final : public schema::Host::Server {
     results.setDataDir(state->dataDir);
     results.setRunDir(state->runDir);
     results.setVersion(ORCH_VERSION);
+    results.setInstance(state->instance);
     return kj::READY_NOW;
   }
   kj::Promise<void> publish(PublishContext context) override {
@@ -71,9 +73,11 @@ class HostServer final : public schema::Host::Server {
 
 }  // namespace
 
-TestHost::TestHost(kj::StringPtr dataDir, kj::StringPtr runDir) : state(kj::refcounted<State>()) {
+TestHost::TestHost(kj::StringPtr dataDir, kj::StringPtr runDir, kj::StringPtr instance)
+    : state(kj::refcounted<State>()) {
   state->dataDir = kj::str(dataDir);
   state->runDir = kj::str(runDir);
+  state->instance = kj::str(instance);
 }
 TestHost::~TestHost() noexcept(false) {}
 schema::Host::Client TestHost::client() { return kj::heap<HostServer>(kj::addRef(*state)); }

@@ -23,7 +23,7 @@ struct SeenEvent {
 class TestHost final {
  public:
   // `dataDir` and `runDir` need not exist.
-  TestHost(kj::StringPtr dataDir, kj::StringPtr runDir);
+  TestHost(kj::StringPtr dataDir, kj::StringPtr runDir, kj::StringPtr instance = "test.plugin");
   ~TestHost() noexcept(false);
 
   schema::Host::Client client();
