@@ -76,6 +76,7 @@ struct ServiceProgress {
   problem @6 :Text;                  # the newest error of a task, or why it waits; empty if none
   tasks @7 :List(TaskProgress);      # one per slot, by slot
   remaining @8 :UInt32;              # containers not yet gone
+  stuck @9 :Bool;                    # it will not converge by itself: the update is paused, or a task may not restart
 }
 
 struct TaskProgress {

@@ -198,6 +198,8 @@ struct Task {
   restartOf @10 :Text;               # the task of the same slot that this one replaces
   startAfterNs @11 :Int64;           # desired becomes running then; 0: not waiting for a time
   serviceLabels @12 :List(KeyValue);
+  restarts @13 :UInt32;              # of this slot before it, since the spec last changed
+  runningAtNs @14 :Int64;            # when the manager learned that it runs; 0: it never has
 }
 
 struct TaskStatus {
