@@ -76,7 +76,7 @@ class Host:
             os.close(pidWritten)
             _fenced(writer, lambda: _beFirstProcess(pidRead, writer))
         with open(f"{self.folder}/pid", "w") as file:
-            file.write(f"{first} {_startTime(first)}")
+            file.write(f"{first} {startTime(first)}")
         os.close(pidWritten)
         os._exit(0)
 
@@ -104,7 +104,7 @@ class Host:
             pid, started = _read(f"{self.folder}/pid").split()
         except ValueError:
             return None
-        return int(pid) if _startTime(int(pid)) == started else None
+        return int(pid) if startTime(int(pid)) == started else None
 
     def remove(self):
         """Ends all its processes and takes everything away. Gone already is success."""
@@ -234,10 +234,10 @@ def _exec(command):
         os._exit(127)
 
 
-def _startTime(pid):
-    """Tells a process from a later one of the same number. Field 22 of stat, after the name."""
-    text = _read(f"/proc/{pid}/stat")
-    return text.rsplit(")", 1)[1].split()[19] if text else None
+def startTime(pid):
+    """Tells a process from a later one of the same number; None if it has ended."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # from the third, the state, on
+    return fields[19] if fields and fields[0] not in "ZX" else None
 
 
 def _read(path):
