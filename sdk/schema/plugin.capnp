@@ -5,7 +5,7 @@ using Cxx = import "/capnp/c++.capnp";
 using Objects = import "objects.capnp";
 $Cxx.namespace("orch::schema");
 
-annotation longRunning(method) :Void;
+annotation longRunning @0x96150f19b00025dc (method) :Void;
 # A method that may take as long as the work takes (a pull, a wait, a log that is followed). Every
 # other call into a plugin fails with OVERLOADED past the plugin's `deadline`.
 

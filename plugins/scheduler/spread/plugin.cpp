@@ -51,16 +51,18 @@ class Strategy final : public schema::Scheduler::Server {
 
 class Spread final : public PluginInstance {
  public:
-  Spread(Env&, Host&, Config::Reader settings) : failureLimit(settings.getFailureLimit()) {
+  Spread(Env&, Host& host, Config::Reader settings)
+      : host(host), failureLimit(settings.getFailureLimit()) {
     KJ_REQUIRE(failureLimit > 0, "failureLimit must be at least 1");
   }
   Task<Services> start() override {
     Services services;
-    services.add("scheduler.spread", schema::Scheduler::Client(kj::heap<Strategy>(failureLimit)));
+    services.add(host.node().instance, schema::Scheduler::Client(kj::heap<Strategy>(failureLimit)));
     co_return kj::mv(services);
   }
 
  private:
+  Host& host;
   uint32_t failureLimit;
 };
 

@@ -1,0 +1,63 @@
+// The manifest of a node: /etc/orch/orchd.toml, then plugins.d/*.toml beside it in order of name.
+// Read and checked as a whole before anything acts on it; nothing here touches more than those
+// files.
+#pragma once
+
+#include <kj/filesystem.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel/config/tree.h"
+
+namespace orch::config {
+
+enum class Isolation { KERNEL, PROCESS };
+
+struct RestartSettings {
+  uint64_t backoffMinMs = 100;
+  uint64_t backoffMaxMs = 30'000;
+  uint32_t limit = 5;  // restarts within the window; one more and the plugin has failed
+  uint64_t windowMs = 300'000;
+  bool operator==(const RestartSettings&) const = default;
+};
+
+struct PluginEntry {
+  std::string id;    // `discovery.file#lab`
+  std::string kind;  // `discovery`
+  std::string name;  // `file`
+  std::string file;  // its shared library; empty: <kind>.<name>.so in the plugin folders
+  std::optional<Isolation> isolation;  // nothing: by the folder that the file is in
+  bool critical = false;               // orchd ends if it fails
+  uint64_t deadlineMs = 30'000;        // of a call into it
+  RestartSettings restart;
+  Value config;  // a Table; empty if the manifest has none
+};
+
+struct NodeEntry {
+  std::string name;  // empty: the host's name
+  std::string data = "/var/lib/orch";
+  std::string run = "/run/orch";
+  std::string listen;                      // for the other hosts of a cluster; empty: none
+  std::vector<std::string> pluginFolders;  // searched before the installation's own
+  std::string logLevel = "info";
+  uint64_t eventLogBytes = 64 << 20;  // all segments together
+  std::vector<std::pair<std::string, std::string>> labels;
+};
+
+struct Manifest {
+  NodeEntry node;
+  std::vector<PluginEntry> plugins;
+  std::vector<std::string> files;  // what it was read from, in order
+};
+
+// Fails with "file:line: …" and what is accepted.
+Manifest parseManifest(const std::string& text, const std::string& file);
+// Reads `file` and its plugins.d. `file` is absolute.
+Manifest readManifest(const kj::Directory& root, const std::string& file);
+
+// "runtime.crun#a" → kind, name; false if it is not of that form.
+bool splitPluginId(const std::string& id, std::string& kind, std::string& name);
+
+}  // namespace orch::config

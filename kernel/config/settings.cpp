@@ -1,0 +1,250 @@
+#include "kernel/config/settings.h"
+
+#include <capnp/schema.capnp.h>
+#include <capnp/serialize.h>
+#include <kj/debug.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "orch/fail.h"
+
+namespace orch::config {
+
+namespace {
+
+using capnp::DynamicList;
+using capnp::DynamicStruct;
+using capnp::DynamicValue;
+
+std::string fieldNames(capnp::StructSchema schema) {
+  std::string names;
+  for (auto field : schema.getFields()) {
+    names += (names.empty() ? "" : ", ") + std::string(field.getProto().getName().cStr());
+  }
+  return names.empty() ? "none: this plugin has no settings" : names;
+}
+
+bool endsWith(const std::string& text, const char* ending) {
+  size_t n = strlen(ending);
+  return text.size() > n && text.compare(text.size() - n, n, ending) == 0;
+}
+
+// A whole number, or a text with the unit that the key's name stands for.
+int64_t wholeNumber(const Value& value, const std::string& key) {
+  if (auto* number = std::get_if<int64_t>(&value.data)) return *number;
+  if (auto* written = std::get_if<std::string>(&value.data)) {
+    uint64_t parsed;
+    if (endsWith(key, "Ms")) {
+      if (parseDurationMs(*written, parsed)) return parsed;
+      failAt(value, "'" + key + "' is '" + *written +
+                        "'; accepted: milliseconds, or a duration such as \"10s\"");
+    }
+    if (endsWith(key, "Bytes")) {
+      if (parseSizeBytes(*written, parsed)) return parsed;
+      failAt(value,
+             "'" + key + "' is '" + *written + "'; accepted: bytes, or a size such as \"64m\"");
+    }
+  }
+  failAt(value, "'" + key + "' must be a whole number, not " + value.typeName());
+}
+
+template <typename T>
+T ranged(const Value& value, const std::string& key) {
+  auto number = wholeNumber(value, key);
+  bool fits = std::is_signed_v<T> ? number >= static_cast<int64_t>(std::numeric_limits<T>::min())
+                                  : number >= 0;
+  fits = fits && (sizeof(T) == 8 || number <= static_cast<int64_t>(std::numeric_limits<T>::max()));
+  if (!fits) {
+    failAt(value, "'" + key + "' is " + std::to_string(number) +
+                      "; accepted: " + std::to_string(std::numeric_limits<T>::min()) + " to " +
+                      std::to_string(std::numeric_limits<T>::max()));
+  }
+  return static_cast<T>(number);
+}
+
+double realNumber(const Value& value, const std::string& key) {
+  if (auto* real = std::get_if<double>(&value.data)) return *real;
+  if (auto* number = std::get_if<int64_t>(&value.data)) return static_cast<double>(*number);
+  failAt(value, "'" + key + "' must be a number, not " + value.typeName());
+}
+
+template <typename T>
+const T& typed(const Value& value, const std::string& key, const char* wanted) {
+  if (auto* found = std::get_if<T>(&value.data)) return *found;
+  failAt(value, "'" + key + "' must be " + wanted + ", not " + value.typeName());
+}
+
+uint16_t enumerant(const Value& value, const std::string& key, capnp::EnumSchema type) {
+  auto& written = typed<std::string>(value, key, "a text");
+  std::string names;
+  for (auto item : type.getEnumerants()) {
+    if (item.getProto().getName() == written.c_str()) return item.getOrdinal();
+    names += (names.empty() ? "" : ", ") + std::string(item.getProto().getName().cStr());
+  }
+  failAt(value, "'" + key + "' is '" + written + "'; accepted: " + names);
+}
+
+// Sets scalars and texts through `set`, which takes a DynamicValue.
+template <typename Set>
+void readScalar(const Value& value, const std::string& key, capnp::Type type, Set&& set) {
+  switch (type.which()) {
+    case capnp::schema::Type::BOOL:
+      return set(typed<bool>(value, key, "true or false"));
+    case capnp::schema::Type::INT8:
+      return set(ranged<int8_t>(value, key));
+    case capnp::schema::Type::INT16:
+      return set(ranged<int16_t>(value, key));
+    case capnp::schema::Type::INT32:
+      return set(ranged<int32_t>(value, key));
+    case capnp::schema::Type::INT64:
+      return set(ranged<int64_t>(value, key));
+    case capnp::schema::Type::UINT8:
+      return set(ranged<uint8_t>(value, key));
+    case capnp::schema::Type::UINT16:
+      return set(ranged<uint16_t>(value, key));
+    case capnp::schema::Type::UINT32:
+      return set(ranged<uint32_t>(value, key));
+    case capnp::schema::Type::UINT64:
+      return set(ranged<uint64_t>(value, key));
+    case capnp::schema::Type::FLOAT32:
+    case capnp::schema::Type::FLOAT64:
+      return set(realNumber(value, key));
+    case capnp::schema::Type::TEXT:
+      return set(capnp::Text::Reader(typed<std::string>(value, key, "a text").c_str()));
+    case capnp::schema::Type::ENUM:
+      return set(capnp::DynamicEnum(type.asEnum(), enumerant(value, key, type.asEnum())));
+    default:
+      failAt(value, "'" + key + "' has a type that a manifest cannot set");
+  }
+}
+
+void readStruct(const Table& table, const std::string& where, DynamicStruct::Builder builder);
+
+void readList(const Array& items, const std::string& key, DynamicList::Builder list) {
+  auto type = list.getSchema().getElementType();
+  for (uint32_t i = 0; i < items.size(); ++i) {
+    if (type.isStruct()) {
+      readStruct(typed<Table>(items[i], key, "a list of tables"), key, list[i].as<DynamicStruct>());
+    } else {
+      readScalar(items[i], key, type, [&](auto&& v) { list.set(i, DynamicValue::Reader(v)); });
+    }
+  }
+}
+
+void readStruct(const Table& table, const std::string& where, DynamicStruct::Builder builder) {
+  for (auto& [key, value] : table.entries) {
+    KJ_IF_MAYBE (field, builder.getSchema().findFieldByName(key.c_str())) {
+      auto type = field->getType();
+      if (type.isStruct()) {
+        auto inner = builder.init(*field).template as<DynamicStruct>();
+        readStruct(typed<Table>(value, key, "a table"), key, inner);
+      } else if (type.isList()) {
+        auto& items = typed<Array>(value, key, "a list");
+        readList(items, key, builder.init(*field, items.size()).template as<DynamicList>());
+      } else {
+        readScalar(value, key, type,
+                   [&](auto&& v) { builder.set(*field, DynamicValue::Reader(v)); });
+      }
+    } else {
+      failAt(value, "unknown key '" + key + "' in the settings of " + where +
+                        "; accepted: " + fieldNames(builder.getSchema()));
+    }
+  }
+}
+
+std::string quoted(kj::StringPtr text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (c == '\n') {
+      out += "\\n";
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+std::string tomlValue(DynamicValue::Reader value) {
+  switch (value.getType()) {
+    case DynamicValue::TEXT:
+      return quoted(value.as<capnp::Text>());
+    case DynamicValue::ENUM: {
+      auto item = value.as<capnp::DynamicEnum>();
+      KJ_IF_MAYBE (known, item.getEnumerant()) return quoted(known->getProto().getName());
+      return std::to_string(item.getRaw());
+    }
+    case DynamicValue::LIST: {
+      std::string out = "[";
+      for (auto item : value.as<DynamicList>())
+        out += (out.size() > 1 ? ", " : "") + tomlValue(item);
+      return out + "]";
+    }
+    case DynamicValue::STRUCT: {
+      auto inner = value.as<DynamicStruct>();
+      std::string out = "{";
+      for (auto field : inner.getSchema().getFields()) {
+        out += (out.size() > 1 ? ", " : " ") + std::string(field.getProto().getName().cStr()) +
+               " = " + tomlValue(inner.get(field));
+      }
+      return out + " }";
+    }
+    default:
+      return kj::str(value).cStr();
+  }
+}
+
+}  // namespace
+
+SettingsSchema::SettingsSchema(kj::ArrayPtr<const kj::byte> request, uint64_t typeId) {
+  auto words = kj::heapArray<capnp::word>((request.size() + 7) / 8);
+  memset(words.begin(), 0, words.asBytes().size());
+  memcpy(words.begin(), request.begin(), request.size());
+  capnp::FlatArrayMessageReader reader(words);
+  auto generated = reader.getRoot<capnp::schema::CodeGeneratorRequest>();
+  for (auto node : generated.getNodes()) loader.load(node);
+  type = loader.get(typeId).asStruct();
+  for (auto source : generated.getSourceInfo()) {
+    if (source.getId() != typeId) continue;
+    auto members = source.getMembers();
+    for (auto field : type.getFields()) {
+      if (field.getIndex() < members.size()) {
+        commentOf[field.getProto().getName().cStr()] =
+            members[field.getIndex()].getDocComment().cStr();
+      }
+    }
+  }
+}
+
+void SettingsSchema::read(const Table& table, const std::string& pluginId,
+                          capnp::MessageBuilder& message) const {
+  readStruct(table, "'" + pluginId + "'", message.initRoot<DynamicStruct>(type));
+}
+
+void SettingsSchema::defaults(capnp::MessageBuilder& message) const {
+  message.initRoot<DynamicStruct>(type);
+}
+
+std::string SettingsSchema::toToml(capnp::MessageBuilder& message, bool comments) const {
+  auto root = message.getRoot<DynamicStruct>(type).asReader();
+  std::string out;
+  for (auto field : type.getFields()) {
+    std::string name = field.getProto().getName().cStr();
+    auto comment = commentOf.find(name);
+    if (comments && comment != commentOf.end()) {
+      std::string rest = comment->second;
+      for (size_t begin = 0; begin < rest.size();) {
+        size_t end = rest.find('\n', begin);
+        if (end == std::string::npos) end = rest.size();
+        out += "# " + rest.substr(begin, end - begin) + "\n";
+        begin = end + 1;
+      }
+    }
+    out += name + " = " + tomlValue(root.get(field)) + "\n";
+  }
+  return out;
+}
+
+}  // namespace orch::config

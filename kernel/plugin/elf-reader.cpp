@@ -1,0 +1,163 @@
+#include "kernel/plugin/elf-reader.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <kj/io.h>
+#include <kj/string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "orch/fail.h"
+
+namespace orch::plugin {
+
+namespace {
+
+constexpr uint64_t MAX_SECTION_BYTES = 4 << 20;
+#if defined(__x86_64__)
+constexpr uint16_t MACHINE = EM_X86_64;
+#elif defined(__aarch64__)
+constexpr uint16_t MACHINE = EM_AARCH64;
+#endif
+
+// An open file, read at checked places.
+class ElfFile {
+ public:
+  explicit ElfFile(const std::string& path) : path(path) {
+    int opened = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (opened < 0) refuse(kj::str("cannot be opened: ", strerror(errno)));
+    fd = kj::AutoCloseFd(opened);
+    struct stat info;
+    if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode)) refuse(kj::str("is not a regular file"));
+    if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+      refuse(kj::str("may be written by others than its owner; run: chmod go-w ", path.c_str()));
+    }
+    if (info.st_uid != 0 && info.st_uid != geteuid()) {
+      refuse(kj::str("belongs to user ", info.st_uid,
+                     "; it must belong to root or to the user that runs orchd"));
+    }
+    size = info.st_size;
+  }
+
+  [[noreturn]] void refuse(kj::String why) const {
+    fail(kj::str("plugin file '", path.c_str(), "' ", why));
+  }
+
+  template <typename T>
+  T at(uint64_t offset, const char* what) const {
+    T value;
+    read(offset, &value, sizeof(T), what);
+    return value;
+  }
+  void read(uint64_t offset, void* into, uint64_t bytes, const char* what) const {
+    if (offset > size || bytes > size - offset ||
+        pread(fd, into, bytes, offset) != static_cast<ssize_t>(bytes)) {
+      refuse(kj::str("is truncated (", what,
+                     "); install it again, by writing beside it and renaming"));
+    }
+  }
+  uint64_t bytes() const { return size; }
+
+ private:
+  std::string path;
+  kj::AutoCloseFd fd;
+  uint64_t size = 0;
+};
+
+Elf64_Ehdr readHeader(const ElfFile& file) {
+  if (file.bytes() < sizeof(Elf64_Ehdr)) file.refuse(kj::str("is not an ELF file"));
+  auto header = file.at<Elf64_Ehdr>(0, "header");
+  if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) file.refuse(kj::str("is not an ELF file"));
+  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != MACHINE) {
+    file.refuse(kj::str("is built for another architecture"));
+  }
+  if (header.e_type != ET_DYN) file.refuse(kj::str("is not a shared library"));
+  if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_shentsize != sizeof(Elf64_Shdr)) {
+    file.refuse(kj::str("has damaged ELF headers"));
+  }
+  for (int i = 0; i < header.e_phnum; ++i) {
+    auto segment = file.at<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr), "program headers");
+    if (segment.p_type != PT_LOAD) continue;
+    if (segment.p_offset > file.bytes() || segment.p_filesz > file.bytes() - segment.p_offset) {
+      file.refuse(kj::str("is truncated (a segment ends beyond the file); install it again"));
+    }
+  }
+  return header;
+}
+
+kj::Array<kj::byte> content(const ElfFile& file, const Elf64_Shdr& section, const char* what) {
+  if (section.sh_size > MAX_SECTION_BYTES)
+    file.refuse(kj::str("has a section ", what, " that is too large"));
+  auto bytes = kj::heapArray<kj::byte>(section.sh_size);
+  file.read(section.sh_offset, bytes.begin(), bytes.size(), what);
+  return bytes;
+}
+
+bool terminated(const char* text, size_t size) { return memchr(text, 0, size) != nullptr; }
+
+PluginDescriptor checked(const ElfFile& file, kj::ArrayPtr<const kj::byte> bytes) {
+  PluginDescriptor d;
+  if (bytes.size() < sizeof(d)) file.refuse(kj::str("has a descriptor that is too short"));
+  memcpy(&d, bytes.begin(), sizeof(d));
+  if (memcmp(d.magic, DESCRIPTOR_MAGIC, sizeof(d.magic)) != 0) {
+    file.refuse(kj::str("has a section .orch.plugin that is not a plugin descriptor"));
+  }
+  if (d.version != DESCRIPTOR_VERSION || d.size < sizeof(d)) {
+    file.refuse(kj::str("has descriptor version ", d.version, "; this orchd reads version ",
+                        DESCRIPTOR_VERSION));
+  }
+  bool whole = terminated(d.abiId, sizeof(d.abiId)) &&
+               terminated(d.sdkVersion, sizeof(d.sdkVersion)) &&
+               terminated(d.kind, sizeof(d.kind)) && terminated(d.name, sizeof(d.name)) &&
+               terminated(d.pluginVersion, sizeof(d.pluginVersion));
+  for (auto& text : d.requires_) whole = whole && terminated(text, sizeof(text));
+  if (!whole || d.kind[0] == 0 || d.name[0] == 0) file.refuse(kj::str("has a damaged descriptor"));
+  return d;
+}
+
+}  // namespace
+
+std::vector<std::string> PluginFile::requirements() const {
+  std::vector<std::string> all;
+  for (auto& text : descriptor.requires_) {
+    if (text[0] != 0) all.emplace_back(text);
+  }
+  return all;
+}
+
+PluginFile readPluginFile(const std::string& path) {
+  ElfFile file(path);
+  auto header = readHeader(file);
+  if (header.e_shoff == 0 || header.e_shstrndx >= header.e_shnum) {
+    file.refuse(kj::str("has no section headers; build it without stripping them"));
+  }
+  auto section = [&](int i) {
+    return file.at<Elf64_Shdr>(header.e_shoff + i * sizeof(Elf64_Shdr), "section headers");
+  };
+  auto names = content(file, section(header.e_shstrndx), "section names");
+  PluginFile found;
+  found.path = path;
+  bool described = false;
+  for (int i = 0; i < header.e_shnum; ++i) {
+    auto entry = section(i);
+    if (entry.sh_name >= names.size() ||
+        memchr(names.begin() + entry.sh_name, 0, names.size() - entry.sh_name) == nullptr) {
+      file.refuse(kj::str("has damaged section names"));
+    }
+    kj::StringPtr name = reinterpret_cast<const char*>(names.begin() + entry.sh_name);
+    if (name == ".orch.plugin") {
+      found.descriptor = checked(file, content(file, entry, ".orch.plugin"));
+      described = true;
+    } else if (name == ".orch.schema") {
+      found.schema = content(file, entry, ".orch.schema");
+    }
+  }
+  if (!described) file.refuse(kj::str("is not an orch plugin: it has no section .orch.plugin"));
+  if (found.schema == nullptr) file.refuse(kj::str("has no section .orch.schema"));
+  return found;
+}
+
+}  // namespace orch::plugin

@@ -1,0 +1,30 @@
+// The kernel as one plugin sees it.
+#pragma once
+
+#include "kernel/bus/bus.h"
+#include "kernel/config/manifest.h"
+#include "kernel/log/logger.h"
+#include "kernel/rpc/registry.h"
+#include "orch/schema/plugin.capnp.h"
+
+namespace orch::plugin {
+
+struct NodeIdentity {
+  std::string id;
+  std::string name;
+};
+
+// What all plugins of a node share. Outlives every HostServer's use: see Kernel.
+struct NodeParts {
+  Env& env;
+  const config::NodeEntry& node;
+  const NodeIdentity& identity;
+  bus::Bus& bus;
+  rpc::Registry& registry;
+};
+
+// `logger` outlives the capability's use.
+schema::Host::Client newHostServer(NodeParts parts, const std::string& instance,
+                                   log::Logger& logger);
+
+}  // namespace orch::plugin

@@ -1,0 +1,39 @@
+// Services by name. A name that was offered once keeps its proxy for the life of the node.
+#pragma once
+
+#include <kj/async.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "kernel/rpc/service-proxy.h"
+
+namespace orch::rpc {
+
+class Registry final {
+ public:
+  explicit Registry(kj::Timer& timer) : timer(timer) {}
+  KJ_DISALLOW_COPY(Registry);
+
+  // `stats` outlives the registry. Offering a name that runs is refused.
+  void offer(const std::string& name, capnp::Capability::Client service, CallStats& stats,
+             uint64_t deadlineMs);
+  void withdraw(const std::string& name);
+
+  bool runs(const std::string& name) const;
+  // At once, or when it is offered for the first time.
+  kj::Promise<capnp::Capability::Client> find(const std::string& name);
+  // Those that run, sorted.
+  std::vector<std::string> names(const std::string& prefix) const;
+
+ private:
+  struct Entry {
+    kj::Own<ServiceTarget> target;
+    kj::Vector<kj::Own<kj::PromiseFulfiller<capnp::Capability::Client>>> waiting;
+  };
+  kj::Timer& timer;
+  std::map<std::string, Entry> entries;
+};
+
+}  // namespace orch::rpc
