@@ -8,8 +8,6 @@ namespace orch::plugin {
 
 namespace {
 
-bool sameEntry(const config::PluginEntry& a, const config::PluginEntry& b);
-
 bool sameValue(const config::Value& a, const config::Value& b) {
   if (a.data.index() != b.data.index()) return false;
   if (auto* table = std::get_if<config::Table>(&a.data)) {
@@ -33,6 +31,13 @@ bool sameValue(const config::Value& a, const config::Value& b) {
 bool sameEntry(const config::PluginEntry& a, const config::PluginEntry& b) {
   return a.file == b.file && a.isolation == b.isolation && a.critical == b.critical &&
          a.deadlineMs == b.deadlineMs && a.restart == b.restart && sameValue(a.config, b.config);
+}
+
+// On its way to a state that lasts.
+bool isStarting(const PluginRunner& runner) {
+  auto state = runner.state();
+  return state == PluginRunner::State::STARTING ||
+         (state == PluginRunner::State::WAITING && runner.reason().empty());
 }
 
 }  // namespace
@@ -129,15 +134,19 @@ PluginRunner* PluginSet::find(const std::string& id) const {
   return found == plugins.end() ? nullptr : found->second.get();
 }
 
+// A kind is there when one of its plugins runs and none is still starting: whoever picks the best
+// of a kind sees them all.
 bool PluginSet::isRunning(const std::string& requirement) const {
+  bool found = false;
   for (auto& [id, runner] : plugins) {
-    if (runner->state() != PluginRunner::State::RUNNING) continue;
-    if (id == requirement || runner->entry().kind == requirement ||
-        runner->entry().kind + "." + runner->entry().name == requirement) {
-      return true;
-    }
+    auto& entry = runner->entry();
+    bool exact = id == requirement || entry.kind + "." + entry.name == requirement;
+    if (exact && runner->state() == PluginRunner::State::RUNNING) return true;
+    if (entry.kind != requirement) continue;
+    if (isStarting(*runner)) return false;
+    found = found || runner->state() == PluginRunner::State::RUNNING;
   }
-  return false;
+  return found;
 }
 
 kj::Promise<void> PluginSet::whenRunning(const std::string& requirement) {
@@ -155,15 +164,14 @@ kj::Promise<void> PluginSet::whenFilesChange() {
 
 void PluginSet::stateChanged(const std::string& id) {
   auto* changed = find(id);
-  if (changed != nullptr && changed->state() == PluginRunner::State::RUNNING) {
+  if (changed != nullptr && changed->state() == PluginRunner::State::RUNNING)
     startOrder.push_back(id);
-    for (size_t i = 0; i < waiters.size();) {
-      if (isRunning(waiters[i].requirement)) {
-        waiters[i].fulfiller->fulfill();
-        waiters.erase(waiters.begin() + i);
-      } else {
-        ++i;
-      }
+  for (size_t i = 0; i < waiters.size();) {
+    if (isRunning(waiters[i].requirement)) {
+      waiters[i].fulfiller->fulfill();
+      waiters.erase(waiters.begin() + i);
+    } else {
+      ++i;
     }
   }
   if (changed != nullptr && changed->state() == PluginRunner::State::FAILED &&
@@ -171,11 +179,8 @@ void PluginSet::stateChanged(const std::string& id) {
     criticalFailure.fulfiller->fulfill(
         kj::str("plugin '", id.c_str(), "' has failed: ", changed->reason().c_str()));
   }
-  bool starting = std::any_of(plugins.begin(), plugins.end(), [](auto& entry) {
-    auto state = entry.second->state();
-    return state == PluginRunner::State::STARTING ||
-           (state == PluginRunner::State::WAITING && entry.second->reason().empty());
-  });
+  bool starting = std::any_of(plugins.begin(), plugins.end(),
+                              [](auto& entry) { return isStarting(*entry.second); });
   if (starting) return;
   for (auto& waiter : settledWaiters) waiter->fulfill();
   settledWaiters.clear();
