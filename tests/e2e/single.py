@@ -1,0 +1,157 @@
+"""One host with orchd on it, as the tests and the demo need it."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(REPOSITORY, "tests", "testbed"))
+sys.dont_write_bytecode = True
+import testbed  # noqa: E402
+
+# How long something may take that has no shorter limit of its own: the sanitizers make all slow.
+PATIENCE = 60
+
+
+def eventually(what, condition, patience=PATIENCE):
+    """The first true value of `condition()`. Looks again until then: what happens in containers and
+    other processes cannot be waited for otherwise."""
+    end = time.monotonic() + patience
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"after {patience} s still not so: {what}")
+        time.sleep(0.02)
+
+
+class SingleHost:
+    """`programs` is the bin folder of a build or of an installation."""
+
+    def __init__(self, name, programs, config=None):
+        self.host = testbed.Host(name)
+        self.programs = os.path.abspath(programs)
+        self.config = config or os.path.join(REPOSITORY, "configs", "single.toml")
+        self.log = os.path.join(self.host.folder, "orchd.log")
+        self.orchd = None
+
+    def create(self):
+        self.host.create()
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def start(self):
+        self.orchd = self.host.spawn([f"{self.programs}/orchd", "--config", self.config], self.log)
+        eventually(f"orchd answers\n{self.logTail()}", self._answers)
+        return self
+
+    def _answers(self):
+        if not self.runs(self.orchd):
+            raise AssertionError(f"orchd ended\n{self.logTail()}")
+        return self.orch("version", check=False).returncode == 0
+
+    def runs(self, pid):
+        """Whether the process, as the host numbers it, is there and no zombie."""
+        status = self.host.run("cat", f"/proc/{pid}/stat").stdout.rpartition(")")[2].split()
+        return bool(status) and status[0] not in "ZX"
+
+    def kill(self, pid, number=signal.SIGKILL):
+        self.host.run("kill", f"-{int(number)}", str(pid), check=True)
+
+    def crash(self):
+        """Ends orchd as a power cut would, and returns when it is gone."""
+        self.kill(self.orchd)
+        eventually("orchd is gone", lambda: not self.runs(self.orchd))
+
+    def stop(self):
+        self.kill(self.orchd, signal.SIGTERM)
+        eventually("orchd has stopped", lambda: not self.runs(self.orchd))
+
+    def remove(self):
+        self.host.remove()
+
+    def logTail(self, lines=30):
+        try:
+            with open(self.log, errors="replace") as file:
+                return "".join(file.readlines()[-lines:])
+        except OSError:
+            return ""
+
+    # ---- asking ----
+
+    def orch(self, *arguments, check=True, timeout=300):
+        done = self.host.run(f"{self.programs}/orch", *arguments, timeout=timeout)
+        if check and done.returncode != 0:
+            raise AssertionError(f"orch {' '.join(arguments)}: status {done.returncode}\n{done.stdout}{done.stderr}\n"
+                                 f"---- orchd ----\n{self.logTail()}")
+        return done
+
+    def json(self, *arguments):
+        return json.loads(self.orch(*arguments, "--json").stdout)
+
+    def running(self, service):
+        """{slot: task} of the tasks that should run and do."""
+        tasks = self.json("service", "ps", service)
+        return {task["slot"]: task for task in tasks
+                if task["desired"] == "running" and task["status"]["state"] == "running"}
+
+    def pids(self, service):
+        return {slot: task["status"]["container"]["pid"] for slot, task in self.running(service).items()}
+
+    def ask(self, port, count, parallel=1):
+        """What tests/testbed/load saw of the published port."""
+        done = self.host.run(f"{REPOSITORY}/tests/testbed/load", f"http://127.0.0.1:{port}/", "--count", str(count),
+                             "--parallel", str(parallel), check=True)
+        return json.loads(done.stdout)
+
+    def asking(self, port, parallel=2):
+        """Asks all the time, until told to stop."""
+        return Asking(self.host.command(f"{REPOSITORY}/tests/testbed/load", f"http://127.0.0.1:{port}/",
+                                        "--parallel", str(parallel)))
+
+    def makeImages(self, *versions):
+        """web:1, web:2, …: each answers with its host name and its version."""
+        for version in versions:
+            tar = f"{self.host.folder}/web-{version}.tar"
+            subprocess.run([f"{REPOSITORY}/tests/testbed/make-image", str(version), tar], check=True)
+            self.orch("image", "import", tar, "--name", f"web:{version}")
+
+    def leftovers(self):
+        """What containers bring along, as comparable sets: afterwards it must be as it was before."""
+        def lines(*command):
+            return set(self.host.run(*command, check=True).stdout.splitlines())
+        mounts = {line.split()[4] for line in lines("cat", "/proc/1/mountinfo")}
+        groups = {line for line in lines("find", "/sys/fs/cgroup", "-mindepth", "2", "-type", "d")}
+        return {
+            "programs": lines("ps", "-e", "-o", "comm=") - {"ps"},
+            "mounts": mounts,
+            "groups": groups,
+            "links": {line.split(":")[1].strip() for line in lines("ip", "-o", "link")},
+            "namespaces": lines("find", "/run/orch", "-path", "*netns*"),
+            "rules": lines("nft", "-s", "list", "ruleset"),
+            "states": lines("find", "/run/orch", "-mindepth", "2", "-type", "d"),
+        }
+
+
+class Asking:
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return json.loads(self.process.communicate(timeout=PATIENCE)[0])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait()
