@@ -49,11 +49,12 @@ inline Task<Outcome<void>> attempt(kj::Promise<void> promise) {
 }
 template <typename T>
 Task<Outcome<T>> attempt(Task<T>&& task) {
-  return attempt<T>(kj::mv(task).promise());
+  return attempt(kj::mv(task).promise());
 }
 template <typename T>
 Task<Outcome<capnp::Response<T>>> attempt(capnp::RemotePromise<T>&& promise) {
-  return attempt<capnp::Response<T>>(kj::Promise<capnp::Response<T>>(kj::mv(promise)));
+  kj::Promise<capnp::Response<T>> plain = kj::mv(promise);
+  return attempt(kj::mv(plain));
 }
 
 // The same for code that does not wait. For calls into libraries that throw.

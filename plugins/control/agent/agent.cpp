@@ -1,0 +1,326 @@
+#include "agent.h"
+
+#include <kj/debug.h>
+
+#include "node-description.h"
+#include "orch/fail.h"
+
+namespace orch::control::agent {
+
+namespace {
+
+constexpr uint64_t FIRST_RETRY_MS = 50;
+constexpr uint32_t REPORT_BATCH = 256;
+
+class AgentServer final : public schema::Agent::Server {
+ public:
+  explicit AgentServer(NodeAgent& agent) : agent(agent) {}
+  kj::Promise<void> assign(AssignContext context) override { return agent.assign(context); }
+  kj::Promise<void> logs(LogsContext context) override {
+    context.allowCancellation();
+    return agent.logs(context);
+  }
+
+ private:
+  NodeAgent& agent;
+};
+
+class Waker final : public schema::EventSink::Server {
+ public:
+  explicit Waker(kj::Own<kj::PromiseFulfiller<void>>& fulfiller) : fulfiller(fulfiller) {}
+  kj::Promise<void> events(EventsContext) override {
+    if (fulfiller.get() != nullptr) fulfiller->fulfill();
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Own<kj::PromiseFulfiller<void>>& fulfiller;
+};
+
+}  // namespace
+
+NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
+    : env(env),
+      host(host),
+      settings(settings),
+      services(env, host, settings),
+      store(env, host.service<schema::Store>(settings.getStore())),
+      tasks(*this) {}
+
+NodeAgent::~NodeAgent() noexcept(false) {}
+
+schema::Agent::Client NodeAgent::client() { return kj::heap<AgentServer>(*this); }
+
+// ---- tasks --------------------------------------------------------------------------------------
+
+Task<void> NodeAgent::start() {
+  auto records = co_await store.load();
+  for (auto& record : records) {
+    std::string id = record->id().cStr();
+    controllers[id] = newController(kj::mv(record));
+  }
+  co_await removeStrangers();
+  tasks.add(services.retainNetwork("bridge", taskIds()));
+  tasks.add(services.retainImages(taskIds()));
+  for (auto& entry : controllers) entry.second->begin();
+  sessionLoop =
+      keepSession().promise().eagerlyEvaluate([this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
+}
+
+std::unique_ptr<TaskController> NodeAgent::newController(kj::Own<TaskRecord> record) {
+  TaskObserver& observer = *this;
+  return std::make_unique<TaskController>(services, store, observer, kj::mv(record));
+}
+
+// Containers that no durable task stands for: their assignment was never acknowledged.
+Task<void> NodeAgent::removeStrangers() {
+  auto runtimes = co_await services.running("runtime.");
+  for (auto& name : runtimes) {
+    auto runtime = services.runtime(name);
+    auto listed = co_await runtime.listRequest().send();
+    for (auto container : listed.getContainers()) {
+      if (controllers.count(container.getId().cStr()) > 0) continue;
+      host.log().info("removing a container that belongs to no task",
+                      {{"container", container.getId()}});
+      auto request = runtime.removeRequest();
+      request.setId(container.getId());
+      co_await request.send().ignoreResult();
+    }
+  }
+}
+
+kj::Array<kj::String> NodeAgent::taskIds() {
+  kj::Vector<kj::String> ids;
+  for (auto& entry : controllers) ids.add(kj::str(entry.first.c_str()));
+  return ids.releaseAsArray();
+}
+
+Task<void> NodeAgent::assign(AssignContext context) {
+  auto params = context.getParams();
+  if (params.getEpoch() < epoch) {
+    fail(kj::str("this node follows a newer leader (epoch ", epoch, ", not ", params.getEpoch(),
+                 ")"));
+  }
+  epoch = params.getEpoch();
+  kj::Vector<kj::Promise<void>> durable;
+  std::set<std::string> named;
+  for (auto task : params.getTasks()) {
+    named.insert(task.getMeta().getId().cStr());
+    durable.add(take(task));
+  }
+  if (params.getComplete()) {
+    kj::Vector<std::string> unnamed;
+    for (auto& entry : controllers) {
+      if (named.count(entry.first) == 0) unnamed.add(entry.first);
+    }
+    for (auto& id : unnamed) forget(id);
+  }
+  for (auto id : params.getGone()) forget(id.cStr());
+  co_await kj::joinPromises(durable.releaseAsArray());
+}
+
+kj::Promise<void> NodeAgent::take(schema::Task::Reader wanted) {
+  std::string id = wanted.getMeta().getId().cStr();
+  auto known = controllers.find(id);
+  if (known == controllers.end()) {
+    auto record = kj::heap<TaskRecord>(wanted);
+    auto controller = newController(kj::mv(record));
+    auto saved = store.save(controller->record());
+    controller->begin();
+    controllers[id] = kj::mv(controller);
+    return saved;
+  }
+  auto& controller = *known->second;
+  // What the manager has not heard yet, or lost, is said again.
+  if (wanted.getStatus().getState() < controller.record().state())
+    statusChanged(controller.record());
+  if (wanted.getDesired() <= controller.record().task().getDesired()) return kj::READY_NOW;
+  controller.update(wanted);
+  return store.save(controller.record());
+}
+
+void NodeAgent::forget(const std::string& id) {
+  if (controllers.count(id) == 0 || !leaving.insert(id).second) return;
+  tasks.add(forgetLater(id));
+}
+
+Task<void> NodeAgent::forgetLater(std::string id) {
+  auto outcome = co_await attempt(controllers.at(id)->remove());
+  if (!outcome.ok()) {
+    // Tried again when the manager sends the whole set, or at the next start.
+    host.log().error("agent.remove-failed", {{"task", id.c_str()}, {"reason", outcome.message()}});
+    leaving.erase(id);
+    co_return;
+  }
+  controllers.erase(id);
+  leaving.erase(id);
+  dirty.erase(id);
+  host.publish("container.removed", id.c_str());
+}
+
+Task<void> NodeAgent::logs(LogsContext context) {
+  auto params = context.getParams();
+  auto known = controllers.find(params.getTaskId().cStr());
+  if (known == controllers.end()) fail(kj::str("this node has no task '", params.getTaskId(), "'"));
+  auto& record = known->second->record();
+  auto name = record.task().getSpec().getRuntime();
+  if (record.state() < schema::TaskState::READY && name.size() == 0) co_return;  // nothing ran yet
+  auto request = services.runtime(kj::str("runtime.", name)).logsRequest();
+  request.setId(record.id());
+  request.setOptions(params.getOptions());
+  request.setSink(params.getSink());
+  co_await request.send().ignoreResult();
+}
+
+// ---- session ------------------------------------------------------------------------------------
+
+Task<void> NodeAgent::keepSession() {
+  uint64_t pauseMs = FIRST_RETRY_MS;
+  bool complained = false;
+  while (!stopped) {
+    auto opened = env.timer().now();
+    auto ended = co_await attempt(openSession());
+    session = nullptr;
+    if (stopped) co_return;
+    if (env.timer().now() - opened > 10 * kj::SECONDS) {
+      pauseMs = FIRST_RETRY_MS;
+      complained = false;
+    }
+    if (!complained) {
+      complained = true;
+      host.log().warn("agent.no-manager",
+                      {{"reason", ended.ok() ? "the session ended"_kj : ended.message()},
+                       {"retry", "until one answers"}});
+    }
+    co_await env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
+    pauseMs = kj::min<uint64_t>(pauseMs * 2, settings.getRetryMaxMs());
+  }
+}
+
+// From the first call to the session's end, which is always an error.
+Task<void> NodeAgent::openSession() {
+  auto dispatcher = host.service<schema::Dispatcher>(settings.getDispatcher());
+  capnp::MallocMessageBuilder message;
+  auto description = message.initRoot<schema::NodeDescription>();
+  co_await describe(description);
+  auto request = dispatcher.openRequest();
+  request.setNodeId(host.node().id);
+  request.setDescription(description);
+  request.setAgent(client());
+  auto answer = co_await request.send();
+  auto opened = answer.getSession();
+  session = opened;
+  for (auto& entry : controllers) dirty.insert(entry.first);
+  reportSoon();
+  auto changes = describeOnChange(opened).promise();
+  co_await heartbeats(opened).promise().exclusiveJoin(kj::mv(changes));
+}
+
+Task<void> NodeAgent::heartbeats(schema::Session::Client to) {
+  for (;;) {
+    auto begin = env.timer().now();
+    auto request = to.heartbeatRequest();
+    auto answer = co_await request.send();
+    auto next = answer.getNextMs() * kj::MILLISECONDS;
+    co_await env.timer().atTime(begin + next);
+  }
+}
+
+Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
+  describeHost(host.node(), description);
+  auto runtimes = co_await services.runtimes();
+  auto list = description.initRuntimes(runtimes.size());
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, runtimes[i]);
+  auto plugins = co_await services.running("");
+  auto names = description.initPlugins(plugins.size());
+  for (uint32_t i = 0; i < names.size(); ++i) names.set(i, plugins[i]);
+  auto networks = co_await services.running("network.");
+  auto pools = description.initNetworks(networks.size());
+  for (uint32_t i = 0; i < pools.size(); ++i) {
+    auto name = networks[i].slice(strlen("network."));
+    auto info = co_await attempt(services.network(name).infoRequest().send());
+    pools[i].setName(name);
+    if (!info.ok()) continue;
+    pools[i].setTotal(info.value().getTotal());
+    pools[i].setUsed(info.value().getUsed());
+  }
+}
+
+// Plugins come and go: the managers must know what can run here.
+Task<void> NodeAgent::describeOnChange(schema::Session::Client to) {
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  pluginsChanged = kj::mv(pair.fulfiller);
+  auto subscribe = host.client().subscribeRequest();
+  auto topics = subscribe.initTopics(3);
+  topics.set(0, "plugin.started");
+  topics.set(1, "plugin.failed");
+  topics.set(2, "plugin.stopped");
+  subscribe.setSink(kj::heap<Waker>(pluginsChanged));
+  auto subscribed = co_await subscribe.send();
+  subscription = subscribed.getSubscription();
+  auto changed = kj::mv(pair.promise);
+  for (;;) {
+    co_await changed;
+    auto next = kj::newPromiseAndFulfiller<void>();
+    pluginsChanged = kj::mv(next.fulfiller);
+    changed = kj::mv(next.promise);
+    auto request = to.describeRequest();
+    co_await describe(request.initDescription());
+    co_await request.send().ignoreResult();
+  }
+}
+
+void NodeAgent::statusChanged(TaskRecord& record) {
+  dirty.insert(record.id().cStr());
+  reportSoon();
+}
+
+void NodeAgent::reportSoon() {
+  if (reporting || session == nullptr) return;
+  reporting = true;
+  tasks.add(reportAll());
+}
+
+// What changes while one report is under way goes together in the next.
+Task<void> NodeAgent::reportAll() {
+  KJ_DEFER(reporting = false);
+  // States that are reached in one turn of the loop make one report.
+  co_await kj::evalLast([]() {});
+  while (!dirty.empty() && session != nullptr) {
+    std::vector<std::string> batch;
+    for (auto& id : dirty) {
+      if (controllers.count(id) > 0) batch.push_back(id);
+      if (batch.size() == REPORT_BATCH) break;
+    }
+    if (batch.empty()) {
+      dirty.clear();
+      co_return;
+    }
+    auto request = KJ_ASSERT_NONNULL(session).reportRequest();
+    auto statuses = request.initStatuses(batch.size());
+    for (uint32_t i = 0; i < statuses.size(); ++i) {
+      statuses[i].setTaskId(batch[i].c_str());
+      statuses[i].setStatus(controllers.at(batch[i])->record().status().asReader());
+      dirty.erase(batch[i]);
+    }
+    auto sent = co_await attempt(request.send());
+    if (!sent.ok()) {
+      dirty.insert(batch.begin(), batch.end());  // for the next session
+      co_return;
+    }
+  }
+}
+
+Task<void> NodeAgent::stop() {
+  stopped = true;
+  sessionLoop = nullptr;
+  session = nullptr;
+  subscription = nullptr;
+  co_return;
+}
+
+void NodeAgent::taskFailed(kj::Exception&& exception) {
+  host.log().error("agent.task-failed", {{"reason", plainText(exception)}});
+}
+
+}  // namespace orch::control::agent

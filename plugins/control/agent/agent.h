@@ -1,0 +1,75 @@
+// The agent of a node: keeps a session with the leading manager, takes its assignments, reports
+// what becomes of them. Cut off from every manager it keeps its tasks running.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "orch/schema/agent.capnp.h"
+#include "services.h"
+#include "task-controller.h"
+#include "task-store.h"
+
+namespace orch::control::agent {
+
+class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler {
+ public:
+  NodeAgent(Env& env, Host& host, Config::Reader settings);
+  ~NodeAgent() noexcept(false) override;
+
+  // Takes over what the last run left, then looks for a manager until `stop`.
+  Task<void> start();
+  // Ends the session. Containers go on.
+  Task<void> stop();
+
+  schema::Agent::Client client();
+
+  // Of schema::Agent.
+  using AssignContext =
+      capnp::CallContext<schema::Agent::AssignParams, schema::Agent::AssignResults>;
+  using LogsContext = capnp::CallContext<schema::Agent::LogsParams, schema::Agent::LogsResults>;
+  Task<void> assign(AssignContext context);
+  Task<void> logs(LogsContext context);
+
+ private:
+  using Controllers = std::map<std::string, std::unique_ptr<TaskController>>;
+
+  Task<void> removeStrangers();
+  std::unique_ptr<TaskController> newController(kj::Own<TaskRecord> record);
+  kj::Array<kj::String> taskIds();
+  kj::Promise<void> take(schema::Task::Reader wanted);
+  void forget(const std::string& id);
+  Task<void> forgetLater(std::string id);
+
+  Task<void> keepSession();
+  Task<void> openSession();
+  Task<void> heartbeats(schema::Session::Client session);
+  Task<void> describe(schema::NodeDescription::Builder description);
+  Task<void> describeOnChange(schema::Session::Client session);
+  void statusChanged(TaskRecord& record) override;
+  void reportSoon();
+  Task<void> reportAll();
+  void taskFailed(kj::Exception&& exception) override;
+
+  Env& env;
+  Host& host;
+  Config::Reader settings;
+  NodeServices services;
+  TaskStore store;
+  uint64_t epoch = 0;
+
+  Controllers controllers;
+  std::set<std::string> leaving;  // controllers that are being removed
+  std::set<std::string> dirty;    // whose status the manager has not heard
+  kj::Maybe<schema::Session::Client> session;
+  bool reporting = false;
+  bool stopped = false;
+  kj::Own<kj::PromiseFulfiller<void>> pluginsChanged;  // wakes describeOnChange
+  capnp::Capability::Client subscription = nullptr;
+  kj::TaskSet tasks;
+  kj::Promise<void> sessionLoop = nullptr;
+};
+
+}  // namespace orch::control::agent

@@ -1,0 +1,20 @@
+@0x9320ae7882d5590a;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("orch::control::agent");
+
+struct Config {
+  store @0 :Text = "store.local#agent";
+  # Where the node keeps what it runs: a store of its own.
+
+  dispatcher @1 :Text = "dispatcher";
+  # The service of the leading manager.
+
+  image @2 :Text = "image.oci";
+  # The image plugin that runtimes with images use.
+
+  runtimes @3 :List(Text) = ["crun", "runc", "sim"];
+  # For services that name none: the first of these that works here.
+
+  retryMaxMs @4 :UInt32 = 1000;
+  # Longest pause before the manager is looked for again.
+}

@@ -1,0 +1,31 @@
+#include "orch/plugin.h"
+
+#include "agent.h"
+
+namespace orch::control::agent {
+namespace {
+
+class AgentPlugin final : public PluginInstance {
+ public:
+  AgentPlugin(Env& env, Host& host, Config::Reader settings)
+      : host(host), agent(env, host, settings) {
+    KJ_REQUIRE(settings.getRetryMaxMs() >= 50, "retryMaxMs must be at least 50");
+  }
+  Task<Services> start() override {
+    co_await agent.start();
+    Services services;
+    services.add(host.node().instance, agent.client());
+    co_return kj::mv(services);
+  }
+  Task<void> stop() override { return agent.stop(); }
+
+ private:
+  Host& host;
+  NodeAgent agent;
+};
+
+}  // namespace
+}  // namespace orch::control::agent
+
+ORCH_PLUGIN("control", "agent", "1.0.0", orch::control::agent::AgentPlugin,
+            orch::control::agent::Config, "store", "runtime")

@@ -1,0 +1,74 @@
+#include "services.h"
+
+#include "orch/fail.h"
+
+namespace orch::control::agent {
+
+NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings)
+    : env(env), host(host), settings(settings) {}
+
+Task<kj::Vector<kj::String>> NodeServices::running(kj::StringPtr prefix) {
+  auto request = host.client().servicesRequest();
+  request.setPrefix(prefix);
+  auto answer = co_await request.send();
+  kj::Vector<kj::String> names;
+  for (auto name : answer.getNames()) names.add(kj::str(name));
+  co_return kj::mv(names);
+}
+
+Task<kj::Vector<kj::String>> NodeServices::runtimes() {
+  auto present = co_await running("runtime.");
+  kj::Vector<kj::String> ordered;
+  for (auto preferred : settings.getRuntimes()) {
+    for (auto& service : present) {
+      if (service == kj::str("runtime.", preferred)) ordered.add(kj::str(preferred));
+    }
+  }
+  co_return kj::mv(ordered);
+}
+
+Task<kj::String> NodeServices::runtimeFor(kj::StringPtr name) {
+  if (name.size() > 0) {
+    auto service = kj::str("runtime.", name);
+    co_await mustRun(service);
+    co_return kj::mv(service);
+  }
+  auto ordered = co_await runtimes();
+  if (ordered.size() == 0)
+    fail(kj::str("no runtime works on this node; 'orch plugin ls' says why"));
+  co_return kj::str("runtime.", ordered[0]);
+}
+
+Task<void> NodeServices::mustRun(kj::StringPtr service) {
+  auto request = host.client().servicesRequest();
+  request.setPrefix(service);
+  auto answer = co_await request.send();
+  for (auto name : answer.getNames()) {
+    if (name == service) co_return;
+  }
+  fail(kj::str("plugin '", service, "' does not run on this node; 'orch plugin ls' says why"));
+}
+
+Task<void> NodeServices::retainNetwork(kj::StringPtr name, kj::Array<kj::String> taskIds) {
+  auto driver = network(name);
+  co_await insist(env, [&]() {
+    auto request = driver.retainRequest();
+    auto ids = request.initTaskIds(taskIds.size());
+    for (uint32_t i = 0; i < ids.size(); ++i) ids.set(i, taskIds[i]);
+    return request.send();
+  });
+  networkRetained.pair.fulfiller->fulfill();
+}
+
+Task<void> NodeServices::retainImages(kj::Array<kj::String> taskIds) {
+  auto store = images();
+  co_await insist(env, [&]() {
+    auto request = store.retainHoldersRequest();
+    auto ids = request.initHolders(taskIds.size());
+    for (uint32_t i = 0; i < ids.size(); ++i) ids.set(i, taskIds[i]);
+    return request.send();
+  });
+  imagesRetained.pair.fulfiller->fulfill();
+}
+
+}  // namespace orch::control::agent

@@ -1,0 +1,45 @@
+#include "task-record.h"
+
+#include <capnp/serialize.h>
+
+#include <cstring>
+
+namespace orch::control::agent {
+
+TaskRecord::TaskRecord(schema::Task::Reader task) : message(task.totalSize().wordCount + 64) {
+  message.setRoot(task);
+  if (!this->task().hasStatus()) this->task().initStatus();
+}
+
+TaskRecord::TaskRecord(kj::ArrayPtr<const kj::byte> stored) {
+  auto words = kj::heapArray<capnp::word>(stored.size() / sizeof(capnp::word));
+  memcpy(words.begin(), stored.begin(), words.asBytes().size());
+  capnp::FlatArrayMessageReader reader(words);
+  message.setRoot(reader.getRoot<schema::Task>());
+}
+
+kj::String TaskRecord::name() {
+  auto reader = task().asReader();
+  return kj::str(reader.getServiceName(), ".", reader.getSlot(), ".", reader.getMeta().getId());
+}
+
+kj::Array<kj::byte> TaskRecord::serialize() {
+  // A builder keeps the space of values that were overwritten; a copy does not.
+  capnp::MallocMessageBuilder compact(task().totalSize().wordCount + 8);
+  compact.setRoot(task().asReader());
+  auto words = capnp::messageToFlatArray(compact);
+  return kj::heapArray<kj::byte>(words.asBytes());
+}
+
+bool TaskRecord::advance(schema::TaskState next, int64_t atNs, kj::StringPtr text) {
+  if (next <= state()) return false;
+  auto now = status();
+  now.setState(next);
+  now.setAtNs(atNs);
+  now.setMessage(text);
+  return true;
+}
+
+bool isTerminal(schema::TaskState state) { return state >= schema::TaskState::COMPLETE; }
+
+}  // namespace orch::control::agent

@@ -1,0 +1,40 @@
+// One task of this node as the agent keeps it: the manager's object with the status that the agent
+// writes. Also the words for states.
+#pragma once
+
+#include <capnp/message.h>
+#include <kj/array.h>
+
+#include <string>
+
+#include "orch/schema/objects.capnp.h"
+
+namespace orch::control::agent {
+
+class TaskRecord final {
+ public:
+  explicit TaskRecord(schema::Task::Reader task);
+  // From the store.
+  explicit TaskRecord(kj::ArrayPtr<const kj::byte> stored);
+  KJ_DISALLOW_COPY(TaskRecord);
+
+  schema::Task::Builder task() { return message.getRoot<schema::Task>(); }
+  schema::TaskStatus::Builder status() { return task().getStatus(); }
+  schema::TaskState state() { return status().getState(); }
+  kj::StringPtr id() { return task().getMeta().getId(); }
+  // web.1.<id>
+  kj::String name();
+  // Rewritten compactly, for the store.
+  kj::Array<kj::byte> serialize();
+
+  // Moves on to `state`. Never back: false if it is there already or further.
+  bool advance(schema::TaskState state, int64_t atNs, kj::StringPtr message);
+
+ private:
+  capnp::MallocMessageBuilder message;
+};
+
+// Nothing follows it.
+bool isTerminal(schema::TaskState state);
+
+}  // namespace orch::control::agent
