@@ -38,7 +38,7 @@ function(orch_add_plugin path)
   add_library(${target} MODULE plugin.cpp ${generated}/schema.c)
   target_link_libraries(${target} PRIVATE ${target}_logic)
   foreach(t ${target} ${target}_logic)
-    set_target_properties(${t} PROPERTIES
+    set_target_properties(${t} PROPERTIES POSITION_INDEPENDENT_CODE ON
       CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON C_VISIBILITY_PRESET hidden)
   endforeach()
   if(NOT ORCH_SANITIZE)

@@ -7,8 +7,10 @@ import os
 import sys
 import unittest
 
-import single
-from single import eventually
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
+sys.dont_write_bytecode = True
+import single  # noqa: E402
+from single import eventually  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 PORT = 8080

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""What `cmake --install` puts into a prefix runs from there, and is enough to build a plugin with.
+
+usage: install-test.py BUILD [TEST...]     BUILD: a built build folder
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
+sys.dont_write_bytecode = True
+import single  # noqa: E402
+from single import eventually  # noqa: E402
+
+BUILD = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else ""
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def cached(name):
+    """A setting of the build."""
+    with open(f"{BUILD}/CMakeCache.txt") as file:
+        return re.search(rf"^{name}:\w+=(.*)$", file.read(), re.M).group(1)
+
+
+class Installed(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix=f"orch-install-{os.getpid()}-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.prefix = f"{cls.folder}/prefix"
+        run("cmake", "--install", BUILD, "--prefix", cls.prefix)
+
+    def host(self, name, **options):
+        node = single.SingleHost(f"install-{name}-{os.getpid()}", f"{self.prefix}/bin",
+                                 f"{self.prefix}/etc/orch/orchd.toml", **options)
+        self.addCleanup(node.remove)
+        return node.create()
+
+    def test_orchd_runs_from_the_prefix_and_orch_talks_to_it(self):
+        node = self.host("runs")
+        self.assertIn(run(f"{self.prefix}/bin/orchd", "--version").split()[1], node.orch("version").stdout)
+        states = lambda: {plugin["id"]: plugin["state"] for plugin in node.json("plugin", "ls")}
+        eventually("all plugins run", lambda: set(states().values()) == {"running"})
+        self.assertIn("control.manager", states())
+
+    def test_nothing_of_it_points_into_the_build_folder(self):
+        for folder, _, files in os.walk(self.prefix):
+            for name in files:
+                path = f"{folder}/{name}"
+                with open(path, "rb") as file:
+                    start = file.read(4)
+                if start == b"\x7fELF":
+                    self.assertNotIn(BUILD, run("readelf", "-d", path), path)
+
+    def test_the_systemd_unit_is_valid(self):
+        unit = f"{self.prefix}/lib/systemd/system/orchd.service"
+        self.assertEqual(run("systemd-analyze", "verify", unit), "")
+        with open(unit) as file:
+            self.assertIn(f"ExecStart={self.prefix}/bin/orchd --config {self.prefix}/etc/orch/orchd.toml", file.read())
+
+    def test_a_plugin_is_built_elsewhere_with_four_lines_of_cmake(self):
+        source = f"{self.folder}/elsewhere"
+        os.makedirs(source)
+        spread = os.path.join(single.REPOSITORY, "plugins", "scheduler", "spread")
+        for name in ("config.capnp", "plugin.cpp", "spread.cpp", "spread.h"):
+            shutil.copy(f"{spread}/{name}", source)
+        with open(f"{source}/CMakeLists.txt", "w") as file:
+            file.write("cmake_minimum_required(VERSION 3.25)\nproject(elsewhere LANGUAGES C CXX)\n"
+                       "find_package(OrchSdk REQUIRED)\norch_add_plugin(scheduler/spread SOURCES spread.cpp)\n")
+        run("cmake", "-S", source, "-B", f"{source}/build", "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={self.prefix}",
+            f"-DCMAKE_C_COMPILER={cached('CMAKE_C_COMPILER')}", f"-DCMAKE_CXX_COMPILER={cached('CMAKE_CXX_COMPILER')}")
+        run("cmake", "--build", f"{source}/build")
+        told = run(f"{self.prefix}/bin/orchd", "--inspect", f"{source}/build/scheduler.spread.so")
+        self.assertIn("scheduler.spread 1.0.0", told)
+        self.assertIn("failureLimit = 5", told)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
