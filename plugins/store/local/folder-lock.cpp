@@ -1,0 +1,45 @@
+#include "folder-lock.h"
+
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "orch/fail.h"
+
+namespace orch::store::local {
+
+FolderLock::FolderLock(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error) {
+    std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+  }
+  if (error) {
+    fail(kj::str("cannot create '", folder.c_str(), "': ", error.message().c_str(),
+                 "; set another `directory`"));
+  }
+  auto path = folder + "/lock";
+  int opened = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (opened < 0) fail(kj::str("cannot open '", path.c_str(), "': ", strerror(errno)));
+  fd = kj::AutoCloseFd(opened);
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    int error = errno;
+    if (error != EWOULDBLOCK) {
+      fail(kj::str("cannot lock '", path.c_str(), "': ", strerror(error)));
+    }
+    char holder[32] = {};
+    ssize_t n = pread(fd, holder, sizeof(holder) - 1, 0);
+    fail(kj::str("the state in '", folder.c_str(), "' is in use by process ", n > 0 ? holder : "?",
+                 "; end that one or set another `directory`"));
+  }
+  auto self = kj::str(getpid());
+  // For the text above only: a disk without space must not keep the store from starting.
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, self.begin(), self.size(), 0) < 0) return;
+}
+
+}  // namespace orch::store::local

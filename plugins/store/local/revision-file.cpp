@@ -1,0 +1,97 @@
+#include "revision-file.h"
+
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "orch/fail.h"
+#include "tables.h"
+
+namespace orch::store::local {
+
+namespace {
+
+constexpr uint64_t MAGIC = 0x3130564552524f21ull;
+
+// As it lies on the disk, little endian like all hosts that orch runs on.
+struct Slot {
+  uint64_t magic = MAGIC;
+  uint64_t sequence = 0;
+  Acknowledged state;
+  uint64_t checksum = 0;
+  uint64_t expected() const { return checksumOf(this, offsetof(Slot, checksum)); }
+  bool intact() const { return magic == MAGIC && checksum == expected(); }
+};
+static_assert(sizeof(Slot) == 56);
+
+struct Block {
+  alignas(8) char bytes[RevisionFile::SLOT_BYTES] = {};
+};
+
+Block blockOf(uint64_t sequence, const Acknowledged& state) {
+  Slot slot;
+  slot.sequence = sequence;
+  slot.state = state;
+  slot.checksum = slot.expected();
+  Block block;
+  memcpy(block.bytes, &slot, sizeof(slot));
+  return block;
+}
+
+[[noreturn]] void failed(const std::string& path, const char* what, int error) {
+  fail(kj::str("cannot ", what, " '", path.c_str(), "': ", strerror(error)));
+}
+
+void writeBlock(int fd, const std::string& path, uint64_t slot, const Block& block) {
+  ssize_t n = pwrite(fd, block.bytes, sizeof(block.bytes), slot * sizeof(block.bytes));
+  if (n != sizeof(block.bytes)) failed(path, "write", n < 0 ? errno : ENOSPC);
+}
+
+}  // namespace
+
+RevisionFile::RevisionFile(const std::string& path) : path(path) {
+  int opened = open(path.c_str(), O_RDWR | O_DSYNC | O_CLOEXEC | O_NOFOLLOW);
+  if (opened < 0) failed(path, "open", errno);
+  fd = kj::AutoCloseFd(opened);
+  for (uint64_t i = 0; i < 2; ++i) {
+    Slot read;
+    ssize_t n = pread(fd, &read, sizeof(read), i * SLOT_BYTES);
+    if (n < 0) failed(path, "read", errno);
+    if (n != sizeof(read) || !read.intact()) {
+      ++damaged;
+      continue;
+    }
+    if (state && read.sequence < sequence) continue;
+    state = read.state;
+    sequence = read.sequence;
+    slot = i;
+  }
+}
+
+void RevisionFile::create(const std::string& path, const Acknowledged& state) {
+  auto temporary = path + ".new";
+  int opened = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (opened < 0) failed(temporary, "create", errno);
+  kj::AutoCloseFd fd(opened);
+  writeBlock(fd, temporary, 0, blockOf(1, state));
+  writeBlock(fd, temporary, 1, blockOf(2, state));
+  if (fsync(fd) != 0) failed(temporary, "sync", errno);
+  if (rename(temporary.c_str(), path.c_str()) != 0) failed(path, "create", errno);
+  auto folder = path.substr(0, path.rfind('/'));
+  kj::AutoCloseFd directory(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0 || fsync(directory) != 0) failed(folder, "sync", errno);
+}
+
+void RevisionFile::write(const Acknowledged& next) {
+  writeBlock(fd, path, slot ^ 1, blockOf(sequence + 1, next));
+  slot ^= 1;
+  ++sequence;
+  state = next;
+  damaged = 0;
+}
+
+}  // namespace orch::store::local
