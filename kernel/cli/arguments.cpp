@@ -1,0 +1,173 @@
+#include "arguments.h"
+
+#include <CLI/CLI.hpp>
+
+#include "orch/attempt.h"
+#include "orch/fail.h"
+#include "suggest.h"
+#include "value.h"
+
+namespace orch::cli {
+
+namespace {
+
+constexpr Option GLOBAL_OPTIONS[] = {
+    {"-H,--host", "ADDRESS", "Socket of orchd (also ORCH_HOST); unix:///run/orch/orchd.sock"},
+    {"--json", nullptr, "Print the result as JSON"},
+    {"-h,--help", nullptr, "Print usage"},
+};
+
+// CLI11 takes `--name=` for `--name` with its value in the next word; this stands for the empty
+// value until it has parsed.
+constexpr char EMPTY_VALUE = '\x01';
+
+template <typename F>
+void eachName(const char* names, F&& use) {
+  std::string_view list = names;
+  while (!list.empty()) {
+    auto comma = list.find(',');
+    use(list.substr(0, comma));
+    list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+  }
+}
+
+std::vector<std::string> wordsForParser(kj::ArrayPtr<const kj::String> words) {
+  std::vector<std::string> reversed;  // as CLI11 wants them
+  for (size_t i = words.size(); i-- > 0;) {
+    std::string word = words[i].cStr();
+    if (word.size() > 3 && word.compare(0, 2, "--") == 0 && word.find('=') == word.size() - 1) {
+      word += EMPTY_VALUE;
+    }
+    reversed.push_back(kj::mv(word));
+  }
+  return reversed;
+}
+
+kj::String fromParser(const std::string& word) {
+  if (!word.empty() && word.back() == EMPTY_VALUE) {
+    return kj::heapString(word.data(), word.size() - 1);
+  }
+  return kj::heapString(word.data(), word.size());
+}
+
+}  // namespace
+
+kj::ArrayPtr<const Option> globalOptions() { return GLOBAL_OPTIONS; }
+
+bool hasName(const Option& option, kj::StringPtr name) {
+  bool found = false;
+  eachName(option.names, [&](std::string_view one) { found |= one == name.cStr(); });
+  return found;
+}
+
+kj::Vector<kj::StringPtr> namesOf(const Option& option, kj::Vector<kj::String>& storage) {
+  kj::Vector<kj::StringPtr> names;
+  eachName(option.names, [&](std::string_view one) {
+    names.add(storage.add(kj::heapString(one.data(), one.size())));
+  });
+  return names;
+}
+
+Arguments::Arguments(const Command& command, kj::ArrayPtr<const kj::String> words) : spec(command) {
+  CLI::App app;
+  app.set_help_flag();
+  app.allow_extras();
+  app.prefix_command(command.stopsAtOperand);
+  kj::Vector<CLI::Option*> parsed;
+  auto declare = [&](const Option& option, const std::string& names) {
+    if (option.value == nullptr) {
+      parsed.add(app.add_flag(names));
+    } else {
+      parsed.add(app.add_option(names)->expected(1)->allow_extra_args(false));
+      if (option.repeated) {
+        parsed.back()->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      } else {
+        parsed.back()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+      }
+    }
+    entries.add(Entry{&option, {}});
+  };
+  for (const Option& option : command.options) declare(option, option.names);
+  for (const Option& option : GLOBAL_OPTIONS) {
+    std::string names;
+    eachName(option.names, [&](std::string_view name) {
+      kj::String text = kj::heapString(name.data(), name.size());
+      for (const Option& own : command.options) {
+        if (hasName(own, text)) return;
+      }
+      if (!names.empty()) names += ',';
+      names += name;
+    });
+    if (!names.empty()) declare(option, names);
+  }
+  CLI::Option* operands = nullptr;
+  if (!command.stopsAtOperand) {
+    operands = app.add_option("operands")->expected(0, -1)->allow_extra_args();
+  }
+
+  auto outcome = attemptNow([&] { app.parse(wordsForParser(words)); });
+  if (!outcome.ok()) {
+    std::string why = outcome.message().cStr();
+    auto colon = why.find(':');
+    if (why.find("required") != std::string::npos && colon != std::string::npos) {
+      fail(kj::str("usage: '", why.substr(0, colon).c_str(), "' needs a value; see 'orch ",
+                   command.path, " --help'"));
+    }
+    fail(kj::str("usage: ", why.c_str(), "; see 'orch ", command.path, " --help'"));
+  }
+  for (size_t i = 0; i < parsed.size(); ++i) {
+    for (const std::string& value : parsed[i]->results()) entries[i].values.add(fromParser(value));
+  }
+  if (operands != nullptr) {
+    for (const std::string& word : operands->results()) rest.add(fromParser(word));
+  }
+  bool afterMark = false;
+  for (const std::string& word : app.remaining()) {
+    if (word == "--" && !afterMark && (operands != nullptr || rest.empty())) {
+      afterMark = true;
+      continue;
+    }
+    if (word.size() > 1 && word[0] == '-' && !afterMark && (operands != nullptr || rest.empty())) {
+      kj::String name = kj::heapString(word.data(), std::min(word.find('='), word.size()));
+      kj::Vector<kj::String> storage;
+      kj::Vector<kj::StringPtr> known;
+      for (const Entry& entry : entries) known.addAll(namesOf(*entry.option, storage));
+      fail(kj::str("usage: unknown flag '", name, "' for 'orch ", command.path, "'",
+                   suggestion(name, known)));
+    }
+    rest.add(fromParser(word));
+  }
+  if (on("--help")) return;
+  if (rest.size() < command.least || rest.size() > command.most) {
+    kj::String wanted =
+        command.operands[0] == '\0' ? kj::str("no arguments") : kj::str(command.operands);
+    kj::String extra = rest.size() > command.most && command.most == 0
+                           ? kj::str(", not '", rest[0], "'")
+                           : kj::String();
+    fail(kj::str("usage: 'orch ", command.path, "' takes ", wanted, extra, "; see 'orch ",
+                 command.path, " --help'"));
+  }
+}
+
+const Arguments::Entry* Arguments::find(kj::StringPtr name) const {
+  for (const Entry& entry : entries) {
+    if (hasName(*entry.option, name)) return &entry;
+  }
+  KJ_FAIL_ASSERT("the command has no such option", spec.path, name);
+}
+
+kj::ArrayPtr<const kj::String> Arguments::values(kj::StringPtr name) const {
+  return find(name)->values.asPtr();
+}
+
+bool Arguments::on(kj::StringPtr name) const {
+  auto given = values(name);
+  return given.size() > 0 && parseBool(name, given.back());
+}
+
+kj::StringPtr Arguments::text(kj::StringPtr name) const {
+  auto given = values(name);
+  return given.size() == 0 ? kj::StringPtr("") : kj::StringPtr(given.back());
+}
+
+}  // namespace orch::cli

@@ -1,0 +1,108 @@
+// init, info and version.
+#include "arguments.h"
+#include "commands.h"
+#include "connection.h"
+#include "human.h"
+#include "name.h"
+#include "orch/abi.h"
+#include "output.h"
+
+namespace orch::cli {
+
+namespace {
+
+constexpr Option INIT_OPTIONS[] = {
+    {"--name", "NAME", "Name of the cluster (default: default)"},
+};
+
+Task<int> init(Context& context) {
+  kj::StringPtr name = context.args.given("--name") ? context.args.text("--name") : "default"_kj;
+  auto checked = parseServiceName("--name", name);
+  auto requestId = context.env.newId();
+  auto response = co_await context.connection.change<schema::ClusterControl::InitResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.initRequest();
+        request.setRequestId(requestId);
+        request.setName(checked);
+        return request.send();
+      },
+      "whether the cluster was made is unknown: look with 'orch info', then ask again");
+  if (context.out.json) {
+    context.out.document(capnp::toDynamic(schema::ClusterControl::InitResults::Reader(response)));
+    co_return 0;
+  }
+  auto cluster = response.getCluster();
+  context.out.line("Cluster '", cluster.getName(), "' (", cluster.getMeta().getId(),
+                   response.getCreated() ? ") initialized: this node is its manager."
+                                         : ") was there already: nothing changed.");
+  co_return 0;
+}
+
+Task<int> info(Context& context) {
+  auto cluster = co_await context.connection.cluster();
+  auto gateway = co_await context.connection.gateway();
+  auto askVersion = gateway.versionRequest();
+  auto versionAnswer = askVersion.send();
+  auto request = cluster.infoRequest();
+  auto response = co_await request.send();
+  auto version = co_await kj::mv(versionAnswer);
+  auto info = response.getInfo();
+  if (context.out.json) {
+    context.out.document(capnp::toDynamic(info));
+    co_return 0;
+  }
+  Output& out = context.out;
+  out.line("Server Version: ", version.getVersion());
+  out.line("Node: ", version.getNode());
+  out.line("Initialized: ", info.getInitialized() ? "yes" : "no: run 'orch init'");
+  if (info.getInitialized()) {
+    out.line("Cluster: ", info.getCluster().getName());
+    out.line(" ID: ", info.getCluster().getMeta().getId());
+    out.line(" Leader: ", info.getLeader());
+    out.line(" Managers: ", info.getManagers());
+    out.line(" Nodes: ", info.getNodes());
+    out.line(" Default Strategy: ", info.getCluster().getDefaultStrategy());
+    out.line(" Task History Limit: ", info.getCluster().getTaskHistoryLimit());
+    out.line("Services: ", info.getServices());
+    out.line("Tasks running: ", info.getTasksRunning());
+  }
+  out.line("Store: ", info.getStore());
+  out.line(" Revision: ", info.getRevision());
+  out.line(" Epoch: ", info.getEpoch());
+  co_return 0;
+}
+
+Task<int> version(Context& context) {
+  Output& out = context.out;
+  if (!out.json) {
+    out.line("Client:");
+    out.line(" Version:  ", ORCH_VERSION);
+    out.flush();
+  }
+  auto gateway = co_await context.connection.gateway();
+  auto request = gateway.versionRequest();
+  auto response = co_await request.send();
+  if (out.json) {
+    out.line("{\"client\": ", jsonText(ORCH_VERSION ""_kj), ", \"server\": ",
+             toJson(capnp::toDynamic(schema::Gateway::VersionResults::Reader(response)), true),
+             "}");
+    co_return 0;
+  }
+  out.line("Server:");
+  out.line(" Version:  ", response.getVersion());
+  out.line(" API:      ", response.getApi());
+  out.line(" Node:     ", response.getNode());
+  out.line(" Pid:      ", response.getPid());
+  co_return 0;
+}
+
+}  // namespace
+
+const Command INIT = {"init",       "",  0, 0, "Make a cluster of which this node is the manager",
+                      INIT_OPTIONS, init};
+const Command INFO = {"info",  "",  0, 0, "Show what the cluster is and how much runs on it",
+                      nullptr, info};
+const Command VERSION = {"version", "",     0, 0, "Show the versions of orch and of orchd",
+                         nullptr,   version};
+
+}  // namespace orch::cli

@@ -1,0 +1,204 @@
+#include "commands.h"
+
+#include "arguments.h"
+#include "orch/fail.h"
+#include "suggest.h"
+
+namespace orch::cli {
+
+namespace {
+
+constexpr const Command* COMMANDS[] = {
+    &INIT,           &INFO,        &VERSION,         &NODE_LS,         &NODE_INSPECT,
+    &SERVICE_CREATE, &SERVICE_LS,  &SERVICE_PS,      &SERVICE_INSPECT, &SERVICE_UPDATE,
+    &SERVICE_SCALE,  &SERVICE_RM,  &SERVICE_LOGS,    &TASK_LS,         &TASK_INSPECT,
+    &IMAGE_LS,       &IMAGE_PULL,  &IMAGE_IMPORT,    &IMAGE_INSPECT,   &IMAGE_RM,
+    &IMAGE_PRUNE,    &NETWORK_LS,  &NETWORK_INSPECT, &PLUGIN_LS,       &PLUGIN_INSPECT,
+    &CONFIG_CHECK,   &CONFIG_SHOW, &CONFIG_RELOAD,   &EVENTS,          &COMPLETION_BASH,
+};
+
+struct Split {
+  kj::String noun;
+  kj::String verb;  // empty for `orch init`
+};
+Split split(const Command& command) {
+  kj::StringPtr path = command.path;
+  KJ_IF_MAYBE (space, path.findFirst(' ')) {
+    return {kj::heapString(path.begin(), *space), kj::str(path.slice(*space + 1))};
+  }
+  return {kj::str(path), kj::String()};
+}
+
+void addOnce(kj::Vector<kj::StringPtr>& names, kj::Vector<kj::String>& storage, kj::String name) {
+  for (auto known : names) {
+    if (known == name) return;
+  }
+  names.add(storage.add(kj::mv(name)));
+}
+
+kj::StringPtr meant(kj::StringPtr verb) {
+  if (verb == "list") return "ls";
+  if (verb == "remove") return "rm";
+  return verb;
+}
+
+// `  name   text`, the text at one column and broken at the end of the line.
+void entry(kj::Vector<char>& out, kj::StringPtr name, size_t column, kj::StringPtr text) {
+  out.addAll("  "_kj);
+  out.addAll(name);
+  for (size_t n = name.size(); n < column; ++n) out.add(' ');
+  out.addAll("  "_kj);
+  out.addAll(text);
+  out.add('\n');
+}
+
+kj::String finished(kj::Vector<char>& out) {
+  out.add('\0');
+  return kj::String(out.releaseAsArray());
+}
+
+// `-e, --env KEY=VALUE`, with room where the short name is missing.
+kj::String heading(const Option& option) {
+  kj::Vector<kj::String> storage;
+  auto names = namesOf(option, storage);
+  kj::StringPtr gap = names[0].size() == 2 ? ""_kj : "    "_kj;
+  return kj::str(gap, kj::strArray(names, ", "), option.value == nullptr ? "" : " ",
+                 option.value == nullptr ? "" : option.value);
+}
+
+void options(kj::Vector<char>& out, kj::ArrayPtr<const Option> list, size_t column) {
+  for (auto& option : list) {
+    auto choices = option.choices == nullptr ? kj::String() : kj::str(" (", option.choices, ")");
+    entry(out, heading(option), column, kj::str(option.help, choices));
+  }
+}
+
+}  // namespace
+
+kj::ArrayPtr<const Command* const> allCommands() { return COMMANDS; }
+
+bool isNoun(kj::StringPtr word) {
+  for (auto command : COMMANDS) {
+    auto parts = split(*command);
+    if (parts.verb.size() > 0 && parts.noun == word) return true;
+  }
+  return false;
+}
+
+Found findCommand(kj::ArrayPtr<const kj::String> words) {
+  if (words.size() > 0 && words[0] == COMPLETE.path) return {&COMPLETE, 1};
+  kj::Vector<kj::String> storage;
+  kj::Vector<kj::StringPtr> nouns;
+  kj::Vector<kj::StringPtr> verbs;
+  for (auto command : COMMANDS) {
+    auto parts = split(*command);
+    bool sameNoun = words.size() > 0 && words[0] == parts.noun;
+    if (sameNoun && parts.verb.size() == 0) return {command, 1};
+    if (sameNoun && words.size() > 1 && meant(words[1]) == parts.verb) return {command, 2};
+    if (sameNoun) addOnce(verbs, storage, kj::str(parts.verb));
+    addOnce(nouns, storage, kj::mv(parts.noun));
+  }
+  if (words.size() == 0) fail(kj::str("usage: no command; see 'orch --help'"));
+  if (verbs.size() == 0) {
+    fail(kj::str("usage: unknown command '", words[0], "'", suggestion(words[0], nouns),
+                 nearest(words[0], nouns).size() == 0 ? "; see 'orch --help'" : ""));
+  }
+  if (words.size() == 1) {
+    fail(kj::str("usage: 'orch ", words[0], "' needs one of ", kj::strArray(verbs, ", ")));
+  }
+  bool near = nearest(words[1], verbs).size() > 0;
+  fail(kj::str("usage: unknown command '", words[0], " ", words[1], "'",
+               near ? kj::str("; did you mean '", words[0], " ", nearest(words[1], verbs), "'?")
+                    : kj::str("; there are ", kj::strArray(verbs, ", "))));
+}
+
+kj::String helpOfAll() {
+  kj::Vector<char> out;
+  out.addAll("Usage: orch [-H ADDRESS] COMMAND\n\nRuns containers on a cluster.\n\nCommands:\n"_kj);
+  for (auto command : COMMANDS) entry(out, command->path, 17, command->help);
+  out.addAll("\nOptions:\n"_kj);
+  options(out, globalOptions(), 20);
+  out.addAll("      --version         Show the version of orch\n"_kj);
+  out.addAll("\n'orch COMMAND --help' says more.\n"_kj);
+  return finished(out);
+}
+
+kj::String helpOfNoun(kj::StringPtr noun) {
+  kj::Vector<char> out;
+  out.addAll(kj::str("Usage: orch ", noun, " COMMAND\n\nCommands:\n"));
+  for (auto command : COMMANDS) {
+    auto parts = split(*command);
+    if (parts.noun == noun) entry(out, parts.verb, 10, command->help);
+  }
+  out.addAll(kj::str("\n'orch ", noun, " COMMAND --help' says more.\n"));
+  return finished(out);
+}
+
+kj::String helpOf(const Command& command) {
+  kj::Vector<char> out;
+  kj::StringPtr operands = command.operands;
+  out.addAll(kj::str("Usage: orch ", command.path, " [OPTIONS]", operands.size() > 0 ? " " : "",
+                     operands, "\n\n", command.help, "\n"));
+  kj::Vector<Option> all;
+  all.addAll(command.options);
+  for (auto& option : globalOptions()) {
+    bool taken = false;
+    for (auto& own : command.options) taken |= hasName(own, "--host") && hasName(option, "--host");
+    all.add(option);
+    if (taken) all.back().names = "-H";
+  }
+  size_t column = 0;
+  for (auto& option : all) column = kj::max(column, heading(option).size());
+  out.addAll("\nOptions:\n"_kj);
+  options(out, all, column);
+  return finished(out);
+}
+
+kj::String completions(kj::ArrayPtr<const kj::String> words) {
+  kj::Vector<char> out;
+  kj::Vector<kj::String> storage;
+  kj::Vector<kj::StringPtr> names;
+  kj::StringPtr current = words.size() > 0 ? kj::StringPtr(words.back()) : ""_kj;
+  const Command* found = nullptr;
+  size_t taken = 0;
+  for (auto command : COMMANDS) {
+    auto parts = split(*command);
+    size_t needed = parts.verb.size() > 0 ? 2 : 1;
+    if (words.size() > needed && words[0] == parts.noun &&
+        (needed == 1 || meant(words[1]) == parts.verb)) {
+      found = command;
+      taken = needed;
+    }
+    if (words.size() <= 1) addOnce(names, storage, kj::mv(parts.noun));
+    if (words.size() == 2 && words[0] == parts.noun) addOnce(names, storage, kj::mv(parts.verb));
+  }
+  if (found != nullptr) {
+    names.clear();
+    kj::StringPtr before = words[words.size() - 2];
+    for (auto& option : found->options) {
+      if (words.size() - taken >= 2 && option.choices != nullptr && hasName(option, before)) {
+        names.clear();
+        kj::StringPtr rest = option.choices;
+        for (;;) {
+          auto bar = rest.findFirst('|').orDefault(rest.size());
+          names.add(storage.add(kj::heapString(rest.begin(), bar)));
+          if (bar == rest.size()) break;
+          rest = rest.slice(bar + 1);
+        }
+        break;
+      }
+      if (current.startsWith("-")) names.addAll(namesOf(option, storage));
+    }
+    if (current.startsWith("-")) {
+      for (auto& option : globalOptions()) names.addAll(namesOf(option, storage));
+    }
+  }
+  for (auto name : names) {
+    if (!name.startsWith(current)) continue;
+    out.addAll(name);
+    out.add('\n');
+  }
+  return finished(out);
+}
+
+}  // namespace orch::cli

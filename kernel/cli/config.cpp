@@ -1,0 +1,68 @@
+#include "arguments.h"
+#include "commands.h"
+#include "connection.h"
+#include "orchd.h"
+#include "output.h"
+
+namespace orch::cli {
+
+namespace {
+
+constexpr Option SHOW_OPTIONS[] = {
+    {"--defaults", nullptr, "Show also what the manifest leaves to the defaults"},
+};
+
+Task<int> check(Context& context) {
+  if (context.out.json) fail(kj::str("usage: 'orch config check' has no --json"));
+  auto operands = context.args.operands();
+  if (operands.size() == 0) becomeOrchd(kj::arr(kj::str("--check")));
+  becomeOrchd(kj::arr(kj::str("--check"), kj::str(operands[0])));
+  co_return 1;
+}
+
+Task<int> show(Context& context) {
+  auto kernel = co_await context.connection.kernel();
+  auto request = kernel.configShowRequest();
+  request.setDefaults(context.args.on("--defaults"));
+  auto response = co_await request.send();
+  if (context.out.json) {
+    context.out.document(capnp::toDynamic(schema::Kernel::ConfigShowResults::Reader(response)));
+  } else {
+    context.out.write(response.getToml());
+  }
+  co_return 0;
+}
+
+Task<int> reload(Context& context) {
+  auto kernel = co_await context.connection.kernel();
+  auto request = kernel.configReloadRequest();
+  auto response = co_await request.send();
+  if (context.out.json) {
+    context.out.document(capnp::toDynamic(schema::Kernel::ConfigReloadResults::Reader(response)));
+    co_return 0;
+  }
+  for (auto text : response.getApplied()) context.out.line("applied: ", text);
+  for (auto text : response.getNeedRestart()) context.out.line("needs a restart of orchd: ", text);
+  if (response.getApplied().size() + response.getNeedRestart().size() == 0) {
+    context.out.line("nothing has changed");
+  }
+  co_return 0;
+}
+
+}  // namespace
+
+const Command CONFIG_CHECK = {"config check",
+                              "[FILE]",
+                              0,
+                              1,
+                              "Say whether a manifest is valid, without a running orchd",
+                              nullptr,
+                              check,
+                              Operands::file};
+const Command CONFIG_SHOW = {"config show", "",  0, 0, "Show the manifest that orchd runs with",
+                             SHOW_OPTIONS,  show};
+const Command CONFIG_RELOAD = {
+    "config reload", "",    0, 0, "Read the manifest again and apply what can be applied",
+    nullptr,         reload};
+
+}  // namespace orch::cli

@@ -1,0 +1,122 @@
+#include "connection.h"
+
+#include <kj/debug.h>
+#include <sys/un.h>
+
+namespace orch::cli {
+
+namespace {
+
+constexpr kj::StringPtr DEFAULT_SOCKET = "/run/orch/orchd.sock"_kj;
+// Between two tries to reach an orchd that restarts; it tells nobody when it is there again.
+constexpr kj::Duration RETRY_EVERY = 20 * kj::MILLISECONDS;
+// A list of 100,000 tasks is one message of about 100 MB.
+constexpr uint64_t MAX_MESSAGE_WORDS = 1ull << 27;
+
+capnp::ReaderOptions readerOptions() {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = MAX_MESSAGE_WORDS;
+  return options;
+}
+
+// The system's reason without KJ's call before it.
+kj::StringPtr systemReason(kj::StringPtr text) {
+  KJ_IF_MAYBE (colon, text.findLast(':')) {
+    auto rest = text.slice(*colon + 1);
+    while (rest.startsWith(" ")) rest = rest.slice(1);
+    if (rest.size() > 0) return rest;
+  }
+  return text;
+}
+
+}  // namespace
+
+kj::String parseAddress(kj::StringPtr from, kj::StringPtr address) {
+  if (address.size() == 0) return kj::str(DEFAULT_SOCKET);
+  kj::StringPtr path = address;
+  if (path.startsWith("unix://")) {
+    path = path.slice(7);
+  } else if (path.startsWith("unix:")) {
+    path = path.slice(5);
+  }
+  bool hasScheme = strstr(path.cStr(), "://") != nullptr;
+  if (path.size() == 0 || hasScheme || path.findFirst('/') == nullptr) {
+    fail(kj::str("usage: invalid value '", address, "' for ", from,
+                 ": expected a Unix socket such as unix:///run/orch/orchd.sock"));
+  }
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+    fail(kj::str("usage: invalid value '", address, "' for ", from, ": expected a path of at most ",
+                 sizeof(sockaddr_un::sun_path) - 1, " bytes"));
+  }
+  return kj::str(path);
+}
+
+Connection::Connection(Env& env, kj::String path) : env(env), path(kj::mv(path)) {}
+
+Task<void> Connection::connect() {
+  auto socket = co_await env.network().parseAddress(kj::str("unix:", path));
+  auto outcome = co_await attempt(socket->connect());
+  if (!outcome.ok()) {
+    fail(kj::str("cannot reach orchd at '", path, "': ", systemReason(outcome.message()),
+                 "; is orchd running? start it with 'systemctl start orchd' or 'orchd --config "
+                 "FILE', or name its socket with --host"));
+  }
+  auto fresh = kj::heap<Link>();
+  fresh->stream = kj::mv(outcome.value());
+  fresh->network = kj::heap<capnp::TwoPartyVatNetwork>(
+      *fresh->stream, capnp::rpc::twoparty::Side::CLIENT, readerOptions());
+  fresh->rpc = kj::heap<capnp::RpcSystem<capnp::rpc::twoparty::VatId>>(
+      capnp::makeRpcClient(*fresh->network));
+  link = kj::mv(fresh);
+}
+
+Task<schema::Gateway::Client> Connection::gateway() {
+  if (link == nullptr) co_await connect();
+  capnp::MallocMessageBuilder message(4);
+  auto server = message.initRoot<capnp::rpc::twoparty::VatId>();
+  server.setSide(capnp::rpc::twoparty::Side::SERVER);
+  auto client = KJ_ASSERT_NONNULL(link)->rpc->bootstrap(server).castAs<schema::Gateway>();
+  co_return kj::mv(client);
+}
+
+Task<capnp::Capability::Client> Connection::service(kj::StringPtr name) {
+  auto client = co_await gateway();
+  auto request = client.serviceRequest();
+  request.setName(name);
+  co_return request.send().getCapability();
+}
+
+Task<schema::ClusterControl::Client> Connection::cluster() {
+  auto client = co_await service("cluster");
+  co_return client.castAs<schema::ClusterControl>();
+}
+
+Task<schema::Kernel::Client> Connection::kernel() {
+  auto client = co_await service("kernel");
+  co_return client.castAs<schema::Kernel>();
+}
+
+Task<schema::ImageStore::Client> Connection::images() {
+  auto client = co_await service("image.oci");
+  co_return client.castAs<schema::ImageStore>();
+}
+
+Task<schema::ClusterControl::Client> Connection::clusterAgain(kj::TimePoint deadline,
+                                                              kj::String why, kj::StringPtr then) {
+  while (env.timer().now() < deadline) {
+    co_await env.timer().afterDelay(RETRY_EVERY);
+    link = nullptr;
+    auto client = co_await attempt(gateway());
+    if (!client.ok()) continue;
+    auto request = client.value().serviceRequest();
+    request.setName("cluster");
+    kj::Promise<capnp::Response<schema::Gateway::ServiceResults>> lookUp = request.send();
+    auto found = co_await attempt(env.timer().timeoutAt(deadline, kj::mv(lookUp)));
+    if (!found.ok()) continue;
+    co_return found.value().getCapability().castAs<schema::ClusterControl>();
+  }
+  fail(kj::str("lost the connection to orchd at '", path, "' (", why,
+               ") and could not reach it again within 5 s; ", then));
+}
+
+}  // namespace orch::cli

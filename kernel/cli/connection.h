@@ -1,0 +1,85 @@
+// The way to orchd. Connects when it is first needed.
+#pragma once
+
+#include <capnp/rpc-twoparty.h>
+#include <kj/async-io.h>
+#include <kj/function.h>
+
+#include "orch/attempt.h"
+#include "orch/env.h"
+#include "orch/fail.h"
+#include "orch/schema/cluster.capnp.h"
+#include "orch/schema/gateway.capnp.h"
+#include "orch/schema/image.capnp.h"
+
+namespace orch::cli {
+
+// The path of the socket in `unix:///path`, `unix:/path` or a bare path; empty means the default.
+// Fails with `usage: …` on any other scheme, and if the path is too long for a socket.
+kj::String parseAddress(kj::StringPtr from, kj::StringPtr address);
+
+class Connection final {
+ public:
+  static constexpr kj::StringPtr UNKNOWN =
+      "whether the change was made is unknown: look with 'orch service ls', then ask again"_kj;
+
+  // `env` outlives it. `path` is that of a Unix socket.
+  Connection(Env& env, kj::String path);
+  KJ_DISALLOW_COPY(Connection);
+
+  // Fails with what to do if nobody answers at the socket.
+  Task<schema::Gateway::Client> gateway();
+  // Services of orchd. Asking for one costs no round trip of its own: if there is none, the first
+  // call to it fails with the reason.
+  Task<schema::ClusterControl::Client> cluster();
+  Task<schema::Kernel::Client> kernel();
+  Task<schema::ImageStore::Client> images();
+
+  // A call that changes something. If the connection breaks before the answer, connects again and
+  // sends the same once more (`send` must use the same request id), for at most five seconds: orchd
+  // may be restarting. Then fails; the text ends with `then`, which says what is known.
+  template <typename R>
+  Task<capnp::Response<R>> change(
+      kj::Function<capnp::RemotePromise<R>(schema::ClusterControl::Client&)> send,
+      kj::StringPtr then = UNKNOWN);
+
+  kj::StringPtr address() const { return path; }
+
+ private:
+  struct Link {
+    kj::Own<kj::AsyncIoStream> stream;
+    kj::Own<capnp::TwoPartyVatNetwork> network;
+    kj::Own<capnp::RpcSystem<capnp::rpc::twoparty::VatId>> rpc;
+  };
+  Task<void> connect();
+  // A cluster that answers, within `deadline`; `why` is what ended the connection before.
+  Task<schema::ClusterControl::Client> clusterAgain(kj::TimePoint deadline, kj::String why,
+                                                    kj::StringPtr then);
+  Task<capnp::Capability::Client> service(kj::StringPtr name);
+
+  Env& env;
+  kj::String path;
+  kj::Maybe<kj::Own<Link>> link;
+};
+
+template <typename R>
+Task<capnp::Response<R>> Connection::change(
+    kj::Function<capnp::RemotePromise<R>(schema::ClusterControl::Client&)> send,
+    kj::StringPtr then) {
+  auto client = co_await cluster();
+  kj::Maybe<kj::TimePoint> giveUpAt;
+  for (;;) {
+    auto outcome = co_await attempt(send(client));
+    if (outcome.ok()) co_return kj::mv(outcome.value());
+    kj::Exception& error = outcome.error();
+    if (error.getType() != kj::Exception::Type::DISCONNECTED) {
+      kj::throwFatalException(kj::mv(error));
+    }
+    auto deadline = giveUpAt.orDefault(env.timer().now() + 5 * kj::SECONDS);
+    giveUpAt = deadline;
+    auto again = co_await clusterAgain(deadline, kj::str(plainText(error)), then);
+    client = kj::mv(again);
+  }
+}
+
+}  // namespace orch::cli

@@ -1,0 +1,21 @@
+// How objects of the cluster look in a column.
+#pragma once
+
+#include <kj/string.h>
+
+#include "orch/schema/objects.capnp.h"
+
+namespace orch::cli {
+
+// `*:8080->80/tcp`; an unpublished one is `80/tcp`.
+kj::String portsText(capnp::List<schema::PortSpec>::Reader ports);
+
+// The name that the schema gives to an enum's value: `running`, `stopFirst`.
+kj::String nameOf(schema::TaskState state);
+kj::String nameOf(schema::Node::State state);
+kj::String nameOf(schema::Node::Availability availability);
+
+// `web.3`
+kj::String taskName(schema::Task::Reader task);
+
+}  // namespace orch::cli

@@ -1,0 +1,89 @@
+#include "human.h"
+
+#include <time.h>
+
+#include <cmath>
+#include <cstdio>
+
+namespace orch::cli {
+
+kj::String humanDuration(int64_t nanoseconds) {
+  int64_t seconds = nanoseconds / 1'000'000'000;
+  if (seconds < 1) return kj::str("Less than a second");
+  if (seconds == 1) return kj::str("1 second");
+  if (seconds < 60) return kj::str(seconds, " seconds");
+  int64_t minutes = seconds / 60;
+  if (minutes == 1) return kj::str("About a minute");
+  if (minutes < 60) return kj::str(minutes, " minutes");
+  int64_t hours = (seconds + 1800) / 3600;
+  if (hours == 1) return kj::str("About an hour");
+  if (hours < 48) return kj::str(hours, " hours");
+  if (hours < 24 * 7 * 2) return kj::str(hours / 24, " days");
+  if (hours < 24 * 30 * 2) return kj::str(hours / 24 / 7, " weeks");
+  if (hours < 24 * 365 * 2) return kj::str(hours / 24 / 30, " months");
+  return kj::str(hours / 24 / 365, " years");
+}
+
+kj::String sinceText(kj::StringPtr word, int64_t atNs, int64_t nowNs) {
+  if (atNs <= 0) return kj::str(word);
+  auto ago = humanDuration(nowNs - atNs);
+  ago[0] = static_cast<char>(ago[0] | 0x20);
+  return kj::str(word, " ", ago, " ago");
+}
+
+kj::String humanSize(uint64_t bytes) {
+  static constexpr const char* UNITS[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+  auto amount = static_cast<double>(bytes);
+  int unit = 0;
+  for (; amount >= 1000 && unit < 6; ++unit) amount /= 1000;
+  char text[32];
+  snprintf(text, sizeof(text), "%.3g%s", amount, UNITS[unit]);
+  return kj::str(text);
+}
+
+kj::String durationText(uint64_t milliseconds) {
+  if (milliseconds == 0) return kj::str("0s");
+  uint64_t hours = milliseconds / 3600'000;
+  uint64_t minutes = milliseconds / 60'000 % 60;
+  uint64_t seconds = milliseconds / 1000 % 60;
+  uint64_t rest = milliseconds % 1000;
+  return kj::str(hours > 0 ? kj::str(hours, "h") : kj::String(),
+                 minutes > 0 ? kj::str(minutes, "m") : kj::String(),
+                 seconds > 0 ? kj::str(seconds, "s") : kj::String(),
+                 rest > 0 ? kj::str(rest, "ms") : kj::String());
+}
+
+kj::String binarySize(uint64_t bytes) {
+  static constexpr const char* UNITS[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  auto amount = static_cast<double>(bytes);
+  int unit = 0;
+  for (; amount >= 1024 && unit < 6; ++unit) amount /= 1024;
+  char text[32];
+  snprintf(text, sizeof(text), "%.4g%s", amount, UNITS[unit]);
+  return kj::str(text);
+}
+
+kj::String timestamp(int64_t ns) {
+  time_t seconds = ns / 1'000'000'000;
+  struct tm parts;
+  gmtime_r(&seconds, &parts);
+  char date[32];
+  strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &parts);
+  char text[64];
+  snprintf(text, sizeof(text), "%s.%09lldZ", date, static_cast<long long>(ns % 1'000'000'000));
+  return kj::str(text);
+}
+
+kj::String shortId(kj::StringPtr id, bool whole) {
+  if (whole) return kj::str(id);
+  if (id.startsWith("sha256:")) id = id.slice(7);
+  return kj::heapString(id.begin(), kj::min(id.size(), size_t(12)));
+}
+
+kj::String capitalized(kj::StringPtr word) {
+  auto text = kj::str(word);
+  if (text.size() > 0 && text[0] >= 'a' && text[0] <= 'z') text[0] -= 'a' - 'A';
+  return text;
+}
+
+}  // namespace orch::cli

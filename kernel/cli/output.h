@@ -1,0 +1,60 @@
+// What the user gets to see. Text is collected and written in one piece; a reader that went away
+// (`orch service ls | head -1`) ends the program quietly.
+#pragma once
+
+#include <capnp/dynamic.h>
+#include <kj/string.h>
+#include <kj/vector.h>
+
+#include "table.h"
+
+namespace orch::cli {
+
+class Output final {
+ public:
+  // Borrows the descriptors.
+  Output(int out, int errors);
+  ~Output() noexcept(false) {}
+  KJ_DISALLOW_COPY(Output);
+
+  // Asked for with --json: then stdout carries JSON and nothing else.
+  bool json = false;
+
+  bool terminal() const { return isTerminal; }
+  unsigned columns() const;  // of the terminal; 80 if unknown
+
+  void write(kj::ArrayPtr<const char> text);
+  template <typename... Parts>
+  void line(Parts&&... parts) {
+    write(kj::str(kj::fwd<Parts>(parts)..., '\n'));
+  }
+  void table(const Table& table) { write(table.text()); }
+  // A document, indented, and a line break; or all in one line, for streams.
+  void document(capnp::DynamicStruct::Reader value, bool oneLine = false);
+  void document(capnp::DynamicList::Reader value);
+  // An array of documents that are JSON already.
+  void documents(kj::ArrayPtr<const kj::String> items);
+  // What a flush has not written yet is written at the latest after 64 KiB.
+  void flush();
+
+  // To stderr, at once, with `orch: ` before it.
+  void error(kj::StringPtr text);
+  void toErrors(kj::ArrayPtr<const char> text);  // as it is
+
+ private:
+  int out;
+  int errors;
+  bool isTerminal;
+  kj::Vector<char> pending;
+};
+
+// Cap'n Proto's JSON: names as in the schemas, 64-bit numbers as texts, enums by name.
+kj::String toJson(capnp::DynamicStruct::Reader value, bool oneLine);
+kj::String toJson(capnp::DynamicList::Reader value);
+// A text with its quotes and escapes. Bytes that are not UTF-8 become U+FFFD.
+kj::String jsonText(kj::ArrayPtr<const char> text);
+
+// Thrown on a reader that went away; has no text, so that nothing is printed.
+[[noreturn]] void throwReaderGone();
+
+}  // namespace orch::cli

@@ -1,0 +1,73 @@
+// For tests: what stands at the socket instead of orchd. Keeps services in memory, converges at
+// once, writes down what it is asked, and misbehaves if told to.
+#pragma once
+
+#include <capnp/message.h>
+#include <capnp/rpc-twoparty.h>
+#include <kj/async-io.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "orch/env.h"
+#include "orch/schema/cluster.capnp.h"
+#include "orch/schema/gateway.capnp.h"
+#include "orch/schema/image.capnp.h"
+
+namespace orch::cli {
+
+// What the program did.
+struct Ran {
+  int status = 0;
+  std::string out;
+  std::string errors;
+};
+
+class RecordingServer final {
+ public:
+  RecordingServer();
+  ~RecordingServer() noexcept(false);
+  KJ_DISALLOW_COPY(RecordingServer);
+
+  // Runs the built program against this server, to its end. `variables` are added to its
+  // environment, which is otherwise empty but for ORCH_HOST.
+  Ran run(std::vector<std::string> words, std::vector<std::string> variables = {});
+  // The same, and sends `signal` when the server has been asked for progress.
+  Ran runAndInterrupt(std::vector<std::string> words, int signal);
+
+  // ---- what it was asked ----
+  std::vector<std::string> calls;  // `createService web`
+  std::vector<std::string> requestIds;
+  schema::ServiceSpec::Reader lastSpec();
+  uint64_t lastVersion = 0;
+  schema::LogOptions::Reader lastLogOptions();
+
+  // ---- how it behaves ----
+  unsigned disconnects = 0;  // so many changes are carried out, and the connection then broken
+  bool comesBack = true;     // after a break: listens again
+  std::string refusal;       // the text of every change's failure, if not empty
+  bool converges = true;
+  bool stuck = false;
+  bool paused = false;
+  std::string problem;
+  unsigned extraServices = 0;  // so many more in `service ls`
+
+  const std::string& socket() const { return path; }
+  std::string tryPath(const std::string& name) const { return folder + "/" + name; }
+
+  struct State;
+
+ private:
+  friend class RecordingCluster;
+  void listen();
+  void breakConnections();
+
+  kj::AsyncIoContext io;
+  kj::Own<Env> env;
+  std::string folder;
+  std::string path;
+  kj::Own<State> state;
+};
+
+}  // namespace orch::cli

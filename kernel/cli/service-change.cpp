@@ -1,0 +1,39 @@
+#include "service-change.h"
+
+namespace orch::cli {
+
+namespace {
+
+constexpr const char* MOODS[] = {
+    "able",   "agile",  "amber", "ample",   "bold",   "brave",  "brisk", "bright",
+    "calm",   "clear",  "cool",  "crisp",   "daring", "deft",   "eager", "early",
+    "fair",   "fancy",  "fast",  "fine",    "fond",   "free",   "fresh", "gentle",
+    "glad",   "golden", "grand", "happy",   "hardy",  "honest", "jolly", "keen",
+    "kind",   "lively", "loyal", "lucid",   "lucky",  "mellow", "merry", "mild",
+    "neat",   "nimble", "noble", "patient", "plain",  "polite", "proud", "quick",
+    "quiet",  "rapid",  "ready", "sharp",   "silent", "smart",  "snug",  "solid",
+    "steady", "stout",  "sunny", "swift",   "tidy",   "vivid",  "warm",  "wise"};
+constexpr const char* BIRDS[] = {
+    "auk",    "avocet", "bittern", "bunting", "condor", "coot",   "cormorant", "crake",
+    "crane",  "crow",   "curlew",  "dipper",  "diver",  "dove",   "dunlin",    "eagle",
+    "egret",  "eider",  "falcon",  "finch",   "fulmar", "gannet", "godwit",    "goose",
+    "grebe",  "grouse", "gull",    "harrier", "hawk",   "heron",  "hobby",     "hoopoe",
+    "ibis",   "jay",    "kestrel", "kite",    "knot",   "lark",   "linnet",    "magpie",
+    "martin", "merlin", "osprey",  "ouzel",   "owl",    "petrel", "pipit",     "plover",
+    "puffin", "quail",  "rail",    "raven",   "robin",  "rook",   "ruff",      "shrike",
+    "siskin", "snipe",  "stork",   "swallow", "swan",   "teal",   "tern",      "wren"};
+static_assert(std::size(MOODS) == 64 && std::size(BIRDS) == 64);
+
+}  // namespace
+
+void printWarnings(Output& out, capnp::List<capnp::Text>::Reader warnings) {
+  for (auto warning : warnings) out.error(kj::str("warning: ", warning));
+}
+
+bool quiet(const Context& context) { return context.out.json || context.args.on("--quiet"); }
+
+kj::String inventedName(uint64_t random) {
+  return kj::str(MOODS[random % 64], "_", BIRDS[random / 64 % 64], random / 4096 % 100);
+}
+
+}  // namespace orch::cli

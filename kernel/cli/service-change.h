@@ -1,0 +1,20 @@
+// What the commands that change services have in common.
+#pragma once
+
+#include "arguments.h"
+#include "command.h"
+#include "orch/schema/cluster.capnp.h"
+#include "output.h"
+
+namespace orch::cli {
+
+// Warnings of the server, one line each, to stderr.
+void printWarnings(Output& out, capnp::List<capnp::Text>::Reader warnings);
+
+// Whether progress is not to be printed: --quiet, or --json.
+bool quiet(const Context& context);
+
+// A name such as `calm_heron` for a service that was given none. From `random`.
+kj::String inventedName(uint64_t random);
+
+}  // namespace orch::cli

@@ -1,0 +1,61 @@
+#include <capnp/message.h>
+#include <stdlib.h>
+
+#include "arguments.h"
+#include "commands.h"
+#include "connection.h"
+#include "output.h"
+#include "progress.h"
+#include "service-change.h"
+#include "service-options.h"
+#include "service-spec.h"
+
+namespace orch::cli {
+
+namespace {
+
+using Results = schema::ClusterControl::CreateServiceResults;
+
+Task<int> run(Context& context) {
+  capnp::MallocMessageBuilder message;
+  auto spec = message.initRoot<schema::ServiceSpec>();
+  applyOptions(context.args, spec, [](kj::StringPtr name) { return getenv(name.cStr()); });
+  applyOperands(context.args.operands(), spec);
+  if (spec.getName().size() == 0) spec.setName(inventedName(context.env.random()));
+
+  auto requestId = context.env.newId();
+  auto response =
+      co_await context.connection.change<Results>([&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.createServiceRequest();
+        request.setRequestId(requestId);
+        request.setSpec(spec.asReader());
+        return request.send();
+      });
+  auto service = response.getService();
+  printWarnings(context.out, response.getWarnings());
+  if (context.out.json) {
+    context.out.document(
+        capnp::toDynamic(schema::ClusterControl::CreateServiceResults::Reader(response)));
+  } else {
+    context.out.line(service.getMeta().getId());
+  }
+  context.out.flush();
+  if (context.args.on("--detach")) co_return 0;
+  co_return co_await waitFor(context, kj::str(service.getMeta().getId()),
+                             kj::str(service.getSpec().getName()), Goal::converged, quiet(context));
+}
+
+}  // namespace
+
+const Command SERVICE_CREATE = {"service create",
+                                "IMAGE [COMMAND] [ARG...]",
+                                1,
+                                ANY_NUMBER,
+                                "Create a new service",
+                                serviceCreateOptions(),
+                                run,
+                                Operands::image,
+                                true,
+                                true};
+
+}  // namespace orch::cli

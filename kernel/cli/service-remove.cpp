@@ -1,0 +1,69 @@
+#include "arguments.h"
+#include "commands.h"
+#include "connection.h"
+#include "output.h"
+#include "progress.h"
+#include "service-change.h"
+
+namespace orch::cli {
+
+namespace {
+
+using Results = schema::ClusterControl::RemoveServiceResults;
+
+constexpr Option OPTIONS[] = {
+    {"-d,--detach", nullptr, "Do not wait until the containers are gone"},
+    {"-q,--quiet", nullptr, "Print no progress"},
+};
+
+struct Gone {
+  kj::String name;
+  kj::String id;
+};
+
+Task<int> run(Context& context) {
+  kj::Vector<Gone> gone;
+  kj::Vector<kj::String> documents;
+  int status = 0;
+  for (auto& name : context.args.operands()) {
+    auto requestId = context.env.newId();
+    auto outcome = co_await attempt(
+        context.connection.change<Results>([&](schema::ClusterControl::Client& cluster) {
+          auto request = cluster.removeServiceRequest();
+          request.setRequestId(requestId);
+          request.setId(name);
+          return request.send();
+        }));
+    if (!outcome.ok() && context.args.operands().size() == 1) {
+      kj::throwFatalException(kj::mv(outcome.error()));
+    }
+    if (!outcome.ok()) {
+      context.out.error(plainText(outcome.error()));
+      status = 1;
+      continue;
+    }
+    gone.add(Gone{kj::str(name), kj::str(outcome.value().getServiceId())});
+    if (context.out.json) {
+      documents.add(toJson(capnp::toDynamic(Results::Reader(outcome.value())), false));
+    } else {
+      context.out.line(name);
+    }
+  }
+  if (context.out.json) context.out.documents(documents);
+  context.out.flush();
+  if (context.args.on("--detach")) co_return status;
+  for (auto& one : gone) {
+    int result =
+        co_await waitFor(context, kj::mv(one.id), kj::mv(one.name), Goal::gone, quiet(context));
+    status = kj::max(status, result);
+  }
+  co_return status;
+}
+
+}  // namespace
+
+const Command SERVICE_RM = {
+    "service rm", "SERVICE...",      1,     ANY_NUMBER, "Remove one or more services", OPTIONS,
+    run,          Operands::service, false, true};
+
+}  // namespace orch::cli

@@ -1,0 +1,94 @@
+#include "arguments.h"
+#include "commands.h"
+#include "connection.h"
+#include "entry.h"
+#include "output.h"
+#include "progress.h"
+#include "service-change.h"
+#include "value.h"
+
+namespace orch::cli {
+
+namespace {
+
+using Results = schema::ClusterControl::ScaleServiceResults;
+
+constexpr Option OPTIONS[] = {
+    {"-d,--detach", nullptr, "Do not wait until the service has converged"},
+    {"-q,--quiet", nullptr, "Print no progress"},
+};
+
+struct Wish {
+  kj::String service;
+  uint32_t replicas;
+  kj::String id;  // once it was scaled
+};
+
+kj::Vector<Wish> readWishes(const Arguments& args) {
+  kj::Vector<Wish> wishes;
+  for (auto& operand : args.operands()) {
+    auto pair = parseLabel("SERVICE=REPLICAS", operand);
+    if (operand.findFirst('=') == nullptr) {
+      badValue("SERVICE=REPLICAS", operand, "the name of a service, '=' and a number");
+    }
+    auto count = parseWhole(kj::str("the replicas of '", pair.key, "'"), pair.value, 0, 1'000'000);
+    wishes.add(Wish{kj::mv(pair.key), static_cast<uint32_t>(count), kj::String()});
+  }
+  return wishes;
+}
+
+Task<int> run(Context& context) {
+  auto wishes = readWishes(context.args);
+  kj::Vector<kj::String> documents;
+  int status = 0;
+  for (auto& wish : wishes) {
+    auto requestId = context.env.newId();
+    auto outcome = co_await attempt(
+        context.connection.change<Results>([&](schema::ClusterControl::Client& cluster) {
+          auto request = cluster.scaleServiceRequest();
+          request.setRequestId(requestId);
+          request.setId(wish.service);
+          request.setReplicas(wish.replicas);
+          return request.send();
+        }));
+    // With one service the error is that of the command; of several, the others are still scaled.
+    if (!outcome.ok() && wishes.size() == 1) kj::throwFatalException(kj::mv(outcome.error()));
+    if (!outcome.ok()) {
+      context.out.error(plainText(outcome.error()));
+      status = 1;
+      continue;
+    }
+    wish.id = kj::str(outcome.value().getService().getMeta().getId());
+    printWarnings(context.out, outcome.value().getWarnings());
+    if (context.out.json) {
+      documents.add(toJson(capnp::toDynamic(Results::Reader(outcome.value())), false));
+    } else {
+      context.out.line(wish.service, " scaled to ", wish.replicas);
+    }
+  }
+  if (context.out.json) context.out.documents(documents);
+  context.out.flush();
+  if (context.args.on("--detach")) co_return status;
+  for (auto& wish : wishes) {
+    if (wish.id.size() == 0) continue;
+    int result = co_await waitFor(context, kj::str(wish.id), kj::str(wish.service), Goal::converged,
+                                  quiet(context));
+    status = kj::max(status, result);
+  }
+  co_return status;
+}
+
+}  // namespace
+
+const Command SERVICE_SCALE = {"service scale",
+                               "SERVICE=REPLICAS...",
+                               1,
+                               ANY_NUMBER,
+                               "Scale one or more replicated services",
+                               OPTIONS,
+                               run,
+                               Operands::service,
+                               false,
+                               true};
+
+}  // namespace orch::cli

@@ -1,0 +1,102 @@
+#include "task-table.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "display.h"
+#include "human.h"
+
+namespace orch::cli {
+
+namespace {
+
+constexpr size_t ERROR_WIDTH = 30;  // as docker
+
+bool sameSlot(schema::Task::Reader a, schema::Task::Reader b) {
+  return a.getServiceId() == b.getServiceId() && a.getSlot() == b.getSlot();
+}
+
+bool before(schema::Task::Reader a, schema::Task::Reader b) {
+  auto name = [](schema::Task::Reader task) {
+    return std::string_view(task.getServiceName().begin(), task.getServiceName().size());
+  };
+  auto id = [](schema::Task::Reader task) {
+    return std::string_view(task.getServiceId().begin(), task.getServiceId().size());
+  };
+  return std::make_tuple(name(a), id(a), a.getSlot(), b.getMeta().getCreatedAtNs()) <
+         std::make_tuple(name(b), id(b), b.getSlot(), a.getMeta().getCreatedAtNs());
+}
+
+kj::String portsOf(schema::Task::Reader task) {
+  auto chosen = task.getStatus().getHostPorts();
+  return portsText(chosen.size() > 0 ? chosen : task.getPorts());
+}
+
+}  // namespace
+
+NodeNames nodeNames(capnp::List<schema::Node>::Reader nodes) {
+  NodeNames names;
+  for (auto node : nodes) {
+    kj::StringPtr name = node.getDescription().getHostname();
+    names[node.getMeta().getId().cStr()] =
+        name.size() > 0 ? name.cStr() : node.getMeta().getId().cStr();
+  }
+  return names;
+}
+
+kj::String nodeName(const NodeNames& names, kj::StringPtr id) {
+  auto found = names.find(id.cStr());
+  return found == names.end() ? kj::str(id) : kj::str(found->second.c_str());
+}
+
+void printTasks(const Arguments& args, Output& out, kj::Vector<schema::Task::Reader> tasks,
+                const NodeNames& nodes, int64_t nowNs) {
+  Filters filters(args, {"id", "name", "node", "desired-state"});
+  std::stable_sort(tasks.begin(), tasks.end(), before);
+  bool whole = args.on("--no-trunc");
+  bool quiet = args.on("--quiet");
+  Table table({"ID", "NAME", "IMAGE", "NODE", "DESIRED STATE", "CURRENT STATE", "ERROR", "PORTS"});
+  kj::Vector<kj::String> documents;
+  const schema::Task::Reader* last = nullptr;
+  for (auto& task : tasks) {
+    auto node =
+        args.on("--no-resolve") ? kj::str(task.getNodeId()) : nodeName(nodes, task.getNodeId());
+    auto name = taskName(task);
+    auto desired = nameOf(task.getDesired());
+    bool shown =
+        filters.allow("id", [&](auto value) { return task.getMeta().getId().startsWith(value); }) &&
+        filters.allow("name", [&](auto value) { return contains(name, value); }) &&
+        filters.allow("node",
+                      [&](auto value) { return node == value || task.getNodeId() == value; }) &&
+        filters.allow("desired-state", [&](auto value) { return desired == value; });
+    if (!shown) continue;
+    bool older = last != nullptr && sameSlot(*last, task);
+    last = &task;
+    if (out.json) {
+      documents.add(toJson(capnp::toDynamic(task), true));
+      continue;
+    }
+    auto id = shortId(task.getMeta().getId(), whole);
+    if (quiet) {
+      out.line(id);
+      continue;
+    }
+    auto status = task.getStatus();
+    kj::StringPtr error = status.getError();
+    auto quoted = error.size() == 0
+                      ? kj::String()
+                      : kj::str("\"", whole ? kj::str(error) : ellipsis(error, ERROR_WIDTH), "\"");
+    table.row(kj::arr(kj::mv(id), older ? kj::str(" \\_ ", name) : kj::mv(name),
+                      kj::str(task.getSpec().getContainer().getImage()), kj::mv(node),
+                      capitalized(desired),
+                      sinceText(capitalized(nameOf(status.getState())), status.getAtNs(), nowNs),
+                      kj::mv(quoted), portsOf(task)));
+  }
+  if (out.json) {
+    out.documents(documents);
+  } else if (!quiet) {
+    out.table(table);
+  }
+}
+
+}  // namespace orch::cli

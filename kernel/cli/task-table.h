@@ -1,0 +1,32 @@
+// Tasks in rows, as `docker service ps` shows them.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "arguments.h"
+#include "filter.h"
+#include "orch/schema/cluster.capnp.h"
+#include "output.h"
+
+namespace orch::cli {
+
+// The names of nodes by their ids.
+using NodeNames = std::map<std::string, std::string>;
+NodeNames nodeNames(capnp::List<schema::Node>::Reader nodes);
+// The id itself if the node is not known.
+kj::String nodeName(const NodeNames& names, kj::StringPtr id);
+
+#define ORCH_TASK_OPTIONS                                                                    \
+  {"-f,--filter", "FILTER", "Show only what matches: id=…, name=…, node=…, desired-state=…", \
+   true},                                                                                    \
+      {"--no-resolve", nullptr, "Show ids of nodes instead of their names"},                 \
+      {"--no-trunc", nullptr, "Do not shorten ids and errors"},                              \
+      {"-q,--quiet", nullptr, "Print ids only"},
+
+// Prints `tasks` as the options above say: those of a slot together, newest first, older ones
+// indented behind `\_`. As JSON: the tasks, in the same order.
+void printTasks(const Arguments& args, Output& out, kj::Vector<schema::Task::Reader> tasks,
+                const NodeNames& nodes, int64_t nowNs);
+
+}  // namespace orch::cli

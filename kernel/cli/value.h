@@ -1,0 +1,45 @@
+// Single values as docker users write them. Each function takes the name of the flag (for the error
+// only) and the text, and fails with one line `usage: invalid value '…' for --flag: expected …`.
+// Nothing here touches the world.
+#pragma once
+
+#include <kj/string.h>
+
+#include <cstdint>
+#include <string_view>
+
+namespace orch::cli {
+
+// Fails as above. `expected` completes "expected …".
+[[noreturn]] void badValue(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr expected);
+
+// As in Go: `10s`, `1m30s`, `100ms`, `1.5h`, or `0`. In milliseconds; less than one but not 0 is
+// refused, and so is anything past a hundred years.
+uint64_t parseDurationMs(kj::StringPtr flag, kj::StringPtr value);
+
+// `64m`, `1g`, `512k`, `1.5GiB` or bytes; a unit is a power of 1024. In bytes.
+uint64_t parseSizeBytes(kj::StringPtr flag, kj::StringPtr value);
+
+// A decimal number of cores, to the ninth place. In billionths of a core; 0 or at least 0.001.
+uint64_t parseCpuNanos(kj::StringPtr flag, kj::StringPtr value);
+
+uint64_t parseWhole(kj::StringPtr flag, kj::StringPtr value, uint64_t least, uint64_t most);
+int64_t parseInteger(kj::StringPtr flag, kj::StringPtr value, int64_t least, int64_t most);
+
+// 0 to 1.
+float parseRatio(kj::StringPtr flag, kj::StringPtr value);
+
+// `true`, `false`, `1` or `0`.
+bool parseBool(kj::StringPtr flag, kj::StringPtr value);
+
+// The place of `value` in `choices` ("any|on-failure|none"), from 0.
+unsigned parseChoice(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr choices);
+
+// A moment: RFC 3339 (`2026-08-03T12:00:00Z`, a date alone is its midnight UTC), seconds since the
+// epoch with an optional fraction, or a duration before `nowNs`. In nanoseconds since the epoch.
+int64_t parseMomentNs(kj::StringPtr flag, kj::StringPtr value, int64_t nowNs);
+
+// Whole decimal digits into `out`; false if there is anything else, or too much.
+bool readDigits(std::string_view text, uint64_t& out);
+
+}  // namespace orch::cli
