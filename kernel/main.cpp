@@ -25,7 +25,6 @@
 namespace orch {
 namespace {
 
-constexpr uint32_t LOOP_BLOCKED_MS = 10'000;
 constexpr const char* USAGE =
     "usage: orchd [--config FILE] [--label KEY=VALUE]… | --check [FILE] | --inspect PLUGIN-FILE | "
     "--version\n"
@@ -140,7 +139,7 @@ Task<void> reloadOnHangup(kj::UnixEventPort& port, Kernel& kernel, log::Logger& 
 Task<int> serve(kj::AsyncIoContext& io, Env& env, Kernel& kernel) {
   log::Logger logger("kernel", schema::LogLevel::INFO);
   rpc::Listener listener(env, kernel.manifest().node.run, kernel.gateway());
-  loop::Watchdog watchdog(kernel.lag(), LOOP_BLOCKED_MS);
+  loop::Watchdog watchdog(kernel.lag(), kernel.manifest().node.loopLimitMs);
   loop::UvBridge uv(io.unixEventPort, env.timer());
 
   auto terminated = io.unixEventPort.onSignal(SIGTERM)

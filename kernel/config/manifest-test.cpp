@@ -55,7 +55,7 @@ TEST_CASE("manifest: a mistake is named with file, line, key and what is accepte
   const Case cases[] = {
       {"[node]\nnam = 'x'\n",
        "node.toml:2: unknown key 'nam' in [node]; accepted: name, data, run, listen, logLevel, "
-       "eventLog, plugins, labels"},
+       "eventLog, loopLimit, plugins, labels"},
       {"[nodes]\n", "node.toml:1: unknown key 'nodes' in the manifest; accepted: node, plugin"},
       {"[node]\ndata = 'here'\n", "node.toml:2: 'data' is 'here'; accepted: an absolute path"},
       {"[node]\nname = 7\n", "node.toml:2: 'name' must be a text, not a whole number"},

@@ -158,6 +158,11 @@ void readNode(const Value& value, NodeEntry& node) {
                failAt(v, "'eventLog' is '" + written + "'; accepted: a size of at least \"1m\"");
              }
            })
+      .key("loopLimit",
+           [&](const Value& v) {
+             duration("loopLimit", node.loopLimitMs)(v);
+             if (node.loopLimitMs < 2000) failAt(v, "'loopLimit' must be at least \"2s\"");
+           })
       .key(
           "plugins",
           [&](const Value& v) {

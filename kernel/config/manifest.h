@@ -43,6 +43,7 @@ struct NodeEntry {
   std::vector<std::string> pluginFolders;  // searched before the installation's own
   std::string logLevel = "info";
   uint64_t eventLogBytes = 64 << 20;  // all segments together
+  uint64_t loopLimitMs = 10000;       // orchd ends if its loop stands still for so long
   std::vector<std::pair<std::string, std::string>> labels;
 };
 

@@ -40,13 +40,12 @@ class ProcessInstance final : public Instance {
       : stream(kj::mv(stream)),
         process(kj::mv(process)),
         connection(*this->stream),
+        root(connection.bootstrap().castAs<schema::Plugin>()),
         exit(this->process->onExit().fork()) {}
   // A clean stop has closed the socket already; whatever still runs then has lost its purpose.
   ~ProcessInstance() noexcept(false) { process->signal(SIGKILL); }
 
-  schema::Plugin::Client plugin() override {
-    return connection.bootstrap().castAs<schema::Plugin>();
-  }
+  schema::Plugin::Client plugin() override { return root; }
   kj::Promise<kj::String> onGone() override {
     return exit.addBranch().then([](int status) { return describeExit(status); });
   }
@@ -56,6 +55,7 @@ class ProcessInstance final : public Instance {
   kj::Own<kj::AsyncIoStream> stream;
   kj::Own<Process> process;
   capnp::TwoPartyClient connection;
+  schema::Plugin::Client root;  // asked for once: a connection that broke has no second bootstrap
   kj::ForkedPromise<int> exit;  // the wait status
 };
 

@@ -1,0 +1,249 @@
+// Tasks' namespaces: made, connected, kept over a crash, gone without a trace.
+#include <catch2/catch.hpp>
+
+#include <filesystem>
+#include <set>
+
+#include "lib/netns.h"
+#include "lib/nft-batch.h"
+#include "lib/rtnetlink.h"
+#include "node-test.h"
+#include "wiring.h"
+
+namespace orch::network::bridge {
+namespace {
+
+std::vector<std::string> filesIn(const std::string& folder) {
+  std::vector<std::string> names;
+  for (auto& entry : std::filesystem::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+// One TCP connection between namespaces, with a message each way.
+bool reaches(const std::string& from, const std::string& to, const std::string& address) {
+  auto server = serverIn(to, 80);
+  auto client = socketIn(from, false);
+  if (connectTo(client, address, 80) != 0 || readyOf({server}) != 0) return false;
+  auto peer = acceptFrom(server);
+  return talk(client, peer.fd);
+}
+
+TEST_CASE("network: a task reaches its neighbour and the gateway, and they reach it",
+          "[network][root][netns]") {
+  TestNode node("reach");
+  node.run();
+  auto one = node.attach("one");
+  auto two = node.attach("two");
+  CHECK(one.address == "172.30.0.2");
+  CHECK(two.address == "172.30.0.3");
+  CHECK(reaches(one.path, two.path, two.address));
+  CHECK(reaches(two.path, one.path, one.address));
+  CHECK(reaches(one.path, "", "172.30.0.1"));
+  CHECK(reaches("", two.path, two.address));
+  CHECK(reaches(one.path, one.path, "127.0.0.1"));
+}
+
+TEST_CASE("network: a task reaches other hosts, which see the node", "[network][root][netns]") {
+  TestNode node("leave");
+  node.run();
+  OtherHost other(node);
+  auto task = node.attach("one");
+  auto server = serverIn(other.path(), 80);
+  auto client = socketIn(task.path, false);
+  REQUIRE(connectTo(client, OTHER_ADDRESS, 80) == 0);
+  REQUIRE(readyOf({server}) == 0);
+  auto peer = acceptFrom(server);
+  CHECK(peer.address == NODE_ADDRESS);
+  CHECK(talk(client, peer.fd));
+}
+
+TEST_CASE("network: an attached task is answered as it is", "[network][root][netns]") {
+  TestNode node("again");
+  node.run();
+  auto first = node.attach("one", {{80, 8080}});
+  CHECK(node.attach("one") == first);
+  CHECK(node.used() == 1);
+}
+
+TEST_CASE("network: attach and detach leave nothing", "[network][root][netns]") {
+  TestNode node("nothing");
+  node.run();
+  node.attachActive("one", {{80, 8080}, {53, 5353, true}, {81, 0, false, true}});
+  node.attach("two");
+  node.detach("one");
+  node.detach("two");
+  node.detach("two");
+  node.detach("never-there");
+  CHECK(filesIn(node.layout().pins()).empty());
+  CHECK(filesIn(node.layout().records()).empty());
+  CHECK(node.used() == 0);
+  node.waitForNoDevices();
+  CHECK(Rtnetlink().link("orch0").has_value());
+  node.stop();
+  CHECK_FALSE(Rtnetlink().link("orch0").has_value());
+  CHECK_FALSE(nftTableExists("orch"));
+}
+
+TEST_CASE("network: stop with a task keeps everything", "[network][root][netns]") {
+  TestNode node("stop");
+  node.run();
+  auto task = node.attachActive("one", {{80, 8080}});
+  node.stop();
+  node.crash();
+  CHECK(nftTableExists("orch"));
+  auto server = serverIn(task.path, 80);
+  auto client = socketIn("", false);
+  CHECK(connectTo(client, "127.0.0.1", 8080) == 0);
+}
+
+TEST_CASE("network: fifty tasks at once get fifty addresses", "[network][root][netns]") {
+  TestNode node("fifty");
+  node.run();
+  kj::Vector<kj::Promise<End>> promises;
+  for (int i = 0; i < 50; ++i) {
+    promises.add(node.attachLater("task" + std::to_string(i), {{80, 8080}}));
+  }
+  auto ends = kj::joinPromises(promises.releaseAsArray()).wait(node.scope());
+  std::set<std::string> addresses;
+  for (auto& end : ends) addresses.insert(end.address);
+  CHECK(addresses.size() == 50);
+  CHECK(reaches(ends[0].path, ends[49].path, ends[49].address));
+  kj::Vector<kj::Promise<void>> removals;
+  for (int i = 0; i < 50; ++i) removals.add(node.detachLater("task" + std::to_string(i)));
+  kj::joinPromises(removals.releaseAsArray()).wait(node.scope());
+  CHECK(node.used() == 0);
+  node.waitForNoDevices();
+}
+
+TEST_CASE("network: attach and detach of one task at once happen in turn",
+          "[network][root][netns]") {
+  TestNode node("turns");
+  node.run();
+  auto first = node.attachLater("one", {{80, 8080}});
+  auto gone = node.detachLater("one");
+  auto second = node.attachLater("one", {{80, 8080}});
+  first.wait(node.scope());
+  gone.wait(node.scope());
+  auto end = second.wait(node.scope());
+  CHECK(node.used() == 1);
+  CHECK(reaches("", end.path, end.address));
+}
+
+TEST_CASE("network: a pool without a free address says so before anything is done",
+          "[network][root][netns]") {
+  TestNode node("pool", "172.30.5.0/29");
+  node.run();
+  CHECK(node.total() == 5);
+  for (int i = 0; i < 5; ++i) node.attach("task" + std::to_string(i));
+  CHECK(TestNode::errorOf([&] {
+          node.attach("sixth", {{80, 8080}});
+        }) ==
+        "no address is left on the network 'bridge': all 5 of its pool 172.30.5.0/29 are in use; "
+        "remove tasks from this node, or set a wider 'subnet'");
+  CHECK(node.used() == 5);
+  CHECK(filesIn(node.layout().records()).size() == 5);
+  CHECK(node.checkPorts({{80, 8080}}).empty());
+  node.detach("task2");
+  CHECK(node.attach("sixth").address == "172.30.5.4");
+}
+
+TEST_CASE("network: after a crash the tasks that are wanted keep what they have, others go",
+          "[network][root][netns]") {
+  TestNode node("crash");
+  node.run();
+  auto one = node.attachActive("one", {{80, 8080}, {53, 5353, true}});
+  auto two = node.attachActive("two", {{80, 8080}});
+  auto three = node.attach("three", {{80, 8080}, {81, 0, false, true}});
+  auto server = serverIn(one.path, 80);
+  auto other = serverIn(two.path, 80);
+  auto client = socketIn("", false);
+  REQUIRE(connectTo(client, "127.0.0.1", 8080) == 0);
+  int turn = readyOf({server, other});
+  auto peer = acceptFrom(turn == 0 ? server : other);
+  REQUIRE(turn == 0);
+
+  node.crash();
+  CHECK(talk(client, peer.fd));
+  node.run();
+  auto kept = node.retain({"one", "three", "unknown"});
+  one.active = true;
+  CHECK(kept == std::vector<End>{one, three});
+  CHECK(talk(client, peer.fd));
+  CHECK(node.used() == 2);
+  CHECK(filesIn(node.layout().pins()).size() == 2);
+  CHECK(filesIn(node.layout().records()).size() == 2);
+  for (int i = 0; i < 4; ++i) {
+    auto again = socketIn("", false);
+    REQUIRE(connectTo(again, "127.0.0.1", 8080) == 0);
+    CHECK(readyOf({server}) == 0);
+    acceptFrom(server);
+  }
+  CHECK(node.attach("one") == one);
+}
+
+TEST_CASE("network: a task whose namespace is gone is not kept", "[network][root][netns]") {
+  TestNode node("lost");
+  node.run();
+  auto one = node.attach("one");
+  node.attach("two");
+  node.crash();
+  dropPin(one.path.c_str());
+  node.run();
+  auto kept = node.retain({"one", "two"});
+  REQUIRE(kept.size() == 1);
+  CHECK(kept[0].taskId == "two");
+  CHECK(node.attach("one").taskId == "one");
+}
+
+TEST_CASE("network: a run that ended anywhere in an attach leaves nothing behind",
+          "[network][root][netns]") {
+  TestNode node("torn");
+  node.run();
+  node.attach("whole");
+  node.crash();
+  auto layout = node.layout();
+  // What there is after each step: a record alone, a file without a namespace, a namespace without
+  // a record, a record that is damaged.
+  writeRecord(layout.records(), {"recorded", "service", *parseIpv4("172.30.0.9"), false, {}});
+  std::filesystem::copy_file(layout.recordOf("whole"), layout.pinOf("file"));
+  makeNamespace(layout.pinOf("pinned").c_str());
+  std::filesystem::copy_file(layout.pinOf("file"), layout.recordOf("damaged"));
+  std::filesystem::resize_file(layout.recordOf("damaged"), 30);
+  node.run();
+  CHECK(node.retain({"whole", "recorded", "damaged"}).size() == 1);
+  CHECK(filesIn(layout.pins()) == std::vector<std::string>{"whole"});
+  CHECK(filesIn(layout.records()) == std::vector<std::string>{"whole"});
+  CHECK(node.used() == 1);
+}
+
+TEST_CASE("network: a bridge that somebody removed comes back with its tasks",
+          "[network][root][netns]") {
+  TestNode node("bridge");
+  node.run();
+  auto one = node.attach("one");
+  node.crash();
+  Rtnetlink net;
+  net.run(deleteLink(net.link("orch0")->index));
+  node.run();
+  CHECK(node.retain({"one"}).size() == 1);
+  CHECK(reaches("", one.path, one.address));
+}
+
+TEST_CASE("network: a subnet that the node uses elsewhere is refused by name",
+          "[network][root][netns]") {
+  TestNode node("overlap", "192.168.0.0/16");
+  {
+    OtherHost other(node);
+    CHECK(TestNode::errorOf([&] { node.run(); }) ==
+          "the network 'bridge' cannot use the subnet 192.168.0.0/16: the node has a route to "
+          "192.168.50.0/24 by 'wire'; set 'subnet' of the plugin to one that is free");
+  }
+  Rtnetlink net;
+  auto wire = net.link("wire");
+  if (wire) net.run(deleteLink(wire->index));
+}
+
+}  // namespace
+}  // namespace orch::network::bridge

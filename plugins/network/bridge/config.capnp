@@ -1,0 +1,19 @@
+@0x99c885ecab8ebd15;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("orch::network::bridge");
+
+struct Config {
+  bridge @0 :Text = "orch0";
+  # Name of the bridge device, at most 15 characters. It is made if it is not there; one that somebody
+  # else made is used as it is and never removed.
+
+  subnet @1 :Text = "172.30.0.0/16";
+  # Where the tasks' addresses come from, as ADDRESS/PREFIX with a prefix of 8 to 29. The first address
+  # is the gateway's. No other network of the node may overlap with it.
+
+  mtu @2 :UInt32 = 1500;
+  # Of the tasks' devices, in bytes, 576 to 65535.
+
+  table @3 :Text = "orch";
+  # Name of the nftables table (family ip) that belongs to this plugin alone.
+}

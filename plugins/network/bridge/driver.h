@@ -1,0 +1,95 @@
+// The network `bridge` of one node: keeps the books (addresses, ports, tasks) on the loop, and has
+// worker threads do what the kernel does. Every change of a port goes through one queue, in which
+// all that waits is done in one transaction.
+//
+// What a task has is in its record (record.h) before it is in the kernel, and in the kernel before
+// a call is answered, so that the next orchd finds both and needs nothing from this one.
+#pragma once
+
+#include <kj/refcount.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "layout.h"
+#include "orch/env.h"
+#include "orch/host.h"
+#include "orch/schema/network.capnp.h"
+#include "orch/task.h"
+#include "pool.h"
+#include "port-sockets.h"
+#include "port-table.h"
+#include "turns.h"
+#include "wiring.h"
+
+namespace orch::network::bridge {
+
+// On the loop's thread. Shared by the plugin and the service that it offers; what is under way when
+// the last of them goes is not undone, the next run's `retain` sees to it.
+class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+ public:
+  BridgeDriver(Env& env, Log log, Layout layout);
+  KJ_DISALLOW_COPY(BridgeDriver);
+
+  const Layout& facts() const { return layout; }
+  const AddressPool& addresses() const { return pool; }
+
+  // Reads the records of the last run; changes nothing. Damaged ones are reported and forgotten.
+  Task<void> recover();
+  // Makes the node ready and puts the recovered tasks' ports in place again.
+  Task<void> start();
+  // With no task left, takes away the bridge and the table; else all stays as it is.
+  Task<void> stop();
+
+  // As in network.capnp. What is returned is a copy.
+  Task<TaskRecord> attach(std::string taskId, std::string serviceId, std::vector<TaskPort> ports);
+  Task<void> setActive(std::string taskId, bool active);
+  Task<void> detach(std::string taskId);
+  Task<std::vector<TaskRecord>> retain(std::vector<std::string> taskIds);
+  std::vector<TaskPort> takenOf(const std::vector<TaskPort>& ports) const;
+
+ private:
+  void taskFailed(kj::Exception&& exception) override;
+
+  // Address and ports for a new task; fails with a text that says what is lacking, and changes
+  // nothing then.
+  TaskRecord reserve(std::string taskId, std::string serviceId, std::vector<TaskPort> ports);
+  void choosePort(const TaskRecord& record, TaskPort& port, std::vector<PortKey>& held);
+  Task<void> secure(const TaskRecord& record);
+  // In the books; `sync` does the rest.
+  void switchTo(TaskRecord& record, bool active);
+  // The opposite of `reserve`, when the kernel has nothing of the task any more.
+  void giveUp(const TaskRecord& record);
+  Task<void> undo(TaskRecord record);
+  Task<void> remove(TaskRecord record);
+  void adopt(TaskRecord record);
+  void releaseUnused(const std::vector<TaskPort>& ports);
+
+  // Settles when the kernel has what the books say now.
+  kj::Promise<void> sync();
+  Task<void> flush();
+  Task<kj::Maybe<kj::Exception>> flushOnce();
+
+  Env& env;
+  Log log;
+  Layout layout;
+  AddressPool pool;
+  PortTable ports;
+  PortSockets sockets;
+  std::map<std::string, TaskRecord> attached;
+  std::set<std::string> wiring;  // reserved, and not yet attached
+  Turns turns;
+
+  // For the next transaction.
+  bool rebuild = true;
+  std::vector<std::string> changedRecords;
+  std::vector<FlowsTo> forget;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;
+  bool flushing = false;
+
+  kj::TaskSet tasks;  // last: what runs uses all of the above
+};
+
+}  // namespace orch::network::bridge

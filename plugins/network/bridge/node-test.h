@@ -1,0 +1,130 @@
+// What the tests of this plugin stand on: a network namespace of the test's own as the node, the
+// plugin in it, other hosts beside it, and sockets in any of them.
+#pragma once
+
+#include <kj/async-io.h>
+#include <kj/io.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "layout.h"
+#include "orch/env.h"
+#include "orch/plugin.h"
+#include "orch/schema/network.capnp.h"
+
+namespace orch::testing {
+class TestFolder;
+class TestHost;
+}  // namespace orch::testing
+
+namespace orch::network::bridge {
+
+// While it lives, the test's thread is in a network namespace with nothing but lo.
+class OwnNetwork final {
+ public:
+  OwnNetwork();
+  ~OwnNetwork() noexcept(false);
+  KJ_DISALLOW_COPY(OwnNetwork);
+
+ private:
+  kj::AutoCloseFd before;
+};
+
+// A published port, written short: {80, 8080}.
+struct Port {
+  uint16_t target;
+  uint16_t published;
+  bool udp = false;
+  bool host = false;
+};
+
+// A task's end as the plugin answered it.
+struct End {
+  std::string taskId;
+  std::string path;
+  std::string address;
+  std::vector<uint16_t> published;
+  bool active = false;
+  bool operator==(const End&) const = default;
+};
+
+// One node with the plugin on it; the plugin can be dropped as a crash would and started again.
+// Leaves nothing: tasks that a test left are detached when it goes.
+class TestNode final {
+ public:
+  explicit TestNode(kj::StringPtr testName, kj::StringPtr subnet = "172.30.0.0/16");
+  ~TestNode() noexcept(false);
+
+  void run();    // configure, recover, start
+  void crash();  // without stop
+  void stop();
+
+  kj::Promise<End> attachLater(const std::string& taskId, std::vector<Port> ports = {});
+  End attach(const std::string& taskId, std::vector<Port> ports = {});
+  End attachActive(const std::string& taskId, std::vector<Port> ports);
+  void activate(const std::string& taskId);
+  void deactivate(const std::string& taskId);
+  kj::Promise<void> detachLater(const std::string& taskId);
+  void detach(const std::string& taskId) { detachLater(taskId).wait(io.waitScope); }
+  std::vector<End> retain(std::vector<std::string> taskIds);
+  std::vector<uint16_t> checkPorts(std::vector<Port> ports);
+  uint32_t used();
+  uint32_t total();
+  // The text of the error that `run` fails with, as a user sees it; empty if it does not.
+  static std::string errorOf(kj::Function<void()> run);
+
+  // Waits, by the kernel's messages, until no pair of devices of a task is left.
+  void waitForNoDevices();
+  Layout layout() const;
+  kj::StringPtr folder() const;
+  kj::WaitScope& scope() { return io.waitScope; }
+  const std::vector<std::string>& logLines() const;
+
+ private:
+  OwnNetwork network;
+  kj::Own<testing::TestFolder> files;
+  kj::String subnet;
+  kj::AsyncIoContext io;
+  kj::Own<Env> env;
+  kj::Own<testing::TestHost> host;
+  kj::Maybe<schema::Plugin::Client> plugin;
+  kj::Maybe<schema::NetworkDriver::Client> driver;
+};
+
+// A host beside the node, on a wire of its own: the node is 192.168.50.10, it is 192.168.50.100.
+class OtherHost final {
+ public:
+  explicit OtherHost(const TestNode& node);
+  ~OtherHost() noexcept(false);
+  const std::string& path() const { return pin; }
+
+ private:
+  std::string pin;
+};
+
+constexpr const char* NODE_ADDRESS = "192.168.50.10";
+constexpr const char* OTHER_ADDRESS = "192.168.50.100";
+
+// A socket in the namespace at `path`; in the test's own if that is empty. Usable from anywhere.
+kj::AutoCloseFd socketIn(const std::string& path, bool udp);
+// Bound to the port on all addresses, and listening if it is TCP.
+kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp = false);
+// 0 or the errno; waits for at most two seconds, which only a test that fails needs.
+int connectTo(int fd, const std::string& address, uint16_t port);
+// The index of the server that has something to accept or to read within two seconds; -1: none.
+int readyOf(const std::vector<int>& servers);
+
+struct Peer {
+  kj::AutoCloseFd fd;
+  std::string address;
+};
+Peer acceptFrom(int server);
+// One message there and one back over a connected pair; true if both came whole.
+bool talk(int one, int other);
+// Asks a UDP server that is answered by the test: the client's address as the server saw it, or
+// empty if nothing came. `turn` is set to the index of the server that got it.
+std::string askUdp(int client, const std::vector<int>& servers, int& turn);
+
+}  // namespace orch::network::bridge

@@ -1,0 +1,110 @@
+#include "orch/plugin.h"
+
+#include "config.capnp.h"
+#include "driver.h"
+#include "orch/schema/network.capnp.h"
+
+namespace orch::network::bridge {
+namespace {
+
+std::vector<TaskPort> portsOf(capnp::List<schema::PortSpec>::Reader list) {
+  std::vector<TaskPort> ports;
+  for (auto spec : list) ports.push_back(TaskPort::of(spec));
+  return ports;
+}
+
+void write(const Layout& layout, const TaskRecord& record, schema::Endpoint::Builder endpoint) {
+  endpoint.setTaskId(record.taskId.c_str());
+  endpoint.setNamespacePath(layout.pinOf(record.taskId).c_str());
+  endpoint.setAddress(ipv4Text(record.address));
+  endpoint.setGateway(ipv4Text(layout.gateway));
+  auto ports = endpoint.initPorts(record.ports.size());
+  for (size_t i = 0; i < record.ports.size(); ++i) record.ports[i].write(ports[i]);
+  endpoint.setActive(record.active);
+}
+
+class Service final : public schema::NetworkDriver::Server {
+ public:
+  explicit Service(kj::Own<BridgeDriver> driver) : driver(kj::mv(driver)) {}
+
+  kj::Promise<void> info(InfoContext context) override {
+    auto& layout = driver->facts();
+    auto results = context.getResults();
+    results.setName(layout.network.c_str());
+    results.setDriver("bridge");
+    results.setSubnet(subnetText(layout.subnet));
+    results.setGateway(ipv4Text(layout.gateway));
+    results.setTotal(driver->addresses().total());
+    results.setUsed(driver->addresses().inUse());
+    auto options = results.initOptions(3);
+    options[0].setKey("bridge");
+    options[0].setValue(layout.bridge.c_str());
+    options[1].setKey("mtu");
+    options[1].setValue(kj::str(layout.mtu));
+    options[2].setKey("table");
+    options[2].setValue(layout.table.c_str());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> attach(AttachContext context) override { return doAttach(context); }
+  kj::Promise<void> activate(ActivateContext context) override {
+    return driver->setActive(context.getParams().getTaskId().cStr(), true);
+  }
+  kj::Promise<void> deactivate(DeactivateContext context) override {
+    return driver->setActive(context.getParams().getTaskId().cStr(), false);
+  }
+  kj::Promise<void> detach(DetachContext context) override {
+    return driver->detach(context.getParams().getTaskId().cStr());
+  }
+  kj::Promise<void> retain(RetainContext context) override { return doRetain(context); }
+  kj::Promise<void> checkPorts(CheckPortsContext context) override {
+    auto taken = driver->takenOf(portsOf(context.getParams().getPorts()));
+    auto list = context.getResults().initTaken(taken.size());
+    for (size_t i = 0; i < taken.size(); ++i) taken[i].write(list[i]);
+    return kj::READY_NOW;
+  }
+
+ private:
+  Task<void> doAttach(AttachContext context) {
+    auto request = context.getParams().getRequest();
+    std::string taskId = request.getTaskId().cStr();
+    std::string serviceId = request.getServiceId().cStr();
+    auto ports = portsOf(request.getPorts());
+    auto record = co_await driver->attach(kj::mv(taskId), kj::mv(serviceId), kj::mv(ports));
+    write(driver->facts(), record, context.getResults().initEndpoint());
+  }
+  Task<void> doRetain(RetainContext context) {
+    std::vector<std::string> taskIds;
+    for (auto taskId : context.getParams().getTaskIds()) taskIds.push_back(taskId.cStr());
+    auto records = co_await driver->retain(kj::mv(taskIds));
+    auto list = context.getResults().initEndpoints(records.size());
+    for (size_t i = 0; i < records.size(); ++i) write(driver->facts(), records[i], list[i]);
+  }
+
+  kj::Own<BridgeDriver> driver;
+};
+
+class Bridge final : public PluginInstance {
+ public:
+  Bridge(Env& env, Host& host, Config::Reader settings)
+      : name(kj::str(host.node().instance)),
+        driver(kj::refcounted<BridgeDriver>(env, host.log(), layoutOf(settings, host.node()))) {}
+
+  Task<void> recover() override { return driver->recover(); }
+  Task<Services> start() override {
+    co_await driver->start();
+    Services services;
+    services.add(name, schema::NetworkDriver::Client(kj::heap<Service>(kj::addRef(*driver))));
+    co_return kj::mv(services);
+  }
+  Task<void> stop() override { return driver->stop(); }
+
+ private:
+  kj::String name;
+  kj::Own<BridgeDriver> driver;
+};
+
+}  // namespace
+}  // namespace orch::network::bridge
+
+ORCH_PLUGIN("network", "bridge", "1.0.0", orch::network::bridge::Bridge,
+            orch::network::bridge::Config)

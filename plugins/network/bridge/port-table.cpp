@@ -1,0 +1,118 @@
+#include "port-table.h"
+
+#include <kj/debug.h>
+
+#include <algorithm>
+
+namespace orch::network::bridge {
+
+namespace {
+PortKey keyOf(const TaskPort& port) { return {port.protocol, port.published}; }
+}  // namespace
+
+std::optional<std::string> PortTable::conflict(const TaskPort& port) const {
+  auto found = ports.find(keyOf(port));
+  if (found == ports.end() || (!found->second.host && !port.host)) return std::nullopt;
+  return *found->second.tasks.begin();
+}
+
+std::vector<PortKey> PortTable::keys() const {
+  std::vector<PortKey> keys;
+  for (auto& entry : ports) keys.push_back(entry.first);
+  return keys;
+}
+
+void PortTable::publish(const TaskRecord& record) {
+  for (auto& spec : record.ports) {
+    auto& port = ports[keyOf(spec)];
+    port.host = spec.host;
+    port.tasks.insert(record.taskId);
+    touched.insert(keyOf(spec));
+  }
+}
+
+void PortTable::withdraw(const TaskRecord& record) {
+  deactivate(record);
+  for (auto& spec : record.ports) {
+    auto found = ports.find(keyOf(spec));
+    if (found == ports.end()) continue;
+    found->second.tasks.erase(record.taskId);
+    if (found->second.tasks.empty()) ports.erase(found);
+    touched.insert(keyOf(spec));
+  }
+}
+
+void PortTable::activate(const TaskRecord& record) {
+  for (auto& spec : record.ports) {
+    auto found = ports.find(keyOf(spec));
+    KJ_REQUIRE(found != ports.end(), "a port is activated that is not published");
+    auto& backends = found->second.backends;
+    Backend backend{record.address, spec.target};
+    if (std::find(backends.begin(), backends.end(), backend) != backends.end()) continue;
+    backends.push_back(backend);
+    touched.insert(keyOf(spec));
+  }
+}
+
+void PortTable::deactivate(const TaskRecord& record) {
+  for (auto& spec : record.ports) removeBackend(keyOf(spec), {record.address, spec.target});
+}
+
+void PortTable::removeBackend(PortKey key, Backend backend) {
+  auto found = ports.find(key);
+  if (found == ports.end()) return;
+  auto& backends = found->second.backends;
+  auto at = std::find(backends.begin(), backends.end(), backend);
+  if (at == backends.end()) return;
+  // The last takes its turn, so that at most two elements change in the kernel.
+  *at = backends.back();
+  backends.pop_back();
+  touched.insert(key);
+}
+
+std::vector<PortChange> PortTable::changes() const {
+  std::vector<PortChange> list;
+  for (auto& key : touched) {
+    PortChange change{key, std::nullopt, std::nullopt};
+    auto before = inKernel.find(key);
+    if (before != inKernel.end()) change.before = before->second;
+    auto after = ports.find(key);
+    if (after != ports.end()) change.after = after->second.backends;
+    if (change.before != change.after) list.push_back(std::move(change));
+  }
+  return list;
+}
+
+std::vector<PortChange> PortTable::everything() const {
+  std::vector<PortChange> list;
+  for (auto& [key, port] : ports) list.push_back({key, std::nullopt, port.backends});
+  return list;
+}
+
+void PortTable::confirm(const std::vector<PortChange>& done) {
+  for (auto& change : done) {
+    if (change.after) {
+      inKernel[change.key] = *change.after;
+    } else {
+      inKernel.erase(change.key);
+    }
+  }
+  std::set<PortKey> still;
+  for (auto& key : touched) {
+    auto has = inKernel.find(key);
+    auto wanted = ports.find(key);
+    bool equal = (has == inKernel.end()) == (wanted == ports.end()) &&
+                 (has == inKernel.end() || has->second == wanted->second.backends);
+    if (!equal) still.insert(key);
+  }
+  touched = std::move(still);
+}
+
+void PortTable::confirmAll(const std::vector<PortChange>& done) {
+  for (auto& entry : inKernel) touched.insert(entry.first);
+  inKernel.clear();
+  for (auto& entry : ports) touched.insert(entry.first);
+  confirm(done);
+}
+
+}  // namespace orch::network::bridge

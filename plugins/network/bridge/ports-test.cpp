@@ -1,0 +1,295 @@
+// Published ports: who gets which connection, from where, and what is refused.
+#include <catch2/catch.hpp>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/netns.h"
+#include "lib/nft-batch.h"
+#include "node-test.h"
+
+namespace orch::network::bridge {
+namespace {
+
+// Three tasks behind 8080/tcp and 5353/udp, each with both servers.
+struct Trio {
+  explicit Trio(TestNode& node) {
+    for (int i = 0; i < 3; ++i) {
+      ends.push_back(node.attachActive("web" + std::to_string(i), {{80, 8080}, {53, 5353, true}}));
+      tcp.push_back(serverIn(ends[i].path, 80));
+      udp.push_back(serverIn(ends[i].path, 53, true));
+    }
+  }
+  std::vector<int> tcpFds() { return {tcp[0], tcp[1], tcp[2]}; }
+  std::vector<int> udpFds() { return {udp[0], udp[1], udp[2]}; }
+  std::vector<End> ends;
+  std::vector<kj::AutoCloseFd> tcp;
+  std::vector<kj::AutoCloseFd> udp;
+};
+
+// Which server gets each of `count` connections, and which client's address they all see.
+std::vector<int> connectMany(const std::string& from, const std::string& address,
+                             std::vector<int> servers, int count, const std::string& seen) {
+  std::vector<int> hits(servers.size());
+  for (int i = 0; i < count; ++i) {
+    auto client = socketIn(from, false);
+    REQUIRE(connectTo(client, address, 8080) == 0);
+    int turn = readyOf(servers);
+    REQUIRE(turn >= 0);
+    auto peer = acceptFrom(servers[turn]);
+    CHECK(talk(client, peer.fd));
+    CHECK(peer.address == seen);
+    ++hits[turn];
+  }
+  return hits;
+}
+
+std::vector<int> askMany(const std::string& from, const std::string& address,
+                         std::vector<int> servers, int count, const std::string& seen) {
+  std::vector<int> hits(servers.size());
+  for (int i = 0; i < count; ++i) {
+    auto client = socketIn(from, true);
+    REQUIRE(connectTo(client, address, 5353) == 0);
+    int turn = -1;
+    CHECK(askUdp(client, servers, turn) == seen);
+    REQUIRE(turn >= 0);
+    ++hits[turn];
+  }
+  return hits;
+}
+
+// 0 if a connection comes about, else the errno.
+int tcpError(const std::string& from, const std::string& address, uint16_t port) {
+  auto client = socketIn(from, false);
+  return connectTo(client, address, port);
+}
+// The errno with which a UDP client learns that nobody is there; 0: it learns nothing.
+int udpError(const std::string& from, const std::string& address, uint16_t port) {
+  auto client = socketIn(from, true);
+  REQUIRE(connectTo(client, address, port) == 0);
+  (void)send(client, "hello", 5, 0);
+  char text[8];
+  return readyOf({client}) == 0 && recv(client, text, sizeof(text), 0) < 0 ? errno : 0;
+}
+
+// A switch of br_netfilter, in the test's namespace; false if this kernel has none.
+bool setBridgeFilter(bool on) {
+  int fd = open("/proc/sys/net/bridge/bridge-nf-call-iptables", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  kj::AutoCloseFd owned(fd);
+  return write(fd, on ? "1" : "0", 1) == 1;
+}
+
+TEST_CASE("network: an ingress port goes round its tasks exactly", "[network][root][netns]") {
+  TestNode node("round");
+  node.run();
+  OtherHost other(node);
+  Trio trio(node);
+  std::vector<int> even{10, 10, 10};
+  SECTION("tcp from another host") {
+    CHECK(connectMany(other.path(), NODE_ADDRESS, trio.tcpFds(), 30, OTHER_ADDRESS) == even);
+  }
+  SECTION("udp from another host") {
+    CHECK(askMany(other.path(), NODE_ADDRESS, trio.udpFds(), 30, OTHER_ADDRESS) == even);
+  }
+  SECTION("tcp from the node by 127.0.0.1") {
+    CHECK(connectMany("", "127.0.0.1", trio.tcpFds(), 30, "172.30.0.1") == even);
+  }
+  SECTION("udp from the node by 127.0.0.1") {
+    CHECK(askMany("", "127.0.0.1", trio.udpFds(), 30, "172.30.0.1") == even);
+  }
+  SECTION("tcp from the node by its address") {
+    CHECK(connectMany("", NODE_ADDRESS, trio.tcpFds(), 30, NODE_ADDRESS) == even);
+  }
+}
+
+TEST_CASE("network: a task reaches published ports, its own too", "[network][root][netns]") {
+  TestNode node("hairpin");
+  bool filtered = GENERATE(false, true);
+  if (!setBridgeFilter(filtered) && filtered) return;
+  node.run();
+  OtherHost other(node);
+  Trio trio(node);
+  std::vector<int> even{4, 4, 4};
+  for (auto& address : {"172.30.0.1", NODE_ADDRESS}) {
+    INFO("address " << address << ", bridge-nf-call-iptables " << filtered);
+    CHECK(connectMany(trio.ends[0].path, address, trio.tcpFds(), 12, "172.30.0.1") == even);
+    CHECK(askMany(trio.ends[0].path, address, trio.udpFds(), 12, "172.30.0.1") == even);
+  }
+}
+
+TEST_CASE("network: a host port leads to its one task", "[network][root][netns]") {
+  TestNode node("host");
+  node.run();
+  OtherHost other(node);
+  auto one = node.attachActive("one", {{80, 8080, false, true}, {53, 0, true, true}});
+  CHECK(one.published[0] == 8080);
+  REQUIRE(one.published[1] >= 32768);
+  auto tcp = serverIn(one.path, 80);
+  auto udp = serverIn(one.path, 53, true);
+  CHECK(connectMany(other.path(), NODE_ADDRESS, {tcp}, 3, OTHER_ADDRESS) == std::vector<int>{3});
+  auto client = socketIn("", true);
+  REQUIRE(connectTo(client, "127.0.0.1", one.published[1]) == 0);
+  int turn = -1;
+  CHECK(askUdp(client, {udp}, turn) == "172.30.0.1");
+  CHECK(TestNode::errorOf([&] {
+          node.attach("two", {{80, 8080, false, true}});
+        }) ==
+        "cannot publish port 8080/tcp of task 'two' on this node: task 'one' has it already; "
+        "publish another port, or remove that task");
+  CHECK(TestNode::errorOf([&] {
+          node.attach("two", {{80, 8080}});
+        }).find("task 'one' has it") != std::string::npos);
+  CHECK(node.used() == 1);
+}
+
+TEST_CASE("network: an attached task gets nothing before it is active", "[network][root][netns]") {
+  TestNode node("active");
+  node.run();
+  OtherHost other(node);
+  auto one = node.attach("one", {{80, 8080}, {53, 5353, true}});
+  auto tcp = serverIn(one.path, 80);
+  for (std::string from : {std::string(), other.path()}) {
+    CHECK(tcpError(from, NODE_ADDRESS, 8080) == ECONNREFUSED);
+    CHECK(udpError(from, NODE_ADDRESS, 5353) == ECONNREFUSED);
+  }
+  CHECK(tcpError("", "127.0.0.1", 8080) == ECONNREFUSED);
+  CHECK(tcpError(one.path, "172.30.0.1", 8080) == ECONNREFUSED);
+  node.activate("one");
+  node.activate("one");
+  CHECK(tcpError(other.path(), NODE_ADDRESS, 8080) == 0);
+}
+
+TEST_CASE("network: a deactivated task gets no new connection and keeps the open ones",
+          "[network][root][netns]") {
+  TestNode node("drain");
+  node.run();
+  OtherHost other(node);
+  Trio trio(node);
+  std::vector<kj::AutoCloseFd> clients;
+  std::vector<Peer> peers;
+  std::vector<kj::AutoCloseFd> asking;
+  for (int i = 0; i < 3; ++i) {
+    clients.push_back(socketIn(other.path(), false));
+    REQUIRE(connectTo(clients[i], NODE_ADDRESS, 8080) == 0);
+    REQUIRE(readyOf(trio.tcpFds()) == i);
+    peers.push_back(acceptFrom(trio.tcp[i]));
+    asking.push_back(socketIn(other.path(), true));
+    REQUIRE(connectTo(asking[i], NODE_ADDRESS, 5353) == 0);
+    int turn = -1;
+    CHECK(askUdp(asking[i], trio.udpFds(), turn) == OTHER_ADDRESS);
+    CHECK(turn == i);
+  }
+  node.deactivate("web1");
+  CHECK(connectMany(other.path(), NODE_ADDRESS, trio.tcpFds(), 10, OTHER_ADDRESS) ==
+        std::vector<int>{5, 0, 5});
+  CHECK(talk(clients[1], peers[1].fd));
+  // A UDP client that sends on from the same port is led elsewhere at once.
+  int turn = -1;
+  CHECK(askUdp(asking[1], trio.udpFds(), turn) == OTHER_ADDRESS);
+  CHECK(turn != 1);
+  CHECK(askUdp(asking[2], trio.udpFds(), turn) == OTHER_ADDRESS);
+  CHECK(turn == 2);
+
+  node.deactivate("web0");
+  node.deactivate("web2");
+  CHECK(tcpError(other.path(), NODE_ADDRESS, 8080) == ECONNREFUSED);
+  CHECK(udpError(other.path(), NODE_ADDRESS, 5353) == ECONNREFUSED);
+  for (int i = 0; i < 3; ++i) CHECK(talk(clients[i], peers[i].fd));
+  node.activate("web1");
+  CHECK(connectMany(other.path(), NODE_ADDRESS, trio.tcpFds(), 4, OTHER_ADDRESS) ==
+        std::vector<int>{0, 4, 0});
+}
+
+TEST_CASE("network: a port that a program outside listens on is refused and reported",
+          "[network][root][netns]") {
+  TestNode node("taken");
+  node.run();
+  auto tcp = serverIn("", 8080);
+  auto udp = serverIn("", 5353, true);
+  CHECK(node.checkPorts({{80, 8080}, {80, 8081}, {53, 5353, true}, {53, 8080, true}}) ==
+        std::vector<uint16_t>{8080, 5353});
+  CHECK(TestNode::errorOf([&] {
+          node.attach("one", {{80, 8081}, {80, 8080}});
+        }) ==
+        "cannot publish port 8080/tcp of task 'one' on this node: another program listens on it "
+        "(`ss -lntup` names it); stop that program, or publish another port");
+  CHECK(TestNode::errorOf([&] {
+          node.attach("one", {{53, 5353, true}});
+        }).find("5353/udp") != std::string::npos);
+  CHECK(node.used() == 0);
+  tcp = nullptr;
+  node.attach("one", {{80, 8081}, {80, 8080}});
+  CHECK(node.checkPorts({{80, 8080}, {80, 8081}}).empty());
+  // Nobody else gets it while it is published, and anybody may afterwards.
+  CHECK_THROWS(serverIn("", 8080));
+  CHECK_THROWS(serverIn("", 8081));
+  node.detach("one");
+  CHECK_NOTHROW(serverIn("", 8080));
+}
+
+TEST_CASE("network: ports that make no sense are refused", "[network][root][netns]") {
+  TestNode node("sense");
+  node.run();
+  CHECK(TestNode::errorOf([&] {
+          node.attach("one", {{80, 0}});
+        }) ==
+        "cannot publish port 80/tcp of task 'one': with mode=ingress the published port must be "
+        "chosen before, and it is 0");
+  CHECK(TestNode::errorOf([&] {
+          node.attach("one", {{0, 8080}});
+        }) ==
+        "cannot publish port 8080/tcp of task 'one': the target port is 0; it must be 1 to 65535");
+  CHECK(TestNode::errorOf([&] {
+          node.attach("one", {{80, 8080}, {81, 8080}});
+        }) == "cannot publish port 8080/tcp of task 'one' twice; publish another port");
+  CHECK(TestNode::errorOf([&] { node.attach("../one"); }).find("cannot be a task's id") !=
+        std::string::npos);
+  CHECK(TestNode::errorOf([&] { node.activate("one"); }) ==
+        "cannot lead traffic to task 'one': it is not attached to the network 'bridge'");
+  CHECK_NOTHROW(node.deactivate("one"));
+}
+
+TEST_CASE("network: what is not published cannot be reached from other hosts",
+          "[network][root][netns]") {
+  TestNode node("closed");
+  node.run();
+  OtherHost other(node);
+  auto one = node.attachActive("one", {{80, 8080}});
+  auto published = serverIn(one.path, 80);
+  auto hidden = serverIn(one.path, 81);
+  auto local = serverIn("", 9000);
+  inNamespace(other.path().c_str(), [&] {
+    Rtnetlink net;
+    net.run(newDefaultRoute(net.link("wire")->index, *parseIpv4(NODE_ADDRESS)));
+  });
+  for (uint16_t port : {80, 81}) {
+    auto client = socketIn(other.path(), false);
+    fcntl(client, F_SETFL, O_NONBLOCK);
+    CHECK(connectTo(client, one.address, port) == EINPROGRESS);
+  }
+  // And a task does not get at the node's loopback, whatever route it sets.
+  inNamespace(one.path.c_str(), [&] {
+    int fd = open("/proc/sys/net/ipv4/conf/eth0/route_localnet", O_WRONLY | O_CLOEXEC);
+    kj::AutoCloseFd owned(fd);
+    CHECK(write(fd, "1", 1) == 1);
+  });
+  CHECK(tcpError(other.path(), NODE_ADDRESS, 8080) == 0);
+  CHECK(readyOf({published}) == 0);
+}
+
+TEST_CASE("network: a table that somebody flushed is made again with the next change",
+          "[network][root][netns]") {
+  TestNode node("flushed");
+  node.run();
+  Trio trio(node);
+  NftBatch(node.layout().table.c_str()).addTable().deleteTable().commit();
+  node.deactivate("web2");
+  CHECK(connectMany("", "127.0.0.1", trio.tcpFds(), 4, "172.30.0.1") == std::vector<int>{2, 2, 0});
+  REQUIRE(node.logLines().size() == 1);
+  CHECK(node.logLines()[0] == "warn network.table-rebuilt");
+}
+
+}  // namespace
+}  // namespace orch::network::bridge

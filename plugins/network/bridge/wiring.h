@@ -1,0 +1,50 @@
+// The kernel's objects: the bridge of the node, and per task a namespace and a pair of devices.
+// Blocking: for worker threads, in the node's network namespace. Everything may be repeated.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layout.h"
+#include "lib/conntrack.h"
+#include "port-table.h"
+#include "record.h"
+
+namespace orch::network::bridge {
+
+// The bridge with the gateway's address, the node's switches for forwarding, and the folders. Fails
+// with a text if the subnet is in use elsewhere or the bridge's name is a device of another kind.
+void prepareNode(const Layout& layout);
+// Takes the table away, and the bridge if it is ours.
+void removeNode(const Layout& layout);
+
+// Record, namespace, devices, address and route. About a millisecond. On failure nothing is left.
+void wire(const Layout& layout, const TaskRecord& record);
+// Takes all of that away. The devices go with the namespace, which the kernel ends after the
+// answer (half a millisecond, many at once), when no process is in it any more.
+void unwire(const Layout& layout, const std::string& taskId);
+
+// What of tasks is there, whoever's they are.
+struct Survey {
+  std::vector<std::string> pins;     // of tasks whose namespace is there
+  std::vector<std::string> strays;   // of tasks of which there is a file and no namespace
+  std::vector<std::string> devices;  // with our prefix
+  std::vector<std::string> ports;    // those of them that belong to the bridge
+};
+Survey survey(const Layout& layout);
+// Makes the devices ports of the bridge again, if somebody took it away meanwhile.
+void reconnect(const Layout& layout, const std::vector<std::string>& devices);
+// In one go, about 40 ms however many they are. Gone is success.
+void removeDevices(const std::vector<std::string>& devices);
+
+// What is to be done in one go for all calls that wait.
+struct RuleChange {
+  std::vector<TaskRecord> records;  // to be written first
+  bool rebuild = false;             // `ports` is everything, not what changes
+  std::vector<PortChange> ports;
+  std::vector<FlowsTo> forget;  // last
+};
+// The text of what went wrong but does not matter to the callers; mostly empty.
+std::string apply(const Layout& layout, const RuleChange& change);
+
+}  // namespace orch::network::bridge

@@ -1,0 +1,149 @@
+#include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "lib/conntrack.h"
+#include "lib/netns.h"
+#include "lib/nft-batch.h"
+#include "lib/rtnetlink.h"
+#include "orch/attempt.h"
+#include "orch/testing/test-host.h"
+
+namespace orch::network {
+namespace {
+
+// Runs in a namespace of its own, which goes with the pin.
+void isolated(kj::StringPtr testName, kj::FunctionParam<void()> test) {
+  testing::TestFolder folder(kj::str("network-lib-", testName));
+  auto pin = folder.sub("netns");
+  makeNamespace(pin).inside->run(linkUp(1));
+  KJ_DEFER(dropPin(pin));
+  inNamespace(pin, test);
+}
+
+TEST_CASE("network: addresses and subnets are read strictly", "[network]") {
+  CHECK(ipv4Text(*parseIpv4("172.30.0.255")) == "172.30.0.255");
+  for (auto text : {"", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.4 ", "a.b.c.d"}) {
+    CHECK_FALSE(parseIpv4(text));
+  }
+  auto subnet = parseSubnet("10.1.0.0/16");
+  REQUIRE(subnet);
+  CHECK(subnetText(*subnet) == "10.1.0.0/16");
+  CHECK(subnet->size() == 65536);
+  CHECK(subnet->contains(*parseIpv4("10.1.255.255")));
+  CHECK_FALSE(subnet->contains(*parseIpv4("10.2.0.0")));
+  for (auto text : {"10.1.0.0", "10.1.0.0/", "10.1.0.0/0", "10.1.0.0/33", "10.1.0.1/16",
+                    "10.1.0.0/16 ", "10.1.0.0/-1", "/16"}) {
+    CHECK_FALSE(parseSubnet(text));
+  }
+}
+
+TEST_CASE("network: a namespace lives as long as its pin and what is inside",
+          "[network][root][netns]") {
+  testing::TestFolder folder("network-lib-pin");
+  auto pin = folder.sub("netns");
+  CHECK_FALSE(isPinned(pin));
+  auto made = makeNamespace(pin);
+  CHECK(isPinned(pin));
+  CHECK_THROWS(makeNamespace(pin));
+  CHECK(isPinned(pin));
+  std::vector<Link> inside;
+  inNamespace(pin, [&] { inside = Rtnetlink().links(); });
+  REQUIRE(inside.size() >= 1);
+  CHECK(inside[0].name == "lo");
+  CHECK_FALSE(inside[0].up);
+  dropPin(pin);
+  dropPin(pin);
+  CHECK_FALSE(std::filesystem::exists(pin.cStr()));
+}
+
+TEST_CASE("network: a refused request names what was asked and why", "[network][root][netns]") {
+  isolated("refusal", [] {
+    Rtnetlink net;
+    net.run(newBridge("br", macOf(1), 1500));
+    auto again = attemptNow([&] { net.run(newBridge("br", macOf(1), 1500)); });
+    REQUIRE_FALSE(again.ok());
+    CHECK(again.message() == "cannot make the bridge 'br': File exists");
+    auto link = net.link("br");
+    REQUIRE(link);
+    CHECK(link->kind == "bridge");
+    CHECK(link->up);
+    CHECK_FALSE(net.link("nobody"));
+    net.run(setAlias(link->index, "ours"), newAddress(link->index, *parseIpv4("10.9.0.1"), 24));
+    CHECK(net.link("br")->alias == "ours");
+    REQUIRE(net.routes().size() == 1);
+    CHECK(subnetText(net.routes()[0].to) == "10.9.0.0/24");
+    net.run(deleteLink(link->index));
+    CHECK_FALSE(net.link("br"));
+  });
+}
+
+TEST_CASE("network: hundreds of requests go in one call", "[network][root][netns]") {
+  isolated("many", [] {
+    Rtnetlink net;
+    std::vector<NetlinkMessage> messages;
+    for (Ipv4 i = 1; i <= 300; ++i) messages.push_back(newAddress(1, (10u << 24) + i, 32));
+    net.runAll(messages);
+    CHECK(net.addresses().size() == 301);
+  });
+}
+
+TEST_CASE("network: an nftables batch is done as a whole or not at all", "[network][root][netns]") {
+  isolated("batch", [] {
+    CHECK_FALSE(nftTableExists("t"));
+    NftBytes key;
+    key.protocol(IPPROTO_TCP).port(80);
+    NftBatch good("t");
+    good.addTable().addSet("s", {NftType::PROTOCOL, NftType::PORT}).addElement("s", key);
+    good.commit();
+    CHECK(nftTableExists("t"));
+
+    NftBytes other;
+    other.protocol(IPPROTO_TCP).port(81);
+    NftBatch bad("t");
+    bad.addElement("s", other).deleteElement("missing", key);
+    auto refused = attemptNow([&] { bad.commit(); });
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.message() ==
+          "cannot change the nftables table 't': delete an element of 'missing': No such file or "
+          "directory");
+    // The element before it was not added either.
+    NftBatch check("t");
+    check.deleteElement("s", other);
+    CHECK_THROWS(check.commit());
+
+    NftBatch("t").commit();  // nothing to do is success
+    NftBatch gone("t");
+    gone.addTable().deleteTable().commit();
+    CHECK_FALSE(nftTableExists("t"));
+  });
+}
+
+TEST_CASE("network: a batch of thousands of elements fits", "[network][root][netns]") {
+  isolated("large", [] {
+    NftBatch batch("t");
+    batch.addTable().addSet("s", {NftType::ADDRESS});
+    for (Ipv4 i = 0; i < 10000; ++i) {
+      NftBytes key;
+      batch.addElement("s", key.address(i));
+    }
+    batch.commit();
+    CHECK(nftTableExists("t"));
+  });
+}
+
+TEST_CASE("network: forgetting connections of nobody finds none", "[network][root][netns]") {
+  isolated("flows", [] {
+    CHECK(forgetFlows({{*parseIpv4("10.0.0.1"), IPPROTO_UDP}}) == 0);
+    CHECK(forgetFlows(std::vector<FlowsTo>(20, FlowsTo{1, 0})) == 0);
+  });
+}
+
+}  // namespace
+}  // namespace orch::network

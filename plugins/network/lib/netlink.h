@@ -1,0 +1,126 @@
+// A netlink socket and the requests that go over it. Blocking: for worker threads. A socket stays
+// in the network namespace that its thread had when it was opened, wherever it is used later.
+#pragma once
+
+#include <kj/function.h>
+#include <kj/io.h>
+#include <kj/string.h>
+#include <linux/netlink.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace orch::network {
+
+// The attributes of an answer, for a range-based for; those that do not fit into it end the list.
+class NetlinkAttributes final {
+ public:
+  // Of a message, after a family's header of `skip` bytes.
+  NetlinkAttributes(const nlmsghdr* message, size_t skip)
+      : NetlinkAttributes(
+            reinterpret_cast<const uint8_t*>(message) + NLMSG_HDRLEN + NLMSG_ALIGN(skip),
+            reinterpret_cast<const uint8_t*>(message) + message->nlmsg_len) {}
+  // Those nested in one.
+  explicit NetlinkAttributes(const nlattr* outer)
+      : NetlinkAttributes(reinterpret_cast<const uint8_t*>(outer) + NLA_HDRLEN,
+                          reinterpret_cast<const uint8_t*>(outer) + outer->nla_len) {}
+
+  class Iterator {
+   public:
+    Iterator(const uint8_t* at, const uint8_t* end) : at(at), last(end) { check(); }
+    const nlattr* operator*() const { return reinterpret_cast<const nlattr*>(at); }
+    Iterator& operator++() {
+      at += NLA_ALIGN((**this)->nla_len);
+      check();
+      return *this;
+    }
+    bool operator!=(const Iterator& other) const { return at != other.at; }
+
+   private:
+    void check() {
+      bool fits = last - at >= NLA_HDRLEN && (**this)->nla_len >= NLA_HDRLEN &&
+                  (**this)->nla_len <= last - at;
+      if (!fits) at = last;
+    }
+    const uint8_t* at;
+    const uint8_t* last;
+  };
+  Iterator begin() const { return Iterator(from, to); }
+  Iterator end() const { return Iterator(to, to); }
+
+ private:
+  NetlinkAttributes(const uint8_t* from, const uint8_t* to) : from(from), to(to) {}
+  const uint8_t* from;
+  const uint8_t* to;
+};
+
+// One request under construction: the header, the family's own header, attributes.
+class NetlinkMessage final {
+ public:
+  // `what` is the first half of an error's text: "cannot make the network device 'orch0'".
+  NetlinkMessage(uint16_t type, uint16_t flags, kj::String what);
+
+  // Appends zeroed space for a family's header (ifinfomsg, nfgenmsg ...) and returns it; valid
+  // until the next call.
+  template <typename T>
+  T& header() {
+    return *reinterpret_cast<T*>(grow(sizeof(T)));
+  }
+  NetlinkMessage& put(uint16_t type, const void* data, size_t size);
+  NetlinkMessage& putU8(uint16_t type, uint8_t value) { return put(type, &value, 1); }
+  NetlinkMessage& putU32(uint16_t type, uint32_t value) { return put(type, &value, 4); }
+  NetlinkMessage& putText(uint16_t type, kj::StringPtr text) {
+    return put(type, text.cStr(), text.size() + 1);
+  }
+  // Attributes put between the two are nested; `open` is what `nest` returned.
+  size_t nest(uint16_t type);
+  void endNest(size_t open);
+
+  kj::StringPtr what() const { return purpose; }
+
+ private:
+  friend class NetlinkSocket;
+  uint8_t* grow(size_t size);  // rounded up to 4 bytes, zeroed
+  nlmsghdr* finish(uint32_t sequence);
+
+  std::vector<uint8_t> bytes;
+  kj::String purpose;
+};
+
+// Not thread-safe. Dropping it closes it.
+class NetlinkSocket final {
+ public:
+  // Of the calling thread's network namespace. `protocol`: NETLINK_ROUTE, NETLINK_NETFILTER.
+  explicit NetlinkSocket(int protocol);
+
+  // One request: 0, or the errno that the kernel answered.
+  int attempt(NetlinkMessage& message);
+  // Requests in order, in few system calls. All are sent even if one fails; then fails with the
+  // text and reason of the first that did.
+  void run(kj::ArrayPtr<NetlinkMessage> messages);
+  void run(NetlinkMessage& message) { run(kj::arrayPtr(&message, 1)); }
+  // A request with NLM_F_DUMP: `row` is called for each answer, which is valid during the call. A
+  // dump that changed under way is what it is: a row may be missing or there twice.
+  void dump(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row);
+  // A request for one object (not a dump): false if the kernel knows no such thing.
+  bool find(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row);
+
+  int fd() const { return socket; }
+
+ private:
+  struct Refusal {
+    int error = 0;
+    kj::String reason;  // the kernel's own words, or strerror
+  };
+  void send(const std::vector<uint8_t>& bytes);
+  size_t receive();
+  Refusal refusalOf(const nlmsghdr* answer) const;
+  // Acknowledgements of `count` requests from `first` on.
+  std::vector<Refusal> acknowledgements(uint32_t first, size_t count);
+
+  kj::AutoCloseFd socket;
+  uint32_t sequence = 0;
+  std::vector<uint8_t> buffer;
+};
+
+}  // namespace orch::network

@@ -1,0 +1,86 @@
+#include "lib/netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <exception>
+#include <thread>
+
+namespace orch::network {
+
+namespace {
+
+constexpr const char* OWN_NAMESPACE = "/proc/thread-self/ns/net";
+
+// The new thread inherits the namespace of the calling one; what it changes dies with it.
+template <typename F>
+void onThread(F&& work) {
+  std::exception_ptr failure;
+  std::thread([&] {
+    try {
+      work();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }).join();
+  if (failure) std::rethrow_exception(failure);
+}
+
+kj::AutoCloseFd openRead(const char* path) {
+  int fd;
+  KJ_SYSCALL(fd = open(path, O_RDONLY | O_CLOEXEC), path);
+  return kj::AutoCloseFd(fd);
+}
+
+}  // namespace
+
+NewNamespace makeNamespace(kj::StringPtr path) {
+  int file;
+  KJ_SYSCALL(file = open(path.cStr(), O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0600), path);
+  kj::AutoCloseFd closed(file);
+  bool done = false;
+  KJ_DEFER(if (!done) dropPin(path));
+  NewNamespace made;
+  onThread([&] {
+    KJ_SYSCALL(unshare(CLONE_NEWNET));
+    KJ_SYSCALL(mount(OWN_NAMESPACE, path.cStr(), nullptr, MS_BIND, nullptr), path);
+    made.handle = openRead(OWN_NAMESPACE);
+    made.inside = kj::heap<Rtnetlink>();
+  });
+  done = true;
+  return made;
+}
+
+bool isPinned(kj::StringPtr path) {
+  struct statfs about;
+  return statfs(path.cStr(), &about) == 0 && about.f_type == NSFS_MAGIC;
+}
+
+void dropPin(kj::StringPtr path) {
+  if (umount2(path.cStr(), MNT_DETACH) != 0) {
+    int error = errno;
+    // EINVAL: a file without a mount, the trace of a crash in between.
+    KJ_ASSERT(error == EINVAL || error == ENOENT, "cannot unmount a namespace's pin", path,
+              strerror(error));
+  }
+  if (unlink(path.cStr()) != 0) {
+    int error = errno;
+    KJ_ASSERT(error == ENOENT, "cannot remove a namespace's pin", path, strerror(error));
+  }
+}
+
+void inNamespace(kj::StringPtr path, kj::FunctionParam<void()> work) {
+  auto handle = openRead(path.cStr());
+  onThread([&] {
+    KJ_SYSCALL(setns(handle, CLONE_NEWNET), path);
+    work();
+  });
+}
+
+}  // namespace orch::network

@@ -1,0 +1,184 @@
+#include "lib/nft-rule.h"
+
+#include <arpa/inet.h>
+#include <kj/debug.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_nat.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+
+namespace orch::network {
+
+namespace {
+// NF_CT_STATE_BIT(IP_CT_NEW) of the kernel: 1 << (IP_CT_NEW + 1).
+constexpr uint32_t STATE_NEW = 1u << (IP_CT_NEW + 1);
+}  // namespace
+
+void NftRule::Free::operator()(nftnl_rule* rule) const { nftnl_rule_free(rule); }
+
+NftRule::NftRule() : rule(nftnl_rule_alloc()) { KJ_ASSERT(rule != nullptr); }
+
+nftnl_expr* NftRule::add(const char* kind) {
+  auto* expression = nftnl_expr_alloc(kind);
+  KJ_ASSERT(expression != nullptr, "libnftnl does not know this expression", kind);
+  nftnl_rule_add_expr(rule.get(), expression);
+  return expression;
+}
+
+NftRule& NftRule::load(uint32_t base, uint32_t offset, uint32_t size, Register into) {
+  auto* e = add("payload");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, size);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, into);
+  return *this;
+}
+
+NftRule& NftRule::mask(Register value, uint32_t bits) {
+  uint32_t none = 0;
+  auto* e = add("bitwise");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, value);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, value);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof(bits));
+  nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, &bits, sizeof(bits));
+  nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, &none, sizeof(none));
+  return *this;
+}
+
+NftRule& NftRule::compare(Register value, bool equal, const void* to, uint32_t size) {
+  auto* e = add("cmp");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, value);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, equal ? NFT_CMP_EQ : NFT_CMP_NEQ);
+  nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, to, size);
+  return *this;
+}
+
+NftRule& NftRule::device_(bool input, bool equal, kj::StringPtr name) {
+  char padded[IFNAMSIZ] = {};
+  KJ_REQUIRE(name.size() < sizeof(padded), "a network device's name is too long", name);
+  memcpy(padded, name.cStr(), name.size());
+  auto* e = add("meta");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, input ? NFT_META_IIFNAME : NFT_META_OIFNAME);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, R0);
+  return compare(R0, equal, padded, sizeof(padded));
+}
+
+NftRule& NftRule::addressIn(uint32_t offset, const Ipv4Subnet& subnet) {
+  load(NFT_PAYLOAD_NETWORK_HEADER, offset, sizeof(Ipv4), R0);
+  if (subnet.prefix < 32) mask(R0, htonl(subnet.mask()));
+  uint32_t network = htonl(subnet.network);
+  return compare(R0, true, &network, sizeof(network));
+}
+
+NftRule& NftRule::destinationIsLocal() {
+  auto* e = add("fib");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, R0);
+  uint32_t local = RTN_LOCAL;
+  return compare(R0, true, &local, sizeof(local));
+}
+
+NftRule& NftRule::loadProtocol(Register into) {
+  auto* e = add("meta");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_L4PROTO);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, into);
+  return *this;
+}
+
+NftRule& NftRule::protocolIs(uint8_t protocol) {
+  loadProtocol(R0);
+  return compare(R0, true, &protocol, sizeof(protocol));
+}
+
+NftRule& NftRule::isNew() {
+  auto* e = add("ct");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, R0);
+  mask(R0, STATE_NEW);
+  uint32_t none = 0;
+  return compare(R0, false, &none, sizeof(none));
+}
+
+NftRule& NftRule::isDnat(bool expected) {
+  auto* e = add("ct");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATUS);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, R0);
+  mask(R0, IPS_DST_NAT);
+  uint32_t none = 0;
+  return compare(R0, !expected, &none, sizeof(none));
+}
+
+NftRule& NftRule::loadDestinationPort(Register into) {
+  return load(NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof(uint16_t), into);
+}
+
+NftRule& NftRule::loadNextOf(uint32_t modulus, Register into) {
+  auto* e = add("numgen");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NG_DREG, into);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NG_MODULUS, modulus);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NG_TYPE, NFT_NG_INCREMENTAL);
+  return *this;
+}
+
+NftRule& NftRule::in(kj::StringPtr set, Register key) {
+  auto* e = add("lookup");
+  nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set.cStr());
+  nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, key);
+  return *this;
+}
+
+NftRule& NftRule::lookUp(kj::StringPtr map, Register key, Register into) {
+  auto* e = add("lookup");
+  nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, map.cStr());
+  nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, key);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, into);
+  return *this;
+}
+
+NftRule& NftRule::obey(kj::StringPtr map, Register key) {
+  return lookUp(map, key, NFT_REG_VERDICT);
+}
+
+NftRule& NftRule::dnatTo(Register address, Register port) {
+  auto* e = add("nat");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, address);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, port);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+  return *this;
+}
+
+NftRule& NftRule::masquerade() {
+  add("masq");
+  return *this;
+}
+
+NftRule& NftRule::drop() {
+  auto* e = add("immediate");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, NF_DROP);
+  return *this;
+}
+
+NftRule& NftRule::rejectWithReset() {
+  auto* e = add("reject");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_TCP_RST);
+  nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, 0);
+  return *this;
+}
+
+NftRule& NftRule::rejectPortUnreachable() {
+  auto* e = add("reject");
+  nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_ICMP_UNREACH);
+  nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, 3);  // ICMP_PORT_UNREACH of RFC 792
+  return *this;
+}
+
+}  // namespace orch::network

@@ -1,0 +1,78 @@
+// One nftables rule as the kernel has it: expressions that load into 32-bit registers, compare and
+// act. Owns a libnftnl rule; move it into a batch.
+#pragma once
+
+#include <kj/string.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "lib/ipv4.h"
+
+struct nftnl_rule;
+struct nftnl_expr;
+
+namespace orch::network {
+
+// The 16 registers of 32 bits; a value longer than that takes several that follow each other.
+using Register = uint32_t;
+constexpr Register R0 = 8;  // NFT_REG32_00
+constexpr Register R1 = 9;
+constexpr Register R2 = 10;
+
+class NftRule final {
+ public:
+  NftRule();
+
+  // Conditions: the rule ends here for a packet that does not meet them.
+  NftRule& from(kj::StringPtr device) { return device_(true, true, device); }
+  NftRule& notFrom(kj::StringPtr device) { return device_(true, false, device); }
+  NftRule& to(kj::StringPtr device) { return device_(false, true, device); }
+  NftRule& notTo(kj::StringPtr device) { return device_(false, false, device); }
+  NftRule& sourceIn(const Ipv4Subnet& subnet) { return addressIn(12, subnet); }
+  NftRule& destinationIn(const Ipv4Subnet& subnet) { return addressIn(16, subnet); }
+  // Its destination (source) is an address of this namespace.
+  NftRule& destinationIsLocal();
+  NftRule& protocolIs(uint8_t protocol);
+  // The connection's first packet.
+  NftRule& isNew();
+  // Its destination was (was not) rewritten.
+  NftRule& isDnat(bool expected);
+
+  // Loads.
+  NftRule& loadProtocol(Register into);         // 1 byte
+  NftRule& loadDestinationPort(Register into);  // 2 bytes, network order; of TCP and UDP
+  // Counts 0, 1 ... modulus - 1, 0, one step per packet that gets here.
+  NftRule& loadNextOf(uint32_t modulus, Register into);
+
+  // Ends unless the registers from `key` on are in the set.
+  NftRule& in(kj::StringPtr set, Register key);
+  // The same for a map; its value goes to the registers from `into` on.
+  NftRule& lookUp(kj::StringPtr map, Register key, Register into);
+  // The same for a map of verdicts, which is obeyed.
+  NftRule& obey(kj::StringPtr map, Register key);
+
+  // Actions.
+  NftRule& dnatTo(Register address, Register port);
+  NftRule& masquerade();
+  NftRule& drop();
+  NftRule& rejectWithReset();        // TCP only
+  NftRule& rejectPortUnreachable();  // ICMP
+
+  nftnl_rule* raw() { return rule.get(); }
+
+ private:
+  NftRule& device_(bool input, bool equal, kj::StringPtr name);
+  NftRule& addressIn(uint32_t offset, const Ipv4Subnet& subnet);
+  NftRule& load(uint32_t base, uint32_t offset, uint32_t size, Register into);
+  NftRule& mask(Register value, uint32_t bits);
+  NftRule& compare(Register value, bool equal, const void* to, uint32_t size);
+  nftnl_expr* add(const char* kind);
+
+  struct Free {
+    void operator()(nftnl_rule* rule) const;
+  };
+  std::unique_ptr<nftnl_rule, Free> rule;
+};
+
+}  // namespace orch::network

@@ -1,0 +1,242 @@
+#include "lib/rtnetlink.h"
+
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <net/if.h>
+
+namespace orch::network {
+
+namespace {
+
+Link linkOf(const nlmsghdr* answer) {
+  Link link;
+  auto* head = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(answer));
+  link.index = head->ifi_index;
+  link.up = (head->ifi_flags & IFF_UP) != 0;
+  for (auto* attribute : NetlinkAttributes(answer, sizeof(ifinfomsg))) {
+    switch (mnl_attr_get_type(attribute)) {
+      case IFLA_IFNAME:
+        link.name = mnl_attr_get_str(attribute);
+        break;
+      case IFLA_IFALIAS:
+        link.alias = mnl_attr_get_str(attribute);
+        break;
+      case IFLA_MASTER:
+        link.master = mnl_attr_get_u32(attribute);
+        break;
+      case IFLA_LINKINFO: {
+        for (auto* inner : NetlinkAttributes(attribute)) {
+          if (mnl_attr_get_type(inner) == IFLA_INFO_KIND) link.kind = mnl_attr_get_str(inner);
+        }
+        break;
+      }
+      default:
+        break;
+    }
+  }
+  return link;
+}
+
+// A change of a link that exists.
+NetlinkMessage changeLink(uint32_t link, kj::StringPtr what) {
+  NetlinkMessage message(RTM_NEWLINK, 0, kj::str("cannot ", what, " network device ", link));
+  auto& head = message.header<ifinfomsg>();
+  head.ifi_family = AF_UNSPEC;
+  head.ifi_index = link;
+  return message;
+}
+
+}  // namespace
+
+NetlinkMessage newBridge(kj::StringPtr name, Mac mac, uint32_t mtu) {
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+                         kj::str("cannot make the bridge '", name, "'"));
+  auto& head = message.header<ifinfomsg>();
+  head.ifi_flags = head.ifi_change = IFF_UP;
+  message.putText(IFLA_IFNAME, name).put(IFLA_ADDRESS, mac.data(), mac.size());
+  message.putU32(IFLA_MTU, mtu);
+  size_t info = message.nest(IFLA_LINKINFO);
+  message.putText(IFLA_INFO_KIND, "bridge");
+  size_t data = message.nest(IFLA_INFO_DATA);
+  message.putU32(IFLA_BR_FORWARD_DELAY, 0).putU32(IFLA_BR_STP_STATE, 0);
+  message.putU8(IFLA_BR_MCAST_SNOOPING, 0);
+  message.endNest(data);
+  message.endNest(info);
+  return message;
+}
+
+NetlinkMessage newVeth(const VethSpec& spec) {
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+                         kj::str("cannot make the network device '", spec.hostName.c_str(), "'"));
+  auto& head = message.header<ifinfomsg>();
+  head.ifi_flags = head.ifi_change = IFF_UP;
+  message.putText(IFLA_IFNAME, spec.hostName.c_str()).putU32(IFLA_MTU, spec.mtu);
+  if (spec.master != NO_MASTER) message.putU32(IFLA_MASTER, spec.master);
+  size_t info = message.nest(IFLA_LINKINFO);
+  message.putText(IFLA_INFO_KIND, "veth");
+  size_t data = message.nest(IFLA_INFO_DATA);
+  size_t peer = message.nest(VETH_INFO_PEER);
+  message.header<ifinfomsg>();
+  message.putText(IFLA_IFNAME, spec.peerName.c_str()).putU32(IFLA_MTU, spec.mtu);
+  message.put(IFLA_ADDRESS, spec.peerMac.data(), spec.peerMac.size());
+  if (spec.peerNamespace >= 0) message.putU32(IFLA_NET_NS_FD, spec.peerNamespace);
+  message.endNest(peer);
+  message.endNest(data);
+  message.endNest(info);
+  return message;
+}
+
+NetlinkMessage linkUp(uint32_t link) {
+  NetlinkMessage message(RTM_NEWLINK, 0, kj::str("cannot bring up network device ", link));
+  auto& head = message.header<ifinfomsg>();
+  head.ifi_index = link;
+  head.ifi_flags = head.ifi_change = IFF_UP;
+  return message;
+}
+
+NetlinkMessage setMaster(uint32_t link, uint32_t master) {
+  auto message = changeLink(link, "make a port of the bridge of");
+  message.putU32(IFLA_MASTER, master);
+  return message;
+}
+
+NetlinkMessage setAlias(uint32_t link, kj::StringPtr alias) {
+  auto message = changeLink(link, "name");
+  message.putText(IFLA_IFALIAS, alias);
+  return message;
+}
+
+NetlinkMessage setGroup(uint32_t link, uint32_t group) {
+  auto message = changeLink(link, "set the group of");
+  message.putU32(IFLA_GROUP, group);
+  return message;
+}
+
+NetlinkMessage deleteLink(uint32_t link) {
+  NetlinkMessage message(RTM_DELLINK, 0, kj::str("cannot delete network device ", link));
+  message.header<ifinfomsg>().ifi_index = link;
+  return message;
+}
+
+NetlinkMessage deleteGroup(uint32_t group) {
+  NetlinkMessage message(RTM_DELLINK, 0, kj::str("cannot delete the network devices of a group"));
+  message.header<ifinfomsg>();
+  message.putU32(IFLA_GROUP, group);
+  return message;
+}
+
+NetlinkMessage newAddress(uint32_t link, Ipv4 address, uint8_t prefix) {
+  NetlinkMessage message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE,
+                         kj::str("cannot set the address ", ipv4Text(address)));
+  auto& head = message.header<ifaddrmsg>();
+  head.ifa_family = AF_INET;
+  head.ifa_prefixlen = prefix;
+  head.ifa_scope = RT_SCOPE_UNIVERSE;
+  head.ifa_index = link;
+  Ipv4 broadcast = address | (prefix == 32 ? 0 : ~Ipv4(0) >> prefix);
+  message.putU32(IFA_LOCAL, htonl(address)).putU32(IFA_ADDRESS, htonl(address));
+  message.putU32(IFA_BROADCAST, htonl(broadcast));
+  return message;
+}
+
+NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway) {
+  NetlinkMessage message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE,
+                         kj::str("cannot set the default route to ", ipv4Text(gateway)));
+  auto& head = message.header<rtmsg>();
+  head.rtm_family = AF_INET;
+  head.rtm_table = RT_TABLE_MAIN;
+  head.rtm_protocol = RTPROT_STATIC;
+  head.rtm_scope = RT_SCOPE_UNIVERSE;
+  head.rtm_type = RTN_UNICAST;
+  message.putU32(RTA_GATEWAY, htonl(gateway)).putU32(RTA_OIF, link);
+  return message;
+}
+
+NetlinkMessage newForwarding(uint32_t port, Mac mac) {
+  NetlinkMessage message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+                         kj::str("cannot tie an address to bridge port ", port));
+  auto& head = message.header<ndmsg>();
+  head.ndm_family = AF_BRIDGE;
+  head.ndm_ifindex = port;
+  head.ndm_state = NUD_NOARP;
+  head.ndm_flags = NTF_MASTER | NTF_STICKY;
+  message.put(NDA_LLADDR, mac.data(), mac.size());
+  return message;
+}
+
+NetlinkMessage setHairpin(uint32_t port) {
+  NetlinkMessage message(RTM_SETLINK, 0, kj::str("cannot set hairpin mode of bridge port ", port));
+  auto& head = message.header<ifinfomsg>();
+  head.ifi_family = AF_BRIDGE;
+  head.ifi_index = port;
+  size_t options = message.nest(IFLA_PROTINFO | NLA_F_NESTED);
+  message.putU8(IFLA_BRPORT_MODE, 1);
+  message.endNest(options);
+  return message;
+}
+
+std::optional<Link> Rtnetlink::link(kj::StringPtr name) {
+  NetlinkMessage message(RTM_GETLINK, 0, kj::str("cannot look up network device '", name, "'"));
+  message.header<ifinfomsg>();
+  message.putText(IFLA_IFNAME, name);
+  std::optional<Link> found;
+  socket.find(message, [&](const nlmsghdr* answer) { found = linkOf(answer); });
+  return found;
+}
+
+std::vector<Link> Rtnetlink::links() {
+  NetlinkMessage message(RTM_GETLINK, 0, kj::str("cannot list network devices"));
+  message.header<ifinfomsg>();
+  std::vector<Link> found;
+  socket.dump(message, [&](const nlmsghdr* answer) { found.push_back(linkOf(answer)); });
+  return found;
+}
+
+std::vector<Address> Rtnetlink::addresses() {
+  NetlinkMessage message(RTM_GETADDR, 0, kj::str("cannot list addresses"));
+  message.header<ifaddrmsg>().ifa_family = AF_INET;
+  std::vector<Address> found;
+  socket.dump(message, [&](const nlmsghdr* answer) {
+    auto* head = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(answer));
+    Address address{head->ifa_index, 0, head->ifa_prefixlen};
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ifaddrmsg))) {
+      if (mnl_attr_get_type(attribute) != IFA_LOCAL) continue;
+      address.address = ntohl(mnl_attr_get_u32(attribute));
+    }
+    found.push_back(address);
+  });
+  return found;
+}
+
+std::vector<Route> Rtnetlink::routes() {
+  NetlinkMessage message(RTM_GETROUTE, 0, kj::str("cannot list routes"));
+  message.header<rtmsg>().rtm_family = AF_INET;
+  std::vector<Route> found;
+  socket.dump(message, [&](const nlmsghdr* answer) {
+    auto* head = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(answer));
+    if (head->rtm_table != RT_TABLE_MAIN || head->rtm_dst_len == 0) return;
+    Route route;
+    route.to.prefix = head->rtm_dst_len;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(rtmsg))) {
+      switch (mnl_attr_get_type(attribute)) {
+        case RTA_DST:
+          route.to.network = ntohl(mnl_attr_get_u32(attribute));
+          break;
+        case RTA_OIF:
+          route.link = mnl_attr_get_u32(attribute);
+          break;
+        default:
+          break;
+      }
+    }
+    found.push_back(route);
+  });
+  return found;
+}
+
+}  // namespace orch::network

@@ -1,0 +1,96 @@
+// Links, addresses, routes and forwarding entries by rtnetlink. The functions that return a message
+// only build it; Rtnetlink sends them, many in one system call.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/ipv4.h"
+#include "lib/netlink.h"
+
+namespace orch::network {
+
+// The kernel's limit (IFNAMSIZ) without the closing zero.
+constexpr size_t MAX_LINK_NAME = 15;
+// Of a link that belongs to none.
+constexpr uint32_t NO_MASTER = 0;
+
+struct Link {
+  uint32_t index = 0;
+  uint32_t master = NO_MASTER;
+  bool up = false;
+  std::string name;
+  std::string kind;   // `bridge`, `veth`; empty for hardware
+  std::string alias;  // free text, for people and for us to know our own
+};
+
+struct Address {
+  uint32_t link = 0;
+  Ipv4 address = 0;
+  uint8_t prefix = 0;
+};
+
+struct Route {
+  Ipv4Subnet to;
+  uint32_t link = 0;
+};
+
+struct VethSpec {
+  std::string hostName;
+  std::string peerName;
+  Mac peerMac = {};
+  uint32_t mtu = 1500;
+  uint32_t master = NO_MASTER;
+  int peerNamespace = -1;  // a descriptor of the namespace in which the peer is made
+};
+
+// A bridge without spanning tree and multicast snooping, whose address does not change with its
+// ports. Fails with EEXIST if the name is taken.
+NetlinkMessage newBridge(kj::StringPtr name, Mac mac, uint32_t mtu);
+// The host's end is up when it answers; the peer cannot be, it comes first into being.
+NetlinkMessage newVeth(const VethSpec& spec);
+NetlinkMessage linkUp(uint32_t link);
+NetlinkMessage setMaster(uint32_t link, uint32_t master);
+NetlinkMessage setAlias(uint32_t link, kj::StringPtr alias);
+NetlinkMessage deleteLink(uint32_t link);
+// For deleting many in one go, which costs as much as one: each RTM_DELLINK waits for all CPUs.
+NetlinkMessage setGroup(uint32_t link, uint32_t group);
+NetlinkMessage deleteGroup(uint32_t group);
+// Replaces an equal one.
+NetlinkMessage newAddress(uint32_t link, Ipv4 address, uint8_t prefix);
+NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway);
+// Ties a MAC to a port of a bridge for good, wherever frames with it come from; moves it here if
+// it was tied to another port.
+NetlinkMessage newForwarding(uint32_t port, Mac mac);
+// Lets the bridge send a frame back by the port that it came from.
+NetlinkMessage setHairpin(uint32_t port);
+
+// A NETLINK_ROUTE socket. Blocking, for worker threads.
+class Rtnetlink final {
+ public:
+  // Of the calling thread's network namespace.
+  Rtnetlink() : socket(NETLINK_ROUTE) {}
+
+  template <typename... Messages>
+  void run(Messages&&... messages) {
+    NetlinkMessage list[] = {kj::mv(messages)...};
+    socket.run(kj::arrayPtr(list, sizeof...(Messages)));
+  }
+  void runAll(std::vector<NetlinkMessage>& messages) {
+    socket.run(kj::arrayPtr(messages.data(), messages.size()));
+  }
+  // 0, or the errno.
+  int attempt(NetlinkMessage message) { return socket.attempt(message); }
+
+  std::optional<Link> link(kj::StringPtr name);
+  std::vector<Link> links();
+  std::vector<Address> addresses();
+  // Of the main table, without the default route.
+  std::vector<Route> routes();
+
+ private:
+  NetlinkSocket socket;
+};
+
+}  // namespace orch::network

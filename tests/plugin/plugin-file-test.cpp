@@ -1,0 +1,104 @@
+#include <catch2/catch.hpp>
+#include <elf.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "kernel/plugin/elf-reader.h"
+#include "kernel/plugin/loader.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+#include "orch/testing/test-host.h"
+
+namespace orch::plugin {
+namespace {
+
+const std::string GOOD = TEST_PLUGINS "/test.misbehaves.so";
+
+std::string contentOf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream content;
+  content << file.rdbuf();
+  return content.str();
+}
+
+std::string problemOf(const testing::TestFolder& folder, const std::string& content,
+                      mode_t mode = 0644) {
+  std::string path = folder.sub("bad.so").cStr();
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
+  chmod(path.c_str(), mode);
+  auto outcome = attemptNow([&]() { return readPluginFile(path); });
+  if (outcome.ok()) return "";
+  std::string text = plainText(outcome.error()).cStr();
+  auto prefix = "plugin file '" + path + "' ";
+  CHECK(text.rfind(prefix, 0) == 0);
+  return text.substr(std::min(prefix.size(), text.size()));
+}
+
+TEST_CASE("plugin file: the descriptor and the settings are read without loading", "[plugin]") {
+  auto file = readPluginFile(GOOD);
+  CHECK(std::string(file.descriptor.kind) == "test");
+  CHECK(std::string(file.descriptor.name) == "misbehaves");
+  CHECK(std::string(file.descriptor.pluginVersion) == "1.0.0");
+  CHECK(file.schema.size() > 0);
+}
+
+TEST_CASE("plugin file: what is no plugin is refused with the reason", "[plugin]") {
+  testing::TestFolder folder("plugin-file");
+  auto good = contentOf(GOOD);
+  CHECK(problemOf(folder, good).empty());
+  CHECK(problemOf(folder, "") == "is not an ELF file");
+  CHECK(problemOf(folder, std::string(1000, 'x')) == "is not an ELF file");
+  CHECK(problemOf(folder, good, 0666)
+            .find("may be written by others than its owner; run: chmod go-w ") == 0);
+  auto changed = good;
+  changed[EI_CLASS] = ELFCLASS32;
+  CHECK(problemOf(folder, changed) == "is built for another architecture");
+  changed = good;
+  changed[offsetof(Elf64_Ehdr, e_type)] = ET_EXEC;
+  CHECK(problemOf(folder, changed) == "is not a shared library");
+  changed = good;
+  changed[changed.find("ORCHPLG1")] = 'X';
+  CHECK(problemOf(folder, changed) == "has a section .orch.plugin that is not a plugin descriptor");
+  CHECK(problemOf(folder, contentOf(PROGRAMS "/../lib/liborch-sdk.so")) ==
+        "is not an orch plugin: it has no section .orch.plugin");
+}
+
+TEST_CASE("plugin file: cut anywhere it is refused, never loaded", "[plugin]") {
+  testing::TestFolder folder("plugin-cut");
+  auto good = contentOf(GOOD);
+  for (int percent = 1; percent < 100; percent += 3) {
+    CHECK_FALSE(problemOf(folder, good.substr(0, good.size() * percent / 100)).empty());
+  }
+  CHECK_FALSE(problemOf(folder, good.substr(0, good.size() - 1)).empty());
+}
+
+TEST_CASE("plugin file: a flipped byte in the headers or the descriptor never kills the reader",
+          "[plugin]") {
+  testing::TestFolder folder("plugin-flip");
+  auto good = contentOf(GOOD);
+  auto descriptor = good.find("ORCHPLG1");
+  for (size_t at : {size_t(0), descriptor}) {
+    for (size_t i = 0; i < sizeof(PluginDescriptor); i += 3) {
+      auto changed = good;
+      changed[at + i] ^= 0x41;
+      problemOf(folder, changed);  // any answer will do, as long as there is one
+    }
+  }
+  SUCCEED("every damaged file was answered");
+}
+
+TEST_CASE("plugin file: another ABI is not loaded into the kernel", "[plugin]") {
+  auto file = readPluginFile(GOOD);
+  file.descriptor.abiId[4] ^= 1;
+  auto outcome = attemptNow([&]() { return loadPlugin(file); });
+  REQUIRE_FALSE(outcome.ok());
+  std::string text = plainText(outcome.error()).cStr();
+  CHECK(text.find("was built for another ABI") != std::string::npos);
+  CHECK(text.find("isolation = \"process\"") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace orch::plugin
