@@ -1,0 +1,108 @@
+#include "conmon.h"
+
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "orch/fail.h"
+
+namespace orch::runtime {
+
+namespace {
+
+constexpr int SYNC_FD = 3;
+constexpr size_t MAX_SYNC_BYTES = 64 << 10;
+
+ProcessSpec conmonSpec(const Layout& layout, const Options& options, kj::StringPtr id, bool tty) {
+  std::string name = id.cStr();
+  ProcessSpec spec;
+  auto add = [&](auto&&... parts) { spec.argv.add(kj::str(parts...)); };
+  add(options.conmon.c_str());
+  add("--api-version"), add("1");
+  add("-c"), add(id);
+  add("-u"), add(id);
+  add("-n"), add(id);
+  add("-r"), add(options.program.c_str());
+  add("--runtime-arg"), add("--root");
+  add("--runtime-arg"), add(layout.runtimeState().c_str());
+  add("-b"), add(layout.bundle(name).c_str());
+  add("-p"), add(layout.pidFile(name).c_str());
+  add("--exit-dir"), add(layout.exits().c_str());
+  add("-l"), add("k8s-file:", layout.log(name).c_str());
+  add("--log-level"), add("error");
+  add("--full-attach");  // keeps the attach socket in the bundle
+  // A log that is lost with the node's power is not worth a sync at each end of a container.
+  add("--no-sync-log");
+  if (tty) add("-t");
+  spec.env.add(kj::str("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+  spec.env.add(kj::str("TZ=UTC"));  // of the time stamps in the log
+  spec.env.add(kj::str("_OCI_SYNCPIPE=", SYNC_FD));
+  spec.cwd = kj::str(layout.bundle(name).c_str());
+  spec.newSession = true;
+  return spec;
+}
+
+Task<kj::String> readLine(kj::Own<kj::AsyncInputStream> stream) {
+  kj::Vector<char> text;
+  char buffer[4096];
+  while (text.size() < MAX_SYNC_BYTES) {
+    size_t n = co_await stream->tryRead(buffer, 1, sizeof(buffer));
+    text.addAll(buffer, buffer + n);
+    if (n == 0 || text.back() == '\n') break;
+  }
+  text.add('\0');
+  co_return kj::String(text.releaseAsArray());
+}
+
+}  // namespace
+
+Task<int> createWithConmon(Env& env, const Layout& layout, const Options& options, kj::String id,
+                           bool tty) {
+  int fds[2];
+  KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
+  kj::AutoCloseFd writeEnd(fds[1]);
+  auto readEnd = env.lowLevelIo().wrapInputFd(
+      fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
+                  kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
+  auto spec = conmonSpec(layout, options, id, tty);
+  spec.fds.add(ProcessSpec::Fd{SYNC_FD, writeEnd});
+  auto process = co_await env.processes().spawn(kj::mv(spec));
+  writeEnd = nullptr;
+  auto line = co_await readLine(kj::mv(readEnd));
+  co_return pidFromSync(line, options.name.c_str());
+}
+
+int pidFromSync(kj::StringPtr line, kj::StringPtr runtimeName) {
+  auto sync = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
+  if (sync.is_object()) {
+    int pid = sync.value("data", -1);
+    if (pid > 0) return pid;
+    auto message = sync.value("message", std::string());
+    // crun logs as `2026-…Z: what failed`, runc as logfmt; the rest is theirs.
+    for (auto& c : message) c = c == '\n' || c == '\t' ? ' ' : c;
+    while (!message.empty() && message.back() == ' ') message.pop_back();
+    if (size_t at = message.find("Z: "); at != std::string::npos && at < 40) {
+      message = message.substr(at + 3);
+    }
+    if (!message.empty()) fail(kj::str(runtimeName, " cannot create the container: ", message.c_str()));
+  }
+  fail(kj::str(runtimeName, " cannot create the container: conmon ended without saying why"));
+}
+
+bool reopenLog(const std::string& bundle) {
+  std::string path = bundle + "/ctl";
+  int fd = open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return false;
+  kj::AutoCloseFd owned(fd);
+  int pending = 0;
+  if (ioctl(fd, FIONREAD, &pending) == 0 && pending > 0) return true;
+  static constexpr char REOPEN[] = "2 0 0\n";
+  return write(fd, REOPEN, sizeof(REOPEN) - 1) == sizeof(REOPEN) - 1;
+}
+
+}  // namespace orch::runtime

@@ -1,0 +1,68 @@
+#include "container.h"
+
+#include <capnp/serialize.h>
+
+#include "process-table.h"
+
+namespace orch::runtime {
+
+Container::Container(std::string id)
+    : Container(std::move(id), kj::newPromiseAndFulfiller<void>(),
+                kj::newPromiseAndFulfiller<void>()) {}
+
+Container::Container(std::string id, kj::PromiseFulfillerPair<void> exit,
+                     kj::PromiseFulfillerPair<void> file)
+    : id(std::move(id)),
+      exitSeen(kj::mv(exit.fulfiller)),
+      exitFileThere(kj::mv(file.fulfiller)),
+      exited(exit.promise.fork()),
+      exitFile(file.promise.fork()) {}
+
+void Container::load(kj::ArrayPtr<const capnp::word> words) {
+  capnp::FlatArrayMessageReader reader(words);
+  auto record = reader.getRoot<Record>();
+  taskName = record.getTaskName().cStr();
+  for (auto label : record.getLabels()) {
+    labels.emplace_back(label.getKey().cStr(), label.getValue().cStr());
+  }
+  for (auto volume : record.getVolumes()) volumes.push_back(volume.cStr());
+  stopSignal = record.getStopSignal();
+  logMaxBytes = record.getLogMaxBytes();
+  logMaxFiles = record.getLogMaxFiles();
+}
+
+void Container::setExited() {
+  stage = Stage::EXITED;
+  process = nullptr;
+  exitSeen->fulfill();
+}
+
+bool Container::signal(int number) {
+  return process.get() >= 0 && sendSignal(process, number);
+}
+
+void Container::describe(schema::Container::Builder to) const {
+  to.setId(id.c_str());
+  switch (stage) {
+    case Stage::CREATING:
+    case Stage::CREATED: to.setState(schema::Container::State::CREATED); break;
+    case Stage::RUNNING: to.setState(schema::Container::State::RUNNING); break;
+    case Stage::EXITED: to.setState(schema::Container::State::EXITED); break;
+  }
+  to.setPid(lives() ? state.pid : 0);
+  to.setStartedAtNs(state.startedAtNs);
+  if (stage == Stage::EXITED) describeExit(to.initExit());
+  auto list = to.initLabels(labels.size());
+  for (uint32_t i = 0; i < labels.size(); ++i) {
+    list[i].setKey(labels[i].first.c_str());
+    list[i].setValue(labels[i].second.c_str());
+  }
+}
+
+void Container::describeExit(schema::ExitStatus::Builder to) const {
+  to.setCode(state.code);
+  to.setAtNs(state.exitedAtNs);
+  to.setOomKilled(state.oomKilled);
+}
+
+}  // namespace orch::runtime

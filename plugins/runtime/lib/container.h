@@ -1,0 +1,59 @@
+// One container as the plugin holds it: a few hundred bytes, one descriptor while it lives.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/io.h>
+#include <kj/refcount.h>
+
+#include <string>
+#include <vector>
+
+#include "orch/schema/runtime.capnp.h"
+#include "record.h"
+
+namespace orch::runtime {
+
+// Shared by the table and the operations that run on it.
+class Container final : public kj::Refcounted {
+ public:
+  enum class Stage { CREATING, CREATED, RUNNING, EXITED };
+
+  explicit Container(std::string id);
+
+  const std::string id;
+  Stage stage = Stage::CREATING;
+  StateFile state;
+  kj::AutoCloseFd process;  // pidfd of its init, until it has exited
+
+  // From the record.
+  std::string taskName;
+  std::vector<std::pair<std::string, std::string>> labels;
+  std::vector<std::string> volumes;
+  int stopSignal = 0;
+  uint64_t logMaxBytes = 0;
+  uint32_t logMaxFiles = 0;
+
+  void load(kj::ArrayPtr<const capnp::word> record);
+  bool lives() const { return stage == Stage::CREATED || stage == Stage::RUNNING; }
+  // Settles when it has exited; at once if it has.
+  kj::Promise<void> whenExited() { return exited.addBranch(); }
+  void setExited();
+  // conmon's exit file is there.
+  kj::Promise<void> whenExitFile() { return exitFile.addBranch(); }
+  void setExitFile() { exitFileThere->fulfill(); }
+  // Sends by pidfd; false if it is gone.
+  bool signal(int number);
+
+  void describe(schema::Container::Builder to) const;
+  void describeExit(schema::ExitStatus::Builder to) const;
+
+ private:
+  explicit Container(std::string id, kj::PromiseFulfillerPair<void> exit,
+                     kj::PromiseFulfillerPair<void> file);
+  kj::Own<kj::PromiseFulfiller<void>> exitSeen;
+  kj::Own<kj::PromiseFulfiller<void>> exitFileThere;
+  kj::ForkedPromise<void> exited;
+  kj::ForkedPromise<void> exitFile;
+};
+
+}  // namespace orch::runtime

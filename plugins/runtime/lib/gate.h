@@ -1,0 +1,61 @@
+// At most so many at once, first come first served.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/debug.h>
+
+#include <deque>
+
+namespace orch::runtime {
+
+// On the loop's thread only. Must outlive the passes.
+class Gate final {
+ public:
+  static constexpr size_t MAX_WAITING = 10'000;
+  explicit Gate(unsigned places) : free(places) {}
+  KJ_DISALLOW_COPY(Gate);
+
+  // Holds a place until it is dropped.
+  class Pass {
+   public:
+    explicit Pass(Gate& gate) : gate(&gate) {}
+    Pass(Pass&& other) noexcept : gate(other.gate) { other.gate = nullptr; }
+    Pass& operator=(Pass&&) = delete;
+    ~Pass() noexcept(false) {
+      if (gate != nullptr) gate->leave();
+    }
+
+   private:
+    Gate* gate;
+  };
+
+  kj::Promise<Pass> enter() {
+    if (free > 0) {
+      --free;
+      return Pass(*this);
+    }
+    if (waiting.size() >= MAX_WAITING) {
+      return KJ_EXCEPTION(OVERLOADED, "too many containers wait for the runtime");
+    }
+    auto pair = kj::newPromiseAndFulfiller<Pass>();
+    waiting.push_back(kj::mv(pair.fulfiller));
+    return kj::mv(pair.promise);
+  }
+
+ private:
+  void leave() {
+    while (!waiting.empty()) {
+      auto next = kj::mv(waiting.front());
+      waiting.pop_front();
+      if (!next->isWaiting()) continue;
+      next->fulfill(Pass(*this));
+      return;
+    }
+    ++free;
+  }
+
+  unsigned free;
+  std::deque<kj::Own<kj::PromiseFulfiller<Pass>>> waiting;
+};
+
+}  // namespace orch::runtime

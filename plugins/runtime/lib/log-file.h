@@ -1,0 +1,68 @@
+// The log of one container: conmon's k8s-file format, one file `log` that grows and rotated files
+// `log.<n>`, n counting up for ever. All of it blocks: for worker threads.
+#pragma once
+
+#include <kj/io.h>
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace orch::runtime {
+
+struct LogEntry {
+  int64_t timeNs = 0;
+  bool isError = false;  // stderr
+  bool partial = false;  // the line goes on in the next entry of its stream
+  std::string text;
+};
+
+// One line of the file, without its end. Null if it is damaged.
+kj::Maybe<LogEntry> parseLogLine(std::string_view line);
+
+// Moves `folder`/log to the next number if it is larger than `maxBytes` and lets conmon (its ctl fifo
+// is in `bundle`) go on in a fresh one; keeps the last `maxFiles` rotated ones. conmon writes to the
+// moved file until it has made the new one, so no line is lost. True if something was moved.
+bool rotateLog(const std::string& folder, const std::string& bundle, uint64_t maxBytes,
+               uint32_t maxFiles);
+
+// Finishes a rotation that a crash cut off between its two steps. Only for a container whose log
+// nobody rotates at the same time.
+void healLog(const std::string& folder, const std::string& bundle);
+
+// Reads a log from the oldest file on, across rotations that happen meanwhile.
+class LogCursor final {
+ public:
+  static constexpr size_t MAX_BATCH_BYTES = 256 << 10;
+
+  // From the last `tail` lines on (negative: all), entries from `sinceNs` on only. A container that
+  // has not written yet has no file: then there is nothing to read until it does.
+  LogCursor(std::string folder, int64_t tail, int64_t sinceNs);
+  KJ_DISALLOW_COPY(LogCursor);
+
+  // What comes next, at most about MAX_BATCH_BYTES. `atEnd` is set if there is no more for now.
+  std::vector<LogEntry> read(bool& atEnd);
+
+ private:
+  struct File {
+    kj::AutoCloseFd fd;
+    uint64_t number;  // that it has, or will have when it is rotated
+    uint64_t inode;
+    off_t offset = 0;
+  };
+  void openAll();
+  void seekTail(int64_t lines);
+  bool openNext();
+  bool readMore(File& file);
+  void takeLines(std::vector<LogEntry>& entries);
+
+  std::string folder;
+  int64_t sinceNs;
+  std::deque<File> files;  // the first is read now
+  std::string rest;        // the beginning of a line that is still being written
+  uint64_t lastNumber = 0; // of the file that was read last
+};
+
+}  // namespace orch::runtime

@@ -1,0 +1,102 @@
+#include "oci-plugin.h"
+
+#include "orch/fail.h"
+
+namespace orch::runtime {
+
+namespace {
+
+// The calls of sdk/schema/runtime.capnp onto an OciRuntime. The plugin outlives it.
+class Service final : public schema::Runtime::Server {
+ public:
+  explicit Service(OciRuntime& runtime) : runtime(runtime) {}
+
+  kj::Promise<void> info(InfoContext context) override {
+    auto results = context.getResults();
+    results.setName(runtime.name());
+    results.setVersion(runtime.version());
+    results.setUsesImages(true);
+    results.setCgroups(runtime.cgroups());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> create(CreateContext context) override { return doCreate(context); }
+  kj::Promise<void> start(StartContext context) override { return doStart(context); }
+  kj::Promise<void> wait(WaitContext context) override {
+    context.allowCancellation();
+    return doWait(context);
+  }
+  kj::Promise<void> stop(StopContext context) override { return doStop(context); }
+  kj::Promise<void> kill(KillContext context) override {
+    auto params = context.getParams();
+    runtime.kill(params.getId(), params.getSignal());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> remove(RemoveContext context) override {
+    return runtime.remove(kj::str(context.getParams().getId()));
+  }
+  kj::Promise<void> list(ListContext context) override {
+    auto all = runtime.list();
+    auto results = context.getResults().initContainers(all.size());
+    for (uint32_t i = 0; i < results.size(); ++i) all[i]->describe(results[i]);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> logs(LogsContext context) override {
+    context.allowCancellation();
+    auto params = context.getParams();
+    return runtime.logs(kj::str(params.getId()), params.getOptions(), params.getSink());
+  }
+  kj::Promise<void> volumes(VolumesContext context) override { return doVolumes(context); }
+  kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
+    return runtime.removeVolume(kj::str(context.getParams().getName()));
+  }
+
+ private:
+  Task<void> doCreate(CreateContext context) {
+    auto container = co_await runtime.create(context.getParams().getRequest());
+    container->describe(context.getResults().initContainer());
+  }
+  Task<void> doStart(StartContext context) {
+    auto container = co_await runtime.start(kj::str(context.getParams().getId()));
+    container->describe(context.getResults().initContainer());
+  }
+  Task<void> doWait(WaitContext context) {
+    auto container = co_await runtime.wait(kj::str(context.getParams().getId()));
+    container->describeExit(context.getResults().initExit());
+  }
+  Task<void> doStop(StopContext context) {
+    auto params = context.getParams();
+    auto container = co_await runtime.stop(kj::str(params.getId()), kj::str(params.getSignal()),
+                                           params.getGraceMs());
+    container->describeExit(context.getResults().initExit());
+  }
+  Task<void> doVolumes(VolumesContext context) {
+    auto all = co_await runtime.volumes();
+    auto results = context.getResults().initVolumes(all.size());
+    for (uint32_t i = 0; i < results.size(); ++i) {
+      results[i].setName(all[i].name.c_str());
+      results[i].setPath(runtime.volumePath(all[i].name).c_str());
+      results[i].setInUse(all[i].inUse);
+    }
+  }
+
+  OciRuntime& runtime;
+};
+
+}  // namespace
+
+OciPlugin::OciPlugin(Env& env, Host& host, Options options)
+    : host(host), runtime(kj::heap<OciRuntime>(env, host, kj::mv(options))) {}
+
+Task<void> OciPlugin::recover() { return runtime->recover(); }
+
+Task<Services> OciPlugin::start() {
+  auto problem = co_await runtime->probe();
+  KJ_IF_MAYBE (why, problem) fail(kj::mv(*why));
+  Services services;
+  services.add(host.node().instance, schema::Runtime::Client(kj::heap<Service>(*runtime)));
+  co_return kj::mv(services);
+}
+
+Task<void> OciPlugin::stop() { return runtime->drain(); }
+
+}  // namespace orch::runtime

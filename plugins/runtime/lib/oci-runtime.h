@@ -1,0 +1,99 @@
+// The kind `runtime` on an OCI runtime and conmon: what runtime.crun and runtime.runc share.
+//
+// Each container goes CREATING, CREATED, RUNNING, EXITED and is then removed. The table is only
+// touched on the loop; files, mounts and /proc are touched on worker threads. Dropping the object
+// leaves the containers as they are: a new one on the same folders finds them in `recover`.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "container.h"
+#include "gate.h"
+#include "inotify.h"
+#include "orch/env.h"
+#include "orch/plugin.h"
+#include "prepare.h"
+
+namespace orch::runtime {
+
+class OciRuntime final : private kj::TaskSet::ErrorHandler {
+ public:
+  OciRuntime(Env& env, Host& host, Options options);
+  KJ_DISALLOW_COPY(OciRuntime);
+
+  // Why this node cannot run containers this way and what to do about it; null if it can. Also
+  // finds out the versions.
+  Task<kj::Maybe<kj::String>> probe();
+  // Takes over what the last run left; takes away what it left half-made. Once, first.
+  Task<void> recover();
+  // Waits for what is being created, started or removed. The containers stay.
+  Task<void> drain();
+
+  kj::StringPtr version() const { return versionText; }
+  kj::StringPtr cgroups() const { return maker->cgroups.modeName(); }
+  kj::StringPtr name() const { return maker->options.name.c_str(); }
+
+  // As in sdk/schema/runtime.capnp. An operation goes on if its caller leaves.
+  Task<kj::Own<Container>> create(schema::ContainerRequest::Reader request);
+  Task<kj::Own<Container>> start(kj::String id);
+  Task<kj::Own<Container>> wait(kj::String id);
+  Task<kj::Own<Container>> stop(kj::String id, kj::String signal, uint64_t graceMs);
+  void kill(kj::StringPtr id, kj::StringPtr signal);
+  Task<void> remove(kj::String id);
+  Task<void> logs(kj::String id, schema::LogOptions::Reader options, schema::LogSink::Client sink);
+  std::vector<kj::Own<Container>> list();
+  struct VolumeInfo {
+    std::string name;
+    bool inUse;
+  };
+  Task<std::vector<VolumeInfo>> volumes();
+  Task<void> removeVolume(kj::String name);
+  std::string volumePath(const std::string& name) const;
+
+ private:
+  using Request = std::shared_ptr<capnp::MallocMessageBuilder>;  // of the loop and one worker job
+  struct Entry {
+    kj::Own<Container> container;
+    kj::Maybe<kj::ForkedPromise<void>> creating;
+    kj::Maybe<kj::ForkedPromise<void>> starting;
+    kj::Maybe<kj::ForkedPromise<void>> removing;
+  };
+
+  void taskFailed(kj::Exception&& exception) override;
+  Entry& find(kj::StringPtr id);
+  // Makes the operation go on by itself; its error is for those who wait for it.
+  kj::ForkedPromise<void> keepGoing(Task<void> operation);
+
+  Task<void> runCreate(kj::Own<Container> container, Request request);
+  Task<void> make(Container& container, Request request);
+  Task<void> runStart(kj::Own<Container> container);
+  Task<void> runRemove(kj::Own<Container> container);
+  Task<void> deleteState(kj::String id);
+  Task<void> takeAway(kj::Own<Container> container);
+  Task<void> saveState(const Container& container);
+  // From its creation on: waits for the end and writes it down.
+  Task<void> watch(kj::Own<Container> container);
+  Task<void> finish(Container& container);
+  Task<void> keepLogs();
+  void startKeepingLogs();
+
+  Task<void> adopt(kj::Own<Container> container);
+  // Whatever there is of a half-made container, its processes first.
+  Task<void> clear(kj::String id);
+  Task<bool> hasStarted(kj::String id);
+  Task<CommandResult> runtimeCommand(kj::String verb, kj::String id, bool force);
+
+  Env& env;
+  Host& host;
+  std::shared_ptr<BundleMaker> maker;  // of this object and its jobs on worker threads
+  kj::String versionText;
+  Gate gate;
+  kj::Maybe<Inotify> inotify;
+  kj::Maybe<kj::Own<Inotify::Watch>> exits;
+  std::map<std::string, Entry> containers;
+  bool keepingLogs = false;
+  kj::TaskSet tasks;
+};
+
+}  // namespace orch::runtime

@@ -1,0 +1,77 @@
+// A real runtime plugin on a folder of the test's own, with a busybox root file system. Everything
+// that it makes is named after the test and the pid, and gone with it.
+#pragma once
+
+#include <sys/stat.h>
+
+#include "orch/env.h"
+#include "orch/plugin.h"
+#include "orch/testing/test-host.h"
+#include "runtime-conformance.h"
+
+namespace orch::runtime {
+
+// Defined by the test program of each plugin.
+struct PluginUnderTest {
+  MakeInstance make;
+  kj::StringPtr name;  // `crun`
+  // Its settings with this parent cgroup, in a message of their own.
+  kj::Own<capnp::MallocMessageBuilder> (*settings)(kj::StringPtr cgroupParent);
+  schema::Plugin::Client (*configure)(testing::TestHost& host, schema::Plugin::Client plugin,
+                                      capnp::MessageBuilder& settings, kj::WaitScope& scope);
+};
+extern const PluginUnderTest PLUGIN_UNDER_TEST;
+
+class OciSubject final : public conformance::RuntimeSubject {
+ public:
+  explicit OciSubject(kj::StringPtr testName);
+  ~OciSubject() noexcept(false) override;
+
+  kj::WaitScope& waitScope() override { return world->io.waitScope; }
+  kj::Timer& timer() override { return world->io.provider->getTimer(); }
+  schema::Runtime::Client runtime() override { return *world->service; }
+  void script(schema::ContainerRequest::Builder request,
+              const conformance::Behaviour& behaviour) override;
+  kj::StringPtr breakRequest(schema::ContainerRequest::Builder request) override;
+
+  // As after SIGKILL of orchd: everything in memory is gone, nothing is told.
+  void crash();
+  // A new plugin on the same folders.
+  void restart();
+
+  // A request for `sh -c script`, or for another program.
+  capnp::Request<schema::Runtime::CreateParams, schema::Runtime::CreateResults> request(
+      kj::StringPtr id, kj::StringPtr script);
+  // Creates, starts, waits, answers with the exit code.
+  int run(capnp::Request<schema::Runtime::CreateParams, schema::Runtime::CreateResults> request);
+  void start(kj::StringPtr id);
+  int wait(kj::StringPtr id);
+  void remove(kj::StringPtr id);
+  // What it printed to stdout, lines joined.
+  std::string output(kj::StringPtr id);
+  uint32_t pidOf(kj::StringPtr id);
+  std::string cgroupFile(kj::StringPtr id, kj::StringPtr controller, kj::StringPtr v1File,
+                         kj::StringPtr v2File);
+  kj::StringPtr folder() const { return home.path(); }
+  const testing::TestHost& host() const { return *world->host; }
+  Env& env() { return *world->env; }
+  std::string layer;  // the busybox root file system
+
+ private:
+  struct World {
+    explicit World(OciSubject& subject);
+    kj::AsyncIoContext io;
+    kj::Own<Env> env;
+    kj::Own<testing::TestHost> host;
+    kj::Maybe<schema::Plugin::Client> plugin;
+    kj::Own<schema::Runtime::Client> service;
+  };
+  testing::TestFolder home;
+  kj::String parent;
+  kj::Own<World> world;
+};
+
+// Mounts, cgroups and processes that name this folder or cgroup. Empty when all is cleaned up.
+std::vector<std::string> leftovers(kj::StringPtr folder, kj::StringPtr cgroup);
+
+}  // namespace orch::runtime

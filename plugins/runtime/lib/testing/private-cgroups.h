@@ -1,0 +1,10 @@
+// A mount namespace of the test's own in which every cgroup controller is mounted as v1, so that crun
+// works on a hybrid host too. Nothing of it is seen outside.
+#pragma once
+
+namespace orch::runtime {
+
+// Once per process, before it starts a thread; does nothing on v1-only and v2 hosts.
+void enterPrivateCgroups();
+
+}  // namespace orch::runtime

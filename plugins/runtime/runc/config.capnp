@@ -1,0 +1,29 @@
+@0xa4d72ec260b3e88f;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("orch::runtime::runc");
+
+struct Config {
+  program @0 :Text = "runc";
+  # The OCI runtime: a path, or a name that is looked up in PATH.
+
+  conmon @1 :Text = "conmon";
+  # Holds the output and the exit status of each container.
+
+  cgroupRoot @2 :Text = "/sys/fs/cgroup";
+  # Where this host has its cgroups mounted.
+
+  cgroupParent @3 :Text = "/orch";
+  # Containers get a cgroup below it, named by their id.
+
+  parallelism @4 :UInt32 = 0;
+  # So many containers are created, started or removed at once. 0: twice the number of cores.
+
+  createTimeoutMs @5 :UInt64 = 60000;
+  # A container that is not there after it is given up and cleared away.
+
+  killTimeoutMs @6 :UInt64 = 10000;
+  # A container that has not ended so long after SIGKILL fails its removal.
+
+  logCheckMs @7 :UInt64 = 5000;
+  # How often running containers' logs are compared with their size limit.
+}

@@ -1,0 +1,39 @@
+#include "runc.h"
+
+#include <capnp/message.h>
+#include <catch2/catch.hpp>
+
+#include "oci-plugin.h"
+#include "oci-subject.h"
+
+namespace orch::runtime {
+
+namespace {
+
+kj::Own<PluginInstance> make(Env& env, Host& host, capnp::AnyPointer::Reader settings) {
+  return kj::heap<OciPlugin>(env, host, runc::options(settings.getAs<runc::Config>()));
+}
+
+kj::Own<capnp::MallocMessageBuilder> settings(kj::StringPtr cgroupParent) {
+  auto message = kj::heap<capnp::MallocMessageBuilder>();
+  auto config = message->initRoot<runc::Config>();
+  config.setCgroupParent(cgroupParent);
+  config.setLogCheckMs(100);
+  return message;
+}
+
+schema::Plugin::Client configure(testing::TestHost& host, schema::Plugin::Client plugin,
+                                 capnp::MessageBuilder& settings, kj::WaitScope& scope) {
+  return host.configure(kj::mv(plugin), settings.getRoot<runc::Config>().asReader(), scope);
+}
+
+}  // namespace
+
+const PluginUnderTest PLUGIN_UNDER_TEST = {&make, "runc", &settings, &configure};
+
+TEST_CASE("runc: keeps the contract of a runtime", "[runtime][root][cgroup]") {
+  OciSubject subject("contract");
+  conformance::runtimeContract(subject);
+}
+
+}  // namespace orch::runtime

@@ -1,0 +1,323 @@
+#include "runtime-conformance.h"
+
+#include <kj/debug.h>
+
+#include <catch2/catch.hpp>
+
+#include "orch/fail.h"
+
+namespace orch::conformance {
+
+namespace {
+
+using State = schema::Container::State;
+using Container = capnp::Response<schema::Runtime::CreateResults>;
+
+class LineKeeper final : public schema::LogSink::Server {
+ public:
+  explicit LineKeeper(std::vector<SeenLine>& seen) : seen(seen) {}
+  kj::Promise<void> lines(LinesContext context) override {
+    for (auto line : context.getParams().getLines()) {
+      auto text = line.getText();
+      seen.push_back({line.getStream() == schema::LogLine::Stream::STDERR, line.getPartial(),
+                      std::string(reinterpret_cast<const char*>(text.begin()), text.size()),
+                      line.getTimeNs()});
+    }
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::vector<SeenLine>& seen;
+};
+
+// One test's view of the subject.
+class Steps {
+ public:
+  explicit Steps(RuntimeSubject& subject) : subject(subject) {}
+
+  kj::Promise<void> createLater(kj::StringPtr id, const Behaviour& behaviour) {
+    return createRequest(id, behaviour).send().ignoreResult();
+  }
+  Container create(kj::StringPtr id, const Behaviour& behaviour) {
+    return createRequest(id, behaviour).send().wait(scope());
+  }
+  capnp::Response<schema::Runtime::StartResults> start(kj::StringPtr id) {
+    auto request = runtime().startRequest();
+    request.setId(id);
+    return request.send().wait(scope());
+  }
+  // Started, and so far that it has printed its first line: a signal before that may find nobody.
+  void startReady(kj::StringPtr id) {
+    start(id);
+    while (readLogs(subject, id, 1).empty()) {
+      subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(scope());
+    }
+  }
+  int wait(kj::StringPtr id) {
+    auto request = runtime().waitRequest();
+    request.setId(id);
+    return request.send().wait(scope()).getExit().getCode();
+  }
+  int stop(kj::StringPtr id, uint64_t graceMs, kj::StringPtr signal = "") {
+    auto request = runtime().stopRequest();
+    request.setId(id);
+    request.setSignal(signal);
+    request.setGraceMs(graceMs);
+    return request.send().wait(scope()).getExit().getCode();
+  }
+  void kill(kj::StringPtr id, kj::StringPtr signal) {
+    auto request = runtime().killRequest();
+    request.setId(id);
+    request.setSignal(signal);
+    request.send().wait(scope());
+  }
+  kj::Promise<void> removeLater(kj::StringPtr id) {
+    auto request = runtime().removeRequest();
+    request.setId(id);
+    return request.send().ignoreResult();
+  }
+  void remove(kj::StringPtr id) { removeLater(id).wait(scope()); }
+  capnp::Response<schema::Runtime::ListResults> list() {
+    return runtime().listRequest().send().wait(scope());
+  }
+  schema::Runtime::Client runtime() { return subject.runtime(); }
+  kj::WaitScope& scope() { return subject.waitScope(); }
+
+  capnp::Request<schema::Runtime::CreateParams, schema::Runtime::CreateResults> createRequest(
+      kj::StringPtr id, const Behaviour& behaviour) {
+    auto call = runtime().createRequest();
+    auto request = call.initRequest();
+    request.setId(id);
+    request.setTaskName(kj::str("web.1.", id));
+    auto label = request.initLabels(1)[0];
+    label.setKey("com.example.role");
+    label.setValue("test");
+    request.getNetwork().setNone();
+    subject.script(request, behaviour);
+    return call;
+  }
+
+ private:
+  RuntimeSubject& subject;
+};
+
+Behaviour staying(int exitCode = 0) {
+  Behaviour behaviour;
+  behaviour.output = {"ready"};
+  behaviour.stays = true;
+  behaviour.exitCode = exitCode;
+  return behaviour;
+}
+
+void lifeCycle(Steps& steps) {
+  SECTION("a container is created, runs, ends and is removed") {
+    Behaviour ends;
+    ends.exitCode = 7;
+    auto created = steps.create("c1", ends);
+    CHECK(created.getContainer().getState() == State::CREATED);
+    CHECK(created.getContainer().getLabels()[0].getValue() == "test");
+    steps.start("c1");
+    CHECK(steps.wait("c1") == 7);
+    auto listed = steps.list();
+    REQUIRE(listed.getContainers().size() == 1);
+    auto container = listed.getContainers()[0];
+    CHECK(container.getId() == "c1");
+    CHECK(container.getState() == State::EXITED);
+    CHECK(container.getPid() == 0);
+    CHECK(container.getExit().getCode() == 7);
+    CHECK(container.getExit().getAtNs() >= container.getStartedAtNs());
+    CHECK_FALSE(container.getExit().getOomKilled());
+    steps.remove("c1");
+    CHECK(steps.list().getContainers().size() == 0);
+  }
+  SECTION("creating and starting twice is as once") {
+    auto first = steps.create("c1", staying());
+    auto second = steps.create("c1", staying());
+    CHECK(first.getContainer().getPid() == second.getContainer().getPid());
+    auto started = steps.start("c1");
+    auto again = steps.start("c1");
+    CHECK(started.getContainer().getState() == State::RUNNING);
+    CHECK(again.getContainer().getStartedAtNs() == started.getContainer().getStartedAtNs());
+    CHECK(steps.list().getContainers().size() == 1);
+    steps.remove("c1");
+  }
+  SECTION("a created container can be removed without having run") {
+    steps.create("c1", staying());
+    steps.remove("c1");
+    CHECK(steps.list().getContainers().size() == 0);
+  }
+  SECTION("an id can be used again after its removal") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    steps.remove("c1");
+    Behaviour ends;
+    ends.exitCode = 3;
+    steps.create("c1", ends);
+    steps.start("c1");
+    CHECK(steps.wait("c1") == 3);
+    steps.remove("c1");
+  }
+  SECTION("ten at once") {
+    kj::Vector<kj::Promise<void>> work;
+    for (unsigned i = 0; i < 10; ++i) work.add(steps.createLater(kj::str("c", i), staying()));
+    kj::joinPromises(work.releaseAsArray()).wait(steps.scope());
+    CHECK(steps.list().getContainers().size() == 10);
+    for (unsigned i = 0; i < 10; ++i) steps.start(kj::str("c", i));
+    kj::Vector<kj::Promise<void>> removals;
+    for (unsigned i = 0; i < 10; ++i) removals.add(steps.removeLater(kj::str("c", i)));
+    kj::joinPromises(removals.releaseAsArray()).wait(steps.scope());
+    CHECK(steps.list().getContainers().size() == 0);
+  }
+}
+
+void stopping(Steps& steps) {
+  SECTION("stop asks first, and answers with the exit status") {
+    steps.create("c1", staying(5));
+    steps.startReady("c1");
+    CHECK(steps.stop("c1", 60'000) == 5);
+    CHECK(steps.stop("c1", 60'000) == 5);
+    CHECK(steps.wait("c1") == 5);
+    steps.remove("c1");
+  }
+  SECTION("stop kills after the grace period") {
+    auto stubborn = staying();
+    stubborn.ignoresTerm = true;
+    steps.create("c1", stubborn);
+    steps.startReady("c1");
+    CHECK(steps.stop("c1", 100) == 128 + 9);
+    steps.remove("c1");
+  }
+  SECTION("stop of a container that was not started ends it") {
+    steps.create("c1", staying());
+    CHECK(steps.stop("c1", 60'000) == 128 + 9);
+    steps.remove("c1");
+  }
+  SECTION("kill sends a signal") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    steps.kill("c1", "SIGKILL");
+    CHECK(steps.wait("c1") == 128 + 9);
+    steps.remove("c1");
+  }
+  SECTION("remove ends a running container and may be repeated") {
+    auto stubborn = staying();
+    stubborn.ignoresTerm = true;
+    steps.create("c1", stubborn);
+    steps.start("c1");
+    steps.remove("c1");
+    steps.remove("c1");
+    CHECK(steps.list().getContainers().size() == 0);
+  }
+}
+
+void refusals(RuntimeSubject& subject, Steps& steps) {
+  SECTION("an unknown container is named") {
+    auto start = steps.runtime().startRequest();
+    start.setId("nobody");
+    CHECK(errorText(start.send().ignoreResult(), steps.scope()) == "no such container 'nobody'");
+    auto wait = steps.runtime().waitRequest();
+    wait.setId("nobody");
+    CHECK(errorText(wait.send().ignoreResult(), steps.scope()) == "no such container 'nobody'");
+    auto kill = steps.runtime().killRequest();
+    kill.setId("nobody");
+    CHECK(errorText(kill.send().ignoreResult(), steps.scope()) == "no such container 'nobody'");
+  }
+  SECTION("an unknown signal is named") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    auto kill = steps.runtime().killRequest();
+    kill.setId("c1");
+    kill.setSignal("SIGNONSENSE");
+    CHECK_THAT(errorText(kill.send().ignoreResult(), steps.scope()),
+               Catch::StartsWith("unknown signal 'SIGNONSENSE'"));
+    steps.remove("c1");
+  }
+  SECTION("a creation that fails says why and leaves nothing") {
+    auto call = steps.createRequest("c1", staying());
+    auto expected = subject.breakRequest(call.getRequest());
+    CHECK_THAT(errorText(call.send().ignoreResult(), steps.scope()),
+               Catch::Contains(expected.cStr()));
+    CHECK(steps.list().getContainers().size() == 0);
+    steps.create("c1", staying());
+    steps.remove("c1");
+  }
+}
+
+void logging(RuntimeSubject& subject, Steps& steps) {
+  Behaviour speaks;
+  speaks.output = {"one", "two", "", "four"};
+  speaks.errors = {"oops"};
+  SECTION("output is kept line by line, with its stream and time") {
+    steps.create("c1", speaks);
+    steps.start("c1");
+    steps.wait("c1");
+    auto lines = readLogs(subject, "c1");
+    std::vector<std::string> output, errors;
+    for (auto& line : lines) (line.isError ? errors : output).push_back(line.text);
+    CHECK(output == speaks.output);
+    CHECK(errors == speaks.errors);
+    for (auto& line : lines) CHECK(line.timeNs > 0);
+    auto last = readLogs(subject, "c1", 2);
+    REQUIRE(last.size() == 2);
+    CHECK(last[1].text == lines.back().text);
+    CHECK(readLogs(subject, "c1", 0).empty());
+    CHECK(readLogs(subject, "c1", -1, lines.back().timeNs + 1).empty());
+    steps.remove("c1");
+  }
+  SECTION("following ends when the container does") {
+    speaks.stays = true;
+    steps.create("c1", speaks);
+    std::vector<SeenLine> seen;
+    auto follow = steps.runtime().logsRequest();
+    follow.setId("c1");
+    follow.getOptions().setFollow(true);
+    follow.setSink(keepLines(seen));
+    auto done = follow.send().ignoreResult().eagerlyEvaluate(nullptr);
+    steps.start("c1");
+    while (seen.size() < 5) subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(steps.scope());
+    steps.stop("c1", 60'000);
+    done.wait(steps.scope());
+    CHECK(seen.size() == 5);
+    steps.remove("c1");
+  }
+}
+
+}  // namespace
+
+void runtimeContract(RuntimeSubject& subject) {
+  Steps steps(subject);
+  SECTION("it says what it is") {
+    auto info = steps.runtime().infoRequest().send().wait(steps.scope());
+    CHECK(info.getName().size() > 0);
+    CHECK(info.getVersion().size() > 0);
+    CHECK(steps.list().getContainers().size() == 0);
+  }
+  lifeCycle(steps);
+  stopping(steps);
+  refusals(subject, steps);
+  logging(subject, steps);
+}
+
+schema::LogSink::Client keepLines(std::vector<SeenLine>& seen) {
+  return kj::heap<LineKeeper>(seen);
+}
+
+std::vector<SeenLine> readLogs(RuntimeSubject& subject, kj::StringPtr id, int64_t tail,
+                               int64_t sinceNs) {
+  std::vector<SeenLine> seen;
+  auto request = subject.runtime().logsRequest();
+  request.setId(id);
+  request.getOptions().setTail(tail);
+  request.getOptions().setSinceNs(sinceNs);
+  request.setSink(keepLines(seen));
+  request.send().wait(subject.waitScope());
+  return seen;
+}
+
+std::string errorText(kj::Promise<void> promise, kj::WaitScope& waitScope) {
+  std::string text = "no error";
+  promise.catch_([&](kj::Exception&& e) { text = plainText(e).cStr(); }).wait(waitScope);
+  return text;
+}
+
+}  // namespace orch::conformance
