@@ -159,19 +159,23 @@ Task<void> PluginRunner::startOnce() {
   PluginFile copy;
   copy.path = file.path;
   copy.descriptor = file.descriptor;
-  if (isolation == config::Isolation::KERNEL) {
-    instance = co_await newKernelInstance(parts.env, kj::mv(copy));
-  } else {
-    instance = co_await newProcessInstance(parts.env, kj::mv(copy), places.hostProgram);
-  }
-  auto plugin = KJ_ASSERT_NONNULL(instance)->plugin();
+  auto made = isolation == config::Isolation::KERNEL
+                  ? newKernelInstance(parts.env, kj::mv(copy))
+                  : newProcessInstance(parts.env, kj::mv(copy), places.hostProgram);
+  auto fresh = co_await kj::mv(made);
+  auto plugin = fresh->plugin();
+  instance = kj::mv(fresh);
   auto configure = plugin.configureRequest();
   configure.setHost(newHostServer(parts, settings.id, logger));
   configure.getSettings().set(values.getRoot<capnp::AnyPointer>().asReader());
   co_await withDeadline(configure.send().ignoreResult(), settings.deadlineMs, "configure");
-  co_await withDeadline(plugin.recoverRequest().send().ignoreResult(), START_DEADLINE_MS,
-                        "recover");
-  auto start = plugin.startRequest().send().then(
+  auto recovered = plugin.recoverRequest().send().ignoreResult();
+  co_await withDeadline(kj::mv(recovered), START_DEADLINE_MS, "recover");
+  co_await withDeadline(startAndOffer(plugin), START_DEADLINE_MS, "start");
+}
+
+kj::Promise<void> PluginRunner::startAndOffer(schema::Plugin::Client plugin) {
+  return plugin.startRequest().send().then(
       [this](capnp::Response<schema::Plugin::StartResults>&& started) {
         for (auto service : started.getServices()) {
           std::string name = service.getName().cStr();
@@ -179,7 +183,6 @@ Task<void> PluginRunner::startOnce() {
           services.push_back(name);
         }
       });
-  co_await withDeadline(kj::mv(start), START_DEADLINE_MS, "start");
 }
 
 // Until the process behind it has ended (the reason), or a stop has been asked for and is done.
@@ -259,12 +262,14 @@ std::string PluginRunner::settingsToml(bool comments) const {
   return schema->toToml(const_cast<capnp::MallocMessageBuilder&>(values), comments);
 }
 
-Task<void> PluginRunner::setLogLevel(schema::LogLevel level) {
+kj::Promise<void> PluginRunner::setLogLevel(schema::LogLevel level) {
   logger.setLevel(level);
-  if (instance == nullptr) co_return;
-  auto request = KJ_ASSERT_NONNULL(instance)->plugin().logLevelRequest();
-  request.setLevel(level);
-  co_await request.send().ignoreResult();
+  KJ_IF_MAYBE (running, instance) {
+    auto request = (*running)->plugin().logLevelRequest();
+    request.setLevel(level);
+    return request.send().ignoreResult();
+  }
+  return kj::READY_NOW;
 }
 
 }  // namespace orch::plugin

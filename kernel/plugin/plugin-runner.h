@@ -58,7 +58,7 @@ class PluginRunner final {
   void describe(schema::PluginStatus::Builder status) const;
   // Its settings as TOML; with the comments of the fields if asked.
   std::string settingsToml(bool comments) const;
-  Task<void> setLogLevel(schema::LogLevel level);
+  kj::Promise<void> setLogLevel(schema::LogLevel level);
 
  private:
   Task<void> live();
@@ -66,6 +66,7 @@ class PluginRunner final {
   Task<void> prepare();
   Task<void> waitForRequirements();
   Task<void> startOnce();
+  kj::Promise<void> startAndOffer(schema::Plugin::Client plugin);
   Task<kj::String> watch();
   kj::Promise<void> withDeadline(kj::Promise<void> step, uint64_t ms, const char* what);
   bool mayRestart();

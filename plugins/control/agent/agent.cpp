@@ -296,19 +296,23 @@ Task<void> NodeAgent::reportAll() {
       dirty.clear();
       co_return;
     }
-    auto request = KJ_ASSERT_NONNULL(session).reportRequest();
-    auto statuses = request.initStatuses(batch.size());
-    for (uint32_t i = 0; i < statuses.size(); ++i) {
-      statuses[i].setTaskId(batch[i].c_str());
-      statuses[i].setStatus(controllers.at(batch[i])->record().status().asReader());
-      dirty.erase(batch[i]);
-    }
-    auto sent = co_await attempt(request.send());
+    auto sent = co_await attempt(sendReport(batch));
     if (!sent.ok()) {
       dirty.insert(batch.begin(), batch.end());  // for the next session
       co_return;
     }
   }
+}
+
+kj::Promise<void> NodeAgent::sendReport(const std::vector<std::string>& batch) {
+  auto request = KJ_ASSERT_NONNULL(session).reportRequest();
+  auto statuses = request.initStatuses(batch.size());
+  for (uint32_t i = 0; i < statuses.size(); ++i) {
+    statuses[i].setTaskId(batch[i].c_str());
+    statuses[i].setStatus(controllers.at(batch[i])->record().status().asReader());
+    dirty.erase(batch[i]);
+  }
+  return request.send().ignoreResult();
 }
 
 Task<void> NodeAgent::stop() {

@@ -51,6 +51,7 @@ class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler 
   void statusChanged(TaskRecord& record) override;
   void reportSoon();
   Task<void> reportAll();
+  kj::Promise<void> sendReport(const std::vector<std::string>& batch);
   void taskFailed(kj::Exception&& exception) override;
 
   Env& env;
