@@ -8,6 +8,9 @@
 #include "orch/attempt.h"
 #include "orch/fail.h"
 
+// A lambda that captures more than plain numbers is never written inside a co_await: g++ 12 frees
+// what it captured twice.
+
 namespace orch::network::bridge {
 
 namespace {
@@ -51,8 +54,8 @@ void BridgeDriver::taskFailed(kj::Exception&& exception) {
 }
 
 Task<void> BridgeDriver::recover() {
-  auto read =
-      co_await env.workers().run([folder = layout.records()] { return readRecords(folder); });
+  auto reading = env.workers().run([folder = layout.records()] { return readRecords(folder); });
+  auto read = co_await reading;
   for (auto& record : read.records) {
     if (pool.take(record.address)) {
       adopt(kj::mv(record));
@@ -77,7 +80,8 @@ void BridgeDriver::adopt(TaskRecord record) {
 }
 
 Task<void> BridgeDriver::start() {
-  co_await env.workers().run([layout = layout] { prepareNode(layout); });
+  auto prepared = env.workers().run([layout = layout] { prepareNode(layout); });
+  co_await prepared;
   // The kernel kept leading the ports' traffic to the tasks meanwhile; so it stays.
   for (auto& key : ports.keys()) {
     if (sockets.hold(key) && sockets.secure(key)) continue;
@@ -91,7 +95,8 @@ Task<void> BridgeDriver::start() {
 
 Task<void> BridgeDriver::stop() {
   if (!attached.empty() || !wiring.empty()) co_return;
-  co_await env.workers().run([layout = layout] { removeNode(layout); });
+  auto removed = env.workers().run([layout = layout] { removeNode(layout); });
+  co_await removed;
 }
 
 void BridgeDriver::choosePort(const TaskRecord& record, TaskPort& port,
@@ -164,8 +169,8 @@ Task<TaskRecord> BridgeDriver::attach(std::string taskId, std::string serviceId,
 
   auto record = reserve(taskId, kj::mv(serviceId), kj::mv(wanted));
   auto ruled = record.ports.empty() ? kj::Promise<void>(kj::READY_NOW) : sync();
-  auto wired =
-      co_await attempt(env.workers().run([layout = layout, record] { wire(layout, record); }));
+  auto wiringDone = env.workers().run([layout = layout, record] { wire(layout, record); });
+  auto wired = co_await attempt(kj::mv(wiringDone));
   auto settled = co_await attempt(kj::mv(ruled));
   if (!wired.ok() || !settled.ok()) {
     co_await undo(record);
@@ -240,7 +245,11 @@ Task<void> BridgeDriver::detach(std::string taskId) {
     co_await remove(kj::mv(record));
     co_return;
   }
-  co_await env.workers().run([layout = layout, taskId] { unwire(layout, taskId); });
+  co_await unwireLater(taskId);
+}
+
+kj::Promise<void> BridgeDriver::unwireLater(const std::string& taskId) {
+  return env.workers().run([layout = layout, taskId] { unwire(layout, taskId); });
 }
 
 Task<void> BridgeDriver::remove(TaskRecord record) {
@@ -250,12 +259,13 @@ Task<void> BridgeDriver::remove(TaskRecord record) {
     forget.push_back({record.address, 0});
     co_await sync();
   }
-  co_await env.workers().run([layout = layout, taskId = record.taskId] { unwire(layout, taskId); });
+  co_await unwireLater(record.taskId);
   giveUp(record);
 }
 
 Task<std::vector<TaskRecord>> BridgeDriver::retain(std::vector<std::string> taskIds) {
-  auto found = co_await env.workers().run([layout = layout] { return survey(layout); });
+  auto surveyed = env.workers().run([layout = layout] { return survey(layout); });
+  auto found = co_await surveyed;
   std::set<std::string> keep(taskIds.begin(), taskIds.end());
   std::set<std::string> pins(found.pins.begin(), found.pins.end());
   std::set<std::string> devices(found.devices.begin(), found.devices.end());
@@ -286,10 +296,11 @@ Task<std::vector<TaskRecord>> BridgeDriver::retain(std::vector<std::string> task
   auto all = kj::joinPromises(removals.releaseAsArray());
   co_await all;
   std::vector<std::string> strays(doomed.begin(), doomed.end());
-  co_await env.workers().run([layout = layout, kept, strays] {
+  auto tidied = env.workers().run([layout = layout, kept, strays] {
     reconnect(layout, kept);
     removeDevices(strays);
   });
+  co_await tidied;
   rebuild = true;
   co_await sync();
 
@@ -355,8 +366,8 @@ Task<kj::Maybe<kj::Exception>> BridgeDriver::flushOnce() {
   changedRecords.clear();
   change.forget = kj::mv(forget);
   forget.clear();
-  auto outcome = co_await attempt(
-      env.workers().run([layout = layout, change] { return apply(layout, change); }));
+  auto applied = env.workers().run([layout = layout, change] { return apply(layout, change); });
+  auto outcome = co_await attempt(kj::mv(applied));
   if (!outcome.ok()) {
     changedRecords.insert(changedRecords.end(), again.begin(), again.end());
     forget.insert(forget.end(), change.forget.begin(), change.forget.end());

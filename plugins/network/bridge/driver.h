@@ -64,6 +64,7 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
   void giveUp(const TaskRecord& record);
   Task<void> undo(TaskRecord record);
   Task<void> remove(TaskRecord record);
+  kj::Promise<void> unwireLater(const std::string& taskId);
   void adopt(TaskRecord record);
   void releaseUnused(const std::vector<TaskPort>& ports);
 
