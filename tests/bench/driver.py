@@ -1,0 +1,134 @@
+"""What a measurement asks of an orchestrator. `docker_driver` and `orch_driver` implement it."""
+
+import threading
+
+from hub import Hub
+
+
+class Session:
+    """One open connection to a manager. Used by one thread at a time.
+
+    `last_ms` is the time that the last call took on the wire: from its bytes being sent to the
+    answer being there, without the encoding on our side.
+    """
+
+    last_ms = 0.0
+
+    def create(self, name, replicas, net="bridge", delay=None, order="stop-first", parallelism=1, label=None):
+        """A service of `wl LABEL`; `delay` is the restart delay in seconds, None the default one."""
+        raise NotImplementedError
+
+    def scale(self, name, replicas):
+        """Changes the number of replicas."""
+        raise NotImplementedError
+
+    def relabel(self, name, label):
+        """Replaces every task by one with another label: a rolling update."""
+        raise NotImplementedError
+
+    def remove(self, name):
+        """Removes the service and its tasks."""
+        raise NotImplementedError
+
+    def running(self, name):
+        """How many tasks the orchestrator says are running."""
+        raise NotImplementedError
+
+    def update_done(self, name):
+        """Whether the last update is reported as completed."""
+        raise NotImplementedError
+
+    def services(self):
+        """The number of services, from a list of all of them."""
+        raise NotImplementedError
+
+    def left(self):
+        """How many containers (and whatever else a task holds) the node still has."""
+        raise NotImplementedError
+
+    def inode(self):
+        """Of the client's end of the connection: it names it in the lists of sockets."""
+        raise NotImplementedError
+
+    def close(self):
+        """Ends the connection."""
+        raise NotImplementedError
+
+
+class Driver:
+    """One orchestrator with its nodes. A context: all is taken away at the end."""
+
+    name = ""
+    networks = ()
+    most_nodes = 1
+
+    def __init__(self, setup):
+        self.setup = setup
+        self.tag = setup.new_tag(self.name)
+        self.nodes = {}
+        self.hub = None
+        self.session = None
+        self.sessions = []
+        self.lock = threading.Lock()
+
+    def make_node(self, number, namespace):
+        """A Node that has not been started."""
+        raise NotImplementedError
+
+    def form_cluster(self):
+        """Makes one cluster out of the started nodes, with the image loaded."""
+        raise NotImplementedError
+
+    def open_session(self, number, timeout):
+        """A Session with the manager on that node."""
+        raise NotImplementedError
+
+    def service_ls(self):
+        """Command and environment of the command line that lists the ids of all services."""
+        raise NotImplementedError
+
+    def version_only(self):
+        """The shortest thing that the command line can do without the daemon."""
+        raise NotImplementedError
+
+    def up(self, count=1):
+        """Starts `count` nodes, all managers."""
+        self.hub = Hub(count, self.tag)
+        self.hub.up()
+        for number, namespace in self.hub.namespaces.items():
+            self.nodes[number] = self.make_node(number, namespace)
+            self.nodes[number].start()
+        for node in self.nodes.values():
+            node.wait_ready()
+        self.form_cluster()
+        self.session = self.connect()
+        return self
+
+    def connect(self, number=1, timeout=60):
+        """Another session, for a thread of its own."""
+        session = self.open_session(number, timeout)
+        with self.lock:
+            self.sessions.append(session)
+        return session
+
+    def cpu(self):
+        """CPU seconds of all nodes."""
+        return sum(node.cpu() for node in self.nodes.values())
+
+    def down(self):
+        """Takes all of it away. May be called at any time."""
+        for session in self.sessions:
+            session.close()
+        self.sessions = []
+        for node in self.nodes.values():
+            node.close()
+        self.nodes = {}
+        if self.hub is not None:
+            self.hub.down()
+            self.hub = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.down()

@@ -1,0 +1,71 @@
+"""update: a rolling update of 20 replicas, two at a time, without delay."""
+
+import time
+
+from machine import BenchError, poll
+
+REPLICAS = 20
+PARALLELISM = 2
+
+
+def measure(setup, driver):
+    """Both orders on every network but the host's."""
+    driver.up()
+    cases = [("bridge", "start-first")]
+    if not setup.quick:
+        cases += [("bridge", "stop-first"), ("overlay", "stop-first"), ("overlay", "start-first")]
+    for net, order in cases:
+        if net in driver.networks:
+            measure_case(setup, driver, net, order)
+
+
+def measure_case(setup, driver, net, order):
+    """All repetitions on one service."""
+    setup.conditions.reset()
+    session = driver.session
+    name = setup.new_label("u")
+    old = f"{name}v0"
+    session.create(
+        name, REPLICAS, net=net, order=order, parallelism=PARALLELISM, label=old, delay=0
+    )
+    setup.watch.wait_started(old, REPLICAS, 0, 90)
+    poll(lambda: session.running(name) == REPLICAS, 30)
+    taken, completed, fewest, most = [], [], [], []
+    for number in range(1, setup.repetitions(1, 2) + 1):
+        time.sleep(2)
+        setup.conditions.quiet()
+        new = f"{name}v{number}"
+        begin = time.monotonic()
+        session.relabel(name, new)
+        last_start = setup.watch.wait_started(new, REPLICAS, begin, 180)
+        last_exit = setup.watch.wait_gone(old, 90)
+        if last_start is None or last_exit is None:
+            raise BenchError(f"the update on {net} ({order}) did not end within 180 s")
+        taken.append(max(last_start, last_exit) - begin)
+        done = poll(lambda: session.update_done(name), 60)
+        completed.append(done and done - begin)
+        low, high = extremes(setup.watch, old, new, begin)
+        fewest.append(low)
+        most.append(high)
+        old = new
+    parameters = {"sys": driver.name, "net": net, "order": order}
+    parameters.update(N=REPLICAS, parallelism=PARALLELISM)
+    setup.results.figure("update.all_new_exec_old_dead", taken, **parameters)
+    setup.results.figure("update.status_completed", completed, **parameters)
+    setup.results.figure("update.min_alive", fewest, unit="replicas", **parameters)
+    setup.results.figure("update.max_alive", most, unit="replicas", **parameters)
+    session.remove(name)
+    setup.watch.wait_gone(old, 60)
+    poll(lambda: session.left() == 0, 60)
+
+
+def extremes(watch, old, new, begin):
+    """The fewest and the most replicas that were alive at once."""
+    events = [(w.start, 1) for w in watch.workloads(new)]
+    events += [(w.end, -1) for w in watch.workloads(old) if w.end and w.end > begin]
+    alive = REPLICAS
+    counts = [alive]
+    for _, change in sorted(events):
+        alive += change
+        counts.append(alive)
+    return min(counts), max(counts)

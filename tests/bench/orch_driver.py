@@ -1,0 +1,182 @@
+"""orch: an orchd of its own per node, spoken to through orch-bench-client."""
+
+import os
+import re
+import subprocess
+
+from docker_driver import find
+from driver import Driver, Session
+from machine import BenchError, poll, read_text
+from node import Node
+
+RUN_DIR = "/run/orch"
+DEFAULT_DELAY_MS = -1
+
+
+class OrchNode(Node):
+    """orchd with the manifest that ships, in namespaces of its own."""
+
+    KINDS = {"orchd": "daemons", "orch-plugin-host": "daemons", "conmon": "shim", "wl": "wl"}
+
+    def __init__(self, number, namespace, tag, setup):
+        super().__init__(number, namespace, tag, setup.data)
+        self.setup = setup
+
+    def manifest(self):
+        """configs/single.toml with this node's folders, and its containers in its own cgroup."""
+        text = read_text(f"{self.setup.source}/configs/single.toml")
+        node = (
+            f'[node]\nname = "node{self.number}"\ndata = "{self.folder}/data"\nrun = "{RUN_DIR}"\n'
+        )
+        text = re.sub(r"^\[node\]\n(?:[a-z]+ *=.*\n)*", node, text, count=1, flags=re.MULTILINE)
+        parent = f'config = {{ cgroupParent = "/{self.cgroup}/containers" }}\n'
+        return re.sub(r'^(id *= *"runtime\.\w+"\n)', rf"\1{parent}", text, flags=re.MULTILINE)
+
+    def script(self):
+        """docker-init (tini) reaps what conmon leaves behind, as an init of a host does."""
+        path = f"{self.folder}/orchd.toml"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self.manifest())
+        return f"exec {find('docker-init')} -s -- {self.setup.build}/bin/orchd --config {path}"
+
+    def socket(self):
+        """Of orchd, seen from outside of the node's mount namespace."""
+        return f"/proc/{self.init_pid()}/root{RUN_DIR}/orchd.sock"
+
+    def answers(self):
+        """Whether the node is a cluster's ready one, which it becomes by asking it to."""
+        if not os.path.exists(self.socket()):
+            return False
+        session = OrchSession(self, self.setup)
+        try:
+            session.command("version")
+            return True
+        except BenchError:
+            return False
+        finally:
+            session.close()
+
+    def kind(self, name):
+        """A conmon per container."""
+        return self.KINDS.get(name, "other")
+
+
+class OrchSession(Session):
+    """One orch-bench-client, which keeps one connection to orchd."""
+
+    def __init__(self, node, setup):
+        self.last_ms = 0.0
+        self.process = subprocess.Popen(
+            [f"{setup.programs}/orch-bench-client", node.socket(), setup.runtime],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def command(self, *words):
+        """Sends a line and returns the value of the answer."""
+        line = " ".join(str(word) for word in words)
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise BenchError(f"orch-bench-client ended: {self.process.stderr.read().strip()}")
+        status, _, rest = answer.rstrip("\n").partition(" ")
+        if status != "ok":
+            raise BenchError(f"orch: {line}: {rest}")
+        microseconds, _, value = rest.partition(" ")
+        self.last_ms = int(microseconds) / 1e3
+        return value
+
+    def create(self, name, replicas, net="bridge", delay=None, order="stop-first", parallelism=1, label=None):
+        """The restart delay is orch's own back-off unless given."""
+        delay_ms = DEFAULT_DELAY_MS if delay is None else int(delay * 1000)
+        return self.command(
+            "create", name, replicas, net, delay_ms, order, parallelism, label or name
+        )
+
+    def scale(self, name, replicas):
+        """One call."""
+        self.command("scale", name, replicas)
+
+    def relabel(self, name, label):
+        """Reads, changes, writes, as with docker."""
+        self.command("relabel", name, label)
+
+    def remove(self, name):
+        """Answered before anything has stopped."""
+        self.command("remove", name)
+
+    def running(self, name):
+        """As the manager has it."""
+        return int(self.command("running", name))
+
+    def update_done(self, name):
+        """After the same monitoring period as docker's."""
+        return self.command("update_done", name) == "1"
+
+    def services(self):
+        """The rows of `orch service ls`."""
+        return int(self.command("list"))
+
+    def left(self):
+        """Containers in any state, and addresses that the bridge has not got back."""
+        return int(self.command("containers")) + int(self.command("endpoints"))
+
+    def inode(self):
+        """Of the client's only connection."""
+        folder = f"/proc/{self.process.pid}/fd"
+        for fd in os.listdir(folder):
+            match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"{folder}/{fd}"))
+            if match:
+                return int(match.group(1))
+        raise BenchError("orch-bench-client has no connection")
+
+    def close(self):
+        """The client ends with its input."""
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class OrchDriver(Driver):
+    """The build that `setup.build` names."""
+
+    name = "orch"
+    networks = ("bridge", "host")
+    most_nodes = 1
+
+    def make_node(self, number, namespace):
+        """An orchd."""
+        return OrchNode(number, namespace, self.tag, self.setup)
+
+    def form_cluster(self):
+        """A cluster of one node, with the image loaded."""
+        session = self.connect()
+        session.command("init", "bench")
+        if poll(lambda: session.command("ready") == "1", 30) is None:
+            raise BenchError("the node was not ready within 30 s")
+        session.command("import", self.setup.image, "bench:1")
+
+    def open_session(self, number, timeout):
+        """A process of its own; deadlines are those of orch."""
+        return OrchSession(self.nodes[number], self.setup)
+
+    def service_ls(self):
+        """orch service ls -q"""
+        environment = dict(os.environ, ORCH_HOST=f"unix://{self.nodes[1].socket()}")
+        return [f"{self.setup.build}/bin/orch", "service", "ls", "-q"], environment
+
+    def version_only(self):
+        """orch --version"""
+        return [f"{self.setup.build}/bin/orch", "--version"]
