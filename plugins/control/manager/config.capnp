@@ -1,0 +1,34 @@
+@0xbdc0cb69aaea3156;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("orch::control::manager");
+
+struct Config {
+  store @0 :Text = "store.local";
+  # The service that keeps the cluster's state.
+  scheduler @1 :Text = "scheduler.spread";
+  # The strategy of services that name none.
+  autoInit @2 :Bool = true;
+  # Whether the first start creates a cluster. Otherwise `orch init` does.
+  heartbeatMs @3 :UInt32 = 1000;
+  # How often an agent tells that it is there, give or take a tenth.
+  downAfterMs @4 :UInt32 = 2500;
+  # A node without a heartbeat for so long is `down`: its tasks are restarted elsewhere.
+  startGraceMs @5 :UInt32 = 15000;
+  # After the manager's own start: how long agents have to come back before their nodes are `down`.
+  orphanAfterMs @6 :UInt64 = 86400000;
+  # Tasks of a node that has been down for so long are given up: they count as ended.
+  storeTimeoutMs @7 :UInt32 = 30000;
+  # How long a commit whose outcome is unknown is asked for before the state is loaded again.
+  requestMemoryMs @8 :UInt64 = 600000;
+  # How long a request id is remembered.
+  requestMemoryCount @9 :UInt32 = 10000;
+  # And how many.
+}
+
+struct RequestRecord {
+  # What a request with an id of the caller's did; kept in the store under that id.
+  id @0 :Text;
+  method @1 :Text;
+  resultId @2 :Text;
+  atNs @3 :Int64;
+}

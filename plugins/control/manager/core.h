@@ -1,0 +1,31 @@
+// All parts of the manager, put together. Kept alive by the plugin and by every capability that was
+// handed out.
+#pragma once
+
+#include "cluster-server.h"
+#include "events.h"
+#include "orch/plugin.h"
+
+namespace orch::control::manager {
+
+class Core final : public kj::Refcounted {
+ public:
+  Core(Env& env, Host& host, Config::Reader settings);
+
+  Task<Services> start();
+  Task<void> stop();
+
+ private:
+  Task<void> createCluster();
+
+  Env& env;
+  Host& host;
+  Config::Reader settings;
+  Manager manager;
+  EventPublisher events;
+  Sessions sessions;
+  ProgressTable progress;
+  LogStreams logs;
+};
+
+}  // namespace orch::control::manager

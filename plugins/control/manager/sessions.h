@@ -1,0 +1,72 @@
+// The service `dispatcher`: one session per node, through which the node's agent gets its tasks and
+// reports what became of them; and who of the nodes is alive.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "manager.h"
+#include "orch/schema/agent.capnp.h"
+
+namespace orch::control::manager {
+
+// Told when the last that is known of a task's container has gone to its agent.
+class GoneObserver {
+ public:
+  virtual void leftover(const std::string& serviceId, int32_t change) = 0;
+};
+
+// Belongs to `owner`, which the capabilities that it hands out keep alive.
+class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler {
+ public:
+  Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager, Config::Reader settings);
+  ~Sessions() noexcept(false);
+  KJ_DISALLOW_COPY(Sessions);
+
+  schema::Dispatcher::Client dispatcher();
+  // The agent of a node, if it has a session.
+  kj::Maybe<schema::Agent::Client> agentOf(std::string_view nodeId);
+  void observeGone(GoneObserver& observer) { goneObserver = &observer; }
+  // Refuses the calls of all sessions from now on.
+  void stop();
+
+  void changing(const Key& key, const Object* before, const Change& after) override;
+  void applied() override;
+  void reloaded() override;
+
+ private:
+  friend class SessionServer;
+  friend class DispatcherServer;
+  struct Connection;
+
+  bool isLocal(const std::string& nodeId) const;
+  // A new session, which ends the node's last one.
+  kj::Own<Connection> adopt(kj::StringPtr nodeId, schema::Agent::Client agent);
+  void finish(Connection& connection);
+  // Sends what the agent has to know, unless a call is in flight: then after it.
+  void push(Connection& connection);
+  void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
+  Task<void> assign(kj::Own<Connection> connection);
+  void countLeftover(const std::string& serviceId, int32_t change);
+  // Answers in how many milliseconds the next one should come.
+  uint32_t beat(Connection& connection);
+  void expectBeat(const std::string& nodeId, kj::Duration within);
+  Task<void> watchBeats();
+  void tellState(const std::string& nodeId, schema::Node::State state, std::string message);
+  void taskFailed(kj::Exception&& exception) override;
+
+  kj::Refcounted& owner;
+  Env& env;
+  Host& host;
+  Manager& manager;
+  Config::Reader settings;
+  std::map<std::string, kj::Own<Connection>, std::less<>> connections;  // the newest of each node
+  std::map<std::string, kj::TimePoint> beats;  // when a node is down if nothing is heard of it
+  std::set<std::string> toPush;                // nodes whose tasks changed in this batch
+  GoneObserver* goneObserver = nullptr;
+  bool stopped = false;
+  kj::TaskSet tasks;
+  kj::Promise<void> watcher;
+};
+
+}  // namespace orch::control::manager

@@ -1,0 +1,308 @@
+#include "test-cluster.h"
+
+#include <dlfcn.h>
+#include <kj/debug.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "core.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+
+namespace orch::control::manager {
+
+using schema::TaskState;
+
+namespace {
+class InlineManager final : public PluginInstance {
+ public:
+  InlineManager(Env& env, Host& host, Config::Reader settings)
+      : core(kj::refcounted<Core>(env, host, settings)) {}
+  Task<Services> start() override { return core->start(); }
+  Task<void> stop() override { return core->stop(); }
+
+ private:
+  kj::Own<Core> core;
+};
+
+kj::Own<PluginInstance> makeManager(Env& env, Host& host, capnp::AnyPointer::Reader settings) {
+  return kj::heap<InlineManager>(env, host, settings.getAs<Config>());
+}
+}  // namespace
+
+schema::Plugin::Client loadModule(Env& env, const char* name) {
+  auto program = std::filesystem::read_symlink("/proc/self/exe");
+  auto module =
+      program.parent_path().parent_path() / "lib/orch/plugins" / (std::string(name) + ".so");
+  void* opened = dlopen(module.c_str(), RTLD_NOW | RTLD_LOCAL);
+  KJ_REQUIRE(opened != nullptr, dlerror());
+  using Create = void (*)(Env&, schema::Plugin::Client*);
+  auto create = reinterpret_cast<Create>(dlsym(opened, "orch_plugin_create"));
+  KJ_REQUIRE(create != nullptr, dlerror());
+  schema::Plugin::Client client = nullptr;
+  create(env, &client);
+  return client;
+}
+
+// ---- a node -------------------------------------------------------------------------------------
+
+class ScriptedAgent final : public schema::Agent::Server {
+ public:
+  explicit ScriptedAgent(std::shared_ptr<ScriptedNode*> link) : link(std::move(link)) {}
+
+  kj::Promise<void> assign(AssignContext context) override {
+    KJ_REQUIRE(*link != nullptr, "the agent is gone");
+    auto& node = **link;
+    auto params = context.getParams();
+    KJ_REQUIRE(params.getEpoch() >= node.epoch, "a lower epoch");
+    node.epoch = params.getEpoch();
+    std::map<std::string, ScriptedNode::Seen> kept;
+    std::vector<std::string> changed;
+    for (auto task : params.getTasks()) {
+      std::string id = task.getMeta().getId().cStr();
+      auto it = node.tasks.find(id);
+      auto state = it == node.tasks.end() ? task.getStatus().getState() : it->second.state;
+      kept[id] = {task.getDesired(), state, task.getSpec().getContainer().getImage().cStr(),
+                  task.getServiceName().cStr(), task.getSlot()};
+      changed.push_back(id);
+    }
+    if (params.getComplete()) {
+      ++node.completeSets;
+      node.tasks = kept;
+    } else {
+      for (auto& entry : kept) node.tasks[entry.first] = entry.second;
+    }
+    for (auto id : params.getGone()) {
+      node.tasks.erase(id.cStr());
+      node.gone.push_back(id.cStr());
+    }
+    for (auto& id : changed) node.follow(id);
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> logs(LogsContext context) override {
+    auto params = context.getParams();
+    auto request = params.getSink().linesRequest();
+    auto line = request.initLines(1)[0];
+    line.setText(kj::str("hello of ", params.getTaskId()).asBytes());
+    auto sent = request.send().ignoreResult();
+    if (!params.getOptions().getFollow()) return sent;
+    return sent.then([] { return kj::Promise<void>(kj::NEVER_DONE); });
+  }
+
+ private:
+  std::shared_ptr<ScriptedNode*> link;
+};
+
+ScriptedNode::ScriptedNode(testing::VirtualWorld& world, schema::Dispatcher::Client dispatcher,
+                           std::string id)
+    : world(world), dispatcher(kj::mv(dispatcher)), id(std::move(id)), beating(kj::READY_NOW) {}
+ScriptedNode::~ScriptedNode() noexcept(false) {
+  if (link) *link = nullptr;
+}
+
+void ScriptedNode::open() {
+  link = std::make_shared<ScriptedNode*>(this);
+  auto request = dispatcher.openRequest();
+  request.setNodeId(id.c_str());
+  auto description = request.initDescription();
+  description.setHostname(kj::str("host-", id.c_str()));
+  description.setCpuNanos(cpuNanos);
+  description.setMemoryBytes(memoryBytes);
+  description.initRuntimes(1).set(0, "sim");
+  if (addresses > 0) {
+    auto pool = description.initNetworks(1)[0];
+    pool.setName("bridge");
+    pool.setTotal(addresses);
+  }
+  request.setAgent(kj::heap<ScriptedAgent>(link));
+  session = request.send().wait(world.waitScope()).getSession();
+  beating = heartbeats().promise().eagerlyEvaluate(nullptr);
+}
+
+void ScriptedNode::cut() {
+  *link = nullptr;
+  link = nullptr;
+  session = nullptr;
+  beating = kj::READY_NOW;
+}
+
+Task<void> ScriptedNode::heartbeats() {
+  for (;;) {
+    KJ_IF_MAYBE (open, session) {
+      if (beats) {
+        auto request = open->heartbeatRequest();
+        auto beat = co_await attempt(request.send());
+        if (!beat.ok()) co_return;
+      }
+    }
+    co_await world.env().timer().afterDelay(1 * kj::SECONDS);
+  }
+}
+
+void ScriptedNode::follow(const std::string& taskId) {
+  auto task = tasks[taskId];
+  bool ended = task.state >= TaskState::COMPLETE;
+  if (ended) return;
+  if (task.desired >= TaskState::SHUTDOWN) {
+    if (obeysStop) report(taskId, TaskState::SHUTDOWN);
+  } else if (task.desired == TaskState::READY) {
+    if (task.state < TaskState::READY) report(taskId, TaskState::READY);
+  } else if (task.state < TaskState::RUNNING) {
+    auto state = onStart ? onStart(taskId, task) : TaskState::RUNNING;
+    bool bad = state >= TaskState::COMPLETE;
+    if (state != TaskState::NEW) report(taskId, state, bad ? "task: non-zero exit (1)" : "");
+  }
+}
+
+void ScriptedNode::report(const std::string& taskId, TaskState state, const std::string& error) {
+  tasks[taskId].state = state;
+  mostRunning = std::max<size_t>(mostRunning, running());
+  KJ_IF_MAYBE (open, session) {
+    auto request = open->reportRequest();
+    auto entry = request.initStatuses(1)[0];
+    entry.setTaskId(taskId.c_str());
+    auto status = entry.initStatus();
+    status.setState(state);
+    status.setAtNs(world.env().nowNs());
+    status.setError(error.c_str());
+    request.send().ignoreResult().detach([](kj::Exception&&) {});
+  }
+}
+
+uint32_t ScriptedNode::running() const {
+  return std::count_if(tasks.begin(), tasks.end(),
+                       [](auto& entry) { return entry.second.state == TaskState::RUNNING; });
+}
+
+// ---- the cluster --------------------------------------------------------------------------------
+
+TestCluster::TestCluster(uint32_t maxOps, uint64_t seed)
+    : world(seed),
+      store(maxOps),
+      host("/nowhere/data", "/nowhere/run", "control.manager"),
+      schedulerHost("/nowhere/data", "/nowhere/run", "scheduler.spread") {
+  host.addService("store.local", store.client());
+  scheduler = loadModule(world.env(), "scheduler.spread");
+  auto request = scheduler.configureRequest();
+  request.setHost(schedulerHost.client());
+  request.send().wait(world.waitScope());
+  host.addService("scheduler.spread", schedulerHost.start<schema::Scheduler>(
+                                          scheduler, "scheduler.spread", world.waitScope()));
+}
+TestCluster::~TestCluster() noexcept(false) {}
+
+void TestCluster::start() {
+  capnp::MallocMessageBuilder message;
+  auto settings = message.initRoot<Config>();
+  settings.setAutoInit(autoInit);
+  auto client = newPlugin(world.env(), &makeManager);
+  host.configure(client, settings.asReader(), world.waitScope());
+  client.recoverRequest().send().wait(world.waitScope());
+  auto started = client.startRequest().send().wait(world.waitScope());
+  for (auto service : started.getServices()) {
+    if (service.getName() == "cluster")
+      control = service.getCapability().castAs<schema::ClusterControl>();
+    if (service.getName() == "dispatcher")
+      dispatcher = service.getCapability().castAs<schema::Dispatcher>();
+  }
+  plugin = kj::mv(client);
+}
+
+void TestCluster::stop() {
+  nodes.clear();
+  KJ_IF_MAYBE (running, plugin) running->stopRequest().send().wait(world.waitScope());
+  plugin = nullptr;
+  control = nullptr;
+  dispatcher = nullptr;
+}
+
+ScriptedNode& TestCluster::addNode(std::string id) {
+  nodes.push_back(std::make_unique<ScriptedNode>(world, dispatcher, std::move(id)));
+  return *nodes.back();
+}
+
+std::string TestCluster::nextRequestId() { return "request-" + std::to_string(++requests); }
+
+void TestCluster::fill(schema::ServiceSpec::Builder target, const Spec& spec) {
+  target.setName(spec.name.c_str());
+  target.getMode().initReplicated().setReplicas(spec.replicas);
+  target.initTask().initContainer().setImage(spec.image.c_str());
+  if (spec.more) spec.more(target);
+}
+
+std::string TestCluster::create(const Spec& spec) {
+  auto request = control.createServiceRequest();
+  request.setRequestId(nextRequestId().c_str());
+  fill(request.initSpec(), spec);
+  return request.send().wait(world.waitScope()).getService().getMeta().getId().cStr();
+}
+
+std::string TestCluster::createError(const Spec& spec) {
+  auto request = control.createServiceRequest();
+  request.setRequestId(nextRequestId().c_str());
+  fill(request.initSpec(), spec);
+  auto outcome = attempt(request.send()).wait(world.waitScope());
+  return outcome.ok() ? std::string() : plainText(outcome.error()).cStr();
+}
+
+std::string TestCluster::update(const Spec& spec) {
+  auto request = control.updateServiceRequest();
+  request.setRequestId(nextRequestId().c_str());
+  request.setId(spec.name.c_str());
+  fill(request.initSpec(), spec);
+  auto outcome = attempt(request.send()).wait(world.waitScope());
+  return outcome.ok() ? std::string() : plainText(outcome.error()).cStr();
+}
+
+void TestCluster::scale(const std::string& name, uint32_t replicas) {
+  auto request = control.scaleServiceRequest();
+  request.setRequestId(nextRequestId().c_str());
+  request.setId(name.c_str());
+  request.setReplicas(replicas);
+  request.send().wait(world.waitScope());
+}
+
+std::string TestCluster::remove(const std::string& name) {
+  auto request = control.removeServiceRequest();
+  request.setRequestId(nextRequestId().c_str());
+  request.setId(name.c_str());
+  return request.send().wait(world.waitScope()).getServiceId().cStr();
+}
+
+capnp::Response<schema::ClusterControl::ServiceResults> TestCluster::service(
+    const std::string& name) {
+  auto request = control.serviceRequest();
+  request.setId(name.c_str());
+  return request.send().wait(world.waitScope());
+}
+
+capnp::Response<schema::ClusterControl::TasksResults> TestCluster::tasks(const std::string& name,
+                                                                         const char* desired) {
+  auto request = control.tasksRequest();
+  request.initFilter().setServiceId(name.c_str());
+  request.getFilter().setDesired(desired);
+  return request.send().wait(world.waitScope());
+}
+
+capnp::Response<schema::ClusterControl::ProgressResults> TestCluster::progress(
+    const std::string& name) {
+  auto request = control.progressRequest();
+  request.setId(name.c_str());
+  return request.send().wait(world.waitScope());
+}
+
+std::string TestCluster::states(const std::string& name, const char* desired) {
+  auto response = tasks(name, desired);
+  std::string result;
+  for (auto task : response.getTasks()) {
+    if (!result.empty()) result += " ";
+    result += stateName(task.getStatus().getState()).cStr();
+  }
+  return result;
+}
+
+void TestCluster::settle() { world.settle(); }
+
+}  // namespace orch::control::manager

@@ -1,0 +1,121 @@
+// For the tests: a manager with a real scheduler over a model of a store, and nodes whose agents
+// follow a script, all in virtual time.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "orch/plugin.h"
+#include "orch/schema/agent.capnp.h"
+#include "orch/schema/cluster.capnp.h"
+#include "orch/testing/memory-store.h"
+#include "orch/testing/test-host.h"
+#include "orch/testing/virtual-env.h"
+
+namespace orch::control::manager {
+
+// A module of the build tree, as its plugin's capability.
+schema::Plugin::Client loadModule(Env& env, const char* name);
+
+// What a node does with its tasks: by default each gets ready, runs when it should and stops when
+// it should, without taking time.
+class ScriptedNode final {
+ public:
+  struct Seen {
+    schema::TaskState desired;
+    schema::TaskState state;
+    std::string image;
+    std::string serviceName;
+    uint32_t slot;
+  };
+  ScriptedNode(testing::VirtualWorld& world, schema::Dispatcher::Client dispatcher, std::string id);
+  ~ScriptedNode() noexcept(false);
+
+  uint64_t cpuNanos = 8'000'000'000;
+  uint64_t memoryBytes = 16ull << 30;
+  uint32_t addresses = 0;  // of the network `bridge`; 0: it reports none
+  // What becomes of a task that should run; RUNNING by default.
+  std::function<schema::TaskState(const std::string& taskId, const Seen& task)> onStart;
+  bool obeysStop = true;
+  bool beats = true;
+
+  void open();
+  // The connection is lost: nothing is sent any more.
+  void cut();
+  void report(const std::string& taskId, schema::TaskState state, const std::string& error = "");
+  uint32_t running() const;
+
+  std::map<std::string, Seen> tasks;  // what it has
+  std::vector<std::string> gone;      // told to forget, in order
+  uint32_t completeSets = 0;
+  uint64_t epoch = 0;
+  size_t mostRunning = 0;
+  kj::Vector<schema::LogLine::Reader>* lines = nullptr;
+
+ private:
+  friend class ScriptedAgent;
+  void follow(const std::string& taskId);
+  Task<void> heartbeats();
+
+  testing::VirtualWorld& world;
+  schema::Dispatcher::Client dispatcher;
+  std::string id;
+  kj::Maybe<schema::Session::Client> session;
+  std::shared_ptr<ScriptedNode*> link;  // with the agent's capability
+  kj::Promise<void> beating;
+};
+
+struct Spec {
+  std::string name = "web";
+  uint32_t replicas = 1;
+  std::string image = "web:1";
+  std::function<void(schema::ServiceSpec::Builder)> more;
+};
+
+// A world with one manager.
+class TestCluster final {
+ public:
+  explicit TestCluster(uint32_t maxOps = 1000, uint64_t seed = testing::testSeed());
+  ~TestCluster() noexcept(false);
+
+  // Starts the manager; again after `stop`.
+  void start();
+  void stop();
+  ScriptedNode& addNode(std::string id = "node1");
+
+  std::string create(const Spec& spec);
+  std::string update(const Spec& spec);
+  void scale(const std::string& name, uint32_t replicas);
+  std::string remove(const std::string& name);
+  // The text that the call fails with; empty if it does not.
+  std::string createError(const Spec& spec);
+  capnp::Response<schema::ClusterControl::ServiceResults> service(const std::string& name);
+  capnp::Response<schema::ClusterControl::TasksResults> tasks(const std::string& name,
+                                                              const char* desired = "running");
+  capnp::Response<schema::ClusterControl::ProgressResults> progress(const std::string& name);
+  // "running running pending", by slot.
+  std::string states(const std::string& name, const char* desired = "running");
+  void advance(kj::Duration time) { world.advance(time); }
+  void settle();
+
+  testing::VirtualWorld world;
+  testing::MemoryStore store;
+  testing::TestHost host;
+  testing::TestHost schedulerHost;
+  schema::ClusterControl::Client control = nullptr;
+  schema::Dispatcher::Client dispatcher = nullptr;
+  bool autoInit = true;
+
+ private:
+  void fill(schema::ServiceSpec::Builder target, const Spec& spec);
+  std::string nextRequestId();
+
+  kj::Maybe<schema::Plugin::Client> plugin;
+  schema::Plugin::Client scheduler = nullptr;
+  std::vector<std::unique_ptr<ScriptedNode>> nodes;
+  uint32_t requests = 0;
+};
+
+}  // namespace orch::control::manager

@@ -1,0 +1,299 @@
+#include "orch/testing/memory-store.h"
+
+#include <kj/debug.h>
+
+#include <deque>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "orch/task.h"
+
+namespace orch::testing {
+
+namespace {
+constexpr size_t MAX_RECORDS = 10'000;
+constexpr size_t MAX_BATCH_IDS = 2'000;
+constexpr size_t LOAD_CHUNK = 100;
+// Of an operation, besides its key and value.
+constexpr uint64_t OP_BYTES = 16;
+
+using Name = std::pair<std::string, std::string>;  // kind, key
+struct Value {
+  uint64_t revision = 0;
+  std::string bytes;
+};
+struct Record {
+  struct Op {
+    Name name;
+    bool remove = false;
+    std::string bytes;
+  };
+  uint64_t revision = 0;
+  std::vector<Op> ops;
+};
+
+std::string bytesOf(capnp::Data::Reader data) {
+  return std::string(reinterpret_cast<const char*>(data.begin()), data.size());
+}
+capnp::Data::Reader dataOf(const std::string& bytes) {
+  return kj::arrayPtr(reinterpret_cast<const kj::byte*>(bytes.data()), bytes.size());
+}
+}  // namespace
+
+struct MemoryStore::State final : public kj::Refcounted {
+  uint32_t maxOps = 0;
+  uint64_t maxBytes = 0;
+  std::map<Name, Value> objects;
+  uint64_t revision = 0;
+  uint64_t epoch = 0;
+  std::string leader;
+  std::deque<Record> records;
+  std::deque<std::pair<std::string, uint64_t>> batches;
+  Fault fault = Fault::NONE;
+  uint32_t skip = 0;
+  uint64_t commits = 0;
+  uint64_t largestBatch = 0;
+  uint64_t generation = 0;  // of followers
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
+
+  void wake() {
+    for (auto& fulfiller : waiting) fulfiller->fulfill();
+    waiting.clear();
+  }
+  Fault nextFault() {
+    if (fault == Fault::NONE) return Fault::NONE;
+    if (skip > 0) {
+      --skip;
+      return Fault::NONE;
+    }
+    return std::exchange(fault, Fault::NONE);
+  }
+};
+
+namespace {
+
+using State = MemoryStore::State;
+
+// One follower. Ends when the capability is dropped.
+class Follower final : public capnp::Capability::Server {
+ public:
+  Follower(kj::Own<State> state, uint64_t from, schema::ChangeSink::Client sink)
+      : state(kj::mv(state)), generation(this->state->generation), from(from), sink(kj::mv(sink)) {
+    pump = run().promise().eagerlyEvaluate(nullptr);
+  }
+  DispatchCallResult dispatchCall(
+      uint64_t, uint16_t, capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer>) override {
+    KJ_UNIMPLEMENTED("a subscription has no methods");
+  }
+
+ private:
+  Task<void> run() {
+    while (generation == state->generation) {
+      bool tooOld = state->records.empty() ? from != state->revision
+                                           : from + 1 < state->records.front().revision;
+      if (from > state->revision || (from < state->revision && tooOld)) {
+        auto request = sink.resyncRequest();
+        from = state->revision;
+        request.setRevision(from);
+        co_await request.send();
+        continue;
+      }
+      auto next = nextRecord();
+      if (next == nullptr) {
+        auto pair = kj::newPromiseAndFulfiller<void>();
+        state->waiting.push_back(kj::mv(pair.fulfiller));
+        co_await pair.promise;
+        continue;
+      }
+      auto request = sink.changesRequest();
+      fill(*next, request);
+      from = next->revision;
+      co_await request.send();
+    }
+  }
+  const Record* nextRecord() {
+    for (auto& record : state->records) {
+      if (record.revision > from) return &record;
+    }
+    return nullptr;
+  }
+  template <typename Request>
+  static void fill(const Record& record, Request& request) {
+    request.setRevision(record.revision);
+    auto ops = request.initOps(record.ops.size());
+    for (uint32_t i = 0; i < ops.size(); ++i) {
+      ops[i].setKind(record.ops[i].name.first.c_str());
+      ops[i].setKey(record.ops[i].name.second.c_str());
+      if (record.ops[i].remove) {
+        ops[i].setDelete();
+      } else {
+        ops[i].setPut(dataOf(record.ops[i].bytes));
+      }
+    }
+  }
+
+  kj::Own<State> state;
+  uint64_t generation;
+  uint64_t from;
+  schema::ChangeSink::Client sink;
+  kj::Promise<void> pump = nullptr;
+};
+
+class StoreServer final : public schema::Store::Server {
+ public:
+  explicit StoreServer(kj::Own<State> state) : state(kj::mv(state)) {}
+
+  kj::Promise<void> limits(LimitsContext context) override {
+    context.getResults().setMaxOps(state->maxOps);
+    context.getResults().setMaxBytes(state->maxBytes);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> load(LoadContext context) override { return doLoad(context); }
+  kj::Promise<void> commit(CommitContext context) override;
+  kj::Promise<void> follow(FollowContext context) override {
+    auto params = context.getParams();
+    context.getResults().setSubscription(
+        kj::heap<Follower>(kj::addRef(*state), params.getFrom(), params.getSink()));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> elect(ElectContext context) override {
+    auto params = context.getParams();
+    auto results = context.getResults();
+    if (params.getExpectedEpoch() == state->epoch) {
+      ++state->epoch;
+      state->leader = params.getCandidate().cStr();
+      results.setWon(true);
+    }
+    results.setEpoch(state->epoch);
+    results.setLeader(state->leader.c_str());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> find(FindContext context) override {
+    for (auto& batch : state->batches) {
+      if (batch.first != context.getParams().getBatchId().cStr()) continue;
+      context.getResults().setFound(true);
+      context.getResults().setRevision(batch.second);
+    }
+    return kj::READY_NOW;
+  }
+
+ private:
+  Task<void> doLoad(LoadContext context) {
+    auto objects = state->objects;  // of one moment
+    context.getResults().setRevision(state->revision);
+    context.getResults().setEpoch(state->epoch);
+    auto sink = context.getParams().getSink();
+    for (auto it = objects.begin(); it != objects.end();) {
+      auto request = sink.objectsRequest();
+      size_t count = kj::min(LOAD_CHUNK, static_cast<size_t>(std::distance(it, objects.end())));
+      auto list = request.initObjects(count);
+      for (uint32_t i = 0; i < count; ++i, ++it) {
+        list[i].setKind(it->first.first.c_str());
+        list[i].setKey(it->first.second.c_str());
+        list[i].setRevision(it->second.revision);
+        list[i].setValue(dataOf(it->second.bytes));
+      }
+      co_await request.send();
+    }
+  }
+  bool check(schema::Batch::Reader batch, uint64_t epoch, schema::CommitResult::Builder result);
+  uint64_t apply(schema::Batch::Reader batch);
+
+  kj::Own<State> state;
+};
+
+bool StoreServer::check(schema::Batch::Reader batch, uint64_t epoch,
+                        schema::CommitResult::Builder result) {
+  uint64_t bytes = 0;
+  for (auto op : batch.getOps())
+    bytes += OP_BYTES + op.getKey().size() + (op.isPut() ? op.getPut().size() : 0);
+  KJ_REQUIRE(batch.getOps().size() <= state->maxOps, "the batch has too many operations");
+  KJ_REQUIRE(bytes <= state->maxBytes, "the batch is too large");
+  std::vector<std::string> conflicts;
+  for (auto op : batch.getOps()) {
+    auto it = state->objects.find({op.getKind().cStr(), op.getKey().cStr()});
+    uint64_t actual = it == state->objects.end() ? 0 : it->second.revision;
+    bool nothingToDelete = op.isDelete() && actual == 0;
+    if (actual != op.getExpected() || nothingToDelete) {
+      conflicts.push_back(std::string(op.getKind().cStr()) + "/" + op.getKey().cStr());
+    }
+  }
+  if (epoch == state->epoch && conflicts.empty()) return true;
+  auto refused = result.initRefused();
+  refused.setReason(epoch == state->epoch ? "objects have changed" : "the epoch has changed");
+  refused.setEpoch(state->epoch);
+  auto list = refused.initConflicts(conflicts.size());
+  for (uint32_t i = 0; i < conflicts.size(); ++i) list.set(i, conflicts[i].c_str());
+  return false;
+}
+
+uint64_t StoreServer::apply(schema::Batch::Reader batch) {
+  Record record;
+  record.revision = ++state->revision;
+  for (auto op : batch.getOps()) {
+    Name name{op.getKind().cStr(), op.getKey().cStr()};
+    if (op.isDelete()) {
+      state->objects.erase(name);
+      record.ops.push_back({name, true, {}});
+    } else {
+      state->objects[name] = Value{record.revision, bytesOf(op.getPut())};
+      record.ops.push_back({name, false, bytesOf(op.getPut())});
+    }
+  }
+  state->records.push_back(std::move(record));
+  if (state->records.size() > MAX_RECORDS) state->records.pop_front();
+  state->batches.emplace_back(batch.getId().cStr(), state->revision);
+  if (state->batches.size() > MAX_BATCH_IDS) state->batches.pop_front();
+  ++state->commits;
+  state->largestBatch = kj::max(state->largestBatch, batch.getOps().size());
+  state->wake();
+  return state->revision;
+}
+
+kj::Promise<void> StoreServer::commit(CommitContext context) {
+  auto params = context.getParams();
+  auto result = context.getResults().initResult();
+  if (!check(params.getBatch(), params.getEpoch(), result)) return kj::READY_NOW;
+  switch (state->nextFault()) {
+    case MemoryStore::Fault::NONE:
+      result.setCommitted(apply(params.getBatch()));
+      return kj::READY_NOW;
+    case MemoryStore::Fault::REFUSE:
+      KJ_FAIL_REQUIRE("no space left on device");
+    case MemoryStore::Fault::UNKNOWN_APPLIED:
+      apply(params.getBatch());
+      result.setUnknown("timed out");
+      return kj::READY_NOW;
+    case MemoryStore::Fault::UNKNOWN_LOST:
+      result.setUnknown("timed out");
+      return kj::READY_NOW;
+    case MemoryStore::Fault::DISCONNECT_APPLIED:
+      apply(params.getBatch());
+      return KJ_EXCEPTION(DISCONNECTED, "the store's plugin was restarted");
+  }
+  KJ_UNREACHABLE;
+}
+
+}  // namespace
+
+MemoryStore::MemoryStore(uint32_t maxOps, uint64_t maxBytes) : state(kj::refcounted<State>()) {
+  state->maxOps = maxOps;
+  state->maxBytes = maxBytes;
+}
+MemoryStore::~MemoryStore() noexcept(false) {}
+
+schema::Store::Client MemoryStore::client() { return kj::heap<StoreServer>(kj::addRef(*state)); }
+void MemoryStore::dropFollowers() {
+  ++state->generation;
+  state->wake();
+}
+void MemoryStore::inject(Fault fault, uint32_t skip) {
+  state->fault = fault;
+  state->skip = skip;
+}
+uint64_t MemoryStore::commits() const { return state->commits; }
+uint64_t MemoryStore::largestBatch() const { return state->largestBatch; }
+
+}  // namespace orch::testing
