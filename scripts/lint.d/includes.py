@@ -14,6 +14,7 @@ _SYSTEM = re.compile(r"[a-z_]+|(sys|linux|net|netinet|arpa|asm)/[\w./-]+\.h|(arp
 _SDK = ("kj/", "capnp/")
 _LIBRARIES = [
     ("sdk/testing/", _SDK + ("catch2/",)),
+    ("sdk/conformance/", _SDK + ("catch2/",)),
     ("sdk/", _SDK),
     ("kernel/cli/", _SDK + ("CLI/",)),
     ("kernel/", _SDK + ("boost/", "uv.h", "spdlog/", "toml++/", "zstd.h", "openssl/")),
@@ -44,8 +45,7 @@ def _refused(path, angle, header, area, existing):
             return None
         return f"<{header}>: {folder} may include the system and {', '.join(libraries)} only"
     if header.startswith("orch/testing/"):
-        return None if path.endswith("-test.cpp") or path.startswith(("sdk/testing/", "tests/", "sdk/conformance/")) \
-            else f"\"{header}\": only tests may include the test kernel"
+        return None if _isTest(path) else f"\"{header}\": only tests may include the test kernel"
     if header.startswith("orch/"):
         return None
     if folder == "kernel/cli/" and header.startswith("kernel/") and not header.startswith("kernel/cli/"):
@@ -59,6 +59,16 @@ def _refused(path, angle, header, area, existing):
     return None
 
 
+def _folders(paths):
+    return {os.path.dirname(path) for path in paths}
+
+
+def _isTest(path):
+    name = os.path.basename(path)
+    return name.endswith("-test.cpp") or name.startswith("test-") or "/testing/" in path or \
+        path.startswith(("tests/", "sdk/conformance/"))
+
+
 def _refusedInPlugin(path, header, existing):
     if header.startswith("kernel/"):
         return f"\"{header}\": a plugin never includes the kernel"
@@ -67,7 +77,11 @@ def _refusedInPlugin(path, header, existing):
         return None
     kind, own = "/".join(parts[:2]), "/".join(parts[:3])
     places = [os.path.dirname(path), own, kind, f"{kind}/lib"]
+    allowed = (own + "/", f"{kind}/lib/")
+    if _isTest(path):
+        places += [f"{kind}/lib/testing"] + [folder for folder in _folders(existing) if folder.startswith("sdk/conformance")]
+        allowed += ("sdk/conformance/",)
     candidates = [os.path.normpath(f"{place}/{header}") for place in places]
-    if any(c in existing and c.startswith((own + "/", f"{kind}/lib/")) for c in candidates) or header.endswith(".capnp.h"):
+    if any(c in existing and c.startswith(allowed) for c in candidates) or header.endswith(".capnp.h"):
         return None
     return f"\"{header}\": a plugin includes the SDK, its own files and those of {kind}/lib only"

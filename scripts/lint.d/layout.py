@@ -12,7 +12,7 @@ KERNEL_LINES = 6000
 _FORBIDDEN = {"utils", "util", "common", "helpers", "helper", "misc"}
 _REASON = "// Past 70 lines: "
 # Assembled, so that this file does not contain what it looks for.
-_PATHS = re.compile("(?<![\\w.<}/-])/(" + "work/|root/|home/[a-z]" + ")")
+_PATHS = re.compile("(?<![\\w.<}/-])/(" + "work/|root/" + ")")
 _HOSTS = re.compile("|".join(name + "\\." + end for name, end in
                              [("deb\\.debian", "org"), ("pypi", "org"), ("registry\\.npmjs", "org"), ("proxy\\.golang", "org")]))
 

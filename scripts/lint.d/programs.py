@@ -9,7 +9,10 @@ _AT = re.compile(r"^(\S[^:\n]*):(\d+):\d+: (?:warning|error|note|style|info): (.
 
 
 def formatting(tree):
-    return _findings(tree, ["clang-format-14", "--dry-run", *tree.cpp()], "run scripts/format")
+    found = {}  # the first place of each file
+    for finding in _findings(tree, ["clang-format-14", "--dry-run", *tree.cpp()]):
+        found.setdefault(finding.path, finding._replace(text="not formatted: run scripts/format"))
+    return found.values()
 
 
 def shell(tree):
