@@ -283,7 +283,9 @@ Task<void> OciRuntime::remove(kj::String id) {
   if (entry.removing == nullptr) {
     entry.removing = keepGoing(runRemove(kj::addRef(*entry.container)));
   }
-  co_await KJ_ASSERT_NONNULL(entry.removing).addBranch();
+  kj::Promise<void> removed = kj::READY_NOW;
+  KJ_IF_MAYBE (removing, entry.removing) removed = removing->addBranch();
+  co_await removed;
 }
 
 Task<void> OciRuntime::runRemove(kj::Own<Container> container) {

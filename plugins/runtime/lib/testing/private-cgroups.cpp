@@ -45,6 +45,13 @@ std::vector<Hierarchy> mountedHierarchies() {
   return result;
 }
 
+bool hasName(const std::vector<Hierarchy>& hierarchies, const char* name) {
+  for (auto& hierarchy : hierarchies) {
+    if (hierarchy.name == name) return true;
+  }
+  return false;
+}
+
 void mountAt(const Hierarchy& hierarchy) {
   std::string path = "/sys/fs/cgroup/" + hierarchy.name;
   KJ_SYSCALL(mkdir(path.c_str(), 0755), path.c_str());
@@ -56,10 +63,15 @@ void mountAt(const Hierarchy& hierarchy) {
 
 void enterPrivateCgroups() {
   static const bool entered = [] {
-    std::ifstream file("/sys/fs/cgroup/unified/cgroup.controllers");
-    std::vector<Hierarchy> hierarchies = mountedHierarchies();
-    for (std::string name; file >> name;) hierarchies.push_back({name, "cgroup", name});
     if (access("/sys/fs/cgroup/unified", F_OK) != 0) return true;
+    std::vector<Hierarchy> hierarchies = mountedHierarchies();
+    // Not the file cgroup.controllers: another test's v1 mount may just be going away.
+    std::ifstream file("/proc/cgroups");
+    for (std::string line; std::getline(file, line);) {
+      if (line.rfind("hugetlb\t", 0) == 0 && !hasName(hierarchies, "hugetlb")) {
+        hierarchies.push_back({"hugetlb", "cgroup", "hugetlb"});
+      }
+    }
     KJ_SYSCALL(unshare(CLONE_NEWNS));
     KJ_SYSCALL(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
     KJ_SYSCALL(mount("tmpfs", "/sys/fs/cgroup", "tmpfs", 0, "mode=755"));

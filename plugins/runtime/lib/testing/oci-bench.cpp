@@ -1,0 +1,93 @@
+// How long a start takes, printed: hidden, run it with `[bench]`. Nothing is asserted.
+#include <kj/debug.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+#include "oci-subject.h"
+
+namespace orch::runtime {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double cpuSeconds() {
+  rusage self, children;
+  getrusage(RUSAGE_SELF, &self);
+  getrusage(RUSAGE_CHILDREN, &children);
+  double total = 0;
+  for (auto& usage : {self, children}) {
+    total += usage.ru_utime.tv_sec + usage.ru_utime.tv_usec / 1e6;
+    total += usage.ru_stime.tv_sec + usage.ru_stime.tv_usec / 1e6;
+  }
+  return total;
+}
+
+size_t residentBytes() {
+  std::ifstream file("/proc/self/statm");
+  size_t total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+kj::Promise<void> createAndStart(OciSubject& subject, kj::String id) {
+  auto request = subject.request(id, "");
+  auto args = request.getRequest().getSpec().initArgs(2);
+  args.set(0, "/bin/sleep");
+  args.set(1, "1000");
+  return request.send().ignoreResult().then([&subject, id = kj::mv(id)] {
+    auto start = subject.runtime().startRequest();
+    start.setId(id);
+    return start.send().ignoreResult();
+  });
+}
+
+kj::Promise<void> removeLater(OciSubject& subject, kj::StringPtr id) {
+  auto request = subject.runtime().removeRequest();
+  request.setId(id);
+  return request.send().ignoreResult();
+}
+
+TEST_CASE("runtime: how long starts and removals take", "[.bench]") {
+  OciSubject subject("bench");
+  const char* given = getenv("ORCH_BENCH_CONTAINERS");
+  unsigned count = given == nullptr ? 100 : atoi(given);
+  std::vector<double> single;
+  for (unsigned i = 0; i < 20; ++i) {
+    double begin = now();
+    createAndStart(subject, kj::str("s", i)).wait(subject.waitScope());
+    single.push_back(now() - begin);
+    subject.remove(kj::str("s", i));
+  }
+  std::sort(single.begin(), single.end());
+  printf("one container, request to running: median %.1f ms, best %.1f ms\n",
+         single[single.size() / 2] * 1e3, single[0] * 1e3);
+
+  double cpu = cpuSeconds();
+  size_t memory = residentBytes();
+  double begin = now();
+  kj::Vector<kj::Promise<void>> work;
+  for (unsigned i = 0; i < count; ++i) work.add(createAndStart(subject, kj::str("n", i)));
+  kj::joinPromises(work.releaseAsArray()).wait(subject.waitScope());
+  double seconds = now() - begin;
+  printf("%u containers: %.2f s, %.1f per second; %.2f cpu seconds without conmon's children\n",
+         count, seconds, count / seconds, cpuSeconds() - cpu);
+  printf("memory per container in this process: %.1f KiB\n",
+         double(residentBytes() - memory) / 1024 / count);
+
+  begin = now();
+  kj::Vector<kj::Promise<void>> removals;
+  for (unsigned i = 0; i < count; ++i) removals.add(removeLater(subject, kj::str("n", i)));
+  kj::joinPromises(removals.releaseAsArray()).wait(subject.waitScope());
+  printf("%u removals: %.2f s\n", count, now() - begin);
+}
+
+}  // namespace
+}  // namespace orch::runtime

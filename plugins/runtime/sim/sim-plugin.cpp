@@ -1,0 +1,89 @@
+#include "sim-plugin.h"
+
+#include "orch/fail.h"
+
+namespace orch::runtime::sim {
+namespace {
+
+class Service final : public schema::Runtime::Server {
+ public:
+  Service(SimRuntime& runtime, Host& host) : runtime(runtime), host(host) {}
+
+  kj::Promise<void> info(InfoContext context) override {
+    auto results = context.getResults();
+    results.setName("sim");
+    results.setVersion("1.0.0");
+    results.setUsesImages(false);
+    results.setCgroups("none");
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> create(CreateContext context) override { return doCreate(context); }
+  kj::Promise<void> start(StartContext context) override { return doStart(context); }
+  kj::Promise<void> wait(WaitContext context) override {
+    context.allowCancellation();
+    return doWait(context);
+  }
+  kj::Promise<void> stop(StopContext context) override { return doStop(context); }
+  kj::Promise<void> kill(KillContext context) override {
+    runtime.kill(context.getParams().getId(), context.getParams().getSignal());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> remove(RemoveContext context) override {
+    runtime.remove(context.getParams().getId());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> list(ListContext context) override {
+    auto all = runtime.list();
+    auto results = context.getResults().initContainers(all.size());
+    for (uint32_t i = 0; i < results.size(); ++i) all[i]->describe(results[i]);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> logs(LogsContext context) override {
+    context.allowCancellation();
+    auto params = context.getParams();
+    return runtime.logs(kj::str(params.getId()), params.getOptions(), params.getSink(),
+                        host.node().id);
+  }
+  kj::Promise<void> volumes(VolumesContext) override { return kj::READY_NOW; }
+  kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
+    fail(kj::str("no such volume '", context.getParams().getName(), "'"));
+  }
+
+ private:
+  Task<void> doCreate(CreateContext context) {
+    auto container = co_await runtime.create(context.getParams().getRequest());
+    container->describe(context.getResults().initContainer());
+  }
+  Task<void> doStart(StartContext context) {
+    auto container = co_await runtime.start(kj::str(context.getParams().getId()));
+    container->describe(context.getResults().initContainer());
+  }
+  Task<void> doWait(WaitContext context) {
+    auto container = co_await runtime.wait(kj::str(context.getParams().getId()));
+    container->describeExit(context.getResults().initExit());
+  }
+  Task<void> doStop(StopContext context) {
+    auto params = context.getParams();
+    auto container = co_await runtime.stop(kj::str(params.getId()), kj::str(params.getSignal()),
+                                           params.getGraceMs());
+    container->describeExit(context.getResults().initExit());
+  }
+
+  SimRuntime& runtime;
+  Host& host;
+};
+
+}  // namespace
+
+SimPlugin::SimPlugin(Env& env, Host& host, Config::Reader settings)
+    : host(host),
+      runtime(env, settings.getCreateDelayMs() * kj::MILLISECONDS,
+              settings.getStartDelayMs() * kj::MILLISECONDS) {}
+
+Task<Services> SimPlugin::start() {
+  Services services;
+  services.add(host.node().instance, schema::Runtime::Client(kj::heap<Service>(runtime, host)));
+  co_return kj::mv(services);
+}
+
+}  // namespace orch::runtime::sim
