@@ -94,9 +94,10 @@ Task<ReloadResult> PluginSet::reload(const std::vector<config::PluginEntry>& ent
       result.applied.push_back(entry.id + " added");
       continue;
     }
-    bool failed = known->state() == PluginRunner::State::FAILED;
+    auto state = known->state();
+    bool failed = state == PluginRunner::State::FAILED;
     if (sameEntry(known->entry(), entry) && !failed) continue;
-    if (!failed && !known->isolated()) {
+    if (!failed && state != PluginRunner::State::WAITING && !known->isolated()) {
       result.needRestart.push_back(entry.id);
       continue;
     }

@@ -46,6 +46,12 @@ bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot
   if (!isWanted(task)) return false;
   if (isTerminal(task)) {
     bool again = !hasNewerWanted(slot, index) && mayRestart(view, slot, task);
+    // One that could not even be prepared sits its own delay out before the next is made: a task is
+    // prepared during its delay, and an image that does not exist would be asked for in a loop.
+    if (again && task.getStartAfterNs() > view.now()) {
+      view.wakeAt(manager::view(service.getMeta().getId()), task.getStartAfterNs());
+      return false;
+    }
     int64_t delayNs = again ? restartDelayNs(view, task) : 0;
     setDesired(view, task, TaskState::SHUTDOWN);
     if (again) replace(view, service, slot, task, delayNs);
