@@ -1,0 +1,139 @@
+#include "child.h"
+
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <kj/vector.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "orch/fail.h"
+
+namespace orch::image::oci {
+
+namespace {
+
+constexpr size_t MAX_LINE = 4096;
+constexpr size_t MAX_ERRORS = 16 << 10;
+constexpr size_t BUFFER = 4096;
+
+struct ReadEnd {
+  kj::Own<kj::AsyncInputStream> stream;
+  kj::AutoCloseFd writeEnd;
+};
+
+ReadEnd newReadEnd(kj::LowLevelAsyncIoProvider& io) {
+  int fds[2];
+  KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
+  ReadEnd end;
+  end.writeEnd = kj::AutoCloseFd(fds[1]);
+  end.stream = io.wrapInputFd(fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
+                                          kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
+  return end;
+}
+
+Task<void> readLines(kj::Own<kj::AsyncInputStream> stream,
+                     kj::Function<void(kj::StringPtr)> onLine) {
+  auto buffer = kj::heapArray<char>(BUFFER);
+  std::string line;
+  for (;;) {
+    size_t n = co_await stream->tryRead(buffer.begin(), 1, buffer.size());
+    if (n == 0) break;
+    for (char c : buffer.slice(0, n)) {
+      if (c == '\n') {
+        onLine(line.c_str());
+        line.clear();
+      } else if (line.size() < MAX_LINE) {
+        line += c;
+      }
+    }
+  }
+  if (!line.empty()) onLine(line.c_str());
+}
+
+Task<kj::String> readTail(kj::Own<kj::AsyncInputStream> stream) {
+  auto buffer = kj::heapArray<char>(BUFFER);
+  std::string text;
+  for (;;) {
+    size_t n = co_await stream->tryRead(buffer.begin(), 1, buffer.size());
+    if (n == 0) break;
+    text.append(buffer.begin(), n);
+    if (text.size() > MAX_ERRORS) text.erase(0, text.size() - MAX_ERRORS);
+  }
+  co_return kj::heapString(text.data(), text.size());
+}
+
+}  // namespace
+
+void removeTree(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error && error != std::errc::no_such_file_or_directory) {
+    fail(kj::str("cannot remove '", path.c_str(), "': ", error.message().c_str()));
+  }
+}
+
+Job::Job(Env& env, kj::TaskSet& cleaners, std::string folder, kj::Own<JobGate::Pass> pass)
+    : env(env), cleaners(cleaners), path(kj::mv(folder)), pass(kj::mv(pass)) {}
+
+Job::~Job() noexcept(false) {
+  if (pass != nullptr) cleaners.add(clean());
+}
+
+kj::Promise<void> Job::clean() {
+  kj::Promise<void> ended = kj::READY_NOW;
+  KJ_IF_MAYBE (child, process) {
+    (*child)->signal(SIGKILL);  // one that has ended is left alone
+    KJ_IF_MAYBE (gone, exit) ended = gone->addBranch().ignoreResult().attach(kj::mv(*child));
+  }
+  auto held = kj::mv(KJ_ASSERT_NONNULL(pass));
+  pass = nullptr;
+  return ended
+      .then([&workers = env.workers(), path = path]() {
+        return workers.run([path]() { removeTree(path); });
+      })
+      .attach(kj::mv(held));
+}
+
+kj::Promise<void> Job::finish() {
+  if (pass == nullptr) return kj::READY_NOW;
+  // Whoever waits may go away; the cleaning goes on.
+  auto done = clean().fork();
+  cleaners.add(done.addBranch());
+  return done.addBranch().catch_([](kj::Exception&&) {});
+}
+
+Task<void> Job::prepare() {
+  co_await env.workers().run([path = path]() {
+    if (mkdir(path.c_str(), 0700) < 0) {
+      fail(kj::str("cannot make the folder '", path.c_str(), "': ", strerror(errno)));
+    }
+  });
+}
+
+Task<ChildResult> Job::run(ProcessSpec spec, kj::Function<void(kj::StringPtr)> onLine) {
+  auto output = newReadEnd(env.lowLevelIo());
+  auto errors = newReadEnd(env.lowLevelIo());
+  spec.fds.add(ProcessSpec::Fd{1, output.writeEnd});
+  spec.fds.add(ProcessSpec::Fd{2, errors.writeEnd});
+  spec.dieWithParent = true;
+  auto started = co_await env.processes().spawn(kj::mv(spec));
+  exit = started->onExit().fork();
+  process = kj::mv(started);
+  output.writeEnd = nullptr;
+  errors.writeEnd = nullptr;
+  auto lines = readLines(kj::mv(output.stream), kj::mv(onLine)).promise().eagerlyEvaluate(nullptr);
+  auto tail = readTail(kj::mv(errors.stream)).promise().eagerlyEvaluate(nullptr);
+  int status = co_await KJ_ASSERT_NONNULL(exit).addBranch();
+  co_await lines;
+  ChildResult result;
+  result.errors = co_await tail;
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  co_return kj::mv(result);
+}
+
+}  // namespace orch::image::oci

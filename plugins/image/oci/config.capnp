@@ -1,0 +1,24 @@
+@0xe5aeb492df8eeea7;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("orch::image::oci");
+
+struct Config {
+  root @0 :Text;
+  # Absolute path of the folder for layers, blobs and the index. Empty: `<data>/<plugin id>`. It must
+  # be on a file system that can be the lower part of an overlay and has trusted.* attributes.
+  skopeo @1 :Text = "skopeo";
+  # The program that copies from registries: a path, or a name that is looked up in PATH.
+  unpacker @2 :Text;
+  # The program that unpacks layers. Empty: `orch-image-unpack` in the folder above the plugin's file.
+  insecureRegistries @3 :List(Text);
+  # Registries (`host` or `host:port`) that may speak plain HTTP or show a certificate that nobody
+  # vouches for. Loopback addresses are always among them.
+  authFile @4 :Text;
+  # A containers-auth.json(5) with credentials. Empty: skopeo's own default.
+  pullTimeoutSeconds @5 :UInt32 = 1800;
+  # A copy from a registry that takes longer is given up.
+  concurrentTransfers @6 :UInt32 = 3;
+  # So many pulls and imports run at once, 1 to 64; the rest wait their turn.
+  maxLayerBytes @7 :UInt64 = 68719476736;
+  # A layer whose files are larger than this (64 GiB) is refused.
+}

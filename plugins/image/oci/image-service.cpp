@@ -1,0 +1,104 @@
+// The RPC side of ImageStore: arguments in, results out.
+#include <kj/debug.h>
+
+#include "image-store.h"
+
+namespace orch::image::oci {
+
+namespace {
+
+template <typename Params>
+kj::Maybe<schema::Progress::Client> progressOf(Params params) {
+  if (!params.hasProgress()) return nullptr;
+  return params.getProgress();
+}
+
+template <typename List>
+void fill(List list, const std::vector<std::string>& values) {
+  for (uint32_t i = 0; i < values.size(); ++i) list.set(i, values[i]);
+}
+
+class ImageService final : public schema::ImageStore::Server {
+ public:
+  explicit ImageService(ImageStore& store) : store(store) {}
+
+  // A caller that goes away gives up its part in a transfer.
+  kj::Promise<void> ensure(EnsureContext context) override {
+    context.allowCancellation();
+    return doEnsure(context);
+  }
+  kj::Promise<void> pull(PullContext context) override {
+    context.allowCancellation();
+    return doPull(context);
+  }
+  kj::Promise<void> import(ImportContext context) override {
+    context.allowCancellation();
+    return doImport(context);
+  }
+  kj::Promise<void> release(ReleaseContext context) override {
+    return store.holds().release(context.getParams().getHolder().cStr());
+  }
+  kj::Promise<void> retainHolders(RetainHoldersContext context) override {
+    std::set<std::string> keep;
+    for (auto holder : context.getParams().getHolders()) keep.insert(holder.cStr());
+    return store.holds().retain(keep);
+  }
+  kj::Promise<void> list(ListContext context) override {
+    auto& images = store.images().all();
+    auto list = context.getResults().initImages(images.size());
+    uint32_t i = 0;
+    for (auto& [id, record] : images) store.describe(*record, list[i++]);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> inspect(InspectContext context) override { return doInspect(context); }
+  kj::Promise<void> remove(RemoveContext context) override { return doRemove(context); }
+  kj::Promise<void> prune(PruneContext context) override { return doPrune(context); }
+
+ private:
+  Task<void> doEnsure(EnsureContext context) {
+    auto params = context.getParams();
+    auto record = co_await store.ensure(kj::str(params.getReference()), kj::str(params.getHolder()),
+                                        progressOf(params));
+    store.describe(*record, context.getResults().initImage());
+  }
+  Task<void> doPull(PullContext context) {
+    auto params = context.getParams();
+    auto record = co_await store.pull(kj::str(params.getReference()), progressOf(params));
+    store.describe(*record, context.getResults().initImage());
+  }
+  Task<void> doImport(ImportContext context) {
+    auto params = context.getParams();
+    auto records = co_await store.import(kj::str(params.getPath()), kj::str(params.getReference()),
+                                         progressOf(params));
+    auto images = context.getResults().initImages(records.size());
+    for (uint32_t i = 0; i < records.size(); ++i) store.describe(*records[i], images[i]);
+  }
+  Task<void> doInspect(InspectContext context) {
+    auto record = store.images().require(context.getParams().getReference());
+    auto json = co_await store.configJson(record);
+    auto results = context.getResults();
+    store.describe(*record, results.initImage());
+    results.setConfigJson(json);
+  }
+  Task<void> doRemove(RemoveContext context) {
+    auto params = context.getParams();
+    auto removal = co_await store.remove(kj::str(params.getReference()), params.getForce());
+    fill(context.getResults().initRemoved(removal.removed.size()), removal.removed);
+  }
+  Task<void> doPrune(PruneContext context) {
+    auto removal = co_await store.prune(context.getParams().getAll());
+    auto results = context.getResults();
+    fill(results.initRemoved(removal.removed.size()), removal.removed);
+    results.setFreedBytes(removal.freedBytes);
+  }
+
+  ImageStore& store;
+};
+
+}  // namespace
+
+capnp::Capability::Client newImageService(ImageStore& store) {
+  return kj::heap<ImageService>(store);
+}
+
+}  // namespace orch::image::oci

@@ -1,0 +1,415 @@
+#include "image-store.h"
+
+#include <kj/debug.h>
+#include <stdlib.h>
+
+#include "checked-file.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+
+namespace orch::image::oci {
+
+namespace {
+
+// `ensure` takes an id's beginning for an id from docker's short ones on: a name like `cafe` is a
+// name.
+constexpr size_t SHORT_ID = 12;
+constexpr unsigned LOCK_TRIES = 50;
+constexpr kj::Duration LOCK_PAUSE = 100 * kj::MILLISECONDS;
+
+std::string firstName(const ImageRecord& record) {
+  auto names = record.info().getReferences();
+  return names.size() > 0 ? names[0].cStr() : record.id();
+}
+
+std::string joined(const std::vector<std::string>& list) {
+  std::string text;
+  for (auto& item : list) text += (text.empty() ? "" : ", ") + item;
+  return text;
+}
+
+}  // namespace
+
+ImageStore::ImageStore(Env& env, Host& host, StoreSettings given)
+    : env(env),
+      host(host),
+      settings(kj::mv(given)),
+      holdTable(env.workers(), settings.root + "/holds"),
+      indexWriter(1),
+      gate(settings.concurrentTransfers, [this]() { return sweep(); }),
+      cleaners(*this) {}
+
+void ImageStore::taskFailed(kj::Exception&& exception) {
+  host.log().warn("image.cleanup-failed", {{"reason", plainText(exception)}});
+}
+
+Task<void> ImageStore::recover() {
+  auto root = settings.root;
+  for (unsigned tries = 0; lock == nullptr; ++tries) {
+    lock = co_await env.workers().run([root]() { return lockStore(root); });
+    if (lock != nullptr) break;
+    if (tries == LOCK_TRIES) {
+      fail(kj::str("the images' folder '", root.c_str(),
+                   "' is in use by another orchd; give each a folder of its own"));
+    }
+    // The children of one that was killed hold it until the kernel has ended them. A lock tells
+    // nobody when it is free, so this asks again, for five seconds at most.
+    co_await env.timer().afterDelay(LOCK_PAUSE);
+  }
+  auto state = co_await env.workers().run([root]() { return openStore(root); });
+  index = kj::mv(state.index);
+  holdTable.take(state.holds);
+  for (auto& id : state.damaged) {
+    damaged.insert(id);
+    host.log().warn("image.damaged", {{"image", firstName(*index.byId(id)).c_str()}});
+  }
+}
+
+void ImageStore::describe(const ImageRecord& record, schema::ImageInfo::Builder info) const {
+  auto from = record.info();
+  info.setId(from.getId());
+  info.setDigest(from.getDigest());
+  info.setReferences(from.getReferences());
+  info.setCreatedAtNs(from.getCreatedAtNs());
+  info.setSizeBytes(from.getSizeBytes());
+  info.setConfig(from.getConfig());
+  info.setOs(from.getOs());
+  info.setArchitecture(from.getArchitecture());
+  auto entries = record.layers();
+  auto layers = info.initLayers(entries.size());
+  for (uint32_t i = 0; i < entries.size(); ++i) {
+    layers.set(i, settings.root + "/layers/" + entries[i].folder());
+  }
+  auto who = holdTable.holders(record.id());
+  auto holders = info.initHolders(who.size());
+  for (uint32_t i = 0; i < who.size(); ++i) holders.set(i, who[i]);
+}
+
+void ImageStore::checkWhole(const ImageRecord& record, kj::StringPtr reference) const {
+  if (damaged.count(record.id()) == 0) return;
+  fail(
+      kj::str("image '", reference,
+              "' is damaged: the folder of one of its layers is missing; pull or import it again"));
+}
+
+Task<ImageStore::Record> ImageStore::ensure(kj::String reference, kj::String holder,
+                                            kj::Maybe<schema::Progress::Client> progress) {
+  HoldTable::checkHolder(holder);
+  std::string who = holder.cStr();
+  // Twice: an image may be removed between its arrival and its hold.
+  constexpr int TRIES = 2;
+  for (int tries = 0;; ++tries) {
+    auto record = index.find(reference, SHORT_ID);
+    if (record && removing.count(record->id()) > 0) {
+      auto written = co_await indexWriter.acquire();
+      written = nullptr;
+      record = index.find(reference, SHORT_ID);
+    }
+    if (record) {
+      checkWhole(*record, reference);
+      co_await holdTable.add(who, record->id());
+      co_return record;
+    }
+    if (tries == TRIES) fail(kj::str("image '", reference, "' is removed as fast as it comes"));
+    if (reference.startsWith("sha256:")) index.require(reference);  // an id has no registry
+    auto wanted = parseReference(reference);
+    co_await transferOf(kj::mv(wanted), progress);
+  }
+}
+
+Task<ImageStore::Record> ImageStore::pull(kj::String reference,
+                                          kj::Maybe<schema::Progress::Client> progress) {
+  auto wanted = parseReference(reference);
+  auto name = wanted.familiar();
+  co_await transferOf(kj::mv(wanted), kj::mv(progress));
+  auto record = index.byName(name);
+  if (!record) fail(kj::str("image '", name.c_str(), "' was removed while it was pulled"));
+  co_return record;
+}
+
+kj::Promise<void> ImageStore::transferOf(Reference reference,
+                                         kj::Maybe<schema::Progress::Client> progress) {
+  auto key = reference.canonical();
+  return transfers.join(key, kj::mv(progress),
+                        [&](ProgressSink& sink) { return runPull(sink, kj::mv(reference)); });
+}
+
+Task<kj::Own<Job>> ImageStore::newJob() {
+  auto pass = co_await gate.enter();
+  auto folder = settings.root + "/tmp/" + env.newId().cStr();
+  auto job = kj::heap<Job>(env, cleaners, kj::mv(folder), kj::mv(pass));
+  co_await job->prepare();
+  co_return kj::mv(job);
+}
+
+Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference) {
+  auto name = kj::str(reference.familiar().c_str());
+  progress.report(kj::str("pulling ", name), 0, 0);
+  auto job = co_await newJob();
+  auto outcome = co_await attempt(download(*job, progress, kj::mv(reference)));
+  if (!outcome.ok()) {
+    co_await job->finish();
+    fail(kj::str("cannot pull image '", name, "': ", outcome.message()));
+  }
+  auto records = kj::mv(outcome.value());
+  co_await commit(records, kj::mv(job));
+  auto info = records.at(0)->info();
+  host.log().info("image pulled", {{"image", name}, {"id", info.getId()}});
+  host.publish(
+      "image.pulled", name,
+      {{"id", info.getId()}, {"digest", info.getDigest()}, {"bytes", info.getSizeBytes()}});
+}
+
+Task<std::vector<ImageStore::Record>> ImageStore::download(Job& job, ProgressSink& progress,
+                                                           Reference reference) {
+  auto name = kj::str(reference.familiar().c_str());
+  co_await runSkopeo(job, progress, kj::mv(reference));
+  auto layout = kj::str(job.folder().c_str(), "/layout");
+  co_return co_await unpack(job, progress, kj::mv(layout), kj::mv(name));
+}
+
+Task<void> ImageStore::runSkopeo(Job& job, ProgressSink& progress, Reference reference) {
+  auto layout = job.folder() + "/layout";
+  auto blobs = placeholders();
+  co_await env.workers().run([layout, blobs = kj::mv(blobs)]() { makeLayout(layout, blobs); });
+  auto spec = skopeoCopy(settings.skopeo, reference, layout, job.folder());
+  KJ_IF_MAYBE (held, lock) spec.fds.add(ProcessSpec::Fd{3, *held});
+  kj::Function<void(kj::StringPtr)> onLine = [&progress](kj::StringPtr line) {
+    progress.report(line, 0, 0);
+  };
+  auto late = [seconds = settings.pullTimeout / kj::SECONDS]() -> ChildResult {
+    fail(kj::str("it is not done after ", seconds, " s, the setting pullTimeoutSeconds"));
+  };
+  auto running = job.run(kj::mv(spec), kj::mv(onLine)).promise();
+  auto limit = env.timer().afterDelay(settings.pullTimeout).then(kj::mv(late));
+  auto joined = running.exclusiveJoin(kj::mv(limit));
+  auto result = co_await joined;
+  if (result.status != 0) fail(kj::str(skopeoReason(result.errors, result.status).c_str()));
+}
+
+// Layers that are here already. skopeo does not fetch a blob that the layout has, and the unpacker
+// does not read one whose layer is here: so a file of the right length is enough.
+std::map<std::string, uint64_t> ImageStore::placeholders() const {
+  std::map<std::string, uint64_t> blobs;
+  for (auto& [id, record] : index.all()) {
+    if (damaged.count(id) > 0) continue;
+    for (auto& layer : record->layers()) {
+      if (!layer.blob.empty()) blobs[layer.blob] = layer.blobBytes;
+    }
+  }
+  return blobs;
+}
+
+Task<std::vector<ImageStore::Record>> ImageStore::unpack(Job& job, ProgressSink& progress,
+                                                         kj::String source, kj::String reference) {
+  ProcessSpec spec;
+  auto add = [&](kj::StringPtr name, auto&& value) {
+    spec.argv.add(kj::str(name));
+    spec.argv.add(kj::str(value));
+  };
+  spec.argv.add(kj::str(settings.unpacker.c_str()));
+  add("--root"_kj, settings.root.c_str());
+  add("--job"_kj, job.folder().c_str());
+  add("--source"_kj, source);
+  add("--reference"_kj, reference);
+  add("--architecture"_kj, settings.skopeo.architecture.c_str());
+  add("--max-layer-bytes"_kj, settings.maxLayerBytes);
+  KJ_IF_MAYBE (held, lock) spec.fds.add(ProcessSpec::Fd{3, *held});
+  kj::Function<void(kj::StringPtr)> onLine = [&progress](kj::StringPtr line) {
+    char* rest = nullptr;
+    uint64_t done = strtoull(line.cStr(), &rest, 10);
+    uint64_t total = strtoull(rest, &rest, 10);
+    progress.report(*rest == ' ' ? rest + 1 : rest, done, total);
+  };
+  auto result = co_await job.run(kj::mv(spec), kj::mv(onLine));
+  if (result.status == 1) fail(kj::str(lastLine(result.errors).c_str()));
+  if (result.status != 0) {
+    fail(kj::str("the unpacker ended with status ", result.status, " (",
+                 lastLine(result.errors).c_str(), ")"));
+  }
+  auto path = job.folder() + "/images";
+  auto bytes = co_await env.workers().run([path]() {
+    return KJ_REQUIRE_NONNULL(readChecked(path, "unpacker's result", "try again"), path.c_str());
+  });
+  co_return decodeRecords(bytes);
+}
+
+Task<std::vector<ImageStore::Record>> ImageStore::import(
+    kj::String path, kj::String reference, kj::Maybe<schema::Progress::Client> progress) {
+  if (!path.startsWith("/")) {
+    fail(kj::str("cannot import '", path, "': give the absolute path of a file or folder"));
+  }
+  std::string name;
+  if (reference.size() > 0) {
+    auto wanted = parseReference(reference);
+    if (!wanted.digest.empty()) {
+      fail(kj::str("cannot import as '", reference, "': a digest is computed, not given"));
+    }
+    name = wanted.familiar();
+  }
+  struct Sink final : public ProgressSink {
+    explicit Sink(kj::Maybe<schema::Progress::Client> client) : waiter(kj::mv(client)) {}
+    void report(kj::StringPtr text, uint64_t done, uint64_t total) override {
+      waiter.report(text, done, total);
+    }
+    ProgressWaiter waiter;
+  };
+  Sink sink(kj::mv(progress));
+  sink.report(kj::str("importing ", path), 0, 0);
+  auto job = co_await newJob();
+  auto outcome = co_await attempt(unpack(*job, sink, kj::str(path), kj::str(name.c_str())));
+  if (!outcome.ok()) {
+    co_await job->finish();
+    fail(kj::str("cannot import '", path, "': ", outcome.message()));
+  }
+  auto records = kj::mv(outcome.value());
+  co_await commit(records, kj::mv(job));
+  std::vector<Record> images;
+  for (auto& record : records) {
+    auto& info = record->info();
+    host.log().info("image imported", {{"image", firstName(*record).c_str()}, {"from", path}});
+    host.publish(
+        "image.imported", firstName(*record).c_str(),
+        {{"id", info.getId()}, {"digest", info.getDigest()}, {"bytes", info.getSizeBytes()}});
+    auto current = index.byId(record->id());
+    images.push_back(current ? current : record);
+  }
+  co_return kj::mv(images);
+}
+
+kj::Promise<void> ImageStore::commit(std::vector<Record> records, kj::Own<Job> job) {
+  auto done = doCommit(kj::mv(records), kj::mv(job)).promise().fork();
+  cleaners.add(done.addBranch().catch_([](kj::Exception&&) {}));  // the caller is told
+  return done.addBranch();
+}
+
+Task<void> ImageStore::doCommit(std::vector<Record> records, kj::Own<Job> job) {
+  auto writer = co_await indexWriter.acquire();
+  ImageIndex next = index;
+  for (auto& record : records) next.put(record->info());
+  auto outcome = co_await attempt(replaceIndex(kj::mv(next)));
+  writer = nullptr;
+  if (outcome.ok()) {
+    for (auto& record : records) damaged.erase(record->id());
+  } else {
+    gate.sweepWhenIdle();  // its layers are in the store, and no image names them
+  }
+  co_await job->finish();
+  if (!outcome.ok()) kj::throwFatalException(kj::mv(outcome.error()));
+}
+
+// The caller has the writer's permit, and does not go away before the end.
+Task<void> ImageStore::replaceIndex(ImageIndex next) {
+  auto path = settings.root + "/index";
+  auto bytes = next.encode();
+  for (auto& [id, record] : index.all()) {
+    if (!next.byId(id)) removing.insert(id);
+  }
+  KJ_DEFER(removing.clear());
+  co_await env.workers().run([path, bytes = kj::mv(bytes)]() { writeChecked(path, bytes); });
+  index = kj::mv(next);
+}
+
+kj::Promise<void> ImageStore::sweep() {
+  std::set<std::string> known;
+  for (auto& [id, record] : index.all()) known.insert(id);
+  if (holdTable.holdsUnknown(known)) return kj::READY_NOW;
+  return env.workers()
+      .run([root = settings.root, layers = index.layerFolders(), blobs = index.blobs()]() {
+        sweepStore(root, layers, blobs);
+      })
+      .catch_([this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); });
+}
+
+Task<kj::String> ImageStore::configJson(Record record) {
+  auto name = firstName(*record);
+  auto work = [root = settings.root, id = record->id(), name]() {
+    return readBlob(root, id, name.c_str());
+  };
+  co_return co_await env.workers().run(kj::mv(work));
+}
+
+void ImageStore::refuseHeld(const ImageRecord& record, kj::StringPtr reference) const {
+  auto who = holdTable.holders(record.id());
+  if (who.empty()) return;
+  fail(kj::str("cannot remove image '", reference, "': it is held by ", joined(who).c_str(),
+               "; remove what runs it first"));
+}
+
+// Takes one name away, and the image with its last name or if an id was given.
+ImageStore::Removal ImageStore::planRemoval(kj::StringPtr reference, bool force,
+                                            ImageIndex& next) const {
+  Removal removal;
+  auto record = index.require(reference);
+  auto names = record->info().getReferences();
+  std::string familiar;
+  if (!reference.startsWith("sha256:")) familiar = parseReference(reference).familiar();
+  auto named = index.byName(familiar);
+  bool byName = named && named->id() == record->id();
+  if (byName && names.size() > 1) {
+    next.removeName(familiar);
+    removal.removed.push_back(familiar);
+    return removal;
+  }
+  refuseHeld(*record, reference);
+  if (!byName && names.size() > 1 && !force) {
+    std::vector<std::string> list;
+    for (auto name : names) list.push_back(name.cStr());
+    fail(kj::str("cannot remove image '", reference, "': it has several names (",
+                 joined(list).c_str(), "); remove them one by one, or use --force"));
+  }
+  for (auto name : names) removal.removed.push_back(name.cStr());
+  removal.removed.push_back(record->id());
+  next.removeImage(record->id());
+  return removal;
+}
+
+uint64_t ImageStore::bytesFreed(const ImageIndex& next) const {
+  auto kept = next.layerFolders();
+  uint64_t bytes = 0;
+  for (auto& [id, record] : index.all()) {
+    for (auto& layer : record->layers()) {
+      if (kept.insert(layer.folder()).second) bytes += layer.unpackedBytes;
+    }
+  }
+  return bytes;
+}
+
+Task<ImageStore::Removal> ImageStore::remove(kj::String reference, bool force) {
+  auto writer = co_await indexWriter.acquire();
+  ImageIndex next = index;
+  auto removal = planRemoval(reference, force, next);
+  removal.freedBytes = bytesFreed(next);
+  co_await replaceIndex(kj::mv(next));
+  writer = nullptr;
+  host.publish("image.removed", removal.removed.back().c_str(),
+               {{"names", joined(removal.removed).c_str()}});
+  co_await gate.sweepWhenIdle();
+  co_return kj::mv(removal);
+}
+
+Task<ImageStore::Removal> ImageStore::prune(bool all) {
+  auto writer = co_await indexWriter.acquire();
+  Removal removal;
+  ImageIndex next = index;
+  for (auto& [id, record] : index.all()) {
+    auto names = record->info().getReferences();
+    if (!holdTable.holders(id).empty() || (!all && names.size() > 0)) continue;
+    for (auto name : names) removal.removed.push_back(name.cStr());
+    removal.removed.push_back(id);
+    next.removeImage(id);
+  }
+  removal.freedBytes = bytesFreed(next);
+  if (!removal.removed.empty()) {
+    co_await replaceIndex(kj::mv(next));
+    for (auto& name : removal.removed) {
+      if (isDigest(name)) host.publish("image.removed", name.c_str(), {{"names", ""}});
+    }
+  }
+  writer = nullptr;
+  // Also what a failed transfer left and nobody counted.
+  co_await gate.sweepWhenIdle();
+  co_return kj::mv(removal);
+}
+
+}  // namespace orch::image::oci

@@ -1,0 +1,99 @@
+// The service of image.oci: pulls, imports, holds, removes. All of it runs on the loop's thread;
+// what blocks is on worker threads, what reads strangers' archives in child processes.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "child.h"
+#include "hold-table.h"
+#include "image-index.h"
+#include "job-gate.h"
+#include "orch/env.h"
+#include "orch/host.h"
+#include "orch/schema/image.capnp.h"
+#include "skopeo.h"
+#include "store-folder.h"
+#include "transfer.h"
+
+namespace orch::image::oci {
+
+struct StoreSettings {
+  std::string root;
+  std::string unpacker;
+  SkopeoSettings skopeo;
+  kj::Duration pullTimeout = 0 * kj::SECONDS;
+  unsigned concurrentTransfers = 1;
+  uint64_t maxLayerBytes = 0;
+};
+
+// `env` and `host` outlive it. `recover` first, then it is called through ImageService.
+class ImageStore final : private kj::TaskSet::ErrorHandler {
+ public:
+  ImageStore(Env& env, Host& host, StoreSettings settings);
+  ~ImageStore() noexcept(false) { gate.close(); }
+  KJ_DISALLOW_COPY(ImageStore);
+
+  Task<void> recover();
+
+  using Record = ImageIndex::Record;
+  // The image from here, else from its registry, held for `holder` when the task is done.
+  Task<Record> ensure(kj::String reference, kj::String holder,
+                      kj::Maybe<schema::Progress::Client> progress);
+  Task<Record> pull(kj::String reference, kj::Maybe<schema::Progress::Client> progress);
+  Task<std::vector<Record>> import(kj::String path, kj::String reference,
+                                   kj::Maybe<schema::Progress::Client> progress);
+  struct Removal {
+    std::vector<std::string> removed;  // names and ids
+    uint64_t freedBytes = 0;
+  };
+  Task<Removal> remove(kj::String reference, bool force);
+  Task<Removal> prune(bool all);
+  Task<kj::String> configJson(Record record);
+
+  HoldTable& holds() { return holdTable; }
+  const ImageIndex& images() const { return index; }
+  // As callers see it: folders instead of layers' digests, and who holds it.
+  void describe(const ImageRecord& record, schema::ImageInfo::Builder info) const;
+
+ private:
+  void taskFailed(kj::Exception&& exception) override;
+  kj::Promise<void> transferOf(Reference reference, kj::Maybe<schema::Progress::Client> progress);
+  Task<void> runPull(ProgressSink& progress, Reference reference);
+  Task<std::vector<Record>> download(Job& job, ProgressSink& progress, Reference reference);
+  Task<void> runSkopeo(Job& job, ProgressSink& progress, Reference reference);
+  // Runs the unpacker over `source`; the images that it found.
+  Task<std::vector<Record>> unpack(Job& job, ProgressSink& progress, kj::String source,
+                                   kj::String reference);
+  std::map<std::string, uint64_t> placeholders() const;
+  Task<kj::Own<Job>> newJob();
+  // Puts images into the index and ends the job. Goes on if the caller goes away.
+  kj::Promise<void> commit(std::vector<Record> records, kj::Own<Job> job);
+  Task<void> doCommit(std::vector<Record> records, kj::Own<Job> job);
+  Task<void> replaceIndex(ImageIndex next);
+  kj::Promise<void> sweep();
+  Removal planRemoval(kj::StringPtr reference, bool force, ImageIndex& next) const;
+  void refuseHeld(const ImageRecord& record, kj::StringPtr reference) const;
+  uint64_t bytesFreed(const ImageIndex& next) const;
+  void checkWhole(const ImageRecord& record, kj::StringPtr reference) const;
+
+  Env& env;
+  Host& host;
+  const StoreSettings settings;
+  kj::Maybe<kj::AutoCloseFd> lock;
+  ImageIndex index;
+  std::set<std::string> damaged;   // ids of images that miss a layer
+  std::set<std::string> removing;  // ids that the index on its way to the disk lacks
+  HoldTable holdTable;
+  Permits indexWriter;  // one at a time
+  JobGate gate;
+  kj::TaskSet cleaners;  // before the transfers, which leave their jobs to it
+  TransferTable transfers;
+};
+
+// The ImageStore of the schema; `store` outlives it.
+capnp::Capability::Client newImageService(ImageStore& store);
+
+}  // namespace orch::image::oci

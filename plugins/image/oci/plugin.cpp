@@ -1,0 +1,91 @@
+#include "orch/plugin.h"
+
+#include <dlfcn.h>
+
+#include "config.capnp.h"
+#include "image-store.h"
+#include "orch/fail.h"
+
+namespace orch::image::oci {
+namespace {
+
+constexpr uint32_t MAX_TRANSFERS = 64;
+
+// As images name architectures, which is Go's way.
+constexpr const char* ARCHITECTURE =
+#if defined(__x86_64__)
+    "amd64";
+#elif defined(__aarch64__)
+    "arm64";
+#elif defined(__riscv) && __riscv_xlen == 64
+    "riscv64";
+#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
+    "ppc64le";
+#elif defined(__s390x__)
+    "s390x";
+#else
+#error "which architecture do images for this machine name?"
+#endif
+
+// <folder>/plugins/image.oci.so and <folder>/orch-image-unpack
+std::string unpackerBesideThisFile() {
+  Dl_info info;
+  KJ_REQUIRE(dladdr(reinterpret_cast<void*>(&unpackerBesideThisFile), &info) != 0,
+             "this plugin is in no file");
+  std::string path = info.dli_fname;
+  auto slash = path.rfind('/');
+  auto folder = slash == std::string::npos ? std::string(".") : path.substr(0, slash);
+  return folder + "/../orch-image-unpack";
+}
+
+StoreSettings settingsOf(const NodeFacts& node, Config::Reader config) {
+  StoreSettings settings;
+  settings.root = config.getRoot().cStr();
+  if (settings.root.empty()) {
+    settings.root = std::string(node.dataDir.cStr()) + "/" + node.instance.cStr();
+  }
+  if (settings.root.front() != '/') {
+    fail(kj::str("root '", settings.root.c_str(), "' is no absolute path"));
+  }
+  settings.unpacker = config.getUnpacker().cStr();
+  if (settings.unpacker.empty()) settings.unpacker = unpackerBesideThisFile();
+  settings.skopeo.program = config.getSkopeo().cStr();
+  if (settings.skopeo.program.empty()) fail(kj::str("skopeo must name a program"));
+  settings.skopeo.authFile = config.getAuthFile().cStr();
+  for (auto name : config.getInsecureRegistries()) {
+    settings.skopeo.insecureRegistries.push_back(name.cStr());
+  }
+  settings.skopeo.architecture = ARCHITECTURE;
+  if (config.getPullTimeoutSeconds() == 0) fail(kj::str("pullTimeoutSeconds must be at least 1"));
+  settings.pullTimeout = config.getPullTimeoutSeconds() * kj::SECONDS;
+  settings.concurrentTransfers = config.getConcurrentTransfers();
+  if (settings.concurrentTransfers < 1 || settings.concurrentTransfers > MAX_TRANSFERS) {
+    fail(kj::str("concurrentTransfers must be between 1 and ", MAX_TRANSFERS, ", not ",
+                 settings.concurrentTransfers));
+  }
+  settings.maxLayerBytes = config.getMaxLayerBytes();
+  if (settings.maxLayerBytes == 0) fail(kj::str("maxLayerBytes must be at least 1"));
+  return settings;
+}
+
+class Oci final : public PluginInstance {
+ public:
+  Oci(Env& env, Host& host, Config::Reader config)
+      : host(host), store(env, host, settingsOf(host.node(), config)) {}
+
+  Task<void> recover() override { return store.recover(); }
+  Task<Services> start() override {
+    Services services;
+    services.add(host.node().instance, newImageService(store));
+    co_return kj::mv(services);
+  }
+
+ private:
+  Host& host;
+  ImageStore store;
+};
+
+}  // namespace
+}  // namespace orch::image::oci
+
+ORCH_PLUGIN("image", "oci", "1.0.0", orch::image::oci::Oci, orch::image::oci::Config)

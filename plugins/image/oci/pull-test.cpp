@@ -1,0 +1,126 @@
+#include <catch2/catch.hpp>
+
+#include <filesystem>
+
+#include "store-fixture.h"
+#include "test-images.h"
+#include "unpack/digest.h"
+
+namespace orch::image::oci::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Everything in the store that is not an image.
+void checkNothingLeft(TestStore& test) {
+  CHECK(filesIn(test.root() + "/tmp").empty());
+  CHECK(filesIn(test.root() + "/layers").empty());
+  CHECK(filesIn(test.root() + "/blobs").empty());
+}
+
+TEST_CASE("pull: from a registry, with the layers that are missing only", "[image][root]") {
+  TestStore test("pull");
+  TestRegistry registry(test);
+  auto base = TestLayer({{"base", 'f', "b"}}, "gzip");
+  TestImage first{"", {base, TestLayer({{"one", 'f', "1"}}, "zstd")}};
+  TestImage second{"", {base, TestLayer({{"two", 'f', "2"}}, "gzip")}};
+  writeLayout(test.sub("first"), {first});
+  writeLayout(test.sub("second"), {second});
+  registry.push(test.sub("first"), "team/app:1");
+  registry.push(test.sub("second"), "team/app:2");
+  auto name = registry.address + "/team/app:";
+  CHECK(test.ensure(name + "1", "t1") == sha256(first.configJson()));
+  CHECK(test.layersOf(name + "1").size() == 2);
+  CHECK(readFile(test.layersOf(name + "1")[1] + "/one") == "1");
+
+  // The registry loses the common layer: the second image needs only its own.
+  fs::remove_all(test.sub("registry/docker/registry/v2/blobs/sha256/") + base.digest.substr(7, 2) +
+                 "/" + base.digest.substr(7));
+  CHECK(test.ensure(name + "2", "t1") == sha256(second.configJson()));
+  CHECK(readFile(test.layersOf(name + "2")[0] + "/base") == "b");
+  CHECK(test.eventsOf("image.pulled") == 2);
+  CHECK(test.ensure(name + "2", "t2") == sha256(second.configJson()));
+  CHECK(test.eventsOf("image.pulled") == 2);
+  auto error = test.errorOf([&] { test.ensure(name + "3", "t1"); });
+  INFO(error);
+  CHECK(error.find("cannot pull image '" + name + "3': ") == 0);
+  CHECK(error.find("manifest unknown") != std::string::npos);
+  CHECK(error.find('\n') == std::string::npos);
+  CHECK(filesIn(test.root() + "/tmp").empty());
+}
+
+class Recorder final : public schema::Progress::Server {
+ public:
+  explicit Recorder(std::vector<std::string>& lines) : lines(lines) {}
+  kj::Promise<void> update(UpdateContext context) override {
+    lines.push_back(context.getParams().getText().cStr());
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::vector<std::string>& lines;
+};
+
+TEST_CASE("pull: all who wait for an image share one transfer", "[image][root]") {
+  TestStore test("shared");
+  TestRegistry registry(test);
+  auto image = imageOf("", std::string(3 << 20, 'x'));
+  writeLayout(test.sub("layout"), {image});
+  registry.push(test.sub("layout"), "app:1");
+  auto name = registry.address + "/app:1";
+  std::vector<std::string> first, second;
+  auto one = test.ensureLater(name, "t1", schema::Progress::Client(kj::heap<Recorder>(first)));
+  auto two = test.ensureLater(name, "t2", schema::Progress::Client(kj::heap<Recorder>(second)));
+  auto three = test.ensureLater(name, "t3");
+  { auto givenUp = kj::mv(one); }  // the others' transfer goes on
+  CHECK(two.wait(test.io.waitScope) == sha256(image.configJson()));
+  CHECK(three.wait(test.io.waitScope) == sha256(image.configJson()));
+  CHECK(test.eventsOf("image.pulled") == 1);
+  CHECK(second.size() > 0);
+  CHECK(filesIn(test.root() + "/holds").size() == 2);
+}
+
+// A registry that takes connections and never answers.
+struct SilentRegistry {
+  explicit SilentRegistry(TestStore& test)
+      : receiver(test.io.provider->getNetwork()
+                     .parseAddress("127.0.0.1", 0)
+                     .wait(test.io.waitScope)
+                     ->listen()),
+        address("127.0.0.1:" + std::to_string(receiver->getPort())) {}
+  kj::Own<kj::ConnectionReceiver> receiver;
+  std::string address;
+};
+
+TEST_CASE("pull: it ends when the last who waits has gone", "[image][root]") {
+  TestStore test("cancel");
+  test.settings.concurrentTransfers = 1;
+  test.restart();
+  SilentRegistry registry(test);
+  writeLayout(test.sub("layout"), {imageOf("a:1", "a")});
+  auto one = test.ensureLater(registry.address + "/app", "t1");
+  auto two = test.ensureLater(registry.address + "/app", "t2");
+  auto connection = registry.receiver->accept().wait(test.io.waitScope);
+  CHECK(filesIn(test.root() + "/tmp").size() == 1);
+  { auto givenUp = kj::mv(one); }
+  { auto givenUp = kj::mv(two); }
+  // The one place is free again only when skopeo is gone and its folder with it.
+  CHECK(test.import(test.sub("layout")).size() == 1);
+  CHECK(filesIn(test.root() + "/tmp").empty());
+  connection->readAllBytes().wait(test.io.waitScope);  // to the end, which its process made
+}
+
+TEST_CASE("pull: one that takes too long is given up", "[image][root]") {
+  TestStore test("late");
+  test.settings.pullTimeout = 50 * kj::MILLISECONDS;
+  test.restart();
+  SilentRegistry registry(test);
+  auto name = registry.address + "/app:latest";
+  CHECK(test.errorOf([&] { test.ensure(name, "t1"); }) ==
+        "cannot pull image '" + name +
+            "': it is not done after 0 s, the setting pullTimeoutSeconds");
+  checkNothingLeft(test);
+}
+
+}  // namespace
+}  // namespace orch::image::oci::test

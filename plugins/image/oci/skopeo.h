@@ -1,0 +1,32 @@
+// How skopeo is asked for an image, and what its complaints mean. Pure.
+#pragma once
+
+#include <kj/string.h>
+
+#include <string>
+#include <vector>
+
+#include "orch/env.h"
+#include "reference.h"
+
+namespace orch::image::oci {
+
+struct SkopeoSettings {
+  std::string program;
+  std::string authFile;
+  std::vector<std::string> insecureRegistries;
+  std::string architecture;  // as Go calls it
+};
+
+// The copy of an image from its registry into the OCI layout `layout`. `temporary` is for skopeo's
+// own large files.
+ProcessSpec skopeoCopy(const SkopeoSettings& settings, const Reference& reference,
+                       const std::string& layout, const std::string& temporary);
+
+// The one reason in what skopeo wrote to stderr, in one line of at most 300 characters.
+std::string skopeoReason(kj::StringPtr errors, int status);
+
+// The last line that is not empty; of a program that just prints its reason.
+std::string lastLine(kj::StringPtr text);
+
+}  // namespace orch::image::oci

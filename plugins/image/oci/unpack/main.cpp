@@ -1,0 +1,74 @@
+// orch-image-unpack: one import, for the plugin image.oci, in a process of its own. A stranger's
+// archive is read here, so that what goes wrong with it ends here, and so does the memory.
+//
+//   orch-image-unpack --root DIR --job DIR --source PATH --reference NAME --architecture ARCH
+//                     --max-layer-bytes N
+//
+// stdout: a line `<done bytes> <total bytes> <text>` for each step. stderr: one line if it fails,
+// and the exit status is 1. The images are described in `<job>/images`.
+#include <errno.h>
+#include <kj/debug.h>
+#include <kj/exception.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <map>
+#include <new>
+#include <string>
+
+#include "unpack/ingest.h"
+
+namespace {
+
+int run(const std::map<std::string, std::string>& options) {
+  auto option = [&](const char* name) {
+    auto found = options.find(name);
+    return found == options.end() ? std::string() : found->second;
+  };
+  orch::image::oci::IngestRequest request;
+  request.root = option("--root");
+  request.job = option("--job");
+  request.source = option("--source");
+  request.reference = option("--reference");
+  request.architecture = option("--architecture");
+  request.maxLayerBytes = strtoull(option("--max-layer-bytes").c_str(), nullptr, 10);
+  request.onProgress = [](const std::string& text, uint64_t done, uint64_t total) {
+    printf("%llu %llu %s\n", static_cast<unsigned long long>(done),
+           static_cast<unsigned long long>(total), text.c_str());
+    fflush(stdout);
+  };
+  orch::image::oci::ingest(request);
+  return 0;
+}
+
+// What a system call's failure is to a user.
+std::string reasonOf(const kj::Exception& exception) {
+  std::string text = exception.getDescription().cStr();
+  for (auto& c : text) {
+    if (c == '\n') c = ' ';
+  }
+  return text;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Names in archives are UTF-8; the plugin hands on no locale of anybody's.
+  if (setlocale(LC_CTYPE, "C.UTF-8") == nullptr) setlocale(LC_CTYPE, "");
+  umask(0022);
+  std::map<std::string, std::string> options;
+  for (int i = 1; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
+  try {
+    return run(options);
+  } catch (const kj::Exception& exception) {
+    fprintf(stderr, "%s\n", reasonOf(exception).c_str());
+  } catch (const std::bad_alloc&) {
+    fprintf(stderr, "not enough memory\n");
+  } catch (const std::exception& exception) {
+    fprintf(stderr, "%s\n", exception.what());
+  }
+  return 1;
+}

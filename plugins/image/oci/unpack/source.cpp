@@ -1,0 +1,255 @@
+#include "unpack/source.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+
+#include "orch/fail.h"
+
+namespace orch::image::oci {
+
+namespace {
+
+constexpr size_t BLOCK = 256 << 10;
+constexpr const char* ACCEPTED =
+    "accepted are a docker archive, an OCI layout (folder or tar) and a root file system (folder "
+    "or "
+    "tar, also gzip, zstd or xz)";
+
+struct ArchiveFree {
+  void operator()(struct archive* archive) const { archive_free(archive); }
+};
+using Archive = std::unique_ptr<struct archive, ArchiveFree>;
+
+kj::String reasonOf(struct archive* archive) {
+  const char* text = archive_error_string(archive);
+  return text == nullptr ? kj::str("unknown error") : kj::str(text);
+}
+
+bool exists(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0;
+}
+
+// Null if it is no archive at all.
+Archive openArchive(const std::string& path) {
+  Archive archive(archive_read_new());
+  archive_read_support_filter_gzip(archive.get());
+  archive_read_support_filter_zstd(archive.get());
+  archive_read_support_filter_xz(archive.get());
+  archive_read_support_format_tar(archive.get());
+  if (archive_read_open_filename(archive.get(), path.c_str(), BLOCK) < ARCHIVE_WARN) {
+    return nullptr;
+  }
+  return archive;
+}
+
+std::string nameOf(struct archive_entry* entry) {
+  const char* name = archive_entry_pathname(entry);
+  if (name == nullptr) return std::string();
+  std::string text = name;
+  while (text.starts_with("./")) text.erase(0, 2);
+  return text;
+}
+
+Source::Kind kindOfTar(const std::string& path) {
+  auto archive = openArchive(path);
+  struct archive_entry* entry;
+  bool layout = false, index = false, docker = false, legacy = false, any = false;
+  int result = ARCHIVE_FATAL;
+  while (archive) {
+    result = archive_read_next_header(archive.get(), &entry);
+    if (result < ARCHIVE_WARN || result == ARCHIVE_EOF) break;
+    any = true;
+    auto name = nameOf(entry);
+    layout = layout || name == "oci-layout";
+    index = index || name == "index.json";
+    docker = docker || name == "manifest.json";
+    legacy = legacy || name == "repositories";
+    if ((layout && index) || docker) break;  // what else it holds does not matter
+  }
+  if (layout && index) return Source::Kind::LAYOUT;
+  if (docker) return Source::Kind::DOCKER_ARCHIVE;
+  if (!any) fail(kj::str("it is no archive; ", ACCEPTED));
+  if (result != ARCHIVE_EOF) fail(kj::str("it is damaged: ", reasonOf(archive.get())));
+  if (legacy) {
+    fail(kj::str("it was saved by a docker older than 1.10; save it again with a newer one"));
+  }
+  return Source::Kind::ROOT_TAR;
+}
+
+// The entries are flat files that only this process reads: no owners, modes or times.
+void layOut(const std::string& path, const std::string& folder) {
+  KJ_SYSCALL(mkdir(folder.c_str(), 0700), folder.c_str());
+  KJ_SYSCALL(chdir(folder.c_str()), folder.c_str());
+  auto archive = openArchive(path);
+  Archive disk(archive_write_disk_new());
+  archive_write_disk_set_options(disk.get(), ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+                                                 ARCHIVE_EXTRACT_SECURE_SYMLINKS |
+                                                 ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
+  struct archive_entry* entry;
+  for (;;) {
+    int result = archive_read_next_header(archive.get(), &entry);
+    if (result == ARCHIVE_EOF) break;
+    if (result < ARCHIVE_WARN) fail(kj::str("it is damaged: ", reasonOf(archive.get())));
+    auto type = archive_entry_filetype(entry);
+    if (type != AE_IFREG && type != AE_IFDIR && type != AE_IFLNK &&
+        archive_entry_hardlink(entry) == nullptr) {
+      continue;
+    }
+    archive_entry_set_perm(entry, type == AE_IFDIR ? 0700 : 0600);
+    if (archive_read_extract2(archive.get(), entry, disk.get()) < ARCHIVE_WARN) {
+      // Of the two sides it is the disk's that says why, if it has something to say.
+      auto* at = archive_errno(disk.get()) != 0 ? disk.get() : archive.get();
+      fail(kj::str("its entry '", nameOf(entry).c_str(), "' cannot be read: ", reasonOf(at)));
+    }
+  }
+  if (archive_write_close(disk.get()) < ARCHIVE_WARN) fail(reasonOf(disk.get()));
+  KJ_SYSCALL(chdir("/"));
+}
+
+}  // namespace
+
+Source openSource(const std::string& path, const std::string& workFolder) {
+  struct stat info;
+  if (stat(path.c_str(), &info) < 0) fail(kj::str(strerror(errno)));
+  if (S_ISDIR(info.st_mode)) {
+    if (exists(path + "/oci-layout") && exists(path + "/index.json")) {
+      return {Source::Kind::LAYOUT, path};
+    }
+    if (exists(path + "/manifest.json")) return {Source::Kind::DOCKER_ARCHIVE, path};
+    return {Source::Kind::ROOT_FOLDER, path};
+  }
+  if (!S_ISREG(info.st_mode)) fail(kj::str("it is neither a file nor a folder; ", ACCEPTED));
+  auto kind = kindOfTar(path);
+  if (kind == Source::Kind::ROOT_TAR) return {kind, path};
+  auto folder = workFolder + "/source";
+  layOut(path, folder);
+  // One that is both is read as a layout, which has the digests that a registry knows.
+  if (exists(folder + "/oci-layout") && exists(folder + "/index.json")) {
+    kind = Source::Kind::LAYOUT;
+  }
+  return {kind, folder};
+}
+
+kj::AutoCloseFd openWithin(const std::string& folder, const std::string& path,
+                           const std::string& name) {
+  int at;
+  KJ_SYSCALL(at = open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC), folder.c_str());
+  kj::AutoCloseFd root(at);
+  struct open_how how = {};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  how.resolve = RESOLVE_BENEATH;
+  int fd = syscall(SYS_openat2, root.get(), path.c_str(), &how, sizeof(how));
+  if (fd < 0 && errno == ENOENT) fail(kj::str(name.c_str(), " is missing"));
+  if (fd < 0 && errno == EXDEV) fail(kj::str(name.c_str(), " is a link that leads out of it"));
+  if (fd < 0) fail(kj::str(name.c_str(), " cannot be read: ", strerror(errno)));
+  kj::AutoCloseFd file(fd);
+  struct stat info;
+  KJ_SYSCALL(fstat(fd, &info));
+  if (!S_ISREG(info.st_mode)) fail(kj::str(name.c_str(), " is no file"));
+  return file;
+}
+
+std::string readWithin(const std::string& folder, const std::string& path, const std::string& name,
+                       uint64_t limit) {
+  auto file = openWithin(folder, path, name);
+  struct stat info;
+  KJ_SYSCALL(fstat(file, &info));
+  if (static_cast<uint64_t>(info.st_size) > limit) {
+    fail(kj::str(name.c_str(), " has more than ", limit, " bytes"));
+  }
+  std::string content(info.st_size, '\0');
+  for (size_t done = 0; done < content.size();) {
+    ssize_t n;
+    KJ_SYSCALL(n = read(file, content.data() + done, content.size() - done));
+    if (n == 0) fail(kj::str(name.c_str(), " is cut off"));
+    done += n;
+  }
+  return content;
+}
+
+namespace {
+
+class RootTar final {
+ public:
+  RootTar(const std::string& folder, const std::string& tarPath)
+      : folder(folder),
+        disk(archive_read_disk_new()),
+        tar(archive_write_new()),
+        links(archive_entry_linkresolver_new()) {
+    archive_read_disk_set_symlink_physical(disk.get());
+    archive_read_disk_set_behavior(disk.get(), ARCHIVE_READDISK_NO_TRAVERSE_MOUNTS |
+                                                   ARCHIVE_READDISK_NO_ACL |
+                                                   ARCHIVE_READDISK_NO_FFLAGS);
+    check(disk.get(), archive_read_disk_open(disk.get(), folder.c_str()));
+    archive_write_set_format_pax_restricted(tar.get());
+    archive_entry_linkresolver_set_strategy(links, ARCHIVE_FORMAT_TAR_PAX_RESTRICTED);
+    check(tar.get(), archive_write_open_filename(tar.get(), tarPath.c_str()));
+  }
+  ~RootTar() { archive_entry_linkresolver_free(links); }
+
+  void write() {
+    for (;;) {
+      struct archive_entry* entry = archive_entry_new();
+      KJ_DEFER(archive_entry_free(entry));
+      int result = archive_read_next_header2(disk.get(), entry);
+      if (result == ARCHIVE_EOF) break;
+      check(disk.get(), result);
+      std::string path = archive_entry_pathname(entry);
+      archive_read_disk_descend(disk.get());
+      if (archive_entry_filetype(entry) == AE_IFSOCK) continue;
+      archive_entry_set_pathname(entry, ("." + path.substr(folder.size())).c_str());
+      // With this strategy a later name of a file comes out at once, as a link without content.
+      struct archive_entry* spare = nullptr;
+      struct archive_entry* linked = entry;
+      archive_entry_linkify(links, &linked, &spare);
+      if (linked == nullptr) continue;
+      check(tar.get(), archive_write_header(tar.get(), linked));
+      if (archive_entry_filetype(linked) == AE_IFREG && archive_entry_size(linked) > 0 &&
+          archive_entry_hardlink(linked) == nullptr) {
+        copy(path);
+      }
+    }
+    check(tar.get(), archive_write_close(tar.get()));
+  }
+
+ private:
+  void copy(const std::string& path) {
+    int fd;
+    KJ_SYSCALL(fd = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC), path.c_str());
+    kj::AutoCloseFd file(fd);
+    for (;;) {
+      ssize_t n;
+      KJ_SYSCALL(n = read(fd, buffer.get(), BLOCK), path.c_str());
+      if (n == 0) return;
+      // A file that grows meanwhile is cut at its size in the header; one that shrinks is filled.
+      if (archive_write_data(tar.get(), buffer.get(), n) < 0) check(tar.get(), ARCHIVE_FATAL);
+    }
+  }
+  void check(struct archive* archive, int result) {
+    if (result < ARCHIVE_WARN) fail(reasonOf(archive));
+  }
+
+  const std::string& folder;
+  Archive disk;
+  Archive tar;
+  struct archive_entry_linkresolver* links;
+  std::unique_ptr<char[]> buffer{std::make_unique<char[]>(BLOCK)};
+};
+
+}  // namespace
+
+void writeRootTar(const std::string& folder, const std::string& tarPath) {
+  RootTar(folder, tarPath).write();
+}
+
+}  // namespace orch::image::oci
