@@ -1,6 +1,6 @@
-"""Where co_await may stand. g++ 12 miscompiles it in conditions, in ?: and beside brace-initialised
-temporaries (the temporary is destroyed twice, or the wrong branch runs), and a capturing lambda dies
-before the coroutine that it started."""
+"""Where co_await may stand. g++ 12 miscompiles it in conditions, in ?: and beside temporaries of classes
+without a constructor, brace-initialised ones and closures (the temporary is destroyed twice, or the
+wrong branch runs). And a capturing lambda dies before the coroutine that it started."""
 import re
 
 import cpp
@@ -36,7 +36,10 @@ def _expressions(text):
     for match in re.finditer(r"\bco_await\b", text):
         start = max(text.rfind(c, 0, match.start()) for c in ";{}") + 1
         before = text[start:match.start()]
-        after = cpp.withoutLambdas(text[match.end():cpp.statementEnd(text, match.end())])
+        awaited = text[match.end():cpp.statementEnd(text, match.end())]
+        after = cpp.withoutLambdas(awaited)
+        if any(_copies(captures, text[:match.start()]) for _, captures, _, _ in cpp.lambdas(awaited)):
+            yield match.start(), "a lambda that captures by value in a co_await expression: give it a name, then kj::mv(it)"
         if "?" in before or "?" in after:
             yield match.start(), "co_await in a ?: expression: write an if"
         elif re.search(r"[(,]\s*\{|\b[A-Z]\w*\s*\{", after):
@@ -44,6 +47,16 @@ def _expressions(text):
         elif before.count("(") > before.count(")") or before.count("[") > before.count("]"):
             if not _CONDITION.search(before):
                 yield match.start(), "co_await as an argument: await it into a variable first"
+
+
+def _copies(captures, before):
+    """References, `this` and numbers have no destructor that could run twice."""
+    def harmless(one):
+        if re.match(r"&|this$", one):
+            return True
+        declared = re.findall(rf"([\w:]+)&? {one}\b", before) if one.isidentifier() else []
+        return bool(declared) and re.fullmatch(r"(std::|::)?(u?int\d*(_t)?|unsigned|bool|size_t|pid_t|double)", declared[-1])
+    return any(not harmless(one.strip()) for one in captures.split(",")) if captures else False
 
 
 def _capturing(text):

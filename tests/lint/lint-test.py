@@ -57,6 +57,14 @@ class Coroutines(Lint):
         self.good("Request request{1}; co_await call(request);")
         self.good("co_await run([] { return Request{1}; });")
 
+    def test_closures_with_copies_beside_co_await_are_refused(self):
+        self.bad("auto x = co_await run([path = path] { return 1; });", "captures by value")
+        self.bad("co_await run([=]() mutable { use(path); });", "captures by value")
+        self.good("auto work = [path = path] { return 1; }; auto x = co_await run(kj::mv(work));")
+        self.good("co_await run([this, &path] { use(path); });")
+        self.good("uint64_t id = 1; co_await run([id] { use(id); });")
+        self.bad("kj::String id; co_await run([id] { use(id); });", "captures by value")
+
     def test_co_await_as_an_argument_is_refused(self):
         self.bad("use(co_await one());", "as an argument")
         self.bad("auto x = (co_await one()).value;", "as an argument")
