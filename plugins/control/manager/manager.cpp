@@ -236,7 +236,10 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
                   !isTerminal(before->as<schema::Task>());
       if (held && (change.isDelete() || isTerminal(change.as<schema::Task>()))) retryAll = true;
     }
-    if (key.kind == Kind::NODE) retryAll = true;
+    if (key.kind == Kind::NODE) {
+      retryAll = true;
+      nodesAgainNs = 0;
+    }
     current.apply(key, kj::mv(change), revision);
   }
   std::erase_if(jobs, [&](Job& job) {

@@ -114,6 +114,7 @@ Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager
       manager(manager),
       settings(settings),
       tasks(*this),
+      watchedUntil(kj::origin<kj::TimePoint>()),
       watcher(kj::READY_NOW) {
   manager.observe(*this);
 }
@@ -263,12 +264,14 @@ uint32_t Sessions::beat(Connection& connection) {
 }
 
 void Sessions::expectBeat(const std::string& nodeId, kj::Duration within) {
-  bool first = beats.empty();
-  beats.insert_or_assign(nodeId, env.timer().now() + within);
-  if (first && !stopped) {
-    watcher = watchBeats().promise().eagerlyEvaluate(
-        [this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
-  }
+  auto deadline = env.timer().now() + within;
+  beats.insert_or_assign(nodeId, deadline);
+  bool asleepTooLong = watching && deadline < watchedUntil;
+  if (stopped || (watching && !asleepTooLong)) return;
+  watching = true;
+  watchedUntil = deadline;
+  watcher =
+      watchBeats().promise().eagerlyEvaluate([this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
 }
 
 Task<void> Sessions::watchBeats() {
@@ -290,6 +293,7 @@ Task<void> Sessions::watchBeats() {
       it = beats.erase(it);
     }
   }
+  watching = false;
 }
 
 void Sessions::tellState(const std::string& nodeId, schema::Node::State state,

@@ -66,6 +66,8 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   GoneObserver* goneObserver = nullptr;
   bool stopped = false;
   kj::TaskSet tasks;
+  bool watching = false;
+  kj::TimePoint watchedUntil;  // when `watcher` looks again
   kj::Promise<void> watcher;
 };
 

@@ -96,6 +96,8 @@ int64_t restartDelayNs(const View&, schema::Task::Reader task) {
   if (lifetimeNs(task) >= FORGET_BACKOFF_NS) return 0;
   int64_t waitedNs =
       task.getStartAfterNs() == 0 ? 0 : task.getStartAfterNs() - task.getMeta().getCreatedAtNs();
+  // Creation times are some nanoseconds late where several tasks were made at once.
+  waitedNs = (waitedNs + NS_PER_MS - 1) / NS_PER_MS * NS_PER_MS;
   return waitedNs <= 0 ? FIRST_BACKOFF_NS : std::min(waitedNs * 2, MAX_BACKOFF_NS);
 }
 

@@ -75,7 +75,7 @@ struct Spec {
 };
 
 // A world with one manager.
-class TestCluster final {
+class TestCluster {
  public:
   explicit TestCluster(uint32_t maxOps = 1000, uint64_t seed = testing::testSeed());
   ~TestCluster() noexcept(false);

@@ -1,0 +1,188 @@
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+
+#include "orch/attempt.h"
+#include "orch/fail.h"
+#include "test-cluster.h"
+
+namespace orch::control::manager {
+namespace {
+
+using schema::TaskState;
+
+bool saw(TestCluster& cluster, const std::string& topic) {
+  auto& events = cluster.host.events();
+  return std::any_of(events.begin(), events.end(),
+                     [&](auto& event) { return event.topic == topic; });
+}
+
+schema::Node::State nodeState(TestCluster& cluster, const char* id = "node1") {
+  auto request = cluster.control.nodeRequest();
+  request.setId(id);
+  return request.send().wait(cluster.world.waitScope()).getNode().getState();
+}
+
+TEST_CASE("dispatcher: a node without heartbeats is down, and ready when it is back", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  cluster.advance(10 * kj::SECONDS);
+  CHECK(nodeState(cluster) == schema::Node::State::READY);
+  node.beats = false;
+  cluster.advance(2 * kj::SECONDS);
+  CHECK(nodeState(cluster) == schema::Node::State::READY);
+  cluster.advance(1 * kj::SECONDS);
+  CHECK(nodeState(cluster) == schema::Node::State::DOWN);
+  CHECK(saw(cluster, "node.down"));
+  node.beats = true;
+  cluster.advance(1 * kj::SECONDS);
+  CHECK(nodeState(cluster) == schema::Node::State::READY);
+}
+
+TEST_CASE("dispatcher: the tasks of a node that is down run elsewhere", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& one = cluster.addNode("node1");
+  auto& two = cluster.addNode("node2");
+  one.open();
+  two.open();
+  cluster.create({"web", 4});
+  cluster.settle();
+  CHECK(one.running() == 2);
+  one.cut();
+  cluster.advance(2 * kj::SECONDS);
+  CHECK(two.running() == 2);
+  cluster.advance(1 * kj::SECONDS);
+  CHECK(two.running() == 4);
+  CHECK(cluster.service("web").getRunning() == 4);
+  // It comes back: what runs elsewhere now stops there.
+  one.open();
+  cluster.settle();
+  CHECK(one.running() == 0);
+  CHECK(two.running() == 4);
+}
+
+TEST_CASE("dispatcher: with nowhere to go tasks stay where they are, and run on", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  cluster.create({"web", 2});
+  cluster.settle();
+  node.beats = false;
+  cluster.advance(5 * kj::SECONDS);
+  CHECK(nodeState(cluster) == schema::Node::State::DOWN);
+  CHECK(cluster.service("web").getRunning() == 0);
+  auto progress = cluster.progress("web");
+  CHECK(progress.getProgress().getProblem() == "task web.2: node 'host-node1' is down");
+  node.beats = true;
+  cluster.advance(1 * kj::SECONDS);
+  CHECK(cluster.service("web").getRunning() == 2);
+  CHECK(cluster.states("web", "") == "running running");
+}
+
+TEST_CASE("dispatcher: the complete set first, then differences", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  cluster.create({"early", 2});
+  auto& node = cluster.addNode();
+  node.open();
+  cluster.settle();
+  cluster.create({"late", 1});
+  cluster.settle();
+  CHECK(node.completeSets == 1);
+  CHECK(node.running() == 3);
+}
+
+TEST_CASE("dispatcher: another session of a node ends the first", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  cluster.create({});
+  cluster.settle();
+  auto& again = cluster.addNode();
+  again.tasks = node.tasks;
+  again.open();
+  cluster.settle();
+  CHECK(again.completeSets == 1);
+  CHECK(again.running() == 1);
+  node.report(node.tasks.begin()->first, TaskState::FAILED);
+  cluster.settle();
+  CHECK(cluster.states("web", "") == "running");
+}
+
+TEST_CASE("dispatcher: a state never goes back, nor does a node touch another's task",
+          "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& one = cluster.addNode("node1");
+  one.open();
+  cluster.create({});
+  cluster.settle();
+  auto id = one.tasks.begin()->first;
+  one.report(id, TaskState::PREPARING);
+  auto& two = cluster.addNode("node2");
+  two.open();
+  two.report(id, TaskState::FAILED);
+  cluster.settle();
+  CHECK(cluster.states("web", "") == "running");
+  CHECK(two.gone == std::vector<std::string>{id});
+}
+
+TEST_CASE("dispatcher: a task that nobody knows is told to go", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  node.report("stranger", TaskState::RUNNING);
+  cluster.settle();
+  CHECK(node.gone == std::vector<std::string>{"stranger"});
+}
+
+TEST_CASE("dispatcher: after a restart of the manager nodes have time to come back", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  cluster.create({"web", 2});
+  cluster.settle();
+  auto tasks = node.tasks;
+  auto epoch = node.epoch;
+  cluster.stop();
+  cluster.start();
+  cluster.settle();
+  CHECK(nodeState(cluster) == schema::Node::State::UNKNOWN);
+  CHECK(cluster.states("web", "") == "running running");
+  cluster.advance(10 * kj::SECONDS);
+  auto& again = cluster.addNode();
+  again.tasks = tasks;
+  again.open();
+  cluster.settle();
+  CHECK(again.epoch > epoch);
+  CHECK(nodeState(cluster) == schema::Node::State::READY);
+  CHECK(cluster.states("web", "") == "running running");
+  again.cut();
+  cluster.advance(3 * kj::SECONDS);
+  CHECK(nodeState(cluster) == schema::Node::State::DOWN);
+}
+
+TEST_CASE("dispatcher: tasks of a node that is away for a day are given up", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  cluster.create({});
+  cluster.settle();
+  cluster.remove("web");  // its stop is not heard of any more
+  node.cut();
+  cluster.advance(5 * kj::SECONDS);
+  cluster.advance(25 * kj::HOURS);
+  auto request = cluster.control.tasksRequest();
+  CHECK(request.send().wait(cluster.world.waitScope()).getTasks().size() == 0);
+}
+
+}  // namespace
+}  // namespace orch::control::manager

@@ -1,0 +1,315 @@
+#include <catch2/catch.hpp>
+
+#include "orch/attempt.h"
+#include "orch/fail.h"
+#include "test-cluster.h"
+
+namespace orch::control::manager {
+namespace {
+
+using Mode = schema::PortSpec::PublishMode;
+
+struct BadInput {
+  const char* what;
+  std::function<void(schema::ServiceSpec::Builder)> more;
+  const char* expected;  // part of the text
+};
+
+void publish(schema::ServiceSpec::Builder spec, uint16_t target, uint16_t published,
+             Mode mode = Mode::INGRESS) {
+  auto old = spec.getEndpoint().getPorts();
+  capnp::MallocMessageBuilder copy;
+  auto list = copy.initRoot<schema::EndpointSpec>().initPorts(old.size() + 1);
+  for (uint32_t i = 0; i < old.size(); ++i) list.setWithCaveats(i, old[i]);
+  list[old.size()].setTarget(target);
+  list[old.size()].setPublished(published);
+  list[old.size()].setMode(mode);
+  spec.getEndpoint().setPorts(list.asReader());
+}
+
+template <typename F>
+std::function<void(schema::ServiceSpec::Builder)> container(F change) {
+  return [change](schema::ServiceSpec::Builder spec) { change(spec.getTask().getContainer()); };
+}
+template <typename F>
+std::function<void(schema::ServiceSpec::Builder)> task(F change) {
+  return [change](schema::ServiceSpec::Builder spec) { change(spec.getTask()); };
+}
+std::function<void(schema::ServiceSpec::Builder)> image(const char* reference) {
+  return container([reference](auto it) { it.setImage(reference); });
+}
+std::function<void(schema::ServiceSpec::Builder)> mounts(std::vector<const char*> targets,
+                                                         const char* source,
+                                                         schema::Mount::Type type) {
+  return container([=](auto it) {
+    auto list = it.initMounts(targets.size());
+    for (uint32_t i = 0; i < list.size(); ++i) {
+      list[i].setType(type);
+      list[i].setSource(source);
+      list[i].setTarget(targets[i]);
+    }
+  });
+}
+
+const std::vector<BadInput>& badInputs() {
+  using Type = schema::Mount::Type;
+  static const std::vector<BadInput> INPUTS = {
+      {"no name", [](auto it) { it.setName(""); }, "the service name ''"},
+      {"name with a space", [](auto it) { it.setName("a b"); }, "the service name 'a b'"},
+      {"name begins with -", [](auto it) { it.setName("-web"); }, "begin with a letter"},
+      {"long name", [](auto it) { it.setName(std::string(64, 'x').c_str()); }, "1 to 63"},
+      {"no image", image(""), "an image is needed"},
+      {"image in capitals", image("Web"), "lower case"},
+      {"image with an empty tag", image("web:"), "its tag ''"},
+      {"image with a bad digest", image("web@sha256:12"), "64 hexadecimal digits"},
+      {"image with a bad port", image("registry:port/web"), "registry host[:port]"},
+      {"global", [](auto it) { it.getMode().setGlobal(); }, "'global' is not available yet"},
+      {"replicas", [](auto it) { it.getMode().initReplicated().setReplicas(1'000'001); },
+       "at most 1000000 replicas, not 1000001"},
+      {"cpu limit", task([](auto it) { it.initResources().setLimitCpuNanos(999'999); }),
+       "the cpu limit must be at least 0.001 CPUs"},
+      {"memory limit", task([](auto it) { it.initResources().setLimitMemoryBytes(4194303); }),
+       "the memory limit must be at least 4 MiB, not 4194303 bytes"},
+      {"swap", task([](auto it) { it.initResources().setMemorySwapBytes(5); }),
+       "needs a memory limit"},
+      {"relative working directory", container([](auto it) { it.setWorkdir("tmp"); }),
+       "the working directory must be an absolute path, not 'tmp'"},
+      {"relative mount", mounts({"data"}, "/srv", Type::BIND),
+       "must be an absolute path, not 'data'"},
+      {"relative source", mounts({"/data"}, "srv", Type::BIND), "the source of a bind mount"},
+      {"mounts of one target", mounts({"/data", "/data/"}, "/srv", Type::BIND),
+       "two mounts have the target '/data'"},
+      {"mount over /", mounts({"/"}, "/srv", Type::BIND), "target '/'"},
+      {"tmpfs with a source", mounts({"/data"}, "/srv", Type::TMPFS), "cannot have a source"},
+      {"volume name", mounts({"/data"}, "../x", Type::VOLUME), "the volume name '../x'"},
+      {"signal", container([](auto it) { it.setStopSignal("SIGTRM"); }),
+       "no signal 'SIGTRM'; did you mean 'TERM'?"},
+      {"capability", container([](auto it) { it.initCapAdd(1).set(0, "NET_ADMN"); }),
+       "no capability 'NET_ADMN'; did you mean 'NET_ADMIN'?"},
+      {"ulimit", container([](auto it) {
+         auto limit = it.initUlimits(1)[0];
+         limit.setName("nofile");
+         limit.setSoft(10);
+         limit.setHard(5);
+       }),
+       "nofile=10:5"},
+      {"env", container([](auto it) { it.initEnv(1).set(0, "=x"); }), "must be NAME=VALUE"},
+      {"dns", container([](auto it) { it.initDns(1).set(0, "1.2.3"); }), "must be an IP address"},
+      {"host", container([](auto it) { it.initHosts(1).set(0, "db"); }), "must be NAME:ADDRESS"},
+      {"port without a target", [](auto it) { publish(it, 0, 80); }, "needs a target port"},
+      {"port twice",
+       [](auto it) {
+         publish(it, 80, 8080);
+         publish(it, 81, 8080, Mode::HOST);
+       },
+       "port 8080/tcp is published twice"},
+      {"dnsrr with ingress",
+       [](auto it) {
+         publish(it, 80, 8080);
+         it.getEndpoint().setMode(schema::EndpointSpec::Mode::DNSRR);
+       },
+       "endpoint mode dnsrr"},
+      {"restart delay", task([](auto it) { it.initRestart().setDelayMs(-2); }),
+       "must not be negative"},
+      {"rollback",
+       [](auto it) {
+         it.initUpdate().setFailureAction(schema::UpdateConfig::FailureAction::ROLLBACK);
+       },
+       "'rollback' is not available yet"},
+      {"failure ratio", [](auto it) { it.initUpdate().setMaxFailureRatio(1.5); },
+       "between 0 and 1"},
+      {"runtime", task([](auto it) { it.setRuntime("simm"); }),
+       "no node has the runtime 'simm'; did you mean 'sim'?; there is sim"},
+      {"network", task([](auto it) { it.initNetworks(1).set(0, "brige"); }),
+       "no network 'brige'; did you mean 'bridge'?; there is bridge, host, none"},
+      {"host network with another", task([](auto it) {
+         auto list = it.initNetworks(2);
+         list.set(0, "host");
+         list.set(1, "bridge");
+       }),
+       "'host' cannot be combined"},
+      {"strategy", task([](auto it) { it.initPlacement().setStrategy("sprad"); }),
+       "no placement strategy 'sprad'; did you mean 'spread'?; there is spread"},
+      {"constraint", task([](auto it) { it.initPlacement().initConstraints(1).set(0, "node.id"); }),
+       "must be KEY==VALUE"},
+      {"constraint key",
+       task([](auto it) { it.initPlacement().initConstraints(1).set(0, "node.disk==ssd"); }),
+       "unknown key"},
+      {"too large",
+       container([](auto it) { it.initEnv(1).set(0, ("A=" + std::string(300'000, 'x')).c_str()); }),
+       "too large"},
+  };
+  return INPUTS;
+}
+
+TEST_CASE("requests: what could never work is refused and changes nothing", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  cluster.addNode().open();
+  auto before = cluster.store.commits();
+  for (auto& input : badInputs()) {
+    CAPTURE(input.what);
+    Spec spec;
+    spec.more = input.more;
+    auto error = cluster.createError(spec);
+    CHECK(error.find("usage: ") == 0);
+    CHECK_THAT(error, Catch::Contains(input.expected));
+    CHECK(error.find('\n') == std::string::npos);
+  }
+  CHECK(cluster.store.commits() == before);
+}
+
+TEST_CASE("requests: image references that docker users write", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  uint32_t number = 0;
+  for (auto reference :
+       {"nginx", "nginx:1.25-alpine", "team/app", "registry:5000/team/app:1.2", "localhost/app",
+        "a.b.example/x__y/z--w:T_1", "[::1]:5000/app", "docker.io/library/busybox",
+        "app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}) {
+    CHECK(cluster.createError({"s" + std::to_string(++number), 0, reference, {}}) == "");
+  }
+}
+
+TEST_CASE("requests: names in use, unknown, ambiguous or mistyped", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto error = [&](const char* typed) {
+    auto request = cluster.control.serviceRequest();
+    request.setId(typed);
+    auto outcome = attempt(request.send()).wait(cluster.world.waitScope());
+    return outcome.ok() ? std::string() : std::string(plainText(outcome.error()).cStr());
+  };
+  CHECK(error("web") == "no service 'web'");
+  auto id = cluster.create({"web", 0});
+  CHECK_THAT(cluster.createError({"web", 0}), Catch::Contains("service 'web' exists already"));
+  CHECK(error("wbe") == "no service 'wbe'; did you mean 'web'?");
+  CHECK(error(id.c_str()) == "");
+  CHECK(error(id.substr(0, 8).c_str()) == "");
+  for (int i = 0; i < 40; ++i) cluster.create({"s" + std::to_string(i), 0});
+  auto ambiguous = error(id.substr(0, 1).c_str());
+  if (!ambiguous.empty()) CHECK_THAT(ambiguous, Catch::Contains("more than one service id"));
+}
+
+TEST_CASE("requests: published ports conflict by name, and free ones are chosen", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto with = [](const char* name, uint16_t published, Mode mode) {
+    Spec spec{name, 0, "web:1", {}};
+    spec.more = [=](schema::ServiceSpec::Builder it) { publish(it, 80, published, mode); };
+    return spec;
+  };
+  cluster.create(with("web", 8080, Mode::INGRESS));
+  CHECK(cluster.createError(with("two", 8080, Mode::INGRESS)) ==
+        "port 8080/tcp is already published by service 'web'; choose another one");
+  CHECK_THAT(cluster.createError(with("two", 8080, Mode::HOST)), Catch::Contains("service 'web'"));
+  CHECK(cluster.createError(with("three", 9090, Mode::HOST)) == "");
+  CHECK(cluster.createError(with("four", 9090, Mode::HOST)) == "");
+  CHECK_THAT(cluster.createError(with("five", 9090, Mode::INGRESS)), Catch::Contains("9090/tcp"));
+  cluster.create(with("dynamic", 0, Mode::INGRESS));
+  uint16_t chosen = cluster.service("dynamic").getService().getPorts()[0].getPublished();
+  CHECK(chosen >= 30000);
+  CHECK(chosen <= 32767);
+  auto again = with("dynamic", 0, Mode::INGRESS);
+  again.image = "web:2";
+  CHECK(cluster.update(again) == "");
+  CHECK(cluster.service("dynamic").getService().getPorts()[0].getPublished() == chosen);
+  cluster.remove("web");
+  CHECK(cluster.createError(with("two", 8080, Mode::INGRESS)) == "");
+}
+
+TEST_CASE("requests: the same request id gives the first answer and changes nothing more",
+          "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  std::string first;
+  for (int round = 0; round < 3; ++round) {
+    auto request = cluster.control.createServiceRequest();
+    request.setRequestId("the-same");
+    auto spec = request.initSpec();
+    spec.setName("web");
+    spec.getMode().initReplicated().setReplicas(0);
+    spec.initTask().initContainer().setImage("web");
+    auto response = request.send().wait(cluster.world.waitScope());
+    std::string id = response.getService().getMeta().getId().cStr();
+    if (round == 0) first = id;
+    CHECK(id == first);
+    if (round == 1) {  // also after a restart
+      cluster.stop();
+      cluster.start();
+    }
+  }
+  auto other = cluster.control.scaleServiceRequest();
+  other.setRequestId("the-same");
+  other.setId("web");
+  auto outcome = attempt(other.send()).wait(cluster.world.waitScope());
+  REQUIRE(!outcome.ok());
+  CHECK_THAT(plainText(outcome.error()).cStr(), Catch::Contains("was used for 'createService'"));
+  // Forgotten after ten minutes.
+  auto before = cluster.store.commits();
+  cluster.advance(11 * kj::MINUTES);
+  CHECK(cluster.store.commits() == before + 1);
+}
+
+TEST_CASE("requests: a stale version, another name and another mode are refused", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  cluster.create({"web", 0});
+  auto version = cluster.service("web").getService().getMeta().getVersion();
+  auto update = [&](uint64_t version, const char* name) {
+    auto request = cluster.control.updateServiceRequest();
+    request.setRequestId(cluster.world.env().newId());
+    request.setId("web");
+    request.setVersion(version);
+    auto spec = request.initSpec();
+    spec.setName(name);
+    spec.getMode().initReplicated().setReplicas(0);
+    spec.initTask().initContainer().setImage("web:2");
+    auto outcome = attempt(request.send()).wait(cluster.world.waitScope());
+    return outcome.ok() ? std::string() : std::string(plainText(outcome.error()).cStr());
+  };
+  CHECK(update(version, "web") == "");
+  auto newer = cluster.service("web").getService().getMeta().getVersion();
+  CHECK(update(version, "web") ==
+        std::string(kj::str("update out of sequence: service 'web' is at version ", newer,
+                            ", the update was made from ", version,
+                            "; read it again and repeat the change")
+                        .cStr()));
+  CHECK_THAT(update(0, "other"), Catch::Contains("renaming services is not supported"));
+}
+
+TEST_CASE("requests: an address pool refuses before tasks are made", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.addresses = 5;
+  node.open();
+  cluster.create({"web", 3});
+  CHECK(
+      cluster.createError({"more", 3}) ==
+      "network 'bridge' has 5 addresses for tasks, but 6 would be needed; use fewer replicas or a "
+      "larger subnet");
+  CHECK(cluster.createError({"more", 2}) == "");
+}
+
+TEST_CASE("requests: without a cluster nothing can be made; init makes one, once", "[manager]") {
+  TestCluster cluster;
+  cluster.autoInit = false;
+  cluster.start();
+  CHECK_THAT(cluster.createError({}), Catch::Contains("'orch init' makes one"));
+  auto init = [&] {
+    auto request = cluster.control.initRequest();
+    request.setRequestId(cluster.world.env().newId());
+    return request.send().wait(cluster.world.waitScope());
+  };
+  auto first = init();
+  CHECK(first.getCreated());
+  CHECK(first.getCluster().getName() == "default");
+  auto second = init();
+  CHECK(!second.getCreated());
+  CHECK(second.getCluster().getMeta().getId() == first.getCluster().getMeta().getId());
+  CHECK(cluster.createError({}) == "");
+}
+
+}  // namespace
+}  // namespace orch::control::manager
