@@ -50,6 +50,37 @@ kj::String fromParser(const std::string& word) {
   return kj::heapString(word.data(), word.size());
 }
 
+CLI::Option* declareOption(CLI::App& app, const Option& option, const std::string& names) {
+  if (option.value == nullptr) return app.add_flag(names);
+  auto declared = app.add_option(names)->expected(1)->allow_extra_args(false);
+  declared->multi_option_policy(option.repeated ? CLI::MultiOptionPolicy::TakeAll
+                                                : CLI::MultiOptionPolicy::TakeLast);
+  return declared;
+}
+
+// The names of `option` that none of `own` has.
+std::string namesLeft(const Option& option, kj::ArrayPtr<const Option> own) {
+  std::string names;
+  eachName(option.names, [&](std::string_view name) {
+    kj::String text = kj::heapString(name.data(), name.size());
+    for (const Option& one : own) {
+      if (hasName(one, text)) return;
+    }
+    if (!names.empty()) names += ',';
+    names += name;
+  });
+  return names;
+}
+
+[[noreturn]] void failToParse(const Command& command, const std::string& why) {
+  auto colon = why.find(':');
+  if (why.find("required") != std::string::npos && colon != std::string::npos) {
+    fail(kj::str("usage: '", why.substr(0, colon).c_str(), "' needs a value; see 'orch ",
+                 command.path, " --help'"));
+  }
+  fail(kj::str("usage: ", why.c_str(), "; see 'orch ", command.path, " --help'"));
+}
+
 }  // namespace
 
 kj::ArrayPtr<const Option> globalOptions() { return GLOBAL_OPTIONS; }
@@ -73,31 +104,14 @@ Arguments::Arguments(const Command& command, kj::ArrayPtr<const kj::String> word
   app.set_help_flag();
   app.allow_extras();
   app.prefix_command(command.stopsAtOperand);
-  kj::Vector<CLI::Option*> parsed;
+  std::vector<CLI::Option*> parsed;
   auto declare = [&](const Option& option, const std::string& names) {
-    if (option.value == nullptr) {
-      parsed.add(app.add_flag(names));
-    } else {
-      parsed.add(app.add_option(names)->expected(1)->allow_extra_args(false));
-      if (option.repeated) {
-        parsed.back()->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-      } else {
-        parsed.back()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-      }
-    }
+    parsed.push_back(declareOption(app, option, names));
     entries.add(Entry{&option, {}});
   };
   for (const Option& option : command.options) declare(option, option.names);
   for (const Option& option : GLOBAL_OPTIONS) {
-    std::string names;
-    eachName(option.names, [&](std::string_view name) {
-      kj::String text = kj::heapString(name.data(), name.size());
-      for (const Option& own : command.options) {
-        if (hasName(own, text)) return;
-      }
-      if (!names.empty()) names += ',';
-      names += name;
-    });
+    auto names = namesLeft(option, command.options);
     if (!names.empty()) declare(option, names);
   }
   CLI::Option* operands = nullptr;
@@ -106,47 +120,44 @@ Arguments::Arguments(const Command& command, kj::ArrayPtr<const kj::String> word
   }
 
   auto outcome = attemptNow([&] { app.parse(wordsForParser(words)); });
-  if (!outcome.ok()) {
-    std::string why = outcome.message().cStr();
-    auto colon = why.find(':');
-    if (why.find("required") != std::string::npos && colon != std::string::npos) {
-      fail(kj::str("usage: '", why.substr(0, colon).c_str(), "' needs a value; see 'orch ",
-                   command.path, " --help'"));
-    }
-    fail(kj::str("usage: ", why.c_str(), "; see 'orch ", command.path, " --help'"));
-  }
+  if (!outcome.ok()) failToParse(command, outcome.message().cStr());
   for (size_t i = 0; i < parsed.size(); ++i) {
     for (const std::string& value : parsed[i]->results()) entries[i].values.add(fromParser(value));
   }
   if (operands != nullptr) {
     for (const std::string& word : operands->results()) rest.add(fromParser(word));
   }
+  takeRemaining(app.remaining());
+  if (!on("--help")) checkOperands();
+}
+
+// What CLI11 could not place: operands of a command that stops at the first one, and unknown flags.
+void Arguments::takeRemaining(const std::vector<std::string>& words) {
   bool afterMark = false;
-  for (const std::string& word : app.remaining()) {
-    if (word == "--" && !afterMark && (operands != nullptr || rest.empty())) {
+  for (const std::string& word : words) {
+    bool mayBeFlag = !afterMark && (!spec.stopsAtOperand || rest.empty());
+    if (word == "--" && mayBeFlag) {
       afterMark = true;
       continue;
     }
-    if (word.size() > 1 && word[0] == '-' && !afterMark && (operands != nullptr || rest.empty())) {
+    if (word.size() > 1 && word[0] == '-' && mayBeFlag) {
       kj::String name = kj::heapString(word.data(), std::min(word.find('='), word.size()));
       kj::Vector<kj::String> storage;
       kj::Vector<kj::StringPtr> known;
       for (const Entry& entry : entries) known.addAll(namesOf(*entry.option, storage));
-      fail(kj::str("usage: unknown flag '", name, "' for 'orch ", command.path, "'",
+      fail(kj::str("usage: unknown flag '", name, "' for 'orch ", spec.path, "'",
                    suggestion(name, known)));
     }
     rest.add(fromParser(word));
   }
-  if (on("--help")) return;
-  if (rest.size() < command.least || rest.size() > command.most) {
-    kj::String wanted =
-        command.operands[0] == '\0' ? kj::str("no arguments") : kj::str(command.operands);
-    kj::String extra = rest.size() > command.most && command.most == 0
-                           ? kj::str(", not '", rest[0], "'")
-                           : kj::String();
-    fail(kj::str("usage: 'orch ", command.path, "' takes ", wanted, extra, "; see 'orch ",
-                 command.path, " --help'"));
-  }
+}
+
+void Arguments::checkOperands() const {
+  if (rest.size() >= spec.least && rest.size() <= spec.most) return;
+  kj::String wanted = spec.operands[0] == '\0' ? kj::str("no arguments") : kj::str(spec.operands);
+  kj::String extra = spec.most == 0 ? kj::str(", not '", rest[0], "'") : kj::String();
+  fail(kj::str("usage: 'orch ", spec.path, "' takes ", wanted, extra, "; see 'orch ", spec.path,
+               " --help'"));
 }
 
 const Arguments::Entry* Arguments::find(kj::StringPtr name) const {

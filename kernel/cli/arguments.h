@@ -3,6 +3,9 @@
 
 #include <kj/vector.h>
 
+#include <string>
+#include <vector>
+
 #include "command.h"
 
 namespace orch::cli {
@@ -31,6 +34,8 @@ class Arguments final {
     kj::Vector<kj::String> values;
   };
   const Entry* find(kj::StringPtr name) const;
+  void takeRemaining(const std::vector<std::string>& words);
+  void checkOperands() const;
 
   const Command& spec;
   kj::Vector<Entry> entries;

@@ -65,15 +65,15 @@ Task<int> run(Context& context) {
   Filters filters(context.args, {"topic", "subject", "source"});
   int64_t now = context.env.nowNs();
   bool follow = !context.args.on("--no-follow");
-  int64_t since = now;
   int64_t until = INT64_MAX;
-  if (context.args.given("--since"))
-    since = parseMomentNs("--since", context.args.text("--since"), now);
-  if (!follow && !context.args.given("--since")) since = 0;
   if (context.args.given("--until")) {
     until = parseMomentNs("--until", context.args.text("--until"), now);
-    if (until <= now) follow = false;
-    if (!context.args.given("--since") && !follow) since = 0;
+    follow &= until > now;
+  }
+  // 0 leaves out what the log holds; 1 asks for all of it.
+  int64_t since = follow ? 0 : 1;
+  if (context.args.given("--since")) {
+    since = kj::max(parseMomentNs("--since", context.args.text("--since"), now), int64_t(1));
   }
   auto kernel = co_await context.connection.kernel();
   auto request = kernel.eventsRequest();
