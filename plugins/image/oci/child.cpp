@@ -108,11 +108,12 @@ kj::Promise<void> Job::finish() {
 }
 
 Task<void> Job::prepare() {
-  co_await env.workers().run([path = path]() {
+  auto make = [path = path]() {
     if (mkdir(path.c_str(), 0700) < 0) {
       fail(kj::str("cannot make the folder '", path.c_str(), "': ", strerror(errno)));
     }
-  });
+  };
+  co_await env.workers().run(kj::mv(make));
 }
 
 Task<ChildResult> Job::run(ProcessSpec spec, kj::Function<void(kj::StringPtr)> onLine) {
@@ -128,7 +129,8 @@ Task<ChildResult> Job::run(ProcessSpec spec, kj::Function<void(kj::StringPtr)> o
   errors.writeEnd = nullptr;
   auto lines = readLines(kj::mv(output.stream), kj::mv(onLine)).promise().eagerlyEvaluate(nullptr);
   auto tail = readTail(kj::mv(errors.stream)).promise().eagerlyEvaluate(nullptr);
-  int status = co_await KJ_ASSERT_NONNULL(exit).addBranch();
+  auto ended = KJ_ASSERT_NONNULL(exit).addBranch();
+  int status = co_await ended;
   co_await lines;
   ChildResult result;
   result.errors = co_await tail;

@@ -45,8 +45,11 @@ void ImageStore::taskFailed(kj::Exception&& exception) {
 
 Task<void> ImageStore::recover() {
   auto root = settings.root;
+  // Closures are named before they are awaited: g++ 12 frees those that are written in place twice.
   for (unsigned tries = 0; lock == nullptr; ++tries) {
-    lock = co_await env.workers().run([root]() { return lockStore(root); });
+    auto tryLock = [root]() { return lockStore(root); };
+    auto locked = co_await env.workers().run(kj::mv(tryLock));
+    lock = kj::mv(locked);
     if (lock != nullptr) break;
     if (tries == LOCK_TRIES) {
       fail(kj::str("the images' folder '", root.c_str(),
@@ -56,7 +59,8 @@ Task<void> ImageStore::recover() {
     // nobody when it is free, so this asks again, for five seconds at most.
     co_await env.timer().afterDelay(LOCK_PAUSE);
   }
-  auto state = co_await env.workers().run([root]() { return openStore(root); });
+  auto open = [root]() { return openStore(root); };
+  auto state = co_await env.workers().run(kj::mv(open));
   index = kj::mv(state.index);
   holdTable.take(state.holds);
   for (auto& id : state.damaged) {
@@ -171,7 +175,8 @@ Task<std::vector<ImageStore::Record>> ImageStore::download(Job& job, ProgressSin
 Task<void> ImageStore::runSkopeo(Job& job, ProgressSink& progress, Reference reference) {
   auto layout = job.folder() + "/layout";
   auto blobs = placeholders();
-  co_await env.workers().run([layout, blobs = kj::mv(blobs)]() { makeLayout(layout, blobs); });
+  auto make = [layout, blobs = kj::mv(blobs)]() { makeLayout(layout, blobs); };
+  co_await env.workers().run(kj::mv(make));
   auto spec = skopeoCopy(settings.skopeo, reference, layout, job.folder());
   KJ_IF_MAYBE (held, lock) spec.fds.add(ProcessSpec::Fd{3, *held});
   kj::Function<void(kj::StringPtr)> onLine = [&progress](kj::StringPtr line) {
@@ -228,9 +233,10 @@ Task<std::vector<ImageStore::Record>> ImageStore::unpack(Job& job, ProgressSink&
                  lastLine(result.errors).c_str(), ")"));
   }
   auto path = job.folder() + "/images";
-  auto bytes = co_await env.workers().run([path]() {
+  auto read = [path]() {
     return KJ_REQUIRE_NONNULL(readChecked(path, "unpacker's result", "try again"), path.c_str());
-  });
+  };
+  auto bytes = co_await env.workers().run(kj::mv(read));
   co_return decodeRecords(bytes);
 }
 
@@ -306,7 +312,8 @@ Task<void> ImageStore::replaceIndex(ImageIndex next) {
     if (!next.byId(id)) removing.insert(id);
   }
   KJ_DEFER(removing.clear());
-  co_await env.workers().run([path, bytes = kj::mv(bytes)]() { writeChecked(path, bytes); });
+  auto write = [path, bytes = kj::mv(bytes)]() { writeChecked(path, bytes); };
+  co_await env.workers().run(kj::mv(write));
   index = kj::mv(next);
 }
 
