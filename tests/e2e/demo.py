@@ -56,7 +56,7 @@ class Demo:
 
     def run(self):
         started = time.monotonic()
-        self.chapter(f"A host with orchd (namespaces of its own; this machine is not touched)")
+        self.chapter("A host with orchd (namespaces of its own; this machine is not touched)")
         self.node.create()
         self.orch("version")
         self.orch("init")
@@ -109,16 +109,19 @@ class Demo:
 
     def update(self):
         self.chapter("Version 2 rolls out, two at a time, while requests go on")
-        with self.node.asking(PORT) as asking:
+        with self.node.asking(PORT, retry=2) as asking:
             self.orch("service", "update", "--image", "web:2", "--update-parallelism", "2", "--update-order", "start-first", "web")
             during = asking.stop()
         by = {version: sum(n for text, n in during["answers"].items() if text.endswith(f" {version}")) for version in "12"}
         print(f"  during the update: {during['answered']} requests answered ({by['1']} by version 1, {by['2']} by version 2), "
               f"{during['failed']} failed; slowest {during['longestMs']} ms")
+        print(f"  {during['refusedAtFirst']} of them were refused at first, by a new container whose server did not listen yet, "
+              "and tried again")
         self.require(during["failed"] == 0, f"{during['failed']} requests failed: {dict(during['errors'])}")
         self.require(during["answered"] > 0, "no request was made during the update")
         self.answers(version=2, count=6)
-        self.seen(f"updated all six: {during['answered']} requests meanwhile, {during['failed']} failed")
+        self.seen(f"updated all six: {during['answered']} requests meanwhile, {during['failed']} failed, "
+                  f"{during['refusedAtFirst']} had to be tried again")
 
     def crash(self):
         self.chapter("orchd is killed, and started again")

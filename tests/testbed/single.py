@@ -111,10 +111,10 @@ class SingleHost:
                              "--parallel", str(parallel), check=True)
         return json.loads(done.stdout)
 
-    def asking(self, port, parallel=2):
+    def asking(self, port, retry=0, parallel=2):
         """Asks all the time, until told to stop."""
         return Asking(self.host.command(f"{REPOSITORY}/tests/testbed/load", f"http://127.0.0.1:{port}/",
-                                        "--parallel", str(parallel)))
+                                        "--parallel", str(parallel), "--retry", str(retry)))
 
     def makeImages(self, *versions):
         """web:1, web:2, …: each answers with its host name and its version."""
