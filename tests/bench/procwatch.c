@@ -106,7 +106,7 @@ static int watch(int fd) {
       printf("L\n");
       continue;
     }
-    int left = (int)count;
+    uint32_t left = (uint32_t)count;
     for (struct nlmsghdr* header = (void*)buffer; NLMSG_OK(header, left);
          header = NLMSG_NEXT(header, left)) {
       struct cn_msg* message = NLMSG_DATA(header);
