@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "orch/task.h"
 #include "orch/conformance/store-conformance.h"
+#include "orch/task.h"
 
 namespace orch::conformance {
 

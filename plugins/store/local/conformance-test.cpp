@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "orch/conformance/store-conformance.h"
-#include "orch/testing/virtual-env.h"
 #include "orch/testing/test-host.h"
+#include "orch/testing/virtual-env.h"
 #include "test-store.h"
 
 namespace orch::store::local {

@@ -11,7 +11,9 @@ namespace {
 
 constexpr uint64_t CHUNK_BYTES = 256 << 10;
 // Three quarters of the reserved log, in pages of 4 KiB: a commit rarely makes the file grow.
-constexpr uint64_t pagesDue(uint64_t logBytes) { return logBytes / 4096 * 3 / 4; }
+constexpr uint64_t pagesDue(uint64_t logBytes) {
+  return kj::max(logBytes / 4096 * 3 / 4, uint64_t(1));
+}
 // Deleting a few records at a time touches fewer pages than one by one.
 constexpr uint64_t PRUNE_STEP = 16;
 
@@ -193,6 +195,7 @@ void LocalStore::finish(const Draft& draft) {
   firstChange = draft.firstChange;
   stage = Stage::ACKNOWLEDGING;
   revisionFile->write(summary.state);
+  ++syncCount;
 }
 
 ElectAnswer LocalStore::elect(const std::string& candidate, uint64_t expectedEpoch) {

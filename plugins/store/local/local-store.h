@@ -71,6 +71,8 @@ class LocalStore final {
   // What was repaired while it was opened. To be logged.
   const std::vector<Note>& notes() const { return repaired; }
   uint64_t revision() const { return summary.state.revision; }
+  // How often something was made durable since it was opened.
+  uint64_t syncs() const { return syncCount; }
 
   // One transaction and one sync of each file for all of them; an answer for each. One that is
   // refused changes nothing and does not hurt the others.
@@ -134,6 +136,7 @@ class LocalStore final {
   std::optional<RevisionFile> revisionFile;
   std::map<uint64_t, Loading> loads;
   uint64_t nextLoad = 1;
+  uint64_t syncCount = 0;
   Stage stage = Stage::WRITING;  // how far the last transaction came
   std::string broken;            // why nothing can be done until the state is opened again
 };

@@ -142,6 +142,7 @@ void Database::reserveLog(uint64_t bytes) {
   kj::AutoCloseFd fd(::open((file + "-wal").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   struct stat found;
   if (fd.get() < 0 || fstat(fd, &found) != 0) return;
+  if (static_cast<uint64_t>(found.st_size) >= bytes) return;
   const kj::byte zeros[65536] = {};
   uint64_t size = found.st_size;
   while (size < bytes) {

@@ -2,7 +2,10 @@
 
 #include <capnp/message.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <kj/debug.h>
+#include <kj/io.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -80,9 +83,11 @@ std::string readFile(const std::string& path) {
 }
 
 void writeFile(const std::string& path, const std::string& bytes) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), bytes.size());
-  KJ_REQUIRE(file.flush().good(), "cannot write", path.c_str());
+  // In place: ext4 syncs a file that is truncated and written anew.
+  kj::AutoCloseFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  KJ_REQUIRE(fd.get() >= 0, "cannot open", path.c_str());
+  KJ_REQUIRE(pwrite(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  KJ_SYSCALL(ftruncate(fd, bytes.size()));
 }
 
 void copyState(const std::string& from, const std::string& to) {
