@@ -15,7 +15,7 @@ class Fixture final : public conformance::StoreFixture {
  public:
   Fixture(Env& env, kj::WaitScope& scope, kj::StringPtr instance, uint32_t maxOps)
       : env(env), scope(scope), instance(kj::str(instance)), maxOps(maxOps) {}
-  ~Fixture() noexcept(false) { end(); }
+  ~Fixture() noexcept(false) override { end(); }
 
   schema::Store::Client fresh() override {
     end();

@@ -18,6 +18,7 @@ std::string valueOf(int i) { return "value-" + std::to_string(i) + std::string(4
 // value that fills pages of its own.
 void fill(LocalStore& store) {
   std::vector<TestOp> ops;
+  ops.reserve(24);
   for (int i = 0; i < 24; ++i) ops.push_back({"first-" + std::to_string(i), 0, valueOf(i)});
   uint64_t first = commitOne(store, "batch-0", ops);
   commitOne(store, "batch-1", {{"large", 0, std::string(9000, 'L')}});

@@ -34,8 +34,10 @@ class Local final : public PluginInstance {
   }
 
   Task<void> recover() override {
-    auto opened = co_await env.workers().run(
-        [options = options]() { return std::make_shared<LocalStore>(options); });
+    // Not within the co_await: g++ 12 frees what a lambda there has captured a second time.
+    auto opening =
+        env.workers().run([options = options]() { return std::make_shared<LocalStore>(options); });
+    auto opened = co_await opening;
     for (auto& note : opened->notes()) host.log().warn(note.id.c_str(), {{"what", note.text}});
     service.emplace(env.workers(), kj::mv(opened), limits, Log(host.client()));
   }

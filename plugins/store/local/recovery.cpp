@@ -114,6 +114,7 @@ void checkFiles(const std::string& directory) {
 void checkDatabase(Database& database) {
   auto verdict = database.ask("PRAGMA integrity_check(1)");
   if (verdict != "ok") {
+    verdict = verdict.substr(verdict.rfind('\n') + 1);  // under a heading
     fail(kj::str("'", database.path().c_str(), "' is damaged (", verdict.c_str(),
                  "); restore the folder from a backup, or see the README of store.local"));
   }

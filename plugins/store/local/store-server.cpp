@@ -121,15 +121,17 @@ class Server final : public schema::Store::Server {
     std::string candidate = context.getParams().getCandidate().cStr();
     if (candidate.empty()) fail(kj::str("an election needs the name of a candidate"));
     auto expected = context.getParams().getExpectedEpoch();
-    auto answer = co_await core->queue.call(
+    auto electing = core->queue.call(
         [candidate, expected](LocalStore& store) { return store.elect(candidate, expected); });
+    auto answer = co_await electing;
     context.getResults().setWon(answer.won);
     context.getResults().setEpoch(answer.epoch);
     context.getResults().setLeader(answer.leader.c_str());
   }
   Task<void> doFind(FindContext context) {
     std::string id = context.getParams().getBatchId().cStr();
-    auto revision = co_await core->queue.call([id](LocalStore& store) { return store.find(id); });
+    auto finding = core->queue.call([id](LocalStore& store) { return store.find(id); });
+    auto revision = co_await finding;
     context.getResults().setFound(revision.has_value());
     context.getResults().setRevision(revision.value_or(0));
   }
