@@ -64,8 +64,8 @@ Task<void> Follower::send(uint64_t revision, FlatBatch batch) {
 
 Task<void> Follower::readOn() {
   auto from = position;
-  auto chunk =
-      co_await feed.queue.call([from](LocalStore& store) { return store.changesAfter(from); });
+  auto reading = feed.queue.call([from](LocalStore& store) { return store.changesAfter(from); });
+  auto chunk = co_await reading;
   if (chunk.gone) co_await resync(chunk.revision);
   for (auto& row : chunk.rows) co_await send(row.revision, batchOf(row.ops));
 }

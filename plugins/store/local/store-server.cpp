@@ -72,13 +72,15 @@ class Server final : public schema::Store::Server {
   Task<void> doLoad(LoadContext context) {
     auto id = co_await core->queue.call([](LocalStore& store) { return store.beginLoad(); });
     auto outcome = co_await attempt(sendAll(context, id));
-    co_await core->queue.call([id](LocalStore& store) { store.endLoad(id); });
+    auto ending = core->queue.call([id](LocalStore& store) { store.endLoad(id); });
+    co_await ending;
     if (!outcome.ok()) kj::throwFatalException(kj::mv(outcome.error()));
   }
   Task<void> sendAll(LoadContext context, uint64_t id) {
     auto sink = context.getParams().getSink();
     for (;;) {
-      auto chunk = co_await core->queue.call([id](LocalStore& store) { return store.load(id); });
+      auto loading = core->queue.call([id](LocalStore& store) { return store.load(id); });
+      auto chunk = co_await loading;
       context.getResults().setRevision(chunk.revision);
       context.getResults().setEpoch(chunk.epoch);
       if (chunk.rows.empty()) co_return;
