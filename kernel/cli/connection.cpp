@@ -115,6 +115,7 @@ Task<schema::ClusterControl::Client> Connection::clusterAgain(kj::TimePoint dead
     if (!found.ok()) continue;
     co_return found.value().getCapability().castAs<schema::ClusterControl>();
   }
+  if (why.endsWith(".")) why = kj::heapString(why.begin(), why.size() - 1);
   fail(kj::str("lost the connection to orchd at '", path, "' (", why,
                ") and could not reach it again within 5 s; ", then));
 }

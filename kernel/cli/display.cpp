@@ -17,14 +17,14 @@ kj::String enumName(E value) {
 
 }  // namespace
 
+kj::String portText(schema::PortSpec::Reader port) {
+  auto protocol = port.getProtocol() == schema::PortSpec::Protocol::UDP ? "udp" : "tcp";
+  auto outside = port.getPublished() == 0 ? kj::String() : kj::str("*:", port.getPublished(), "->");
+  return kj::str(outside, port.getTarget(), "/", protocol);
+}
+
 kj::String portsText(capnp::List<schema::PortSpec>::Reader ports) {
-  kj::Vector<kj::String> texts;
-  for (auto port : ports) {
-    auto protocol = port.getProtocol() == schema::PortSpec::Protocol::UDP ? "udp" : "tcp";
-    auto outside =
-        port.getPublished() == 0 ? kj::String() : kj::str("*:", port.getPublished(), "->");
-    texts.add(kj::str(outside, port.getTarget(), "/", protocol));
-  }
+  auto texts = KJ_MAP(port, ports) { return portText(port); };
   return kj::strArray(texts, ", ");
 }
 

@@ -8,6 +8,7 @@
 namespace orch::cli {
 
 // `*:8080->80/tcp`; an unpublished one is `80/tcp`.
+kj::String portText(schema::PortSpec::Reader port);
 kj::String portsText(capnp::List<schema::PortSpec>::Reader ports);
 
 // The name that the schema gives to an enum's value: `running`, `stopFirst`.

@@ -84,7 +84,8 @@ int report(Output& out, Connection* connection, kj::Exception& error) {
     return EXIT_USAGE;
   }
   if (error.getType() == kj::Exception::Type::DISCONNECTED && connection != nullptr) {
-    out.error(kj::str("lost the connection to orchd at '", connection->address(), "' (", text,
+    auto why = kj::heapString(text.begin(), text.size() - (text.endsWith(".") ? 1 : 0));
+    out.error(kj::str("lost the connection to orchd at '", connection->address(), "' (", why,
                       "); is it being restarted? ask again"));
   } else {
     out.error(text);

@@ -27,9 +27,15 @@ bool before(schema::Task::Reader a, schema::Task::Reader b) {
          std::make_tuple(name(b), id(b), b.getSlot(), a.getMeta().getCreatedAtNs());
 }
 
+// Those of its own node; a port of the routing mesh is the service's.
 kj::String portsOf(schema::Task::Reader task) {
-  auto chosen = task.getStatus().getHostPorts();
-  return portsText(chosen.size() > 0 ? chosen : task.getPorts());
+  auto status = task.getStatus();
+  if (status.getHostPorts().size() > 0) return portsText(status.getHostPorts());
+  kj::Vector<kj::String> texts;
+  for (auto port : task.getPorts()) {
+    if (port.getMode() == schema::PortSpec::PublishMode::HOST) texts.add(portText(port));
+  }
+  return kj::strArray(texts, ", ");
 }
 
 }  // namespace
