@@ -50,7 +50,12 @@ class SessionServer final : public schema::Session::Server {
             if (!known && link->gone.size() < MAX_GONE) link->gone[text(report.getTaskId())];
           }
         })
-        .then([this]() { sessions.push(*connection); });
+        .then([this]() { sessions.push(*connection); },
+              [this](kj::Exception&& exception) {
+                // It was not taken in. The agent tells everything again in its next session.
+                sessions.finish(*connection);
+                kj::throwFatalException(kj::mv(exception));
+              });
   }
   kj::Promise<void> heartbeat(HeartbeatContext context) override {
     check();

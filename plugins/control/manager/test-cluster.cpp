@@ -97,13 +97,22 @@ class ScriptedAgent final : public schema::Agent::Server {
 
 ScriptedNode::ScriptedNode(testing::VirtualWorld& world, schema::Dispatcher::Client dispatcher,
                            std::string id)
-    : world(world), dispatcher(kj::mv(dispatcher)), id(std::move(id)), beating(kj::READY_NOW) {}
+    : world(world),
+      dispatcher(kj::mv(dispatcher)),
+      id(std::move(id)),
+      beating(kj::READY_NOW),
+      reports(*this) {}
 ScriptedNode::~ScriptedNode() noexcept(false) {
   if (link) *link = nullptr;
 }
 
 void ScriptedNode::open() {
   link = std::make_shared<ScriptedNode*>(this);
+  beating = heartbeats().promise().eagerlyEvaluate(nullptr);
+  world.settle();
+}
+
+Task<void> ScriptedNode::openSession() {
   auto request = dispatcher.openRequest();
   request.setNodeId(id.c_str());
   auto description = request.initDescription();
@@ -117,8 +126,10 @@ void ScriptedNode::open() {
     pool.setTotal(addresses);
   }
   request.setAgent(kj::heap<ScriptedAgent>(link));
-  session = request.send().wait(world.waitScope()).getSession();
-  beating = heartbeats().promise().eagerlyEvaluate(nullptr);
+  auto opened = co_await request.send();
+  session = opened.getSession();
+  // What the last session did not get through.
+  for (auto& entry : std::exchange(unheard, {})) report(entry.first, entry.second);
 }
 
 void ScriptedNode::cut() {
@@ -128,16 +139,20 @@ void ScriptedNode::cut() {
   beating = kj::READY_NOW;
 }
 
+// A session until it is over, unless another one of this node ended it; then the next one.
 Task<void> ScriptedNode::heartbeats() {
   for (;;) {
-    KJ_IF_MAYBE (open, session) {
-      if (beats) {
-        auto request = open->heartbeatRequest();
-        auto beat = co_await attempt(request.send());
-        if (!beat.ok()) co_return;
-      }
+    auto opened = co_await attempt(openSession());
+    bool open = opened.ok();
+    while (open) {
+      co_await world.env().timer().afterDelay(1 * kj::SECONDS);
+      if (!beats) continue;
+      auto request = current().heartbeatRequest();
+      auto beat = co_await attempt(request.send());
+      open = beat.ok();
     }
-    co_await world.env().timer().afterDelay(1 * kj::SECONDS);
+    session = nullptr;
+    co_await world.env().timer().afterDelay(100 * kj::MILLISECONDS);
   }
 }
 
@@ -159,22 +174,31 @@ void ScriptedNode::follow(const std::string& taskId) {
 void ScriptedNode::report(const std::string& taskId, TaskState state, const std::string& error) {
   tasks[taskId].state = state;
   mostRunning = std::max<size_t>(mostRunning, running());
-  KJ_IF_MAYBE (open, session) {
-    auto request = open->reportRequest();
-    auto entry = request.initStatuses(1)[0];
-    entry.setTaskId(taskId.c_str());
-    auto status = entry.initStatus();
-    status.setState(state);
-    status.setAtNs(world.env().nowNs());
-    status.setError(error.c_str());
-    request.send().ignoreResult().detach([](kj::Exception&&) {});
+  reports.add(send(taskId, state, error));
+}
+
+Task<void> ScriptedNode::send(std::string taskId, TaskState state, std::string error) {
+  if (session == nullptr) {
+    unheard.emplace_back(taskId, state);
+    co_return;
   }
+  auto request = current().reportRequest();
+  auto entry = request.initStatuses(1)[0];
+  entry.setTaskId(taskId.c_str());
+  auto status = entry.initStatus();
+  status.setState(state);
+  status.setAtNs(world.env().nowNs());
+  status.setError(error.c_str());
+  auto sent = co_await attempt(request.send());
+  if (!sent.ok()) unheard.emplace_back(taskId, state);
 }
 
 uint32_t ScriptedNode::running() const {
   return std::count_if(tasks.begin(), tasks.end(),
                        [](auto& entry) { return entry.second.state == TaskState::RUNNING; });
 }
+
+schema::Session::Client& ScriptedNode::current() { return KJ_ASSERT_NONNULL(session); }
 
 // ---- the cluster --------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ schema::Plugin::Client loadModule(Env& env, const char* name);
 
 // What a node does with its tasks: by default each gets ready, runs when it should and stops when
 // it should, without taking time.
-class ScriptedNode final {
+class ScriptedNode final : private kj::TaskSet::ErrorHandler {
  public:
   struct Seen {
     schema::TaskState desired;
@@ -52,19 +52,24 @@ class ScriptedNode final {
   uint32_t completeSets = 0;
   uint64_t epoch = 0;
   size_t mostRunning = 0;
-  kj::Vector<schema::LogLine::Reader>* lines = nullptr;
 
  private:
   friend class ScriptedAgent;
   void follow(const std::string& taskId);
+  Task<void> openSession();
   Task<void> heartbeats();
+  schema::Session::Client& current();
+  Task<void> send(std::string taskId, schema::TaskState state, std::string error);
+  void taskFailed(kj::Exception&&) override {}
 
   testing::VirtualWorld& world;
   schema::Dispatcher::Client dispatcher;
   std::string id;
   kj::Maybe<schema::Session::Client> session;
-  std::shared_ptr<ScriptedNode*> link;  // with the agent's capability
+  std::vector<std::pair<std::string, schema::TaskState>> unheard;  // for the next session
+  std::shared_ptr<ScriptedNode*> link;                             // with the agent's capability
   kj::Promise<void> beating;
+  kj::TaskSet reports;
 };
 
 struct Spec {
