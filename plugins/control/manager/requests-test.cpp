@@ -51,6 +51,7 @@ std::function<void(schema::ServiceSpec::Builder)> mounts(std::vector<const char*
   });
 }
 
+// Past 70 lines: a table, one entry per kind of bad input.
 const std::vector<BadInput>& badInputs() {
   using Type = schema::Mount::Type;
   static const std::vector<BadInput> INPUTS = {
