@@ -1,5 +1,5 @@
 // Small files whose content is either the last one that was written, or refused by name: written to
-// a new file, synced and renamed; read against a SHA-256 that stands before the content. Blocking:
+// a new file, synced and renamed; read against a checksum that stands before the content. Blocking:
 // call it on a worker thread.
 #pragma once
 
@@ -17,12 +17,6 @@ void writeChecked(const std::string& path, kj::ArrayPtr<const kj::byte> content)
 kj::Maybe<kj::Array<kj::byte>> readChecked(const std::string& path, const char* what,
                                            const char* remedy);
 
-// The same for a file without a checksum of its own, such as a blob that is named by its digest.
-void writeDurably(const std::string& path, kj::ArrayPtr<const kj::byte> content);
-// Nothing if there is no such file, or it has more than `limit` bytes.
-kj::Maybe<kj::Array<kj::byte>> readWhole(const std::string& path, uint64_t limit);
-// `sha256:…` of some bytes in memory.
-std::string digestOf(kj::ArrayPtr<const kj::byte> content);
 // Durable entries of a folder: what was made, renamed or removed in it.
 void syncFolder(const std::string& path);
 

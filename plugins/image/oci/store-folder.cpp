@@ -1,5 +1,6 @@
 #include "store-folder.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <sys/file.h>
@@ -7,7 +8,6 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 
 #include "checked-file.h"
 #include "child.h"
@@ -17,27 +17,33 @@ namespace orch::image::oci {
 
 namespace {
 
-constexpr uint64_t MAX_BLOB = 4 << 20;  // what registries accept as a manifest
-
+// std::filesystem's folders would bring some 200 KiB of libstdc++ into an idle process.
 std::vector<std::string> entriesOf(const std::string& folder) {
+  DIR* dir = opendir(folder.c_str());
+  if (dir == nullptr) fail(kj::str("cannot read '", folder.c_str(), "': ", strerror(errno)));
+  KJ_DEFER(closedir(dir));
   std::vector<std::string> names;
-  for (auto& entry : std::filesystem::directory_iterator(folder)) {
-    names.push_back(entry.path().filename());
+  while (auto* entry = readdir(dir)) {
+    std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
   }
   return names;
+}
+
+void makeFolders(const std::string& path) {
+  for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    auto part = path.substr(0, end);
+    if (mkdir(part.c_str(), 0755) < 0 && errno != EEXIST) {
+      fail(kj::str("cannot make the images' folder '", part.c_str(), "': ", strerror(errno)));
+    }
+    if (end == std::string::npos) return;
+  }
 }
 
 }  // namespace
 
 kj::Maybe<kj::AutoCloseFd> lockStore(const std::string& root) {
-  for (auto* name : {"", "/layers", "/blobs", "/holds", "/tmp"}) {
-    std::error_code error;
-    std::filesystem::create_directories(root + name, error);
-    if (error) {
-      fail(kj::str("cannot make the images' folder '", root.c_str(), name,
-                   "': ", error.message().c_str()));
-    }
-  }
+  for (auto* name : {"", "/layers", "/blobs", "/holds", "/tmp"}) makeFolders(root + name);
   // Layers hold other users' files, with their owners and set-uid bits.
   KJ_SYSCALL(chmod(root.c_str(), 0700), root.c_str());
   int fd;
@@ -91,7 +97,7 @@ void sweepStore(const std::string& root, const std::set<std::string>& layers,
 
 void makeLayout(const std::string& path, const std::map<std::string, uint64_t>& placeholders) {
   auto folder = path + "/blobs/sha256";
-  std::filesystem::create_directories(folder);
+  makeFolders(folder);
   for (auto& blob : placeholders) {
     auto file = folder + "/" + blob.first;
     int fd;
@@ -103,11 +109,9 @@ void makeLayout(const std::string& path, const std::map<std::string, uint64_t>& 
 
 kj::String readBlob(const std::string& root, const std::string& digest, kj::StringPtr image) {
   auto path = root + "/blobs/" + digest.substr(digest.find(':') + 1);
-  KJ_IF_MAYBE (content, readWhole(path, MAX_BLOB)) {
-    if (digestOf(*content) == digest) return kj::heapString(content->asChars());
-    fail(kj::str("image '", image, "' is damaged: '", path.c_str(), "' is not ", digest.c_str(),
-                 "; pull or import the image again"));
-  }
+  auto what = kj::str("configuration of image '", image, "',");
+  auto content = readChecked(path, what.cStr(), "pull or import the image again");
+  KJ_IF_MAYBE (bytes, content) return kj::heapString(bytes->asChars());
   fail(kj::str("image '", image, "' is damaged: '", path.c_str(),
                "' is missing; pull or import the image again"));
 }

@@ -3,7 +3,7 @@
 //   lock              held by the plugin and by every child that writes here
 //   index             a checked file: the images
 //   layers/<32 hex>/  unpacked layers; the name is half of the digest of the uncompressed tar
-//   blobs/<64 hex>    manifests and configurations
+//   blobs/<64 hex>    checked files: manifests and configurations, by their digests
 //   holds/            see hold-table.h
 //   tmp/              jobs under way and what is about to go: nothing in it survives a start
 #pragma once
@@ -37,7 +37,7 @@ void sweepStore(const std::string& root, const std::set<std::string>& layers,
 // An OCI layout for a pull to fill, with an empty file of the given length for each blob (64
 // digits) that need not be fetched.
 void makeLayout(const std::string& path, const std::map<std::string, uint64_t>& placeholders);
-// A blob whose content is what its name says. Fails with a text that names the image.
+// A document of an image. Fails with a text that names the image if it is damaged.
 kj::String readBlob(const std::string& root, const std::string& digest, kj::StringPtr image);
 
 }  // namespace orch::image::oci

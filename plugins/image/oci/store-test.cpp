@@ -141,10 +141,11 @@ TEST_CASE("inspect: a damaged configuration is refused by name", "[image][root]"
   auto id = test.import(test.sub("layout")).at(0);
   auto path = test.root() + "/blobs/" + id.substr(7);
   auto bytes = readFile(path);
-  bytes[10] ^= 1;
+  bytes[40] ^= 1;
   writeFile(path, bytes);
   CHECK(test.errorOf([&] { test.layersOf("a:1"); }) ==
-        "image 'a:1' is damaged: '" + path + "' is not " + id + "; pull or import the image again");
+        "the configuration of image 'a:1', '" + path +
+            "' is damaged: its checksum does not match; pull or import the image again");
   test.import(test.sub("layout"));
   CHECK(test.layersOf("a:1").size() == 1);
   // A layer that somebody deleted.

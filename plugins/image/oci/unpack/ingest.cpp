@@ -379,7 +379,7 @@ class Ingest final {
     }
     syncFolder(layers);
     for (auto& [name, content] : blobs) {
-      writeDurably(request.root + "/blobs/" + name,
+      writeChecked(request.root + "/blobs/" + name,
                    kj::arrayPtr(reinterpret_cast<const kj::byte*>(content.data()), content.size()));
     }
     kj::Vector<kj::Array<capnp::word>> flat;
