@@ -230,9 +230,14 @@ void BridgeDriver::switchTo(TaskRecord& record, bool active) {
     return;
   }
   ports.deactivate(record);
+  forgetClients(record);
+}
+
+void BridgeDriver::forgetClients(const TaskRecord& record) {
   bool udp = std::any_of(record.ports.begin(), record.ports.end(),
                          [](auto& port) { return port.protocol == IPPROTO_UDP; });
-  // UDP has no end of a connection: without this its clients would stay for ever.
+  // UDP has no end of a connection: without this its clients would stay for ever. TCP's clients
+  // are told by the task's end; to look for them costs milliseconds.
   if (udp) forget.push_back({record.address, IPPROTO_UDP});
 }
 
@@ -255,8 +260,7 @@ kj::Promise<void> BridgeDriver::unwireLater(const std::string& taskId) {
 Task<void> BridgeDriver::remove(TaskRecord record) {
   ports.withdraw(record);
   if (!record.ports.empty()) {
-    // So that a task that gets this address later does not get this one's clients.
-    forget.push_back({record.address, 0});
+    forgetClients(record);
     co_await sync();
   }
   co_await unwireLater(record.taskId);
@@ -366,7 +370,9 @@ Task<kj::Maybe<kj::Exception>> BridgeDriver::flushOnce() {
   changedRecords.clear();
   change.forget = kj::mv(forget);
   forget.clear();
-  auto applied = env.workers().run([layout = layout, change] { return apply(layout, change); });
+  if (!netfilter) netfilter = std::make_shared<NetlinkSocket>(NETLINK_NETFILTER);
+  auto applied = env.workers().run(
+      [layout = layout, socket = netfilter, change] { return apply(layout, *socket, change); });
   auto outcome = co_await attempt(kj::mv(applied));
   if (!outcome.ok()) {
     changedRecords.insert(changedRecords.end(), again.begin(), again.end());

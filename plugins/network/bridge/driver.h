@@ -9,6 +9,7 @@
 #include <kj/refcount.h>
 
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -60,6 +61,7 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
   Task<void> secure(const TaskRecord& record);
   // In the books; `sync` does the rest.
   void switchTo(TaskRecord& record, bool active);
+  void forgetClients(const TaskRecord& record);
   // The opposite of `reserve`, when the kernel has nothing of the task any more.
   void giveUp(const TaskRecord& record);
   Task<void> undo(TaskRecord record);
@@ -83,6 +85,9 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
   std::set<std::string> wiring;  // reserved, and not yet attached
   Turns turns;
 
+  // Owned by the driver and by the transaction under way, which may end after it; null before the
+  // first.
+  std::shared_ptr<NetlinkSocket> netfilter;
   // For the next transaction.
   bool rebuild = true;
   std::vector<std::string> changedRecords;

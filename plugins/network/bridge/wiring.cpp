@@ -206,7 +206,7 @@ void removeDevices(const std::vector<std::string>& devices) {
   KJ_ASSERT(error == 0 || error == ENODEV, "cannot delete network devices", strerror(error));
 }
 
-std::string apply(const Layout& layout, const RuleChange& change) {
+std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
   for (auto& record : change.records) writeRecord(layout.records(), record);
   NftBatch batch(layout.table.c_str());
   if (change.rebuild) {
@@ -214,9 +214,9 @@ std::string apply(const Layout& layout, const RuleChange& change) {
   } else {
     for (auto& port : change.ports) buildChange(batch, port);
   }
-  batch.commit();
+  batch.commit(socket);
   if (change.forget.empty()) return "";
-  auto forgotten = attemptNow([&] { forgetFlows(change.forget); });
+  auto forgotten = attemptNow([&] { forgetFlows(socket, change.forget); });
   return forgotten.ok() ? "" : forgotten.message().cStr();
 }
 

@@ -44,7 +44,8 @@ struct RuleChange {
   std::vector<PortChange> ports;
   std::vector<FlowsTo> forget;  // last
 };
-// The text of what went wrong but does not matter to the callers; mostly empty.
-std::string apply(const Layout& layout, const RuleChange& change);
+// Over a socket of NETLINK_NETFILTER, for one thread at a time. The text of what went wrong but
+// does not matter to the callers; mostly empty.
+std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change);
 
 }  // namespace orch::network::bridge

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/ipv4.h"
+#include "lib/netlink.h"
 
 namespace orch::network {
 
@@ -15,8 +16,8 @@ struct FlowsTo {
   uint8_t protocol = 0;
 };
 
-// In the calling thread's network namespace. Their next packet is treated as the first of a new
-// connection. The number that was there.
-size_t forgetFlows(const std::vector<FlowsTo>& flows);
+// In the namespace of the socket, which is one of NETLINK_NETFILTER. Their next packet is treated
+// as the first of a new connection. The number that was there.
+size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows);
 
 }  // namespace orch::network

@@ -140,8 +140,9 @@ TEST_CASE("network: a batch of thousands of elements fits", "[network][root][net
 
 TEST_CASE("network: forgetting connections of nobody finds none", "[network][root][netns]") {
   isolated("flows", [] {
-    CHECK(forgetFlows({{*parseIpv4("10.0.0.1"), IPPROTO_UDP}}) == 0);
-    CHECK(forgetFlows(std::vector<FlowsTo>(20, FlowsTo{1, 0})) == 0);
+    NetlinkSocket socket(NETLINK_NETFILTER);
+    CHECK(forgetFlows(socket, {{*parseIpv4("10.0.0.1"), IPPROTO_UDP}}) == 0);
+    CHECK(forgetFlows(socket, std::vector<FlowsTo>(20, FlowsTo{1, 0})) == 0);
   });
 }
 

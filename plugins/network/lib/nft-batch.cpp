@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "lib/netlink.h"
 #include "orch/fail.h"
 
 namespace orch::network {
@@ -217,9 +216,13 @@ NftBatch& NftBatch::deleteRules(kj::StringPtr chainName) {
 }
 
 void NftBatch::commit() {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  commit(socket);
+}
+
+void NftBatch::commit(NetlinkSocket& socket) {
   if (steps.empty()) return;
   mark(false);
-  NetlinkSocket socket(NETLINK_NETFILTER);
   // A batch is one datagram; the kernel refuses one that is larger than the send buffer.
   int room = bytes.size() + SO_SNDBUFFORCE_MARGIN;
   KJ_SYSCALL(setsockopt(socket.fd(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)));
@@ -228,20 +231,28 @@ void NftBatch::commit() {
   KJ_SYSCALL(sendto(socket.fd(), bytes.data(), bytes.size(), 0,
                     reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)));
   // The kernel has done it all when sendto returns, and answers refusals only.
-  alignas(nlmsghdr) char answers[16384];
-  ssize_t size = recv(socket.fd(), answers, sizeof(answers), MSG_DONTWAIT);
-  if (size < 0 && errno == EAGAIN) return;
-  KJ_ASSERT(size >= 0, "cannot read nftables' answer", strerror(errno));
-  auto* answer = reinterpret_cast<nlmsghdr*>(answers);
-  for (int left = size; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
-    if (answer->nlmsg_type != NLMSG_ERROR) continue;
-    int error = -static_cast<nlmsgerr*>(mnl_nlmsg_get_payload(answer))->error;
-    if (error == 0) continue;
-    uint32_t step = answer->nlmsg_seq - 1;
-    auto what = step < steps.size() ? kj::str(steps[step]) : kj::str("commit");
-    fail(kj::str("cannot change the nftables table '", table.c_str(), "': ", what, ": ",
-                 strerror(error)));
+  kj::Maybe<kj::String> failure;
+  for (;;) {
+    alignas(nlmsghdr) char answers[16384];
+    ssize_t size = recv(socket.fd(), answers, sizeof(answers), MSG_DONTWAIT);
+    if (size < 0 && errno == EAGAIN) break;
+    KJ_ASSERT(size >= 0, "cannot read nftables' answer", strerror(errno));
+    auto* answer = reinterpret_cast<nlmsghdr*>(answers);
+    for (int left = size; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+      if (failure == nullptr) failure = refusalOf(answer);
+    }
   }
+  KJ_IF_MAYBE (text, failure) fail(kj::mv(*text));
+}
+
+kj::Maybe<kj::String> NftBatch::refusalOf(const nlmsghdr* answer) const {
+  if (answer->nlmsg_type != NLMSG_ERROR) return nullptr;
+  int error = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer))->error;
+  if (error == 0) return nullptr;
+  uint32_t step = answer->nlmsg_seq - 1;
+  auto what = step < steps.size() ? kj::str(steps[step]) : kj::str("commit");
+  return kj::str("cannot change the nftables table '", table.c_str(), "': ", what, ": ",
+                 strerror(error));
 }
 
 bool nftTableExists(kj::StringPtr table) {

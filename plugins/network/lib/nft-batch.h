@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/netlink.h"
 #include "lib/nft-rule.h"
 
 struct nftnl_set_elem;
@@ -71,8 +72,11 @@ class NftBatch final {
   NftBatch& deleteRules(kj::StringPtr chain);
 
   bool empty() const { return steps.empty(); }
-  // In the calling thread's network namespace. On failure nothing has changed and the text names
-  // the step that was refused.
+  // In the namespace of the socket, which is one of NETLINK_NETFILTER. On failure nothing has
+  // changed and the text names the step that was refused. Who commits often keeps the socket: to
+  // close one waits for the clean-up of what was deleted, 15 ms and more.
+  void commit(NetlinkSocket& socket);
+  // Once, in the calling thread's network namespace.
   void commit();
 
  private:
@@ -83,6 +87,7 @@ class NftBatch final {
   NftBatch& chain(uint16_t type, kj::StringPtr name, const NftHook* hook);
   void append(const Message& message, kj::String what);
   void mark(bool begin);
+  kj::Maybe<kj::String> refusalOf(const nlmsghdr* answer) const;
 
   std::string table;
   std::vector<uint8_t> bytes;
