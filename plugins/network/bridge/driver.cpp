@@ -250,11 +250,11 @@ Task<void> BridgeDriver::detach(std::string taskId) {
     co_await remove(kj::mv(record));
     co_return;
   }
-  co_await unwireLater(taskId);
+  co_await unwireLater(taskId, 0);
 }
 
-kj::Promise<void> BridgeDriver::unwireLater(const std::string& taskId) {
-  return env.workers().run([layout = layout, taskId] { unwire(layout, taskId); });
+kj::Promise<void> BridgeDriver::unwireLater(const std::string& taskId, Ipv4 address) {
+  return env.workers().run([layout = layout, taskId, address] { unwire(layout, taskId, address); });
 }
 
 Task<void> BridgeDriver::remove(TaskRecord record) {
@@ -263,7 +263,7 @@ Task<void> BridgeDriver::remove(TaskRecord record) {
     forgetClients(record);
     co_await sync();
   }
-  co_await unwireLater(record.taskId);
+  co_await unwireLater(record.taskId, record.address);
   giveUp(record);
 }
 
@@ -276,7 +276,7 @@ Task<std::vector<TaskRecord>> BridgeDriver::retain(std::vector<std::string> task
   std::set<std::string> gone(found.strays.begin(), found.strays.end());
   gone.insert(pins.begin(), pins.end());
   std::set<std::string> doomed(found.ports.begin(), found.ports.end());
-  std::vector<std::string> kept;
+  std::vector<TaskRecord> kept;
   for (auto& taskId : wiring) {
     gone.erase(taskId);
     doomed.erase(layout.deviceOf(taskId));
@@ -287,7 +287,7 @@ Task<std::vector<TaskRecord>> BridgeDriver::retain(std::vector<std::string> task
     if (keep.count(taskId) > 0 && whole) {
       gone.erase(taskId);
       doomed.erase(device);
-      kept.push_back(device);
+      kept.push_back(record);
       continue;
     }
     gone.insert(taskId);

@@ -66,7 +66,7 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
   void giveUp(const TaskRecord& record);
   Task<void> undo(TaskRecord record);
   Task<void> remove(TaskRecord record);
-  kj::Promise<void> unwireLater(const std::string& taskId);
+  kj::Promise<void> unwireLater(const std::string& taskId, Ipv4 address);
   void adopt(TaskRecord record);
   void releaseUnused(const std::vector<TaskPort>& ports);
 

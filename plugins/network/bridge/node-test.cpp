@@ -202,6 +202,7 @@ Layout TestNode::layout() const {
 OtherHost::OtherHost(const TestNode& node) : pin(node.folder().cStr()) {
   pin += "/other-host";
   auto other = makeNamespace(pin.c_str());
+  KJ_ON_SCOPE_FAILURE(dropPin(pin.c_str()));
   VethSpec wire;
   wire.hostName = "wire";
   wire.peerName = "wire";

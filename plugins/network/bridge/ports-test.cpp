@@ -150,11 +150,18 @@ TEST_CASE("network: a task reaches published ports, its own too", "[network][roo
   node.run();
   OtherHost other(node);
   Trio trio(node);
-  std::vector<int> even{4, 4, 4};
+  // Through br_netfilter a packet of a connection that is over may take a turn: there it is enough
+  // that each task is reached.
+  auto fair = [&](const std::vector<int>& hits) {
+    if (!filtered) return hits == std::vector<int>{4, 4, 4};
+    return hits[0] > 0 && hits[1] > 0 && hits[2] > 0;
+  };
   for (auto& address : {"172.30.0.1", NODE_ADDRESS}) {
     INFO("address " << address << ", bridge-nf-call-iptables " << filtered);
-    CHECK(connectMany(trio.ends[0].path, address, trio.tcpFds(), 12, "172.30.0.1") == even);
-    CHECK(askMany(trio.ends[0].path, address, trio.udpFds(), 12, "172.30.0.1") == even);
+    auto tcp = connectMany(trio.ends[0].path, address, trio.tcpFds(), 12, "172.30.0.1");
+    CHECK(fair(tcp));
+    auto udp = askMany(trio.ends[0].path, address, trio.udpFds(), 12, "172.30.0.1");
+    CHECK(fair(udp));
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "lib/netns.h"
@@ -98,6 +99,17 @@ Link ensureBridge(Rtnetlink& net, const Layout& layout) {
   return *found;
 }
 
+// From Linux 6.8 on, to look at a device is enough; before, its workers take a moment.
+void waitUntilUsable(Rtnetlink& net, const VethSpec& pair, Rtnetlink& inside,
+                     const std::string& pin) {
+  auto leg = inside.link(pair.peerName.c_str());
+  if (!leg || !leg->operational) {
+    inNamespace(pin.c_str(), [&] { waitForLink(pair.peerName.c_str()); });
+  }
+  auto port = net.link(pair.hostName.c_str());
+  if (!port || !port->operational || !port->forwarding) waitForLink(pair.hostName.c_str());
+}
+
 }  // namespace
 
 void prepareNode(const Layout& layout) {
@@ -118,7 +130,7 @@ void removeNode(const Layout& layout) {
 
 void wire(const Layout& layout, const TaskRecord& record) {
   auto& taskId = record.taskId;
-  KJ_ON_SCOPE_FAILURE(unwire(layout, taskId));
+  KJ_ON_SCOPE_FAILURE(unwire(layout, taskId, record.address));
   writeRecord(layout.records(), record);
   auto pin = layout.pinOf(taskId);
   dropPin(pin.c_str());  // of a run that ended in between
@@ -131,7 +143,8 @@ void wire(const Layout& layout, const TaskRecord& record) {
   pair.peerName = "eth0";
   pair.peerMac = macOf(record.address);
   pair.mtu = layout.mtu;
-  pair.master = bridge ? bridge->index : ensureBridge(net, layout).index;
+  uint32_t master = bridge ? bridge->index : ensureBridge(net, layout).index;
+  pair.master = master;
   pair.peerNamespace = made.handle;
   int error = net.attempt(newVeth(pair));
   if (error == EEXIST) {
@@ -145,7 +158,10 @@ void wire(const Layout& layout, const TaskRecord& record) {
   }
   auto port = net.link(pair.hostName.c_str());
   KJ_ASSERT(port.has_value(), "the device that was made is gone", pair.hostName.c_str());
-  net.run(newForwarding(port->index, pair.peerMac));
+  // The node needs not ask for the address: with br_netfilter, packets that wait for the answer may
+  // get lost.
+  net.run(newForwarding(port->index, pair.peerMac),
+          newNeighbour(master, record.address, pair.peerMac));
   if (bridgeFilters()) net.run(setHairpin(port->index));
 
   auto leg = made.inside->link(pair.peerName.c_str());
@@ -153,10 +169,17 @@ void wire(const Layout& layout, const TaskRecord& record) {
   made.inside->run(linkUp(LOOPBACK_INDEX), linkUp(leg->index),
                    newAddress(leg->index, record.address, layout.subnet.prefix),
                    newDefaultRoute(leg->index, layout.gateway));
+  waitUntilUsable(net, pair, *made.inside, pin);
 }
 
-void unwire(const Layout& layout, const std::string& taskId) {
+void unwire(const Layout& layout, const std::string& taskId, Ipv4 address) {
   dropPin(layout.pinOf(taskId).c_str());
+  if (address != 0) {
+    Rtnetlink net;
+    auto bridge = net.link(layout.bridge.c_str());
+    int error = bridge ? net.attempt(deleteNeighbour(bridge->index, address)) : 0;
+    KJ_ASSERT(error == 0 || error == ENOENT, "cannot forget a neighbour", strerror(error));
+  }
   removeRecord(layout.records(), taskId);
 }
 
@@ -184,13 +207,17 @@ Survey survey(const Layout& layout) {
   return found;
 }
 
-void reconnect(const Layout& layout, const std::vector<std::string>& devices) {
+void reconnect(const Layout& layout, const std::vector<TaskRecord>& records) {
   Rtnetlink net;
   uint32_t bridge = ensureBridge(net, layout).index;
-  std::set<std::string> wanted(devices.begin(), devices.end());
+  std::map<std::string, Ipv4> wanted;
+  for (auto& record : records) wanted[layout.deviceOf(record.taskId)] = record.address;
   for (auto& link : net.links()) {
-    if (wanted.count(link.name) == 0 || link.master == bridge) continue;
-    net.run(setMaster(link.index, bridge));
+    auto found = wanted.find(link.name);
+    if (found == wanted.end() || link.master == bridge) continue;
+    auto mac = macOf(found->second);
+    net.run(setMaster(link.index, bridge), newForwarding(link.index, mac),
+            newNeighbour(bridge, found->second, mac));
   }
 }
 

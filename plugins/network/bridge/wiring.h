@@ -21,8 +21,9 @@ void removeNode(const Layout& layout);
 // Record, namespace, devices, address and route. About a millisecond. On failure nothing is left.
 void wire(const Layout& layout, const TaskRecord& record);
 // Takes all of that away. The devices go with the namespace, which the kernel ends after the
-// answer (half a millisecond, many at once), when no process is in it any more.
-void unwire(const Layout& layout, const std::string& taskId);
+// answer (half a millisecond, many at once), when no process is in it any more. The address is 0 if
+// nobody knows it.
+void unwire(const Layout& layout, const std::string& taskId, Ipv4 address);
 
 // What of tasks is there, whoever's they are.
 struct Survey {
@@ -32,8 +33,8 @@ struct Survey {
   std::vector<std::string> ports;    // those of them that belong to the bridge
 };
 Survey survey(const Layout& layout);
-// Makes the devices ports of the bridge again, if somebody took it away meanwhile.
-void reconnect(const Layout& layout, const std::vector<std::string>& devices);
+// Makes the tasks' devices ports of the bridge again, if somebody took it away meanwhile.
+void reconnect(const Layout& layout, const std::vector<TaskRecord>& records);
 // In one go, about 40 ms however many they are. Gone is success.
 void removeDevices(const std::vector<std::string>& devices);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <kj/debug.h>
 #include <libmnl/libmnl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -55,12 +56,13 @@ nlmsghdr* NetlinkMessage::finish(uint32_t sequence) {
   return head;
 }
 
-NetlinkSocket::NetlinkSocket(int protocol) : buffer(BUFFER_BYTES) {
+NetlinkSocket::NetlinkSocket(int protocol, uint32_t groups) : buffer(BUFFER_BYTES) {
   int fd;
   KJ_SYSCALL(fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   socket = kj::AutoCloseFd(fd);
   sockaddr_nl address = {};
   address.nl_family = AF_NETLINK;
+  address.nl_groups = groups;
   KJ_SYSCALL(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)));
   int on = 1;  // best effort: only the texts get better
   (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
@@ -141,6 +143,16 @@ void NetlinkSocket::run(kj::ArrayPtr<NetlinkMessage> messages) {
     messages = messages.slice(count, messages.size());
   }
   KJ_IF_MAYBE (text, failure) fail(kj::mv(*text));
+}
+
+bool NetlinkSocket::waitForEvent(int timeoutMs) {
+  pollfd wait = {socket, POLLIN, 0};
+  int ready;
+  KJ_SYSCALL(ready = poll(&wait, 1, timeoutMs));
+  if (ready == 0) return false;
+  // An overflow (ENOBUFS) is an event as well: something happened.
+  (void)recv(socket, buffer.data(), buffer.size(), MSG_DONTWAIT);
+  return true;
 }
 
 void NetlinkSocket::dump(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row) {

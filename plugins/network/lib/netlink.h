@@ -91,7 +91,9 @@ class NetlinkMessage final {
 class NetlinkSocket final {
  public:
   // Of the calling thread's network namespace. `protocol`: NETLINK_ROUTE, NETLINK_NETFILTER.
-  explicit NetlinkSocket(int protocol);
+  // `groups`: the bits of the notifications that it gets (RTMGRP_LINK ...); it is for nothing else
+  // then but `waitForEvent`.
+  explicit NetlinkSocket(int protocol, uint32_t groups = 0);
 
   // One request: 0, or the errno that the kernel answered.
   int attempt(NetlinkMessage& message);
@@ -104,6 +106,9 @@ class NetlinkSocket final {
   void dump(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row);
   // A request for one object (not a dump): false if the kernel knows no such thing.
   bool find(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row);
+
+  // Waits for some notifications and drops them; false if none came.
+  bool waitForEvent(int timeoutMs);
 
   int fd() const { return socket; }
 

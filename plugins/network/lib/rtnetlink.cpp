@@ -9,9 +9,27 @@
 #include <linux/veth.h>
 #include <net/if.h>
 
+#include "orch/fail.h"
+
 namespace orch::network {
 
 namespace {
+
+// More than a machine under any load needs to get round to it.
+constexpr int LINK_TIMEOUT_MS = 5000;
+// IF_OPER_UP of linux/if.h, which does not go with net/if.h.
+constexpr uint8_t OPERATIONAL = 6;
+
+void readKind(const nlattr* info, Link& link) {
+  for (auto* inner : NetlinkAttributes(info)) {
+    if (mnl_attr_get_type(inner) == IFLA_INFO_KIND) link.kind = mnl_attr_get_str(inner);
+    if (mnl_attr_get_type(inner) != IFLA_INFO_SLAVE_DATA) continue;
+    for (auto* option : NetlinkAttributes(inner)) {
+      if (mnl_attr_get_type(option) != IFLA_BRPORT_STATE) continue;
+      link.forwarding = mnl_attr_get_u8(option) == BR_STATE_FORWARDING;
+    }
+  }
+}
 
 Link linkOf(const nlmsghdr* answer) {
   Link link;
@@ -29,12 +47,12 @@ Link linkOf(const nlmsghdr* answer) {
       case IFLA_MASTER:
         link.master = mnl_attr_get_u32(attribute);
         break;
-      case IFLA_LINKINFO: {
-        for (auto* inner : NetlinkAttributes(attribute)) {
-          if (mnl_attr_get_type(inner) == IFLA_INFO_KIND) link.kind = mnl_attr_get_str(inner);
-        }
+      case IFLA_LINKINFO:
+        readKind(attribute, link);
         break;
-      }
+      case IFLA_OPERSTATE:
+        link.operational = mnl_attr_get_u8(attribute) == OPERATIONAL;
+        break;
       default:
         break;
     }
@@ -169,6 +187,26 @@ NetlinkMessage newForwarding(uint32_t port, Mac mac) {
   return message;
 }
 
+NetlinkMessage newNeighbour(uint32_t link, Ipv4 address, Mac mac) {
+  NetlinkMessage message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+                         kj::str("cannot tell who has ", ipv4Text(address)));
+  auto& head = message.header<ndmsg>();
+  head.ndm_family = AF_INET;
+  head.ndm_ifindex = link;
+  head.ndm_state = NUD_PERMANENT;
+  message.putU32(NDA_DST, htonl(address)).put(NDA_LLADDR, mac.data(), mac.size());
+  return message;
+}
+
+NetlinkMessage deleteNeighbour(uint32_t link, Ipv4 address) {
+  NetlinkMessage message(RTM_DELNEIGH, 0, kj::str("cannot forget who has ", ipv4Text(address)));
+  auto& head = message.header<ndmsg>();
+  head.ndm_family = AF_INET;
+  head.ndm_ifindex = link;
+  message.putU32(NDA_DST, htonl(address));
+  return message;
+}
+
 NetlinkMessage setHairpin(uint32_t port) {
   NetlinkMessage message(RTM_SETLINK, 0, kj::str("cannot set hairpin mode of bridge port ", port));
   auto& head = message.header<ifinfomsg>();
@@ -187,6 +225,20 @@ std::optional<Link> Rtnetlink::link(kj::StringPtr name) {
   std::optional<Link> found;
   socket.find(message, [&](const nlmsghdr* answer) { found = linkOf(answer); });
   return found;
+}
+
+void waitForLink(kj::StringPtr name) {
+  NetlinkSocket events(NETLINK_ROUTE, RTMGRP_LINK);  // first, so that nothing is missed
+  Rtnetlink net;
+  for (;;) {
+    auto link = net.link(name);
+    if (!link) fail(kj::str("network device '", name, "' went away"));
+    if (link->operational && (link->master == NO_MASTER || link->forwarding)) return;
+    if (!events.waitForEvent(LINK_TIMEOUT_MS)) {
+      fail(kj::str("network device '", name, "' did not become operational in ",
+                   LINK_TIMEOUT_MS / 1000, " seconds"));
+    }
+  }
 }
 
 std::vector<Link> Rtnetlink::links() {

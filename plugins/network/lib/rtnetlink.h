@@ -19,7 +19,9 @@ constexpr uint32_t NO_MASTER = 0;
 struct Link {
   uint32_t index = 0;
   uint32_t master = NO_MASTER;
-  bool up = false;
+  bool up = false;           // wanted
+  bool operational = false;  // frames can be sent, which the kernel arranges soon after
+  bool forwarding = false;   // as a port of a bridge
   std::string name;
   std::string kind;   // `bridge`, `veth`; empty for hardware
   std::string alias;  // free text, for people and for us to know our own
@@ -63,6 +65,10 @@ NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway);
 // Ties a MAC to a port of a bridge for good, wherever frames with it come from; moves it here if
 // it was tied to another port.
 NetlinkMessage newForwarding(uint32_t port, Mac mac);
+// Who has an address on a link, for good and without asking. Deleting what is not there fails with
+// ENOENT.
+NetlinkMessage newNeighbour(uint32_t link, Ipv4 address, Mac mac);
+NetlinkMessage deleteNeighbour(uint32_t link, Ipv4 address);
 // Lets the bridge send a frame back by the port that it came from.
 NetlinkMessage setHairpin(uint32_t port);
 
@@ -92,5 +98,10 @@ class Rtnetlink final {
  private:
   NetlinkSocket socket;
 };
+
+// Returns when the device in the calling thread's namespace is operational, and if it is a port of
+// a bridge, forwards frames. Before that the kernel drops them, and who sent them tries again a
+// second later. Fails after five seconds.
+void waitForLink(kj::StringPtr name);
 
 }  // namespace orch::network
