@@ -35,6 +35,7 @@ struct Trio {
 std::vector<int> connectMany(const std::string& from, const std::string& address,
                              std::vector<int> servers, int count, const std::string& seen) {
   std::vector<int> hits(servers.size());
+  std::vector<kj::AutoCloseFd> open;  // a port that is used again may be led where it was before
   for (int i = 0; i < count; ++i) {
     auto client = socketIn(from, false);
     REQUIRE(connectTo(client, address, 8080) == 0);
@@ -44,6 +45,8 @@ std::vector<int> connectMany(const std::string& from, const std::string& address
     CHECK(talk(client, peer.fd));
     CHECK(peer.address == seen);
     ++hits[turn];
+    open.push_back(kj::mv(client));
+    open.push_back(kj::mv(peer.fd));
   }
   return hits;
 }
@@ -51,6 +54,7 @@ std::vector<int> connectMany(const std::string& from, const std::string& address
 std::vector<int> askMany(const std::string& from, const std::string& address,
                          std::vector<int> servers, int count, const std::string& seen) {
   std::vector<int> hits(servers.size());
+  std::vector<kj::AutoCloseFd> open;
   for (int i = 0; i < count; ++i) {
     auto client = socketIn(from, true);
     REQUIRE(connectTo(client, address, 5353) == 0);
@@ -58,6 +62,7 @@ std::vector<int> askMany(const std::string& from, const std::string& address,
     CHECK(askUdp(client, servers, turn) == seen);
     REQUIRE(turn >= 0);
     ++hits[turn];
+    open.push_back(kj::mv(client));
   }
   return hits;
 }
