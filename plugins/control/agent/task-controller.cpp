@@ -35,14 +35,31 @@ void TaskController::update(schema::Task::Reader wanted) {
   if (desired >= TaskState::COMPLETE) stopAsked.raise();
 }
 
-void TaskController::begin() {
-  auto guarded = live().promise().catch_([this](kj::Exception&& exception) -> kj::Promise<void> {
-    services.host.log().error("task.failed",
-                              {{"task", task->name()}, {"reason", plainText(exception)}});
-    auto state = task->state() < TaskState::STARTING ? TaskState::REJECTED : TaskState::FAILED;
-    return finish(state, "failed", kj::str(plainText(exception)));
-  });
-  life = guarded.fork();
+void TaskController::begin() { life = guard(live().promise()).promise().fork(); }
+
+// A step that fails ends the task: what it has started is stopped before the manager hears of it,
+// so that no slot ever has two.
+Task<void> TaskController::guard(kj::Promise<void> steps) {
+  auto outcome = co_await attempt(kj::mv(steps));
+  if (outcome.ok()) co_return;
+  auto reason = kj::str(plainText(outcome.error()));
+  services.host.log().error("task.failed", {{"task", task->name()}, {"reason", reason}});
+  bool started = task->state() >= TaskState::STARTING;
+  if (started) {
+    auto stopped = co_await attempt(stopContainer());
+    if (stopped.ok()) noteExit(stopped.value().getExit());
+  }
+  auto state = started ? TaskState::FAILED : TaskState::REJECTED;
+  co_await finish(state, "failed", kj::mv(reason));
+}
+
+capnp::RemotePromise<schema::Runtime::StopResults> TaskController::stopContainer() {
+  auto container = task->task().asReader().getSpec().getContainer();
+  auto request = runtime().stopRequest();
+  request.setId(task->id());
+  request.setSignal(container.getStopSignal());
+  request.setGraceMs(container.getStopGraceMs());
+  return request.send();
 }
 
 Task<void> TaskController::live() {
@@ -198,12 +215,7 @@ Task<void> TaskController::watch() {
       co_await deactivate.send().ignoreResult();
       active = false;
     }
-    auto container = task->task().asReader().getSpec().getContainer();
-    auto stop = runtime().stopRequest();
-    stop.setId(task->id());
-    stop.setSignal(container.getStopSignal());
-    stop.setGraceMs(container.getStopGraceMs());
-    auto stopped = co_await stop.send();
+    auto stopped = co_await stopContainer();
     noteExit(stopped.getExit());
     co_await finish(TaskState::SHUTDOWN, "shutdown", kj::str());
     co_return;

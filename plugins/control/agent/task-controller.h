@@ -35,6 +35,8 @@ class TaskController final {
 
  private:
   Task<void> live();
+  Task<void> guard(kj::Promise<void> steps);
+  capnp::RemotePromise<schema::Runtime::StopResults> stopContainer();
   using Attached = capnp::Response<schema::NetworkDriver::AttachResults>;
   using Ensured = capnp::Response<schema::ImageStore::EnsureResults>;
   Task<bool> prepare();
