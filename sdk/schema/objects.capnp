@@ -253,6 +253,9 @@ struct NetworkPool {
   name @0 :Text;
   total @1 :UInt32;                  # addresses for tasks
   used @2 :UInt32;
+  driver @3 :Text;
+  subnet @4 :Text;                   # CIDR
+  gateway @5 :Text;
 }
 
 struct Network {

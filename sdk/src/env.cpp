@@ -13,7 +13,7 @@ namespace orch {
 
 namespace {
 
-constexpr unsigned WORKER_THREADS = 4;
+constexpr unsigned WORKER_THREADS = 8;
 constexpr size_t MAX_OUTPUT_BYTES = 1 << 20;
 constexpr size_t MAX_ERROR_BYTES = 64 << 10;
 

@@ -243,6 +243,9 @@ Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
     if (!info.ok()) continue;
     pools[i].setTotal(info.value().getTotal());
     pools[i].setUsed(info.value().getUsed());
+    pools[i].setDriver(info.value().getDriver());
+    pools[i].setSubnet(info.value().getSubnet());
+    pools[i].setGateway(info.value().getGateway());
   }
 }
 

@@ -139,6 +139,9 @@ void describeNetwork(const State& state, const std::string& name,
     for (auto pool : entry.second.as<schema::Node>().getDescription().getNetworks()) {
       if (view(pool.getName()) != name) continue;
       pooled = true;
+      network.setDriver(pool.getDriver());
+      network.setSubnet(pool.getSubnet());
+      network.setGateway(pool.getGateway());
       total += pool.getTotal();
       used += pool.getUsed();
     }

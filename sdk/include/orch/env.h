@@ -18,7 +18,7 @@
 
 namespace orch {
 
-// Threads for what blocks: files, dlopen, libraries that wait. At most 4 run at once, the rest
+// Threads for what blocks: files, dlopen, libraries that wait. At most 8 run at once, the rest
 // queue.
 class Workers {
  public:
