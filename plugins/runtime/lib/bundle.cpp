@@ -64,8 +64,7 @@ Json process(const BundleInput& input) {
   };
   // Somebody other than root gets them by running a program that has them, as in docker.
   Json held = input.user.uid == 0 ? Json(capabilities) : Json::array();
-  result["capabilities"] = {
-      {"bounding", capabilities}, {"effective", held}, {"permitted", held}};
+  result["capabilities"] = {{"bounding", capabilities}, {"effective", held}, {"permitted", held}};
   for (auto& limit : input.checked.rlimits) {
     result["rlimits"].push_back({{"type", limit.type}, {"soft", limit.soft}, {"hard", limit.hard}});
   }
@@ -110,8 +109,8 @@ Json resources(const BundleInput& input) {
 }
 
 Json namespaces(const BundleInput& input) {
-  Json list = Json::array({{{"type", "mount"}}, {{"type", "uts"}}, {{"type", "pid"}},
-                           {{"type", "ipc"}}});
+  Json list =
+      Json::array({{{"type", "mount"}}, {{"type", "uts"}}, {{"type", "pid"}}, {{"type", "ipc"}}});
   if (input.hasCgroupNamespace) list.push_back({{"type", "cgroup"}});
   auto network = input.request.getNetwork();
   if (network.isNamespace()) {
@@ -184,10 +183,9 @@ std::string ociConfig(const BundleInput& input) {
       {"sysctl", sysctls(input.request)},
       {"maskedPaths",
        {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
-        "/sys/firmware", "/sys/devices/virtual/powercap"}},
-      {"readonlyPaths",
-       {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}},
+        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+        "/sys/devices/virtual/powercap"}},
+      {"readonlyPaths", {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}},
   };
   if (input.seccompFilter.empty()) linuxPart["seccomp"] = seccomp(input.checked.capabilities);
   if (!input.checked.rootPropagation.empty()) {

@@ -1,11 +1,11 @@
 // Which Linux capabilities a container gets.
 #pragma once
 
+#include <kj/string.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include <kj/string.h>
 
 #include "orch/schema/objects.capnp.h"
 

@@ -76,10 +76,14 @@ Cgroups::Cgroups(std::string rootPath, std::string parentPath)
 
 kj::StringPtr Cgroups::modeName() const {
   switch (layout) {
-    case CgroupMode::NONE: return "none";
-    case CgroupMode::V1: return "v1";
-    case CgroupMode::HYBRID: return "hybrid";
-    case CgroupMode::V2: return "v2";
+    case CgroupMode::NONE:
+      return "none";
+    case CgroupMode::V1:
+      return "v1";
+    case CgroupMode::HYBRID:
+      return "hybrid";
+    case CgroupMode::V2:
+      return "v2";
   }
   return "none";
 }

@@ -18,9 +18,9 @@ namespace {
 
 constexpr kj::StringPtr DEFAULT_PATH =
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"_kj;
-constexpr const char* RLIMITS[] = {"as",     "core",   "cpu",        "data",   "fsize",  "locks",
-                                   "memlock", "msgqueue", "nice",    "nofile", "nproc",  "rss",
-                                   "rtprio", "rttime", "sigpending", "stack"};
+constexpr const char* RLIMITS[] = {"as",      "core",     "cpu",        "data",   "fsize", "locks",
+                                   "memlock", "msgqueue", "nice",       "nofile", "nproc", "rss",
+                                   "rtprio",  "rttime",   "sigpending", "stack"};
 constexpr const char* PROPAGATIONS[] = {"rprivate", "private", "rshared",
                                         "shared",   "rslave",  "slave"};
 // A namespace's own; others would change the host (moby, opts/opts.go, ValidateSysctl).
@@ -247,7 +247,8 @@ void checkSysctls(schema::ContainerRequest::Reader request) {
     bool allowed = key == "kernel.sem";
     for (auto prefix : SYSCTL_PREFIXES) allowed = allowed || key.startsWith(prefix);
     if (!allowed) {
-      fail(kj::str("sysctl '", key, "' belongs to the host: only net.*, kernel.msg*, kernel.sem, "
+      fail(kj::str("sysctl '", key,
+                   "' belongs to the host: only net.*, kernel.msg*, kernel.sem, "
                    "kernel.shm* and fs.mqueue.* are a container's own"));
     }
     if (request.getNetwork().isHost() && key.startsWith("net.")) {
@@ -281,8 +282,8 @@ std::string initOf(schema::ContainerSpec::Reader spec) {
   for (auto path : INIT_PROGRAMS) {
     if (access(path, X_OK) == 0) return path;
   }
-  fail(kj::str("an init was asked for, but this node has none: install tini (",
-               INIT_PROGRAMS[0], ") or docker.io (", INIT_PROGRAMS[1], ")"));
+  fail(kj::str("an init was asked for, but this node has none: install tini (", INIT_PROGRAMS[0],
+               ") or docker.io (", INIT_PROGRAMS[1], ")"));
 }
 
 std::string propagationOf(schema::ContainerSpec::Reader spec) {
@@ -316,8 +317,7 @@ CheckedRequest checkRequest(schema::ContainerRequest::Reader request) {
   checked.user = (spec.getUser().size() > 0 ? spec.getUser() : image.getUser()).cStr();
   checked.stopSignal =
       signalNumber(spec.getStopSignal().size() > 0 ? spec.getStopSignal() : image.getStopSignal());
-  checked.capabilities =
-      capabilitiesFor(spec.getCapAdd(), spec.getCapDrop(), lastCapability());
+  checked.capabilities = capabilitiesFor(spec.getCapAdd(), spec.getCapDrop(), lastCapability());
   checked.mounts = mountsOf(request);
   checked.rlimits = rlimitsOf(spec);
   for (auto entry : spec.getHosts()) {

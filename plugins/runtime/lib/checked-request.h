@@ -13,8 +13,8 @@ namespace orch::runtime {
 
 struct CheckedMount {
   enum class Kind { BIND, VOLUME, OWN_VOLUME, TMPFS } kind;
-  std::string source;   // bind: path; VOLUME: name; OWN_VOLUME: number of it, `0`
-  std::string target;   // absolute, without `.`, `..` and double slashes
+  std::string source;  // bind: path; VOLUME: name; OWN_VOLUME: number of it, `0`
+  std::string target;  // absolute, without `.`, `..` and double slashes
   std::vector<std::string> options;
   bool readOnly = false;
 };
@@ -28,15 +28,15 @@ struct CheckedRlimit {
 struct CheckedRequest {
   std::vector<std::string> arguments;  // of the program; never empty
   std::vector<std::string> environment;
-  std::string workdir;                 // absolute
+  std::string workdir;  // absolute
   std::string user;
   std::string hostname;
-  std::string initProgram;             // path on the host; empty: none
+  std::string initProgram;  // path on the host; empty: none
   int stopSignal;
   CapabilitySet capabilities;
-  std::vector<CheckedMount> mounts;    // in the order of mounting
+  std::vector<CheckedMount> mounts;  // in the order of mounting
   std::vector<CheckedRlimit> rlimits;
-  std::string rootPropagation;         // empty, `shared` or `slave`
+  std::string rootPropagation;  // empty, `shared` or `slave`
 };
 
 // Fails with one line that names the input. Reads from the host only whether bind sources and an

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <kj/debug.h>
+#include <nlohmann/json.hpp>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "orch/fail.h"
 
@@ -66,9 +66,9 @@ Task<int> createWithConmon(Env& env, const Layout& layout, const Options& option
   int fds[2];
   KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
   kj::AutoCloseFd writeEnd(fds[1]);
-  auto readEnd = env.lowLevelIo().wrapInputFd(
-      fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
-                  kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
+  auto readEnd =
+      env.lowLevelIo().wrapInputFd(fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
+                                               kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
   auto spec = conmonSpec(layout, options, id, tty);
   spec.fds.add(ProcessSpec::Fd{SYNC_FD, writeEnd});
   auto process = co_await env.processes().spawn(kj::mv(spec));
@@ -89,7 +89,8 @@ int pidFromSync(kj::StringPtr line, kj::StringPtr runtimeName) {
     if (size_t at = message.find("Z: "); at != std::string::npos && at < 40) {
       message = message.substr(at + 3);
     }
-    if (!message.empty()) fail(kj::str(runtimeName, " cannot create the container: ", message.c_str()));
+    if (!message.empty())
+      fail(kj::str(runtimeName, " cannot create the container: ", message.c_str()));
   }
   fail(kj::str(runtimeName, " cannot create the container: conmon ended without saying why"));
 }

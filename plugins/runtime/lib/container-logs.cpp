@@ -37,8 +37,8 @@ struct Bell {
   }
 };
 
-kj::Promise<void> send(schema::LogSink::Client& sink, const Batch& batch, const Container& container,
-                       kj::StringPtr nodeId) {
+kj::Promise<void> send(schema::LogSink::Client& sink, const Batch& batch,
+                       const Container& container, kj::StringPtr nodeId) {
   auto request = sink.linesRequest();
   auto lines = request.initLines(batch.entries.size());
   for (uint32_t i = 0; i < lines.size(); ++i) {
@@ -46,8 +46,8 @@ kj::Promise<void> send(schema::LogSink::Client& sink, const Batch& batch, const 
     lines[i].setTimeNs(entry.timeNs);
     lines[i].setStream(entry.isError ? schema::LogLine::Stream::STDERR
                                      : schema::LogLine::Stream::STDOUT);
-    lines[i].setText(kj::arrayPtr(reinterpret_cast<const kj::byte*>(entry.text.data()),
-                                  entry.text.size()));
+    lines[i].setText(
+        kj::arrayPtr(reinterpret_cast<const kj::byte*>(entry.text.data()), entry.text.size()));
     lines[i].setTaskId(container.id.c_str());
     lines[i].setTaskName(container.taskName.c_str());
     lines[i].setNodeId(nodeId);

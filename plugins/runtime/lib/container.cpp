@@ -37,17 +37,21 @@ void Container::setExited() {
   exitSeen->fulfill();
 }
 
-bool Container::signal(int number) {
-  return process.get() >= 0 && sendSignal(process, number);
-}
+bool Container::signal(int number) { return process.get() >= 0 && sendSignal(process, number); }
 
 void Container::describe(schema::Container::Builder to) const {
   to.setId(id.c_str());
   switch (stage) {
     case Stage::CREATING:
-    case Stage::CREATED: to.setState(schema::Container::State::CREATED); break;
-    case Stage::RUNNING: to.setState(schema::Container::State::RUNNING); break;
-    case Stage::EXITED: to.setState(schema::Container::State::EXITED); break;
+    case Stage::CREATED:
+      to.setState(schema::Container::State::CREATED);
+      break;
+    case Stage::RUNNING:
+      to.setState(schema::Container::State::RUNNING);
+      break;
+    case Stage::EXITED:
+      to.setState(schema::Container::State::EXITED);
+      break;
   }
   to.setPid(lives() ? state.pid : 0);
   to.setStartedAtNs(state.startedAtNs);

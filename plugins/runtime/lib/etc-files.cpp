@@ -43,7 +43,8 @@ kj::String hostsText(schema::ContainerRequest::Reader request, kj::StringPtr hos
   if (lines[0].size() > 0 && !lines[0].endsWith("\n")) lines.add(kj::str("\n"));
   for (auto entry : request.getSpec().getHosts()) {
     KJ_IF_MAYBE (colon, entry.findFirst(':')) {
-      lines.add(kj::str(entry.slice(*colon + 1), "\t", kj::heapString(entry.begin(), *colon), "\n"));
+      lines.add(
+          kj::str(entry.slice(*colon + 1), "\t", kj::heapString(entry.begin(), *colon), "\n"));
     }
   }
   for (auto address : request.getAddresses()) {

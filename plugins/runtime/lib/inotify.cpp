@@ -73,8 +73,8 @@ void Inotify::drain() {
       auto& event = *reinterpret_cast<inotify_event*>(buffer + at);
       at += sizeof(inotify_event) + event.len;
       bool lost = (event.mask & IN_Q_OVERFLOW) != 0;
-      auto range = lost ? std::make_pair(watches.begin(), watches.end())
-                        : watches.equal_range(event.wd);
+      auto range =
+          lost ? std::make_pair(watches.begin(), watches.end()) : watches.equal_range(event.wd);
       for (auto it = range.first; it != range.second; ++it) {
         it->second->changed(lost || event.len == 0 ? kj::StringPtr() : kj::StringPtr(event.name));
       }

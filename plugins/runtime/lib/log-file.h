@@ -22,9 +22,9 @@ struct LogEntry {
 // One line of the file, without its end. Null if it is damaged.
 kj::Maybe<LogEntry> parseLogLine(std::string_view line);
 
-// Moves `folder`/log to the next number if it is larger than `maxBytes` and lets conmon (its ctl fifo
-// is in `bundle`) go on in a fresh one; keeps the last `maxFiles` rotated ones. conmon writes to the
-// moved file until it has made the new one, so no line is lost. True if something was moved.
+// Moves `folder`/log to the next number if it is larger than `maxBytes` and lets conmon (its ctl
+// fifo is in `bundle`) go on in a fresh one; keeps the last `maxFiles` rotated ones. conmon writes
+// to the moved file until it has made the new one, so no line is lost. True if something was moved.
 bool rotateLog(const std::string& folder, const std::string& bundle, uint64_t maxBytes,
                uint32_t maxFiles);
 
@@ -60,9 +60,9 @@ class LogCursor final {
 
   std::string folder;
   int64_t sinceNs;
-  std::deque<File> files;  // the first is read now
-  std::string rest;        // the beginning of a line that is still being written
-  uint64_t lastNumber = 0; // of the file that was read last
+  std::deque<File> files;   // the first is read now
+  std::string rest;         // the beginning of a line that is still being written
+  uint64_t lastNumber = 0;  // of the file that was read last
 };
 
 }  // namespace orch::runtime

@@ -19,20 +19,26 @@ class Service final : public schema::Runtime::Server {
     results.setCgroups(runtime.cgroups());
     return kj::READY_NOW;
   }
-  kj::Promise<void> create(CreateContext context) override { return doCreate(context); }
-  kj::Promise<void> start(StartContext context) override { return doStart(context); }
+  kj::Promise<void> create(CreateContext context) override {
+    return runtime.whileAlive(doCreate(context));
+  }
+  kj::Promise<void> start(StartContext context) override {
+    return runtime.whileAlive(doStart(context));
+  }
   kj::Promise<void> wait(WaitContext context) override {
     context.allowCancellation();
-    return doWait(context);
+    return runtime.whileAlive(doWait(context));
   }
-  kj::Promise<void> stop(StopContext context) override { return doStop(context); }
+  kj::Promise<void> stop(StopContext context) override {
+    return runtime.whileAlive(doStop(context));
+  }
   kj::Promise<void> kill(KillContext context) override {
     auto params = context.getParams();
     runtime.kill(params.getId(), params.getSignal());
     return kj::READY_NOW;
   }
   kj::Promise<void> remove(RemoveContext context) override {
-    return runtime.remove(kj::str(context.getParams().getId()));
+    return runtime.whileAlive(runtime.remove(kj::str(context.getParams().getId())));
   }
   kj::Promise<void> list(ListContext context) override {
     auto all = runtime.list();
@@ -43,11 +49,14 @@ class Service final : public schema::Runtime::Server {
   kj::Promise<void> logs(LogsContext context) override {
     context.allowCancellation();
     auto params = context.getParams();
-    return runtime.logs(kj::str(params.getId()), params.getOptions(), params.getSink());
+    return runtime.whileAlive(
+        runtime.logs(kj::str(params.getId()), params.getOptions(), params.getSink()));
   }
-  kj::Promise<void> volumes(VolumesContext context) override { return doVolumes(context); }
+  kj::Promise<void> volumes(VolumesContext context) override {
+    return runtime.whileAlive(doVolumes(context));
+  }
   kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
-    return runtime.removeVolume(kj::str(context.getParams().getName()));
+    return runtime.whileAlive(runtime.removeVolume(kj::str(context.getParams().getName())));
   }
 
  private:

@@ -39,8 +39,8 @@ kj::Maybe<SeenExit> readExitFile(const std::string& path) {
   if (stat(path.c_str(), &info) != 0) return nullptr;
   auto text = readSmallFile(path.c_str());
   if (text.size() == 0) return nullptr;
-  return SeenExit{atoi(text.cStr()), info.st_mtim.tv_sec * int64_t(1'000'000'000) +
-                                         info.st_mtim.tv_nsec};
+  return SeenExit{atoi(text.cStr()),
+                  info.st_mtim.tv_sec * int64_t(1'000'000'000) + info.st_mtim.tv_nsec};
 }
 
 // The last line that a program wrote: where both runtimes say what is wrong.
@@ -72,7 +72,7 @@ OciRuntime::Entry& OciRuntime::find(kj::StringPtr id) {
 }
 
 kj::ForkedPromise<void> OciRuntime::keepGoing(Task<void> operation) {
-  auto forked = kj::mv(operation).promise().fork();
+  auto forked = whileAlive(kj::mv(operation)).fork();
   tasks.add(forked.addBranch().catch_([](kj::Exception&&) {}));
   return forked;
 }
@@ -122,8 +122,8 @@ Task<void> OciRuntime::make(Container& container, Request request) {
   auto reader = request->getRoot<schema::ContainerRequest>().asReader();
   bool tty = reader.getSpec().getTty();
   // The job holds `request` for as long as it runs, whoever leaves.
-  auto preparing = env.workers().run(
-      [job, request, reader, nowNs] { return job->prepare(reader, nowNs); });
+  auto preparing =
+      env.workers().run([job, request, reader, nowNs] { return job->prepare(reader, nowNs); });
   auto record = co_await preparing;
   container.load(record);
   auto creating = createWithConmon(env, job->layout, job->options, kj::str(id.c_str()), tty);
@@ -173,8 +173,8 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
   auto startedAtNs = env.nowNs();  // before the program can have ended
   auto result = co_await runtimeCommand(kj::str("start"), kj::str(container->id.c_str()), false);
   if (result.status != 0) {
-    fail(kj::str(name(), " cannot start container '", container->id.c_str(), "': ",
-                 lastLine(result.errors)));
+    fail(kj::str(name(), " cannot start container '", container->id.c_str(),
+                 "': ", lastLine(result.errors)));
   }
   container->state.startedAtNs = startedAtNs;
   if (container->stage == Stage::CREATED) container->stage = Stage::RUNNING;
@@ -264,8 +264,8 @@ Task<void> OciRuntime::finish(Container& container) {
     } else {
       state.code = LOST;
     }
-    state.oomKilled = job->cgroups.oomKilled(id) ||
-                      access((job->layout.bundle(id) + "/oom").c_str(), F_OK) == 0;
+    state.oomKilled =
+        job->cgroups.oomKilled(id) || access((job->layout.bundle(id) + "/oom").c_str(), F_OK) == 0;
     // Removed meanwhile: then nobody asks any more.
     if (access(job->layout.disk(id).c_str(), F_OK) == 0) writeState(job->layout.state(id), state);
     return state;

@@ -30,6 +30,12 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   // Waits for what is being created, started or removed. The containers stay.
   Task<void> drain();
 
+  // The promise, for as long as this object lives: a call that is under way when it goes fails.
+  template <typename T>
+  kj::Promise<T> whileAlive(Task<T> task) {
+    return canceler.wrap(kj::mv(task).promise());
+  }
+
   kj::StringPtr version() const { return versionText; }
   kj::StringPtr cgroups() const { return maker->cgroups.modeName(); }
   kj::StringPtr name() const { return maker->options.name.c_str(); }
@@ -94,6 +100,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   std::map<std::string, Entry> containers;
   bool keepingLogs = false;
   kj::TaskSet tasks;
+  kj::Canceler canceler;  // last: what it ends uses all of the above
 };
 
 }  // namespace orch::runtime

@@ -12,8 +12,8 @@
 namespace orch::runtime {
 
 struct Options {
-  std::string name;            // `crun`
-  std::string program;         // path or name of the OCI runtime
+  std::string name;     // `crun`
+  std::string program;  // path or name of the OCI runtime
   std::string conmon;
   std::string cgroupRoot;
   std::string cgroupParent;
@@ -23,7 +23,7 @@ struct Options {
   uint64_t logCheckMs = 5'000;
   bool filterByAnnotation = false;  // takes a finished seccomp filter
   bool refusesHybrid = false;
-  std::string alternative;          // what to use instead on such a host
+  std::string alternative;  // what to use instead on such a host
 };
 
 // `Settings` is the Config::Reader of either plugin: their fields are the same.

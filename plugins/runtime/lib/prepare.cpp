@@ -108,8 +108,8 @@ kj::Array<capnp::word> BundleMaker::prepare(schema::ContainerRequest::Reader req
   RootFolder root(layout.rootfs(id));
   auto user = resolveUser(root.read("/etc/passwd"), root.read("/etc/group"), checked.user.c_str(),
                           request.getSpec().getGroups());
-  BundleInput input{request, checked, user, layout.rootfs(id), cgroups.pathOf(id), {}, "",
-                    limitsSwap};
+  BundleInput input{request, checked, user,      layout.rootfs(id), cgroups.pathOf(id),
+                    {},      "",      limitsSwap};
   std::vector<BundleMount> mounts;
   addEtcFiles(input, bundle, mounts);
   if (!checked.initProgram.empty()) {

@@ -83,10 +83,10 @@ kj::Maybe<kj::Array<capnp::word>> readRecord(const std::string& path) {
 
 void writeState(const std::string& path, const StateFile& state) {
   char text[256];
-  int size = snprintf(text, sizeof(text),
-                      "1 %s %d %" PRIu64 " %" PRId64 " %d %d %" PRId64 " %d .\n",
-                      state.bootId.c_str(), state.pid, state.startTicks, state.startedAtNs,
-                      state.exited, state.code, state.exitedAtNs, state.oomKilled);
+  int size =
+      snprintf(text, sizeof(text), "1 %s %d %" PRIu64 " %" PRId64 " %d %d %" PRId64 " %d .\n",
+               state.bootId.c_str(), state.pid, state.startTicks, state.startedAtNs, state.exited,
+               state.code, state.exitedAtNs, state.oomKilled);
   KJ_ASSERT(size > 0 && size < static_cast<int>(sizeof(text)));
   writeWhole(path, kj::arrayPtr(text, size).asBytes());
 }

@@ -1,6 +1,6 @@
 // The files by which containers survive the plugin. `record` says what was asked for and is written
-// once; `state` says how far it came and is rewritten at each step. Neither is synced: after a power
-// loss the containers are gone in any case, and a damaged file means a half-made container.
+// once; `state` says how far it came and is rewritten at each step. Neither is synced: after a
+// power loss the containers are gone in any case, and a damaged file means a half-made container.
 // All of it blocks: for worker threads.
 #pragma once
 
@@ -18,9 +18,9 @@ namespace orch::runtime {
 
 struct StateFile {
   std::string bootId;
-  int pid = 0;                // of the container's init, in this boot
-  uint64_t startTicks = 0;    // of that process, field 22 of /proc/<pid>/stat
-  int64_t startedAtNs = 0;    // 0: created only
+  int pid = 0;              // of the container's init, in this boot
+  uint64_t startTicks = 0;  // of that process, field 22 of /proc/<pid>/stat
+  int64_t startedAtNs = 0;  // 0: created only
   bool exited = false;
   int code = 0;
   int64_t exitedAtNs = 0;

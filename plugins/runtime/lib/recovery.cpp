@@ -62,7 +62,8 @@ kj::Vector<Left> findLeft(const BundleMaker& maker) {
 }
 
 void makeFolders(const Layout& layout) {
-  for (auto& folder : {layout.containers(), layout.volumes(), layout.exits(), layout.runtimeState()}) {
+  for (auto& folder :
+       {layout.containers(), layout.volumes(), layout.exits(), layout.runtimeState()}) {
     std::filesystem::create_directories(folder);
   }
   // What containers write is theirs; the paths to it are root's.
@@ -92,16 +93,16 @@ Task<kj::Maybe<kj::String>> OciRuntime::probe() {
   for (auto program : {&options.program, &options.conmon}) {
     auto found = findProgram(*program);
     if (found.empty()) {
-      co_return kj::Maybe<kj::String>(kj::str("the program '", program->c_str(),
-                                              "' is not there; install the package '", program->c_str(),
-                                              "' or set its path in the plugin's config"));
+      co_return kj::Maybe<kj::String>(
+          kj::str("the program '", program->c_str(), "' is not there; install the package '",
+                  program->c_str(), "' or set its path in the plugin's config"));
     }
     *program = found;
   }
   if (maker->layout.data.find(':') != std::string::npos) {
-    co_return kj::Maybe<kj::String>(
-        kj::str("conmon cannot write logs below '", maker->layout.data.c_str(),
-                "': choose a data folder without ':' in its path"));
+    co_return kj::Maybe<kj::String>(kj::str("conmon cannot write logs below '",
+                                            maker->layout.data.c_str(),
+                                            "': choose a data folder without ':' in its path"));
   }
   Cgroups::Needs needs{name(), options.refusesHybrid, options.alternative.c_str()};
   KJ_IF_MAYBE (why, maker->cgroups.whyNot(needs)) co_return kj::Maybe<kj::String>(kj::mv(*why));

@@ -52,7 +52,8 @@ std::string explanation(int context, int error) {
   std::string text(buffer, n);
   while (!text.empty() && text.back() == '\n') text.pop_back();
   size_t colon = text.find(": ");
-  return (colon == std::string::npos ? text : text.substr(colon + 2)) + " (" + strerror(error) + ")";
+  return (colon == std::string::npos ? text : text.substr(colon + 2)) + " (" + strerror(error) +
+         ")";
 }
 
 [[noreturn]] void cannotMount(const std::string& target, const std::string& why) {
@@ -203,8 +204,8 @@ void RootFolder::makeDirectories(const std::string& path) const {
     KJ_IF_MAYBE (folder, openDirectory(parent)) {
       if (mkdirat(*folder, name.c_str(), 0755) == 0) continue;
     }
-    fail(kj::str("cannot make the directory '", path.c_str(), "' in the container: '",
-                 done.c_str(), "' is in the way"));
+    fail(kj::str("cannot make the directory '", path.c_str(), "' in the container: '", done.c_str(),
+                 "' is in the way"));
   }
 }
 

@@ -32,8 +32,8 @@ std::vector<SyscallRule> seccompRules(CapabilitySet capabilities);
 std::vector<std::string> seccompArchitectures();
 
 // The profile as a finished filter, in base64, for crun's annotation run.oci.seccomp_bpf_data.
-// Compiling takes milliseconds, so each distinct profile is compiled once. Thread-safe. There are at
-// most 2^(conditional capabilities) entries; past MAX_ENTRIES the cache starts anew.
+// Compiling takes milliseconds, so each distinct profile is compiled once. Thread-safe. There are
+// at most 2^(conditional capabilities) entries; past MAX_ENTRIES the cache starts anew.
 class SeccompCache final {
  public:
   static constexpr size_t MAX_ENTRIES = 64;

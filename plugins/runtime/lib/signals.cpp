@@ -16,15 +16,15 @@ struct Name {
   int number;
 };
 constexpr Name NAMES[] = {
-    {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT},     {"ILL", SIGILL},
-    {"TRAP", SIGTRAP}, {"ABRT", SIGABRT}, {"IOT", SIGIOT},       {"BUS", SIGBUS},
-    {"FPE", SIGFPE},   {"KILL", SIGKILL}, {"USR1", SIGUSR1},     {"SEGV", SIGSEGV},
-    {"USR2", SIGUSR2}, {"PIPE", SIGPIPE}, {"ALRM", SIGALRM},     {"TERM", SIGTERM},
-    {"CHLD", SIGCHLD}, {"CONT", SIGCONT}, {"STOP", SIGSTOP},     {"TSTP", SIGTSTP},
-    {"TTIN", SIGTTIN}, {"TTOU", SIGTTOU}, {"URG", SIGURG},       {"XCPU", SIGXCPU},
-    {"VTALRM", SIGVTALRM},                {"XFSZ", SIGXFSZ},     {"PROF", SIGPROF},
-    {"WINCH", SIGWINCH},                  {"IO", SIGIO},         {"POLL", SIGPOLL},
-    {"PWR", SIGPWR},   {"SYS", SIGSYS},   {"STKFLT", SIGSTKFLT},
+    {"HUP", SIGHUP},       {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ILL", SIGILL},
+    {"TRAP", SIGTRAP},     {"ABRT", SIGABRT}, {"IOT", SIGIOT},   {"BUS", SIGBUS},
+    {"FPE", SIGFPE},       {"KILL", SIGKILL}, {"USR1", SIGUSR1}, {"SEGV", SIGSEGV},
+    {"USR2", SIGUSR2},     {"PIPE", SIGPIPE}, {"ALRM", SIGALRM}, {"TERM", SIGTERM},
+    {"CHLD", SIGCHLD},     {"CONT", SIGCONT}, {"STOP", SIGSTOP}, {"TSTP", SIGTSTP},
+    {"TTIN", SIGTTIN},     {"TTOU", SIGTTOU}, {"URG", SIGURG},   {"XCPU", SIGXCPU},
+    {"VTALRM", SIGVTALRM}, {"XFSZ", SIGXFSZ}, {"PROF", SIGPROF}, {"WINCH", SIGWINCH},
+    {"IO", SIGIO},         {"POLL", SIGPOLL}, {"PWR", SIGPWR},   {"SYS", SIGSYS},
+    {"STKFLT", SIGSTKFLT},
 };
 // The kernel's numbers; glibc keeps the first two for itself.
 constexpr int RTMIN = 34;
@@ -55,7 +55,8 @@ int signalNumber(kj::StringPtr name) {
   }
   KJ_IF_MAYBE (found, offsetFrom(bare, "RTMIN", RTMIN)) return *found;
   KJ_IF_MAYBE (found, offsetFrom(bare, "RTMAX", RTMAX)) return *found;
-  fail(kj::str("unknown signal '", name, "': use a name such as SIGTERM, or a number from 1 to 64"));
+  fail(
+      kj::str("unknown signal '", name, "': use a name such as SIGTERM, or a number from 1 to 64"));
 }
 
 }  // namespace orch::runtime

@@ -1,8 +1,8 @@
 #include "orch/plugin.h"
 
 #include "config.capnp.h"
-#include "runc.h"
 #include "oci-plugin.h"
+#include "runc.h"
 
 namespace orch::runtime::runc {
 namespace {

@@ -17,8 +17,8 @@ struct Script {
   bool ignoresTerm = false;     // SIM_IGNORE_TERM=1: only SIGKILL ends it
   kj::Duration createDelay = 0 * kj::NANOSECONDS;  // SIM_CREATE_DELAY
   kj::Duration startDelay = 0 * kj::NANOSECONDS;   // SIM_START_DELAY
-  std::string failCreate;       // SIM_FAIL_CREATE: the reason
-  std::string failStart;        // SIM_FAIL_START
+  std::string failCreate;                          // SIM_FAIL_CREATE: the reason
+  std::string failStart;                           // SIM_FAIL_START
   std::vector<std::string> output;  // SIM_OUTPUT, lines; unset: one line that names the task
   std::vector<std::string> errors;  // SIM_ERRORS
 };

@@ -17,13 +17,19 @@ class Service final : public schema::Runtime::Server {
     results.setCgroups("none");
     return kj::READY_NOW;
   }
-  kj::Promise<void> create(CreateContext context) override { return doCreate(context); }
-  kj::Promise<void> start(StartContext context) override { return doStart(context); }
+  kj::Promise<void> create(CreateContext context) override {
+    return runtime.whileAlive(doCreate(context));
+  }
+  kj::Promise<void> start(StartContext context) override {
+    return runtime.whileAlive(doStart(context));
+  }
   kj::Promise<void> wait(WaitContext context) override {
     context.allowCancellation();
-    return doWait(context);
+    return runtime.whileAlive(doWait(context));
   }
-  kj::Promise<void> stop(StopContext context) override { return doStop(context); }
+  kj::Promise<void> stop(StopContext context) override {
+    return runtime.whileAlive(doStop(context));
+  }
   kj::Promise<void> kill(KillContext context) override {
     runtime.kill(context.getParams().getId(), context.getParams().getSignal());
     return kj::READY_NOW;
@@ -41,8 +47,8 @@ class Service final : public schema::Runtime::Server {
   kj::Promise<void> logs(LogsContext context) override {
     context.allowCancellation();
     auto params = context.getParams();
-    return runtime.logs(kj::str(params.getId()), params.getOptions(), params.getSink(),
-                        host.node().id);
+    return runtime.whileAlive(runtime.logs(kj::str(params.getId()), params.getOptions(),
+                                           params.getSink(), host.node().id));
   }
   kj::Promise<void> volumes(VolumesContext) override { return kj::READY_NOW; }
   kj::Promise<void> removeVolume(RemoveVolumeContext context) override {

@@ -15,7 +15,8 @@ kj::Own<PluginInstance> make(Env& env, Host& host, capnp::AnyPointer::Reader set
 
 class SimSubject final : public conformance::RuntimeSubject {
  public:
-  SimSubject() : world(1), host("/data", "/run", "runtime.sim"), plugin(newPlugin(world.env(), &make)) {
+  SimSubject()
+      : world(1), host("/data", "/run", "runtime.sim"), plugin(newPlugin(world.env(), &make)) {
     capnp::MallocMessageBuilder settings;
     host.configure(plugin, settings.initRoot<Config>().asReader(), waitScope());
     service = host.start<schema::Runtime>(plugin, "runtime.sim", waitScope());
@@ -71,7 +72,8 @@ TEST_CASE("sim: a life takes exactly as long as it says", "[runtime]") {
   SimSubject subject;
   auto& scope = subject.waitScope();
   auto begin = subject.timer().now();
-  subject.request("c1", {"SIM_CREATE_DELAY=20ms", "SIM_START_DELAY=5ms", "SIM_RUN=3s", "SIM_EXIT=4"})
+  subject
+      .request("c1", {"SIM_CREATE_DELAY=20ms", "SIM_START_DELAY=5ms", "SIM_RUN=3s", "SIM_EXIT=4"})
       .send()
       .wait(scope);
   CHECK(subject.timer().now() - begin == 20 * kj::MILLISECONDS);
@@ -93,7 +95,8 @@ TEST_CASE("sim: a wrong script is refused by name", "[runtime]") {
   };
   CHECK(error("SIM_RUN=soon") == "SIM_RUN=soon is no duration: use 250ms, 5s, 2m or 0");
   CHECK(error("SIM_EXIT=256") == "SIM_EXIT=256 is no exit code: use 0 to 255");
-  CHECK(error("SIM_START_DELAY=-1s") == "SIM_START_DELAY=-1s is no duration: use 250ms, 5s, 2m or 0");
+  CHECK(error("SIM_START_DELAY=-1s") ==
+        "SIM_START_DELAY=-1s is no duration: use 250ms, 5s, 2m or 0");
 }
 
 TEST_CASE("sim: a start can be made to fail", "[runtime]") {

@@ -68,7 +68,7 @@ SimRuntime::Entry& SimRuntime::find(kj::StringPtr id) {
 }
 
 kj::ForkedPromise<void> SimRuntime::keepGoing(Task<void> operation) {
-  auto forked = kj::mv(operation).promise().fork();
+  auto forked = whileAlive(kj::mv(operation)).fork();
   tasks.add(forked.addBranch().catch_([](kj::Exception&&) {}));
   return forked;
 }
@@ -123,8 +123,8 @@ Task<void> SimRuntime::runStart(kj::Own<Container> container) {
   co_await env.timer().afterDelay(startDelay + container->script.startDelay);
   auto& script = container->script;
   if (!script.failStart.empty()) {
-    fail(kj::str("cannot start container '", container->id.c_str(), "': ",
-                 script.failStart.c_str()));
+    fail(kj::str("cannot start container '", container->id.c_str(),
+                 "': ", script.failStart.c_str()));
   }
   if (container->stage == Stage::EXITED) {
     fail(kj::str("container '", container->id.c_str(), "' ended before it was started"));

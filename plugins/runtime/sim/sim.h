@@ -59,6 +59,12 @@ class SimRuntime final : private kj::TaskSet::ErrorHandler {
   SimRuntime(Env& env, kj::Duration createDelay, kj::Duration startDelay);
   KJ_DISALLOW_COPY(SimRuntime);
 
+  // The promise, for as long as this object lives: a call that is under way when it goes fails.
+  template <typename T>
+  kj::Promise<T> whileAlive(Task<T> task) {
+    return canceler.wrap(kj::mv(task).promise());
+  }
+
   // As in sdk/schema/runtime.capnp.
   Task<kj::Own<Container>> create(schema::ContainerRequest::Reader request);
   Task<kj::Own<Container>> start(kj::String id);
@@ -89,6 +95,7 @@ class SimRuntime final : private kj::TaskSet::ErrorHandler {
   kj::Duration startDelay;
   std::map<std::string, Entry> containers;
   kj::TaskSet tasks;
+  kj::Canceler canceler;  // last: what it ends uses all of the above
 };
 
 }  // namespace orch::runtime::sim

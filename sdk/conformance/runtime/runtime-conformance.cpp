@@ -1,8 +1,7 @@
 #include "runtime-conformance.h"
 
-#include <kj/debug.h>
-
 #include <catch2/catch.hpp>
+#include <kj/debug.h>
 
 #include "orch/fail.h"
 

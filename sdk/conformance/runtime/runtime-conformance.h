@@ -22,7 +22,7 @@ struct Behaviour {
   std::vector<std::string> errors;  // lines to stderr, after those
   bool stays = false;               // until it is told to end; else it ends at once
   bool ignoresTerm = false;
-  int exitCode = 0;                 // of its own end, also upon SIGTERM
+  int exitCode = 0;  // of its own end, also upon SIGTERM
 };
 
 // One runtime, made anew for each section of the suite.

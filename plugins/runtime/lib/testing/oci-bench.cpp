@@ -1,9 +1,9 @@
 // How long a start takes, printed: hidden, run it with `[bench]`. Nothing is asserted.
+#include <catch2/catch.hpp>
 #include <kj/debug.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

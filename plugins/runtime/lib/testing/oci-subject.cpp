@@ -1,10 +1,10 @@
 #include "oci-subject.h"
 
+#include <catch2/catch.hpp>
 #include <kj/debug.h>
 #include <poll.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 
@@ -23,9 +23,11 @@ std::string makeLayer(const std::string& path) {
     fs::create_directories(path + "/" + name);
   }
   fs::copy_file("/bin/busybox", path + "/bin/busybox", fs::copy_options::overwrite_existing);
-  for (auto name : {"sh", "cat", "id", "echo", "sleep", "ls", "env", "touch", "hostname", "stat",
-                    "mount", "pwd", "test", "dd", "seq", "grep", "kill", "unshare", "mkdir", "awk",
-                    "chroot", "readlink", "ps", "printf", "true", "tail", "yes", "head", "tty"}) {
+  for (auto name :
+       {"sh",     "cat",   "id",     "echo",     "sleep", "ls",  "env",  "touch", "hostname",
+        "stat",   "mount", "pwd",    "test",     "dd",    "seq", "grep", "kill",  "unshare",
+        "mkdir",  "awk",   "chroot", "readlink", "tr",    "wc",  "sort", "uniq",  "ps",
+        "printf", "true",  "tail",   "yes",      "head",  "tty"}) {
     fs::create_symlink("busybox", path + "/bin/" + name);
   }
   std::ofstream(path + "/etc/passwd") << "root:x:0:0:root:/root:/bin/sh\n"
@@ -160,8 +162,8 @@ uint32_t OciSubject::pidOf(kj::StringPtr id) {
   KJ_FAIL_REQUIRE("no such container", id);
 }
 
-std::string OciSubject::cgroupFile(kj::StringPtr id, kj::StringPtr controller,
-                                   kj::StringPtr v1File, kj::StringPtr v2File) {
+std::string OciSubject::cgroupFile(kj::StringPtr id, kj::StringPtr controller, kj::StringPtr v1File,
+                                   kj::StringPtr v2File) {
   bool unified = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
   auto path = unified ? kj::str("/sys/fs/cgroup", parent, "/", id, "/", v2File)
                       : kj::str("/sys/fs/cgroup/", controller, parent, "/", id, "/", v1File);

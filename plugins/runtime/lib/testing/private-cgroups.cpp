@@ -16,8 +16,8 @@ namespace orch::runtime {
 namespace {
 
 struct Hierarchy {
-  std::string name;     // of its folder
-  std::string type;     // cgroup, cgroup2
+  std::string name;  // of its folder
+  std::string type;  // cgroup, cgroup2
   std::string options;
 };
 

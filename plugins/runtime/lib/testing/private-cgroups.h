@@ -1,5 +1,5 @@
-// A mount namespace of the test's own in which hugetlb, the controller that hybrid hosts commonly leave
-// to v2, is mounted as v1, so that crun works there too. Nothing of it is seen outside.
+// A mount namespace of the test's own in which hugetlb, the controller that hybrid hosts commonly
+// leave to v2, is mounted as v1, so that crun works there too. Nothing of it is seen outside.
 #pragma once
 
 namespace orch::runtime {
