@@ -86,7 +86,7 @@ int pidFromSync(kj::StringPtr line, kj::StringPtr runtimeName) {
     // crun logs as `2026-…Z: what failed`, runc as logfmt; the rest is theirs.
     for (auto& c : message) c = c == '\n' || c == '\t' ? ' ' : c;
     while (!message.empty() && message.back() == ' ') message.pop_back();
-    if (size_t at = message.find("Z: "); at != std::string::npos && at < 40) {
+    if (size_t at = message.find("Z: "); at < 40) {
       message = message.substr(at + 3);
     }
     if (!message.empty())
