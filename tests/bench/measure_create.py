@@ -5,8 +5,8 @@ import time
 
 from machine import BenchError, poll
 
-START_SECONDS = 180
-REMOVE_SECONDS = 120
+START_SECONDS = 90
+REMOVE_SECONDS = 60
 
 
 class Samples:

@@ -60,7 +60,7 @@ def measure(setup, driver):
     idle_empty = idle_fraction(driver, setup.repetitions(5, 60))
     name = setup.new_label("m")
     driver.session.create(name, CONTAINERS, net="bridge")
-    if setup.watch.wait_started(name, CONTAINERS, 0, 180) is None:
+    if setup.watch.wait_started(name, CONTAINERS, 0, 90) is None:
         raise BenchError(f"only {len(setup.watch.alive(name))} of {CONTAINERS} containers started")
     poll(lambda: driver.session.running(name) == CONTAINERS, 60)
     time.sleep(setup.repetitions(10, 15))

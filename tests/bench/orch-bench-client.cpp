@@ -117,6 +117,18 @@ class Client {
     return response.getVersion().cStr();
   }
 
+  // How many plugins of the manifest neither run nor have failed.
+  std::string unsettled(const Words&) {
+    auto response = ask(service<schema::Kernel>("kernel").pluginsRequest());
+    size_t count = 0;
+    for (auto plugin : response.getPlugins()) {
+      bool settled = plugin.getState() == schema::PluginStatus::State::RUNNING ||
+                     plugin.getState() == schema::PluginStatus::State::FAILED;
+      if (!settled) ++count;
+    }
+    return std::to_string(count);
+  }
+
   std::string init(const Words& words) {
     auto request = cluster.initRequest();
     request.setRequestId(requestId());
@@ -232,6 +244,7 @@ class Client {
 
 const std::map<std::string, Client::Command> Client::COMMANDS = {
     {"version", {0, &Client::version}},
+    {"unsettled", {0, &Client::unsettled}},
     {"init", {1, &Client::init}},  // CLUSTER
     {"ready", {0, &Client::ready}},
     {"import", {2, &Client::import}},           // PATH REFERENCE

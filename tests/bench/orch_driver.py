@@ -44,13 +44,12 @@ class OrchNode(Node):
         return f"/proc/{self.init_pid()}/root{RUN_DIR}/orchd.sock"
 
     def answers(self):
-        """Whether the node is a cluster's ready one, which it becomes by asking it to."""
+        """Whether every plugin of the manifest runs or has failed."""
         if not os.path.exists(self.socket()):
             return False
         session = OrchSession(self, self.setup)
         try:
-            session.command("version")
-            return True
+            return session.command("unsettled") == "0"
         except BenchError:
             return False
         finally:

@@ -7,11 +7,13 @@ MANY = 50
 
 
 class Results:
-    """Writes results.jsonl and keeps what the report needs."""
+    """Writes results.jsonl. An earlier run's in the same place is replaced."""
 
     def __init__(self, path, conditions):
         self.path = path
         self.conditions = conditions
+        with open(path, "w", encoding="utf-8"):
+            pass
 
     def write(self, record):
         """Appends one line and shows it."""

@@ -34,7 +34,8 @@ static void leave(int signal) {
 __asm__(".globl restore\nrestore: mov $15, %rax\nsyscall\n");
 extern void restore(void);
 
-void _start(void) {
+// The kernel enters with a stack that is aligned otherwise than that of a called function.
+__attribute__((force_align_arg_pointer)) void _start(void) {
   struct kernelSigaction action = {leave, FLAG_RESTORER, restore, 0};
   systemCall(SYS_RT_SIGACTION, SIGNAL_TERM, (long)&action, 0, 8);
   systemCall(SYS_RT_SIGACTION, SIGNAL_INT, (long)&action, 0, 8);
