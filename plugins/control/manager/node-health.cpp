@@ -11,6 +11,18 @@ void touchTasksOf(View& view, std::string_view nodeId) {
     KJ_IF_MAYBE (task, view.task(id)) view.touch(manager::view(task->getServiceId()));
   }
 }
+
+// Whether a state that was reached lets something else go on: a restart, or the next step of an
+// update. Ten thousand tasks that start are no reason to look at their service so many times.
+bool matters(const View& view, schema::Task::Reader task, schema::TaskState state) {
+  if (state != schema::TaskState::RUNNING) return state > schema::TaskState::RUNNING;
+  KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
+    auto update = service->getUpdate().getState();
+    return update != schema::UpdateStatus::State::NONE &&
+           update != schema::UpdateStatus::State::COMPLETED;
+  }
+  return false;
+}
 }  // namespace
 
 void registerNode(View& view, std::string_view nodeId, schema::NodeDescription::Reader description,
@@ -57,12 +69,17 @@ bool mergeReport(View& view, std::string_view nodeId, schema::TaskReport::Reader
     if (after.getState() < before.getState() || isTerminal(before.getState())) return true;
     if (after.getState() == schema::TaskState::REMOVE) return true;  // never an observed state
     if (capnp::canonicalize(before).asBytes() == capnp::canonicalize(after).asBytes()) return true;
-    view.editTask(*task, [&](schema::Task::Builder changed) {
+    auto change = [&](schema::Task::Builder changed) {
       changed.setStatus(after);
       bool starts = after.getState() == schema::TaskState::RUNNING &&
                     before.getState() < schema::TaskState::RUNNING;
       if (starts) changed.setRunningAtNs(view.now());
-    });
+    };
+    if (matters(view, *task, after.getState())) {
+      view.editTask(*task, change);
+    } else {
+      view.editTaskQuietly(*task, change);
+    }
     return true;
   }
   return false;

@@ -52,7 +52,7 @@ std::string suggestion(std::string_view typed, const std::vector<std::string>& n
   const std::string* nearest = nullptr;
   for (auto& name : names) {
     size_t distance = edits(typed, name);
-    if (distance < best && distance < std::max(typed.size(), name.size())) {
+    if (distance < best && distance < std::min(typed.size(), name.size())) {
       best = distance;
       nearest = &name;
     }

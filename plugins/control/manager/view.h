@@ -108,6 +108,13 @@ class View final {
 
   const std::map<Key, Change>& changes() const { return changed; }
   std::map<Key, Change> takeChanges() { return kj::mv(changed); }
+  // Changes a task in a way that cannot matter to what becomes of its service.
+  template <typename F>
+  void editTaskQuietly(schema::Task::Reader task, F&& change) {
+    bool before = touched.count(text(task.getServiceId())) > 0;
+    editTask(task, change);
+    if (!before) touched.erase(text(task.getServiceId()));
+  }
   // Has the service looked at in this pass.
   void touch(std::string_view serviceId) { touched.insert(std::string(serviceId)); }
   // Services that have changed, or a task of theirs, since the last call.
