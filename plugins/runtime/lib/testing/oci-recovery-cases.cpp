@@ -69,7 +69,9 @@ TEST_CASE("runtime: the exit of one that ended meanwhile is known", "[runtime][r
       .wait(subject.waitScope());
   subject.start("c1");
   auto pid = subject.pidOf("c1");
-  auto rootfs = kj::str("/proc/", pid, "/root" "/data/go");
+  auto rootfs = kj::str("/proc/", pid,
+                        "/root"
+                        "/data/go");
   subject.crash();
   std::ofstream(rootfs.cStr()) << "go";
   waitForFile(
