@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -12,6 +11,7 @@
 #include <cstring>
 
 #include "orch/fail.h"
+#include "orch/file-lock.h"
 
 namespace orch::rpc {
 
@@ -24,7 +24,7 @@ kj::AutoCloseFd takeLock(const std::string& runDir) {
   int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) fail(kj::str("cannot open '", path.c_str(), "': ", strerror(errno)));
   kj::AutoCloseFd lock(fd);
-  if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+  if (!lockFile(lock)) {
     char pid[16] = {};
     ssize_t n = pread(lock, pid, sizeof(pid) - 1, 0);
     fail(kj::str("another orchd (pid ", n > 0 ? pid : "unknown", ") uses '", runDir.c_str(),

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include <filesystem>
 
 #include "orch/fail.h"
+#include "orch/file-lock.h"
 
 namespace orch::store::local {
 
@@ -27,11 +27,7 @@ FolderLock::FolderLock(const std::string& folder) {
   int opened = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (opened < 0) fail(kj::str("cannot open '", path.c_str(), "': ", strerror(errno)));
   fd = kj::AutoCloseFd(opened);
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    int error = errno;
-    if (error != EWOULDBLOCK) {
-      fail(kj::str("cannot lock '", path.c_str(), "': ", strerror(error)));
-    }
+  if (!lockFile(fd)) {
     char holder[32] = {};
     ssize_t n = pread(fd, holder, sizeof(holder) - 1, 0);
     fail(kj::str("the state in '", folder.c_str(), "' is in use by process ", n > 0 ? holder : "?",
