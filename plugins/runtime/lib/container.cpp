@@ -37,6 +37,8 @@ void Container::setExited() {
   exitSeen->fulfill();
 }
 
+void Container::setNeverMade(const kj::Exception& why) { exitSeen->reject(kj::cp(why)); }
+
 bool Container::signal(int number) { return process.get() >= 0 && sendSignal(process, number); }
 
 void Container::describe(schema::Container::Builder to) const {

@@ -38,6 +38,8 @@ class Container final : public kj::Refcounted {
   // Settles when it has exited; at once if it has.
   kj::Promise<void> whenExited() { return exited.addBranch(); }
   void setExited();
+  // It will never run, and why: for those who wait for its end.
+  void setNeverMade(const kj::Exception& why);
   // conmon's exit file is there.
   kj::Promise<void> whenExitFile() { return exitFile.addBranch(); }
   void setExitFile() { exitFileThere->fulfill(); }

@@ -1,4 +1,5 @@
-// At most so many at once, first come first served.
+// At most so many at once, first come first served; what finishes something that has begun goes
+// before what begins something new.
 #pragma once
 
 #include <kj/async.h>
@@ -29,33 +30,40 @@ class Gate final {
     Gate* gate;
   };
 
-  kj::Promise<Pass> enter() {
+  enum class Turn { FINISH, BEGIN };
+  kj::Promise<Pass> enter(Turn turn) {
     if (free > 0) {
       --free;
       return Pass(*this);
     }
-    if (waiting.size() >= MAX_WAITING) {
+    if (finishing.size() + beginning.size() >= MAX_WAITING) {
       return KJ_EXCEPTION(OVERLOADED, "too many containers wait for the runtime");
     }
     auto pair = kj::newPromiseAndFulfiller<Pass>();
-    waiting.push_back(kj::mv(pair.fulfiller));
+    (turn == Turn::FINISH ? finishing : beginning).push_back(kj::mv(pair.fulfiller));
     return kj::mv(pair.promise);
   }
 
  private:
+  using Queue = std::deque<kj::Own<kj::PromiseFulfiller<Pass>>>;
+
   void leave() {
-    while (!waiting.empty()) {
-      auto next = kj::mv(waiting.front());
-      waiting.pop_front();
+    if (!admitNext(finishing) && !admitNext(beginning)) ++free;
+  }
+  bool admitNext(Queue& queue) {
+    while (!queue.empty()) {
+      auto next = kj::mv(queue.front());
+      queue.pop_front();
       if (!next->isWaiting()) continue;
       next->fulfill(Pass(*this));
-      return;
+      return true;
     }
-    ++free;
+    return false;
   }
 
   unsigned free;
-  std::deque<kj::Own<kj::PromiseFulfiller<Pass>>> waiting;
+  Queue finishing;
+  Queue beginning;
 };
 
 }  // namespace orch::runtime

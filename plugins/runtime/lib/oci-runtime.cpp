@@ -82,7 +82,8 @@ kj::ForkedPromise<void> OciRuntime::keepGoing(Task<void> operation) {
 Task<kj::Own<Container>> OciRuntime::create(schema::ContainerRequest::Reader request) {
   auto id = kj::str(request.getId());
   if (containers.count(id.cStr()) == 0) {
-    auto copy = std::make_shared<capnp::MallocMessageBuilder>();
+    // Of just the size: many creations may wait at once.
+    auto copy = std::make_shared<capnp::MallocMessageBuilder>(request.totalSize().wordCount + 8);
     copy->setRoot(request);
     auto container = kj::refcounted<Container>(id.cStr());
     auto& entry = containers[id.cStr()];
@@ -99,7 +100,7 @@ Task<kj::Own<Container>> OciRuntime::create(schema::ContainerRequest::Reader req
 
 Task<void> OciRuntime::runCreate(kj::Own<Container> container, Request request) {
   co_await kj::evalLater([] {});  // the entry is complete before anything can fail
-  auto pass = co_await gate.enter();
+  auto pass = co_await gate.enter(Gate::Turn::BEGIN);
   auto made = co_await attempt(make(*container, kj::mv(request)));
   if (made.ok()) {
     tasks.add(watch(kj::addRef(*container)).promise());
@@ -112,6 +113,7 @@ Task<void> OciRuntime::runCreate(kj::Own<Container> container, Request request) 
                      {{"container", id.c_str()}, {"reason", cleared.message()}});
   }
   containers.erase(id);
+  container->setNeverMade(made.error());
   kj::throwFatalException(kj::mv(made.error()));
 }
 
@@ -166,7 +168,7 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
   kj::Promise<void> made = kj::READY_NOW;
   KJ_IF_MAYBE (creating, find(container->id.c_str()).creating) made = creating->addBranch();
   co_await made;
-  auto pass = co_await gate.enter();
+  auto pass = co_await gate.enter(Gate::Turn::FINISH);
   if (container->stage == Stage::EXITED) {
     fail(kj::str("container '", container->id.c_str(), "' ended before it was started"));
   }
@@ -260,7 +262,8 @@ Task<void> OciRuntime::finish(Container& container) {
   auto reading = env.workers().run([job, id, state]() mutable {
     KJ_IF_MAYBE (seen, readExitFile(job->layout.exitFile(id))) {
       state.code = seen->code;
-      state.exitedAtNs = seen->atNs;
+      // A file's time comes from a coarser clock, up to a tick behind.
+      state.exitedAtNs = std::max(seen->atNs, state.startedAtNs);
     } else {
       state.code = LOST;
     }
@@ -316,7 +319,7 @@ Task<void> OciRuntime::takeAway(kj::Own<Container> container) {
     auto exited = env.timer().timeoutAfter(limit, container->whenExited());
     co_await exited;
   }
-  auto pass = co_await gate.enter();
+  auto pass = co_await gate.enter(Gate::Turn::FINISH);
   co_await deleteState(kj::str(container->id.c_str()));
   auto job = maker;
   auto id = container->id;

@@ -343,6 +343,15 @@ TEST_CASE("runtime: wrong input is refused by name", "[runtime][root][cgroup]") 
 
   auto request = subject.request("c1", "");
   request.getRequest().getSpec().initArgs(1).set(0, "/no/such/program");
+  // Who waits for its end meanwhile is told, too.
+  auto never = subject.request("c2", "");
+  never.getRequest().getSpec().setUser("nobodyknows");
+  auto making = never.send().ignoreResult().catch_([](kj::Exception&&) {}).eagerlyEvaluate(nullptr);
+  auto wait = subject.runtime().waitRequest();
+  wait.setId("c2");
+  CHECK_THAT(conformance::errorText(wait.send().ignoreResult(), subject.waitScope()),
+             Catch::StartsWith("unknown user 'nobodyknows'"));
+  making.wait(subject.waitScope());
   auto error = conformance::errorText(request.send().ignoreResult(), subject.waitScope());
   CHECK_THAT(error, Catch::Contains("/no/such/program"));
 }
