@@ -13,6 +13,9 @@ void fill(capnp::List<schema::KeyValue>::Builder list, Fields fields) {
     ++i;
   }
 }
+// Of a call that carries some short texts. Cap'n Proto would take 8 KiB for each.
+constexpr capnp::MessageSize SHORT{48, 2};
+
 // The kernel is gone: so is whoever would want to know.
 void ignoreFailure(kj::Exception&&) {}
 }  // namespace
@@ -34,7 +37,7 @@ void Log::error(kj::StringPtr message, Fields fields) {
 
 void Log::send(schema::LogLevel at, kj::StringPtr message, Fields fields) {
   if (at < level) return;
-  auto request = host.logRequest();
+  auto request = host.logRequest(SHORT);
   request.setLevel(at);
   request.setMessage(message);
   fill(request.initFields(fields.size()), fields);
@@ -45,13 +48,13 @@ Host::Host(schema::Host::Client client, NodeFacts facts)
     : rpc(kj::mv(client)), facts(kj::mv(facts)), logger(rpc) {}
 
 capnp::Capability::Client Host::serviceNamed(kj::StringPtr name) {
-  auto request = rpc.serviceRequest();
+  auto request = rpc.serviceRequest(SHORT);
   request.setName(name);
   return request.send().getCapability();
 }
 
 void Host::publish(kj::StringPtr topic, kj::StringPtr subject, Fields attributes) {
-  auto request = rpc.publishRequest();
+  auto request = rpc.publishRequest(SHORT);
   request.setTopic(topic);
   request.setSubject(subject);
   fill(request.initAttributes(attributes.size()), attributes);

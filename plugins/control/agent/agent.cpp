@@ -11,45 +11,58 @@ namespace {
 
 constexpr uint64_t FIRST_RETRY_MS = 50;
 constexpr uint32_t REPORT_BATCH = 256;
+// Before what could not be removed is tried again, doubled up to MAX_PAUSE_MS.
+constexpr uint64_t MIN_REMOVAL_PAUSE_MS = 500;
+constexpr uint64_t STATUS_WORDS = 64;  // of a task in a report, about
 
-class AgentServer final : public schema::Agent::Server {
+}  // namespace
+
+NodeAgent& NodeAgent::Link::get() {
+  KJ_IF_MAYBE (there, agent) return *there;
+  kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the node's agent has stopped"));
+}
+
+class NodeAgent::Server final : public schema::Agent::Server {
  public:
-  explicit AgentServer(NodeAgent& agent) : agent(agent) {}
-  kj::Promise<void> assign(AssignContext context) override { return agent.assign(context); }
+  explicit Server(kj::Own<Link> link) : link(kj::mv(link)) {}
+  kj::Promise<void> assign(AssignContext context) override {
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.assign(context).promise());
+  }
   kj::Promise<void> logs(LogsContext context) override {
     context.allowCancellation();
-    return agent.logs(context);
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.logs(context).promise());
   }
 
  private:
-  NodeAgent& agent;
+  kj::Own<Link> link;
 };
 
-class Waker final : public schema::EventSink::Server {
+class NodeAgent::Waker final : public schema::EventSink::Server {
  public:
-  explicit Waker(kj::Own<kj::PromiseFulfiller<void>>& fulfiller) : fulfiller(fulfiller) {}
+  explicit Waker(kj::Own<Link> link) : link(kj::mv(link)) {}
   kj::Promise<void> events(EventsContext) override {
-    if (fulfiller.get() != nullptr) fulfiller->fulfill();
+    auto& wake = link->get().pluginsChanged;
+    if (wake.get() != nullptr) wake->fulfill();
     return kj::READY_NOW;
   }
 
  private:
-  kj::Own<kj::PromiseFulfiller<void>>& fulfiller;
+  kj::Own<Link> link;
 };
-
-}  // namespace
 
 NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
     : env(env),
       host(host),
       settings(settings),
       services(env, host, settings),
-      store(env, host.service<schema::Store>(settings.getStore())),
+      store(env, host.log(), host.service<schema::Store>(settings.getStore())),
       tasks(*this) {}
 
-NodeAgent::~NodeAgent() noexcept(false) {}
+NodeAgent::~NodeAgent() noexcept(false) { link->agent = nullptr; }
 
-schema::Agent::Client NodeAgent::client() { return kj::heap<AgentServer>(*this); }
+schema::Agent::Client NodeAgent::client() { return kj::heap<Server>(kj::addRef(*link)); }
 
 // ---- tasks --------------------------------------------------------------------------------------
 
@@ -72,20 +85,38 @@ std::unique_ptr<TaskController> NodeAgent::newController(kj::Own<TaskRecord> rec
   return std::make_unique<TaskController>(services, store, observer, kj::mv(record));
 }
 
-// Containers that no durable task stands for: their assignment was never acknowledged.
+// Containers that no durable task stands for: their assignment was never acknowledged. Settles when
+// each has been tried once.
 Task<void> NodeAgent::removeStrangers() {
   auto runtimes = co_await services.running("runtime.");
   for (auto& name : runtimes) {
-    auto runtime = services.runtime(name);
-    auto listed = co_await runtime.listRequest().send();
-    for (auto container : listed.getContainers()) {
-      if (controllers.count(container.getId().cStr()) > 0) continue;
-      host.log().info("removing a container that belongs to no task",
-                      {{"container", container.getId()}});
-      auto request = runtime.removeRequest();
-      request.setId(container.getId());
-      co_await request.send().ignoreResult();
+    auto listing = services.runtime(name).listRequest(SMALL).send();
+    auto listed = co_await attempt(kj::mv(listing));
+    if (!listed.ok()) continue;  // it tells of its next start
+    for (auto container : listed.value().getContainers()) {
+      auto id = kj::str(container.getId());
+      if (controllers.count(id.cStr()) > 0) continue;
+      host.log().info("removing a container that belongs to no task", {{"container", id}});
+      auto request = services.runtime(name).removeRequest(SMALL);
+      request.setId(id);
+      auto removed = co_await attempt(request.send().ignoreResult());
+      if (!removed.ok()) {
+        host.log().error("agent.remove-failed",
+                         {{"container", id}, {"reason", removed.message()}});
+        tasks.add(removeStranger(kj::str(name), kj::mv(id)));
+      }
     }
+  }
+}
+
+Task<void> NodeAgent::removeStranger(kj::String runtime, kj::String id) {
+  for (uint64_t pauseMs = MIN_REMOVAL_PAUSE_MS;; pauseMs = kj::min(2 * pauseMs, MAX_PAUSE_MS)) {
+    co_await env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
+    if (controllers.count(id.cStr()) > 0) co_return;
+    auto request = services.runtime(runtime).removeRequest(SMALL);
+    request.setId(id);
+    auto removed = co_await attempt(request.send().ignoreResult());
+    if (removed.ok()) co_return;
   }
 }
 
@@ -145,12 +176,11 @@ void NodeAgent::forget(const std::string& id) {
 }
 
 Task<void> NodeAgent::forgetLater(std::string id) {
-  auto outcome = co_await attempt(controllers.at(id)->remove());
-  if (!outcome.ok()) {
-    // Tried again when the manager sends the whole set, or at the next start.
+  for (uint64_t pauseMs = MIN_REMOVAL_PAUSE_MS;; pauseMs = kj::min(2 * pauseMs, MAX_PAUSE_MS)) {
+    auto outcome = co_await attempt(controllers.at(id)->remove());
+    if (outcome.ok()) break;
     host.log().error("agent.remove-failed", {{"task", id.c_str()}, {"reason", outcome.message()}});
-    leaving.erase(id);
-    co_return;
+    co_await env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
   }
   controllers.erase(id);
   leaving.erase(id);
@@ -219,7 +249,7 @@ Task<void> NodeAgent::openSession() {
 Task<void> NodeAgent::heartbeats(schema::Session::Client to) {
   for (;;) {
     auto begin = env.timer().now();
-    auto request = to.heartbeatRequest();
+    auto request = to.heartbeatRequest(SMALL);
     auto answer = co_await request.send();
     auto next = answer.getNextMs() * kj::MILLISECONDS;
     co_await env.timer().atTime(begin + next);
@@ -258,7 +288,7 @@ Task<void> NodeAgent::describeOnChange(schema::Session::Client to) {
   topics.set(0, "plugin.started");
   topics.set(1, "plugin.failed");
   topics.set(2, "plugin.stopped");
-  subscribe.setSink(kj::heap<Waker>(pluginsChanged));
+  subscribe.setSink(kj::heap<Waker>(kj::addRef(*link)));
   auto subscribed = co_await subscribe.send();
   subscription = subscribed.getSubscription();
   auto changed = kj::mv(pair.promise);
@@ -270,6 +300,7 @@ Task<void> NodeAgent::describeOnChange(schema::Session::Client to) {
     auto request = to.describeRequest();
     co_await describe(request.initDescription());
     co_await request.send().ignoreResult();
+    co_await removeStrangers();  // of a runtime that started just now
   }
 }
 
@@ -308,7 +339,8 @@ Task<void> NodeAgent::reportAll() {
 }
 
 kj::Promise<void> NodeAgent::sendReport(const std::vector<std::string>& batch) {
-  auto request = KJ_ASSERT_NONNULL(session).reportRequest();
+  capnp::MessageSize size{STATUS_WORDS * batch.size(), 0};
+  auto request = KJ_ASSERT_NONNULL(session).reportRequest(size);
   auto statuses = request.initStatuses(batch.size());
   for (uint32_t i = 0; i < statuses.size(); ++i) {
     statuses[i].setTaskId(batch[i].c_str());

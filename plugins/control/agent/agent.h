@@ -2,6 +2,8 @@
 // what becomes of them. Cut off from every manager it keeps its tasks running.
 #pragma once
 
+#include <kj/refcount.h>
+
 #include <map>
 #include <memory>
 #include <set>
@@ -24,19 +26,27 @@ class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler 
   // Ends the session. Containers go on.
   Task<void> stop();
 
+  // May outlive the agent: its calls fail with DISCONNECTED then.
   schema::Agent::Client client();
 
-  // Of schema::Agent.
+ private:
+  class Server;
+  class Waker;
+  // What capabilities that others hold know of the agent: nothing, once it is gone.
+  struct Link final : public kj::Refcounted {
+    explicit Link(NodeAgent& agent) : agent(agent) {}
+    NodeAgent& get();
+    kj::Maybe<NodeAgent&> agent;
+  };
   using AssignContext =
       capnp::CallContext<schema::Agent::AssignParams, schema::Agent::AssignResults>;
   using LogsContext = capnp::CallContext<schema::Agent::LogsParams, schema::Agent::LogsResults>;
   Task<void> assign(AssignContext context);
   Task<void> logs(LogsContext context);
-
- private:
   using Controllers = std::map<std::string, std::unique_ptr<TaskController>>;
 
   Task<void> removeStrangers();
+  Task<void> removeStranger(kj::String runtime, kj::String id);
   std::unique_ptr<TaskController> newController(kj::Own<TaskRecord> record);
   kj::Array<kj::String> taskIds();
   kj::Promise<void> take(schema::Task::Reader wanted);
@@ -71,6 +81,8 @@ class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler 
   capnp::Capability::Client subscription = nullptr;
   kj::TaskSet tasks;
   kj::Promise<void> sessionLoop = nullptr;
+  kj::Own<Link> link = kj::refcounted<Link>(*this);
+  kj::Canceler calls;  // last: what it ends uses all of the above
 };
 
 }  // namespace orch::control::agent

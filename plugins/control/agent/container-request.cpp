@@ -2,7 +2,19 @@
 
 namespace orch::control::agent {
 
-void fillContainerRequest(TaskRecord& record, schema::ImageInfo::Reader image,
+namespace {
+constexpr uint64_t OWN_WORDS = 128;  // structs, the task's names, the labels that every task gets
+}
+
+capnp::MessageSize sizeOfContainerRequest(TaskRecord& record,
+                                          kj::Maybe<schema::ImageInfo::Reader> image) {
+  auto size = record.task().asReader().getSpec().totalSize();
+  KJ_IF_MAYBE (present, image) size.wordCount += present->totalSize().wordCount;
+  size.wordCount += OWN_WORDS;
+  return size;
+}
+
+void fillContainerRequest(TaskRecord& record, kj::Maybe<schema::ImageInfo::Reader> image,
                           kj::Maybe<schema::Endpoint::Reader> endpoint,
                           schema::ContainerRequest::Builder request) {
   auto task = record.task().asReader();
@@ -11,8 +23,10 @@ void fillContainerRequest(TaskRecord& record, schema::ImageInfo::Reader image,
   request.setId(record.id());
   request.setSpec(spec.getContainer());
   request.setResources(spec.getResources());
-  request.setImage(image.getConfig());
-  request.setLayers(image.getLayers());
+  KJ_IF_MAYBE (present, image) {
+    request.setImage(present->getConfig());
+    request.setLayers(present->getLayers());
+  }
   request.setLog(spec.getLog());
   request.setTaskName(name);
   KJ_IF_MAYBE (leg, endpoint) {

@@ -8,9 +8,12 @@
 
 namespace orch::control::agent {
 
-// `endpoint` is nothing for the networks `host` and `none`.
-void fillContainerRequest(TaskRecord& record, schema::ImageInfo::Reader image,
+// `image` is nothing for a runtime that uses none, `endpoint` for the networks `host` and `none`.
+void fillContainerRequest(TaskRecord& record, kj::Maybe<schema::ImageInfo::Reader> image,
                           kj::Maybe<schema::Endpoint::Reader> endpoint,
                           schema::ContainerRequest::Builder request);
+// About how much room that takes.
+capnp::MessageSize sizeOfContainerRequest(TaskRecord& record,
+                                          kj::Maybe<schema::ImageInfo::Reader> image);
 
 }  // namespace orch::control::agent

@@ -7,12 +7,25 @@ namespace orch::control::agent {
 NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings)
     : env(env), host(host), settings(settings) {}
 
+// One client of each, for all tasks: it stays good when the plugin behind it starts again.
+capnp::Capability::Client NodeServices::named(kj::StringPtr service) {
+  auto known = clients.find(service.cStr());
+  if (known == clients.end()) {
+    auto client = host.service<capnp::Capability>(service);
+    known = clients.emplace(service.cStr(), kj::mv(client)).first;
+  }
+  return known->second;
+}
+
 Task<kj::Vector<kj::String>> NodeServices::running(kj::StringPtr prefix) {
   auto request = host.client().servicesRequest();
   request.setPrefix(prefix);
   auto answer = co_await request.send();
   kj::Vector<kj::String> names;
-  for (auto name : answer.getNames()) names.add(kj::str(name));
+  for (auto name : answer.getNames()) {
+    names.add(kj::str(name));
+    seen.insert(name.cStr());
+  }
   co_return kj::mv(names);
 }
 
@@ -44,7 +57,9 @@ Task<void> NodeServices::mustRun(kj::StringPtr service) {
   request.setPrefix(service);
   auto answer = co_await request.send();
   for (auto name : answer.getNames()) {
-    if (name == service) co_return;
+    if (name != service) continue;
+    seen.insert(name.cStr());
+    co_return;
   }
   fail(kj::str("plugin '", service, "' does not run on this node; 'orch plugin ls' says why"));
 }

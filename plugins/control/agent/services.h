@@ -1,6 +1,8 @@
 // The node's other plugins as the agent calls them, and how it insists.
 #pragma once
 
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "orch/schema/image.capnp.h"
 #include "orch/schema/network.capnp.h"
 #include "orch/schema/runtime.capnp.h"
+#include "semaphore.h"
 
 namespace orch::control::agent {
 
@@ -18,6 +21,20 @@ namespace orch::control::agent {
 // times.
 constexpr int CALL_ATTEMPTS = 8;
 constexpr uint64_t FIRST_PAUSE_MS = 100;
+// What has to be done sooner or later is tried again for as long as it takes, at most this far
+// apart.
+constexpr uint64_t MAX_PAUSE_MS = 10'000;
+// Of a call that carries little more than a task's id. Cap'n Proto would take 8 KiB for it.
+constexpr capnp::MessageSize SMALL{32, 2};
+// Namespaces and containers that are being made at once: enough for every core, and no more, since
+// each takes memory that the process does not get rid of again.
+constexpr unsigned MADE_AT_ONCE = 8;
+
+// The plugin is between two lives, or has too much to do: trying again may help.
+inline bool isPassing(const kj::Exception& exception) {
+  return exception.getType() == kj::Exception::Type::DISCONNECTED ||
+         exception.getType() == kj::Exception::Type::OVERLOADED;
+}
 
 // `make` starts the call; it is no coroutine and outlives this one.
 template <typename Make>
@@ -26,10 +43,8 @@ auto insist(Env& env, Make make) -> Task<decltype(make().wait(kj::instance<kj::W
     auto call = make();
     auto outcome = co_await attempt(kj::mv(call));
     if (outcome.ok()) co_return kj::mv(outcome.value());
-    auto type = outcome.error().getType();
-    bool passing =
-        type == kj::Exception::Type::DISCONNECTED || type == kj::Exception::Type::OVERLOADED;
-    if (!passing || tries == CALL_ATTEMPTS) kj::throwFatalException(kj::mv(outcome.error()));
+    bool again = isPassing(outcome.error()) && tries < CALL_ATTEMPTS;
+    if (!again) kj::throwFatalException(kj::mv(outcome.error()));
     co_await env.timer().afterDelay((FIRST_PAUSE_MS << tries) * kj::MILLISECONDS);
   }
 }
@@ -45,14 +60,16 @@ class NodeServices final {
   Task<kj::Vector<kj::String>> running(kj::StringPtr prefix);
 
   schema::Runtime::Client runtime(kj::StringPtr service) {
-    return host.service<schema::Runtime>(service);
+    return named(service).castAs<schema::Runtime>();
   }
   schema::ImageStore::Client images() {
-    return host.service<schema::ImageStore>(settings.getImage());
+    return named(settings.getImage()).castAs<schema::ImageStore>();
   }
   schema::NetworkDriver::Client network(kj::StringPtr name) {
-    return host.service<schema::NetworkDriver>(kj::str("network.", name));
+    return named(kj::str("network.", name)).castAs<schema::NetworkDriver>();
   }
+  // Whether it has been seen running: then it is there, or comes again.
+  bool hasRun(kj::StringPtr service) const { return seen.count(service.cStr()) > 0; }
   // Fails with what is missing if no plugin offers `service` now.
   Task<void> mustRun(kj::StringPtr service);
 
@@ -66,12 +83,16 @@ class NodeServices final {
   Env& env;
   Host& host;
   Config::Reader settings;
+  Semaphore making{MADE_AT_ONCE};
 
  private:
+  capnp::Capability::Client named(kj::StringPtr service);
   struct Gate {
     kj::PromiseFulfillerPair<void> pair = kj::newPromiseAndFulfiller<void>();
     kj::ForkedPromise<void> promise = pair.promise.fork();
   };
+  std::map<std::string, capnp::Capability::Client> clients;  // of every service asked for
+  std::set<std::string> seen;
   Gate networkRetained;
   Gate imagesRetained;
 };

@@ -11,6 +11,8 @@ using schema::TaskState;
 
 namespace {
 
+constexpr uint64_t PORT_WORDS = 4;  // of a published port in a message
+
 class NoProgress final : public schema::Progress::Server {
  public:
   kj::Promise<void> update(UpdateContext) override { return kj::READY_NOW; }
@@ -31,51 +33,64 @@ TaskController::TaskController(NodeServices& services, TaskStore& store, TaskObs
 void TaskController::update(schema::Task::Reader wanted) {
   auto desired = wanted.getDesired();
   if (desired > task->task().getDesired()) task->task().setDesired(desired);
-  if (desired >= TaskState::RUNNING) runAsked.raise();
+  if (desired >= TaskState::RUNNING) askToRun();
   if (desired >= TaskState::COMPLETE) stopAsked.raise();
 }
 
-void TaskController::begin() { life = guard(live().promise()).promise().fork(); }
-
-// A step that fails ends the task: what it has started is stopped before the manager hears of it,
-// so that no slot ever has two.
-Task<void> TaskController::guard(kj::Promise<void> steps) {
-  auto outcome = co_await attempt(kj::mv(steps));
-  if (outcome.ok()) co_return;
-  auto reason = kj::str(plainText(outcome.error()));
-  services.host.log().error("task.failed", {{"task", task->name()}, {"reason", reason}});
-  bool started = task->state() >= TaskState::STARTING;
-  if (started) {
-    auto stopped = co_await attempt(stopContainer());
-    if (stopped.ok()) noteExit(stopped.value().getExit());
-  }
-  auto state = started ? TaskState::FAILED : TaskState::REJECTED;
-  co_await finish(state, "failed", kj::mv(reason));
+void TaskController::askToRun() {
+  KJ_IF_MAYBE (signal, runAsked) signal->get()->raise();
 }
 
-capnp::RemotePromise<schema::Runtime::StopResults> TaskController::stopContainer() {
-  auto container = task->task().asReader().getSpec().getContainer();
-  auto request = runtime().stopRequest();
-  request.setId(task->id());
-  request.setSignal(container.getStopSignal());
-  request.setGraceMs(container.getStopGraceMs());
-  return request.send();
+kj::Promise<void> TaskController::whenAskedToRun() {
+  KJ_IF_MAYBE (signal, runAsked) return signal->get()->promise.addBranch();
+  return kj::READY_NOW;
 }
 
-Task<void> TaskController::live() {
-  if (isTerminal(task->state())) co_return;
+void TaskController::begin() {
+  if (isTerminal(task->state())) return;
+  life = reachRunning()
+             .promise()
+             .then([this](bool runs) -> kj::Promise<void> {
+               if (runs) return watch();
+               return kj::READY_NOW;
+             })
+             .fork();
+}
+
+// No coroutine: a node has hundreds of these waits for as long as its tasks run, and a coroutine's
+// frame takes four times as much.
+kj::Promise<void> TaskController::watch() {
+  return whenOver()
+      .then([this]() { return settle().promise(); })
+      .then([this](bool runs) -> kj::Promise<void> {
+        if (runs) return watch();
+        return kj::READY_NOW;
+      });
+}
+
+Task<bool> TaskController::reachRunning() {
+  kj::Promise<bool> steps = nullptr;
   if (task->state() >= TaskState::STARTING) {
-    co_await adopt();
-    co_return;
+    steps = adopt();
+  } else {
+    steps = bringUp();
   }
+  auto outcome = co_await attempt(kj::mv(steps));
+  if (outcome.ok()) co_return outcome.value();
+  co_await breakOff(kj::mv(outcome.error()));
+  co_return false;
+}
+
+Task<bool> TaskController::bringUp() {
   enter(TaskState::ACCEPTED, "accepted");
-  bool prepared = co_await prepare();
-  if (prepared) prepared = co_await startWhenAsked();
-  if (!prepared) {
+  bool up = co_await prepare();
+  if (up) up = co_await startWhenAsked();
+  if (!up) {
     co_await finish(TaskState::SHUTDOWN, "shutdown before it was started", kj::str());
-    co_return;
+    co_return false;
   }
-  co_await watch();
+  co_await activate();
+  co_return true;
 }
 
 kj::Promise<bool> TaskController::orStopped(kj::Promise<void> step) {
@@ -107,33 +122,41 @@ Task<bool> TaskController::prepare() {
   auto attached = co_await attaching;
   if (!ensured.ok()) kj::throwFatalException(kj::mv(ensured.error()));
   if (stopping()) co_return false;
+  co_await createContainer(kj::mv(ensured.value()), kj::mv(attached));
+  co_return !stopping();
+}
 
-  capnp::MallocMessageBuilder none;
-  schema::ImageInfo::Reader image = none.initRoot<schema::ImageInfo>().asReader();
-  KJ_IF_MAYBE (present, ensured.value()) image = present->getImage();
+Task<void> TaskController::createContainer(kj::Maybe<Ensured> ensured,
+                                           kj::Maybe<Attached> attached) {
+  auto pass = co_await services.making.enter();
+  kj::Maybe<schema::ImageInfo::Reader> image;
+  KJ_IF_MAYBE (present, ensured) image = present->getImage();
   kj::Maybe<schema::Endpoint::Reader> endpoint;
   KJ_IF_MAYBE (present, attached) {
     endpoint = present->getEndpoint();
     noteEndpoint(present->getEndpoint());
   }
-  auto request = runtime().createRequest();
-  fillContainerRequest(*task, image, endpoint, request.initRequest());
-  auto created = co_await request.send();
+  auto created = co_await insist(services.env, [this, &image, &endpoint]() {
+    auto request = runtime().createRequest(sizeOfContainerRequest(*task, image));
+    fillContainerRequest(*task, image, endpoint, request.initRequest());
+    return request.send();
+  });
   auto container = created.getContainer();
   auto status = task->status().initContainer();
   status.setId(container.getId());
   status.setPid(container.getPid());
-  co_return !stopping();
 }
 
 Task<kj::Maybe<TaskController::Attached>> TaskController::attachNetwork() {
   if (!bridged()) co_return nullptr;
   co_await services.mustRun(kj::str("network.", networkName()));
   co_await services.networkReady();
+  auto pass = co_await services.making.enter();
   auto attached = co_await insist(services.env, [this]() {
-    auto request = services.network(networkName()).attachRequest();
-    auto params = request.initRequest();
     auto reader = task->task().asReader();
+    auto size = reader.getPorts().size() * PORT_WORDS + SMALL.wordCount;
+    auto request = services.network(networkName()).attachRequest(capnp::MessageSize{size, 1});
+    auto params = request.initRequest();
     params.setTaskId(task->id());
     params.setServiceId(reader.getServiceId());
     params.setPorts(reader.getPorts());
@@ -146,12 +169,12 @@ Task<kj::Maybe<TaskController::Attached>> TaskController::attachNetwork() {
 // Nothing if the runtime has no use for one, or if the task was stopped while a transfer was going
 // on.
 Task<kj::Maybe<TaskController::Ensured>> TaskController::ensureImage() {
-  auto info = co_await insist(services.env, [this]() { return runtime().infoRequest().send(); });
+  auto info = co_await insist(services.env, [this]() { return runtime().infoRequest(SMALL).send(); });
   if (!info.getUsesImages()) co_return nullptr;
   co_await services.mustRun(services.settings.getImage());
   co_await services.imagesReady();
   auto ensure = insist(services.env, [this]() {
-    auto request = services.images().ensureRequest();
+    auto request = services.images().ensureRequest(SMALL);
     request.setReference(task->task().asReader().getSpec().getContainer().getImage());
     request.setHolder(task->id());
     request.setProgress(kj::heap<NoProgress>());
@@ -176,78 +199,170 @@ void TaskController::noteEndpoint(schema::Endpoint::Reader endpoint) {
 // Waits at READY until it is asked for, then starts. False if it was stopped before.
 Task<bool> TaskController::startWhenAsked() {
   if (task->task().getDesired() < TaskState::RUNNING) enter(TaskState::READY, "prepared");
-  bool asked = co_await orStopped(runAsked.promise.addBranch());
+  bool asked = co_await orStopped(whenAskedToRun());
+  runAsked = nullptr;
   if (!asked) co_return false;
   // Durable before the user's program can run: after a crash it is adopted or lost, never run
   // again.
   task->advance(TaskState::STARTING, services.env.nowNs(), "starting");
   co_await store.save(*task);
   observer.statusChanged(*task);
-  auto request = runtime().startRequest();
-  request.setId(task->id());
-  auto started = co_await request.send();
-  task->status().getContainer().setPid(started.getContainer().getPid());
+  co_await startContainer();
   co_return true;
 }
 
-// From the start to the end of the container.
-Task<void> TaskController::watch() {
-  if (bridged() && task->task().getDesired() < TaskState::COMPLETE) {
+// Asked twice, the runtime answers as the first time.
+Task<void> TaskController::startContainer() {
+  auto started = co_await insist(services.env, [this]() {
+    auto request = runtime().startRequest(SMALL);
+    request.setId(task->id());
+    return request.send();
+  });
+  if (!task->status().hasContainer()) task->status().initContainer();
+  task->status().getContainer().setPid(started.getContainer().getPid());
+}
+
+Task<void> TaskController::activate() {
+  if (bridged() && !stopping() && !active) {
     co_await insist(services.env, [this]() {
-      auto request = services.network(networkName()).activateRequest();
+      auto request = services.network(networkName()).activateRequest(SMALL);
       request.setTaskId(task->id());
       return request.send();
     });
     active = true;
   }
   enter(TaskState::RUNNING, "started");
-
-  auto wait = runtime().waitRequest();
-  wait.setId(task->id());
-  auto ended = wait.send().then([this](capnp::Response<schema::Runtime::WaitResults>&& response) {
-    noteExit(response.getExit());
-  });
-  bool byItself = co_await orStopped(kj::mv(ended));
-  if (!byItself) {
-    if (active) {
-      auto deactivate = services.network(networkName()).deactivateRequest();
-      deactivate.setTaskId(task->id());
-      co_await deactivate.send().ignoreResult();
-      active = false;
-    }
-    auto stopped = co_await stopContainer();
-    noteExit(stopped.getExit());
-    co_await finish(TaskState::SHUTDOWN, "shutdown", kj::str());
-    co_return;
-  }
-  int code = task->status().getContainer().getExitCode();
-  if (code == 0) {
-    co_await finish(TaskState::COMPLETE, "finished", kj::str());
-  } else if (task->status().getContainer().getOomKilled()) {
-    co_await finish(TaskState::FAILED, "started", kj::str("task: out of memory (exit ", code, ")"));
-  } else {
-    co_await finish(TaskState::FAILED, "started", kj::str("task: non-zero exit (", code, ")"));
-  }
 }
 
-// After a restart: the container is where it was, has ended meanwhile, or is lost.
-Task<void> TaskController::adopt() {
-  auto listed = co_await insist(services.env, [this]() { return runtime().listRequest().send(); });
-  for (auto container : listed.getContainers()) {
-    if (container.getId() != task->id()) continue;
-    if (container.getState() == schema::Container::State::CREATED) {
-      auto request = runtime().startRequest();
-      request.setId(task->id());
-      auto started = co_await request.send();
-      task->status().getContainer().setPid(started.getContainer().getPid());
+// The container is where it was, has ended meanwhile, or is lost. While the runtime does not answer
+// nothing is known, and nothing is said.
+Task<bool> TaskController::adopt() {
+  for (uint64_t pauseMs = FIRST_PAUSE_MS;; pauseMs = kj::min(2 * pauseMs, MAX_PAUSE_MS)) {
+    auto started = co_await attempt(startContainer());
+    if (started.ok()) break;
+    if (isPassing(started.error())) {
+      noteTrouble(started.message());
+      co_await services.env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
+      continue;
     }
-    co_await watch();
-    co_return;
+    bool there = co_await hasContainer();
+    if (there) kj::throwFatalException(kj::mv(started.error()));
+    auto state = stopping() ? TaskState::SHUTDOWN : TaskState::FAILED;
+    co_await finish(state, "lost",
+                    kj::str("task: its container was lost, as by a restart of the node"));
+    co_return false;
   }
-  auto state =
-      task->task().getDesired() >= TaskState::COMPLETE ? TaskState::SHUTDOWN : TaskState::FAILED;
-  co_await finish(state, "lost",
-                  kj::str("task: its container was lost, as by a restart of the node"));
+  noteTrouble("");
+  co_await activate();
+  co_return true;
+}
+
+Task<bool> TaskController::hasContainer() {
+  auto listed =
+      co_await insist(services.env, [this]() { return runtime().listRequest(SMALL).send(); });
+  for (auto container : listed.getContainers()) {
+    if (container.getId() == task->id()) co_return true;
+  }
+  co_return false;
+}
+
+// ---- the end ------------------------------------------------------------------------------------
+
+kj::Promise<void> TaskController::whenOver() {
+  ending = Ending::STOP_ASKED;
+  auto request = runtime().waitRequest(SMALL);
+  request.setId(task->id());
+  auto ended = request.send().then(
+      [this](capnp::Response<schema::Runtime::WaitResults>&& response) {
+        noteExit(response.getExit());
+        ending = Ending::EXITED;
+      },
+      [this](kj::Exception&&) { ending = Ending::UNSEEN; });
+  return ended.exclusiveJoin(stopAsked.promise.addBranch());
+}
+
+Task<bool> TaskController::settle() {
+  switch (ending) {
+    case Ending::EXITED:
+      co_await finishByExit();
+      co_return false;
+    case Ending::STOP_ASKED:
+      co_await shutDown();
+      co_return false;
+    case Ending::UNSEEN:
+      break;
+  }
+  auto adopted = co_await attempt(adopt());
+  if (adopted.ok()) co_return adopted.value();
+  co_await breakOff(kj::mv(adopted.error()));
+  co_return false;
+}
+
+Task<void> TaskController::finishByExit() {
+  auto container = task->status().getContainer();
+  int code = container.getExitCode();
+  auto error = kj::str();
+  if (container.getOomKilled()) {
+    error = kj::str("task: out of memory (exit ", code, ")");
+  } else if (code < 0) {
+    error = kj::str("task: it ended, and its exit status is lost");
+  } else if (code > 0) {
+    error = kj::str("task: non-zero exit (", code, ")");
+  }
+  auto state = code == 0 ? TaskState::COMPLETE : TaskState::FAILED;
+  co_await finish(state, code == 0 ? "finished" : "started", kj::mv(error));
+}
+
+Task<void> TaskController::shutDown() {
+  if (active) {
+    auto call = insist(services.env, [this]() {
+      auto request = services.network(networkName()).deactivateRequest(SMALL);
+      request.setTaskId(task->id());
+      return request.send();
+    });
+    auto deactivated = co_await attempt(kj::mv(call));
+    if (!deactivated.ok()) {
+      services.host.log().warn("network.deactivate-failed",
+                               {{"task", task->name()}, {"reason", deactivated.message()}});
+    }
+    active = false;
+  }
+  co_await endContainer();
+  co_await finish(TaskState::SHUTDOWN, "shutdown", kj::str());
+}
+
+// A step that fails ends the task: what it has started is stopped before the manager hears of it,
+// so that no slot ever has two.
+Task<void> TaskController::breakOff(kj::Exception error) {
+  auto reason = kj::str(plainText(error));
+  services.host.log().error("task.failed", {{"task", task->name()}, {"reason", reason}});
+  bool started = task->state() >= TaskState::STARTING;
+  if (started) co_await endContainer();
+  auto state = started ? TaskState::FAILED : TaskState::REJECTED;
+  co_await finish(state, "failed", kj::mv(reason));
+}
+
+// Settles when no container runs any more, however long the runtime takes to say so.
+Task<void> TaskController::endContainer() {
+  for (uint64_t pauseMs = FIRST_PAUSE_MS;; pauseMs = kj::min(2 * pauseMs, MAX_PAUSE_MS)) {
+    auto spec = task->task().asReader().getSpec().getContainer();
+    auto request = runtime().stopRequest(SMALL);
+    request.setId(task->id());
+    request.setSignal(spec.getStopSignal());
+    request.setGraceMs(spec.getStopGraceMs());
+    auto stopped = co_await attempt(request.send());
+    if (stopped.ok()) {
+      noteExit(stopped.value().getExit());
+      co_return;
+    }
+    if (!isPassing(stopped.error())) {
+      auto there = co_await attempt(hasContainer());
+      bool gone = there.ok() && !there.value();
+      if (gone) co_return;
+    }
+    noteTrouble(stopped.message());
+    co_await services.env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
+  }
 }
 
 void TaskController::noteExit(schema::ExitStatus::Reader exit) {
@@ -257,19 +372,31 @@ void TaskController::noteExit(schema::ExitStatus::Reader exit) {
   container.setOomKilled(exit.getOomKilled());
 }
 
+// What keeps a task from being looked after; empty when that is over. For `orch service ps`.
+void TaskController::noteTrouble(kj::StringPtr trouble) {
+  if (task->status().getError() == trouble) return;
+  if (trouble.size() > 0) {
+    services.host.log().warn("task.out-of-reach", {{"task", task->name()}, {"reason", trouble}});
+  }
+  task->status().setError(trouble);
+  observer.statusChanged(*task);
+}
+
 // The address goes back at once; the container stays, with its log, until the manager forgets the
 // task.
 Task<void> TaskController::finish(TaskState state, kj::StringPtr message, kj::String error) {
-  if (bridged()) {
-    auto running = co_await services.running(kj::str("network.", networkName()));
-    if (running.size() > 0) {
-      auto detach = services.network(networkName()).detachRequest();
-      detach.setTaskId(task->id());
-      auto detached = co_await attempt(detach.send());
-      if (!detached.ok()) {
-        services.host.log().warn("network.detach-failed",
-                                 {{"task", task->name()}, {"reason", detached.message()}});
-      }
+  bool attached = task->status().getAddresses().size() > 0 ||
+                  services.hasRun(kj::str("network.", networkName()));
+  if (bridged() && attached) {
+    auto call = insist(services.env, [this]() {
+      auto request = services.network(networkName()).detachRequest(SMALL);
+      request.setTaskId(task->id());
+      return request.send();
+    });
+    auto detached = co_await attempt(kj::mv(call));
+    if (!detached.ok()) {
+      services.host.log().warn("network.detach-failed",
+                               {{"task", task->name()}, {"reason", detached.message()}});
     }
   }
   active = false;
@@ -279,34 +406,33 @@ Task<void> TaskController::finish(TaskState state, kj::StringPtr message, kj::St
 
 void TaskController::enter(TaskState state, kj::StringPtr message) {
   if (!task->advance(state, services.env.nowNs(), message)) return;
-  store.save(*task).detach(
-      [&log = services.host.log(), name = task->name()](kj::Exception&& exception) {
-        // A full disk, say. What is not durable was not started yet, or is found again in the
-        // runtime.
-        log.error("agent.save-failed", {{"task", name}, {"reason", plainText(exception)}});
-      });
+  store.saveSoon(*task);
   observer.statusChanged(*task);
 }
 
 Task<void> TaskController::remove() {
   if (task->task().getDesired() < TaskState::REMOVE) task->task().setDesired(TaskState::REMOVE);
-  runAsked.raise();
+  askToRun();
   stopAsked.raise();
   co_await life.addBranch();
   if (task->task().getSpec().getRuntime().size() > 0) {
     co_await insist(services.env, [this]() {
-      auto request = runtime().removeRequest();
+      auto request = runtime().removeRequest(SMALL);
       request.setId(task->id());
       return request.send();
     });
   }
-  auto images = co_await services.running(services.settings.getImage());
-  if (images.size() > 0) {
-    co_await insist(services.env, [this]() {
-      auto request = services.images().releaseRequest();
+  if (services.hasRun(services.settings.getImage())) {
+    auto call = insist(services.env, [this]() {
+      auto request = services.images().releaseRequest(SMALL);
       request.setHolder(task->id());
       return request.send();
     });
+    auto released = co_await attempt(kj::mv(call));
+    if (!released.ok()) {
+      services.host.log().warn("image.release-failed",
+                               {{"task", task->name()}, {"reason", released.message()}});
+    }
   }
   co_await store.erase(task->id());
 }

@@ -34,20 +34,40 @@ class TaskController final {
   Task<void> remove();
 
  private:
-  Task<void> live();
-  Task<void> guard(kj::Promise<void> steps);
-  capnp::RemotePromise<schema::Runtime::StopResults> stopContainer();
   using Attached = capnp::Response<schema::NetworkDriver::AttachResults>;
   using Ensured = capnp::Response<schema::ImageStore::EnsureResults>;
+  // Why the wait for the container's end is over.
+  enum class Ending { STOP_ASKED, EXITED, UNSEEN };
+
+  void askToRun();
+  kj::Promise<void> whenAskedToRun();
+  kj::Promise<void> watch();
+  // Up to RUNNING. False if the task has come to its end instead.
+  Task<bool> reachRunning();
+  Task<bool> bringUp();
   Task<bool> prepare();
   Task<kj::Maybe<Attached>> attachNetwork();
   Task<kj::Maybe<Ensured>> ensureImage();
+  Task<void> createContainer(kj::Maybe<Ensured> ensured, kj::Maybe<Attached> attached);
   Task<bool> startWhenAsked();
-  Task<void> watch();
-  Task<void> adopt();
+  Task<void> startContainer();
+  Task<void> activate();
+  // Goes on with what an earlier agent, or the runtime's last life, has started.
+  Task<bool> adopt();
+  Task<bool> hasContainer();
+
+  kj::Promise<void> whenOver();
+  // After `whenOver`: whether the container still runs and has to be waited for again.
+  Task<bool> settle();
+  Task<void> finishByExit();
+  Task<void> shutDown();
+  Task<void> breakOff(kj::Exception error);
+  Task<void> endContainer();
   Task<void> finish(schema::TaskState state, kj::StringPtr message, kj::String error);
+
   void noteExit(schema::ExitStatus::Reader exit);
   void noteEndpoint(schema::Endpoint::Reader endpoint);
+  void noteTrouble(kj::StringPtr trouble);
   void enter(schema::TaskState state, kj::StringPtr message);
   bool stopping() { return task->task().getDesired() >= schema::TaskState::COMPLETE; }
   kj::StringPtr networkName();
@@ -60,13 +80,14 @@ class TaskController final {
   TaskObserver& observer;
   kj::Own<TaskRecord> task;
   bool active = false;  // its ports lead to it
+  Ending ending = Ending::STOP_ASKED;
 
   struct Signal {
     kj::PromiseFulfillerPair<void> pair = kj::newPromiseAndFulfiller<void>();
     kj::ForkedPromise<void> promise = pair.promise.fork();
     void raise() { pair.fulfiller->fulfill(); }
   };
-  Signal runAsked;
+  kj::Maybe<kj::Own<Signal>> runAsked = kj::heap<Signal>();  // until it has been waited for
   Signal stopAsked;
   kj::ForkedPromise<void> life;
 };

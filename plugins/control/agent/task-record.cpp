@@ -6,17 +6,24 @@
 
 namespace orch::control::agent {
 
+namespace {
+kj::Array<capnp::word> alignedCopy(kj::ArrayPtr<const kj::byte> bytes) {
+  auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
+  memcpy(words.begin(), bytes.begin(), words.asBytes().size());
+  return words;
+}
+}  // namespace
+
+// Of about the right size: Cap'n Proto would begin with 8 KiB.
 TaskRecord::TaskRecord(schema::Task::Reader task) : message(task.totalSize().wordCount + 64) {
   message.setRoot(task);
   if (!this->task().hasStatus()) this->task().initStatus();
 }
 
-TaskRecord::TaskRecord(kj::ArrayPtr<const kj::byte> stored) {
-  auto words = kj::heapArray<capnp::word>(stored.size() / sizeof(capnp::word));
-  memcpy(words.begin(), stored.begin(), words.asBytes().size());
-  capnp::FlatArrayMessageReader reader(words);
-  message.setRoot(reader.getRoot<schema::Task>());
-}
+TaskRecord::TaskRecord(kj::Array<capnp::word> words)
+    : TaskRecord(capnp::FlatArrayMessageReader(words).getRoot<schema::Task>()) {}
+
+TaskRecord::TaskRecord(kj::ArrayPtr<const kj::byte> stored) : TaskRecord(alignedCopy(stored)) {}
 
 kj::String TaskRecord::name() {
   auto reader = task().asReader();

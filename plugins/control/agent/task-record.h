@@ -31,6 +31,7 @@ class TaskRecord final {
   bool advance(schema::TaskState state, int64_t atNs, kj::StringPtr message);
 
  private:
+  explicit TaskRecord(kj::Array<capnp::word> words);
   capnp::MallocMessageBuilder message;
 };
 

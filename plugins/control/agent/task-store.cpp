@@ -31,7 +31,8 @@ class Loader final : public schema::ObjectSink::Server {
 
 }  // namespace
 
-TaskStore::TaskStore(Env& env, schema::Store::Client store) : env(env), store(kj::mv(store)) {}
+TaskStore::TaskStore(Env& env, Log& log, schema::Store::Client store)
+    : env(env), log(log), store(kj::mv(store)) {}
 
 Task<std::vector<kj::Own<TaskRecord>>> TaskStore::load() {
   auto limits = co_await store.limitsRequest().send();
@@ -58,12 +59,20 @@ kj::Promise<void> TaskStore::enqueue(std::string key, Change change) {
     pendingPromise = pair.promise.fork();
   }
   auto done = KJ_ASSERT_NONNULL(pendingPromise).addBranch();
-  if (!writing) {
-    writing = true;
-    writer = writeAll().promise().eagerlyEvaluate(
-        [](kj::Exception&& e) { KJ_LOG(ERROR, "the agent's store stopped writing", e); });
-  }
+  write();
   return done;
+}
+
+void TaskStore::saveSoon(TaskRecord& record) {
+  pending[record.id().cStr()] = Change{record.serialize()};
+  write();
+}
+
+void TaskStore::write() {
+  if (writing) return;
+  writing = true;
+  writer = writeAll().promise().eagerlyEvaluate(
+      [](kj::Exception&& e) { KJ_LOG(ERROR, "the agent's store stopped writing", e); });
 }
 
 Task<void> TaskStore::writeAll() {
@@ -96,8 +105,9 @@ Task<void> TaskStore::writeAll() {
       }
     }
     KJ_IF_MAYBE (exception, failure) {
-      done->reject(kj::mv(*exception));
-    } else {
+      log.error("agent.save-failed", {{"reason", exception->getDescription()}});
+      if (done.get() != nullptr) done->reject(kj::mv(*exception));
+    } else if (done.get() != nullptr) {
       done->fulfill();
     }
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "orch/env.h"
+#include "orch/host.h"
 #include "orch/schema/store.capnp.h"
 #include "task-record.h"
 
@@ -16,7 +17,7 @@ namespace orch::control::agent {
 
 class TaskStore final {
  public:
-  TaskStore(Env& env, schema::Store::Client store);
+  TaskStore(Env& env, Log& log, schema::Store::Client store);
   KJ_DISALLOW_COPY(TaskStore);
 
   // Once, before anything else. Fails with the store's own words if an object is damaged.
@@ -24,16 +25,21 @@ class TaskStore final {
   // Settle when the state at the time of the call, or a later one, is durable.
   kj::Promise<void> save(TaskRecord& record);
   kj::Promise<void> erase(kj::StringPtr id);
+  // For a state that nothing waits for. A failure is logged: what is not durable was not started
+  // yet, or is found again in the runtime.
+  void saveSoon(TaskRecord& record);
 
  private:
   struct Change {
     kj::Maybe<kj::Array<kj::byte>> value;  // nothing: erase
   };
   kj::Promise<void> enqueue(std::string key, Change change);
+  void write();
   Task<void> writeAll();
   Task<uint64_t> commit(const std::map<std::string, Change>& changes);
 
   Env& env;
+  Log& log;
   schema::Store::Client store;
   uint32_t maxOps = 1;
   uint64_t epoch = 0;
