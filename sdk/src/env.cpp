@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "memory-trimmer.h"
 #include "processes.h"
 #include "workers.h"
 
@@ -24,7 +25,8 @@ class SystemEnv final : public Env {
         filesystem(kj::newDiskFilesystem()),
         mailbox(io.unixEventPort),
         threads(mailbox, WORKER_THREADS),
-        children(io.unixEventPort) {}
+        children(io.unixEventPort),
+        trimmer(io.provider->getTimer()) {}
 
   const kj::Clock& clock() override { return kj::systemPreciseCalendarClock(); }
   kj::Timer& timer() override { return io.provider->getTimer(); }
@@ -48,6 +50,7 @@ class SystemEnv final : public Env {
   Mailbox mailbox;
   ThreadWorkers threads;
   SystemProcesses children;
+  MemoryTrimmer trimmer;
 };
 
 // Reads to the end, keeps the first `limit` bytes.

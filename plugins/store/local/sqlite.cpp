@@ -13,7 +13,8 @@
 namespace orch::store::local {
 
 namespace {
-constexpr int64_t PAGE_CACHE_KIB = 512;
+// Enough for the pages of a usual transaction. What is read again is in the system's cache anyway.
+constexpr int64_t PAGE_CACHE_KIB = 128;
 constexpr const char* REMEDY =
     "; restore the folder from a backup, or see the README of store.local";
 }  // namespace
@@ -97,6 +98,7 @@ Database::Database(const std::string& path) : file(path) {
   execute("PRAGMA locking_mode=EXCLUSIVE");  // also: the index of the log is not a shared mapping
   execute("PRAGMA mmap_size=0");
   execute(kj::str("PRAGMA cache_size=-", PAGE_CACHE_KIB).cStr());
+  execute("PRAGMA cache_spill=OFF");  // a large transaction takes what it needs, and gives it back
   execute("PRAGMA temp_store=MEMORY");
   execute("PRAGMA cell_size_check=ON");
   execute("PRAGMA trusted_schema=OFF");

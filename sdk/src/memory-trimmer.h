@@ -1,0 +1,22 @@
+// Keeps the process as small as what it holds: a burst of work leaves the allocator with pages that
+// it would keep for ever.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/timer.h>
+
+namespace orch {
+
+class MemoryTrimmer final {
+ public:
+  // From here on the process has one heap: with one per thread, each would keep its own peak.
+  explicit MemoryTrimmer(kj::Timer& timer);
+
+ private:
+  kj::Promise<void> trim();
+
+  kj::Timer& timer;
+  kj::Promise<void> trimming;
+};
+
+}  // namespace orch
