@@ -8,7 +8,8 @@ namespace {
 constexpr auto INTERVAL = 10 * kj::SECONDS;
 // Less than this in free chunks is not worth the system calls.
 constexpr size_t WORTH_BYTES = 256 << 10;
-// glibc would raise its limits with the first large block that is freed, and keep more from then on.
+// glibc would raise its limits with the first large block that is freed, and keep more from then
+// on.
 constexpr int LARGE_BLOCK_BYTES = 128 << 10;
 }  // namespace
 

@@ -101,8 +101,7 @@ Task<void> NodeAgent::removeStrangers() {
       request.setId(id);
       auto removed = co_await attempt(request.send().ignoreResult());
       if (!removed.ok()) {
-        host.log().error("agent.remove-failed",
-                         {{"container", id}, {"reason", removed.message()}});
+        host.log().error("agent.remove-failed", {{"container", id}, {"reason", removed.message()}});
         tasks.add(removeStranger(kj::str(name), kj::mv(id)));
       }
     }

@@ -169,7 +169,8 @@ Task<kj::Maybe<TaskController::Attached>> TaskController::attachNetwork() {
 // Nothing if the runtime has no use for one, or if the task was stopped while a transfer was going
 // on.
 Task<kj::Maybe<TaskController::Ensured>> TaskController::ensureImage() {
-  auto info = co_await insist(services.env, [this]() { return runtime().infoRequest(SMALL).send(); });
+  auto info =
+      co_await insist(services.env, [this]() { return runtime().infoRequest(SMALL).send(); });
   if (!info.getUsesImages()) co_return nullptr;
   co_await services.mustRun(services.settings.getImage());
   co_await services.imagesReady();

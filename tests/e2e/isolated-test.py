@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""A runtime that runs in a process of its own dies: its containers, and the node's idea of them, do not.
+
+usage: isolated-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
+"""
+import os
+import re
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
+sys.dont_write_bytecode = True
+import single  # noqa: E402
+from single import eventually  # noqa: E402
+
+PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+
+
+class Isolated(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        name = f"e2e-isolated-{os.getpid()}"
+        cls.node = single.SingleHost(name, PROGRAMS)
+        cls.node.host.create()
+        cls.addClassCleanup(cls.node.remove)
+        with open(cls.node.config) as file:
+            text = file.read()
+        cls.node.config = os.path.join(cls.node.host.folder, "orchd.toml")
+        with open(cls.node.config, "w") as file:
+            file.write(re.sub(r'^(id = "runtime\.\w+")$', r'\1\nisolation = "process"', text, flags=re.MULTILINE))
+        cls.node.start()
+        cls.node.makeImages(1)
+
+    def plugin(self, id):
+        return next(row for row in self.node.json("plugin", "ls") if row["id"] == id)
+
+    def runtimeIsBack(self, restarts):
+        def back():
+            runtime = self.plugin("runtime.crun")
+            return runtime["state"] == "running" and int(runtime["restarts"]) > restarts
+        eventually("runtime.crun runs again", back)
+
+    def test_a_runtime_that_dies_leaves_tasks_and_containers_alone(self):
+        self.node.orch("service", "create", "--name", "web", "--replicas", "3", "web:1", "/bin/web")
+        before, pids = self.node.running("web"), self.node.pids("web")
+        restarts = int(self.plugin("runtime.crun")["restarts"])
+        self.node.kill(self.plugin("runtime.crun")["pid"])
+        self.runtimeIsBack(restarts)
+        # Asked of the runtime's new life: what it answers is what it has found again.
+        self.node.orch("service", "scale", "web=4")
+        after = self.node.running("web")
+        self.assertEqual({slot: after[slot]["meta"]["id"] for slot in before},
+                         {slot: task["meta"]["id"] for slot, task in before.items()})
+        self.assertEqual({slot: self.node.pids("web")[slot] for slot in pids}, pids)
+        # Its end is seen by the new life, too.
+        self.node.kill(pids[1])
+        eventually("the killed container is replaced",
+                   lambda: self.node.pids("web").get(1) not in (None, pids[1]))
+        self.node.orch("service", "rm", "web")
+        eventually("no container is left", lambda: "conmon" not in self.node.leftovers()["programs"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
