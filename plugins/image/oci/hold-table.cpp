@@ -140,10 +140,26 @@ void HoldTable::writeFiles(const std::string& folder, const std::vector<Change>&
   if (made) syncFolder(folder);
 }
 
+// What is asked for this hold after the change at `index`: in the same batch, or in the next one.
+const HoldTable::Change* HoldTable::laterThan(const std::vector<Change>& changes,
+                                              size_t index) const {
+  auto& of = changes[index];
+  const Change* last = nullptr;
+  auto look = [&](const Change& change) {
+    if (change.holder == of.holder && change.imageId == of.imageId) last = &change;
+  };
+  for (size_t i = index + 1; i < changes.size(); ++i) look(changes[i]);
+  for (auto& change : pending) look(change);
+  return last;
+}
+
 void HoldTable::settle(const std::vector<Change>& changes, bool written) {
-  for (auto& change : changes) {
-    if (!change.make) continue;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    auto& change = changes[i];
+    // Memory is ahead: what came after this change decides.
+    if (laterThan(changes, i) != nullptr) continue;
     unsynced.erase(fileOf(change.holder, change.imageId));
+    if (!change.make) continue;
     if (written) {
       take({{change.holder, change.imageId}});  // an earlier try may have failed
     } else {
