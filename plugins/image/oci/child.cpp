@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 
 #include "orch/fail.h"
+#include "remove-tree.h"
 
 namespace orch::image::oci {
 
@@ -69,14 +69,6 @@ Task<kj::String> readTail(kj::Own<kj::AsyncInputStream> stream) {
 
 }  // namespace
 
-void removeTree(const std::string& path) {
-  std::error_code error;
-  std::filesystem::remove_all(path, error);
-  if (error && error != std::errc::no_such_file_or_directory) {
-    fail(kj::str("cannot remove '", path.c_str(), "': ", error.message().c_str()));
-  }
-}
-
 Job::Job(Env& env, kj::TaskSet& cleaners, std::string folder, kj::Own<JobGate::Pass> pass)
     : env(env), cleaners(cleaners), path(kj::mv(folder)), pass(kj::mv(pass)) {}
 
@@ -86,9 +78,16 @@ Job::~Job() noexcept(false) {
 
 kj::Promise<void> Job::clean() {
   kj::Promise<void> ended = kj::READY_NOW;
-  KJ_IF_MAYBE (child, process) {
-    (*child)->signal(SIGKILL);  // one that has ended is left alone
-    KJ_IF_MAYBE (gone, exit) ended = gone->addBranch().ignoreResult().attach(kj::mv(*child));
+  KJ_IF_MAYBE (running, child) {
+    // Also one that has been started and that nobody has seen yet.
+    ended = (*running)->started.addBranch().then(
+        [&child = **running]() -> kj::Promise<void> {
+          KJ_ASSERT_NONNULL(child.process)->signal(SIGKILL);  // one that has ended is left alone
+          return KJ_ASSERT_NONNULL(child.exit).addBranch().ignoreResult();
+        },
+        [](kj::Exception&&) {});  // it never ran
+    ended = ended.attach(kj::mv(*running));
+    child = nullptr;
   }
   auto held = kj::mv(KJ_ASSERT_NONNULL(pass));
   pass = nullptr;
@@ -122,14 +121,21 @@ Task<ChildResult> Job::run(ProcessSpec spec, kj::Function<void(kj::StringPtr)> o
   spec.fds.add(ProcessSpec::Fd{1, output.writeEnd});
   spec.fds.add(ProcessSpec::Fd{2, errors.writeEnd});
   spec.dieWithParent = true;
-  auto started = co_await env.processes().spawn(kj::mv(spec));
-  exit = started->onExit().fork();
-  process = kj::mv(started);
+  auto running = kj::refcounted<Child>();
+  auto keep = [&child = *running](kj::Own<Process>&& process) {
+    child.exit = process->onExit().fork();
+    child.process = kj::mv(process);
+  };
+  running->started = env.processes().spawn(kj::mv(spec)).then(kj::mv(keep)).fork();
+  // From here on `clean` knows of it, whether or not this call is still wanted when it has started.
+  child = kj::addRef(*running);
+  auto started = running->started.addBranch();
+  co_await started;
   output.writeEnd = nullptr;
   errors.writeEnd = nullptr;
   auto lines = readLines(kj::mv(output.stream), kj::mv(onLine)).promise().eagerlyEvaluate(nullptr);
   auto tail = readTail(kj::mv(errors.stream)).promise().eagerlyEvaluate(nullptr);
-  auto ended = KJ_ASSERT_NONNULL(exit).addBranch();
+  auto ended = KJ_ASSERT_NONNULL(running->exit).addBranch();
   int status = co_await ended;
   co_await lines;
   ChildResult result;

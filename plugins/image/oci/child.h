@@ -5,6 +5,7 @@
 
 #include <kj/async.h>
 #include <kj/function.h>
+#include <kj/refcount.h>
 
 #include <string>
 
@@ -35,16 +36,19 @@ class Job final {
   kj::Promise<void> finish();
 
  private:
+  // Owned by the job, and by whoever waits for it.
+  struct Child final : public kj::Refcounted {
+    kj::ForkedPromise<void> started{nullptr};
+    kj::Maybe<kj::Own<Process>> process;  // both from `started` on
+    kj::Maybe<kj::ForkedPromise<int>> exit;
+  };
+
   kj::Promise<void> clean();
   Env& env;
   kj::TaskSet& cleaners;
   const std::string path;
   kj::Maybe<kj::Own<JobGate::Pass>> pass;  // none: it is finished
-  kj::Maybe<kj::Own<Process>> process;
-  kj::Maybe<kj::ForkedPromise<int>> exit;
+  kj::Maybe<kj::Own<Child>> child;         // the last that was started
 };
-
-// Removes a folder and all in it; blocking. Gone already is success.
-void removeTree(const std::string& path);
 
 }  // namespace orch::image::oci

@@ -20,5 +20,8 @@ struct Config {
   concurrentTransfers @6 :UInt32 = 3;
   # So many pulls and imports run at once, 1 to 64; the rest wait their turn.
   maxLayerBytes @7 :UInt64 = 68719476736;
-  # A layer whose files are larger than this (64 GiB) is refused.
+  # A layer that is larger than this (64 GiB), unpacked, is refused; so is an archive that holds more
+  # than this of images' blobs. Each entry of a layer counts for 4 KiB beside its content.
+  unpackTimeoutSeconds @8 :UInt32 = 3600;
+  # An archive or a pulled image that takes longer to unpack is given up.
 }

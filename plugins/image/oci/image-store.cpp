@@ -63,6 +63,9 @@ Task<void> ImageStore::recover() {
   auto state = co_await env.workers().run(kj::mv(open));
   index = kj::mv(state.index);
   holdTable.take(state.holds);
+  for (auto& reason : state.kept) {
+    host.log().warn("image.cleanup-failed", {{"reason", reason.c_str()}});
+  }
   for (auto& id : state.damaged) {
     damaged.insert(id);
     host.log().warn("image.damaged", {{"image", firstName(*index.byId(id)).c_str()}});
@@ -152,7 +155,7 @@ Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference) {
   auto job = co_await newJob();
   auto outcome = co_await attempt(download(*job, progress, kj::mv(reference)));
   if (!outcome.ok()) {
-    co_await job->finish();
+    co_await abandon(*job);
     fail(kj::str("cannot pull image '", name, "': ", outcome.message()));
   }
   auto records = kj::mv(outcome.value());
@@ -175,31 +178,36 @@ Task<std::vector<ImageStore::Record>> ImageStore::download(Job& job, ProgressSin
 Task<void> ImageStore::runSkopeo(Job& job, ProgressSink& progress, Reference reference) {
   auto layout = job.folder() + "/layout";
   auto blobs = placeholders();
-  auto make = [layout, blobs = kj::mv(blobs)]() { makeLayout(layout, blobs); };
+  auto make = [root = settings.root, layout, blobs = kj::mv(blobs)]() {
+    makeLayout(root, layout, blobs);
+  };
   co_await env.workers().run(kj::mv(make));
   auto spec = skopeoCopy(settings.skopeo, reference, layout, job.folder());
   KJ_IF_MAYBE (held, lock) spec.fds.add(ProcessSpec::Fd{3, *held});
   kj::Function<void(kj::StringPtr)> onLine = [&progress](kj::StringPtr line) {
     progress.report(line, 0, 0);
   };
-  auto late = [seconds = settings.pullTimeout / kj::SECONDS]() -> ChildResult {
-    fail(kj::str("it is not done after ", seconds, " s, the setting pullTimeoutSeconds"));
-  };
   auto running = job.run(kj::mv(spec), kj::mv(onLine)).promise();
-  auto limit = env.timer().afterDelay(settings.pullTimeout).then(kj::mv(late));
-  auto joined = running.exclusiveJoin(kj::mv(limit));
-  auto result = co_await joined;
+  auto inTime = within(settings.pullTimeout, kj::mv(running), "pullTimeoutSeconds");
+  auto result = co_await inTime;
   if (result.status != 0) fail(kj::str(skopeoReason(result.errors, result.status).c_str()));
+}
+
+kj::Promise<ChildResult> ImageStore::within(kj::Duration limit, kj::Promise<ChildResult> running,
+                                            kj::StringPtr setting) {
+  auto late = [seconds = limit / kj::SECONDS, setting]() -> ChildResult {
+    fail(kj::str("it is not done after ", seconds, " s, the setting ", setting));
+  };
+  return running.exclusiveJoin(env.timer().afterDelay(limit).then(kj::mv(late)));
 }
 
 // Layers that are here already. skopeo does not fetch a blob that the layout has, and the unpacker
 // does not read one whose layer is here: so a file of the right length is enough.
-std::map<std::string, uint64_t> ImageStore::placeholders() const {
-  std::map<std::string, uint64_t> blobs;
+std::map<std::string, Placeholder> ImageStore::placeholders() const {
+  std::map<std::string, Placeholder> blobs;
   for (auto& [id, record] : index.all()) {
-    if (damaged.count(id) > 0) continue;
     for (auto& layer : record->layers()) {
-      if (!layer.blob.empty()) blobs[layer.blob] = layer.blobBytes;
+      if (!layer.blob.empty()) blobs[layer.blob] = {layer.folder(), layer.blobBytes};
     }
   }
   return blobs;
@@ -226,7 +234,9 @@ Task<std::vector<ImageStore::Record>> ImageStore::unpack(Job& job, ProgressSink&
     uint64_t total = strtoull(rest, &rest, 10);
     progress.report(*rest == ' ' ? rest + 1 : rest, done, total);
   };
-  auto result = co_await job.run(kj::mv(spec), kj::mv(onLine));
+  auto running = job.run(kj::mv(spec), kj::mv(onLine)).promise();
+  auto inTime = within(settings.unpackTimeout, kj::mv(running), "unpackTimeoutSeconds");
+  auto result = co_await inTime;
   if (result.status == 1) fail(kj::str(lastLine(result.errors).c_str()));
   if (result.status != 0) {
     fail(kj::str("the unpacker ended with status ", result.status, " (",
@@ -265,7 +275,7 @@ Task<std::vector<ImageStore::Record>> ImageStore::import(
   auto job = co_await newJob();
   auto outcome = co_await attempt(unpack(*job, sink, kj::str(path), kj::str(name.c_str())));
   if (!outcome.ok()) {
-    co_await job->finish();
+    co_await abandon(*job);
     fail(kj::str("cannot import '", path, "': ", outcome.message()));
   }
   auto records = kj::mv(outcome.value());
@@ -294,14 +304,29 @@ Task<void> ImageStore::doCommit(std::vector<Record> records, kj::Own<Job> job) {
   ImageIndex next = index;
   for (auto& record : records) next.put(record->info());
   auto outcome = co_await attempt(replaceIndex(kj::mv(next)));
-  writer = nullptr;
-  if (outcome.ok()) {
-    for (auto& record : records) damaged.erase(record->id());
-  } else {
-    gate.sweepWhenIdle();  // its layers are in the store, and no image names them
+  if (!outcome.ok()) {
+    writer = nullptr;
+    co_await abandon(*job);
+    kj::throwFatalException(kj::mv(outcome.error()));
   }
+  co_await lookForDamage();
+  writer = nullptr;
   co_await job->finish();
-  if (!outcome.ok()) kj::throwFatalException(kj::mv(outcome.error()));
+}
+
+// A layer that came again also repairs the other images that have it.
+Task<void> ImageStore::lookForDamage() {
+  if (damaged.empty()) co_return;
+  auto look = [root = settings.root, index = index]() { return damagedImages(root, index); };
+  auto found = co_await env.workers().run(kj::mv(look));
+  damaged = std::set<std::string>(found.begin(), found.end());
+}
+
+Task<void> ImageStore::abandon(Job& job) {
+  co_await job.finish();
+  // Layers and blobs that it had moved into the store already, and that no image names.
+  auto swept = gate.sweepWhenIdle();
+  co_await swept;
 }
 
 // The caller has the writer's permit, and does not go away before the end.

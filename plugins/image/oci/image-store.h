@@ -25,6 +25,7 @@ struct StoreSettings {
   std::string unpacker;
   SkopeoSettings skopeo;
   kj::Duration pullTimeout = 0 * kj::SECONDS;
+  kj::Duration unpackTimeout = 0 * kj::SECONDS;
   unsigned concurrentTransfers = 1;
   uint64_t maxLayerBytes = 0;
 };
@@ -63,16 +64,22 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> transferOf(Reference reference, kj::Maybe<schema::Progress::Client> progress);
   Task<void> runPull(ProgressSink& progress, Reference reference);
   Task<std::vector<Record>> download(Job& job, ProgressSink& progress, Reference reference);
+  // Fails if it takes longer than the setting of that name allows.
+  kj::Promise<ChildResult> within(kj::Duration limit, kj::Promise<ChildResult> running,
+                                  kj::StringPtr setting);
   Task<void> runSkopeo(Job& job, ProgressSink& progress, Reference reference);
   // Runs the unpacker over `source`; the images that it found.
   Task<std::vector<Record>> unpack(Job& job, ProgressSink& progress, kj::String source,
                                    kj::String reference);
-  std::map<std::string, uint64_t> placeholders() const;
+  std::map<std::string, Placeholder> placeholders() const;
   Task<kj::Own<Job>> newJob();
   // Puts images into the index and ends the job. Goes on if the caller goes away.
   kj::Promise<void> commit(std::vector<Record> records, kj::Own<Job> job);
   Task<void> doCommit(std::vector<Record> records, kj::Own<Job> job);
   Task<void> replaceIndex(ImageIndex next);
+  Task<void> lookForDamage();
+  // Ends a job that failed. What it put into the store goes too.
+  Task<void> abandon(Job& job);
   kj::Promise<void> sweep();
   Removal planRemoval(kj::StringPtr reference, bool force, ImageIndex& next) const;
   void refuseHeld(const ImageRecord& record, kj::StringPtr reference) const;

@@ -58,6 +58,10 @@ StoreSettings settingsOf(const NodeFacts& node, Config::Reader config) {
   settings.skopeo.architecture = ARCHITECTURE;
   if (config.getPullTimeoutSeconds() == 0) fail(kj::str("pullTimeoutSeconds must be at least 1"));
   settings.pullTimeout = config.getPullTimeoutSeconds() * kj::SECONDS;
+  if (config.getUnpackTimeoutSeconds() == 0) {
+    fail(kj::str("unpackTimeoutSeconds must be at least 1"));
+  }
+  settings.unpackTimeout = config.getUnpackTimeoutSeconds() * kj::SECONDS;
   settings.concurrentTransfers = config.getConcurrentTransfers();
   if (settings.concurrentTransfers < 1 || settings.concurrentTransfers > MAX_TRANSFERS) {
     fail(kj::str("concurrentTransfers must be between 1 and ", MAX_TRANSFERS, ", not ",

@@ -49,6 +49,21 @@ TEST_CASE("pull: from a registry, with the layers that are missing only", "[imag
   CHECK(filesIn(test.root() + "/tmp").empty());
 }
 
+TEST_CASE("pull: again after a layer's folder was lost, without a restart", "[image][root]") {
+  TestStore test("lost");
+  TestRegistry registry(test);
+  auto image = imageOf("", "content");
+  writeLayout(test.sub("layout"), {image});
+  registry.push(test.sub("layout"), "app:1");
+  auto name = registry.address + "/app:1";
+  auto id = test.ensure(name, "t1");
+  fs::remove_all(test.layersOf(name)[0]);
+  auto request = test.service().pullRequest();
+  request.setReference(name);
+  CHECK(request.send().wait(test.io.waitScope).getImage().getId() == id.c_str());
+  CHECK(readFile(test.layersOf(name)[0] + "/file") == "content");
+}
+
 class Recorder final : public schema::Progress::Server {
  public:
   explicit Recorder(std::vector<std::string>& lines) : lines(lines) {}

@@ -34,6 +34,7 @@ TestStore::TestStore(kj::StringPtr name, std::string root)
   settings.skopeo.program = "skopeo";
   settings.skopeo.architecture = "amd64";
   settings.pullTimeout = 60 * kj::SECONDS;
+  settings.unpackTimeout = 60 * kj::SECONDS;
   settings.concurrentTransfers = 3;
   settings.maxLayerBytes = 1 << 30;
   host = kj::heap<Host>(testHost->client(), factsFor(folder->path()));

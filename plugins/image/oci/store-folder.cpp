@@ -10,8 +10,9 @@
 #include <cstring>
 
 #include "checked-file.h"
-#include "child.h"
+#include "orch/attempt.h"
 #include "orch/fail.h"
+#include "remove-tree.h"
 
 namespace orch::image::oci {
 
@@ -40,6 +41,21 @@ void makeFolders(const std::string& path) {
   }
 }
 
+bool exists(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0;
+}
+
+// Goes on with the rest if one cannot be removed; the reason of the first that could not.
+kj::Maybe<kj::Exception> removeAll(const std::vector<std::string>& paths) {
+  kj::Maybe<kj::Exception> failure;
+  for (auto& path : paths) {
+    auto removed = attemptNow([&]() { removeTree(path); });
+    if (!removed.ok() && failure == nullptr) failure = kj::mv(removed.error());
+  }
+  return failure;
+}
+
 }  // namespace
 
 kj::Maybe<kj::AutoCloseFd> lockStore(const std::string& root) {
@@ -56,9 +72,14 @@ kj::Maybe<kj::AutoCloseFd> lockStore(const std::string& root) {
 }
 
 StoreState openStore(const std::string& root) {
-  for (auto& name : entriesOf(root + "/tmp")) removeTree(root + "/tmp/" + name);
-  unlink((root + "/index.new").c_str());
   StoreState state;
+  auto note = [&](const kj::Exception& exception) {
+    state.kept.push_back(exception.getDescription().cStr());
+  };
+  std::vector<std::string> unfinished;
+  for (auto& name : entriesOf(root + "/tmp")) unfinished.push_back(root + "/tmp/" + name);
+  KJ_IF_MAYBE (failure, removeAll(unfinished)) note(*failure);
+  unlink((root + "/index.new").c_str());
   auto content = readChecked(root + "/index", "index of images",
                              "move it away, start again and import or pull the images anew");
   KJ_IF_MAYBE (bytes, content) state.index = ImageIndex::decode(*bytes);
@@ -66,16 +87,25 @@ StoreState openStore(const std::string& root) {
   bool unknown = false;
   for (auto& hold : state.holds) unknown = unknown || !state.index.byId(hold.imageId);
   // Without an index nobody knows which layers a held image has: they stay until it is released.
-  if (!unknown) sweepStore(root, state.index.layerFolders(), state.index.blobs());
-  for (auto& [id, record] : state.index.all()) {
+  if (!unknown) {
+    auto swept =
+        attemptNow([&]() { sweepStore(root, state.index.layerFolders(), state.index.blobs()); });
+    if (!swept.ok()) note(swept.error());
+  }
+  state.damaged = damagedImages(root, state.index);
+  return state;
+}
+
+std::vector<std::string> damagedImages(const std::string& root, const ImageIndex& index) {
+  std::vector<std::string> damaged;
+  for (auto& [id, record] : index.all()) {
     for (auto& layer : record->layers()) {
-      struct stat info;
-      if (stat((root + "/layers/" + layer.folder()).c_str(), &info) == 0) continue;
-      state.damaged.push_back(id);
+      if (exists(root + "/layers/" + layer.folder())) continue;
+      damaged.push_back(id);
       break;
     }
   }
-  return state;
+  return damaged;
 }
 
 void sweepStore(const std::string& root, const std::set<std::string>& layers,
@@ -84,26 +114,28 @@ void sweepStore(const std::string& root, const std::set<std::string>& layers,
   for (auto& name : entriesOf(root + "/layers")) {
     if (layers.count(name) > 0) continue;
     auto from = root + "/layers/" + name, to = root + "/tmp/gone-" + name;
-    if (rename(from.c_str(), to.c_str()) < 0 && errno != ENOENT) {
-      fail(kj::str("cannot remove the layer '", from.c_str(), "': ", strerror(errno)));
-    }
+    // It may be there from a time when it could not be removed: then from where it is.
+    if (rename(from.c_str(), to.c_str()) < 0 && errno != ENOENT) gone.push_back(from);
     gone.push_back(to);
   }
   for (auto& name : entriesOf(root + "/blobs")) {
     if (blobs.count(name) == 0) unlink((root + "/blobs/" + name).c_str());
   }
-  for (auto& path : gone) removeTree(path);
+  KJ_IF_MAYBE (failure, removeAll(gone)) kj::throwFatalException(kj::mv(*failure));
 }
 
-void makeLayout(const std::string& path, const std::map<std::string, uint64_t>& placeholders) {
+void makeLayout(const std::string& root, const std::string& path,
+                const std::map<std::string, Placeholder>& placeholders) {
   auto folder = path + "/blobs/sha256";
   makeFolders(folder);
-  for (auto& blob : placeholders) {
-    auto file = folder + "/" + blob.first;
+  for (auto& entry : placeholders) {
+    auto& layer = entry.second;
+    if (!exists(root + "/layers/" + layer.folder)) continue;
+    auto file = folder + "/" + entry.first;
     int fd;
     KJ_SYSCALL(fd = open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600), file.c_str());
     kj::AutoCloseFd owned(fd);
-    KJ_SYSCALL(ftruncate(fd, blob.second), file.c_str());
+    KJ_SYSCALL(ftruncate(fd, layer.bytes), file.c_str());
   }
 }
 

@@ -23,20 +23,29 @@ struct StoreState {
   ImageIndex index;
   std::vector<HoldTable::Hold> holds;
   std::vector<std::string> damaged;  // ids of images that miss a layer
+  std::vector<std::string> kept;     // why something that should have gone is still there
 };
 
 // A lock on `<root>/lock`, made with its folders; nothing if somebody else has it: another plugin,
 // or a child of one that was killed a moment ago.
 kj::Maybe<kj::AutoCloseFd> lockStore(const std::string& root);
-// What the last run left. Removes its unfinished work, and layers and blobs that nobody needs.
-// Fails if the index is damaged.
+// What the last run left. Removes its unfinished work, and layers and blobs that nobody needs; what
+// cannot be removed stays. Fails if the index is damaged.
 StoreState openStore(const std::string& root);
+// The ids of images of which a layer's folder is missing.
+std::vector<std::string> damagedImages(const std::string& root, const ImageIndex& index);
 // Takes what is not among the needed out of the store, into tmp/, and removes it there.
 void sweepStore(const std::string& root, const std::set<std::string>& layers,
                 const std::set<std::string>& blobs);
-// An OCI layout for a pull to fill, with an empty file of the given length for each blob (64
-// digits) that need not be fetched.
-void makeLayout(const std::string& path, const std::map<std::string, uint64_t>& placeholders);
+// A layer that a pull need not fetch.
+struct Placeholder {
+  std::string folder;  // within layers/
+  uint64_t bytes = 0;  // of the blob
+};
+// An OCI layout for a pull to fill, with an empty file of the right length for each blob (by its 64
+// digits) whose layer is really there.
+void makeLayout(const std::string& root, const std::string& path,
+                const std::map<std::string, Placeholder>& placeholders);
 // A document of an image. Fails with a text that names the image if it is damaged.
 kj::String readBlob(const std::string& root, const std::string& digest, kj::StringPtr image);
 

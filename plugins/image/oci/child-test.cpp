@@ -1,0 +1,155 @@
+// What goes on beside the loop, with the worker threads or the moment of the cancel in the test's
+// hand.
+#include "child.h"
+
+#include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <deque>
+
+#include "hold-table.h"
+#include "orch/testing/test-host.h"
+#include "remove-tree.h"
+#include "test-images.h"
+
+namespace orch::image::oci::test {
+namespace {
+
+// Worker threads that run when the test says so.
+class HeldWorkers final : public Workers {
+ public:
+  kj::Promise<void> runErased(kj::Function<void()> work) override {
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    waiting.push_back({kj::mv(work), kj::mv(pair.fulfiller)});
+    return kj::mv(pair.promise);
+  }
+  void runOne() {
+    REQUIRE(!waiting.empty());
+    auto item = kj::mv(waiting.front());
+    waiting.pop_front();
+    item.work();
+    item.done->fulfill();
+  }
+  struct Item {
+    kj::Function<void()> work;
+    kj::Own<kj::PromiseFulfiller<void>> done;
+  };
+  std::deque<Item> waiting;
+};
+
+TEST_CASE("holds: one that is released while it is written stays released", "[image]") {
+  kj::EventLoop loop;
+  kj::WaitScope scope(loop);
+  testing::TestFolder folder("image-holds");
+  std::string path = folder.path().cStr(), id = "sha256:" + std::string(64, 'a');
+  HeldWorkers workers;
+  HoldTable table(workers, path);
+  auto added = table.add("task", id);
+  CHECK_FALSE(added.poll(scope));  // it is with the worker now
+  auto released = table.release("task");
+  CHECK(table.holders(id).empty());
+  workers.runOne();
+  added.wait(scope);
+  CHECK(table.holders(id).empty());
+  CHECK_FALSE(released.poll(scope));
+  auto again = table.add("other", id);
+  workers.runOne();
+  released.wait(scope);
+  CHECK_FALSE(again.poll(scope));
+  workers.runOne();
+  again.wait(scope);
+  CHECK(table.holders(id) == std::vector<std::string>{"other"});
+  CHECK(filesIn(path) == std::vector<std::string>{"other." + id.substr(7)});
+}
+
+TEST_CASE("holds: one that is asked for again while it goes is there in the end", "[image]") {
+  kj::EventLoop loop;
+  kj::WaitScope scope(loop);
+  testing::TestFolder folder("image-holds-again");
+  std::string path = folder.path().cStr(), id = "sha256:" + std::string(64, 'a');
+  HeldWorkers workers;
+  HoldTable table(workers, path);
+  auto first = table.add("task", id);
+  CHECK_FALSE(first.poll(scope));
+  auto released = table.release("task");
+  auto second = table.add("task", id);
+  workers.runOne();
+  first.wait(scope);
+  CHECK(table.holders(id).size() == 1);
+  CHECK_FALSE(second.poll(scope));  // its file is on its way
+  auto third = table.add("task", id);
+  CHECK_FALSE(third.poll(scope));
+  workers.runOne();
+  released.wait(scope);
+  second.wait(scope);
+  CHECK_FALSE(third.poll(scope));
+  workers.runOne();
+  third.wait(scope);
+  CHECK(table.holders(id).size() == 1);
+  CHECK(filesIn(path).size() == 1);
+}
+
+TEST_CASE("job: a child that has just been started goes with its job", "[image]") {
+  auto io = kj::setupAsyncIo();
+  auto env = newSystemEnv(io);
+  testing::TestFolder folder("image-job");
+  struct Errors final : public kj::TaskSet::ErrorHandler {
+    void taskFailed(kj::Exception&& exception) override { FAIL(exception.getDescription().cStr()); }
+  } errors;
+  JobGate gate(1, [] { return kj::Promise<void>(kj::READY_NOW); });
+  kj::TaskSet cleaners(errors);
+  auto pass = gate.enter().promise().wait(io.waitScope);
+  Job job(*env, cleaners, folder.sub("job").cStr(), kj::mv(pass));
+  job.prepare().promise().wait(io.waitScope);
+  int fds[2];
+  KJ_SYSCALL(pipe2(fds, O_CLOEXEC | O_NONBLOCK));
+  kj::AutoCloseFd readEnd(fds[0]), writeEnd(fds[1]);
+  ProcessSpec spec;
+  for (auto* word : {"/bin/sleep", "1000"}) spec.argv.add(kj::str(word));
+  spec.fds.add(ProcessSpec::Fd{3, writeEnd});
+  // Given up before the loop turns: nobody has seen yet that it started.
+  {
+    auto givenUp = job.run(kj::mv(spec), [](kj::StringPtr) {}).promise();
+  }
+  writeEnd = nullptr;
+  job.finish().wait(io.waitScope);
+  char byte;
+  CHECK(read(readEnd, &byte, 1) == 0);  // nobody has the other end any more
+  CHECK(filesIn(folder.path().cStr()).empty());
+}
+
+TEST_CASE("removal: a tree is removed however deep it is", "[image][root]") {
+  testing::TestFolder folder("image-deep");
+  std::string disk = folder.sub("disk").cStr(), tree = disk + "/tree";
+  KJ_SYSCALL(mkdir(disk.c_str(), 0755));
+  // In memory: a disk takes a millisecond for each folder.
+  KJ_SYSCALL(mount("orch-image-test", disk.c_str(), "tmpfs", 0, "size=64m"));
+  KJ_DEFER(umount2(disk.c_str(), MNT_DETACH));
+  KJ_SYSCALL(mkdir(tree.c_str(), 0755));
+  int fd;
+  KJ_SYSCALL(fd = open(tree.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  kj::AutoCloseFd here(fd);
+  constexpr int LEVELS = 40'000;
+  for (int i = 0; i < LEVELS; ++i) {
+    KJ_SYSCALL(mkdirat(here, "d", 0755));
+    if (i % 10'000 == 0) {
+      KJ_SYSCALL(symlinkat("/", here, "link"));
+      KJ_SYSCALL(mkdirat(here, "empty", 0755));
+    }
+    KJ_SYSCALL(fd = openat(here, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    here = kj::AutoCloseFd(fd);
+  }
+  here = nullptr;
+  writeFile(disk + "/file", "x");
+  removeTree(tree);
+  removeTree(tree);  // gone already
+  removeTree(disk + "/file");
+  CHECK(filesIn(disk).empty());
+}
+
+}  // namespace
+}  // namespace orch::image::oci::test
