@@ -152,6 +152,74 @@ TEST_CASE("import: a damaged blob is refused by name and nothing stays", "[image
   checkNothingLeft(test);
 }
 
+TEST_CASE("import: an image that is listed once per name takes another name", "[image][root]") {
+  TestStore test("tags");
+  auto one = imageOf("app:1", "a"), two = one;
+  two.name = "app:2";
+  writeLayout(test.sub("layout"), {one, two});
+  writeDockerArchive(test.sub("saved.tar"), {one, two});
+  for (auto* source : {"layout", "saved.tar"}) {
+    auto ids = test.import(test.sub(source), std::string("mine:") + source);
+    CHECK(ids == std::vector<std::string>{sha256(one.configJson())});
+    CHECK(test.ensure(std::string("mine:") + source, "t1") == ids[0]);
+  }
+  CHECK(test.errorOf([&] { test.layersOf("app:1"); }) != "");
+  CHECK(test.import(test.sub("layout")).size() == 1);
+  CHECK(test.layersOf("app:1") == test.layersOf("app:2"));
+}
+
+TEST_CASE("import: names that cannot be names keep no image out", "[image][root]") {
+  TestStore test("names");
+  auto image = imageOf("Not/A:Name", "a");
+  writeLayout(test.sub("layout"), {image});
+  writeDockerArchive(test.sub("saved.tar"), {image});
+  for (auto* source : {"layout", "saved.tar"}) {
+    CHECK(test.import(test.sub(source)).size() == 1);
+    CHECK(test.import(test.sub(source), "good:1").size() == 1);
+    CHECK(test.ensure("good:1", "t1") == sha256(image.configJson()));
+  }
+}
+
+TEST_CASE("import: of an archive only what its images need is read, and no more than allowed",
+          "[image][root]") {
+  TestStore test("archive");
+  test.settings.maxLayerBytes = 500'000;
+  test.restart();
+  std::string large(1 << 20, 'x');
+  auto layer = TestLayer({{"a", 'f', "1"}});
+  TestImage image{"app:1", {layer, layer}};
+  auto config = image.configJson();
+  std::vector<TarEntry> entries = {{"config.json", 'f', config},
+                                   {"first/layer.tar", 'f', layer.blob},
+                                   {"second/layer.tar", 'l', "../first/layer.tar"},
+                                   {"beside", 'f', large},
+                                   {"manifest.json", 'f',
+                                    R"([{"Config":"config.json","RepoTags":["app:1"],)"
+                                    R"("Layers":["first/layer.tar","./second/layer.tar"]}])"}};
+  writeFile(test.sub("good.tar"), makeTar(entries));
+  CHECK(test.import(test.sub("good.tar")) == std::vector<std::string>{sha256(config)});
+  entries[1].content += std::string(1 << 20, '\0');
+  writeFile(test.sub("large.tar"), makeTar(entries));
+  auto tooMuch = "': its images have more than 500000 bytes, the setting maxLayerBytes";
+  CHECK(test.errorOf([&] { test.import(test.sub("large.tar")); }) ==
+        "cannot import '" + test.sub("large.tar") + tooMuch);
+  writeLayout(test.sub("layout"), {{"app:2", {TestLayer({{"a", 'f', large}})}}});
+  writeTarOf(test.sub("layout"), test.sub("layout.tar"));
+  CHECK(test.errorOf([&] { test.import(test.sub("layout.tar")); }) ==
+        "cannot import '" + test.sub("layout.tar") + tooMuch);
+}
+
+TEST_CASE("import: one that takes too long is given up", "[image][root]") {
+  TestStore test("slow");
+  writeLayout(test.sub("layout"), {imageOf("a:1", "a")});
+  test.settings.unpackTimeout = 0 * kj::SECONDS;
+  test.restart();
+  CHECK(test.errorOf([&] { test.import(test.sub("layout")); }) ==
+        "cannot import '" + test.sub("layout") +
+            "': it is not done after 0 s, the setting unpackTimeoutSeconds");
+  checkNothingLeft(test);
+}
+
 TEST_CASE("import: a hundred layers, whose folders fit into one mount", "[image][root]") {
   TestStore test("hundred");
   TestImage image{"deep:1", {}};

@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 #include <kj/debug.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -158,6 +159,38 @@ TEST_CASE("inspect: a damaged configuration is refused by name", "[image][root]"
   CHECK(test.ensure("a:1", "t") == id);
 }
 
+TEST_CASE("recover: what cannot be removed is reported, and the rest works", "[image][root]") {
+  TestStore test("stuck");
+  writeLayout(test.sub("layout"), {imageOf("a:1", "a")});
+  auto id = test.import(test.sub("layout")).at(0);
+  auto stuck = test.root() + "/tmp/job/mounted";
+  fs::create_directories(stuck);
+  REQUIRE(mount("orch-image-test", stuck.c_str(), "tmpfs", 0, "size=4k") == 0);
+  KJ_DEFER(umount2(stuck.c_str(), MNT_DETACH));
+  writeFile(test.root() + "/tmp/other/file", "x");
+  test.restart();
+  CHECK(filesIn(test.root() + "/tmp") == std::vector<std::string>{"job"});
+  CHECK(test.ensure("a:1", "t") == id);
+  CHECK(test.testHost->logLines().back() == "warn image.cleanup-failed");
+}
+
+TEST_CASE("damage: a layer that came again repairs all images that have it", "[image][root]") {
+  TestStore test("repair");
+  auto base = TestLayer({{"base", 'f', "b"}});
+  TestImage one{"one:1", {base, TestLayer({{"1", 'f', "1"}})}};
+  TestImage two{"two:1", {base, TestLayer({{"2", 'f', "2"}})}};
+  writeLayout(test.sub("both"), {one, two});
+  writeLayout(test.sub("one"), {one});
+  auto ids = test.import(test.sub("both"));
+  fs::remove_all(test.layersOf("one:1")[0]);
+  test.restart();
+  CHECK(test.errorOf([&] { test.ensure("one:1", "t"); }).find("is damaged") != std::string::npos);
+  CHECK(test.errorOf([&] { test.ensure("two:1", "t"); }).find("is damaged") != std::string::npos);
+  test.import(test.sub("one"));
+  CHECK(test.ensure("one:1", "t") == ids[0]);
+  CHECK(test.ensure("two:1", "t") == ids[1]);
+}
+
 TEST_CASE("disk full: named, and nothing is left over", "[image][root]") {
   testing::TestFolder folder("image-full-disk");
   auto disk = std::string(folder.sub("disk").cStr());
@@ -172,6 +205,28 @@ TEST_CASE("disk full: named, and nothing is left over", "[image][root]") {
     INFO(error);
     CHECK(error.find("of image 'big:1': its entry 'big' cannot be unpacked: No space left") !=
           std::string::npos);
+    checkNothingLeft(test);
+    writeLayout(test.sub("small"), {imageOf("small:1", "s")});
+    CHECK(test.import(test.sub("small")).size() == 1);
+  }
+}
+
+TEST_CASE("disk full: an image whose layers just fit leaves none of them", "[image][root]") {
+  testing::TestFolder folder("image-brim-full-disk");
+  auto disk = std::string(folder.sub("disk").cStr());
+  fs::create_directories(disk);
+  REQUIRE(mount("orch-image-test", disk.c_str(), "tmpfs", 0, "size=1m") == 0);
+  KJ_DEFER(umount2(disk.c_str(), MNT_DETACH));
+  {
+    TestStore test("brim", disk + "/store");
+    struct statfs room;
+    REQUIRE(statfs(disk.c_str(), &room) == 0);
+    std::string content(room.f_bfree * room.f_bsize, 'x');
+    writeLayout(test.sub("layout"), {{"big:1", {TestLayer({{"big", 'f', content}})}}});
+    auto error = test.errorOf([&] { test.import(test.sub("layout")); });
+    INFO(error);
+    CHECK(error.find("': cannot write '" + test.root() + "/blobs/") != std::string::npos);
+    CHECK(error.find("No space left") != std::string::npos);
     checkNothingLeft(test);
     writeLayout(test.sub("small"), {imageOf("small:1", "s")});
     CHECK(test.import(test.sub("small")).size() == 1);

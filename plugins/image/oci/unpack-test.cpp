@@ -157,22 +157,28 @@ TEST_CASE("layer: what leads out of it is refused, and nothing outside changes",
   std::string outside = std::string(bench.folder.path().cStr()) + "/outside";
   writeFile(outside + "/victim", "untouched");
   chmod((outside + "/victim").c_str(), 0600);
-  std::vector<std::vector<TarEntry>> attacks = {
-      {{"../outside/new", 'f', "x"}},
-      {{"a/../../outside/new", 'f', "x"}},
-      {{"link", 'l', outside}, {"link/new", 'f', "x"}},
-      {{"link", 'l', "../outside"}, {"link/new", 'f', "x"}},
-      {{"link", 'l', outside}, {"link/.wh.victim", 'f', ""}},
-      {{"link", 'l', outside}, {"link/.wh..wh..opq", 'f', ""}},
-      {{"link", 'l', outside}, {"link/sub/.wh..wh..opq", 'f', ""}},
-      {{"hard", 'h', "../outside/victim"}},
-      {{"link", 'l', outside}, {"hard", 'h', "link/victim"}},
-      {{"a/.wh...", 'f', ""}},
-      {{".wh.", 'f', ""}},
+  struct Attack {
+    std::vector<TarEntry> entries;
+    bool refused;  // else it is harmless once it is taken as meant: inside of the layer
+  };
+  std::vector<Attack> attacks = {
+      {{{"../outside/new", 'f', "x"}}, true},
+      {{{"a/../../outside/new", 'f', "x"}}, true},
+      {{{"link", 'l', outside}, {"link/new", 'f', "x"}}, false},
+      {{{"link", 'l', "../outside"}, {"link/new", 'f', "x"}}, false},
+      {{{"link", 'l', "../../../../../.."}, {"link" + outside + "/new", 'f', "x"}}, false},
+      {{{"link", 'l', outside}, {"link/.wh.victim", 'f', ""}}, false},
+      {{{"link", 'l', outside}, {"link/.wh..wh..opq", 'f', ""}}, false},
+      {{{"link", 'l', outside}, {"link/sub/.wh..wh..opq", 'f', ""}}, false},
+      {{{"link", 'l', outside}, {"link", 'f', "x"}, {"link/new", 'f', "x"}}, true},
+      {{{"hard", 'h', "../outside/victim"}}, true},
+      {{{"link", 'l', outside}, {"hard", 'h', "link/victim"}}, true},
+      {{{"a/.wh...", 'f', ""}}, true},
+      {{{".wh.", 'f', ""}}, true},
   };
   for (size_t i = 0; i < attacks.size(); ++i) {
     INFO("attack " << i);
-    CHECK(bench.errorOf(makeTar(attacks[i])) != "");
+    CHECK((bench.errorOf(makeTar(attacks[i].entries)) != "") == attacks[i].refused);
   }
   // These two are harmless once they are taken as meant: inside of the layer.
   auto into = bench.fresh();
@@ -192,7 +198,140 @@ TEST_CASE("layer: what leads out of it is refused, and nothing outside changes",
   struct stat info;
   REQUIRE(stat(outside.c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0755);
-  CHECK(bench.errorOf(makeTar(attacks[0])) == "its entry '../outside/new' leads out of the layer");
+  CHECK(bench.errorOf(makeTar(attacks[0].entries)) ==
+        "its entry '../outside/new' leads out of the layer");
+}
+
+TEST_CASE("layer: its own symbolic links are followed, as in a container", "[image][root]") {
+  Bench bench;
+  auto into = bench.fresh();
+  bench.unpack(makeTar({{"usr/lib", 'd', "", 0755},
+                        {"lib", 'l', "usr/lib"},
+                        {"lib/libc.so", 'f', "c"},
+                        {"usr/sbin", 'l', "/lib/../bin"},
+                        {"usr/sbin/sh", 'f', "s"},
+                        {"up", 'l', "../../.."},
+                        {"up/top", 'f', "t"},
+                        {"later", 'l', "below/folder"},
+                        {"later/file", 'f', "l"},
+                        {"copy", 'h', "lib/libc.so"},
+                        {"lib/.wh.old", 'f', ""},
+                        {"lib/sub/.wh..wh..opq", 'f', ""}}),
+               into);
+  CHECK(readFile(into + "/usr/lib/libc.so") == "c");
+  CHECK(fs::read_symlink(into + "/lib") == "usr/lib");
+  CHECK(readFile(into + "/usr/bin/sh") == "s");
+  CHECK(readFile(into + "/top") == "t");
+  CHECK(readFile(into + "/below/folder/file") == "l");
+  CHECK(fs::equivalent(into + "/copy", into + "/usr/lib/libc.so"));
+  CHECK(isWhiteout(into + "/usr/lib/old"));
+  CHECK(attribute(into + "/usr/lib/sub", "trusted.overlay.opaque") == "y");
+  CHECK(bench.errorOf(makeTar({{"loop", 'l', "loop"}, {"loop/x", 'f', ""}})) ==
+        "its entry 'loop' goes through too many symbolic links");
+}
+
+TEST_CASE("layer: a file replaces a folder with all in it", "[image][root]") {
+  Bench bench;
+  auto into = bench.fresh();
+  std::vector<TarEntry> entries = {{"kept", 'f', "k"}};
+  for (std::string name : {"file", "link", "hard"}) {
+    entries.push_back({name, 'd', "", 0755});
+    entries.push_back({name + "/in/deep", 'f', "gone"});
+    entries.push_back({name + "/.wh..wh..opq", 'f', ""});
+  }
+  entries.push_back({"file", 'f', "f"});
+  entries.push_back({"link", 'l', "kept"});
+  entries.push_back({"hard", 'h', "kept"});
+  bench.unpack(makeTar(entries), into);
+  CHECK(readFile(into + "/file") == "f");
+  CHECK(fs::read_symlink(into + "/link") == "kept");
+  CHECK(readFile(into + "/hard") == "k");
+}
+
+TEST_CASE("layer: a folder that is deleted and opaque at once", "[image][root]") {
+  Bench bench;
+  auto into = bench.fresh();
+  bench.unpack(makeTar({{".wh.a", 'f', ""},
+                        {"a/.wh..wh..opq", 'f', ""},
+                        {".wh.b", 'f', ""},
+                        {"b/.wh..wh..opq", 'f', ""},
+                        {"b/new", 'f', "n"},
+                        {".wh.c", 'f', ""},
+                        {"c/.wh.old", 'f', ""}}),
+               into);
+  CHECK(isWhiteout(into + "/a"));
+  CHECK(attribute(into + "/b", "trusted.overlay.opaque") == "y");
+  CHECK(readFile(into + "/b/new") == "n");
+  CHECK(attribute(into + "/c", "trusted.overlay.opaque") == "y");
+}
+
+// Gives the hard link `name` of a pax archive a content, which archive_write does not do.
+std::string withContent(std::string tar, const std::string& name, const std::string& content) {
+  constexpr size_t BLOCK = 512, SIZE = 124, SUM = 148, TYPE = 156;
+  for (size_t at = 0; at + BLOCK <= tar.size(); at += BLOCK) {
+    if (tar.compare(at, name.size() + 1, name.c_str(), name.size() + 1) != 0) continue;
+    if (tar[at + TYPE] != '1') continue;
+    char number[12];
+    snprintf(number, sizeof(number), "%011zo", content.size());
+    tar.replace(at + SIZE, sizeof(number), number, sizeof(number));
+    tar.replace(at + SUM, 8, 8, ' ');
+    unsigned sum = 0;
+    for (size_t i = 0; i < BLOCK; ++i) sum += static_cast<unsigned char>(tar[at + i]);
+    snprintf(number, sizeof(number), "%06o", sum);
+    tar.replace(at + SUM, 7, number, 7);
+    auto padded = content + std::string((BLOCK - content.size() % BLOCK) % BLOCK, '\0');
+    return tar.insert(at + BLOCK, padded);
+  }
+  return {};
+}
+
+TEST_CASE("layer: a hard link that brings its content along", "[image][root]") {
+  Bench bench;
+  auto tar = makeTar({{"file", 'f', "content", 0644, 0, {{"user.note", "so that it is pax"}}},
+                      {"hard", 'h', "file"},
+                      {"after", 'f', "a"}});
+  auto into = bench.fresh();
+  bench.unpack(withContent(tar, "hard", "content"), into);
+  CHECK(readFile(into + "/file") == "content");
+  CHECK(readFile(into + "/hard") == "content");
+  CHECK(fs::equivalent(into + "/file", into + "/hard"));
+  CHECK(readFile(into + "/after") == "a");
+}
+
+TEST_CASE("layer: what is too deep, too long or too much is refused", "[image][root]") {
+  Bench bench;
+  auto nested = [](int levels) {
+    std::string name;
+    for (int i = 0; i < levels; ++i) name += "d/";
+    return name + "file";
+  };
+  auto into = bench.fresh();
+  bench.unpack(makeTar({{nested(255), 'f', "x"}}), into);
+  CHECK(readFile(into + "/" + nested(255)) == "x");
+  auto tooDeep = [](const std::string& error) {
+    INFO(error);
+    CHECK(error.find("' is deeper than 256 folders") != std::string::npos);
+  };
+  tooDeep(bench.errorOf(makeTar({{nested(256), 'f', "x"}})));
+  // A link makes a short name a deep one.
+  tooDeep(bench.errorOf(makeTar({{nested(200), 'f', ""},
+                                 {"link", 'l', nested(200).substr(0, 400)},
+                                 {"link/" + nested(100), 'f', ""}})));
+  std::string part(200, 'n'), name;
+  while (name.size() < 4200) name += part + "/";
+  for (auto& path : {name + "file", nested(40'000)}) {
+    auto error = bench.errorOf(makeTar({{path, 'f', "x"}}));
+    INFO(error);
+    CHECK(error.find("' is longer than a path may be") != std::string::npos);
+  }
+
+  std::string tooMuch = "it needs more than 200000 bytes, the setting maxLayerBytes";
+  auto small = makeTar({{"file", 'f', "x"}});
+  CHECK(bench.errorOf(small + std::string(150'000, '\0'), 200'000) == "");
+  CHECK(bench.errorOf(compressed(small + std::string(1 << 20, '\0'), "gzip"), 200'000) == tooMuch);
+  std::vector<TarEntry> many;
+  for (int i = 0; i < 50; ++i) many.push_back({"empty" + std::to_string(i), 'f', ""});
+  CHECK(bench.errorOf(makeTar(many), 200'000) == tooMuch);
 }
 
 TEST_CASE("layer: a stranger's layer cannot speak to overlayfs", "[image][root]") {
@@ -209,7 +348,7 @@ TEST_CASE("layer: damaged, endless and foreign bytes are refused", "[image]") {
   CHECK(bench.errorOf(layer.tar.substr(0, 1000)) != "");
   CHECK(bench.errorOf(std::string(2000, 'z')) != "");
   CHECK(bench.errorOf(layer.blob, 1000) ==
-        "its files are larger than 1000 bytes, the setting maxLayerBytes");
+        "it needs more than 1000 bytes, the setting maxLayerBytes");
   CHECK(bench.errorOf(std::string(1024, '\0')) == "");  // docker's empty layer
 }
 

@@ -16,6 +16,7 @@
 
 #include "checked-file.h"
 #include "image-index.h"
+#include "orch/attempt.h"
 #include "orch/fail.h"
 #include "reference.h"
 #include "unpack/digest.h"
@@ -36,7 +37,7 @@ std::string blobPath(const std::string& digest) { return "blobs/sha256/" + hexOf
 
 // One image of the source, before its layers are there.
 struct Plan {
-  std::set<std::string> names;  // familiar
+  std::set<std::string> names;  // familiar; those of the source that are usable
   std::string config;           // the document
   std::string configDigest;
   std::string manifest;  // the document; empty: to be made
@@ -54,7 +55,7 @@ class Ingest final {
   explicit Ingest(const IngestRequest& request) : request(request) {}
 
   void run() {
-    auto source = openSource(request.source, request.job);
+    auto source = openSource(request.source, request.job, request.maxLayerBytes);
     KJ_SYSCALL(mkdir((request.job + "/layers").c_str(), 0700));
     switch (source.kind) {
       case Source::Kind::LAYOUT:
@@ -70,6 +71,7 @@ class Ingest final {
         return;
     }
     if (plans.empty()) fail(kj::str("it holds no image for linux/", request.architecture.c_str()));
+    mergeEqual();
     applyReference();
     for (auto& plan : plans) {
       for (auto& layer : plan.layers) totalBytes += layer.bytes;
@@ -104,7 +106,7 @@ class Ingest final {
       std::set<std::string> names;
       // A bare tag (`latest`) says nothing: it is what tools write that have no name.
       bool isName = entry.name.find_first_of("/:") != std::string::npos;
-      if (isName) names.insert(parseReference(entry.name.c_str()).familiar());
+      if (isName) addName(names, entry.name);
       readManifest(folder, entry, names, 0);
     }
   }
@@ -137,7 +139,7 @@ class Ingest final {
     auto text = readWithin(folder, "manifest.json", "its manifest.json", MAX_DOCUMENT);
     for (auto& image : parseDockerManifest(text)) {
       Plan plan;
-      for (auto& name : image.names) plan.names.insert(parseReference(name.c_str()).familiar());
+      for (auto& name : image.names) addName(plan.names, name);
       plan.config =
           readWithin(folder, image.config, "configuration '" + image.config + "'", MAX_DOCUMENT);
       plan.configDigest = sha256(plan.config);
@@ -156,6 +158,33 @@ class Ingest final {
       }
       plans.push_back(kj::mv(plan));
     }
+  }
+
+  // A name that cannot be one is no reason to refuse the image; who imports it can give another.
+  void addName(std::set<std::string>& names, const std::string& text) {
+    auto parsed = attemptNow([&]() { return parseReference(text.c_str()).familiar(); });
+    if (parsed.ok()) {
+      names.insert(parsed.value());
+    } else if (request.reference.empty() && request.onProgress) {
+      auto shown = text.substr(0, 300);
+      for (auto& c : shown) c = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+      request.onProgress("leaving out the name '" + shown + "', which is no image reference", 0, 0);
+    }
+  }
+
+  // An image that the source lists once for each of its names.
+  void mergeEqual() {
+    std::vector<Plan> merged;
+    std::map<std::string, size_t> places;  // by the image's id
+    for (auto& plan : plans) {
+      auto [place, first] = places.try_emplace(plan.configDigest, merged.size());
+      if (first) {
+        merged.push_back(kj::mv(plan));
+      } else {
+        merged[place->second].names.insert(plan.names.begin(), plan.names.end());
+      }
+    }
+    plans = kj::mv(merged);
   }
 
   void applyReference() {
@@ -369,6 +398,15 @@ class Ingest final {
     if (syncfs(root) < 0) {
       fail(kj::str("cannot write to '", request.root.c_str(), "': ", strerror(errno)));
     }
+    for (auto& [name, content] : blobs) {
+      writeChecked(request.root + "/blobs/" + name,
+                   kj::arrayPtr(reinterpret_cast<const kj::byte*>(content.data()), content.size()));
+    }
+    kj::Vector<kj::Array<capnp::word>> flat;
+    kj::Vector<kj::ArrayPtr<const capnp::word>> views;
+    for (auto& message : messages) views.add(flat.add(capnp::messageToFlatArray(*message)));
+    writeChecked(request.job + "/images", encodeRecords(views));
+    // Last, since it needs no room on the disk: what is large goes in only with all the rest.
     auto layers = request.root + "/layers";
     for (auto& name : newLayers) {
       auto from = request.job + "/layers/" + name, to = layers + "/" + name;
@@ -378,14 +416,6 @@ class Ingest final {
       KJ_FAIL_SYSCALL("rename", errno, to.c_str());
     }
     syncFolder(layers);
-    for (auto& [name, content] : blobs) {
-      writeChecked(request.root + "/blobs/" + name,
-                   kj::arrayPtr(reinterpret_cast<const kj::byte*>(content.data()), content.size()));
-    }
-    kj::Vector<kj::Array<capnp::word>> flat;
-    kj::Vector<kj::ArrayPtr<const capnp::word>> views;
-    for (auto& message : messages) views.add(flat.add(capnp::messageToFlatArray(*message)));
-    writeChecked(request.job + "/images", encodeRecords(views));
   }
 
   const IngestRequest& request;

@@ -17,13 +17,18 @@
 #include <vector>
 
 #include "orch/fail.h"
+#include "remove-tree.h"
 #include "unpack/digest.h"
+#include "unpack/layer-path.h"
 
 namespace orch::image::oci {
 
 namespace {
 
 constexpr size_t BLOCK = 256 << 10;
+// The largest images have some 300,000 files.
+constexpr uint64_t MAX_ENTRIES = 2'000'000;
+constexpr uint64_t ENTRY_BYTES = 4096;  // of an inode and a name, or of a small folder
 constexpr std::string_view WHITEOUT = ".wh.";
 constexpr std::string_view OPAQUE = ".wh..wh..opq";
 constexpr std::string_view WHITEOUT_META = ".wh..wh.";  // aufs keeps its books under such names
@@ -40,11 +45,36 @@ kj::String reasonOf(struct archive* archive) {
   return text == nullptr ? kj::str("unknown error") : kj::str(text);
 }
 
+// What a layer may cost the node.
+class Budget final {
+ public:
+  explicit Budget(uint64_t maxBytes) : maxBytes(maxBytes) {}
+  void checkBytes(uint64_t bytes) const {
+    if (bytes <= maxBytes) return;
+    fail(kj::str("it needs more than ", maxBytes, " bytes, the setting maxLayerBytes"));
+  }
+  // An entry, before its content.
+  void chargeEntry() {
+    if (++entries > MAX_ENTRIES) fail(kj::str("it has more than ", MAX_ENTRIES, " entries"));
+    checkBytes(content + entries * ENTRY_BYTES);
+  }
+  void chargeContent(uint64_t bytes) {
+    content += bytes;
+    checkBytes(content + entries * ENTRY_BYTES);
+  }
+  uint64_t contentBytes() const { return content; }
+
+ private:
+  const uint64_t maxBytes;
+  uint64_t entries = 0;
+  uint64_t content = 0;
+};
+
 // The compressed bytes of a layer, decompressed and hashed on their way to the tar reader.
 class TarStream final {
  public:
-  TarStream(int fd, const std::function<void(uint64_t)>& onBytes)
-      : fd(fd), onBytes(onBytes), in(BLOCK), out(BLOCK), raw(archive_read_new()) {
+  TarStream(int fd, const Budget& budget, const std::function<void(uint64_t)>& onBytes)
+      : fd(fd), budget(budget), onBytes(onBytes), in(BLOCK), out(BLOCK), raw(archive_read_new()) {
     archive_read_support_filter_gzip(raw.get());
     archive_read_support_filter_zstd(raw.get());
     archive_read_support_filter_xz(raw.get());
@@ -62,7 +92,8 @@ class TarStream final {
     }
   }
 
-  // The next piece; empty at the end. Fails if it cannot be decompressed.
+  // The next piece; empty at the end. Fails if it cannot be decompressed, or is more than there may
+  // be.
   std::string_view next() {
     if (atEnd) return {};
     ssize_t n = archive_read_data(raw.get(), out.data(), out.size());
@@ -71,8 +102,9 @@ class TarStream final {
       atEnd = true;
       return {};
     }
-    hash.add(out.data(), n);
     bytes += n;
+    budget.checkBytes(bytes);
+    hash.add(out.data(), n);
     return {out.data(), static_cast<size_t>(n)};
   }
   std::string digest() { return hash.digest(); }
@@ -93,6 +125,7 @@ class TarStream final {
   }
 
   int fd;
+  const Budget& budget;
   const std::function<void(uint64_t)>& onBytes;
   std::vector<char> in;
   std::vector<char> out;
@@ -102,24 +135,6 @@ class TarStream final {
   uint64_t consumed = 0;
   bool atEnd = false;
 };
-
-// A name without "./", leading and doubled slashes. Empty for the root itself; fails on '..'.
-std::string cleanPath(std::string_view name, const char* what) {
-  std::string clean;
-  for (size_t begin = 0; begin < name.size();) {
-    size_t end = std::min(name.find('/', begin), name.size());
-    auto part = name.substr(begin, end - begin);
-    begin = end + 1;
-    if (part.empty() || part == ".") continue;
-    if (part == "..") {
-      fail(kj::str("its ", what, " '", std::string(name.substr(0, 300)).c_str(),
-                   "' leads out of the layer"));
-    }
-    if (!clean.empty()) clean += '/';
-    clean += part;
-  }
-  return clean;
-}
 
 // Goes back to where the process was.
 class WorkingFolder final {
@@ -140,11 +155,8 @@ class WorkingFolder final {
 
 class Unpacking final {
  public:
-  Unpacking(TarStream& stream, uint64_t maxBytes)
-      : stream(stream),
-        maxBytes(maxBytes),
-        tar(archive_read_new()),
-        disk(archive_write_disk_new()) {
+  Unpacking(TarStream& stream, Budget& budget)
+      : stream(stream), budget(budget), tar(archive_read_new()), disk(archive_write_disk_new()) {
     archive_read_support_format_tar(tar.get());
     archive_read_support_format_empty(tar.get());
     archive_write_disk_set_options(disk.get(), ARCHIVE_EXTRACT_OWNER | ARCHIVE_EXTRACT_PERM |
@@ -153,7 +165,7 @@ class Unpacking final {
                                                    ARCHIVE_EXTRACT_SECURE_SYMLINKS);
   }
 
-  uint64_t run() {
+  void run() {
     if (archive_read_open(tar.get(), this, nullptr, &readTar, nullptr) < ARCHIVE_WARN) failTar();
     struct archive_entry* entry;
     for (;;) {
@@ -167,7 +179,6 @@ class Unpacking final {
       fail(kj::str("it cannot be unpacked: ", reasonOf(disk.get())));
     }
     markOpaque();
-    return unpacked;
   }
 
  private:
@@ -191,9 +202,10 @@ class Unpacking final {
   }
 
   void unpack(struct archive_entry* entry) {
+    budget.chargeEntry();
     const char* given = archive_entry_pathname(entry);
     if (given == nullptr) fail(kj::str("it has an entry whose name cannot be read"));
-    std::string path = cleanPath(given, "entry");
+    std::string path = followParents(cleanPath(given, "entry"));
     auto slash = path.rfind('/');
     auto folder = slash == std::string::npos ? std::string() : path.substr(0, slash);
     std::string_view name = std::string_view(path).substr(folder.empty() ? 0 : slash + 1);
@@ -207,19 +219,38 @@ class Unpacking final {
       return;
     }
     if (path.empty()) {
-      if (archive_entry_filetype(entry) != AE_IFDIR) {
+      if (archive_entry_filetype(entry) != AE_IFDIR || archive_entry_hardlink(entry) != nullptr) {
         fail(kj::str("its root is no folder"));
       }
       path = ".";
     }
     archive_entry_set_pathname(entry, path.c_str());
-    if (const char* target = archive_entry_hardlink(entry)) {
-      auto clean = cleanPath(target, "hard link to");
+    const char* target = archive_entry_hardlink(entry);
+    if (target != nullptr) {
+      auto clean = followParents(cleanPath(target, "hard link to"));
       if (clean.empty()) fail(kj::str("its entry '", path.c_str(), "' is a link to nothing"));
       archive_entry_set_hardlink(entry, clean.c_str());
     }
+    if (target != nullptr || archive_entry_filetype(entry) != AE_IFDIR) makeRoom(path);
     dropForeignAttributes(entry);
     write(entry, path);
+  }
+
+  // Something comes into a folder that the layer has deleted before: it is a new one.
+  void reopenFolders(const std::string& path) {
+    if (whiteouts.empty()) return;
+    for (size_t end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
+      auto folder = path.substr(0, end);
+      struct stat info;
+      if (whiteouts.count(folder) == 0 || lstat(folder.c_str(), &info) < 0) continue;
+      if (S_ISCHR(info.st_mode)) unlink(folder.c_str());
+    }
+  }
+
+  // What is no folder replaces a folder that the layer had before, with all in it.
+  static void makeRoom(const std::string& path) {
+    struct stat info;
+    if (lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) removeTree(path);
   }
 
   void whiteOut(struct archive_entry* entry, const std::string& folder, std::string_view target) {
@@ -227,10 +258,11 @@ class Unpacking final {
       fail(kj::str("its entry '", archive_entry_pathname(entry), "' deletes no name"));
     }
     std::string path = (folder.empty() ? "" : folder + "/") + std::string(target);
-    // A whiteout speaks of the layers below: what this layer itself puts there stays.
-    bool present = exists(folder, std::string(target));
+    reopenFolders(path);
     whiteouts.insert(path);
-    if (present) return;
+    // A whiteout speaks of the layers below: what this layer itself puts there stays.
+    struct stat info;
+    if (lstat(path.c_str(), &info) == 0) return;
     archive_entry_clear(entry);
     archive_entry_set_pathname(entry, path.c_str());
     archive_entry_set_filetype(entry, AE_IFCHR);
@@ -260,11 +292,13 @@ class Unpacking final {
   }
 
   void write(struct archive_entry* entry, const std::string& path) {
+    reopenFolders(path);
     check(archive_write_header(disk.get(), entry), path);
-    if (archive_entry_hardlink(entry) == nullptr && archive_entry_filetype(entry) == AE_IFREG &&
-        archive_entry_size(entry) > 0) {
-      copyContent(path);
-    }
+    // A hard link may bring its content along (pax); the file that it names was just emptied for
+    // it.
+    bool file =
+        archive_entry_hardlink(entry) != nullptr || archive_entry_filetype(entry) == AE_IFREG;
+    if (file && archive_entry_size(entry) > 0) copyContent(path);
     check(archive_write_finish_entry(disk.get()), path);
   }
 
@@ -276,10 +310,7 @@ class Unpacking final {
       int result = archive_read_data_block(tar.get(), &block, &size, &offset);
       if (result == ARCHIVE_EOF) return;
       if (result < ARCHIVE_WARN) failTar();
-      unpacked += size;
-      if (unpacked > maxBytes) {
-        fail(kj::str("its files are larger than ", maxBytes, " bytes, the setting maxLayerBytes"));
-      }
+      budget.chargeContent(size);
       check(archive_write_data_block(disk.get(), block, size, offset), path);
     }
   }
@@ -300,7 +331,9 @@ class Unpacking final {
     }
     for (auto& path : opaque) {
       const char* folder = path.empty() ? "." : path.c_str();
-      int fd = openFolder(path, true);
+      int fd = openFolder(path);
+      // Something else is there in the end, a file or a whiteout, which hides as much.
+      if (fd < 0 && (errno == ENOTDIR || errno == ELOOP)) continue;
       if (fd < 0) {
         fail(kj::str("its opaque folder '", folder, "' cannot be made: ", strerror(errno)));
       }
@@ -311,24 +344,15 @@ class Unpacking final {
     }
   }
 
-  // False also if the way there leads through a symbolic link: then writing is refused.
-  static bool exists(const std::string& folder, const std::string& name) {
-    int fd = openFolder(folder, false);
-    if (fd < 0) return false;
-    kj::AutoCloseFd parent(fd);
-    struct stat info;
-    return fstatat(fd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
-  }
-
-  // Opens a folder part by part, so that no symbolic link is followed. `make`: also makes it, since
-  // a marker may be all that a layer says of it. Negative, and errno, if it cannot.
-  static int openFolder(const std::string& path, bool make) {
+  // Opens a folder part by part, so that no symbolic link is followed. Also makes it, since a
+  // marker may be all that a layer says of it. Negative, and errno, if it cannot.
+  static int openFolder(const std::string& path) {
     int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (size_t begin = 0; fd >= 0 && begin < path.size();) {
       size_t end = std::min(path.find('/', begin), path.size());
       auto part = path.substr(begin, end - begin);
       int parent = fd;
-      if (make) mkdirat(parent, part.c_str(), 0755);
+      mkdirat(parent, part.c_str(), 0755);
       fd = openat(parent, part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
       int error = errno;
       close(parent);
@@ -339,13 +363,12 @@ class Unpacking final {
   }
 
   TarStream& stream;
-  const uint64_t maxBytes;
+  Budget& budget;
   Archive tar;
   Archive disk;
   kj::Maybe<kj::String> streamError;
   std::set<std::string> opaque;     // folders
   std::set<std::string> whiteouts;  // what the layer deletes
-  uint64_t unpacked = 0;
 };
 
 }  // namespace
@@ -353,12 +376,11 @@ class Unpacking final {
 LayerStats unpackLayer(int fd, const std::string& folder, uint64_t maxBytes,
                        const std::function<void(uint64_t)>& onBytes) {
   WorkingFolder here(folder);
-  TarStream stream(fd, onBytes);
+  Budget budget(maxBytes);
+  TarStream stream(fd, budget, onBytes);
   LayerStats stats;
-  {
-    Unpacking unpacking(stream, maxBytes);
-    stats.unpackedBytes = unpacking.run();
-  }
+  Unpacking(stream, budget).run();
+  stats.unpackedBytes = budget.contentBytes();
   // What stands behind the archive's end counts for the digest.
   while (!stream.next().empty()) {
   }

@@ -17,10 +17,11 @@ struct LayerStats {
 
 // Reads a tar (plain, gzip, zstd or xz) from the descriptor's position to its end into `folder`,
 // which exists and is empty. Whiteouts become overlayfs's own: a character device 0/0, and the
-// attribute trusted.overlay.opaque. Refused, by name of the entry: names with '..', links that lead
-// out of the folder, entries that go through a symbolic link, more than `maxBytes` of files. After
-// a failure the folder holds a part; the caller removes it. `onBytes` is told how far into the
-// compressed bytes it is.
+// attribute trusted.overlay.opaque. Symbolic links on the way to an entry are followed within the
+// folder, as in a container. Refused, by name of the entry: names with '..', and those that are too
+// deep or too long (layer-path.h). Refused as a whole: more than two million entries, more than
+// `maxBytes` of tar, or of files with 4 KiB for each entry. After a failure the folder holds a
+// part; the caller removes it. `onBytes` is told how far into the compressed bytes it is.
 LayerStats unpackLayer(int fd, const std::string& folder, uint64_t maxBytes,
                        const std::function<void(uint64_t)>& onBytes);
 

@@ -13,17 +13,13 @@
 #include <memory>
 
 #include "orch/fail.h"
+#include "unpack/lay-out.h"
 
 namespace orch::image::oci {
 
 namespace {
 
 constexpr size_t BLOCK = 256 << 10;
-constexpr const char* ACCEPTED =
-    "accepted are a docker archive, an OCI layout (folder or tar) and a root file system (folder "
-    "or "
-    "tar, also gzip, zstd or xz)";
-
 struct ArchiveFree {
   void operator()(struct archive* archive) const { archive_free(archive); }
 };
@@ -39,86 +35,9 @@ bool exists(const std::string& path) {
   return stat(path.c_str(), &info) == 0;
 }
 
-// Null if it is no archive at all.
-Archive openArchive(const std::string& path) {
-  Archive archive(archive_read_new());
-  archive_read_support_filter_gzip(archive.get());
-  archive_read_support_filter_zstd(archive.get());
-  archive_read_support_filter_xz(archive.get());
-  archive_read_support_format_tar(archive.get());
-  if (archive_read_open_filename(archive.get(), path.c_str(), BLOCK) < ARCHIVE_WARN) {
-    return nullptr;
-  }
-  return archive;
-}
-
-std::string nameOf(struct archive_entry* entry) {
-  const char* name = archive_entry_pathname(entry);
-  if (name == nullptr) return std::string();
-  std::string text = name;
-  while (text.starts_with("./")) text.erase(0, 2);
-  return text;
-}
-
-Source::Kind kindOfTar(const std::string& path) {
-  auto archive = openArchive(path);
-  struct archive_entry* entry;
-  bool layout = false, index = false, docker = false, legacy = false, any = false;
-  int result = ARCHIVE_FATAL;
-  while (archive) {
-    result = archive_read_next_header(archive.get(), &entry);
-    if (result < ARCHIVE_WARN || result == ARCHIVE_EOF) break;
-    any = true;
-    auto name = nameOf(entry);
-    layout = layout || name == "oci-layout";
-    index = index || name == "index.json";
-    docker = docker || name == "manifest.json";
-    legacy = legacy || name == "repositories";
-    if ((layout && index) || docker) break;  // what else it holds does not matter
-  }
-  if (layout && index) return Source::Kind::LAYOUT;
-  if (docker) return Source::Kind::DOCKER_ARCHIVE;
-  if (!any) fail(kj::str("it is no archive; ", ACCEPTED));
-  if (result != ARCHIVE_EOF) fail(kj::str("it is damaged: ", reasonOf(archive.get())));
-  if (legacy) {
-    fail(kj::str("it was saved by a docker older than 1.10; save it again with a newer one"));
-  }
-  return Source::Kind::ROOT_TAR;
-}
-
-// The entries are flat files that only this process reads: no owners, modes or times.
-void layOut(const std::string& path, const std::string& folder) {
-  KJ_SYSCALL(mkdir(folder.c_str(), 0700), folder.c_str());
-  KJ_SYSCALL(chdir(folder.c_str()), folder.c_str());
-  auto archive = openArchive(path);
-  Archive disk(archive_write_disk_new());
-  archive_write_disk_set_options(disk.get(), ARCHIVE_EXTRACT_SECURE_NODOTDOT |
-                                                 ARCHIVE_EXTRACT_SECURE_SYMLINKS |
-                                                 ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
-  struct archive_entry* entry;
-  for (;;) {
-    int result = archive_read_next_header(archive.get(), &entry);
-    if (result == ARCHIVE_EOF) break;
-    if (result < ARCHIVE_WARN) fail(kj::str("it is damaged: ", reasonOf(archive.get())));
-    auto type = archive_entry_filetype(entry);
-    if (type != AE_IFREG && type != AE_IFDIR && type != AE_IFLNK &&
-        archive_entry_hardlink(entry) == nullptr) {
-      continue;
-    }
-    archive_entry_set_perm(entry, type == AE_IFDIR ? 0700 : 0600);
-    if (archive_read_extract2(archive.get(), entry, disk.get()) < ARCHIVE_WARN) {
-      // Of the two sides it is the disk's that says why, if it has something to say.
-      auto* at = archive_errno(disk.get()) != 0 ? disk.get() : archive.get();
-      fail(kj::str("its entry '", nameOf(entry).c_str(), "' cannot be read: ", reasonOf(at)));
-    }
-  }
-  if (archive_write_close(disk.get()) < ARCHIVE_WARN) fail(reasonOf(disk.get()));
-  KJ_SYSCALL(chdir("/"));
-}
-
 }  // namespace
 
-Source openSource(const std::string& path, const std::string& workFolder) {
+Source openSource(const std::string& path, const std::string& workFolder, uint64_t maxBytes) {
   struct stat info;
   if (stat(path.c_str(), &info) < 0) fail(kj::str(strerror(errno)));
   if (S_ISDIR(info.st_mode)) {
@@ -128,16 +47,11 @@ Source openSource(const std::string& path, const std::string& workFolder) {
     if (exists(path + "/manifest.json")) return {Source::Kind::DOCKER_ARCHIVE, path};
     return {Source::Kind::ROOT_FOLDER, path};
   }
-  if (!S_ISREG(info.st_mode)) fail(kj::str("it is neither a file nor a folder; ", ACCEPTED));
-  auto kind = kindOfTar(path);
-  if (kind == Source::Kind::ROOT_TAR) return {kind, path};
+  if (!S_ISREG(info.st_mode))
+    fail(kj::str("it is neither a file nor a folder; ", ACCEPTED_SOURCES));
   auto folder = workFolder + "/source";
-  layOut(path, folder);
-  // One that is both is read as a layout, which has the digests that a registry knows.
-  if (exists(folder + "/oci-layout") && exists(folder + "/index.json")) {
-    kind = Source::Kind::LAYOUT;
-  }
-  return {kind, folder};
+  auto kind = layOut(path, folder, maxBytes);
+  return {kind, kind == Source::Kind::ROOT_TAR ? path : folder};
 }
 
 kj::AutoCloseFd openWithin(const std::string& folder, const std::string& path,

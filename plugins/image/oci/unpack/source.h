@@ -17,9 +17,13 @@ struct Source {
   std::string path;  // the folder, or the tar
 };
 
-// Looks what `path` is. An archive of images is laid out in `workFolder`. Fails if it is none of
-// them, with what is accepted.
-Source openSource(const std::string& path, const std::string& workFolder);
+inline constexpr const char* ACCEPTED_SOURCES =
+    "accepted are a docker archive, an OCI layout (folder or tar) and a root file system (folder "
+    "or tar, also gzip, zstd or xz)";
+
+// Looks what `path` is. An archive of images is laid out in `workFolder`, up to `maxBytes`. Fails
+// if it is none of them, with what is accepted.
+Source openSource(const std::string& path, const std::string& workFolder, uint64_t maxBytes);
 
 // A file within a folder; links that lead out of it are refused. `name` is for the error: "blob
 // sha256:…".

@@ -1,0 +1,213 @@
+#include "unpack/lay-out.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <kj/debug.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "orch/fail.h"
+#include "unpack/oci-json.h"
+
+namespace orch::image::oci {
+
+namespace {
+
+constexpr size_t BLOCK = 256 << 10;
+// docker's archives have one for each layer that occurs twice.
+constexpr size_t MAX_LINKS = 100'000;
+
+struct ArchiveFree {
+  void operator()(struct archive* archive) const { archive_free(archive); }
+};
+using Archive = std::unique_ptr<struct archive, ArchiveFree>;
+
+kj::String reasonOf(struct archive* archive) {
+  const char* text = archive_error_string(archive);
+  return text == nullptr ? kj::str("unknown error") : kj::str(text);
+}
+
+// Null if it is no archive at all.
+Archive openArchive(const std::string& path) {
+  Archive archive(archive_read_new());
+  archive_read_support_filter_gzip(archive.get());
+  archive_read_support_filter_zstd(archive.get());
+  archive_read_support_filter_xz(archive.get());
+  archive_read_support_format_tar(archive.get());
+  if (archive_read_open_filename(archive.get(), path.c_str(), BLOCK) < ARCHIVE_WARN) {
+    return nullptr;
+  }
+  return archive;
+}
+
+// A path without "." and "..", from the archive's root. Empty if it leads out.
+std::string plainPath(const std::string& path) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= path.size();) {
+    size_t end = std::min(path.find('/', begin), path.size());
+    auto part = path.substr(begin, end - begin);
+    begin = end + 1;
+    if (part.empty() || part == ".") continue;
+    if (part != "..") {
+      parts.push_back(part);
+    } else if (parts.empty()) {
+      return {};
+    } else {
+      parts.pop_back();
+    }
+  }
+  std::string plain;
+  for (auto& part : parts) plain += (plain.empty() ? "" : "/") + part;
+  return plain;
+}
+
+std::string nameOf(struct archive_entry* entry) {
+  const char* name = archive_entry_pathname(entry);
+  return name == nullptr ? std::string() : plainPath(name);
+}
+
+// What the archive's headers say.
+class Contents final {
+ public:
+  explicit Contents(const std::string& path) {
+    auto archive = openArchive(path);
+    struct archive_entry* entry;
+    int result = ARCHIVE_FATAL;
+    bool any = false;
+    while (archive) {
+      result = archive_read_next_header(archive.get(), &entry);
+      if (result < ARCHIVE_WARN || result == ARCHIVE_EOF) break;
+      any = true;
+      look(archive.get(), entry);
+    }
+    if (!any) fail(kj::str("it is no archive; ", ACCEPTED_SOURCES));
+    if (result != ARCHIVE_EOF) fail(kj::str("it is damaged: ", reasonOf(archive.get())));
+  }
+
+  Source::Kind kind() const {
+    // One that is both is read as a layout, which has the digests that a registry knows.
+    if (layout && index) return Source::Kind::LAYOUT;
+    if (docker) return Source::Kind::DOCKER_ARCHIVE;
+    if (legacy) {
+      fail(kj::str("it was saved by a docker older than 1.10; save it again with a newer one"));
+    }
+    return Source::Kind::ROOT_TAR;
+  }
+
+  // Whether a file is needed to read the images.
+  bool needed(const std::string& name) {
+    if (kind() == Source::Kind::LAYOUT) {
+      return name == "oci-layout" || name == "index.json" || name.starts_with("blobs/sha256/");
+    }
+    if (referenced.empty()) readReferences();
+    return referenced.count(name) > 0;
+  }
+
+ private:
+  void look(struct archive* archive, struct archive_entry* entry) {
+    auto name = nameOf(entry);
+    layout = layout || name == "oci-layout";
+    index = index || name == "index.json";
+    legacy = legacy || name == "repositories";
+    if (name == "manifest.json" && archive_entry_filetype(entry) == AE_IFREG) {
+      docker = true;
+      readManifest(archive);
+    }
+    if (links.size() >= MAX_LINKS) return;
+    if (const char* target = archive_entry_hardlink(entry)) {
+      links[name] = plainPath(target);
+    } else if (archive_entry_filetype(entry) == AE_IFLNK) {
+      const char* text = archive_entry_symlink(entry);
+      auto slash = name.rfind('/');
+      auto folder = slash == std::string::npos ? std::string() : name.substr(0, slash + 1);
+      if (text != nullptr) links[name] = plainPath(folder + text);
+    }
+  }
+
+  void readManifest(struct archive* archive) {
+    manifest.assign(MAX_DOCUMENT + 1, '\0');
+    ssize_t size = archive_read_data(archive, manifest.data(), manifest.size());
+    if (size < 0) fail(kj::str("its manifest.json is damaged: ", reasonOf(archive)));
+    if (static_cast<size_t>(size) > MAX_DOCUMENT) {
+      fail(kj::str("its manifest.json has more than ", MAX_DOCUMENT, " bytes"));
+    }
+    manifest.resize(size);
+  }
+
+  void readReferences() {
+    referenced.insert("manifest.json");
+    auto add = [&](const std::string& path) {
+      auto name = plainPath(path);
+      while (referenced.insert(name).second) {
+        auto link = links.find(name);
+        if (link == links.end()) return;
+        name = link->second;
+      }
+    };
+    for (auto& image : parseDockerManifest(manifest)) {
+      add(image.config);
+      for (auto& layer : image.layers) add(layer);
+    }
+  }
+
+  bool layout = false, index = false, docker = false, legacy = false;
+  std::string manifest;                      // the document
+  std::map<std::string, std::string> links;  // symbolic and hard ones, and what they lead to
+  std::set<std::string> referenced;          // by a docker archive's manifest
+};
+
+// The entries are flat files that only this process reads: no owners, modes or times.
+void extract(const std::string& path, Contents& contents, uint64_t maxBytes) {
+  auto archive = openArchive(path);
+  Archive disk(archive_write_disk_new());
+  archive_write_disk_set_options(disk.get(), ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+                                                 ARCHIVE_EXTRACT_SECURE_SYMLINKS |
+                                                 ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
+  struct archive_entry* entry;
+  uint64_t bytes = 0;
+  for (;;) {
+    int result = archive_read_next_header(archive.get(), &entry);
+    if (result == ARCHIVE_EOF) break;
+    if (result < ARCHIVE_WARN) fail(kj::str("it is damaged: ", reasonOf(archive.get())));
+    auto type = archive_entry_filetype(entry);
+    if (type != AE_IFREG && type != AE_IFLNK && archive_entry_hardlink(entry) == nullptr) continue;
+    auto name = nameOf(entry);
+    if (!contents.needed(name)) continue;
+    uint64_t size = archive_entry_size_is_set(entry) ? archive_entry_size(entry) : 0;
+    if (size > maxBytes - bytes) {
+      fail(kj::str("its images have more than ", maxBytes, " bytes, the setting maxLayerBytes"));
+    }
+    bytes += size;
+    archive_entry_set_perm(entry, 0600);
+    archive_entry_set_pathname(entry, name.c_str());
+    if (const char* target = archive_entry_hardlink(entry)) {
+      archive_entry_set_hardlink(entry, plainPath(target).c_str());
+    }
+    if (archive_read_extract2(archive.get(), entry, disk.get()) < ARCHIVE_WARN) {
+      // Of the two sides it is the disk's that says why, if it has something to say.
+      auto* at = archive_errno(disk.get()) != 0 ? disk.get() : archive.get();
+      fail(kj::str("its entry '", name.c_str(), "' cannot be read: ", reasonOf(at)));
+    }
+  }
+  if (archive_write_close(disk.get()) < ARCHIVE_WARN) fail(reasonOf(disk.get()));
+}
+
+}  // namespace
+
+Source::Kind layOut(const std::string& path, const std::string& folder, uint64_t maxBytes) {
+  Contents contents(path);
+  auto kind = contents.kind();
+  if (kind == Source::Kind::ROOT_TAR) return kind;
+  KJ_SYSCALL(mkdir(folder.c_str(), 0700), folder.c_str());
+  KJ_SYSCALL(chdir(folder.c_str()), folder.c_str());
+  extract(path, contents, maxBytes);
+  KJ_SYSCALL(chdir("/"));
+  return kind;
+}
+
+}  // namespace orch::image::oci
