@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <kj/debug.h>
 #include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <string.h>
+
+#include <algorithm>
 
 namespace orch::network {
 
@@ -14,6 +17,9 @@ namespace {
 
 // CTA_FILTER_F_CTA_IP_SRC, which is in the kernel's sources only: compare the source address.
 constexpr uint32_t FILTER_BY_SOURCE = 1;
+// The same for protocol and destination port.
+constexpr uint32_t FILTER_BY_PORT = 1 << 3 | 1 << 5;
+constexpr uint32_t LOOPBACK_NETWORK = 127;
 
 NetlinkMessage newRequest(uint16_t type, const char* what) {
   NetlinkMessage message(NFNL_SUBSYS_CTNETLINK << 8 | type, 0, kj::str(what));
@@ -24,8 +30,11 @@ NetlinkMessage newRequest(uint16_t type, const char* what) {
 }
 
 struct Entry {
-  Ipv4 server = 0;
+  Ipv4 server = 0;  // who answers
   uint8_t protocol = 0;
+  Ipv4 target = 0;  // whom the client meant
+  uint16_t port = 0;
+  bool rewritten = false;         // its destination
   std::vector<uint8_t> original;  // the tuple as the kernel wrote it
   std::vector<uint8_t> id;
   std::vector<uint8_t> zone;
@@ -49,12 +58,29 @@ void readReply(const nlattr* tuple, Entry& entry) {
   }
 }
 
+void readOriginal(const nlattr* tuple, Entry& entry) {
+  entry.original = bytesOf(tuple);
+  for (auto* part : NetlinkAttributes(tuple)) {
+    for (auto* field : NetlinkAttributes(part)) {
+      uint16_t type = mnl_attr_get_type(field);
+      if (mnl_attr_get_type(part) == CTA_TUPLE_IP && type == CTA_IP_V4_DST) {
+        entry.target = ntohl(mnl_attr_get_u32(field));
+      } else if (mnl_attr_get_type(part) == CTA_TUPLE_PROTO && type == CTA_PROTO_DST_PORT) {
+        entry.port = ntohs(mnl_attr_get_u16(field));
+      }
+    }
+  }
+}
+
 Entry entryOf(const nlmsghdr* answer) {
   Entry entry;
   for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
     switch (mnl_attr_get_type(attribute)) {
       case CTA_TUPLE_ORIG:
-        entry.original = bytesOf(attribute);
+        readOriginal(attribute, entry);
+        break;
+      case CTA_STATUS:
+        entry.rewritten = (ntohl(mnl_attr_get_u32(attribute)) & IPS_DST_NAT) != 0;
         break;
       case CTA_TUPLE_REPLY:
         readReply(attribute, entry);
@@ -73,38 +99,42 @@ Entry entryOf(const nlmsghdr* answer) {
 }
 
 // The kernel may answer more than was asked for, if it knows no filters: callers look again.
-void dumpOf(NetlinkSocket& socket, const FlowsTo* only,
-            kj::FunctionParam<void(const nlmsghdr*)> row) {
-  auto message = newRequest(IPCTNL_MSG_CT_GET, "cannot list the connections");
-  if (only != nullptr) {
-    size_t tuple = message.nest(CTA_TUPLE_REPLY | NLA_F_NESTED);
-    size_t ip = message.nest(CTA_TUPLE_IP | NLA_F_NESTED);
-    message.putU32(CTA_IP_V4_SRC, htonl(only->server));
-    message.endNest(ip);
-    message.endNest(tuple);
-    size_t filter = message.nest(CTA_FILTER | NLA_F_NESTED);
-    message.putU32(CTA_FILTER_REPLY_FLAGS, FILTER_BY_SOURCE);
-    message.endNest(filter);
-  }
-  socket.dump(message, row);
+NetlinkMessage listRequest() {
+  return newRequest(IPCTNL_MSG_CT_GET, "cannot list the connections");
 }
 
-}  // namespace
+void filterByServer(NetlinkMessage& message, Ipv4 server) {
+  size_t tuple = message.nest(CTA_TUPLE_REPLY | NLA_F_NESTED);
+  size_t ip = message.nest(CTA_TUPLE_IP | NLA_F_NESTED);
+  message.putU32(CTA_IP_V4_SRC, htonl(server));
+  message.endNest(ip);
+  message.endNest(tuple);
+  size_t filter = message.nest(CTA_FILTER | NLA_F_NESTED);
+  message.putU32(CTA_FILTER_REPLY_FLAGS, FILTER_BY_SOURCE);
+  message.endNest(filter);
+}
 
-size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows) {
+void filterByPort(NetlinkMessage& message, const Unled& port) {
+  size_t tuple = message.nest(CTA_TUPLE_ORIG | NLA_F_NESTED);
+  size_t proto = message.nest(CTA_TUPLE_PROTO | NLA_F_NESTED);
+  uint16_t number = htons(port.port);
+  message.putU8(CTA_PROTO_NUM, port.protocol);
+  message.put(CTA_PROTO_DST_PORT, &number, sizeof(number));
+  message.endNest(proto);
+  message.endNest(tuple);
+  size_t filter = message.nest(CTA_FILTER | NLA_F_NESTED);
+  message.putU32(CTA_FILTER_ORIG_FLAGS, FILTER_BY_PORT);
+  message.endNest(filter);
+}
+
+// Those of the answers that `wanted` picks.
+template <typename Wanted>
+size_t forgetListed(NetlinkSocket& socket, NetlinkMessage list, Wanted&& wanted) {
   std::vector<Entry> found;
-  auto take = [&](const nlmsghdr* answer) {
+  socket.dump(list, [&](const nlmsghdr* answer) {
     auto entry = entryOf(answer);
-    for (auto& flow : flows) {
-      if (flow.server != entry.server) continue;
-      if (flow.protocol != 0 && flow.protocol != entry.protocol) continue;
-      found.push_back(std::move(entry));
-      return;
-    }
-  };
-  if (flows.empty()) return 0;
-  // The kernel walks its whole table each time, 5 ms for the usual 262,144 buckets: once for all.
-  dumpOf(socket, flows.size() == 1 ? &flows[0] : nullptr, take);
+    if (wanted(entry)) found.push_back(std::move(entry));
+  });
   for (auto& entry : found) {
     auto message = newRequest(IPCTNL_MSG_CT_DELETE, "cannot forget a connection");
     message.put(CTA_TUPLE_ORIG | NLA_F_NESTED, entry.original.data(), entry.original.size());
@@ -114,6 +144,35 @@ size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows) {
     KJ_ASSERT(error == 0 || error == ENOENT, "cannot forget a connection", strerror(error));
   }
   return found.size();
+}
+
+}  // namespace
+
+// The kernel walks its whole table for a list, 5 ms for the usual 262,144 buckets: once for all.
+size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows) {
+  if (flows.empty()) return 0;
+  auto list = listRequest();
+  if (flows.size() == 1) filterByServer(list, flows[0].server);
+  return forgetListed(socket, kj::mv(list), [&](const Entry& entry) {
+    return std::any_of(flows.begin(), flows.end(), [&](auto& flow) {
+      return flow.server == entry.server && (flow.protocol == 0 || flow.protocol == entry.protocol);
+    });
+  });
+}
+
+size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
+                   const std::vector<Ipv4>& local) {
+  if (ports.empty()) return 0;
+  auto list = listRequest();
+  if (ports.size() == 1) filterByPort(list, ports[0]);
+  return forgetListed(socket, kj::mv(list), [&](const Entry& entry) {
+    if (entry.rewritten) return false;
+    bool here = entry.target >> 24 == LOOPBACK_NETWORK ||
+                std::find(local.begin(), local.end(), entry.target) != local.end();
+    return here && std::any_of(ports.begin(), ports.end(), [&](auto& port) {
+             return port.protocol == entry.protocol && port.port == entry.port;
+           });
+  });
 }
 
 }  // namespace orch::network

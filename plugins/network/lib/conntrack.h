@@ -20,4 +20,15 @@ struct FlowsTo {
 // as the first of a new connection. The number that was there.
 size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows);
 
+// What clients sent to a port of this node before anything led it on.
+struct Unled {
+  uint8_t protocol = 0;
+  uint16_t port = 0;
+};
+// Connections to one of the node's own addresses, which are `local` and 127/8, by such a port that
+// no rule rewrote: the kernel asks the rules once per connection, and a client that goes on sending
+// keeps it.
+size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
+                   const std::vector<Ipv4>& local);
+
 }  // namespace orch::network

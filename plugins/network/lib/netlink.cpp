@@ -155,15 +155,17 @@ bool NetlinkSocket::waitForEvent(int timeoutMs) {
   return true;
 }
 
-void NetlinkSocket::dump(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row) {
+bool NetlinkSocket::dump(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row) {
   message.finish(++sequence)->nlmsg_flags |= NLM_F_DUMP;
   send(message.bytes);
+  bool whole = true;
   for (;;) {
     int left = receive();
     auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data());
     for (; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
       if (answer->nlmsg_seq != sequence) continue;
-      if (answer->nlmsg_type == NLMSG_DONE) return;
+      if ((answer->nlmsg_flags & NLM_F_DUMP_INTR) != 0) whole = false;
+      if (answer->nlmsg_type == NLMSG_DONE) return whole;
       if (answer->nlmsg_type == NLMSG_ERROR) {
         fail(kj::str(message.what(), ": ", refusalOf(answer).reason));
       }

@@ -101,9 +101,9 @@ class NetlinkSocket final {
   // text and reason of the first that did.
   void run(kj::ArrayPtr<NetlinkMessage> messages);
   void run(NetlinkMessage& message) { run(kj::arrayPtr(&message, 1)); }
-  // A request with NLM_F_DUMP: `row` is called for each answer, which is valid during the call. A
-  // dump that changed under way is what it is: a row may be missing or there twice.
-  void dump(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row);
+  // A request with NLM_F_DUMP: `row` is called for each answer, which is valid during the call.
+  // False if something changed under way (NLM_F_DUMP_INTR): a row may be missing or there twice.
+  bool dump(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row);
   // A request for one object (not a dump): false if the kernel knows no such thing.
   bool find(NetlinkMessage& message, kj::FunctionParam<void(const nlmsghdr*)> row);
 

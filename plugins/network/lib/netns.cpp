@@ -40,20 +40,32 @@ kj::AutoCloseFd openRead(const char* path) {
 
 }  // namespace
 
-NewNamespace makeNamespace(kj::StringPtr path) {
-  int file;
-  KJ_SYSCALL(file = open(path.cStr(), O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0600), path);
-  kj::AutoCloseFd closed(file);
-  bool done = false;
-  KJ_DEFER(if (!done) dropPin(path));
+NewNamespace makeNamespace() {
   NewNamespace made;
   onThread([&] {
     KJ_SYSCALL(unshare(CLONE_NEWNET));
-    KJ_SYSCALL(mount(OWN_NAMESPACE, path.cStr(), nullptr, MS_BIND, nullptr), path);
     made.handle = openRead(OWN_NAMESPACE);
     made.inside = kj::heap<Rtnetlink>();
   });
-  done = true;
+  return made;
+}
+
+void pin(int handle, kj::StringPtr path, const Step& step) {
+  if (step) step();
+  int file;
+  KJ_SYSCALL(file = open(path.cStr(), O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0600), path);
+  kj::AutoCloseFd closed(file);
+  auto from = kj::str("/proc/self/fd/", handle);
+  if (step) step();
+  if (mount(from.cStr(), path.cStr(), nullptr, MS_BIND, nullptr) == 0) return;
+  int error = errno;
+  unlink(path.cStr());
+  KJ_FAIL_SYSCALL("mount", error, path);
+}
+
+NewNamespace makeNamespace(kj::StringPtr path) {
+  auto made = makeNamespace();
+  pin(made.handle, path);
   return made;
 }
 
@@ -62,13 +74,15 @@ bool isPinned(kj::StringPtr path) {
   return statfs(path.cStr(), &about) == 0 && about.f_type == NSFS_MAGIC;
 }
 
-void dropPin(kj::StringPtr path) {
+void dropPin(kj::StringPtr path, const Step& step) {
+  if (step) step();
   if (umount2(path.cStr(), MNT_DETACH) != 0) {
     int error = errno;
     // EINVAL: a file without a mount, the trace of a crash in between.
     KJ_ASSERT(error == EINVAL || error == ENOENT, "cannot unmount a namespace's pin", path,
               strerror(error));
   }
+  if (step) step();
   if (unlink(path.cStr()) != 0) {
     int error = errno;
     KJ_ASSERT(error == ENOENT, "cannot remove a namespace's pin", path, strerror(error));
@@ -77,8 +91,12 @@ void dropPin(kj::StringPtr path) {
 
 void inNamespace(kj::StringPtr path, kj::FunctionParam<void()> work) {
   auto handle = openRead(path.cStr());
+  inNamespace(handle.get(), work);
+}
+
+void inNamespace(int handle, kj::FunctionParam<void()> work) {
   onThread([&] {
-    KJ_SYSCALL(setns(handle, CLONE_NEWNET), path);
+    KJ_SYSCALL(setns(handle, CLONE_NEWNET));
     work();
   });
 }

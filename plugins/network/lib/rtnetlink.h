@@ -22,6 +22,8 @@ struct Link {
   bool up = false;           // wanted
   bool operational = false;  // frames can be sent, which the kernel arranges soon after
   bool forwarding = false;   // as a port of a bridge
+  uint32_t mtu = 0;
+  Mac mac = {};  // all zero if it has none of 6 bytes
   std::string name;
   std::string kind;   // `bridge`, `veth`; empty for hardware
   std::string alias;  // free text, for people and for us to know our own
@@ -36,6 +38,12 @@ struct Address {
 struct Route {
   Ipv4Subnet to;
   uint32_t link = 0;
+};
+
+// Who has an address on a link.
+struct Neighbour {
+  uint32_t link = 0;
+  Ipv4 address = 0;
 };
 
 struct VethSpec {
@@ -55,12 +63,14 @@ NetlinkMessage newVeth(const VethSpec& spec);
 NetlinkMessage linkUp(uint32_t link);
 NetlinkMessage setMaster(uint32_t link, uint32_t master);
 NetlinkMessage setAlias(uint32_t link, kj::StringPtr alias);
+NetlinkMessage setMtu(uint32_t link, uint32_t mtu);
 NetlinkMessage deleteLink(uint32_t link);
 // For deleting many in one go, which costs as much as one: each RTM_DELLINK waits for all CPUs.
 NetlinkMessage setGroup(uint32_t link, uint32_t group);
 NetlinkMessage deleteGroup(uint32_t group);
 // Replaces an equal one.
 NetlinkMessage newAddress(uint32_t link, Ipv4 address, uint8_t prefix);
+NetlinkMessage deleteAddress(const Address& address);
 NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway);
 // Ties a MAC to a port of a bridge for good, wherever frames with it come from; moves it here if
 // it was tied to another port.
@@ -89,13 +99,20 @@ class Rtnetlink final {
   // 0, or the errno.
   int attempt(NetlinkMessage message) { return socket.attempt(message); }
 
+  // Lists are asked for again, a few times, if something changes while they are read; on a node
+  // where it never stops a row may be missing or there twice. What one name stands for is always
+  // exact.
   std::optional<Link> link(kj::StringPtr name);
   std::vector<Link> links();
   std::vector<Address> addresses();
   // Of the main table, without the default route.
   std::vector<Route> routes();
+  // Those that are for good, of IPv4.
+  std::vector<Neighbour> permanentNeighbours();
 
  private:
+  template <typename Row, typename Read>
+  std::vector<Row> list(NetlinkMessage message, Read&& read);
   NetlinkSocket socket;
 };
 
