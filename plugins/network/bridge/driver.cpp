@@ -5,8 +5,10 @@
 
 #include <algorithm>
 
+#include "node.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "privilege.h"
 
 // A lambda that captures more than plain numbers is never written inside a co_await: g++ 12 frees
 // what it captured twice.
@@ -17,37 +19,48 @@ namespace {
 
 // More than any service has; keeps one request from taking all ports of the node.
 constexpr size_t MAX_PORTS_PER_TASK = 1024;
+constexpr kj::Duration CLAIM_PAUSE = 100 * kj::MILLISECONDS;
 
 PortKey keyOf(const TaskPort& port) { return {port.protocol, port.published}; }
 
-void checkPorts(const std::string& taskId, const std::vector<TaskPort>& ports) {
+kj::String portsPrefix(uint16_t port, uint8_t protocol) {
+  return kj::str("cannot publish port ", portText(port, protocol));
+}
+
+// No text of this file that a task is refused with names the task: whoever tries again, for other
+// tasks of the same service, compares them.
+void checkPorts(const std::vector<TaskPort>& ports) {
   if (ports.size() > MAX_PORTS_PER_TASK) {
-    fail(kj::str("cannot publish ", ports.size(), " ports of task '", taskId.c_str(), "': at most ",
+    fail(kj::str("cannot publish ", ports.size(), " ports of one task: at most ",
                  MAX_PORTS_PER_TASK, " are possible"));
   }
   std::set<PortKey> seen;
   for (auto& port : ports) {
     if (port.target == 0) {
-      fail(kj::str("cannot publish port ", portText(port.published, port.protocol), " of task '",
-                   taskId.c_str(), "': the target port is 0; it must be 1 to 65535"));
+      fail(kj::str(portsPrefix(port.published, port.protocol),
+                   ": the target port is 0; it must be 1 to 65535"));
     }
     if (port.published == 0 && port.host) continue;
     if (port.published == 0) {
-      fail(kj::str("cannot publish port ", portText(port.target, port.protocol), " of task '",
-                   taskId.c_str(),
-                   "': with mode=ingress the published port must be chosen before, and it is 0"));
+      fail(kj::str(portsPrefix(port.target, port.protocol),
+                   ": with mode=ingress the published port must be chosen before, and it is 0"));
     }
     if (!seen.insert(keyOf(port)).second) {
-      fail(kj::str("cannot publish port ", portText(port.published, port.protocol), " of task '",
-                   taskId.c_str(), "' twice; publish another port"));
+      fail(kj::str(portsPrefix(port.published, port.protocol),
+                   " twice for one task; publish another port"));
     }
   }
 }
 
 }  // namespace
 
-BridgeDriver::BridgeDriver(Env& env, Log log, Layout layout)
-    : env(env), log(kj::mv(log)), layout(layout), pool(layout.subnet), tasks(*this) {}
+BridgeDriver::BridgeDriver(Env& env, Log log, Layout layout, kj::Duration patience)
+    : env(env),
+      log(kj::mv(log)),
+      layout(layout),
+      patience(patience),
+      pool(layout.subnet),
+      tasks(*this) {}
 
 void BridgeDriver::taskFailed(kj::Exception&& exception) {
   log.error("network.internal", {{"reason", exception.getDescription()}});
@@ -79,7 +92,29 @@ void BridgeDriver::adopt(TaskRecord record) {
   attached.insert_or_assign(taskId, kj::mv(record));
 }
 
+Task<void> BridgeDriver::claim() {
+  auto end = env.timer().now() + patience;
+  for (;;) {
+    auto other = claims.take(layout);
+    KJ_IF_MAYBE (what, other) {
+      // An owner tells nobody when it goes, so this asks again.
+      if (env.timer().now() >= end) {
+        fail(kj::str("the network '", layout.network.c_str(), "' cannot use ", *what,
+                     ": another orchd on this node does; set 'bridge', 'table' and 'subnet' of the "
+                     "plugin to others"));
+      }
+    } else {
+      co_return;
+    }
+    co_await env.timer().afterDelay(CLAIM_PAUSE);
+  }
+}
+
 Task<void> BridgeDriver::start() {
+  KJ_IF_MAYBE (missing, missingPrivilege()) {
+    fail(kj::str("the network '", layout.network.c_str(), "' needs root: orchd lacks ", *missing));
+  }
+  co_await claim();
   auto prepared = env.workers().run([layout = layout] { prepareNode(layout); });
   co_await prepared;
   // The kernel kept leading the ports' traffic to the tasks meanwhile; so it stays.
@@ -94,29 +129,26 @@ Task<void> BridgeDriver::start() {
 }
 
 Task<void> BridgeDriver::stop() {
-  if (!attached.empty() || !wiring.empty()) co_return;
+  if (!claims.held() || !attached.empty() || !wiring.empty()) co_return;
   auto removed = env.workers().run([layout = layout] { removeNode(layout); });
   co_await removed;
 }
 
-void BridgeDriver::choosePort(const TaskRecord& record, TaskPort& port,
-                              std::vector<PortKey>& held) {
+void BridgeDriver::choosePort(TaskPort& port, std::vector<PortKey>& held) {
   if (port.published == 0) {
     port.published = sockets.holdAny(port.protocol);
     held.push_back(keyOf(port));
     return;
   }
-  auto owner = ports.conflict(port);
-  if (owner) {
-    fail(kj::str("cannot publish port ", portText(port.published, port.protocol), " of task '",
-                 record.taskId.c_str(), "' on this node: task '", owner->c_str(),
-                 "' has it already; publish another port, or remove that task"));
+  if (ports.conflict(port)) {
+    fail(kj::str(portsPrefix(port.published, port.protocol),
+                 " on this node: another task has it already; publish another port, or remove that "
+                 "task"));
   }
   bool before = sockets.holds(keyOf(port));
   if (!sockets.hold(keyOf(port))) {
-    fail(kj::str("cannot publish port ", portText(port.published, port.protocol), " of task '",
-                 record.taskId.c_str(),
-                 "' on this node: another program listens on it (`ss -lntup` names it); stop that "
+    fail(kj::str(portsPrefix(port.published, port.protocol),
+                 " on this node: another program listens on it (`ss -lntup` names it); stop that "
                  "program, or publish another port"));
   }
   if (!before) held.push_back(keyOf(port));
@@ -124,7 +156,7 @@ void BridgeDriver::choosePort(const TaskRecord& record, TaskPort& port,
 
 TaskRecord BridgeDriver::reserve(std::string taskId, std::string serviceId,
                                  std::vector<TaskPort> wanted) {
-  checkPorts(taskId, wanted);
+  checkPorts(wanted);
   if (pool.inUse() == pool.total()) {
     fail(kj::str("no address is left on the network '", layout.network.c_str(), "': all ",
                  pool.total(), " of its pool ", subnetText(layout.subnet),
@@ -135,7 +167,7 @@ TaskRecord BridgeDriver::reserve(std::string taskId, std::string serviceId,
   record.serviceId = kj::mv(serviceId);
   std::vector<PortKey> held;
   KJ_ON_SCOPE_FAILURE(for (auto& key : held) sockets.release(key));
-  for (auto& port : wanted) choosePort(record, port, held);
+  for (auto& port : wanted) choosePort(port, held);
   record.ports = kj::mv(wanted);
   record.address = *pool.take();
   ports.publish(record);
@@ -175,8 +207,7 @@ Task<TaskRecord> BridgeDriver::attach(std::string taskId, std::string serviceId,
   if (!wired.ok() || !settled.ok()) {
     co_await undo(record);
     auto reason = kj::str(wired.ok() ? settled.message() : wired.message());
-    fail(kj::str("cannot attach task '", taskId.c_str(), "' to the network '",
-                 layout.network.c_str(), "': ", reason));
+    fail(kj::str("cannot attach to the network '", layout.network.c_str(), "': ", reason));
   }
   co_await secure(record);
   wiring.erase(taskId);
@@ -187,9 +218,8 @@ Task<TaskRecord> BridgeDriver::attach(std::string taskId, std::string serviceId,
 Task<void> BridgeDriver::secure(const TaskRecord& record) {
   for (auto& port : record.ports) {
     if (sockets.holds(keyOf(port)) && sockets.secure(keyOf(port))) continue;
-    auto text =
-        kj::str("cannot publish port ", portText(port.published, port.protocol), " of task '",
-                record.taskId.c_str(), "' on this node: another program has just taken it");
+    auto text = kj::str(portsPrefix(port.published, port.protocol),
+                        " on this node: another program has just taken it");
     co_await undo(record);
     fail(kj::mv(text));
   }
@@ -208,9 +238,7 @@ Task<void> BridgeDriver::setActive(std::string taskId, bool active) {
   auto known = attached.find(taskId);
   if (known == attached.end()) {
     if (!active) co_return;  // gone: nothing leads to it
-    fail(kj::str("cannot lead traffic to task '", taskId.c_str(),
-                 "': it is not attached to the "
-                 "network '",
+    fail(kj::str("cannot lead traffic to a task that is not attached to the network '",
                  layout.network.c_str(), "'"));
   }
   if (known->second.active == active) co_return;
@@ -218,8 +246,8 @@ Task<void> BridgeDriver::setActive(std::string taskId, bool active) {
   auto done = co_await attempt(sync());
   if (done.ok()) co_return;
   switchTo(attached.at(taskId), !active);
-  fail(kj::str("cannot ", active ? "lead traffic to" : "take traffic from", " task '",
-               taskId.c_str(), "': ", done.message()));
+  fail(kj::str("cannot ", active ? "lead traffic to" : "take traffic from",
+               " a task on the network '", layout.network.c_str(), "': ", done.message()));
 }
 
 void BridgeDriver::switchTo(TaskRecord& record, bool active) {
@@ -300,11 +328,17 @@ Task<std::vector<TaskRecord>> BridgeDriver::retain(std::vector<std::string> task
   auto all = kj::joinPromises(removals.releaseAsArray());
   co_await all;
   std::vector<std::string> strays(doomed.begin(), doomed.end());
-  auto tidied = env.workers().run([layout = layout, kept, strays] {
+  auto stale = takeStale(found.neighbours);
+  auto tidied = env.workers().run([layout = layout, kept, strays, stale] {
+    forgetNeighbours(layout, stale);
     reconnect(layout, kept);
     removeDevices(strays);
   });
-  co_await tidied;
+  auto outcome = co_await attempt(kj::mv(tidied));
+  for (auto address : stale) {
+    if (layout.subnet.contains(address)) pool.giveBack(address);
+  }
+  if (!outcome.ok()) kj::throwFatalException(kj::mv(outcome.error()));
   rebuild = true;
   co_await sync();
 
@@ -314,6 +348,14 @@ Task<std::vector<TaskRecord>> BridgeDriver::retain(std::vector<std::string> task
     if (known != attached.end()) answer.push_back(known->second);
   }
   co_return kj::mv(answer);
+}
+
+std::vector<Ipv4> BridgeDriver::takeStale(const std::vector<Ipv4>& neighbours) {
+  std::vector<Ipv4> stale;
+  for (auto address : neighbours) {
+    if (!layout.subnet.contains(address) || pool.take(address)) stale.push_back(address);
+  }
+  return stale;
 }
 
 std::vector<TaskPort> BridgeDriver::takenOf(const std::vector<TaskPort>& list) const {
@@ -339,12 +381,12 @@ Task<void> BridgeDriver::flush() {
     auto batch = kj::mv(waiters);
     waiters.clear();
     bool whole = rebuild;
-    auto failure = co_await flushOnce();
+    auto failure = co_await flushSafely();
     if (failure != nullptr && !whole) {
       // Somebody changed or flushed the table under us: make it anew, as a whole.
       log.warn("network.table-rebuilt", {{"reason", KJ_ASSERT_NONNULL(failure).getDescription()}});
       rebuild = true;
-      auto second = co_await flushOnce();
+      auto second = co_await flushSafely();
       failure = kj::mv(second);
     }
     for (auto& waiter : batch) {
@@ -358,7 +400,15 @@ Task<void> BridgeDriver::flush() {
   flushing = false;
 }
 
+// Whatever goes wrong, those who wait are told, and the next who comes finds the queue in order.
+Task<kj::Maybe<kj::Exception>> BridgeDriver::flushSafely() {
+  auto outcome = co_await attempt(flushOnce());
+  if (!outcome.ok()) co_return kj::mv(outcome.error());
+  co_return kj::mv(outcome.value());
+}
+
 Task<kj::Maybe<kj::Exception>> BridgeDriver::flushOnce() {
+  if (!netfilter) netfilter = std::make_shared<NetlinkSocket>(NETLINK_NETFILTER);
   RuleChange change;
   change.rebuild = rebuild;
   change.ports = rebuild ? ports.everything() : ports.changes();
@@ -370,7 +420,6 @@ Task<kj::Maybe<kj::Exception>> BridgeDriver::flushOnce() {
   changedRecords.clear();
   change.forget = kj::mv(forget);
   forget.clear();
-  if (!netfilter) netfilter = std::make_shared<NetlinkSocket>(NETLINK_NETFILTER);
   auto applied = env.workers().run(
       [layout = layout, socket = netfilter, change] { return apply(layout, *socket, change); });
   auto outcome = co_await attempt(kj::mv(applied));

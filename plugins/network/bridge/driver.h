@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "claims.h"
 #include "layout.h"
 #include "orch/env.h"
 #include "orch/host.h"
@@ -31,7 +32,11 @@ namespace orch::network::bridge {
 // the last of them goes is not undone, the next run's `retain` sees to it.
 class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
  public:
-  BridgeDriver(Env& env, Log log, Layout layout);
+  // How long `start` waits for another owner of the bridge or the table: one that was killed lets
+  // go of them a moment after it has stopped running.
+  static constexpr kj::Duration PATIENCE = 3 * kj::SECONDS;
+
+  BridgeDriver(Env& env, Log log, Layout layout, kj::Duration patience = PATIENCE);
   KJ_DISALLOW_COPY(BridgeDriver);
 
   const Layout& facts() const { return layout; }
@@ -39,9 +44,11 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
 
   // Reads the records of the last run; changes nothing. Damaged ones are reported and forgotten.
   Task<void> recover();
-  // Makes the node ready and puts the recovered tasks' ports in place again.
+  // Makes the node ready and puts the recovered tasks' ports in place again. Fails, changing
+  // nothing, without the privileges, and if another orchd has the bridge or the table.
   Task<void> start();
-  // With no task left, takes away the bridge and the table; else all stays as it is.
+  // With no task left, takes away the bridge and the table; else, and if it never started, all
+  // stays as it is.
   Task<void> stop();
 
   // As in network.capnp. What is returned is a copy.
@@ -53,11 +60,12 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
 
  private:
   void taskFailed(kj::Exception&& exception) override;
+  Task<void> claim();
 
   // Address and ports for a new task; fails with a text that says what is lacking, and changes
   // nothing then.
   TaskRecord reserve(std::string taskId, std::string serviceId, std::vector<TaskPort> ports);
-  void choosePort(const TaskRecord& record, TaskPort& port, std::vector<PortKey>& held);
+  void choosePort(TaskPort& port, std::vector<PortKey>& held);
   Task<void> secure(const TaskRecord& record);
   // In the books; `sync` does the rest.
   void switchTo(TaskRecord& record, bool active);
@@ -68,16 +76,21 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
   Task<void> remove(TaskRecord record);
   kj::Promise<void> unwireLater(const std::string& taskId, Ipv4 address);
   void adopt(TaskRecord record);
+  // Of neighbours on the bridge, those whom no task has. Their addresses are taken meanwhile.
+  std::vector<Ipv4> takeStale(const std::vector<Ipv4>& neighbours);
   void releaseUnused(const std::vector<TaskPort>& ports);
 
   // Settles when the kernel has what the books say now.
   kj::Promise<void> sync();
   Task<void> flush();
+  Task<kj::Maybe<kj::Exception>> flushSafely();
   Task<kj::Maybe<kj::Exception>> flushOnce();
 
   Env& env;
   Log log;
   Layout layout;
+  const kj::Duration patience;
+  Claims claims;
   AddressPool pool;
   PortTable ports;
   PortSockets sockets;

@@ -187,11 +187,11 @@ TEST_CASE("network: a host port leads to its one task", "[network][root][netns]"
   CHECK(TestNode::errorOf([&] {
           node.attach("two", {{80, 8080, false, true}});
         }) ==
-        "cannot publish port 8080/tcp of task 'two' on this node: task 'one' has it already; "
-        "publish another port, or remove that task");
+        "cannot publish port 8080/tcp on this node: another task has it already; publish another "
+        "port, or remove that task");
   CHECK(TestNode::errorOf([&] {
           node.attach("two", {{80, 8080}});
-        }).find("task 'one' has it") != std::string::npos);
+        }).find("another task has it") != std::string::npos);
   CHECK(node.used() == 1);
 }
 
@@ -253,6 +253,37 @@ TEST_CASE("network: a deactivated task gets no new connection and keeps the open
         std::vector<int>{0, 4, 0});
 }
 
+TEST_CASE("network: a UDP client that sent before anybody was there is led to the service",
+          "[network][root][netns]") {
+  TestNode node("early");
+  node.run();
+  OtherHost other(node);
+  std::string from = GENERATE(false, true) ? other.path() : "";
+  // A flow of the node's own to another host's port of the same number is not ours to forget.
+  auto elsewhere = serverIn(other.path(), 5353, true);
+  auto asking = socketIn("", true);
+  REQUIRE(connectTo(asking, OTHER_ADDRESS, 5353) == 0);
+  auto early = socketIn(from, true);
+  REQUIRE(connectTo(early, NODE_ADDRESS, 5353) == 0);
+  auto sendOn = [&] {
+    (void)send(early, "hello", 5, 0);
+    char text[8];
+    while (recv(early, text, sizeof(text), MSG_DONTWAIT) >= 0) {
+    }
+  };
+  sendOn();
+  auto one = node.attach("one", {{53, 5353, true}});
+  auto server = serverIn(one.path, 53, true);
+  sendOn();
+  node.activate("one");
+  int turn = -1;
+  // An answer of before ("port unreachable") may still lie there: the next send takes it.
+  (void)send(early, "", 0, 0);
+  if (askUdp(early, {server}, turn).empty()) CHECK(askUdp(early, {server}, turn) != "");
+  CHECK(turn == 0);
+  CHECK(askUdp(asking, {elsewhere}, turn) == NODE_ADDRESS);
+}
+
 TEST_CASE("network: a port that a program outside listens on is refused and reported",
           "[network][root][netns]") {
   TestNode node("taken");
@@ -264,7 +295,7 @@ TEST_CASE("network: a port that a program outside listens on is refused and repo
   CHECK(TestNode::errorOf([&] {
           node.attach("one", {{80, 8081}, {80, 8080}});
         }) ==
-        "cannot publish port 8080/tcp of task 'one' on this node: another program listens on it "
+        "cannot publish port 8080/tcp on this node: another program listens on it "
         "(`ss -lntup` names it); stop that program, or publish another port");
   CHECK(TestNode::errorOf([&] {
           node.attach("one", {{53, 5353, true}});
@@ -286,19 +317,18 @@ TEST_CASE("network: ports that make no sense are refused", "[network][root][netn
   CHECK(TestNode::errorOf([&] {
           node.attach("one", {{80, 0}});
         }) ==
-        "cannot publish port 80/tcp of task 'one': with mode=ingress the published port must be "
+        "cannot publish port 80/tcp: with mode=ingress the published port must be "
         "chosen before, and it is 0");
   CHECK(TestNode::errorOf([&] {
           node.attach("one", {{0, 8080}});
-        }) ==
-        "cannot publish port 8080/tcp of task 'one': the target port is 0; it must be 1 to 65535");
+        }) == "cannot publish port 8080/tcp: the target port is 0; it must be 1 to 65535");
   CHECK(TestNode::errorOf([&] {
           node.attach("one", {{80, 8080}, {81, 8080}});
-        }) == "cannot publish port 8080/tcp of task 'one' twice; publish another port");
+        }) == "cannot publish port 8080/tcp twice for one task; publish another port");
   CHECK(TestNode::errorOf([&] { node.attach("../one"); }).find("cannot be a task's id") !=
         std::string::npos);
   CHECK(TestNode::errorOf([&] { node.activate("one"); }) ==
-        "cannot lead traffic to task 'one': it is not attached to the network 'bridge'");
+        "cannot lead traffic to a task that is not attached to the network 'bridge'");
   CHECK_NOTHROW(node.deactivate("one"));
 }
 

@@ -112,15 +112,18 @@ std::optional<TaskRecord> decodeRecord(const std::string& taskId, const std::str
   return std::nullopt;  // cut short
 }
 
-void writeRecord(const std::string& folder, const TaskRecord& record) {
+void writeRecord(const std::string& folder, const TaskRecord& record, const Step& step) {
   auto text = encodeRecord(record);
   auto path = folder + "/" + record.taskId;
   auto unfinished = folder + "/" + UNFINISHED + record.taskId;
+  if (step) step();
   int fd;
   KJ_SYSCALL(fd = open(unfinished.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600),
              unfinished.c_str());
   kj::AutoCloseFd file(fd);
+  if (step) step();
   kj::FdOutputStream(file.get()).write(text.data(), text.size());
+  if (step) step();
   KJ_SYSCALL(rename(unfinished.c_str(), path.c_str()), path.c_str());
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/ipv4.h"
+#include "lib/netns.h"
 #include "orch/schema/network.capnp.h"
 
 namespace orch::network::bridge {
@@ -45,7 +46,7 @@ std::optional<TaskRecord> decodeRecord(const std::string& taskId, const std::str
 
 // These block; for worker threads. A record is replaced as a whole or not at all; it need not
 // survive the machine, since what it describes does not either.
-void writeRecord(const std::string& folder, const TaskRecord& record);
+void writeRecord(const std::string& folder, const TaskRecord& record, const Step& step = nullptr);
 void removeRecord(const std::string& folder, const std::string& taskId);  // gone is success
 struct ReadRecords {
   std::vector<TaskRecord> records;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 
 #include "lib/netns.h"
 #include "lib/rtnetlink.h"
+#include "node.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "rules.h"
@@ -22,26 +24,8 @@ namespace orch::network::bridge {
 namespace {
 
 constexpr uint32_t LOOPBACK_INDEX = 1;  // in every namespace
-// What tells our bridge from one that somebody else made.
-constexpr kj::StringPtr ALIAS = "orch network.bridge"_kj;
 // For devices that are about to be deleted together; any number that nobody uses will do.
 constexpr uint32_t DOOMED_GROUP = 0x6f726368;
-
-// Only if it is not so already: /proc/sys may be mounted read-only where all is set up.
-void setSwitch(const kj::String& path) {
-  int fd;
-  KJ_SYSCALL(fd = open(path.cStr(), O_RDONLY | O_CLOEXEC), path);
-  kj::AutoCloseFd reader(fd);
-  char now = 0;
-  KJ_SYSCALL(read(fd, &now, 1), path);
-  if (now == '1') return;
-  int out = open(path.cStr(), O_WRONLY | O_CLOEXEC);
-  kj::AutoCloseFd writer(out);
-  if (out < 0 || write(out, "1", 1) != 1) {
-    fail(
-        kj::str("cannot write 1 to ", path, ": ", strerror(errno), "; set it before orchd starts"));
-  }
-}
 
 // With br_netfilter, bridged frames pass the IP tables as well, and one that a task sends to a port
 // of its own is turned round in the bridge, never reaching the node.
@@ -53,58 +37,11 @@ bool bridgeFilters() {
   return read(fd, &now, 1) == 1 && now == '1';
 }
 
-void refuseOverlap(Rtnetlink& net, const Layout& layout, uint32_t bridge) {
-  for (auto& route : net.routes()) {
-    // A wider route leaves ours its way, since the longer prefix wins.
-    if (route.link == bridge || route.to.prefix < layout.subnet.prefix) continue;
-    if (!layout.subnet.contains(route.to.network)) continue;
-    std::string device = "?";
-    for (auto& link : net.links()) {
-      if (link.index == route.link) device = link.name;
-    }
-    fail(kj::str("the network '", layout.network.c_str(), "' cannot use the subnet ",
-                 subnetText(layout.subnet), ": the node has a route to ", subnetText(route.to),
-                 " by '", device.c_str(), "'; set 'subnet' of the plugin to one that is free"));
-  }
-}
-
-Link ensureBridge(Rtnetlink& net, const Layout& layout) {
-  kj::StringPtr name = layout.bridge.c_str();
-  auto found = net.link(name);
-  if (!found) {
-    refuseOverlap(net, layout, 0);
-    int error = net.attempt(newBridge(name, macOf(layout.gateway), layout.mtu));
-    if (error != 0 && error != EEXIST) {
-      fail(kj::str("cannot make the bridge '", name, "': ", strerror(error)));
-    }
-    found = net.link(name);
-    KJ_ASSERT(found.has_value(), "the bridge that was made is gone", name);
-    if (error == 0) net.run(setAlias(found->index, ALIAS));
-  }
-  if (found->kind != "bridge") {
-    fail(kj::str("the network '", layout.network.c_str(), "' cannot use the device '", name,
-                 "': it is no bridge; remove it, or set 'bridge' of the plugin to another name"));
-  }
-  bool addressed = false;
-  for (auto& address : net.addresses()) {
-    addressed |= address.link == found->index && address.address == layout.gateway &&
-                 address.prefix == layout.subnet.prefix;
-  }
-  if (!addressed) {
-    refuseOverlap(net, layout, found->index);
-    net.run(newAddress(found->index, layout.gateway, layout.subnet.prefix));
-  }
-  if (!found->up) net.run(linkUp(found->index));
-  setSwitch(kj::str("/proc/sys/net/ipv4/conf/", name, "/route_localnet"));
-  return *found;
-}
-
 // From Linux 6.8 on, to look at a device is enough; before, its workers take a moment.
-void waitUntilUsable(Rtnetlink& net, const VethSpec& pair, Rtnetlink& inside,
-                     const std::string& pin) {
-  auto leg = inside.link(pair.peerName.c_str());
+void waitUntilUsable(Rtnetlink& net, const VethSpec& pair, NewNamespace& made) {
+  auto leg = made.inside->link(pair.peerName.c_str());
   if (!leg || !leg->operational) {
-    inNamespace(pin.c_str(), [&] { waitForLink(pair.peerName.c_str()); });
+    inNamespace(made.handle.get(), [&] { waitForLink(pair.peerName.c_str()); });
   }
   auto port = net.link(pair.hostName.c_str());
   if (!port || !port->operational || !port->forwarding) waitForLink(pair.hostName.c_str());
@@ -112,40 +49,10 @@ void waitUntilUsable(Rtnetlink& net, const VethSpec& pair, Rtnetlink& inside,
 
 }  // namespace
 
-void prepareNode(const Layout& layout) {
-  std::filesystem::create_directories(layout.records());
-  std::filesystem::create_directories(layout.pins());
-  Rtnetlink net;
-  ensureBridge(net, layout);
-  setSwitch(kj::str("/proc/sys/net/ipv4/ip_forward"));
-}
+namespace {
 
-void removeNode(const Layout& layout) {
-  NftBatch batch(layout.table.c_str());
-  batch.addTable().deleteTable().commit();
-  Rtnetlink net;
-  auto bridge = net.link(layout.bridge.c_str());
-  if (bridge && bridge->alias == ALIAS.cStr()) net.run(deleteLink(bridge->index));
-}
-
-void wire(const Layout& layout, const TaskRecord& record) {
-  auto& taskId = record.taskId;
-  KJ_ON_SCOPE_FAILURE(unwire(layout, taskId, record.address));
-  writeRecord(layout.records(), record);
-  auto pin = layout.pinOf(taskId);
-  dropPin(pin.c_str());  // of a run that ended in between
-  auto made = makeNamespace(pin.c_str());
-
-  Rtnetlink net;
-  auto bridge = net.link(layout.bridge.c_str());
-  VethSpec pair;
-  pair.hostName = layout.deviceOf(taskId);
-  pair.peerName = "eth0";
-  pair.peerMac = macOf(record.address);
-  pair.mtu = layout.mtu;
-  uint32_t master = bridge ? bridge->index : ensureBridge(net, layout).index;
-  pair.master = master;
-  pair.peerNamespace = made.handle;
+// The pair of devices; the index of the node's end.
+uint32_t newPair(Rtnetlink& net, const Layout& layout, const VethSpec& pair) {
   int error = net.attempt(newVeth(pair));
   if (error == EEXIST) {
     // The same task was here a moment ago, and the kernel is still at its clean-up.
@@ -158,28 +65,66 @@ void wire(const Layout& layout, const TaskRecord& record) {
   }
   auto port = net.link(pair.hostName.c_str());
   KJ_ASSERT(port.has_value(), "the device that was made is gone", pair.hostName.c_str());
+  return port->index;
+}
+
+void wireUp(const Layout& layout, const TaskRecord& record, const Step& step) {
+  auto& taskId = record.taskId;
+  writeRecord(layout.records(), record, step);
+  auto path = layout.pinOf(taskId);
+  dropPin(path.c_str(), step);  // of a run that ended in between
+  auto made = makeNamespace();
+
+  Rtnetlink net;
+  auto bridge = net.link(layout.bridge.c_str());
+  VethSpec pair;
+  pair.hostName = layout.deviceOf(taskId);
+  pair.peerName = "eth0";
+  pair.peerMac = macOf(record.address);
+  pair.mtu = layout.mtu;
+  pair.master = bridge ? bridge->index : ensureBridge(net, layout).index;
+  pair.peerNamespace = made.handle;
+  if (step) step();
+  uint32_t port = newPair(net, layout, pair);
   // The node needs not ask for the address: with br_netfilter, packets that wait for the answer may
   // get lost.
-  net.run(newForwarding(port->index, pair.peerMac),
-          newNeighbour(master, record.address, pair.peerMac));
-  if (bridgeFilters()) net.run(setHairpin(port->index));
+  if (step) step();
+  net.run(newForwarding(port, pair.peerMac),
+          newNeighbour(pair.master, record.address, pair.peerMac));
+  if (step) step();
+  if (bridgeFilters()) net.run(setHairpin(port));
 
   auto leg = made.inside->link(pair.peerName.c_str());
   KJ_ASSERT(leg.has_value(), "the device that was made is gone", pair.peerName.c_str());
+  if (step) step();
   made.inside->run(linkUp(LOOPBACK_INDEX), linkUp(leg->index),
                    newAddress(leg->index, record.address, layout.subnet.prefix),
                    newDefaultRoute(leg->index, layout.gateway));
-  waitUntilUsable(net, pair, *made.inside, pin);
+  waitUntilUsable(net, pair, made);
+  // Last: until then all of it goes with this process, and what is pinned is whole.
+  pin(made.handle, path.c_str(), step);
 }
 
-void unwire(const Layout& layout, const std::string& taskId, Ipv4 address) {
-  dropPin(layout.pinOf(taskId).c_str());
+}  // namespace
+
+void wire(const Layout& layout, const TaskRecord& record, const Step& step) {
+  auto wired = attemptNow([&] { wireUp(layout, record, step); });
+  if (wired.ok()) return;
+  auto undone = attemptNow([&] { unwire(layout, record.taskId, record.address, step); });
+  if (undone.ok()) kj::throwFatalException(kj::mv(wired.error()));
+  fail(kj::str(wired.message(), "; nor could it be undone: ", undone.message()));
+}
+
+void unwire(const Layout& layout, const std::string& taskId, Ipv4 address, const Step& step) {
+  dropPin(layout.pinOf(taskId).c_str(), step);
   if (address != 0) {
+    if (step) step();
     Rtnetlink net;
     auto bridge = net.link(layout.bridge.c_str());
     int error = bridge ? net.attempt(deleteNeighbour(bridge->index, address)) : 0;
     KJ_ASSERT(error == 0 || error == ENOENT, "cannot forget a neighbour", strerror(error));
   }
+  if (step) step();
   removeRecord(layout.records(), taskId);
 }
 
@@ -199,25 +144,55 @@ Survey survey(const Layout& layout) {
   }
   Rtnetlink net;
   auto bridge = net.link(layout.bridge.c_str());
+  std::set<std::string> listed;
   for (auto& link : net.links()) {
     if (link.kind != "veth" || link.name.rfind(DEVICE_PREFIX, 0) != 0) continue;
-    found.devices.push_back(link.name);
+    listed.insert(link.name);
     if (bridge && link.master == bridge->index) found.ports.push_back(link.name);
   }
+  // A list that others changed meanwhile may lack some; a task is not given up for that.
+  for (auto& taskId : found.pins) {
+    auto device = layout.deviceOf(taskId);
+    if (listed.count(device) == 0 && net.link(device.c_str())) listed.insert(device);
+  }
+  found.devices.assign(listed.begin(), listed.end());
+  for (auto& neighbour : net.permanentNeighbours()) {
+    if (bridge && neighbour.link == bridge->index) found.neighbours.push_back(neighbour.address);
+  }
   return found;
+}
+
+void forgetNeighbours(const Layout& layout, const std::vector<Ipv4>& addresses) {
+  Rtnetlink net;
+  auto bridge = net.link(layout.bridge.c_str());
+  if (!bridge) return;
+  for (auto address : addresses) {
+    int error = net.attempt(deleteNeighbour(bridge->index, address));
+    KJ_ASSERT(error == 0 || error == ENOENT, "cannot forget a neighbour", strerror(error));
+  }
 }
 
 void reconnect(const Layout& layout, const std::vector<TaskRecord>& records) {
   Rtnetlink net;
   uint32_t bridge = ensureBridge(net, layout).index;
-  std::map<std::string, Ipv4> wanted;
-  for (auto& record : records) wanted[layout.deviceOf(record.taskId)] = record.address;
+  std::map<std::string, const TaskRecord*> wanted;
+  for (auto& record : records) wanted[layout.deviceOf(record.taskId)] = &record;
   for (auto& link : net.links()) {
     auto found = wanted.find(link.name);
-    if (found == wanted.end() || link.master == bridge) continue;
-    auto mac = macOf(found->second);
-    net.run(setMaster(link.index, bridge), newForwarding(link.index, mac),
-            newNeighbour(bridge, found->second, mac));
+    if (found == wanted.end()) continue;
+    auto& record = *found->second;
+    if (link.master != bridge) {
+      auto mac = macOf(record.address);
+      net.run(setMaster(link.index, bridge), newForwarding(link.index, mac),
+              newNeighbour(bridge, record.address, mac));
+    }
+    if (link.mtu == layout.mtu) continue;
+    net.run(setMtu(link.index, layout.mtu));
+    inNamespace(layout.pinOf(record.taskId).c_str(), [&] {
+      Rtnetlink inside;
+      auto leg = inside.link("eth0");
+      if (leg) inside.run(setMtu(leg->index, layout.mtu));
+    });
   }
 }
 
@@ -233,6 +208,22 @@ void removeDevices(const std::vector<std::string>& devices) {
   KJ_ASSERT(error == 0 || error == ENODEV, "cannot delete network devices", strerror(error));
 }
 
+namespace {
+// UDP ports that lead somewhere from now on. Who sent to them before has a connection to the node
+// itself; TCP's clients were refused.
+std::vector<Unled> newlyLed(const std::vector<PortChange>& changes) {
+  std::vector<Unled> ports;
+  for (auto& change : changes) {
+    bool before = change.before && !change.before->empty();
+    bool after = change.after && !change.after->empty();
+    if (change.key.protocol == IPPROTO_UDP && !before && after) {
+      ports.push_back({change.key.protocol, change.key.port});
+    }
+  }
+  return ports;
+}
+}  // namespace
+
 std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
   for (auto& record : change.records) writeRecord(layout.records(), record);
   NftBatch batch(layout.table.c_str());
@@ -242,8 +233,14 @@ std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange&
     for (auto& port : change.ports) buildChange(batch, port);
   }
   batch.commit(socket);
-  if (change.forget.empty()) return "";
-  auto forgotten = attemptNow([&] { forgetFlows(socket, change.forget); });
+  auto forgotten = attemptNow([&] {
+    forgetFlows(socket, change.forget);
+    auto unled = newlyLed(change.ports);
+    if (unled.empty()) return;
+    std::vector<Ipv4> local;
+    for (auto& address : Rtnetlink().addresses()) local.push_back(address.address);
+    forgetUnled(socket, unled, local);
+  });
   return forgotten.ok() ? "" : forgotten.message().cStr();
 }
 

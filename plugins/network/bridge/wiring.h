@@ -1,5 +1,5 @@
-// The kernel's objects: the bridge of the node, and per task a namespace and a pair of devices.
-// Blocking: for worker threads, in the node's network namespace. Everything may be repeated.
+// What the kernel has per task: a namespace and a pair of devices. Blocking: for worker threads, in
+// the node's network namespace. Everything may be repeated.
 #pragma once
 
 #include <string>
@@ -7,23 +7,20 @@
 
 #include "layout.h"
 #include "lib/conntrack.h"
+#include "lib/netns.h"
 #include "port-table.h"
 #include "record.h"
 
 namespace orch::network::bridge {
 
-// The bridge with the gateway's address, the node's switches for forwarding, and the folders. Fails
-// with a text if the subnet is in use elsewhere or the bridge's name is a device of another kind.
-void prepareNode(const Layout& layout);
-// Takes the table away, and the bridge if it is ours.
-void removeNode(const Layout& layout);
-
-// Record, namespace, devices, address and route. About a millisecond. On failure nothing is left.
-void wire(const Layout& layout, const TaskRecord& record);
-// Takes all of that away. The devices go with the namespace, which the kernel ends after the
-// answer (half a millisecond, many at once), when no process is in it any more. The address is 0 if
-// nobody knows it.
-void unwire(const Layout& layout, const std::string& taskId, Ipv4 address);
+// Record, namespace, devices, address and route, and then the pin: a namespace that is pinned has
+// all of that. About a millisecond. On failure nothing is left.
+void wire(const Layout& layout, const TaskRecord& record, const Step& step = nullptr);
+// Takes all of that away, the record last. The devices go with the namespace, which the kernel ends
+// after the answer (half a millisecond, many at once), when no process is in it any more. The
+// address is 0 if nobody knows it.
+void unwire(const Layout& layout, const std::string& taskId, Ipv4 address,
+            const Step& step = nullptr);
 
 // What of tasks is there, whoever's they are.
 struct Survey {
@@ -31,9 +28,12 @@ struct Survey {
   std::vector<std::string> strays;   // of tasks of which there is a file and no namespace
   std::vector<std::string> devices;  // with our prefix
   std::vector<std::string> ports;    // those of them that belong to the bridge
+  std::vector<Ipv4> neighbours;      // on the bridge, for good
 };
 Survey survey(const Layout& layout);
-// Makes the tasks' devices ports of the bridge again, if somebody took it away meanwhile.
+void forgetNeighbours(const Layout& layout, const std::vector<Ipv4>& addresses);
+// Makes the tasks' devices ports of the bridge again, if somebody took it away meanwhile, and gives
+// them the MTU of the settings.
 void reconnect(const Layout& layout, const std::vector<TaskRecord>& records);
 // In one go, about 40 ms however many they are. Gone is success.
 void removeDevices(const std::vector<std::string>& devices);

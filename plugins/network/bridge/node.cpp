@@ -1,0 +1,166 @@
+#include "node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "claims.h"
+#include "lib/nft-batch.h"
+#include "orch/fail.h"
+
+namespace orch::network::bridge {
+
+namespace {
+
+// What tells our bridge from one that somebody else made.
+constexpr kj::StringPtr ALIAS = "orch network.bridge"_kj;
+// Only if it is not so already: /proc/sys may be mounted read-only where all is set up.
+void setSwitch(const kj::String& path) {
+  int fd;
+  KJ_SYSCALL(fd = open(path.cStr(), O_RDONLY | O_CLOEXEC), path);
+  kj::AutoCloseFd reader(fd);
+  char now = 0;
+  KJ_SYSCALL(read(fd, &now, 1), path);
+  if (now == '1') return;
+  int out = open(path.cStr(), O_WRONLY | O_CLOEXEC);
+  kj::AutoCloseFd writer(out);
+  if (out < 0 || write(out, "1", 1) != 1) {
+    fail(
+        kj::str("cannot write 1 to ", path, ": ", strerror(errno), "; set it before orchd starts"));
+  }
+}
+
+void refuseOverlap(Rtnetlink& net, const Layout& layout, uint32_t bridge) {
+  for (auto& route : net.routes()) {
+    // A wider route leaves ours its way, since the longer prefix wins.
+    if (route.link == bridge || route.to.prefix < layout.subnet.prefix) continue;
+    if (!layout.subnet.contains(route.to.network)) continue;
+    std::string device = "?";
+    for (auto& link : net.links()) {
+      if (link.index == route.link) device = link.name;
+    }
+    fail(kj::str("the network '", layout.network.c_str(), "' cannot use the subnet ",
+                 subnetText(layout.subnet), ": the node has a route to ", subnetText(route.to),
+                 " by '", device.c_str(), "'; set 'subnet' of the plugin to one that is free"));
+  }
+}
+
+bool hasAddress(Rtnetlink& net, uint32_t link) {
+  auto all = net.addresses();
+  return std::any_of(all.begin(), all.end(), [&](auto& address) { return address.link == link; });
+}
+
+// Also one whose maker was killed before it could say so: it has the MAC, and no address yet.
+bool isOurs(Rtnetlink& net, const Link& bridge, const Layout& layout) {
+  if (bridge.kind != "bridge") return false;
+  if (bridge.alias == ALIAS.cStr()) return true;
+  return bridge.alias.empty() && bridge.mac == macOf(layout.gateway) &&
+         !hasAddress(net, bridge.index);
+}
+
+// After other settings. A bridge of somebody else's is used as it is.
+void correct(Rtnetlink& net, const Layout& layout, const Link& bridge) {
+  if (!isOurs(net, bridge, layout)) return;
+  if (bridge.alias.empty()) net.run(setAlias(bridge.index, ALIAS));
+  if (bridge.mtu != layout.mtu) net.run(setMtu(bridge.index, layout.mtu));
+  for (auto& address : net.addresses()) {
+    if (address.link != bridge.index) continue;
+    if (address.address == layout.gateway && address.prefix == layout.subnet.prefix) continue;
+    net.run(deleteAddress(address));
+  }
+}
+
+void removeBridge(Rtnetlink& net, const Layout& layout) {
+  auto bridge = net.link(layout.bridge.c_str());
+  if (bridge && isOurs(net, *bridge, layout)) net.run(deleteLink(bridge->index));
+}
+
+void removeTable(const Layout& layout) {
+  NftBatch batch(layout.table.c_str());
+  batch.addTable().deleteTable().commit();
+}
+
+// The bridge and the table that this node has made, one name a line.
+std::string namesFile(const Layout& layout) { return layout.folder + "/node"; }
+
+Layout lastNames(const Layout& layout) {
+  Layout last = layout;
+  std::ifstream file(namesFile(layout));
+  std::string bridge, table;
+  if (std::getline(file, bridge) && std::getline(file, table)) {
+    last.bridge = bridge;
+    last.table = table;
+  }
+  return last;
+}
+
+// What the last run made under other names, unless it is another instance's by now.
+void removeLast(Rtnetlink& net, const Layout& layout) {
+  auto last = lastNames(layout);
+  bool renamed = last.bridge != layout.bridge || last.table != layout.table;
+  if (renamed) {
+    auto claimed = [&](kj::StringPtr what, const std::string& name) {
+      return Claims().take(what, name) == nullptr;
+    };
+    if (last.bridge != layout.bridge && claimed("bridge", last.bridge)) removeBridge(net, last);
+    if (last.table != layout.table && claimed("table", last.table)) removeTable(last);
+  }
+  if (!renamed && std::filesystem::exists(namesFile(layout))) return;
+  std::ofstream(namesFile(layout)) << layout.bridge << "\n" << layout.table << "\n";
+}
+
+}  // namespace
+
+Link ensureBridge(Rtnetlink& net, const Layout& layout) {
+  kj::StringPtr name = layout.bridge.c_str();
+  auto found = net.link(name);
+  if (!found) {
+    refuseOverlap(net, layout, 0);
+    int error = net.attempt(newBridge(name, macOf(layout.gateway), layout.mtu));
+    if (error != 0 && error != EEXIST) {
+      fail(kj::str("cannot make the bridge '", name, "': ", strerror(error)));
+    }
+    found = net.link(name);
+    KJ_ASSERT(found.has_value(), "the bridge that was made is gone", name);
+  }
+  if (found->kind != "bridge") {
+    fail(kj::str("the network '", layout.network.c_str(), "' cannot use the device '", name,
+                 "': it is no bridge; remove it, or set 'bridge' of the plugin to another name"));
+  }
+  correct(net, layout, *found);
+  bool addressed = false;
+  for (auto& address : net.addresses()) {
+    addressed |= address.link == found->index && address.address == layout.gateway &&
+                 address.prefix == layout.subnet.prefix;
+  }
+  if (!addressed) {
+    refuseOverlap(net, layout, found->index);
+    net.run(newAddress(found->index, layout.gateway, layout.subnet.prefix));
+  }
+  if (!found->up) net.run(linkUp(found->index));
+  setSwitch(kj::str("/proc/sys/net/ipv4/conf/", name, "/route_localnet"));
+  return *found;
+}
+
+void prepareNode(const Layout& layout) {
+  std::filesystem::create_directories(layout.records());
+  std::filesystem::create_directories(layout.pins());
+  Rtnetlink net;
+  removeLast(net, layout);
+  ensureBridge(net, layout);
+  setSwitch(kj::str("/proc/sys/net/ipv4/ip_forward"));
+}
+
+void removeNode(const Layout& layout) {
+  removeTable(layout);
+  Rtnetlink net;
+  removeBridge(net, layout);
+}
+
+}  // namespace orch::network::bridge
