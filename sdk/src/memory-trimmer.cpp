@@ -5,7 +5,7 @@
 namespace orch {
 
 namespace {
-constexpr auto INTERVAL = 10 * kj::SECONDS;
+constexpr auto INTERVAL = 3 * kj::SECONDS;
 // Less than this in free chunks is not worth the system calls.
 constexpr size_t WORTH_BYTES = 256 << 10;
 // glibc would raise its limits with the first large block that is freed, and keep more from then

@@ -311,7 +311,8 @@ Task<void> TaskController::finishByExit() {
     error = kj::str("task: non-zero exit (", code, ")");
   }
   auto state = code == 0 ? TaskState::COMPLETE : TaskState::FAILED;
-  co_await finish(state, code == 0 ? "finished" : "started", kj::mv(error));
+  kj::StringPtr message = code == 0 ? "finished"_kj : "started"_kj;
+  co_await finish(state, message, kj::mv(error));
 }
 
 Task<void> TaskController::shutDown() {
