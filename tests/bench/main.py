@@ -15,6 +15,7 @@ import measure_create
 import measure_failover
 import measure_floor
 import measure_heal
+import measure_isolation
 import measure_limit
 import measure_memory
 import measure_scale
@@ -54,6 +55,7 @@ PARTS = (
     Part("update", measure_update.measure, 1, True, "rows 7, 8: rolling update"),
     Part("memory", measure_memory.measure, 1, True, "rows 12-14: memory, idle CPU"),
     Part("api", measure_api.measure, 1, True, "create without replicas, service ls"),
+    Part("isolation", measure_isolation.measure, 1, True, "seccomp, namespaces, cgroups of a container"),
     Part("sync", measure_sync.measure, 1, True, "strace: synced before answered"),
     Part("api3", measure_api.measure_three, 3, False, "row 15: api with three managers",
          {"managers": 3}),

@@ -146,6 +146,23 @@ def figure_table(records):
     return "\n".join(lines) + "\n"
 
 
+def isolation_table(records):
+    """Markdown: what one container of each system has."""
+    evidence = [record for record in records if "isolation" in record]
+    if not evidence:
+        return ""
+    lines = [
+        "| system | seccomp | capabilities | own namespaces | own cgroups | address | covered paths |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for record in evidence:
+        cells = [record["isolation"], "filter" if record["seccomp"] == "2" else "none"]
+        cells += [record["capabilities"]]
+        cells += [", ".join(record[field]) for field in ("namespaces", "cgroups", "addresses")]
+        lines.append("| " + " | ".join([*cells, str(len(record["covered"]))]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def sync_table(records):
     """Markdown: per request, the syncs between its arrival and its answer."""
     evidence = [record for record in records if "sync" in record]
@@ -188,6 +205,9 @@ def write(out, targets_path):
     records = read(f"{out}/results.jsonl")
     all_rows = rows(records, targets_path)
     ratios = f"# Ratios\n\n{environment(records)}\n{ratio_table(all_rows)}"
+    isolation = isolation_table(records)
+    if isolation:
+        ratios += f"\n## What a container has\n\n{isolation}"
     syncs = sync_table(records)
     if syncs:
         ratios += f"\n## Synced before answered\n\n{syncs}"
