@@ -71,6 +71,7 @@ struct ExitStatus {
   code @0 :Int32;                    # 128 + signal if a signal ended it; -1: lost
   atNs @1 :Int64;
   oomKilled @2 :Bool;
+  lost @3 :Text;                     # why the code is -1, for the user; empty if the code is known
 }
 
 struct LogOptions {
