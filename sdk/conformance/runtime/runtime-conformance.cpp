@@ -52,10 +52,11 @@ class Steps {
       subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(scope());
     }
   }
-  int wait(kj::StringPtr id) {
+  int wait(kj::StringPtr id) { return waitForExit(id).getExit().getCode(); }
+  capnp::Response<schema::Runtime::WaitResults> waitForExit(kj::StringPtr id) {
     auto request = runtime().waitRequest();
     request.setId(id);
-    return request.send().wait(scope()).getExit().getCode();
+    return request.send().wait(scope());
   }
   int stop(kj::StringPtr id, uint64_t graceMs, kj::StringPtr signal = "") {
     auto request = runtime().stopRequest();
@@ -281,6 +282,66 @@ void logging(RuntimeSubject& subject, Steps& steps) {
   }
 }
 
+void faults(RuntimeSubject& subject, Steps& steps) {
+  if (!subject.canHaveFaults()) return;
+  SECTION("a tail has whole lines, however the streams' pieces are mixed") {
+    Behaviour speaks;
+    speaks.output = {"ready"};
+    speaks.pieces = {{false, "a1 "}, {true, "e1 "},   {false, "a2 "}, {true, "e2\n"},
+                     {true, "f1 "},  {false, "a3\n"}, {true, "f2\n"}};
+    steps.create("c1", speaks);
+    steps.start("c1");
+    steps.wait("c1");
+    for (int64_t tail : {1, 2, 3, 4}) {
+      std::string text[2];
+      for (auto& line : readLogs(subject, "c1", tail)) {
+        text[line.isError] += line.text + (line.partial ? "" : "\n");
+      }
+      INFO("the last " << tail);
+      CHECK(text[0] == (tail == 1 ? "" : tail == 4 ? "ready\na1 a2 a3\n" : "a1 a2 a3\n"));
+      CHECK(text[1] == (tail < 3 ? "f1 f2\n" : "e1 e2\nf1 f2\n"));
+    }
+    steps.remove("c1");
+  }
+  SECTION("a container whose monitor is killed is ended, and says what is lost") {
+    steps.create("c1", staying(7));
+    steps.startReady("c1");
+    subject.killMonitor("c1");
+    auto exit = steps.waitForExit("c1");
+    CHECK(exit.getExit().getCode() == -1);
+    CHECK(exit.getExit().getLost() == "its conmon ended; log and exit status are lost");
+    CHECK(steps.list().getContainers()[0].getPid() == 0);
+    steps.remove("c1");
+  }
+  SECTION("a monitor that is stopped loses nothing and is not left over") {
+    steps.create("c1", staying(7));
+    steps.startReady("c1");
+    subject.stopMonitor("c1");
+    CHECK(steps.stop("c1", 60'000) == 7);
+    steps.remove("c1");
+    steps.create("c2", staying(7));
+    steps.startReady("c2");
+    subject.stopMonitor("c2");
+    steps.remove("c2");
+  }
+  SECTION("a full disk loses no exit status and hinders nobody") {
+    steps.create("c1", staying(7));
+    steps.create("c2", staying(8));
+    steps.startReady("c1");
+    steps.start("c2");
+    subject.setDiskFull(true);
+    CHECK_THAT(errorText(steps.createLater("c3", staying()), steps.scope()),
+               Catch::Contains("No space left on device; free space on"));
+    CHECK(steps.stop("c1", 60'000) == 7);
+    subject.restartAfterCrash();
+    CHECK(steps.wait("c1") == 7);
+    steps.remove("c1");
+    steps.remove("c2");
+    subject.setDiskFull(false);
+    CHECK(steps.list().getContainers().size() == 0);
+  }
+}
+
 }  // namespace
 
 void runtimeContract(RuntimeSubject& subject) {
@@ -295,6 +356,7 @@ void runtimeContract(RuntimeSubject& subject) {
   stopping(steps);
   refusals(subject, steps);
   logging(subject, steps);
+  faults(subject, steps);
 }
 
 schema::LogSink::Client keepLines(std::vector<SeenLine>& seen) {

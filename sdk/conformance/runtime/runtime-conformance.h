@@ -23,6 +23,13 @@ struct Behaviour {
   bool stays = false;               // until it is told to end; else it ends at once
   bool ignoresTerm = false;
   int exitCode = 0;  // of its own end, also upon SIGTERM
+  // After those lines, one after the other: text as it is, with or without an end of line. For
+  // runtimes that can have faults only.
+  struct Piece {
+    bool isError;
+    std::string text;
+  };
+  std::vector<Piece> pieces;
 };
 
 // One runtime, made anew for each section of the suite.
@@ -36,6 +43,16 @@ class RuntimeSubject {
   virtual void script(schema::ContainerRequest::Builder request, const Behaviour& behaviour) = 0;
   // A request that this runtime refuses or fails to create, and a part of the error's text.
   virtual kj::StringPtr breakRequest(schema::ContainerRequest::Builder request) = 0;
+
+  // A runtime of real processes on a real disk says true, and answers the rest.
+  virtual bool canHaveFaults() { return false; }
+  // The process that keeps a container's output and exit status is ended, or stopped (SIGSTOP).
+  virtual void killMonitor(kj::StringPtr /*id*/) {}
+  virtual void stopMonitor(kj::StringPtr /*id*/) {}
+  // The disk of the containers has no space left, or has some again.
+  virtual void setDiskFull(bool /*full*/) {}
+  // As after SIGKILL of the plugin's process and a new start.
+  virtual void restartAfterCrash() {}
 };
 
 // Uses Catch's SECTION: to be called from a TEST_CASE, with a new subject each time.
