@@ -16,7 +16,6 @@ constexpr size_t MAX_QUEUED = 20'000;
 constexpr int64_t SLICE_NS = 5 * NS_PER_MS;  // of work in one pass before the loop turns
 constexpr int64_t FIRST_PAUSE_NS = 100 * NS_PER_MS;
 constexpr int64_t LAST_PAUSE_NS = 10'000 * NS_PER_MS;
-constexpr int64_t STRATEGY_RETRY_NS = 5'000 * NS_PER_MS;
 
 std::set<std::string> servicesIn(const std::map<Key, Change>& changes, const State& state) {
   std::set<std::string> result;
@@ -36,7 +35,9 @@ Manager::Manager(Env& env, Host& host, Config::Reader settings)
       host(host),
       settings(settings),
       store(nullptr),
-      placer(env, host, settings.getScheduler()),
+      placer(env, host, settings.getScheduler(),
+             // If it is refused, or not saved, the tasks still wait and are placed again.
+             [this](Decide decide) { submit(kj::mv(decide)).detach([](kj::Exception&&) {}); }),
       committer(env, settings.getStoreTimeoutMs() * kj::MILLISECONDS),
       timer(kj::READY_NOW),
       loop(kj::READY_NOW) {}
@@ -169,7 +170,10 @@ void Manager::takeDueWakes(int64_t nowNs) {
 }
 
 void Manager::keepWakes(const View& view) {
-  for (auto& wake : view.wakeUps()) wakes[wake.first] = wake.second;
+  for (auto& wake : view.wakeUps()) {
+    auto it = wakes.try_emplace(wake.first, wake.second).first;
+    it->second = std::min(it->second, wake.second);
+  }
 }
 
 void Manager::reconcile(View& view) {
@@ -201,8 +205,7 @@ Task<void> Manager::placeTasks(View& view) {
   auto ids = std::exchange(waiting, {});
   for (auto& id : ids) {
     if (view.unplaced(id) <= 0) continue;
-    bool again = co_await placer.place(view, id);
-    if (again) view.wakeAt(id, view.now() + STRATEGY_RETRY_NS);
+    co_await placer.place(view, id);
   }
 }
 

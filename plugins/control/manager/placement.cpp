@@ -56,13 +56,12 @@ std::string attribute(schema::Node::Reader node, std::string_view key) {
   return labelOf(description.getEngineLabels(), key.substr(ENGINE_LABELS.size()));
 }
 
-kj::Maybe<Refusal> refusalOf(const View& view, schema::Node::Reader node,
-                             schema::TaskSpec::Reader spec,
-                             capnp::List<schema::PortSpec>::Reader ports, int64_t ofService) {
+kj::Maybe<Refusal> refusalOf(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+                             capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
+                             int64_t ofService) {
   if (node.getState() != schema::Node::State::READY) return Refusal::NOT_READY;
   if (node.getAvailability() != schema::Node::Availability::ACTIVE) return Refusal::NOT_ACTIVE;
   auto description = node.getDescription();
-  auto usage = view.nodeUsage(manager::view(node.getMeta().getId()));
   auto wanted = spec.getResources();
   auto room = [](uint64_t total, int64_t used, uint64_t more) {
     return more == 0 || static_cast<int64_t>(total) - used >= static_cast<int64_t>(more);
@@ -137,13 +136,19 @@ Candidates candidatesFor(const View& view, std::string_view serviceId,
     auto id = text(node.getMeta().getId());
     auto count = counts.find(id);
     int64_t ofService = count == counts.end() ? 0 : count->second;
-    KJ_IF_MAYBE (refusal, refusalOf(view, node, spec, ports, ofService)) {
+    KJ_IF_MAYBE (refusal, refusalOf(node, spec, ports, view.nodeUsage(id), ofService)) {
       ++result.refused[static_cast<size_t>(*refusal)];
     } else {
       result.nodes.push_back(id);
     }
   }
   return result;
+}
+
+bool canTake(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+             capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
+             int64_t ofService) {
+  return refusalOf(node, spec, ports, usage, ofService) == nullptr;
 }
 
 std::string whyNone(const Candidates& candidates) {

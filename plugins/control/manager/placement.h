@@ -28,6 +28,11 @@ struct Candidates {
 Candidates candidatesFor(const View& view, std::string_view serviceId,
                          schema::TaskSpec::Reader spec,
                          capnp::List<schema::PortSpec>::Reader ports);
+// Whether the node could take one more task, with `usage` on it and `ofService` tasks of the
+// service.
+bool canTake(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+             capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
+             int64_t ofService);
 // Whether the node meets the spec's constraints. Those have been validated.
 bool meetsConstraints(schema::Node::Reader node, schema::TaskSpec::Reader spec);
 // "no suitable node (insufficient memory on 2 nodes; host port in use on 1 node)"
