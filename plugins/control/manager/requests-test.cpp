@@ -68,13 +68,13 @@ const std::vector<BadInput>& badInputs() {
       {"replicas", [](auto it) { it.getMode().initReplicated().setReplicas(1'000'001); },
        "at most 1000000 replicas, not 1000001"},
       {"cpu limit", task([](auto it) { it.initResources().setLimitCpuNanos(999'999); }),
-       "the cpu limit must be at least 0.001 CPUs"},
+       "--limit-cpu must be at least 0.001 cores, not 0.000999999"},
       {"memory limit", task([](auto it) { it.initResources().setLimitMemoryBytes(4194303); }),
-       "the memory limit must be at least 4 MiB, not 4194303 bytes"},
+       "--limit-memory must be at least 4m, not 4194303 bytes"},
       {"swap", task([](auto it) { it.initResources().setMemorySwapBytes(5); }),
-       "needs a memory limit"},
+       "--memory-swap 5 bytes, which is memory plus swap, needs --limit-memory"},
       {"relative working directory", container([](auto it) { it.setWorkdir("tmp"); }),
-       "the working directory must be an absolute path, not 'tmp'"},
+       "--workdir must be an absolute path, not 'tmp'"},
       {"relative mount", mounts({"data"}, "/srv", Type::BIND),
        "must be an absolute path, not 'data'"},
       {"relative source", mounts({"/data"}, "srv", Type::BIND), "the source of a bind mount"},
@@ -84,9 +84,9 @@ const std::vector<BadInput>& badInputs() {
       {"tmpfs with a source", mounts({"/data"}, "/srv", Type::TMPFS), "cannot have a source"},
       {"volume name", mounts({"/data"}, "../x", Type::VOLUME), "the volume name '../x'"},
       {"signal", container([](auto it) { it.setStopSignal("SIGTRM"); }),
-       "no signal 'SIGTRM'; did you mean 'TERM'?"},
+       "or a number of 1 to 64; did you mean 'TERM'?"},
       {"capability", container([](auto it) { it.initCapAdd(1).set(0, "NET_ADMN"); }),
-       "no capability 'NET_ADMN'; did you mean 'NET_ADMIN'?"},
+       "no capability 'NET_ADMN' for --cap-add; use a name as NET_ADMIN, or ALL; did you mean"},
       {"ulimit", container([](auto it) {
          auto limit = it.initUlimits(1)[0];
          limit.setName("nofile");
@@ -116,13 +116,13 @@ const std::vector<BadInput>& badInputs() {
        [](auto it) {
          it.initUpdate().setFailureAction(schema::UpdateConfig::FailureAction::ROLLBACK);
        },
-       "'rollback' is not available yet"},
+       "--update-failure-action rollback is not available yet"},
       {"failure ratio", [](auto it) { it.initUpdate().setMaxFailureRatio(1.5); },
        "between 0 and 1"},
       {"runtime", task([](auto it) { it.setRuntime("simm"); }),
-       "no node has the runtime 'simm'; did you mean 'sim'?; there is sim"},
+       "no node has the runtime 'simm' of --runtime; there is sim; did you mean 'sim'?"},
       {"network", task([](auto it) { it.initNetworks(1).set(0, "brige"); }),
-       "no network 'brige'; did you mean 'bridge'?; there is bridge, host, none"},
+       "no network 'brige' for --network; there is bridge, host, none; did you mean 'bridge'?"},
       {"host network with another", task([](auto it) {
          auto list = it.initNetworks(2);
          list.set(0, "host");
@@ -130,7 +130,47 @@ const std::vector<BadInput>& badInputs() {
        }),
        "'host' cannot be combined"},
       {"strategy", task([](auto it) { it.initPlacement().setStrategy("sprad"); }),
-       "no placement strategy 'sprad'; did you mean 'spread'?; there is spread"},
+       "no scheduler 'sprad' for --strategy; there is spread; did you mean 'spread'?"},
+      {"reservation over the limit", task([](auto it) {
+         it.initResources().setReserveMemoryBytes(16 << 20);
+         it.getResources().setLimitMemoryBytes(8 << 20);
+       }),
+       "--reserve-memory 16m is larger than --limit-memory 8m"},
+      {"grace", container([](auto it) { it.setStopGraceMs(90'000'000); }),
+       "--stop-grace-period must be at most 24h, not 25h"},
+      {"update delay", [](auto it) { it.initUpdate().setDelayMs(1ull << 40); }, "--update-delay"},
+      {"sysctl of the node", container([](auto it) {
+         auto one = it.initSysctls(1)[0];
+         one.setKey("vm.swappiness");
+         one.setValue("1");
+       }),
+       "--sysctl 'vm.swappiness' belongs to the node"},
+      {"sysctl of the host's network",
+       [](auto it) {
+         it.getTask().initNetworks(1).set(0, "host");
+         auto one = it.getTask().getContainer().initSysctls(1)[0];
+         one.setKey("net.core.somaxconn");
+       },
+       "cannot be combined with --network host"},
+      {"port without a network",
+       [](auto it) {
+         publish(it, 80, 8080, Mode::HOST);
+         it.getTask().initNetworks(1).set(0, "none");
+       },
+       "--publish cannot be combined with --network none"},
+      {"too many ports",
+       [](auto it) {
+         auto ports = it.getEndpoint().initPorts(65'535);
+         for (uint32_t i = 0; i < ports.size(); ++i) {
+           ports[i].setTarget(i + 1);
+           ports[i].setPublished(i + 1);
+         }
+       },
+       "at most 1024 ports, not 65535"},
+      {"not UTF-8", container([](auto it) { it.initEnv(1).set(0, "A=\xff"); }),
+       "a value of --env is not valid UTF-8"},
+      {"real-time signal", container([](auto it) { it.setStopSignal("RTMIN+31"); }),
+       "no signal 'RTMIN+31'"},
       {"constraint", task([](auto it) { it.initPlacement().initConstraints(1).set(0, "node.id"); }),
        "must be KEY==VALUE"},
       {"constraint key",
@@ -169,6 +209,19 @@ TEST_CASE("requests: image references that docker users write", "[manager]") {
         "a.b.example/x__y/z--w:T_1", "[::1]:5000/app", "docker.io/library/busybox",
         "app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}) {
     CHECK(cluster.createError({"s" + std::to_string(++number), 0, reference, {}}) == "");
+  }
+}
+
+TEST_CASE("requests: signals that docker users write", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  uint32_t number = 0;
+  for (auto signal : {"TERM", "sigterm", "15", "64", "RTMIN", "SIGRTMIN+3", "rtmin+30", "RTMAX-1",
+                      "SIGPOLL", "IO", "IOT"}) {
+    CAPTURE(signal);
+    Spec spec{"s" + std::to_string(++number), 0, "web:1", {}};
+    spec.more = container([signal](auto it) { it.setStopSignal(signal); });
+    CHECK(cluster.createError(spec) == "");
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "amounts.h"
 #include "orch/fail.h"
 #include "reference.h"
 #include "resolve.h"
@@ -14,12 +15,12 @@ namespace {
 constexpr uint64_t MAX_GRACE_MS = 1000ull * 3600 * 24;
 constexpr size_t MAX_HOSTNAME = 253;
 
-// signal(7), of Linux; RTMIN and RTMAX with offsets are not among them.
+// signal(7), of Linux.
 const std::vector<std::string>& signals() {
   static const std::vector<std::string> NAMES = {
       "HUP",  "INT",  "QUIT", "ILL",    "TRAP",   "ABRT",  "BUS",  "FPE",  "KILL", "USR1", "SEGV",
       "USR2", "PIPE", "ALRM", "TERM",   "STKFLT", "CHLD",  "CONT", "STOP", "TSTP", "TTIN", "TTOU",
-      "URG",  "XCPU", "XFSZ", "VTALRM", "PROF",   "WINCH", "IO",   "PWR",  "SYS"};
+      "URG",  "XCPU", "XFSZ", "VTALRM", "PROF",   "WINCH", "IO",   "PWR",  "SYS",  "IOT",  "POLL"};
   return NAMES;
 }
 
@@ -89,22 +90,59 @@ std::string upper(std::string_view name, std::string_view prefix) {
   return result.starts_with(prefix) ? result.substr(prefix.size()) : result;
 }
 
-void checkSignal(kj::StringPtr signal) {
-  if (signal.size() == 0) return;
-  char* end = nullptr;
-  long number = strtol(signal.cStr(), &end, 10);
-  if (*end == '\0' && number >= 1 && number <= 64) return;
-  auto name = upper(view(signal), "SIG");
-  if (among(signals(), name)) return;
-  fail(kj::str("usage: no signal '", signal, "'", suggestion(name, signals()).c_str(),
-               "; a name as SIGTERM or a number of 1 to 64"));
+bool allDigits(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-void checkCapability(kj::StringPtr capability) {
+// `RTMIN`, `RTMIN+3`, `RTMAX-3`: the kernel has 34 to 64, of which 32 and 33 are glibc's own.
+bool isRealTime(std::string_view name) {
+  constexpr int MOST_OFFSET = 30;
+  bool least = name.starts_with("RTMIN");
+  if (!least && !name.starts_with("RTMAX")) return false;
+  name.remove_prefix(5);
+  if (name.empty()) return true;
+  bool right = name[0] == (least ? '+' : '-');
+  name.remove_prefix(1);
+  return right && name.size() <= 2 && allDigits(name) &&
+         std::stoi(std::string(name)) <= MOST_OFFSET;
+}
+
+void checkSignal(kj::StringPtr signal) {
+  if (signal.size() == 0) return;
+  if (allDigits(view(signal)) && signal.size() <= 2) {
+    int number = std::stoi(signal.cStr());
+    if (number >= 1 && number <= 64) return;
+  }
+  auto name = upper(view(signal), "SIG");
+  if (among(signals(), name) || isRealTime(name)) return;
+  fail(kj::str("usage: no signal '", signal,
+               "' for --stop-signal; use a name as SIGTERM or SIGRTMIN+3, or a number of 1 to 64",
+               suggestion(name, signals()).c_str()));
+}
+
+void checkCapability(kj::StringPtr flag, kj::StringPtr capability) {
   auto name = upper(view(capability), "CAP_");
   if (name == "ALL" || among(capabilities(), name)) return;
-  fail(kj::str("usage: no capability '", capability, "'", suggestion(name, capabilities()).c_str(),
-               "; a name as NET_ADMIN, or ALL"));
+  fail(kj::str("usage: no capability '", capability, "' for ", flag,
+               "; use a name as NET_ADMIN, or ALL", suggestion(name, capabilities()).c_str()));
+}
+
+// What belongs to a namespace, as moby has it (opts/opts.go, ValidateSysctl); others would change
+// the node.
+void checkSysctl(kj::StringPtr key, bool hostNetwork) {
+  bool allowed = key == "kernel.sem";
+  for (kj::StringPtr prefix : {"net."_kj, "kernel.msg"_kj, "kernel.shm"_kj, "fs.mqueue."_kj}) {
+    allowed |= key.startsWith(prefix) && key.size() > prefix.size();
+  }
+  if (!allowed) {
+    fail(kj::str("usage: --sysctl '", key,
+                 "' belongs to the node; a container has net.*, kernel.msg*, kernel.sem, "
+                 "kernel.shm* and fs.mqueue.* of its own"));
+  }
+  if (hostNetwork && key.startsWith("net.")) {
+    fail(kj::str("usage: --sysctl '", key,
+                 "' cannot be combined with --network host: it would change the node"));
+  }
 }
 
 void checkAbsolute(kj::StringPtr what, kj::StringPtr path) {
@@ -129,33 +167,27 @@ void checkHostname(kj::StringPtr name) {
     fail(kj::str("usage: the hostname '", name, "' must be letters, digits, '-' and '.'"));
 }
 
-void checkLists(schema::ContainerSpec::Reader container) {
+void checkLists(schema::ContainerSpec::Reader container, bool hostNetwork) {
   for (auto entry : container.getEnv()) {
     bool valid = entry.size() > 0 && entry[0] != '=' && entry.findFirst('=') != nullptr;
     if (!valid) fail(kj::str("usage: the environment variable '", entry, "' must be NAME=VALUE"));
   }
-  for (auto name : container.getCapAdd()) checkCapability(name);
-  for (auto name : container.getCapDrop()) checkCapability(name);
+  for (auto name : container.getCapAdd()) checkCapability("--cap-add", name);
+  for (auto name : container.getCapDrop()) checkCapability("--cap-drop", name);
   for (auto limit : container.getUlimits()) {
     if (!among(ulimits(), text(limit.getName()))) {
-      fail(kj::str("usage: no ulimit '", limit.getName(), "'",
-                   suggestion(view(limit.getName()), ulimits()).c_str(), "; a name as nofile"));
+      fail(kj::str("usage: no --ulimit '", limit.getName(), "'; use a name as nofile",
+                   suggestion(view(limit.getName()), ulimits()).c_str()));
     }
     bool valid =
         limit.getSoft() >= -1 && limit.getHard() >= -1 &&
         (limit.getHard() == -1 || (limit.getSoft() != -1 && limit.getSoft() <= limit.getHard()));
     if (!valid) {
-      fail(kj::str("usage: the ulimit ", limit.getName(), "=", limit.getSoft(), ":",
-                   limit.getHard(),
+      fail(kj::str("usage: --ulimit ", limit.getName(), "=", limit.getSoft(), ":", limit.getHard(),
                    " must have a soft limit that is at most the hard one; -1 is unlimited"));
     }
   }
-  for (auto entry : container.getSysctls()) {
-    if (entry.getKey().findFirst('.') == nullptr) {
-      fail(
-          kj::str("usage: the sysctl '", entry.getKey(), "' must be a name as net.core.somaxconn"));
-    }
-  }
+  for (auto entry : container.getSysctls()) checkSysctl(entry.getKey(), hostNetwork);
   for (auto entry : container.getHosts()) {
     KJ_IF_MAYBE (colon, entry.findFirst(':')) {
       auto name = kj::heapString(entry.slice(0, *colon));
@@ -170,7 +202,8 @@ void checkLists(schema::ContainerSpec::Reader container) {
 }
 }  // namespace
 
-void validateContainer(schema::ContainerSpec::Reader container) {
+void validateContainer(schema::TaskSpec::Reader task) {
+  auto container = task.getContainer();
   auto image = container.getImage();
   if (image.size() == 0) fail(kj::str("usage: an image is needed"));
   auto problem = referenceProblem(view(image));
@@ -179,17 +212,17 @@ void validateContainer(schema::ContainerSpec::Reader container) {
   }
   checkHostname(container.getHostname());
   checkSignal(container.getStopSignal());
-  if (container.getWorkdir().size() > 0)
-    checkAbsolute("the working directory", container.getWorkdir());
+  if (container.getWorkdir().size() > 0) checkAbsolute("--workdir", container.getWorkdir());
   if (container.getStopGraceMs() > MAX_GRACE_MS) {
-    fail(kj::str("usage: the stop grace period must be at most 24 hours, not ",
-                 container.getStopGraceMs(), " ms"));
+    fail(kj::str("usage: --stop-grace-period must be at most ", asDuration(MAX_GRACE_MS).c_str(),
+                 ", not ", asDuration(container.getStopGraceMs()).c_str()));
   }
   if (container.getOomScoreAdj() < -1000 || container.getOomScoreAdj() > 1000) {
-    fail(kj::str("usage: the OOM score adjustment must be -1000 to 1000, not ",
-                 container.getOomScoreAdj()));
+    fail(kj::str("usage: --oom-score-adj must be -1000 to 1000, not ", container.getOomScoreAdj()));
   }
-  checkLists(container);
+  bool hostNetwork = false;
+  for (auto network : task.getNetworks()) hostNetwork |= network == "host";
+  checkLists(container, hostNetwork);
 }
 
 void validateMounts(schema::ContainerSpec::Reader container) {
@@ -211,9 +244,9 @@ void validateMounts(schema::ContainerSpec::Reader container) {
                    "' has a propagation, which only bind mounts have"));
     }
     if (!propagation.empty() && !among(PROPAGATIONS, propagation)) {
-      fail(kj::str("usage: no bind propagation '", propagation.c_str(), "'",
-                   suggestion(propagation, PROPAGATIONS).c_str(),
-                   "; rprivate, private, rshared, shared, rslave or slave"));
+      fail(kj::str("usage: no bind-propagation '", propagation.c_str(),
+                   "'; there is rprivate, private, rshared, shared, rslave and slave",
+                   suggestion(propagation, PROPAGATIONS).c_str()));
     }
     switch (mount.getType()) {
       case schema::Mount::Type::BIND:

@@ -27,10 +27,13 @@ void checkReplicas(uint32_t replicas);
 void checkName(kj::StringPtr noun, kj::StringPtr name);
 
 // The parts, by what they look at.
-void validateContainer(schema::ContainerSpec::Reader container);
+void validateContainer(schema::TaskSpec::Reader task);
 void validateMounts(schema::ContainerSpec::Reader container);
 void validatePolicies(schema::ServiceSpec::Reader spec);
-void validateEndpoint(schema::EndpointSpec::Reader endpoint);
+void validateResources(schema::Resources::Reader resources);
+// Before the size of it all: a range of ports is soon typed.
+void checkPortCount(schema::EndpointSpec::Reader endpoint);
+void validateEndpoint(schema::ServiceSpec::Reader spec);
 void validateAgainstNodes(const View& view, schema::ServiceSpec::Reader spec, const Offer& offer,
                           std::vector<std::string>& warnings);
 
