@@ -1,5 +1,6 @@
 #include "progress.h"
 
+#include "obstacles.h"
 #include "orch/fail.h"
 #include "slot-rules.h"
 #include "updater.h"
@@ -40,33 +41,89 @@ struct Sum {
   uint32_t settled = 0;  // slots that are as they should be
   uint32_t stopping = 0;
   bool stuck = false;
-  std::string problem;
+  std::string problem;  // the newest, or that of the first slot that is stuck
   int64_t problemNs = 0;
 };
 
-void addSlot(const View& view, schema::Service::Reader service, const Slot& slot, Sum& sum,
+// Why the slot will not get there by itself; empty if it may.
+std::string obstacleOf(const View& view, CurrentSpec& current, const Slot& slot) {
+  if (stateOf(view, slot) == SlotState::DONE) return errorOf(view, slot);
+  auto why = whyNeverStarts(current, slot);
+  return why.empty() ? whyOldIsInTheWay(view, current.service(), slot) : why;
+}
+
+void addProblem(schema::Service::Reader service, const Slot& slot, const std::string& error,
+                bool stuck, Sum& sum) {
+  int64_t atNs = representative(slot).getMeta().getUpdatedAtNs();
+  bool shown = stuck ? !sum.stuck : !sum.stuck && atNs >= sum.problemNs;
+  sum.stuck |= stuck;
+  if (!shown || error.empty()) return;
+  sum.problemNs = atNs;
+  sum.problem = "task " + text(service.getSpec().getName()) + "." + std::to_string(slot.number) +
+                ": " + error;
+}
+
+void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Sum& sum,
              schema::TaskProgress::Builder out) {
   auto task = representative(slot);
-  bool current = !isOutdated(view, service, task);
+  bool current = !isOutdated(view, spec, task);
   bool runs = isRunning(task) && !isDown(view, task);
-  auto slotState = stateOf(view, slot);
-  bool completed =
-      slotState == SlotState::DONE && task.getStatus().getState() == TaskState::COMPLETE;
+  bool completed = hasCompleted(view, slot);
+  bool settled = current && (runs || completed);
   sum.running += runs && current;
-  sum.settled += current && (runs || completed);
-  sum.stuck |= slotState == SlotState::DONE && !completed;
+  sum.settled += settled;
   for (auto& other : slot.tasks) {
     sum.stopping += !isWanted(other) && !isStopped(view, other);
   }
   out.setSlot(slot.number);
-  out.setState(task.getStatus().getState());
-  auto error = runs && current ? std::string() : errorOf(view, slot);
+  // One that ended and will be tried again sits its delay out.
+  bool again = isWanted(task) && isTerminal(task);
+  out.setState(again ? TaskState::PENDING : task.getStatus().getState());
+  if (settled) return;
+  auto obstacle = obstacleOf(view, spec, slot);
+  bool stuck = !obstacle.empty() || (stateOf(view, slot) == SlotState::DONE && !completed);
+  auto error = obstacle.empty() ? errorOf(view, slot) : obstacle;
   out.setError(error.c_str());
-  if (!error.empty() && task.getMeta().getUpdatedAtNs() >= sum.problemNs) {
-    sum.problemNs = task.getMeta().getUpdatedAtNs();
-    sum.problem = "task " + text(service.getSpec().getName()) + "." + std::to_string(slot.number) +
-                  ": " + error;
+  addProblem(spec.service(), slot, error, stuck, sum);
+}
+
+// Those of its tasks that have not stopped yet.
+void describeLeaving(const std::vector<schema::Task::Reader>& stopping,
+                     schema::ServiceProgress::Builder progress) {
+  auto list = progress.initTasks(stopping.size());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    list[i].setSlot(stopping[i].getSlot());
+    list[i].setState(stopping[i].getStatus().getState());
   }
+}
+
+void describeService(const View& view, schema::Service::Reader service, const Slots& slots,
+                     uint32_t leaving, schema::ServiceProgress::Builder progress) {
+  Slots shown;
+  for (auto& slot : slots) {
+    if (stateOf(view, slot) != SlotState::DEAD) shown.push_back(slot);
+  }
+  Sum sum;
+  CurrentSpec spec(service);
+  auto list = progress.initTasks(shown.size());
+  for (uint32_t i = 0; i < shown.size(); ++i) addSlot(view, spec, shown[i], sum, list[i]);
+  uint32_t desired = service.getSpec().getMode().getReplicated().getReplicas();
+  auto update = service.getUpdate();
+  bool paused = update.getState() == schema::UpdateStatus::State::PAUSED;
+  bool updating = update.getState() == schema::UpdateStatus::State::UPDATING;
+  uint32_t remaining = leaving + sum.stopping;
+  progress.setDesired(desired);
+  progress.setRunning(sum.running);
+  progress.setUpdated(sum.settled);
+  progress.setUpdate(update);
+  progress.setRemaining(remaining);
+  // While it is updated it is not what it was asked to be, though each task runs: the newest have
+  // yet to get through the monitor time.
+  progress.setConverged(sum.settled == desired && shown.size() == desired && remaining == 0 &&
+                        !updating);
+  progress.setStuck(!progress.getConverged() && (paused || sum.stuck));
+  bool ownProblem = sum.stuck || !paused;
+  progress.setProblem(ownProblem ? capnp::Text::Reader(sum.problem.c_str()) : update.getMessage());
 }
 }  // namespace
 
@@ -83,36 +140,18 @@ uint32_t runningTasks(const State& state, std::string_view serviceId) {
 
 void describeProgress(const View& view, std::string_view serviceId, uint32_t leftovers,
                       schema::ServiceProgress::Builder progress) {
-  uint32_t leaving = 0;
-  for (auto& task : view.leaving(serviceId)) leaving += !isStopped(view, task);
-  auto slots = view.slots(serviceId);
+  std::vector<schema::Task::Reader> stopping;
+  for (auto& task : view.leaving(serviceId)) {
+    if (!isStopped(view, task)) stopping.push_back(task);
+  }
+  uint32_t leaving = stopping.size() + leftovers;
   KJ_IF_MAYBE (service, view.service(serviceId)) {
-    Sum sum;
-    Slots shown;
-    for (auto& slot : slots) {
-      if (stateOf(view, slot) != SlotState::DEAD) shown.push_back(slot);
-    }
-    auto list = progress.initTasks(shown.size());
-    for (uint32_t i = 0; i < shown.size(); ++i) addSlot(view, *service, shown[i], sum, list[i]);
-    uint32_t desired = service->getSpec().getMode().getReplicated().getReplicas();
-    bool paused = service->getUpdate().getState() == schema::UpdateStatus::State::PAUSED;
-    progress.setDesired(desired);
-    progress.setRunning(sum.running);
-    progress.setUpdated(sum.settled);
-    progress.setUpdate(service->getUpdate());
-    progress.setRemaining(leaving + sum.stopping + leftovers);
-    progress.setConverged(sum.settled == desired && shown.size() == desired &&
-                          leaving + sum.stopping + leftovers == 0);
-    progress.setStuck(!progress.getConverged() && (paused || sum.stuck));
-    if (paused) {
-      progress.setProblem(service->getUpdate().getMessage());
-    } else {
-      progress.setProblem(sum.problem.c_str());
-    }
+    describeService(view, *service, view.slots(serviceId), leaving, progress);
   } else {
+    describeLeaving(stopping, progress);
     progress.setRemoved(true);
-    progress.setRemaining(leaving + leftovers);
-    progress.setConverged(leaving + leftovers == 0);
+    progress.setRemaining(leaving);
+    progress.setConverged(leaving == 0);
   }
 }
 

@@ -9,8 +9,10 @@ void forget(View& view, schema::Task::Reader task) {
   view.erase(Key{Kind::TASK, text(task.getMeta().getId())});
 }
 
-// The restart policy counts attempts within a window in the history, so that has to reach as far.
-size_t historyOf(const Slot& slot, size_t limit) {
+// A slot has so many tasks, the one that should run among them, as docker has it. The restart
+// policy counts attempts within a window in the history, so that has to reach as far.
+size_t historyOf(const View& view, const Slot& slot, size_t limit) {
+  if (limit > 0 && stateOf(view, slot) == SlotState::LIVE) --limit;
   auto policy = slot.tasks.back().getSpec().getRestart();
   if (policy.getWindowMs() == 0) return limit;
   return std::max<size_t>(limit, policy.getMaxAttempts() + 1);
@@ -35,7 +37,7 @@ void reap(View& view, const Slots& slots, const std::vector<schema::Task::Reader
         forget(view, task);
       }
     }
-    size_t keep = historyOf(slot, limit);
+    size_t keep = historyOf(view, slot, limit);
     // The newest stays if nothing else says that the slot is done.
     if (stateOf(view, slot) == SlotState::DONE) keep = std::max<size_t>(keep, 1);
     for (size_t i = 0; i + keep < ended.size(); ++i) forget(view, ended[i]);

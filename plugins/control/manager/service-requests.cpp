@@ -5,6 +5,7 @@
 #include "port-allocator.h"
 #include "resolve.h"
 #include "slot-rules.h"
+#include "spec-meaning.h"
 
 namespace orch::control::manager {
 
@@ -78,19 +79,6 @@ void checkPools(const View& view, schema::ServiceSpec::Reader spec, uint32_t rep
   });
 }
 
-kj::Array<capnp::word> taskPart(schema::ServiceSpec::Reader spec) {
-  capnp::MallocMessageBuilder message;
-  auto part = message.initRoot<schema::ServiceSpec>();
-  part.setTask(spec.getTask());
-  part.getTask().getPlacement().disownConstraints();
-  part.setEndpoint(spec.getEndpoint());
-  return capnp::canonicalize(part.asReader());
-}
-
-bool same(schema::ServiceSpec::Reader a, schema::ServiceSpec::Reader b) {
-  return capnp::canonicalize(a).asBytes() == capnp::canonicalize(b).asBytes();
-}
-
 void beginUpdate(View& view, schema::Service::Builder service) {
   auto status = service.initUpdate();
   status.setState(schema::UpdateStatus::State::UPDATING);
@@ -158,8 +146,8 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
   auto published = allocatePorts(view, spec, answer.id);
 
   bool paused = service.getUpdate().getState() == schema::UpdateStatus::State::PAUSED;
-  bool changed = !same(old, spec);
-  bool tasksChange = changed && taskPart(old).asBytes() != taskPart(spec).asBytes();
+  bool changed = meaningOf(old) != meaningOf(spec);
+  bool tasksChange = changed && taskMeaning(old) != taskMeaning(spec);
   if (changed || paused) {
     view.editService(answer.id, [&](schema::Service::Builder builder) {
       if (changed) builder.setPreviousSpec(old);
@@ -212,7 +200,9 @@ Answer initCluster(View& view, kj::StringPtr requestId, kj::StringPtr name, bool
   KJ_IF_MAYBE (cluster, view.cluster()) {
     answer.id = text(cluster->getMeta().getId());
     if (name.size() > 0 && cluster->getName() != name) {
-      fail(kj::str("this node is in the cluster '", cluster->getName(), "' already"));
+      fail(kj::str("this node is in the cluster '", cluster->getName(),
+                   "' already, and clusters are not renamed; to name it yourself, set autoInit = "
+                   "false for control.manager before orchd's first start"));
     }
     return answer;
   }

@@ -33,6 +33,16 @@ SlotState stateOf(const View& view, const Slot& slot) {
   return done ? SlotState::DONE : SlotState::DEAD;
 }
 
+bool endedWell(schema::Task::Reader task) {
+  return task.getStatus().getState() == TaskState::COMPLETE &&
+         task.getSpec().getRestart().getCondition() != schema::RestartPolicy::Condition::ANY;
+}
+
+bool hasCompleted(const View& view, const Slot& slot) {
+  return stateOf(view, slot) == SlotState::DONE &&
+         slot.tasks.back().getStatus().getState() == TaskState::COMPLETE;
+}
+
 bool isStopped(const View& view, schema::Task::Reader task) {
   if (isTerminal(task) || task.getNodeId().size() == 0) return true;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
@@ -79,7 +89,8 @@ bool mayRestart(const View& view, const Slot& slot, schema::Task::Reader task) {
   }
   if (policy.getMaxAttempts() == 0) return true;
   if (policy.getWindowMs() == 0) return task.getRestarts() < policy.getMaxAttempts();
-  int64_t since = view.now() - static_cast<int64_t>(policy.getWindowMs()) * NS_PER_MS;
+  int64_t endNs = isTerminal(task) ? task.getMeta().getUpdatedAtNs() : view.now();
+  int64_t since = endNs - static_cast<int64_t>(policy.getWindowMs()) * NS_PER_MS;
   uint64_t attempts = 0;
   for (auto& other : slot.tasks) {
     attempts += other.getRestarts() > 0 && other.getSpecVersion() == task.getSpecVersion() &&

@@ -11,6 +11,10 @@ enum class SlotState {
   DEAD   // nothing there but history
 };
 SlotState stateOf(const View& view, const Slot& slot);
+// Whether the task came to a good end that its restart policy leaves it at.
+bool endedWell(schema::Task::Reader task);
+// Whether the slot is done, and well.
+bool hasCompleted(const View& view, const Slot& slot);
 
 // Whether the task can hold nothing up any more: it ended, never had a node, or its node is away.
 bool isStopped(const View& view, schema::Task::Reader task);
@@ -22,7 +26,8 @@ bool mustLeave(const View& view, schema::Task::Reader task);
 bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTaskId,
                    int64_t& wakeAtNs);
 
-// Whether the restart policy allows another task in place of this one, which has ended.
+// Whether the restart policy allows another task in place of this one. Attempts are counted within
+// the window before its end, so that the answer stays the same afterwards.
 bool mayRestart(const View& view, const Slot& slot, schema::Task::Reader task);
 // How long to wait before: the policy's delay, or the back-off (see RestartPolicy.delayMs).
 int64_t restartDelayNs(const View& view, schema::Task::Reader task);

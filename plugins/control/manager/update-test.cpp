@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 
+#include <set>
+
 #include "test-cluster.h"
 
 namespace orch::control::manager {
@@ -44,11 +46,11 @@ TEST_CASE("update: replaces all tasks, then waits for the monitor time", "[manag
   cluster.settle();
   CHECK(cluster.onImage("web:2") == 4);
   CHECK(cluster.onImage("web:1") == 0);
-  auto progress = cluster.progress("web");
-  CHECK(progress.getProgress().getConverged());
+  CHECK_FALSE(cluster.progress("web").getProgress().getConverged());
   CHECK(cluster.state() == State::UPDATING);
   cluster.advance(5100 * kj::MILLISECONDS);
   CHECK(cluster.state() == State::COMPLETED);
+  CHECK(cluster.progress("web").getProgress().getConverged());
   auto service = cluster.service("web");
   CHECK(service.getService().getUpdate().getCompletedAtNs() > 0);
   CHECK(service.getService().getUpdate().getMessage() == "update completed");
@@ -152,7 +154,7 @@ TEST_CASE("update: pauses at a failure and stays paused until the next update", 
   CHECK(cluster.onImage("web:1") == 3);
   auto progress = cluster.progress("web");
   CHECK(progress.getProgress().getStuck());
-  CHECK_THAT(progress.getProgress().getProblem().cStr(),
+  CHECK_THAT(progress.getProgress().getUpdate().getMessage().cStr(),
              Catch::Contains("update paused: task web.1 ended: task: non-zero exit (1)"));
   cluster.update(withUpdate(4, "web:2"));
   cluster.advance(10 * kj::SECONDS);
@@ -260,6 +262,99 @@ TEST_CASE("update: a change of constraints, replicas or labels restarts nothing 
   cluster.update(changed);
   cluster.settle();
   CHECK(cluster.states("web") == "pending pending pending");
+}
+
+TEST_CASE("update: taking a failed one back leaves alone what it had not reached", "[manager]") {
+  Fixture cluster;
+  cluster.create(withUpdate(4, "web:1"));
+  cluster.settle();
+  cluster.node->onStart = [](auto&, auto& task) {
+    return task.image == "web:bad" ? TaskState::FAILED : TaskState::RUNNING;
+  };
+  auto ids = [&] {
+    std::set<std::string> result;
+    auto response = cluster.tasks("web");
+    for (auto task : response.getTasks()) {
+      if (task.getSlot() > 1) result.insert(task.getMeta().getId().cStr());
+    }
+    return result;
+  };
+  auto untouched = ids();
+  cluster.update(withUpdate(4, "web:bad"));
+  cluster.advance(10 * kj::SECONDS);
+  REQUIRE(cluster.state() == State::PAUSED);
+  cluster.update(withUpdate(4, "web:1"));
+  cluster.advance(40 * kj::SECONDS);
+  CHECK(cluster.state() == State::COMPLETED);
+  CHECK(cluster.onImage("web:1") == 4);
+  CHECK(ids() == untouched);
+  CHECK(cluster.progress("web").getProgress().getConverged());
+}
+
+TEST_CASE("update: one that is resumed while its tasks go on failing pauses again", "[manager]") {
+  Fixture cluster;
+  auto bad = withUpdate(1, "web:bad");
+  cluster.create(withUpdate(1, "web:1"));
+  cluster.settle();
+  cluster.node->onStart = [](auto&, auto& task) {
+    return task.image == "web:bad" ? TaskState::FAILED : TaskState::RUNNING;
+  };
+  cluster.update(bad);
+  cluster.advance(10 * kj::SECONDS);
+  for (int again = 0; again < 2; ++again) {
+    REQUIRE(cluster.state() == State::PAUSED);
+    cluster.update(bad);
+    cluster.settle();
+    CHECK(cluster.state() == State::UPDATING);
+    cluster.advance(60 * kj::SECONDS);
+  }
+  CHECK(cluster.state() == State::PAUSED);
+}
+
+TEST_CASE("update: what says the same in another way changes nothing", "[manager]") {
+  Fixture cluster;
+  cluster.create(withUpdate(2, "web:1"));
+  cluster.settle();
+  auto version = cluster.service("web").getService().getMeta().getVersion();
+  auto same = withUpdate(2, "web:1");
+  same.more = [](schema::ServiceSpec::Builder spec) {
+    spec.initUpdate();
+    spec.initLabels(0);
+    spec.initEndpoint().initPorts(0);
+    auto container = spec.getTask().getContainer();
+    container.initEnv(0);
+    container.initHosts(0);
+    container.setImageDigest("");
+    spec.getTask().initResources();
+    spec.getTask().initPlacement().initConstraints(0);
+  };
+  CHECK(cluster.update(same) == "");
+  cluster.settle();
+  CHECK(cluster.service("web").getService().getMeta().getVersion() == version);
+  CHECK(cluster.state() == State::NONE);
+}
+
+TEST_CASE("update: tasks that complete by design are no failures", "[manager]") {
+  for (auto order : {Order::STOP_FIRST, Order::START_FIRST}) {
+    Fixture cluster;
+    cluster.node->onStart = [](auto&, auto&) { return TaskState::COMPLETE; };
+    auto job = [&](const char* image) {
+      auto spec = withUpdate(2, image, [&](auto update) { update.setOrder(order); });
+      spec.more = [more = spec.more](schema::ServiceSpec::Builder spec) {
+        more(spec);
+        spec.getTask().initRestart().setCondition(schema::RestartPolicy::Condition::ON_FAILURE);
+      };
+      return spec;
+    };
+    cluster.create(job("job:1"));
+    cluster.settle();
+    CHECK(cluster.progress("web").getProgress().getConverged());
+    CHECK(cluster.progress("web").getProgress().getUpdated() == 2);
+    cluster.update(job("job:2"));
+    cluster.advance(6 * kj::SECONDS);
+    CHECK(cluster.state() == State::COMPLETED);
+    CHECK(cluster.progress("web").getProgress().getConverged());
+  }
 }
 
 TEST_CASE("update: goes on after a restart of the manager", "[manager]") {

@@ -15,10 +15,10 @@ struct Survey {
   std::vector<const Slot*> outdated;  // not begun
   uint32_t occupied = 0;
   uint32_t busy = 0;      // in the middle of it, or within the delay after it
-  uint32_t inFlight = 0;  // of those: in the middle of it
+  uint32_t inFlight = 0;  // of the current spec, but not running, or the old one not stopped
   uint32_t failed = 0;
   std::string failure;   // of the first failed slot
-  int64_t lastAtNs = 0;  // when the newest of the new tasks began to run
+  int64_t lastAtNs = 0;  // when the newest task of the current spec began to run
 };
 
 class Planner final {
@@ -26,6 +26,7 @@ class Planner final {
   Planner(View& view, schema::Service::Reader service)
       : view(view),
         service(service),
+        current(service),
         policy(service.getSpec().getUpdate()),
         serviceId(manager::view(service.getMeta().getId())) {}
 
@@ -37,11 +38,14 @@ class Planner final {
 
  private:
   void surveySlot(const Slot& slot, Survey& result);
-  bool failedIn(const Slot& slot, std::string& why) const;
+  bool failedIn(const Slot& slot, std::string& why);
   bool overdue(schema::Task::Reader task, std::string& why);
+  bool ofThisUpdate(schema::Task::Reader task) const;
+  void countDelay(const Slot& slot, schema::Task::Reader task, Survey& result);
 
   View& view;
   schema::Service::Reader service;
+  CurrentSpec current;
   schema::UpdateConfig::Reader policy;
   std::string_view serviceId;
 };
@@ -50,7 +54,14 @@ std::string nameOf(schema::Task::Reader task) {
   return text(task.getServiceName()) + "." + std::to_string(task.getSlot());
 }
 
-// Once the newest task of a slot runs, the older ones are not needed: start-first.
+std::string endOf(schema::Task::Reader task) {
+  auto status = task.getStatus();
+  return "task " + nameOf(task) +
+         " ended: " + text(status.getError().size() > 0 ? status.getError() : status.getMessage());
+}
+
+// Once the newest task of a slot runs, or has done what it was for, the older ones are not needed:
+// start-first.
 bool Planner::retireReplaced(const Slots& slots) {
   bool changed = false;
   for (auto& slot : slots) {
@@ -60,25 +71,23 @@ bool Planner::retireReplaced(const Slots& slots) {
         setDesired(view, *task, TaskState::SHUTDOWN);
         changed = true;
       }
-      newerRuns |= isRunning(*task);
+      newerRuns |= isRunning(*task) || (endedWell(*task) && current.matches(*task));
     }
   }
   return changed;
 }
 
-bool Planner::failedIn(const Slot& slot, std::string& why) const {
+bool Planner::failedIn(const Slot& slot, std::string& why) {
   int64_t monitorNs = static_cast<int64_t>(policy.getMonitorMs()) * NS_PER_MS;
   for (auto& task : slot.tasks) {
     auto state = task.getStatus().getState();
     bool ended =
         state == TaskState::COMPLETE || state == TaskState::FAILED || state == TaskState::REJECTED;
     int64_t endedAtNs = task.getMeta().getUpdatedAtNs();
-    if (!ended || task.getSpecVersion() != service.getSpecVersion()) continue;
+    if (!ended || endedWell(task) || !current.matches(task)) continue;
     if (endedAtNs < service.getUpdate().getStartedAtNs()) continue;
     if (task.getRunningAtNs() != 0 && endedAtNs - task.getRunningAtNs() > monitorNs) continue;
-    why = "task " + nameOf(task) + " ended: " +
-          (task.getStatus().getError().size() > 0 ? text(task.getStatus().getError())
-                                                  : text(task.getStatus().getMessage()));
+    why = endOf(task);
     return true;
   }
   return false;
@@ -86,8 +95,8 @@ bool Planner::failedIn(const Slot& slot, std::string& why) const {
 
 bool Planner::overdue(schema::Task::Reader task, std::string& why) {
   if (policy.getProgressDeadlineMs() == 0) return false;
-  int64_t deadlineNs = task.getMeta().getCreatedAtNs() +
-                       static_cast<int64_t>(policy.getProgressDeadlineMs()) * NS_PER_MS;
+  int64_t sinceNs = std::max(task.getMeta().getCreatedAtNs(), service.getUpdate().getStartedAtNs());
+  int64_t deadlineNs = sinceNs + static_cast<int64_t>(policy.getProgressDeadlineMs()) * NS_PER_MS;
   if (view.now() < deadlineNs) {
     view.wakeAt(serviceId, deadlineNs);
     return false;
@@ -100,33 +109,44 @@ bool Planner::overdue(schema::Task::Reader task, std::string& why) {
 
 void Planner::surveySlot(const Slot& slot, Survey& result) {
   auto task = representative(slot);
-  int64_t startedNs = service.getUpdate().getStartedAtNs();
   std::string why;
   bool failed = failedIn(slot, why);
-  bool old = isOutdated(view, service, task);
+  bool old = isOutdated(view, current, task);
   if (old && !failed) {
     result.outdated.push_back(&slot);
     return;
   }
-  bool ofThisUpdate =
-      !old && task.getRestartOf().size() > 0 && task.getMeta().getCreatedAtNs() >= startedNs;
   bool runs = isRunning(task);
-  if (ofThisUpdate && !runs && !failed) failed = overdue(task, why);
+  bool settled = runs || hasCompleted(view, slot);
+  if (!old && !settled && !failed) {
+    bool done = stateOf(view, slot) == SlotState::DONE;  // and not well
+    if (done) why = endOf(task);
+    failed = done || overdue(task, why);
+  }
   if (failed) {
     ++result.failed;
     if (result.failure.empty()) result.failure = why;
   }
-  if (!ofThisUpdate) return;
-  result.lastAtNs = std::max(result.lastAtNs, task.getRunningAtNs());
+  if (old) return;
   int64_t wakeAtNs = NEVER_NS;
   bool stopped = othersStopped(view, slot, {}, wakeAtNs);
   if (wakeAtNs != NEVER_NS) view.wakeAt(serviceId, wakeAtNs);
-  if ((!runs && !failed) || !stopped) {
-    ++result.busy;
+  if ((!settled && !failed) || !stopped) {
     ++result.inFlight;
+    result.busy += task.getRestartOf().size() > 0;  // a new slot holds no other one up
     return;
   }
-  int64_t settledNs = runs ? task.getRunningAtNs() : task.getMeta().getCreatedAtNs();
+  if (!failed) result.lastAtNs = std::max(result.lastAtNs, task.getRunningAtNs());
+  if (ofThisUpdate(task)) countDelay(slot, task, result);
+}
+
+bool Planner::ofThisUpdate(schema::Task::Reader task) const {
+  return task.getRestartOf().size() > 0 &&
+         task.getMeta().getCreatedAtNs() >= service.getUpdate().getStartedAtNs();
+}
+
+void Planner::countDelay(const Slot& slot, schema::Task::Reader task, Survey& result) {
+  int64_t settledNs = isRunning(task) ? task.getRunningAtNs() : task.getMeta().getCreatedAtNs();
   for (auto& other : slot.tasks) {
     if (isTerminal(other)) settledNs = std::max(settledNs, other.getMeta().getUpdatedAtNs());
   }
@@ -188,7 +208,7 @@ bool Planner::advance(const Slots& slots) {
   if (!updating) {
     bool outdated = std::any_of(slots.begin(), slots.end(), [&](auto& slot) {
       return stateOf(view, slot) != SlotState::DEAD &&
-             isOutdated(view, service, representative(slot));
+             isOutdated(view, current, representative(slot));
     });
     if (!outdated) return false;
     setStatus(UpdateStatus::State::UPDATING, "update in progress");
@@ -226,9 +246,9 @@ schema::Task::Reader representative(const Slot& slot) {
   return slot.tasks.back();
 }
 
-bool isOutdated(const View& view, schema::Service::Reader service, schema::Task::Reader task) {
-  if (task.getSpecVersion() != service.getSpecVersion()) return true;
-  auto spec = service.getSpec().getTask();
+bool isOutdated(const View& view, CurrentSpec& current, schema::Task::Reader task) {
+  if (!current.matches(task)) return true;
+  auto spec = current.service().getSpec().getTask();
   if (spec.getPlacement().getConstraints().size() == 0) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId())))
     return !meetsConstraints(*node, spec);

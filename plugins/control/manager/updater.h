@@ -4,6 +4,7 @@
 #pragma once
 
 #include "slot-rules.h"
+#include "spec-meaning.h"
 
 namespace orch::control::manager {
 
@@ -11,9 +12,9 @@ namespace orch::control::manager {
 // anything.
 bool advanceUpdate(View& view, schema::Service::Reader service, const Slots& slots);
 
-// Whether the task is not of the service's spec, or its node no longer meets the constraints. A
-// change of nothing but constraints does not count the spec's version up.
-bool isOutdated(const View& view, schema::Service::Reader service, schema::Task::Reader task);
+// Whether the task is not what the service's spec asks for, or its node no longer meets the
+// constraints. A change of nothing but constraints does not count the spec's version up.
+bool isOutdated(const View& view, CurrentSpec& current, schema::Task::Reader task);
 // The task that stands for the slot: the newest that should run, else the newest.
 schema::Task::Reader representative(const Slot& slot);
 

@@ -1,0 +1,113 @@
+// What those who wait for a service are told.
+#include <catch2/catch.hpp>
+
+#include "test-cluster.h"
+
+namespace orch::control::manager {
+namespace {
+
+using schema::TaskState;
+
+struct Fixture : TestCluster {
+  Fixture() {
+    start();
+    node = &addNode();
+    node->open();
+  }
+  ScriptedNode* node;
+};
+
+TEST_CASE("progress: three tasks in a row that end before they run are told as stuck",
+          "[manager]") {
+  for (auto end : {TaskState::REJECTED, TaskState::FAILED}) {
+    Fixture cluster;
+    cluster.node->onStart = [&](auto&, auto&) { return end; };
+    cluster.create({"web", 2});
+    cluster.settle();
+    CHECK_FALSE(cluster.progress("web").getProgress().getStuck());  // two so far
+    cluster.advance(200 * kj::MILLISECONDS);
+    auto response = cluster.progress("web");
+    CHECK(response.getProgress().getStuck());
+    CHECK(response.getProgress().getProblem() == "task web.1: task: non-zero exit (1)");
+    cluster.node->onStart = nullptr;  // it goes on trying
+    cluster.advance(10 * kj::SECONDS);
+    CHECK(cluster.progress("web").getProgress().getConverged());
+  }
+}
+
+TEST_CASE("progress: tasks that ran before they failed are not told as stuck", "[manager]") {
+  Fixture cluster;
+  Spec spec{"web", 1, "web:1", {}};
+  cluster.create(spec);
+  for (int i = 0; i < 4; ++i) {
+    cluster.advance(2 * kj::SECONDS);
+    for (auto& entry : cluster.node->tasks) {
+      if (entry.second.state != TaskState::RUNNING) continue;
+      cluster.node->report(entry.first, TaskState::FAILED, "gone");
+      break;
+    }
+    cluster.settle();
+    CHECK_FALSE(cluster.progress("web").getProgress().getStuck());
+  }
+}
+
+TEST_CASE("progress: a change counts the failures anew", "[manager]") {
+  Fixture cluster;
+  cluster.node->onStart = [](auto&, auto&) { return TaskState::REJECTED; };
+  cluster.create({"web", 1});
+  cluster.advance(5 * kj::SECONDS);
+  REQUIRE(cluster.progress("web").getProgress().getStuck());
+  cluster.scale("web", 2);
+  CHECK_FALSE(cluster.progress("web").getProgress().getStuck());
+  cluster.advance(60 * kj::SECONDS);
+  CHECK(cluster.progress("web").getProgress().getStuck());
+}
+
+TEST_CASE("progress: start-first that only its own old task keeps from a node is stuck at once",
+          "[manager]") {
+  for (bool port : {true, false}) {
+    Fixture cluster;
+    auto spec = [&](const char* image) {
+      Spec spec{"web", 1, image, {}};
+      spec.more = [port](schema::ServiceSpec::Builder it) {
+        it.initUpdate().setOrder(schema::UpdateConfig::Order::START_FIRST);
+        if (!port) it.getTask().initPlacement().setMaxReplicasPerNode(1);
+        if (!port) return;
+        auto published = it.getEndpoint().initPorts(1)[0];
+        published.setTarget(80);
+        published.setPublished(8080);
+        published.setMode(schema::PortSpec::PublishMode::HOST);
+      };
+      return spec;
+    };
+    cluster.create(spec("web:1"));
+    cluster.settle();
+    cluster.update(spec("web:2"));
+    cluster.settle();
+    auto response = cluster.progress("web");
+    CHECK(response.getProgress().getStuck());
+    CHECK_THAT(response.getProgress().getProblem().cStr(),
+               Catch::Contains("only the task that it replaces is in the way"));
+    auto tasks = cluster.tasks("web");
+    CHECK(tasks.getTasks().size() == 2);  // the old one runs on
+  }
+}
+
+TEST_CASE("progress: of a removed service the tasks are those that still stop", "[manager]") {
+  Fixture cluster;
+  auto id = cluster.create({"web", 2});
+  cluster.settle();
+  // History, whose containers have ended long ago.
+  auto first = cluster.node->tasks.begin()->first;
+  cluster.node->report(first, TaskState::FAILED, "gone");
+  cluster.settle();
+  cluster.node->obeysStop = false;
+  cluster.remove("web");
+  cluster.settle();
+  auto response = cluster.progress(id);
+  CHECK(response.getProgress().getRemoved());
+  CHECK(response.getProgress().getTasks().size() == 2);
+}
+
+}  // namespace
+}  // namespace orch::control::manager
