@@ -4,7 +4,9 @@
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "output.h"
 #include "suggest.h"
+#include "unavailable.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -144,6 +146,10 @@ void Arguments::takeRemaining(const std::vector<std::string>& words) {
       kj::String name = kj::heapString(word.data(), std::min(word.find('='), word.size()));
       kj::Vector<kj::String> storage;
       kj::Vector<kj::StringPtr> known;
+      auto why = unavailableFlag(spec.path, name);
+      if (why.size() > 0) {
+        fail(kj::str("usage: ", why, "; see 'orch ", spec.path, " --help'"));
+      }
       for (const Entry& entry : entries) known.addAll(namesOf(*entry.option, storage));
       fail(kj::str("usage: unknown flag '", name, "' for 'orch ", spec.path, "'",
                    suggestion(name, known)));
@@ -155,9 +161,24 @@ void Arguments::takeRemaining(const std::vector<std::string>& words) {
 void Arguments::checkOperands() const {
   if (rest.size() >= spec.least && rest.size() <= spec.most) return;
   kj::String wanted = spec.operands[0] == '\0' ? kj::str("no arguments") : kj::str(spec.operands);
-  kj::String extra = spec.most == 0 ? kj::str(", not '", rest[0], "'") : kj::String();
+  // The first word too many; the right ones are none of the user's trouble.
+  kj::String extra =
+      rest.size() > spec.most ? kj::str(", not '", rest[spec.most], "'") : kj::String();
   fail(kj::str("usage: 'orch ", spec.path, "' takes ", wanted, extra, "; see 'orch ", spec.path,
                " --help'"));
+}
+
+void Arguments::checkUtf8() const {
+  auto check = [](kj::StringPtr what, kj::StringPtr value) {
+    if (isUtf8(value)) return;
+    auto shown = jsonText(value);  // in quotes
+    badValue(what, kj::heapString(shown.begin() + 1, shown.size() - 2), "UTF-8");
+  };
+  for (const Entry& entry : entries) {
+    kj::Vector<kj::String> storage;
+    for (auto& value : entry.values) check(namesOf(*entry.option, storage).back(), value);
+  }
+  for (auto& operand : rest) check(spec.operands, operand);
 }
 
 const Arguments::Entry* Arguments::find(kj::StringPtr name) const {

@@ -28,6 +28,9 @@ class Arguments final {
   kj::ArrayPtr<const kj::String> values(kj::StringPtr name) const;  // all, in order
   kj::ArrayPtr<const kj::String> operands() const { return rest; }
 
+  // Fails if a value or an operand is not UTF-8, as what is kept in the cluster has to be.
+  void checkUtf8() const;
+
  private:
   struct Entry {
     const Option* option;

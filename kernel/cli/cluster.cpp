@@ -16,8 +16,10 @@ constexpr Option INIT_OPTIONS[] = {
 };
 
 Task<int> init(Context& context) {
-  kj::StringPtr name = context.args.given("--name") ? context.args.text("--name") : "default"_kj;
-  auto checked = parseServiceName("--name", name);
+  // Without a name any cluster will do that is there already.
+  auto checked = context.args.given("--name")
+                     ? parseServiceName("--name", context.args.text("--name"))
+                     : kj::String();
   auto requestId = context.env.newId();
   auto response = co_await context.connection.change<schema::ClusterControl::InitResults>(
       [&](schema::ClusterControl::Client& cluster) {

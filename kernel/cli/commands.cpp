@@ -3,6 +3,7 @@
 #include "arguments.h"
 #include "orch/fail.h"
 #include "suggest.h"
+#include "unavailable.h"
 
 namespace orch::cli {
 
@@ -106,6 +107,8 @@ Found findCommand(kj::ArrayPtr<const kj::String> words) {
   if (words.size() == 1) {
     fail(kj::str("usage: 'orch ", words[0], "' needs one of ", kj::strArray(verbs, ", ")));
   }
+  auto why = unavailableCommand(words[0], words[1]);
+  if (why.size() > 0) fail(kj::str("usage: ", why));
   bool near = nearest(words[1], verbs).size() > 0;
   fail(kj::str("usage: unknown command '", words[0], " ", words[1], "'",
                near ? kj::str("; did you mean '", words[0], " ", nearest(words[1], verbs), "'?")

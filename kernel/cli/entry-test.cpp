@@ -113,6 +113,7 @@ TEST_CASE("cli: limits, hosts, addresses and constraints are checked", "[cli]") 
   parseUlimit("--ulimit", "nofile=1024:2048", limit);
   CHECK(limit.getSoft() == 1024);
   CHECK(limit.getHard() == 2048);
+  parseUlimit("--ulimit", "as=1:2", limit);
   parseUlimit("--ulimit", "core=-1", limit);
   CHECK(limit.getHard() == -1);
   for (auto text :
@@ -128,12 +129,13 @@ TEST_CASE("cli: limits, hosts, addresses and constraints are checked", "[cli]") 
   }
   CHECK(refusal([] { parseIpAddress("--dns", "1.1.1.1"); }) == "");
   CHECK(refusal([] { parseIpAddress("--dns", "one.one"); }) != "");
-  for (auto text : {"node.role==worker", "node.labels.zone != east", "node.hostname==a-b"}) {
+  for (auto text : {"node.role==worker", "node.labels.zone != east", "node.hostname==a-b",
+                    "node.role=worker", "engine.labels.x!=y"}) {
     INFO(text);
     CHECK(refusal([&] { parseConstraint("--constraint", text); }) == "");
   }
-  for (auto text :
-       {"", "node.role", "node.role=worker", "==x", "node.role==", "1a==x", "no de==x"}) {
+  for (auto text : {"", "node.role", "node.role!worker", "==x", "node.role==", "1a==x", "no de==x",
+                    "zone==x"}) {
     INFO(text);
     CHECK(refusal([&] { parseConstraint("--constraint", text); }) != "");
   }

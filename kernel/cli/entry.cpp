@@ -18,9 +18,9 @@ kj::String owned(std::string_view text) { return kj::heapString(text.data(), tex
 
 bool isSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-constexpr std::string_view ULIMITS[] = {"core",    "cpu",      "data",   "fsize",      "locks",
-                                        "memlock", "msgqueue", "nice",   "nofile",     "nproc",
-                                        "rss",     "rtprio",   "rttime", "sigpending", "stack"};
+constexpr std::string_view ULIMITS[] = {
+    "as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
+    "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
 
 }  // namespace
 
@@ -130,10 +130,14 @@ kj::String parseHost(kj::StringPtr flag, kj::StringPtr text) {
 
 kj::String parseConstraint(kj::StringPtr flag, kj::StringPtr text) {
   auto all = view(text);
-  auto operation = std::min(all.find("=="), all.find("!="));
-  if (operation == std::string_view::npos) badValue(flag, text, "key==value or key!=value");
+  static constexpr kj::StringPtr FORMS = "key==value, key=value or key!=value"_kj;
+  auto operation = all.find_first_of("=!");
+  if (operation == std::string_view::npos) badValue(flag, text, FORMS);
   auto key = all.substr(0, operation);
-  auto value = all.substr(operation + 2);
+  auto value = all.substr(operation + 1);
+  bool two = !value.empty() && value[0] == '=';
+  if (two) value.remove_prefix(1);
+  if (!two && all[operation] == '!') badValue(flag, text, FORMS);
   while (!key.empty() && isSpace(key.front())) key.remove_prefix(1);
   while (!key.empty() && isSpace(key.back())) key.remove_suffix(1);
   while (!value.empty() && isSpace(value.front())) value.remove_prefix(1);
@@ -142,10 +146,10 @@ kj::String parseConstraint(kj::StringPtr flag, kj::StringPtr text) {
   for (char c : key) {
     good &= letter(c) || std::isdigit(static_cast<unsigned char>(c)) || c == '-' || c == '.';
   }
+  good &= key.starts_with("node.") || key.starts_with("engine.labels.");
   if (!good) {
     badValue(flag, text,
-             "key==value or key!=value with a key such as node.hostname, node.role or "
-             "node.labels.NAME");
+             kj::str(FORMS, " with a key such as node.hostname, node.role or node.labels.NAME"));
   }
   return kj::str(text);
 }

@@ -6,10 +6,18 @@
 
 namespace orch::cli {
 
+// A key of a filter, and its values if these are all: "manager|worker".
+struct FilterKey {
+  FilterKey(const char* name, const char* choices = "") : name(name), choices(choices) {}
+  kj::StringPtr name;
+  kj::StringPtr choices;
+};
+
 class Filters final {
  public:
-  // Reads the command's --filter. `keys` are those it knows, for the error: "id, name or mode".
-  Filters(const Arguments& args, std::initializer_list<kj::StringPtr> keys);
+  // Reads the command's --filter. `keys` are those it knows, for the error: "id, name or mode". A
+  // value that is one of a key's choices may be in capitals.
+  Filters(const Arguments& args, std::initializer_list<FilterKey> keys);
 
   // Whether there is no filter of that key, or `matches` is true for one of its values.
   template <typename F>
@@ -22,6 +30,8 @@ class Filters final {
     }
     return !any;
   }
+  // Whether all labels are there that the filters of `key` name, as `name` or `name=value`.
+  bool allowLabels(kj::StringPtr key, capnp::List<schema::KeyValue>::Reader labels) const;
   // The texts of one key.
   kj::Vector<kj::StringPtr> values(kj::StringPtr key) const;
 

@@ -21,6 +21,8 @@ class Inspection final {
   void found(capnp::DynamicStruct::Reader object) {
     texts.add(asPretty() ? pretty(object) : toJson(object, false));
   }
+  void add(kj::String text) { texts.add(kj::mv(text)); }
+  bool asPretty() const { return context.args.on("--pretty") && !context.out.json; }
   // Wrong connections are not a matter of one name: they are thrown on.
   void missing(kj::Exception& error) {
     if (context.args.operands().size() == 1 ||
@@ -40,8 +42,6 @@ class Inspection final {
   }
 
  private:
-  bool asPretty() const { return context.args.on("--pretty") && !context.out.json; }
-
   Context& context;
   kj::Vector<kj::String> texts;
   int status = 0;

@@ -44,6 +44,15 @@ kj::String toJson(capnp::DynamicList::Reader value) {
   return value.size() == 0 ? kj::str("[]") : encode(value, value.getSchema(), true);
 }
 
+bool isUtf8(kj::ArrayPtr<const char> text) {
+  for (size_t at = 0; at < text.size();) {
+    size_t length = characterAt(text, at);
+    if (length == 0) return false;
+    at += length;
+  }
+  return true;
+}
+
 kj::String jsonText(kj::ArrayPtr<const char> text) {
   static constexpr char HEX[] = "0123456789abcdef";
   kj::Vector<char> out(text.size() + 3);

@@ -101,7 +101,7 @@ kj::String parseCapability(kj::StringPtr flag, kj::StringPtr text) {
 }
 
 kj::String parseSignal(kj::StringPtr flag, kj::StringPtr text) {
-  static constexpr kj::StringPtr EXPECTED = "a signal such as SIGTERM, TERM or 15"_kj;
+  static constexpr kj::StringPtr EXPECTED = "a signal such as SIGTERM, TERM, SIGRTMIN+3 or 15"_kj;
   uint64_t number;
   if (readDigits({text.begin(), text.size()}, number)) {
     if (number < 1 || number > 64) badValue(flag, text, EXPECTED);
@@ -115,6 +115,7 @@ kj::String parseSignal(kj::StringPtr flag, kj::StringPtr text) {
     const char* known = sigabbrev_np(i);
     if (known != nullptr && bare == known) return kj::str(text);
   }
+  if (bare == "IO" || bare == "IOT") return kj::str(text);  // glibc calls them POLL and ABRT
   bool realTime = bare == "RTMIN" || bare == "RTMAX";
   if (bare.substr(0, 6) == "RTMIN+" || bare.substr(0, 6) == "RTMAX-") {
     realTime = readDigits(bare.substr(6), number) && number <= 30;

@@ -11,7 +11,10 @@ namespace orch::cli {
 namespace {
 
 constexpr Option OPTIONS[] = {
-    {"-f,--filter", "FILTER", "Show only what matches: id=…, name=…, role=…", true},
+    {"-f,--filter", "FILTER",
+     "Show only what matches: id=…, name=…, role=manager|worker, label=… (of the engine), "
+     "node.label=…",
+     true},
     {"-q,--quiet", nullptr, "Print ids only"},
     {"--no-trunc", nullptr, "Do not shorten ids"},
 };
@@ -27,26 +30,35 @@ kj::StringPtr managerStatus(schema::Node::Reader node) {
 }
 
 Task<int> list(Context& context) {
-  Filters filters(context.args, {"id", "name", "role"});
+  Filters filters(context.args, {"id", "name", {"role", "manager|worker"}, "label", "node.label"});
   auto cluster = co_await context.connection.cluster();
+  auto askSelf = cluster.nodeRequest();
+  askSelf.setId("self");
+  auto self = attempt(askSelf.send());
   auto request = cluster.nodesRequest();
   auto response = co_await request.send();
+  auto answer = co_await kj::mv(self);
+  // A node that has never been in this cluster is none of its nodes.
+  auto own = answer.ok() ? kj::str(answer.value().getNode().getMeta().getId()) : kj::String();
   bool whole = context.args.on("--no-trunc");
   Table table({"ID", "HOSTNAME", "STATUS", "AVAILABILITY", "MANAGER STATUS", "ENGINE VERSION"});
   kj::Vector<kj::String> documents;
   for (auto node : response.getNodes()) {
     kj::StringPtr id = node.getMeta().getId();
     kj::StringPtr name = node.getDescription().getHostname();
-    bool shown = filters.allow("id", [&](auto value) { return id.startsWith(value); }) &&
-                 filters.allow("name", [&](auto value) { return contains(name, value); }) &&
-                 filters.allow("role", [&](auto value) { return roleOf(node) == value; });
-    if (!shown) continue;
+    bool matches = filters.allow("id", [&](auto value) { return id.startsWith(value); }) &&
+                   filters.allow("name", [&](auto value) { return contains(name, value); }) &&
+                   filters.allow("role", [&](auto value) { return roleOf(node) == value; }) &&
+                   filters.allowLabels("label", node.getDescription().getEngineLabels()) &&
+                   filters.allowLabels("node.label", node.getLabels());
+    if (!matches) continue;
     if (context.out.json) {
       documents.add(toJson(capnp::toDynamic(node), true));
     } else if (context.args.on("--quiet")) {
       context.out.line(shortId(id, whole));
     } else {
-      table.row(kj::arr(shortId(id, whole), kj::str(name), capitalized(nameOf(node.getState())),
+      auto shown = kj::str(shortId(id, whole), id == own ? " *" : "");
+      table.row(kj::arr(kj::mv(shown), kj::str(name), capitalized(nameOf(node.getState())),
                         capitalized(nameOf(node.getAvailability())), kj::str(managerStatus(node)),
                         kj::str(node.getDescription().getEngineVersion())));
     }

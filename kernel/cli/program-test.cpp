@@ -48,7 +48,16 @@ TEST_CASE("cli: what is mistyped is answered with what was meant", "[cli]") {
         "orch: invalid value 'web' for SERVICE=REPLICAS: expected the name of a service, '=' and a "
         "number");
   check({"service", "ls", "--filter", "colour=red"},
-        "orch: invalid value 'colour=red' for --filter: expected id=…, name=…, mode=…");
+        "orch: invalid value 'colour=red' for --filter: expected id=…, name=…, mode=…, label=…");
+  check({"service", "ls", "-f", "mode=bogus"},
+        "orch: invalid value 'mode=bogus' for --filter: expected mode=replicated|global");
+  check({"node", "ls", "-f", "role=bogus"},
+        "orch: invalid value 'role=bogus' for --filter: expected role=manager|worker");
+  check({"service", "ps", "-f", "desired-state=bogus", "web"},
+        "orch: invalid value 'desired-state=bogus' for --filter: expected "
+        "desired-state=ready|running|shutdown|remove");
+  check({"service", "update", "web", "also"},
+        "orch: 'orch service update' takes SERVICE, not 'also'; see 'orch service update --help'");
   check({"-H", "tcp://1.2.3.4:1", "service", "ls"},
         "orch: invalid value 'tcp://1.2.3.4:1' for --host: expected a Unix socket such as "
         "unix:///run/orch/orchd.sock");
@@ -84,15 +93,40 @@ TEST_CASE("cli: lists have docker's columns", "[cli]") {
         "t0aaaaaaaaaa    \\_ web.1   nginx:1   node-1    Shutdown        Failed 5 minutes ago    "
         "\"task: non-zero exit (1), whic…\"   \n");
   CHECK(server.run({"node", "ls"}).out ==
-        "ID             HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ENGINE VERSION\n"
-        "n1aaaaaaaaaa   node-1     Ready     Active         Leader           0.1.0\n");
+        "ID               HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ENGINE VERSION\n"
+        "n1aaaaaaaaaa *   node-1     Ready     Active         Leader           0.1.0\n");
+  CHECK(has(server.run({"node", "ls", "-q", "-f", "label=disk=ssd", "-f", "role=MANAGER"}).out,
+            "n1aaaaaaaaaa"));
+  CHECK(server.run({"node", "ls", "-q", "-f", "label=disk=hdd"}).out == "");
+  CHECK(has(server.run({"service", "ps", "-q", "-f", "node=self", "web"}).out, "t1aaaaaaaaaa"));
+  CHECK(server.run({"service", "ps", "-q", "-f", "desired-state=RUNNING", "web"}).out ==
+        "t1aaaaaaaaaa\n");
+  auto both = server.run({"service", "ps", "-q", "web", "nosuch"});
+  CHECK(both.status == 1);
+  CHECK(has(both.out, "t1aaaaaaaaaa"));
+  CHECK(has(both.errors, "no service 'nosuch'"));
   CHECK(has(server.run({"plugin", "ls"}).out, "store.local   "));
+}
+
+TEST_CASE("cli: services are found by their labels, port ranges are one", "[cli]") {
+  RecordingServer server;
+  Words ports = {"-d", "-l", "tier=front", "-p", "8080-8082:80-82", "-p", "53:53/udp"};
+  REQUIRE(server.run(create(ports)).status == 0);
+  REQUIRE(server.run({"service", "create", "-d", "--name", "db", "nginx:1"}).status == 0);
+  CHECK(server.run({"service", "ls", "-q", "-f", "label=tier"}).out == "id-of-web\n");
+  CHECK(server.run({"service", "ls", "-q", "-f", "label=tier=front"}).out == "id-of-web\n");
+  CHECK(server.run({"service", "ls", "-q", "-f", "label=tier=back"}).out == "");
+  CHECK(has(server.run({"service", "ls"}).out, "*:8080-8082->80-82/tcp, *:53->53/udp"));
+  server.pausedBefore = true;
+  auto ran = server.run({"service", "inspect", "--pretty", "web"});
+  CHECK(ran.out.rfind("Update:\n  State: paused\n  Began: ", 0) == 0);
+  CHECK(has(ran.out, "  Message: update paused: task web.1 failed: exit 1\nMeta:"));
 }
 
 TEST_CASE("cli: JSON is one document on stdout", "[cli]") {
   RecordingServer server;
   CHECK(server.run({"service", "ls", "--json"}).out == "[]\n");
-  auto created = server.run(create({"--json"}));
+  auto created = server.run(create({"--json", "--verify", "0s"}));
   CHECK(created.status == 0);
   CHECK(created.out.rfind("{\"service\": {", 0) == 0);
   CHECK(has(created.out, "\"name\": \"web\""));
@@ -109,15 +143,51 @@ TEST_CASE("cli: JSON is one document on stdout", "[cli]") {
 
 TEST_CASE("cli: without --detach a change is followed until it has converged", "[cli]") {
   RecordingServer server;
-  auto ran = server.run(create({}));
+  auto ran = server.run(create({"--verify", "0s"}));
   CHECK(ran.status == 0);
   CHECK(ran.out ==
         "id-of-web\noverall progress: 2 out of 2 tasks\nverify: service web converged\n");
-  CHECK(server.run(create({"-q", "--name", "second"})).out == "id-of-second\n");
-  CHECK(server.run({"service", "scale", "web=2"}).out ==
+  CHECK(server.run(create({"-q", "--verify=0s", "--name", "second"})).out == "id-of-second\n");
+  CHECK(server.run({"service", "scale", "--verify", "0s", "web=2"}).out ==
         "web scaled to 2\noverall progress: 2 out of 2 tasks\nverify: service web converged\n");
   CHECK(server.run({"service", "rm", "web"}).out ==
         "web\noverall progress: 0 containers still to stop\nverify: service web is gone\n");
+}
+
+TEST_CASE("cli: a service has to stay converged", "[cli]") {
+  RecordingServer server;
+  auto ran = server.run(create({"--verify", "20ms"}));
+  CHECK(ran.status == 0);
+  auto waiting = "verify: waiting 20ms to see that the tasks stay up\n";
+  CHECK(ran.out == std::string("id-of-web\noverall progress: 2 out of 2 tasks\n") + waiting +
+                       "verify: service web converged\n");
+  server.unsteady = 1;
+  ran = server.run({"service", "scale", "--verify", "20ms", "web=2"});
+  CHECK(ran.status == 0);
+  CHECK(ran.out == std::string("web scaled to 2\noverall progress: 2 out of 2 tasks\n") + waiting +
+                       "overall progress: 1 out of 2 tasks\noverall progress: 2 out of 2 tasks\n" +
+                       "verify: service web converged\n");
+  // Not if all have come to their end, and not after an update through which the server watched.
+  server.taskStates = {schema::TaskState::COMPLETE, schema::TaskState::COMPLETE};
+  ran = server.run({"service", "scale", "--verify", "1h", "web=2"});
+  CHECK_FALSE(has(ran.out, "waiting"));
+  server.taskStates = {schema::TaskState::RUNNING, schema::TaskState::RUNNING};
+  server.updates = true;
+  ran = server.run({"service", "update", "--verify", "1h", "--image", "nginx:2", "web"});
+  CHECK(ran.status == 0);
+  CHECK_FALSE(has(ran.out, "waiting"));
+}
+
+TEST_CASE("cli: an update that another one takes the place of has not converged", "[cli]") {
+  RecordingServer server;
+  REQUIRE(server.run(create({"-d"})).status == 0);
+  server.updates = true;
+  server.superseded = true;
+  auto ran = server.run({"service", "update", "--image", "nginx:2", "web"});
+  CHECK(ran.status == 1);
+  CHECK(ran.errors ==
+        "orch: another update of service 'web' took the place of this one; see 'orch service ps "
+        "web'\n");
 }
 
 TEST_CASE("cli: what cannot converge ends with the reason", "[cli]") {
@@ -130,12 +200,36 @@ TEST_CASE("cli: what cannot converge ends with the reason", "[cli]") {
   CHECK(ran.out == "id-of-web\noverall progress: 1 out of 2 tasks\nproblem: no suitable node\n");
   CHECK(ran.errors ==
         "orch: service 'web' cannot converge: no suitable node; see 'orch service ps web'\n");
+  server.taskStates = {schema::TaskState::PREPARING, schema::TaskState::PENDING,
+                       schema::TaskState::RUNNING};
+  server.problem = "task web.1: no image 'web:1' for web.1.abcdefghijklmnopqrstuvwx0";
+  ran = server.run({"service", "scale", "web=2"});
+  CHECK(
+      ran.out ==
+      "web scaled to 2\noverall progress: 1 out of 2 tasks\nproblem: no image 'web:1' for the task "
+      "(on 2 tasks)\n");
+  CHECK(ran.errors ==
+        "orch: service 'web' cannot converge: task web.1: no image 'web:1' for the task; it stays "
+        "and goes on trying: see 'orch service ps web', end it with 'orch service rm web'\n");
   server.paused = true;
   ran = server.run({"service", "update", "--force", "web"});
   CHECK(ran.status == 1);
   CHECK(ran.errors ==
         "orch: the update of service 'web' is paused: task web.1 failed: exit 1; see 'orch service "
         "ps web'\n");
+}
+
+TEST_CASE("cli: a pause that was there before is no failure of the command", "[cli]") {
+  RecordingServer server;
+  REQUIRE(server.run(create({"-d"})).status == 0);
+  server.pausedBefore = true;
+  server.converges = false;
+  server.stuck = true;
+  server.taskStates = {schema::TaskState::RUNNING, schema::TaskState::RUNNING};
+  auto ran = server.run({"service", "scale", "--verify", "0s", "web=2"});
+  INFO(ran.errors);
+  CHECK(ran.status == 0);
+  CHECK(has(ran.out, "overall progress: 2 out of 2 tasks\n"));
 }
 
 TEST_CASE("cli: Ctrl-C ends the wait and leaves the service as it is", "[cli]") {
@@ -151,7 +245,7 @@ TEST_CASE("cli: Ctrl-C ends the wait and leaves the service as it is", "[cli]") 
 TEST_CASE("cli: a change survives a restart of orchd with the same request id", "[cli]") {
   RecordingServer server;
   server.disconnects = 2;
-  auto ran = server.run(create({}));
+  auto ran = server.run(create({"--verify", "0s"}));
   INFO(ran.errors);
   CHECK(ran.status == 0);
   REQUIRE(server.requestIds.size() == 3);

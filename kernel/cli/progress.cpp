@@ -2,163 +2,211 @@
 
 #include "arguments.h"
 #include "connection.h"
-#include "display.h"
-#include "output.h"
+#include "human.h"
 
 namespace orch::cli {
 
 namespace {
 
-constexpr unsigned MAX_TASK_LINES = 20;  // as docker
-constexpr unsigned BAR_WIDTH = 50;
-constexpr uint32_t POLL_MS = 30'000;  // the server answers at once if something is new
+constexpr uint64_t POLL_MS = 30'000;  // the server answers at once if something is new
+constexpr uint64_t SECOND_MS = 1000;
+constexpr kj::StringPtr PAUSED = "update paused: "_kj;  // what the server's message begins with
 
 using Results = schema::ClusterControl::ProgressResults;
 using State = schema::UpdateStatus::State;
 
-kj::String bar(schema::TaskState state) {
-  unsigned steps = static_cast<unsigned>(schema::TaskState::RUNNING);
-  unsigned done = kj::min(static_cast<unsigned>(state), steps) * BAR_WIDTH / steps;
-  auto text = kj::heapString(BAR_WIDTH);
-  for (unsigned i = 0; i < BAR_WIDTH; ++i) text[i] = i < done ? '=' : ' ';
-  if (done > 0) text[done - 1] = '>';
-  return text;
+kj::String verifyLine(uint64_t leftMs) {
+  auto time = leftMs % SECOND_MS == 0 ? kj::str(leftMs / SECOND_MS, " s") : durationText(leftMs);
+  return kj::str("verify: waiting ", time, " to see that the tasks stay up");
 }
 
 // Shows lines and replaces them by the next ones.
 class Screen {
  public:
-  explicit Screen(Output& out) : out(out) {}
+  Screen(Output& out, Goal goal) : out(out), goal(goal) {}
 
-  void show(schema::ServiceProgress::Reader progress, Goal goal) {
+  // `verifyMs`: how long it has to stay converged from now; 0: it is not there yet.
+  void show(schema::ServiceProgress::Reader progress, uint64_t verifyMs) {
     if (out.terminal()) {
-      if (drawn > 0) out.write(kj::str("\x1b[", drawn, "A"));
-      auto lines = progressLines(progress, goal, out.columns());
-      for (auto& line : lines) out.line("\x1b[2K", line);
-      for (size_t i = lines.size(); i < drawn; ++i) out.line("\x1b[2K");
-      drawn = kj::max(drawn, lines.size());
+      redraw(progress, verifyMs);
     } else {
-      auto overall = overallLine(progress, goal);
-      if (overall != lastOverall) out.line(overall);
-      if (progress.getProblem() != lastProblem && progress.getProblem().size() > 0) {
-        out.line("problem: ", progress.getProblem());
-      }
-      lastOverall = kj::mv(overall);
-      lastProblem = kj::str(progress.getProblem());
+      append(progress, verifyMs);
     }
     out.flush();
   }
 
  private:
+  void redraw(schema::ServiceProgress::Reader progress, uint64_t verifyMs) {
+    if (drawn > 0) out.write(kj::str("\x1b[", drawn, "A"));
+    auto lines = progressLines(progress, goal, out.columns());
+    if (verifyMs > 0) {
+      lines.add(verifyLine((verifyMs + SECOND_MS - 1) / SECOND_MS * SECOND_MS));
+    }
+    for (auto& line : lines) out.line("\x1b[2K", line);
+    for (size_t i = lines.size(); i < drawn; ++i) out.line("\x1b[2K");
+    drawn = kj::max(drawn, lines.size());
+  }
+
+  void append(schema::ServiceProgress::Reader progress, uint64_t verifyMs) {
+    auto overall = overallLine(progress, goal);
+    if (overall != lastOverall) out.line(overall);
+    lastOverall = kj::mv(overall);
+    for (auto& reason : reasonsOf(progress)) {
+      bool known = false;
+      for (auto& text : told) known |= text == reason.text;
+      if (known) continue;
+      auto count = reason.tasks > 1 ? kj::str(" (on ", reason.tasks, " tasks)") : kj::String();
+      out.line("problem: ", reason.text, count);
+      told.add(kj::mv(reason.text));
+    }
+    if (verifyMs > 0 && !verifyTold) out.line(verifyLine(verifyMs));
+    verifyTold |= verifyMs > 0;
+  }
+
   Output& out;
+  Goal goal;
   size_t drawn = 0;
   kj::String lastOverall;
-  kj::String lastProblem;
+  kj::Vector<kj::String> told;
+  bool verifyTold = false;
 };
 
-// Why the service will not get to its goal, or empty.
-kj::String obstacle(schema::ServiceProgress::Reader progress, kj::StringPtr name, Goal goal) {
-  if (goal == Goal::gone) return kj::String();
-  if (progress.getRemoved()) return kj::str("service '", name, "' was removed meanwhile");
+bool pausedBefore(schema::ServiceProgress::Reader progress, const Wait& wait) {
   auto update = progress.getUpdate();
-  kj::StringPtr why = update.getMessage().size() > 0 ? update.getMessage() : progress.getProblem();
-  auto because = why.size() > 0 ? kj::str(": ", why) : kj::String();
+  return wait.pausedBeforeNs != 0 && update.getState() == State::PAUSED &&
+         update.getStartedAtNs() == wait.pausedBeforeNs;
+}
+
+// Whether there are as many tasks as there should be and all of them run, of whatever spec.
+bool allRun(schema::ServiceProgress::Reader progress) {
+  bool all = progress.getTasks().size() == progress.getDesired() && progress.getRemaining() == 0;
+  for (auto task : progress.getTasks()) {
+    all &= task.getState() == schema::TaskState::RUNNING && task.getError().size() == 0;
+  }
+  return all;
+}
+
+bool reached(schema::ServiceProgress::Reader progress, const Wait& wait) {
+  if (wait.goal == Goal::gone) return progress.getRemoved() && progress.getRemaining() == 0;
+  return progress.getConverged() || (pausedBefore(progress, wait) && allRun(progress));
+}
+
+// Whether nothing more can be learnt by looking on.
+bool settled(schema::ServiceProgress::Reader progress, const Wait& wait) {
+  if (wait.goal == Goal::gone || wait.verifyMs == 0 || progress.getDesired() == 0) return true;
+  auto update = progress.getUpdate();
+  if (wait.updateNs != 0 && update.getState() == State::COMPLETED &&
+      update.getStartedAtNs() == wait.updateNs) {
+    return true;
+  }
+  bool completed = progress.getTasks().size() > 0;
+  for (auto task : progress.getTasks()) completed &= task.getState() == schema::TaskState::COMPLETE;
+  return completed;
+}
+
+kj::String reasonText(kj::StringPtr text) {
+  if (text.startsWith(PAUSED)) text = text.slice(PAUSED.size());
+  return text.size() > 0 ? kj::str(": ", withoutIds(text)) : kj::String();
+}
+
+// Whether something is still tried, so that the service is worth a word.
+bool goesOn(schema::ServiceProgress::Reader progress) {
+  bool trying = false;
+  for (auto task : progress.getTasks()) trying |= task.getState() < schema::TaskState::RUNNING;
+  return trying;
+}
+
+// Why the service will not get to its goal and what to do, or empty.
+kj::String obstacle(schema::ServiceProgress::Reader progress, const Wait& wait) {
+  if (wait.goal == Goal::gone) return kj::String();
+  if (progress.getRemoved()) return kj::str("service '", wait.name, "' was removed meanwhile");
+  auto look = kj::str("; see 'orch service ps ", wait.name, "'");
+  auto update = progress.getUpdate();
+  kj::StringPtr message = update.getMessage();
+  kj::StringPtr problem = progress.getProblem();
+  if (wait.updateNs != 0 && update.getStartedAtNs() > wait.updateNs) {
+    return kj::str("another update of service '", wait.name, "' took the place of this one", look);
+  }
   switch (update.getState()) {
     case State::PAUSED:
-      return kj::str("the update of service '", name, "' is paused", because);
+      if (pausedBefore(progress, wait)) break;
+      return kj::str("the update of service '", wait.name, "' is paused",
+                     reasonText(message.size() > 0 ? message : problem), look);
     case State::ROLLBACK_PAUSED:
-      return kj::str("the rollback of service '", name, "' is paused", because);
+      return kj::str("the rollback of service '", wait.name, "' is paused", reasonText(message),
+                     look);
     case State::ROLLBACK_COMPLETED:
-      return kj::str("the update of service '", name, "' was rolled back", because);
+      return kj::str("the update of service '", wait.name, "' was rolled back", reasonText(message),
+                     look);
     default:
       break;
   }
-  if (!progress.getStuck()) return kj::String();
-  kj::StringPtr problem = progress.getProblem().size() > 0 ? progress.getProblem() : why;
-  return kj::str("service '", name, "' cannot converge",
-                 problem.size() > 0 ? kj::str(": ", problem) : kj::String());
+  bool stuck = progress.getStuck() && !(pausedBefore(progress, wait) && problem == message);
+  if (!stuck) return kj::String();
+  auto stays = kj::str("; it stays and goes on trying: see 'orch service ps ", wait.name,
+                       "', end it with 'orch service rm ", wait.name, "'");
+  return kj::str("service '", wait.name, "' cannot converge",
+                 reasonText(problem.size() > 0 ? problem : message),
+                 goesOn(progress) ? kj::StringPtr(stays) : kj::StringPtr(look));
 }
 
-bool reached(schema::ServiceProgress::Reader progress, Goal goal) {
-  if (goal == Goal::gone) return progress.getRemoved() && progress.getRemaining() == 0;
-  return progress.getConverged();
+kj::String whatGoesOn(const Wait& wait, kj::StringPtr problem) {
+  if (wait.goal == Goal::gone) {
+    return kj::str("service '", wait.name, "' is removed; its containers go on stopping");
+  }
+  auto last = problem.size() > 0 ? kj::str("; so far: ", withoutIds(problem)) : kj::String();
+  return kj::str("service '", wait.name, "' goes on without being watched", last,
+                 "; see 'orch service ps ", wait.name, "'");
+}
+
+uint64_t millisecondsOf(kj::Duration time) {
+  return (time + 999 * kj::MICROSECONDS) / kj::MILLISECONDS;
 }
 
 }  // namespace
 
-kj::String overallLine(schema::ServiceProgress::Reader progress, Goal goal) {
-  if (goal == Goal::gone) {
-    return kj::str("overall progress: ", progress.getRemaining(),
-                   progress.getRemaining() == 1 ? " container" : " containers", " still to stop");
-  }
-  bool updating = progress.getUpdate().getState() == State::UPDATING;
-  return kj::str("overall progress: ", updating ? progress.getUpdated() : progress.getRunning(),
-                 " out of ", progress.getDesired(),
-                 progress.getDesired() == 1 ? " task" : " tasks");
-}
-
-kj::Vector<kj::String> progressLines(schema::ServiceProgress::Reader progress, Goal goal,
-                                     unsigned columns) {
-  kj::Vector<kj::String> lines;
-  lines.add(overallLine(progress, goal));
-  auto tasks = progress.getTasks();
-  bool each = goal == Goal::converged && tasks.size() <= MAX_TASK_LINES;
-  if (each) {
-    for (auto task : tasks) {
-      auto who = kj::str(task.getSlot(), "/", progress.getDesired(), ": ");
-      if (task.getError().size() > 0) {
-        lines.add(kj::str(who, task.getError()));
-        continue;
-      }
-      auto state = nameOf(task.getState());
-      auto gap = kj::heapString(state.size() < 9 ? 9 - state.size() : 0);
-      for (char& c : gap) c = ' ';
-      lines.add(kj::str(who, state, gap, " [", bar(task.getState()), "]"));
-    }
-  }
-  if (progress.getProblem().size() > 0 && (!each || tasks.size() == 0)) {
-    lines.add(kj::str(progress.getProblem()));
-  }
-  for (auto& line : lines) {
-    for (char& c : line) {
-      if (static_cast<unsigned char>(c) < ' ') c = ' ';
-    }
-    line = ellipsis(line, kj::max(columns, 20u) - 1);
-  }
-  return lines;
-}
-
-Task<int> waitFor(Context& context, kj::String id, kj::String name, Goal goal, bool quiet) {
+Task<int> waitFor(Context& context, Wait wait) {
   Output& out = context.out;
-  context.waitsFor =
-      goal == Goal::converged
-          ? kj::str("service '", name, "' goes on without being watched; see 'orch service ps ",
-                    name, "'")
-          : kj::str("service '", name, "' is removed; its containers go on stopping");
-  Screen screen(out);
+  context.waitsFor = whatGoesOn(wait, "");
+  Screen screen(out, wait.goal);
+  auto& timer = context.env.timer();
+  kj::Maybe<kj::TimePoint> stableUntil;
   uint64_t after = 0;
+  uint64_t timeoutMs = POLL_MS;
   for (;;) {
     auto response = co_await context.connection.change<Results>(
         [&](schema::ClusterControl::Client& cluster) {
           auto request = cluster.progressRequest();
-          request.setId(id);
+          request.setId(wait.id);
           request.setAfter(after);
-          request.setTimeoutMs(POLL_MS);
+          request.setTimeoutMs(static_cast<uint32_t>(timeoutMs));
           return request.send();
         },
         "the change was made: look with 'orch service ls'");
     after = response.getRevision();
     auto progress = response.getProgress();
-    if (!quiet) screen.show(progress, goal);
-    if (reached(progress, goal)) break;
-    auto why = obstacle(progress, name, goal);
+    context.waitsFor = whatGoesOn(wait, progress.getProblem());
+    auto why = obstacle(progress, wait);
+    uint64_t leftMs = 0;
+    bool there = reached(progress, wait) && why.size() == 0;
+    if (there && !settled(progress, wait)) {
+      // A change for the worse begins it anew.
+      auto until = stableUntil.orDefault(timer.now() + wait.verifyMs * kj::MILLISECONDS);
+      stableUntil = until;
+      leftMs = until > timer.now() ? millisecondsOf(until - timer.now()) : 0;
+    }
+    if (!there) stableUntil = nullptr;
+    if (!wait.quiet) screen.show(progress, leftMs);
     if (why.size() > 0) {
-      out.error(kj::str(why, "; see 'orch service ps ", name, "'"));
+      out.error(why);
       co_return 1;
     }
+    if (there && leftMs == 0) break;
+    timeoutMs = leftMs == 0 ? POLL_MS : kj::min(leftMs, out.terminal() ? SECOND_MS : POLL_MS);
   }
-  if (!quiet) {
-    out.line("verify: service ", name, goal == Goal::converged ? " converged" : " is gone");
+  if (!wait.quiet) {
+    out.line("verify: service ", wait.name,
+             wait.goal == Goal::converged ? " converged" : " is gone");
     out.flush();
   }
   context.waitsFor = kj::String();

@@ -57,8 +57,8 @@ void fillTask(schema::Task::Builder task, kj::StringPtr id, schema::TaskState de
 
 class RecordingCluster final : public schema::ClusterControl::Server {
  public:
-  RecordingCluster(RecordingServer& owner, RecordingServer::State& state)
-      : owner(owner), state(state) {}
+  RecordingCluster(RecordingServer& owner, RecordingServer::State& state, kj::Timer& timer)
+      : owner(owner), state(state), timer(timer) {}
 
   kj::Promise<void> createService(CreateServiceContext context) override {
     auto params = context.getParams();
@@ -87,8 +87,14 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     owner.lastVersion = params.getVersion();
     keepSpec(params.getSpec());
     breakIfTold();
+    if (owner.outOfSequence > 0) {
+      --owner.outOfSequence;
+      fail(kj::str("update out of sequence: read it again"));
+    }
     context.getResults().setService(find(params.getId().cStr()));
-    context.getResults().getService().setSpec(params.getSpec());
+    auto service = context.getResults().getService();
+    service.setSpec(params.getSpec());
+    if (owner.updates) fillUpdate(service.initUpdate(), schema::UpdateStatus::State::UPDATING, 2);
     return kj::READY_NOW;
   }
   kj::Promise<void> scaleService(ScaleServiceContext context) override {
@@ -96,6 +102,7 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     note("scaleService", params.getRequestId(), kj::str(params.getId(), "=", params.getReplicas()));
     breakIfTold();
     context.getResults().setService(find(params.getId().cStr()));
+    if (owner.pausedBefore) markPaused(context.getResults().getService());
     return kj::READY_NOW;
   }
   kj::Promise<void> removeService(RemoveServiceContext context) override {
@@ -139,15 +146,27 @@ class RecordingCluster final : public schema::ClusterControl::Server {
   }
   kj::Promise<void> service(ServiceContext context) override {
     context.getResults().setService(find(context.getParams().getId().cStr()));
+    if (owner.pausedBefore) markPaused(context.getResults().getService());
     return kj::READY_NOW;
   }
   kj::Promise<void> progress(ProgressContext context) override {
     auto params = context.getParams();
-    if (params.getAfter() >= state.revision) {
+    if (params.getAfter() >= state.revision && owner.unsteady == 0) {
       if (state.asked.get() != nullptr) state.asked->fulfill();
       context.allowCancellation();
-      return kj::NEVER_DONE;
+      auto timeout = params.getTimeoutMs() * kj::MILLISECONDS;
+      return timer.afterDelay(timeout).then([this, context]() mutable { tellProgress(context); });
     }
+    if (params.getAfter() >= state.revision) {
+      ++state.revision;
+      owner.converges = !owner.converges;
+      if (owner.converges) --owner.unsteady;
+    }
+    tellProgress(context);
+    return kj::READY_NOW;
+  }
+  void tellProgress(ProgressContext context) {
+    auto params = context.getParams();
     auto results = context.getResults();
     results.setRevision(state.revision);
     auto progress = results.initProgress();
@@ -161,9 +180,24 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     progress.setProblem(owner.problem);
     if (owner.paused) {
       progress.getUpdate().setState(schema::UpdateStatus::State::PAUSED);
-      progress.getUpdate().setMessage("task web.1 failed: exit 1");
+      progress.getUpdate().setMessage("update paused: task web.1 failed: exit 1");
     }
-    return kj::READY_NOW;
+    if (owner.pausedBefore) {
+      fillUpdate(progress.initUpdate(), schema::UpdateStatus::State::PAUSED, 1);
+      progress.setProblem(progress.getUpdate().getMessage());
+    }
+    if (owner.updates) {
+      fillUpdate(progress.initUpdate(), schema::UpdateStatus::State::COMPLETED,
+                 owner.superseded ? 3 : 2);
+    }
+    auto tasks = progress.initTasks(owner.taskStates.size());
+    for (uint32_t i = 0; i < tasks.size(); ++i) {
+      tasks[i].setSlot(i + 1);
+      tasks[i].setState(owner.taskStates[i]);
+      if (owner.taskStates[i] >= schema::TaskState::RUNNING) continue;
+      tasks[i].setError(
+          kj::str("no image 'web:1' for web.", i + 1, ".abcdefghijklmnopqrstuvwx", i));
+    }
   }
   kj::Promise<void> tasks(TasksContext context) override {
     auto tasks = context.getResults().initTasks(2);
@@ -172,10 +206,17 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     fillTask(tasks[1], TASK_ID, schema::TaskState::RUNNING, schema::TaskState::RUNNING, 120, "");
     return kj::READY_NOW;
   }
+  kj::Promise<void> node(NodeContext context) override {
+    context.getResults().initNode().initMeta().setId(NODE_ID);
+    return kj::READY_NOW;
+  }
   kj::Promise<void> nodes(NodesContext context) override {
     auto node = context.getResults().initNodes(1)[0];
+    auto label = node.initDescription().initEngineLabels(1)[0];
+    label.setKey("disk");
+    label.setValue("ssd");
     node.initMeta().setId(NODE_ID);
-    node.initDescription().setHostname("node-1");
+    node.getDescription().setHostname("node-1");
     node.getDescription().setEngineVersion("0.1.0");
     node.setState(schema::Node::State::READY);
     node.setRole(schema::Node::Role::MANAGER);
@@ -225,8 +266,19 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "orchd ended"));
   }
 
+  static void fillUpdate(schema::UpdateStatus::Builder update, schema::UpdateStatus::State state,
+                         int64_t startedAtNs) {
+    update.setState(state);
+    update.setStartedAtNs(startedAtNs);
+    update.setMessage("update paused: task web.1 failed: exit 1");
+  }
+  static void markPaused(schema::Service::Builder service) {
+    fillUpdate(service.initUpdate(), schema::UpdateStatus::State::PAUSED, 1);
+  }
+
   RecordingServer& owner;
   RecordingServer::State& state;
+  kj::Timer& timer;
 };
 
 namespace {
@@ -317,7 +369,7 @@ RecordingServer::~RecordingServer() noexcept(false) {
 void RecordingServer::listen() {
   auto address = env->network().parseAddress(kj::str("unix:", path.c_str())).wait(io.waitScope);
   capnp::Capability::Client gateway =
-      kj::heap<RecordingGateway>(kj::heap<RecordingCluster>(*this, *state));
+      kj::heap<RecordingGateway>(kj::heap<RecordingCluster>(*this, *state, env->timer()));
   state->accepting =
       acceptAll(address->listen(), *state, kj::mv(gateway)).eagerlyEvaluate([](kj::Exception&&) {});
 }

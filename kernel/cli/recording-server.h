@@ -49,7 +49,13 @@ class RecordingServer final {
   std::string refusal;       // the text of every change's failure, if not empty
   bool converges = true;
   bool stuck = false;
-  bool paused = false;
+  bool paused = false;         // after the command
+  bool pausedBefore = false;   // and the command does not resume it
+  bool updates = false;        // an update begins an update, which is completed when asked for
+  bool superseded = false;     // by another, when asked for
+  unsigned outOfSequence = 0;  // so many updates come too late
+  unsigned unsteady = 0;       // so many times it is converged and then not
+  std::vector<schema::TaskState> taskStates;  // of the slots; a state that has not run has an error
   std::string problem;
   unsigned extraServices = 0;  // so many more in `service ls`
 

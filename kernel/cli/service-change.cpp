@@ -1,5 +1,7 @@
 #include "service-change.h"
 
+#include "value.h"
+
 namespace orch::cli {
 
 namespace {
@@ -28,6 +30,13 @@ static_assert(std::size(MOODS) == 64 && std::size(BIRDS) == 64);
 
 void printWarnings(Output& out, capnp::List<capnp::Text>::Reader warnings) {
   for (auto warning : warnings) out.error(kj::str("warning: ", warning));
+}
+
+uint64_t verifyMs(const Arguments& args) {
+  constexpr uint64_t DEFAULT_MS = 5000;
+  constexpr uint64_t MOST_MS = 24ull * 3600 * 1000;
+  return args.given("--verify") ? parseDurationMs("--verify", args.text("--verify"), MOST_MS)
+                                : DEFAULT_MS;
 }
 
 bool quiet(const Context& context) { return context.out.json || context.args.on("--quiet"); }

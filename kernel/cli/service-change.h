@@ -11,6 +11,12 @@ namespace orch::cli {
 // Warnings of the server, one line each, to stderr.
 void printWarnings(Output& out, capnp::List<capnp::Text>::Reader warnings);
 
+// How long a service has to stay converged: --verify, or as long as docker waits.
+uint64_t verifyMs(const Arguments& args);
+#define ORCH_VERIFY_OPTION \
+  {"--verify", "DURATION", \
+   "How long the tasks have to stay up until the command is done (default 5s; 0s: at once)"},
+
 // Whether progress is not to be printed: --quiet, or --json.
 bool quiet(const Context& context);
 

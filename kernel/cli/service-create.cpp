@@ -23,6 +23,8 @@ Task<int> run(Context& context) {
   applyOperands(context.args.operands(), spec);
   if (spec.getName().size() == 0) spec.setName(inventedName(context.env.random()));
 
+  uint64_t verify = verifyMs(context.args);
+
   auto requestId = context.env.newId();
   auto response =
       co_await context.connection.change<Results>([&](schema::ClusterControl::Client& cluster) {
@@ -41,8 +43,12 @@ Task<int> run(Context& context) {
   }
   context.out.flush();
   if (context.args.on("--detach")) co_return 0;
-  co_return co_await waitFor(context, kj::str(service.getMeta().getId()),
-                             kj::str(service.getSpec().getName()), Goal::converged, quiet(context));
+  Wait wait;
+  wait.id = kj::str(service.getMeta().getId());
+  wait.name = kj::str(service.getSpec().getName());
+  wait.quiet = quiet(context);
+  wait.verifyMs = verify;
+  co_return co_await waitFor(context, kj::mv(wait));
 }
 
 }  // namespace

@@ -253,6 +253,14 @@ TEST_CASE("cli: a wrong value is refused in one line and nothing is sent", "[cli
                                               {"--label", "=x"},
                                               {"--container-label", "=x"},
                                               {"--constraint", "zone=east"},
+                                              {"--constraint", "node.role"},
+                                              {"--env", "A=\xff"},
+                                              {"--label", "\xfe=x"},
+                                              {"--isolation", "hyperv"},
+                                              {"--log-driver", "xml"},
+                                              {"--stop-grace-period", "25h"},
+                                              {"--update-delay", "8761h"},
+                                              {"--verify", "soon"},
                                               {"--network", ""},
                                               {"--hostname", "a b"},
                                               {"--user", "a b"},
@@ -289,6 +297,69 @@ TEST_CASE("cli: a wrong value is refused in one line and nothing is sent", "[cli
     CHECK(ran.errors.find('\n') == ran.errors.size() - 1);
   }
   CHECK(server.calls.empty());
+}
+
+TEST_CASE("cli: what docker has and orch has not is called by its name", "[cli]") {
+  RecordingServer server;
+  auto refused = [&](Words words, const std::string& text) {
+    auto ran = server.run(words);
+    CHECK(ran.status == 2);
+    CHECK(ran.errors == "orch: " + text + "\n");
+  };
+  auto help = "; see 'orch service create --help'";
+  for (std::string flag : {"--placement-pref", "--health-cmd", "--secret", "--config",
+                           "--rollback-monitor", "--max-concurrent", "--generic-resource"}) {
+    refused(create({flag, "x"}), "'" + flag + "' is not available yet" + help);
+  }
+  refused({"service", "ls", "--format", "{{.ID}}"},
+          "'--format' is not available; use --json; see 'orch service ls --help'");
+  refused(create({"--mode", "global"}), "--mode global is not available yet; use replicated");
+  refused(create({"--update-failure-action", "rollback"}),
+          "--update-failure-action rollback is not available yet; use pause|continue");
+  refused(create({"--log-driver", "none"}),
+          "--log-driver none is not available yet; use json-file");
+  refused({"service", "rollback", "web"},
+          "'orch service rollback' is not available yet; 'orch service update' with what it was "
+          "before does it");
+  CHECK(server.calls.empty());
+  auto ran = server.run(create({"-d", "--with-registry-auth", "--no-resolve-image", "--isolation",
+                                "default", "--no-healthcheck", "--log-driver", "json-file"}));
+  CHECK(ran.status == 0);
+  CHECK(ran.errors == "");
+}
+
+TEST_CASE("cli: what an update would remove has to be there", "[cli]") {
+  RecordingServer server;
+  REQUIRE(server.run(create({"-d", "-e", "A=1", "-e", "B=2", "-p", "80:80"})).status == 0);
+  auto refused = [&](Words words, const std::string& text) {
+    words.insert(words.begin(), {"service", "update", "-d", "web"});
+    auto ran = server.run(words);
+    CHECK(ran.status == 1);
+    CHECK(ran.errors == "orch: " + text + "\n");
+  };
+  refused({"--env-rm", "C"}, "--env-rm 'C' names nothing of the service: there is A, B");
+  refused({"--publish-rm", "81"},
+          "--publish-rm '81' names nothing of the service: there is 80/tcp");
+  refused({"--label-rm", "x"}, "--label-rm 'x' names nothing of the service: there is none");
+  refused({"--constraint-rm", "node.role==worker"},
+          "--constraint-rm 'node.role==worker' names nothing of the service: there is none");
+  CHECK(server.calls.size() == 1);
+  CHECK(server.run({"service", "update", "-d", "--publish-rm", "80", "web"}).status == 0);
+  CHECK(server.lastSpec().getEndpoint().getPorts().size() == 0);
+}
+
+TEST_CASE("cli: an update that comes too late is made again on what there is now", "[cli]") {
+  RecordingServer server;
+  REQUIRE(server.run(create({"-d"})).status == 0);
+  server.outOfSequence = 3;
+  auto ran = server.run({"service", "update", "-d", "--env-add", "A=1", "web"});
+  CHECK(ran.status == 0);
+  CHECK(server.requestIds.size() == 5);
+  CHECK(server.requestIds[1] != server.requestIds[2]);
+  server.outOfSequence = 1000;
+  ran = server.run({"service", "update", "-d", "--env-add", "A=2", "web"});
+  CHECK(ran.status == 1);
+  CHECK(has(ran.errors, "update out of sequence"));
 }
 
 TEST_CASE("cli: update changes what its flags say and keeps the rest", "[cli]") {

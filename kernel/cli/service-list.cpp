@@ -1,3 +1,6 @@
+#include <set>
+#include <string>
+
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
@@ -11,17 +14,52 @@ namespace orch::cli {
 namespace {
 
 constexpr Option OPTIONS[] = {
-    {"-f,--filter", "FILTER", "Show only what matches: id=…, name=…, mode=…", true},
+    {"-f,--filter", "FILTER",
+     "Show only what matches: id=…, name=…, mode=replicated|global, label=…[=…]", true},
     {"-q,--quiet", nullptr, "Print ids only"},
     {"--no-trunc", nullptr, "Do not shorten ids"},
 };
 
+kj::String replicasOf(schema::ServiceRow::Reader row) {
+  bool paused = row.getUpdateState() == schema::UpdateStatus::State::PAUSED;
+  return kj::str(row.getRunning(), "/", row.getDesired(), paused ? " (update paused)" : "");
+}
+
+// The ids of the services whose labels the filters allow. Rows have no labels.
+Task<std::set<std::string>> labelled(schema::ClusterControl::Client cluster,
+                                     capnp::List<schema::ServiceRow>::Reader rows,
+                                     const Filters& filters) {
+  std::set<std::string> ids;
+  kj::Vector<Task<Outcome<capnp::Response<schema::ClusterControl::ServiceResults>>>> asked;
+  for (auto row : rows) {
+    auto request = cluster.serviceRequest();
+    request.setId(row.getId());
+    asked.add(attempt(request.send()));
+  }
+  for (auto& promise : asked) {
+    auto answer = co_await kj::mv(promise);
+    if (!answer.ok()) continue;  // removed since
+    auto service = answer.value().getService();
+    if (filters.allowLabels("label", service.getSpec().getLabels())) {
+      ids.insert(service.getMeta().getId().cStr());
+    }
+  }
+  co_return kj::mv(ids);
+}
+
 Task<int> run(Context& context) {
-  Filters filters(context.args, {"id", "name", "mode"});
+  Filters filters(context.args, {"id", "name", {"mode", "replicated|global"}, "label"});
   auto cluster = co_await context.connection.cluster();
   auto request = cluster.servicesRequest();
   auto response = co_await request.send();
+  std::set<std::string> ids;
+  bool byLabel = filters.values("label").size() > 0;
+  if (byLabel) {
+    auto found = co_await labelled(cluster, response.getServices(), filters);
+    ids = kj::mv(found);
+  }
   auto shown = [&](schema::ServiceRow::Reader row) {
+    if (byLabel && ids.count(row.getId().cStr()) == 0) return false;
     return filters.allow("id", [&](auto value) { return row.getId().startsWith(value); }) &&
            filters.allow("name", [&](auto value) { return contains(row.getName(), value); }) &&
            filters.allow("mode", [&](auto value) { return row.getMode() == value; });
@@ -43,8 +81,7 @@ Task<int> run(Context& context) {
       continue;
     }
     table.row(kj::arr(shortId(row.getId(), whole), kj::str(row.getName()), kj::str(row.getMode()),
-                      kj::str(row.getRunning(), "/", row.getDesired()), kj::str(row.getImage()),
-                      portsText(row.getPorts())));
+                      replicasOf(row), kj::str(row.getImage()), portsText(row.getPorts())));
   }
   if (!context.args.on("--quiet")) context.out.table(table);
   co_return 0;

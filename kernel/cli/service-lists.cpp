@@ -7,6 +7,7 @@
 #include "name.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "output.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -138,6 +139,7 @@ void applyEnv(const Arguments& args, schema::ContainerSpec::Builder container,
         return opened->readAllText();
       });
       if (!content.ok()) badValue("--env-file", file, "a file that can be read, of at most 1 MiB");
+      if (!isUtf8(content.value())) badValue("--env-file", file, "a file of UTF-8");
       for (auto& entry : parseEnvFile(file, content.value(), lookUp)) {
         put(texts, kj::mv(entry), beforeEquals);
       }

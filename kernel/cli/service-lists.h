@@ -7,7 +7,7 @@
 namespace orch::cli {
 
 // Part of applyOptions (service-spec.h). On update, first removes, then adds; what is added
-// replaces what has the same key, and removing what is not there is no error, as with docker.
+// replaces what has the same key. Removing what is not there does nothing: see service-removals.h.
 void applyLists(const Arguments& args, schema::ServiceSpec::Builder spec, const LookUp& lookUp);
 
 }  // namespace orch::cli

@@ -1,5 +1,7 @@
 #include "service-options.h"
 
+#include "service-change.h"
+
 namespace orch::cli {
 
 namespace {
@@ -8,17 +10,22 @@ namespace {
 #define ORCH_SERVICE_OPTIONS                                                                       \
   {"-d,--detach", nullptr, "Do not wait until the service has converged"},                         \
       {"-q,--quiet", nullptr, "Print no progress"},                                                \
-      {"--cap-add", "CAPABILITY", "Add a Linux capability", true},                                 \
+      ORCH_VERIFY_OPTION{"--cap-add", "CAPABILITY", "Add a Linux capability", true},               \
       {"--cap-drop", "CAPABILITY", "Drop a Linux capability", true},                               \
       {"--endpoint-mode", "MODE", "How the service is reached (default vip)", false, "vip|dnsrr"}, \
       {"--entrypoint", "COMMAND", "Replace the image's entrypoint"},                               \
       {"--hostname", "NAME", "Host name in the container"},                                        \
       {"--init", nullptr, "An init as process 1 that reaps zombies"},                              \
+      {"--isolation", "ISOLATION", "No effect here: only default", false, "default"},              \
       {"--limit-cpu", "CORES", "Limit of cores, such as 0.5"},                                     \
       {"--limit-memory", "SIZE", "Limit of memory, such as 64m"},                                  \
       {"--limit-pids", "COUNT", "Limit of processes (default 0: none)"},                           \
+      {"--log-driver", "DRIVER", "No effect here: logs are files, as json-file's", false,          \
+       "json-file"},                                                                               \
       {"--log-opt", "KEY=VALUE", "max-size=SIZE or max-file=COUNT of the task's log", true},       \
       {"--memory-swap", "SIZE", "Limit of memory plus swap, -1 for none"},                         \
+      {"--no-healthcheck", nullptr, "No effect here: health checks are not available yet"},        \
+      {"--no-resolve-image", nullptr, "No effect here: each node resolves the image"},             \
       {"--oom-score-adj", "SCORE", "-1000 to 1000"},                                               \
       {"--read-only", nullptr, "Mount the root file system read-only"},                            \
       {"--replicas", "COUNT", "Number of tasks (default 1)"},                                      \
@@ -37,7 +44,7 @@ namespace {
       {"-t,--tty", nullptr, "Give the container a terminal"},                                      \
       {"--update-delay,--delay", "DURATION", "Between batches of an update (default 0s)"},         \
       {"--update-failure-action,--failure-action", "ACTION",                                       \
-       "When tasks of an update fail (default pause)", false, "pause|continue|rollback"},          \
+       "When tasks of an update fail (default pause)", false, "pause|continue"},                   \
       {"--update-max-failure-ratio,--max-failure-ratio", "RATIO",                                  \
        "Part of the tasks that may fail in an update (default 0)"},                                \
       {"--update-monitor,--monitor", "DURATION",                                                   \
@@ -49,12 +56,14 @@ namespace {
       {"--update-progress-deadline", "DURATION",                                                   \
        "A task not running by then failed the update (default 10m; 0: never)"},                    \
       {"-u,--user", "USER", "Name or number[:group] to run as"},                                   \
+      {"--with-registry-auth", nullptr,                                                            \
+       "No effect here: each node has its own access to registries"},                              \
       {"-w,--workdir", "PATH", "Working directory in the container"},
 
 constexpr Option CREATE[] = {
     ORCH_SERVICE_OPTIONS  //
     {"--name", "NAME", "Name of the service (default: a random one)"},
-    {"--mode", "MODE", "Kind of service (default replicated)", false, "replicated|global"},
+    {"--mode", "MODE", "Kind of service (default replicated)", false, "replicated"},
     {"--constraint", "CONSTRAINT", "Where tasks may run, such as node.labels.zone==east", true},
     {"--container-label", "KEY=VALUE", "Label on the containers", true},
     {"--dns", "ADDRESS", "Name server", true},

@@ -53,8 +53,12 @@ Task<int> run(Context& context) {
   context.out.flush();
   if (context.args.on("--detach")) co_return status;
   for (auto& one : gone) {
-    int result =
-        co_await waitFor(context, kj::mv(one.id), kj::mv(one.name), Goal::gone, quiet(context));
+    Wait wait;
+    wait.id = kj::mv(one.id);
+    wait.name = kj::mv(one.name);
+    wait.goal = Goal::gone;
+    wait.quiet = quiet(context);
+    int result = co_await waitFor(context, kj::mv(wait));
     status = kj::max(status, result);
   }
   co_return status;

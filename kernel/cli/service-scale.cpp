@@ -16,12 +16,14 @@ using Results = schema::ClusterControl::ScaleServiceResults;
 constexpr Option OPTIONS[] = {
     {"-d,--detach", nullptr, "Do not wait until the service has converged"},
     {"-q,--quiet", nullptr, "Print no progress"},
+    ORCH_VERIFY_OPTION  //
 };
 
 struct Wish {
   kj::String service;
   uint32_t replicas;
   kj::String id;  // once it was scaled
+  int64_t pausedBeforeNs = 0;
 };
 
 kj::Vector<Wish> readWishes(const Arguments& args) {
@@ -32,13 +34,14 @@ kj::Vector<Wish> readWishes(const Arguments& args) {
       badValue("SERVICE=REPLICAS", operand, "the name of a service, '=' and a number");
     }
     auto count = parseWhole(kj::str("the replicas of '", pair.key, "'"), pair.value, 0, 1'000'000);
-    wishes.add(Wish{kj::mv(pair.key), static_cast<uint32_t>(count), kj::String()});
+    wishes.add(Wish{kj::mv(pair.key), static_cast<uint32_t>(count), kj::String(), 0});
   }
   return wishes;
 }
 
 Task<int> run(Context& context) {
   auto wishes = readWishes(context.args);
+  uint64_t verify = verifyMs(context.args);
   kj::Vector<kj::String> documents;
   int status = 0;
   for (auto& wish : wishes) {
@@ -59,6 +62,10 @@ Task<int> run(Context& context) {
       continue;
     }
     wish.id = kj::str(outcome.value().getService().getMeta().getId());
+    auto update = outcome.value().getService().getUpdate();
+    if (update.getState() == schema::UpdateStatus::State::PAUSED) {
+      wish.pausedBeforeNs = update.getStartedAtNs();
+    }
     printWarnings(context.out, outcome.value().getWarnings());
     if (context.out.json) {
       documents.add(toJson(capnp::toDynamic(Results::Reader(outcome.value())), false));
@@ -71,8 +78,13 @@ Task<int> run(Context& context) {
   if (context.args.on("--detach")) co_return status;
   for (auto& wish : wishes) {
     if (wish.id.size() == 0) continue;
-    int result = co_await waitFor(context, kj::str(wish.id), kj::str(wish.service), Goal::converged,
-                                  quiet(context));
+    Wait wait;
+    wait.id = kj::str(wish.id);
+    wait.name = kj::str(wish.service);
+    wait.quiet = quiet(context);
+    wait.verifyMs = verify;
+    wait.pausedBeforeNs = wish.pausedBeforeNs;
+    int result = co_await waitFor(context, kj::mv(wait));
     status = kj::max(status, result);
   }
   co_return status;

@@ -4,6 +4,7 @@
 #include "name.h"
 #include "orch/fail.h"
 #include "service-lists.h"
+#include "unavailable.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -12,6 +13,7 @@ namespace {
 
 constexpr uint64_t MIN_MEMORY_BYTES = 4 << 20;
 constexpr uint64_t MAX_REPLICAS = 1'000'000;
+constexpr uint64_t MAX_GRACE_MS = 24ull * 3600 * 1000;
 
 // Calls `use` with the name and the value, if the flag was given.
 template <typename F>
@@ -34,22 +36,14 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
   auto mode = spec.getMode();
   if (args.command().path == kj::StringPtr("service create")) {
     ifGiven(args, "--mode", [&](auto flag, auto value) {
-      if (parseChoice(flag, value, "replicated|global") == 1) {
-        mode.setGlobal();
-      } else {
-        mode.initReplicated();
-      }
+      parseAvailable(flag, value, "replicated", "global|replicated-job|global-job");
+      mode.initReplicated();
     });
     ifGiven(args, "--name",
             [&](auto flag, auto value) { spec.setName(parseServiceName(flag, value)); });
     if (mode.isReplicated() && !mode.hasReplicated()) mode.initReplicated();
   }
   ifGiven(args, "--replicas", [&](auto flag, auto value) {
-    if (!mode.isReplicated()) {
-      fail(kj::str("usage: --replicas ", value,
-                   " needs --mode replicated: a global service has one "
-                   "task per node"));
-    }
     mode.getReplicated().setReplicas(
         static_cast<uint32_t>(parseWhole(flag, value, 0, MAX_REPLICAS)));
   });
@@ -70,8 +64,9 @@ void applyContainer(const Arguments& args, schema::ContainerSpec::Builder contai
           [&](auto flag, auto value) { container.setHostname(parseHostname(flag, value)); });
   ifGiven(args, "--stop-signal",
           [&](auto flag, auto value) { container.setStopSignal(parseSignal(flag, value)); });
-  ifGiven(args, "--stop-grace-period",
-          [&](auto flag, auto value) { container.setStopGraceMs(parseDurationMs(flag, value)); });
+  ifGiven(args, "--stop-grace-period", [&](auto flag, auto value) {
+    container.setStopGraceMs(parseDurationMs(flag, value, MAX_GRACE_MS));
+  });
   ifGiven(args, "--oom-score-adj", [&](auto flag, auto value) {
     container.setOomScoreAdj(static_cast<int16_t>(parseInteger(flag, value, -1000, 1000)));
   });
@@ -123,6 +118,11 @@ void applyPolicies(const Arguments& args, schema::TaskSpec::Builder task) {
   });
   ifGiven(args, "--runtime",
           [&](auto flag, auto value) { task.setRuntime(parseServiceName(flag, value)); });
+  ifGiven(args, "--log-driver", [&](auto flag, auto value) {
+    parseAvailable(flag, value, "json-file",
+                   "none|local|syslog|journald|gelf|fluentd|awslogs|splunk|gcplogs|etwlogs");
+  });
+  ifGiven(args, "--isolation", [&](auto flag, auto value) { parseChoice(flag, value, "default"); });
   for (auto& option : args.values("--log-opt")) {
     auto pair = parseLabel("--log-opt", option);
     if (pair.key == "max-size") {
@@ -150,7 +150,7 @@ void applyUpdate(const Arguments& args, schema::UpdateConfig::Builder update) {
   });
   ifGiven(args, "--update-failure-action", [&](auto flag, auto value) {
     update.setFailureAction(static_cast<schema::UpdateConfig::FailureAction>(
-        parseChoice(flag, value, "pause|continue|rollback")));
+        parseAvailable(flag, value, "pause|continue", "rollback")));
   });
   ifGiven(args, "--update-monitor",
           [&](auto flag, auto value) { update.setMonitorMs(parseDurationMs(flag, value)); });
@@ -164,6 +164,7 @@ void applyUpdate(const Arguments& args, schema::UpdateConfig::Builder update) {
 }  // namespace
 
 void applyOptions(const Arguments& args, schema::ServiceSpec::Builder spec, const LookUp& lookUp) {
+  args.checkUtf8();
   auto task = spec.getTask();
   applyMode(args, spec);
   applyContainer(args, task.getContainer());
@@ -178,7 +179,9 @@ void applyOptions(const Arguments& args, schema::ServiceSpec::Builder spec, cons
   if (args.command().path == kj::StringPtr("service create")) return;
 
   ifGiven(args, "--image", [&](auto flag, auto value) {
-    task.getContainer().setImage(parseWord(flag, value, "the name of an image"));
+    auto image = parseWord(flag, value, "the name of an image");
+    if (image == task.getContainer().asReader().getImage()) return;
+    task.getContainer().setImage(image);
     task.getContainer().setImageDigest("");
   });
   ifGiven(args, "--args", [&](auto flag, auto value) {

@@ -10,26 +10,35 @@ namespace {
 constexpr Option OPTIONS[] = {ORCH_TASK_OPTIONS};
 
 Task<int> run(Context& context) {
-  Filters checked(context.args, {"id", "name", "node", "desired-state"});
+  auto filters = taskFilters(context.args);
+  auto own = co_await ownNodeId(context, filters);
   auto cluster = co_await context.connection.cluster();
   auto askNodes = cluster.nodesRequest();
   auto nodes = askNodes.send();
   kj::Vector<capnp::Response<schema::ClusterControl::TasksResults>> answers;
   kj::Vector<schema::Task::Reader> tasks;
+  kj::Vector<kj::String> missing;
   for (auto& name : context.args.operands()) {
     auto askService = cluster.serviceRequest();
     askService.setId(name);
-    auto service = co_await askService.send();
+    auto service = co_await attempt(askService.send());
+    if (!service.ok()) {
+      // What there is of the others is shown first.
+      if (context.args.operands().size() == 1) kj::throwFatalException(kj::mv(service.error()));
+      missing.add(kj::str(plainText(service.error())));
+      continue;
+    }
     auto request = cluster.tasksRequest();
-    request.initFilter().setServiceId(service.getService().getMeta().getId());
+    request.initFilter().setServiceId(service.value().getService().getMeta().getId());
     auto answer = co_await request.send();
     for (auto task : answer.getTasks()) tasks.add(task);
     answers.add(kj::mv(answer));
   }
   auto names = co_await kj::mv(nodes);
-  printTasks(context.args, context.out, kj::mv(tasks), nodeNames(names.getNodes()),
+  printTasks(context.args, context.out, kj::mv(tasks), nodeNames(names.getNodes()), own,
              context.env.nowNs());
-  co_return 0;
+  for (auto& why : missing) context.out.error(why);
+  co_return missing.size() == 0 ? 0 : 1;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "progress.h"
 #include "service-change.h"
 #include "service-options.h"
+#include "service-removals.h"
 #include "service-spec.h"
 
 namespace orch::cli {
@@ -15,45 +16,89 @@ namespace {
 
 using Results = schema::ClusterControl::UpdateServiceResults;
 
+// How often a change is made anew on what somebody else has made of the service meanwhile.
+constexpr int MAX_TRIES = 20;
+constexpr kj::StringPtr OUT_OF_SEQUENCE = "update out of sequence"_kj;
+
+struct Changed {
+  capnp::Response<Results> response;
+  Wait wait;  // for what was asked
+};
+
+const char* environment(kj::StringPtr name) { return getenv(name.cStr()); }
+
+// What there is to wait for, from what the service was and what it has become.
+Wait waitBetween(schema::Service::Reader before, schema::Service::Reader after) {
+  using State = schema::UpdateStatus::State;
+  Wait wait;
+  wait.id = kj::str(after.getMeta().getId());
+  wait.name = kj::str(after.getSpec().getName());
+  auto was = before.getUpdate();
+  auto is = after.getUpdate();
+  if (was.getState() == State::PAUSED) wait.pausedBeforeNs = was.getStartedAtNs();
+  bool begun = is.getState() != State::NONE && is.getStartedAtNs() != was.getStartedAtNs();
+  if (begun) wait.updateNs = is.getStartedAtNs();
+  return wait;
+}
+
+// Reads the service, changes it as the flags say and sends it. The flags are a difference, so it is
+// done again if somebody else was faster.
+Task<Changed> change(Context& context, uint64_t verify) {
+  auto cluster = co_await context.connection.cluster();
+  for (int tries = 1;; ++tries) {
+    auto ask = cluster.serviceRequest();
+    ask.setId(context.args.operands()[0]);
+    auto before = co_await ask.send();
+
+    capnp::MallocMessageBuilder message;
+    message.setRoot(before.getService().getSpec());
+    auto spec = message.getRoot<schema::ServiceSpec>();
+    checkRemovals(context.args, spec.asReader());
+    applyOptions(context.args, spec, environment);
+
+    auto requestId = context.env.newId();
+    auto meta = before.getService().getMeta();
+    auto outcome = co_await attempt(
+        context.connection.change<Results>([&](schema::ClusterControl::Client& client) {
+          auto request = client.updateServiceRequest();
+          request.setRequestId(requestId);
+          request.setId(meta.getId());
+          request.setVersion(meta.getVersion());
+          request.setSpec(spec.asReader());
+          return request.send();
+        }));
+    if (!outcome.ok()) {
+      bool again = plainText(outcome.error()).startsWith(OUT_OF_SEQUENCE) && tries < MAX_TRIES;
+      if (!again) kj::throwFatalException(kj::mv(outcome.error()));
+      continue;
+    }
+    auto wait = waitBetween(before.getService(), outcome.value().getService());
+    bool scaled = before.getService().getSpec().getMode().getReplicated().getReplicas() !=
+                  spec.getMode().getReplicated().getReplicas();
+    // Without new tasks there is nothing to look at.
+    wait.verifyMs = scaled || wait.updateNs != 0 ? verify : 0;
+    co_return Changed{kj::mv(outcome.value()), kj::mv(wait)};
+  }
+}
+
 Task<int> run(Context& context) {
   // Wrong values are refused before anything is asked.
   {
     capnp::MallocMessageBuilder scratch;
-    applyOptions(context.args, scratch.initRoot<schema::ServiceSpec>(),
-                 [](kj::StringPtr name) { return getenv(name.cStr()); });
+    applyOptions(context.args, scratch.initRoot<schema::ServiceSpec>(), environment);
   }
-  auto cluster = co_await context.connection.cluster();
-  auto ask = cluster.serviceRequest();
-  ask.setId(context.args.operands()[0]);
-  auto before = co_await ask.send();
-
-  capnp::MallocMessageBuilder message;
-  message.setRoot(before.getService().getSpec());
-  auto spec = message.getRoot<schema::ServiceSpec>();
-  applyOptions(context.args, spec, [](kj::StringPtr name) { return getenv(name.cStr()); });
-
-  auto requestId = context.env.newId();
-  auto meta = before.getService().getMeta();
-  auto response =
-      co_await context.connection.change<Results>([&](schema::ClusterControl::Client& client) {
-        auto request = client.updateServiceRequest();
-        request.setRequestId(requestId);
-        request.setId(meta.getId());
-        request.setVersion(meta.getVersion());
-        request.setSpec(spec.asReader());
-        return request.send();
-      });
-  auto name = kj::str(response.getService().getSpec().getName());
-  printWarnings(context.out, response.getWarnings());
+  uint64_t verify = verifyMs(context.args);
+  auto changed = co_await change(context, verify);
+  printWarnings(context.out, changed.response.getWarnings());
   if (context.out.json) {
-    context.out.document(capnp::toDynamic(Results::Reader(response)));
+    context.out.document(capnp::toDynamic(Results::Reader(changed.response)));
   } else {
-    context.out.line(name);
+    context.out.line(changed.wait.name);
   }
   context.out.flush();
   if (context.args.on("--detach")) co_return 0;
-  co_return co_await waitFor(context, kj::str(meta.getId()), kj::mv(name), Goal::converged,
-                             quiet(context));
+  changed.wait.quiet = quiet(context);
+  co_return co_await waitFor(context, kj::mv(changed.wait));
 }
 
 }  // namespace

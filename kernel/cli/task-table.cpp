@@ -55,9 +55,24 @@ kj::String nodeName(const NodeNames& names, kj::StringPtr id) {
   return found == names.end() ? kj::str(id) : kj::str(found->second.c_str());
 }
 
+Filters taskFilters(const Arguments& args) {
+  return Filters(args, {"id", "name", "node", {"desired-state", "ready|running|shutdown|remove"}});
+}
+
+Task<kj::String> ownNodeId(Context& context, const Filters& filters) {
+  bool asked = false;
+  for (auto value : filters.values("node")) asked |= value == "self";
+  if (!asked) co_return kj::String();
+  auto cluster = co_await context.connection.cluster();
+  auto request = cluster.nodeRequest();
+  request.setId("self");
+  auto answer = co_await request.send();
+  co_return kj::str(answer.getNode().getMeta().getId());
+}
+
 void printTasks(const Arguments& args, Output& out, kj::Vector<schema::Task::Reader> tasks,
-                const NodeNames& nodes, int64_t nowNs) {
-  Filters filters(args, {"id", "name", "node", "desired-state"});
+                const NodeNames& nodes, kj::StringPtr ownNode, int64_t nowNs) {
+  auto filters = taskFilters(args);
   std::stable_sort(tasks.begin(), tasks.end(), before);
   bool whole = args.on("--no-trunc");
   bool quiet = args.on("--quiet");
@@ -69,12 +84,14 @@ void printTasks(const Arguments& args, Output& out, kj::Vector<schema::Task::Rea
         args.on("--no-resolve") ? kj::str(task.getNodeId()) : nodeName(nodes, task.getNodeId());
     auto name = taskName(task);
     auto desired = nameOf(task.getDesired());
-    bool shown =
-        filters.allow("id", [&](auto value) { return task.getMeta().getId().startsWith(value); }) &&
-        filters.allow("name", [&](auto value) { return contains(name, value); }) &&
-        filters.allow("node",
-                      [&](auto value) { return node == value || task.getNodeId() == value; }) &&
-        filters.allow("desired-state", [&](auto value) { return desired == value; });
+    bool shown = filters.allow("id", [&](auto value) {
+      return task.getMeta().getId().startsWith(value);
+    }) && filters.allow("name", [&](auto value) {
+      return contains(name, value);
+    }) && filters.allow("node", [&](auto value) {
+      return node == value || task.getNodeId() == value ||
+             (value == "self" && task.getNodeId() == ownNode);
+    }) && filters.allow("desired-state", [&](auto value) { return desired == value; });
     if (!shown) continue;
     bool older = last != nullptr && sameSlot(*last, task);
     last = &task;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "arguments.h"
+#include "connection.h"
 #include "filter.h"
 #include "orch/schema/cluster.capnp.h"
 #include "output.h"
@@ -24,9 +25,14 @@ kj::String nodeName(const NodeNames& names, kj::StringPtr id);
       {"--no-trunc", nullptr, "Do not shorten ids and errors"},                              \
       {"-q,--quiet", nullptr, "Print ids only"},
 
+// The filters of the options above.
+Filters taskFilters(const Arguments& args);
+// The id of the node that is asked, if a filter calls it `self`; otherwise empty.
+Task<kj::String> ownNodeId(Context& context, const Filters& filters);
+
 // Prints `tasks` as the options above say: those of a slot together, newest first, older ones
 // indented behind `\_`. As JSON: the tasks, in the same order.
 void printTasks(const Arguments& args, Output& out, kj::Vector<schema::Task::Reader> tasks,
-                const NodeNames& nodes, int64_t nowNs);
+                const NodeNames& nodes, kj::StringPtr ownNode, int64_t nowNs);
 
 }  // namespace orch::cli

@@ -11,7 +11,8 @@ namespace {
 constexpr Option OPTIONS[] = {ORCH_TASK_OPTIONS};
 
 Task<int> list(Context& context) {
-  Filters checked(context.args, {"id", "name", "node", "desired-state"});
+  auto filters = taskFilters(context.args);
+  auto own = co_await ownNodeId(context, filters);
   auto cluster = co_await context.connection.cluster();
   auto askNodes = cluster.nodesRequest();
   auto nodes = askNodes.send();
@@ -20,7 +21,7 @@ Task<int> list(Context& context) {
   kj::Vector<schema::Task::Reader> tasks;
   for (auto task : response.getTasks()) tasks.add(task);
   auto names = co_await kj::mv(nodes);
-  printTasks(context.args, context.out, kj::mv(tasks), nodeNames(names.getNodes()),
+  printTasks(context.args, context.out, kj::mv(tasks), nodeNames(names.getNodes()), own,
              context.env.nowNs());
   co_return 0;
 }

@@ -122,7 +122,10 @@ TEST_CASE("cli: names, signals and capabilities are checked", "[cli]") {
   CHECK(refusal([] { parseServiceName("--name", kj::str(std::string(64, 'a').c_str())); }) != "");
   CHECK(refusal([] { parseSignal("--x", "SIGTERM"); }) == "");
   CHECK(refusal([] { parseSignal("--x", "hup"); }) == "");
-  CHECK(refusal([] { parseSignal("--x", "RTMIN+3"); }) == "");
+  for (auto text : {"RTMIN+3", "SIGRTMIN+3", "rtmax-1", "IO", "SIGPOLL", "IOT"}) {
+    INFO(text);
+    CHECK(refusal([&] { parseSignal("--x", text); }) == "");
+  }
   CHECK(refusal([] { parseSignal("--x", "15"); }) == "");
   for (auto text : {"", "0", "65", "SIGFOO", "RTMIN+99", "TERM "}) {
     INFO(text);

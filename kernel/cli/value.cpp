@@ -12,8 +12,6 @@ namespace orch::cli {
 
 namespace {
 
-constexpr uint64_t MAX_DURATION_MS = 100ull * 365 * 24 * 3600 * 1000;
-
 struct Unit {
   std::string_view name;
   uint64_t nanoseconds;
@@ -74,12 +72,12 @@ bool readDigits(std::string_view text, uint64_t& out) {
   return result.ec == std::errc() && result.ptr == text.data() + text.size();
 }
 
-uint64_t parseDurationMs(kj::StringPtr flag, kj::StringPtr value) {
+uint64_t parseDurationMs(kj::StringPtr flag, kj::StringPtr value, uint64_t mostMs) {
   double ms = durationNs(view(value)) / 1e6;
   if (ms < 0) badValue(flag, value, "a duration such as 10s, 1m30s or 100ms");
   if (ms > 0 && ms < 1) badValue(flag, value, "0, or at least 1ms");
-  if (ms > static_cast<double>(MAX_DURATION_MS)) {
-    badValue(flag, value, "a duration of at most 876000h");
+  if (ms > static_cast<double>(mostMs)) {
+    badValue(flag, value, kj::str("a duration of at most ", mostMs / 3600'000, "h"));
   }
   return static_cast<uint64_t>(std::llround(ms));
 }

@@ -14,8 +14,10 @@ namespace orch::cli {
 [[noreturn]] void badValue(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr expected);
 
 // As in Go: `10s`, `1m30s`, `100ms`, `1.5h`, or `0`. In milliseconds; less than one but not 0 is
-// refused, and so is anything past a hundred years.
-uint64_t parseDurationMs(kj::StringPtr flag, kj::StringPtr value);
+// refused, and so is anything past `mostMs`: the server takes a year at most.
+inline constexpr uint64_t MAX_DURATION_MS = 365ull * 24 * 3600 * 1000;
+uint64_t parseDurationMs(kj::StringPtr flag, kj::StringPtr value,
+                         uint64_t mostMs = MAX_DURATION_MS);
 
 // `64m`, `1g`, `512k`, `1.5GiB` or bytes; a unit is a power of 1024. In bytes.
 uint64_t parseSizeBytes(kj::StringPtr flag, kj::StringPtr value);
