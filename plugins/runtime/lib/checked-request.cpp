@@ -282,8 +282,8 @@ std::string initOf(schema::ContainerSpec::Reader spec) {
   for (auto path : INIT_PROGRAMS) {
     if (access(path, X_OK) == 0) return path;
   }
-  fail(kj::str("an init was asked for, but this node has none: install tini (", INIT_PROGRAMS[0],
-               ") or docker.io (", INIT_PROGRAMS[1], ")"));
+  fail(kj::str("an init was asked for, but this node has none (", INIT_PROGRAMS[0], " or ",
+               INIT_PROGRAMS[1], "): install tini"));
 }
 
 std::string propagationOf(schema::ContainerSpec::Reader spec) {
