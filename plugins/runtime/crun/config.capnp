@@ -24,6 +24,11 @@ struct Config {
   killTimeoutMs @6 :UInt64 = 10000;
   # A container that has not ended so long after SIGKILL fails its removal.
 
-  logCheckMs @7 :UInt64 = 5000;
-  # How often running containers' logs are compared with their size limit.
+  logCheckMs @7 :UInt64 = 1000;
+  # How often at least a running container's log is compared with its size limit; one that grows fast
+  # is looked at as often as it takes.
+
+  commandTimeoutMs @8 :UInt64 = 60000;
+  # A start, a deletion or a question to the OCI runtime that takes longer fails, and its process is
+  # ended.
 }

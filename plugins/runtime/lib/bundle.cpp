@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 #include "seccomp-profile.h"
 
 namespace orch::runtime {
@@ -49,6 +51,30 @@ Json mounts(const BundleInput& input) {
   return list;
 }
 
+// Never those of orchd. What docker's containers get: systemd's default for open files
+// (docker.service has none of its own since 25.0), the rest from moby's
+// contrib/init/systemd/docker.service.
+Json rlimits(const BundleInput& input) {
+  auto& ceiling = input.ceiling;
+  std::vector<CheckedRlimit> limits = {
+      {"RLIMIT_NOFILE", std::min<uint64_t>(1024, ceiling.openFiles),
+       std::min<uint64_t>(524'288, ceiling.openFiles)},
+      {"RLIMIT_NPROC", ceiling.processes, ceiling.processes},
+      {"RLIMIT_CORE", ceiling.coreBytes, ceiling.coreBytes},
+  };
+  for (auto& chosen : input.checked.rlimits) {
+    auto known = std::find_if(limits.begin(), limits.end(),
+                              [&](const CheckedRlimit& l) { return l.type == chosen.type; });
+    if (known == limits.end()) known = limits.insert(limits.end(), {});
+    *known = chosen;
+  }
+  Json list = Json::array();
+  for (auto& limit : limits) {
+    list.push_back({{"type", limit.type}, {"soft", limit.soft}, {"hard", limit.hard}});
+  }
+  return list;
+}
+
 Json process(const BundleInput& input) {
   auto spec = input.request.getSpec();
   auto capabilities = input.checked.capabilities.names();
@@ -65,9 +91,7 @@ Json process(const BundleInput& input) {
   // Somebody other than root gets them by running a program that has them, as in docker.
   Json held = input.user.uid == 0 ? Json(capabilities) : Json::array();
   result["capabilities"] = {{"bounding", capabilities}, {"effective", held}, {"permitted", held}};
-  for (auto& limit : input.checked.rlimits) {
-    result["rlimits"].push_back({{"type", limit.type}, {"soft", limit.soft}, {"hard", limit.hard}});
-  }
+  result["rlimits"] = rlimits(input);
   return result;
 }
 
@@ -153,6 +177,16 @@ Json sysctls(schema::ContainerRequest::Reader request) {
   return result;
 }
 
+// As docker 28 (moby, daemon/pkg/oci/defaults.go).
+Json maskedPaths(const BundleInput& input) {
+  Json paths = {"/proc/acpi",        "/proc/asound",  "/proc/interrupts",
+                "/proc/kcore",       "/proc/keys",    "/proc/latency_stats",
+                "/proc/sched_debug", "/proc/scsi",    "/proc/timer_list",
+                "/proc/timer_stats", "/sys/firmware", "/sys/devices/virtual/powercap"};
+  for (auto& path : input.hiddenPaths) paths.push_back(path);
+  return paths;
+}
+
 Json annotations(const BundleInput& input) {
   Json result = Json::object();
   for (auto label : input.request.getLabels()) {
@@ -181,10 +215,7 @@ std::string ociConfig(const BundleInput& input) {
       {"cgroupsPath", input.cgroupPath},
       {"namespaces", namespaces(input)},
       {"sysctl", sysctls(input.request)},
-      {"maskedPaths",
-       {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-        "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
-        "/sys/devices/virtual/powercap"}},
+      {"maskedPaths", maskedPaths(input)},
       {"readonlyPaths", {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}},
   };
   if (input.seccompFilter.empty()) linuxPart["seccomp"] = seccomp(input.checked.capabilities);

@@ -16,6 +16,13 @@ struct BundleMount {
   std::vector<std::string> options;
 };
 
+// What a container's limits can be raised to.
+struct RlimitCeiling {
+  uint64_t openFiles = 1 << 20;  // the kernel's limit of a process, fs.nr_open
+  uint64_t processes = ~uint64_t(0);
+  uint64_t coreBytes = ~uint64_t(0);
+};
+
 struct BundleInput {
   schema::ContainerRequest::Reader request;
   const CheckedRequest& checked;
@@ -25,6 +32,8 @@ struct BundleInput {
   std::vector<BundleMount> mounts;  // files of /etc, an init, then the user's
   std::string seccompFilter;        // base64, for crun; empty: the profile is written out
   bool limitsSwap = true;           // the host can
+  RlimitCeiling ceiling;
+  std::vector<std::string> hiddenPaths;  // of this host's processors, masked as well
   bool hasCgroupNamespace = true;
 };
 

@@ -1,6 +1,7 @@
 #include "cgroups.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <sstream>
 
 #include "etc-files.h"
+#include "file-access.h"
 
 namespace orch::runtime {
 
@@ -99,7 +101,7 @@ kj::Maybe<kj::String> Cgroups::whyNot(const Needs& needs) const {
     for (auto name : {"cpu", "memory", "pids"}) {
       if (!contains(controllers, name)) missing.push_back(name);
     }
-    if (missing.empty()) return nullptr;
+    if (missing.empty()) return whyNotBelow();
     return kj::str("cgroup v2 has no controller ", list(missing),
                    "; enable it in the kernel (or remove cgroup_disable= from its command line)");
   }
@@ -122,6 +124,26 @@ kj::Maybe<kj::String> Cgroups::whyNot(const Needs& needs) const {
     }
   }
   return nullptr;
+}
+
+// Containers need the controllers below the root, where the runtime enables them. The kernel
+// refuses that in a cgroup of a container of its own, if processes are in it.
+kj::Maybe<kj::String> Cgroups::whyNotBelow() const {
+  std::string control = root + "/cgroup.subtree_control";
+  auto enabled = words(readSmallFile(control.c_str()));
+  std::vector<std::string> missing;
+  for (auto name : {"cpu", "memory", "pids"}) {
+    if (contains(enabled, name)) continue;
+    int fd = open(control.c_str(), O_WRONLY | O_CLOEXEC);
+    std::string text = std::string("+") + name;
+    bool works = fd >= 0 && write(fd, text.data(), text.size()) == ssize_t(text.size());
+    if (fd >= 0) close(fd);
+    if (!works) missing.push_back(name);
+  }
+  if (missing.empty()) return nullptr;
+  return kj::str("cgroup v2 controller ", list(missing), " cannot be enabled in ", control.c_str(),
+                 ": processes are in that cgroup itself (move them to one below it), or it is "
+                 "mounted read-only");
 }
 
 std::vector<std::string> Cgroups::hierarchies() const {
@@ -155,9 +177,11 @@ bool Cgroups::limitsSwap() const {
 std::vector<int> Cgroups::processes(const std::string& id) const {
   std::vector<int> pids;
   for (auto& hierarchy : hierarchies()) {
-    std::ifstream file(hierarchy + pathOf(id) + "/cgroup.procs");
-    for (int pid; file >> pid;) {
-      if (std::find(pids.begin(), pids.end(), pid) == pids.end()) pids.push_back(pid);
+    KJ_IF_MAYBE (text, readIfThere(hierarchy + pathOf(id) + "/cgroup.procs")) {
+      std::istringstream lines(text->cStr());
+      for (int pid; lines >> pid;) {
+        if (std::find(pids.begin(), pids.end(), pid) == pids.end()) pids.push_back(pid);
+      }
     }
   }
   return pids;

@@ -32,7 +32,7 @@ class Cgroups final {
   // True if the kernel killed something in it for lack of memory. False once the cgroup is gone.
   bool oomKilled(const std::string& id) const;
   bool limitsSwap() const;
-  // Pids of all processes in it, in any hierarchy.
+  // Pids of all processes in it, in any hierarchy. Fails if they cannot be read.
   std::vector<int> processes(const std::string& id) const;
   // Removes the empty cgroups of `id` in all hierarchies; false if one is still in use.
   bool remove(const std::string& id) const;
@@ -40,6 +40,7 @@ class Cgroups final {
   void removeParent() const;
 
  private:
+  kj::Maybe<kj::String> whyNotBelow() const;
   std::vector<std::string> hierarchies() const;
   std::string root;
   std::string parent;

@@ -1,9 +1,11 @@
 // What OciRuntime does about the logs of its containers: reading, following, rotating.
 #include <kj/debug.h>
 #include <sys/inotify.h>
+#include <sys/statvfs.h>
 
 #include "log-file.h"
 #include "oci-runtime.h"
+#include "orch/attempt.h"
 
 namespace orch::runtime {
 
@@ -56,12 +58,49 @@ kj::Promise<void> send(schema::LogSink::Client& sink, const Batch& batch,
   return request.send().ignoreResult();
 }
 
-struct RotationJob {
+// A look at one container's log, for a worker thread.
+struct LookJob {
+  std::string id;
   std::string folder;
   std::string bundle;
   uint64_t maxBytes;
   uint32_t maxFiles;
+  bool askAgain;
+  LogLook look;
+  kj::String trouble;
 };
+
+// A request to conmon that has not been heeded for so long has been lost.
+constexpr auto ASK_AGAIN_AFTER = 2 * kj::SECONDS;
+// Of a file system with less than that no line is written any more.
+constexpr uint64_t FULL_BYTES = 4096;
+
+bool isFull(const std::string& folder) {
+  struct statvfs info;
+  if (statvfs(folder.c_str(), &info) != 0) return false;
+  return uint64_t(info.f_bfree) * info.f_frsize < FULL_BYTES;
+}
+
+struct Looked {
+  std::vector<LookJob> jobs;
+  bool full = false;
+};
+Looked lookAtLogs(const std::string& disk, std::vector<LookJob> jobs) {
+  Looked looked;
+  looked.full = isFull(disk);
+  for (auto& job : jobs) {
+    auto look = attemptNow([&] {
+      return rotateLog(job.folder, job.bundle, job.maxBytes, job.maxFiles, job.askAgain);
+    });
+    if (look.ok()) {
+      job.look = look.value();
+    } else {
+      job.trouble = kj::str(look.message());
+    }
+  }
+  looked.jobs = std::move(jobs);
+  return looked;
+}
 
 }  // namespace
 
@@ -101,29 +140,111 @@ Task<void> OciRuntime::logs(kj::String id, schema::LogOptions::Reader options,
   }
 }
 
-void OciRuntime::startKeepingLogs() {
-  if (keepingLogs) return;
-  keepingLogs = true;
-  tasks.add(keepLogs().promise());
+// ---- limits -------------------------------------------------------------------------------------
+
+void OciRuntime::keepLogOf(Container& container) {
+  auto now = env.timer().now();
+  auto& watch = container.log;
+  watch.everyMs = kj::min(FIRST_LOOK_MS, maker->options.logCheckMs);
+  watch.lookedAt = now;
+  watch.due = now + watch.everyMs * kj::MILLISECONDS;
+  if (!keepingLogs) {
+    keepingLogs = true;
+    tasks.add(keepLogs().promise());
+  } else if (watch.due < nextLook) {
+    KJ_IF_MAYBE (sooner, lookSooner) (*sooner)->fulfill();
+  }
 }
 
 Task<void> OciRuntime::keepLogs() {
   for (;;) {
-    co_await env.timer().afterDelay(maker->options.logCheckMs * kj::MILLISECONDS);
-    std::vector<RotationJob> jobs;
+    bool any = false;
     for (auto& entry : containers) {
       auto& container = *entry.second.container;
       if (container.stage != Stage::RUNNING) continue;
-      jobs.push_back({maker->layout.disk(container.id), maker->layout.bundle(container.id),
-                      container.logMaxBytes, container.logMaxFiles});
+      if (!any || container.log.due < nextLook) nextLook = container.log.due;
+      any = true;
     }
-    if (jobs.empty()) break;
-    auto rotating = env.workers().run([jobs] {
-      for (auto& job : jobs) rotateLog(job.folder, job.bundle, job.maxBytes, job.maxFiles);
-    });
-    co_await rotating;
+    if (!any) break;
+    auto bell = kj::newPromiseAndFulfiller<void>();
+    lookSooner = kj::mv(bell.fulfiller);
+    auto due = env.timer().atTime(nextLook).exclusiveJoin(kj::mv(bell.promise));
+    co_await due;
+    co_await lookAtDueLogs();
   }
   keepingLogs = false;
+}
+
+Task<void> OciRuntime::lookAtDueLogs() {
+  auto now = env.timer().now();
+  std::vector<LookJob> jobs;
+  for (auto& entry : containers) {
+    auto& container = *entry.second.container;
+    if (container.stage != Stage::RUNNING || container.log.due > now) continue;
+    auto missing = container.log.missingSince;
+    bool askAgain = missing != kj::origin<kj::TimePoint>() && now - missing > ASK_AGAIN_AFTER;
+    if (askAgain) container.log.missingSince = now;
+    jobs.push_back({container.id,
+                    maker->layout.disk(container.id),
+                    maker->layout.bundle(container.id),
+                    container.logMaxBytes,
+                    container.logMaxFiles,
+                    askAgain,
+                    {},
+                    nullptr});
+  }
+  if (jobs.empty()) co_return;
+  auto disk = maker->layout.containers();
+  auto looking = env.workers().run(
+      [disk, jobs = std::move(jobs)]() mutable { return lookAtLogs(disk, std::move(jobs)); });
+  auto looked = co_await looking;
+  for (auto& job : looked.jobs) {
+    auto found = containers.find(job.id);
+    if (found == containers.end()) continue;
+    if (job.trouble.size() == 0) noteLook(*found->second.container, job.look);
+    noteLogTrouble(*found->second.container, job.trouble);
+  }
+  if (looked.full != diskFull) {
+    diskFull = looked.full;
+    host.log().warn("runtime.log-full",
+                    {{"folder", disk.c_str()},
+                     {"reason", diskFull ? "no space left: what containers write to their logs is "
+                                           "lost, until there is some again"
+                                         : "over: there is space again, logs go on"}});
+  }
+}
+
+void OciRuntime::noteLook(Container& container, const LogLook& look) {
+  auto now = env.timer().now();
+  auto& watch = container.log;
+  if (look.missing) {
+    if (watch.missingSince == kj::origin<kj::TimePoint>()) watch.missingSince = now;
+  } else {
+    uint64_t elapsedMs = kj::max((now - watch.lookedAt) / kj::MILLISECONDS, 1);
+    uint64_t grown = look.bytes >= watch.bytes ? look.bytes - watch.bytes : look.bytes;
+    watch.bytes = look.rotated ? 0 : look.bytes;
+    uint64_t limit = container.logMaxBytes == 0 ? uint64_t(1) << 60 : container.logMaxBytes;
+    uint64_t left = limit > watch.bytes ? limit - watch.bytes : 0;
+    watch.everyMs = nextLookMs(grown, elapsedMs, left, watch.everyMs, maker->options.logCheckMs);
+    watch.lookedAt = now;
+    watch.missingSince = kj::origin<kj::TimePoint>();
+  }
+  watch.due = now + watch.everyMs * kj::MILLISECONDS;
+}
+
+// One container's trouble is not another's: it is said once, and tried again at the usual pace.
+void OciRuntime::noteLogTrouble(Container& container, kj::StringPtr trouble) {
+  auto& watch = container.log;
+  if (trouble.size() > 0) {
+    if (!watch.failing) {
+      host.log().warn("runtime.log-not-rotated",
+                      {{"container", container.id.c_str()}, {"reason", trouble}});
+    }
+    watch.everyMs = maker->options.logCheckMs;
+    watch.lookedAt = env.timer().now();
+    watch.due = watch.lookedAt + watch.everyMs * kj::MILLISECONDS;
+  }
+  watch.failing = trouble.size() > 0;
 }
 
 }  // namespace orch::runtime

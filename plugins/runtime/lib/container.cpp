@@ -37,12 +37,29 @@ void Container::setExited() {
   exitSeen->fulfill();
 }
 
+kj::Promise<void> Container::whenWritten() {
+  if (!writing) return kj::READY_NOW;
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  written = kj::mv(pair.fulfiller);
+  return kj::mv(pair.promise);
+}
+
+void Container::setWritten() {
+  writing = false;
+  KJ_IF_MAYBE (fulfiller, written) (*fulfiller)->fulfill();
+  written = nullptr;
+}
+
 void Container::setNeverMade(const kj::Exception& why) { exitSeen->reject(kj::cp(why)); }
 
 bool Container::signal(int number) { return process.get() >= 0 && sendSignal(process, number); }
 
 void Container::describe(schema::Container::Builder to) const {
   to.setId(id.c_str());
+  if (!trouble.empty()) {
+    to.setState(schema::Container::State::RUNNING);
+    return;
+  }
   switch (stage) {
     case Stage::CREATING:
     case Stage::CREATED:
@@ -55,7 +72,7 @@ void Container::describe(schema::Container::Builder to) const {
       to.setState(schema::Container::State::EXITED);
       break;
   }
-  to.setPid(lives() ? state.pid : 0);
+  to.setPid(lives() ? state.init.pid : 0);
   to.setStartedAtNs(state.startedAtNs);
   if (stage == Stage::EXITED) describeExit(to.initExit());
   auto list = to.initLabels(labels.size());
@@ -69,6 +86,16 @@ void Container::describeExit(schema::ExitStatus::Builder to) const {
   to.setCode(state.code);
   to.setAtNs(state.exitedAtNs);
   to.setOomKilled(state.oomKilled);
+  switch (state.lost) {
+    case Lost::NOT:
+      break;
+    case Lost::REBOOT:
+      to.setLost("the node went down while it ran; its exit status is lost");
+      break;
+    case Lost::CONMON:
+      to.setLost("its conmon ended; log and exit status are lost");
+      break;
+  }
 }
 
 }  // namespace orch::runtime

@@ -1,4 +1,4 @@
-// One container as the plugin holds it: a few hundred bytes, one descriptor while it lives.
+// One container as the plugin holds it: a few hundred bytes, two descriptors while it lives.
 #pragma once
 
 #include <kj/async.h>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "log-schedule.h"
 #include "orch/schema/runtime.capnp.h"
 #include "record.h"
 
@@ -24,6 +25,20 @@ class Container final : public kj::Refcounted {
   Stage stage = Stage::CREATING;
   StateFile state;
   kj::AutoCloseFd process;  // pidfd of its init, until it has exited
+  kj::AutoCloseFd conmon;   // pidfd, until it is gone or the container is removed
+
+  // Not empty: it can neither be used nor taken for gone, and why. Only `remove` does something.
+  std::string trouble;
+  bool mayRun = false;  // with trouble: something of it may still run
+
+  // Of the task that writes the state file.
+  bool unsaved = false;  // the file says less than `state`
+  bool saving = false;   // there is such a task
+  bool writing = false;  // and it is at it just now
+  bool removed = false;  // it shall not write any more
+
+  // When and how the log was looked at last; see container-logs.cpp.
+  LogWatch log;
 
   // From the record.
   std::string taskName;
@@ -38,6 +53,9 @@ class Container final : public kj::Refcounted {
   // Settles when it has exited; at once if it has.
   kj::Promise<void> whenExited() { return exited.addBranch(); }
   void setExited();
+  // The write of the state that is under way, if there is one.
+  kj::Promise<void> whenWritten();
+  void setWritten();
   // It will never run, and why: for those who wait for its end.
   void setNeverMade(const kj::Exception& why);
   // conmon's exit file is there.
@@ -56,6 +74,7 @@ class Container final : public kj::Refcounted {
   kj::Own<kj::PromiseFulfiller<void>> exitFileThere;
   kj::ForkedPromise<void> exited;
   kj::ForkedPromise<void> exitFile;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> written;
 };
 
 }  // namespace orch::runtime

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "log-schedule.h"
 #include "orch/testing/test-host.h"
 
 namespace orch::runtime {
@@ -85,17 +86,17 @@ TEST_CASE("log: reading goes on across rotations", "[runtime]") {
   CHECK(cursor.read(atEnd).at(0).text == "a");
 
   // Renamed, and conmon still writes to it.
-  CHECK(rotateLog(folder.path().cStr(), folder.path().cStr(), 10, 5));
+  CHECK(rotateLog(folder.path().cStr(), folder.path().cStr(), 10, 5).rotated);
   first << entry(2, "b") << std::flush;
   CHECK(cursor.read(atEnd).at(0).text == "b");
   CHECK(cursor.read(atEnd).empty());
   CHECK(atEnd);
   // A second request would lose what conmon has not yet moved on from.
-  CHECK_FALSE(rotateLog(folder.path().cStr(), folder.path().cStr(), 10, 5));
+  CHECK(rotateLog(folder.path().cStr(), folder.path().cStr(), 10, 5).missing);
 
   first << entry(3, "c") << std::flush;
   std::ofstream(current.cStr()) << entry(4, "d");
-  CHECK(rotateLog(folder.path().cStr(), folder.path().cStr(), 10, 5));
+  CHECK(rotateLog(folder.path().cStr(), folder.path().cStr(), 10, 5).rotated);
   std::ofstream(current.cStr()) << entry(5, "e");
   Texts seen;
   do {
@@ -104,13 +105,79 @@ TEST_CASE("log: reading goes on across rotations", "[runtime]") {
   CHECK(seen == Texts{"c", "d", "e"});
 }
 
-TEST_CASE("log: old files go", "[runtime]") {
+// Of 46 bytes and more each.
+TEST_CASE("log: old files go, by their count and by their size", "[runtime]") {
   testing::TestFolder folder("log");
+  auto write = [&](unsigned i, unsigned lines) {
+    std::ofstream file(folder.sub("log").cStr());
+    for (unsigned j = 0; j < lines; ++j) file << entry(i, std::to_string(i).c_str());
+  };
   for (unsigned i = 0; i < 5; ++i) {
-    std::ofstream(folder.sub("log").cStr()) << entry(i, std::to_string(i).c_str());
-    rotateLog(folder.path().cStr(), folder.path().cStr(), 10, 2);
+    write(i, 1);
+    rotateLog(folder.path().cStr(), folder.path().cStr(), 46, 2);
   }
   CHECK(texts(folder) == Texts{"3", "4"});
+  // One that grew past twice the limit before anybody looked has all that is to be kept.
+  write(5, 3);
+  rotateLog(folder.path().cStr(), folder.path().cStr(), 46, 2);
+  CHECK(texts(folder) == Texts{"5", "5", "5"});
+  // Without a limit nothing is rotated.
+  write(6, 3);
+  CHECK_FALSE(rotateLog(folder.path().cStr(), folder.path().cStr(), 0, 2).rotated);
+}
+
+TEST_CASE("log: a rotated file is never replaced", "[runtime]") {
+  testing::TestFolder folder("log");
+  std::ofstream(folder.sub("log").cStr()) << entry(1, "a");
+  auto gone = folder.sub("gone");
+  CHECK(rotateLog(gone.cStr(), gone.cStr(), 10, 2).missing);
+  // Something that is no file in the folder's place: it cannot be listed.
+  CHECK_THROWS(rotateLog(folder.sub("log").cStr(), folder.path().cStr(), 10, 2));
+}
+
+std::string errorEntry(int second, const char* text, char tag = 'F') {
+  auto line = entry(second, text, tag);
+  return line.replace(line.find("stdout"), 6, "stderr");
+}
+
+TEST_CASE("log: a tail has whole lines though the streams' pieces are mixed", "[runtime]") {
+  testing::TestFolder folder("log");
+  std::ofstream(folder.sub("log.1").cStr())
+      << errorEntry(1, "e0") << entry(1, "a1", 'P') << errorEntry(2, "e1", 'P');
+  std::ofstream(folder.sub("log").cStr())
+      << entry(3, "a2", 'P') << errorEntry(4, "e2") << errorEntry(5, "f1", 'P') << entry(6, "a3")
+      << errorEntry(7, "f2") << entry(8, "open", 'P') << "2026-01-01T00:00:09.0000000";
+  CHECK(texts(folder, 1) == Texts{"f1", "f2", "open"});
+  CHECK(texts(folder, 2) == Texts{"a1", "a2", "f1", "a3", "f2", "open"});
+  CHECK(texts(folder, 3) == Texts{"a1", "e1", "a2", "e2", "f1", "a3", "f2", "open"});
+  CHECK(texts(folder, 4) == Texts{"e0", "a1", "e1", "a2", "e2", "f1", "a3", "f2", "open"});
+  // A line belongs where it ends.
+  constexpr int64_t SECOND = 1'000'000'000, BEGIN = 1767225600 * SECOND;
+  CHECK(texts(folder, -1, BEGIN + 5 * SECOND) == Texts{"f1", "a1", "a2", "a3", "f2", "open"});
+  CHECK(texts(folder, -1, BEGIN + 7 * SECOND) == Texts{"f1", "f2", "open"});
+}
+
+TEST_CASE("log: a line that is being written while the tail is looked for comes whole",
+          "[runtime]") {
+  testing::TestFolder folder("log");
+  std::ofstream file(folder.sub("log").cStr());
+  auto next = entry(2, "b");
+  file << entry(1, "a") << next.substr(0, 20) << std::flush;
+  LogCursor cursor(folder.path().cStr(), 0, 0);
+  bool atEnd = false;
+  CHECK(cursor.read(atEnd).empty());
+  file << next.substr(20) << std::flush;
+  CHECK(cursor.read(atEnd).at(0).text == "b");
+}
+
+TEST_CASE("log: the faster it grows the sooner it is looked at", "[runtime]") {
+  // At rest: half as often each time.
+  CHECK(nextLookMs(0, 100, 1000, 100, 1000) == 200);
+  CHECK(nextLookMs(0, 800, 1000, 800, 1000) == 1000);
+  // 1 KB/ms and 100 KB left: when that is used up.
+  CHECK(nextLookMs(500'000, 500, 100'000, 1000, 1000) == 100);
+  CHECK(nextLookMs(100'000'000, 100, 1'000'000, 1000, 1000) == MIN_LOOK_MS);
+  CHECK(nextLookMs(1, 1000, 1 << 20, 1000, 1000) == 1000);
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "log-file.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <sys/stat.h>
@@ -8,11 +7,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
-#include <cstring>
 #include <ctime>
+#include <limits>
 
-#include "conmon.h"
+#include "file-access.h"
 
 namespace orch::runtime {
 
@@ -20,33 +18,14 @@ namespace {
 
 constexpr size_t TAG_OFFSET = 43;  // `2026-01-01T00:00:00.000000000+00:00 stdout F text`
 constexpr size_t BLOCK_BYTES = 64 << 10;
-constexpr unsigned MAX_TRIES = 100;  // of a look that a rotation can spoil
-
-std::string rotatedPath(const std::string& folder, uint64_t number) {
-  return folder + "/log." + std::to_string(number);
-}
-
-// Of the rotated files, ascending.
-std::vector<uint64_t> numbersIn(const std::string& folder) {
-  std::vector<uint64_t> numbers;
-  DIR* open = opendir(folder.c_str());
-  if (open == nullptr) return numbers;
-  while (dirent* entry = readdir(open)) {
-    if (strncmp(entry->d_name, "log.", 4) != 0) continue;
-    char* end;
-    uint64_t number = strtoull(entry->d_name + 4, &end, 10);
-    if (*end == '\0' && number > 0) numbers.push_back(number);
-  }
-  closedir(open);
-  std::sort(numbers.begin(), numbers.end());
-  return numbers;
-}
+constexpr size_t MAX_HELD_BYTES = 1 << 20;  // of pieces before `since`; a longer line is cut
+constexpr unsigned MAX_TRIES = 100;         // of a look that a rotation can spoil
 
 kj::Maybe<kj::AutoCloseFd> openIfThere(const std::string& path) {
   int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd >= 0) return kj::AutoCloseFd(fd);
   if (errno == ENOENT) return nullptr;
-  KJ_FAIL_SYSCALL("open", errno, path.c_str());
+  failFile("read", path, errno);
 }
 
 uint64_t inodeOf(int fd) {
@@ -82,37 +61,6 @@ int64_t timeOf(std::string_view text) {
   return (timegm(&when) - offset) * 1'000'000'000 + nanos;
 }
 
-// Where the line begins that comes `lines` whole lines before the end; the count of those found.
-struct TailPosition {
-  off_t offset;
-  int64_t found;
-};
-TailPosition tailOf(int fd, int64_t lines) {
-  struct stat info;
-  KJ_SYSCALL(fstat(fd, &info));
-  int64_t whole = 0;
-  auto isWhole = [&](off_t lineStart) {
-    char tag = 'F';
-    return pread(fd, &tag, 1, lineStart + TAG_OFFSET) == 1 && tag == 'F';
-  };
-  std::vector<char> block(BLOCK_BYTES);
-  off_t lineEnd = info.st_size;  // behind the line's newline
-  for (off_t end = info.st_size; end > 0;) {
-    off_t begin = end > static_cast<off_t>(BLOCK_BYTES) ? end - BLOCK_BYTES : 0;
-    ssize_t n;
-    KJ_SYSCALL(n = pread(fd, block.data(), end - begin, begin));
-    for (ssize_t i = n; i-- > 0;) {
-      off_t at = begin + i;
-      if (block[i] != '\n' || at + 1 == info.st_size) continue;
-      if (isWhole(at + 1) && ++whole > lines) return {lineEnd, lines};
-      lineEnd = at + 1;
-    }
-    end = begin;
-  }
-  if (info.st_size > 0 && isWhole(0) && ++whole > lines) return {lineEnd, lines};
-  return {0, whole};
-}
-
 }  // namespace
 
 kj::Maybe<LogEntry> parseLogLine(std::string_view line) {
@@ -127,30 +75,6 @@ kj::Maybe<LogEntry> parseLogLine(std::string_view line) {
   return entry;
 }
 
-bool rotateLog(const std::string& folder, const std::string& bundle, uint64_t maxBytes,
-               uint32_t maxFiles) {
-  struct stat info;
-  std::string current = folder + "/log";
-  // None: conmon has not come to the last request yet. A second one would lose what is between.
-  if (stat(current.c_str(), &info) != 0) return false;
-  if (static_cast<uint64_t>(info.st_size) <= maxBytes) return false;
-  auto numbers = numbersIn(folder);
-  uint64_t next = numbers.empty() ? 1 : numbers.back() + 1;
-  KJ_SYSCALL(rename(current.c_str(), rotatedPath(folder, next).c_str()), current.c_str());
-  reopenLog(bundle);
-  numbers.push_back(next);
-  // The newest stays even if none is to be kept: conmon may still write to it.
-  size_t keep = std::max<size_t>(maxFiles, 1);
-  for (size_t i = 0; i + keep < numbers.size(); ++i) {
-    unlink(rotatedPath(folder, numbers[i]).c_str());
-  }
-  return true;
-}
-
-void healLog(const std::string& folder, const std::string& bundle) {
-  if (access((folder + "/log").c_str(), F_OK) != 0) reopenLog(bundle);
-}
-
 LogCursor::LogCursor(std::string folder, int64_t tail, int64_t sinceNs)
     : folder(std::move(folder)), sinceNs(sinceNs) {
   openAll();
@@ -160,9 +84,9 @@ LogCursor::LogCursor(std::string folder, int64_t tail, int64_t sinceNs)
 void LogCursor::openAll() {
   for (unsigned i = 0; i < MAX_TRIES; ++i) {
     files.clear();
-    auto numbers = numbersIn(folder);
+    auto numbers = logNumbers(folder);
     for (auto number : numbers) {
-      KJ_IF_MAYBE (fd, openIfThere(rotatedPath(folder, number))) {
+      KJ_IF_MAYBE (fd, openIfThere(rotatedLog(folder, number))) {
         auto inode = inodeOf(*fd);
         files.push_back(File{kj::mv(*fd), number, inode});
       }
@@ -172,7 +96,7 @@ void LogCursor::openAll() {
       auto inode = inodeOf(*fd);
       files.push_back(File{kj::mv(*fd), lastNumber + 1, inode});
     }
-    if (numbersIn(folder) == numbers) {
+    if (logNumbers(folder) == numbers) {
       if (!files.empty()) lastNumber = files.front().number - 1;
       return;
     }
@@ -181,24 +105,29 @@ void LogCursor::openAll() {
 }
 
 void LogCursor::seekTail(int64_t lines) {
-  size_t first = files.size();
-  while (first > 0) {
-    auto position = tailOf(files[first - 1].fd, lines);
-    files[first - 1].offset = position.offset;
-    lines -= position.found;
-    --first;
-    if (lines <= 0 && position.offset > 0) break;
+  std::vector<int> open;
+  for (auto& file : files) open.push_back(file.fd);
+  auto tail = findTail(open, lines);
+  for (unsigned stream : {0, 1}) {
+    auto& begin = tail.begin[stream];
+    for (size_t i = 0; i < files.size(); ++i) {
+      files[i].begin[stream] = i < begin.file   ? std::numeric_limits<off_t>::max()
+                               : i > begin.file ? 0
+                                                : begin.offset;
+    }
   }
-  while (first-- > 0) files.pop_front();
+  size_t first = std::min(tail.begin[0].file, tail.begin[1].file);
+  for (size_t i = 0; i < first; ++i) files.pop_front();
+  if (!files.empty()) files[0].offset = std::min(files[0].begin[0], files[0].begin[1]);
 }
 
 // After the end of the only open file: the next one, if that one has been rotated away.
 bool LogCursor::openNext() {
   for (unsigned i = 0; i < MAX_TRIES; ++i) {
-    auto numbers = numbersIn(folder);
+    auto numbers = logNumbers(folder);
     auto next = std::upper_bound(numbers.begin(), numbers.end(), lastNumber);
     if (next != numbers.end()) {
-      KJ_IF_MAYBE (fd, openIfThere(rotatedPath(folder, *next))) {
+      KJ_IF_MAYBE (fd, openIfThere(rotatedLog(folder, *next))) {
         auto inode = inodeOf(*fd);
         files.push_back(File{kj::mv(*fd), *next, inode});
         return true;
@@ -206,7 +135,7 @@ bool LogCursor::openNext() {
       continue;  // removed meanwhile: look again
     }
     KJ_IF_MAYBE (fd, openIfThere(folder + "/log")) {
-      if (numbersIn(folder) != numbers) continue;
+      if (logNumbers(folder) != numbers) continue;
       auto inode = inodeOf(*fd);
       files.push_back(File{kj::mv(*fd), lastNumber + 1, inode});
       return true;
@@ -225,14 +154,37 @@ bool LogCursor::readMore(File& file) {
   return n > 0;
 }
 
-void LogCursor::takeLines(std::vector<LogEntry>& entries) {
+void LogCursor::takeLines(const File& file, std::vector<LogEntry>& entries) {
   size_t begin = 0;
+  off_t restAt = file.offset - static_cast<off_t>(rest.size());
   for (size_t end; (end = rest.find('\n', begin)) != std::string::npos; begin = end + 1) {
     KJ_IF_MAYBE (entry, parseLogLine(std::string_view(rest).substr(begin, end - begin))) {
-      if (entry->timeNs >= sinceNs) entries.push_back(std::move(*entry));
+      bool wanted = restAt + static_cast<off_t>(begin) >= file.begin[entry->isError];
+      if (wanted) take(std::move(*entry), entries);
     }
   }
   rest.erase(0, begin);
+}
+
+void LogCursor::take(LogEntry entry, std::vector<LogEntry>& entries) {
+  auto& pieces = held[entry.isError];
+  if (entry.timeNs >= sinceNs) {
+    for (auto& piece : pieces) {
+      heldBytes -= piece.text.size();
+      entries.push_back(std::move(piece));
+    }
+    pieces.clear();
+    entries.push_back(std::move(entry));
+    return;
+  }
+  bool isPiece = entry.partial;
+  if (isPiece && heldBytes + entry.text.size() <= MAX_HELD_BYTES) {
+    heldBytes += entry.text.size();
+    pieces.push_back(std::move(entry));
+  } else {
+    for (auto& piece : pieces) heldBytes -= piece.text.size();
+    pieces.clear();
+  }
 }
 
 std::vector<LogEntry> LogCursor::read(bool& atEnd) {
@@ -248,7 +200,7 @@ std::vector<LogEntry> LogCursor::read(bool& atEnd) {
     size_t before = rest.size();
     if (readMore(file)) {
       bytes += rest.size() - before;
-      takeLines(entries);
+      takeLines(file, entries);
       continue;
     }
     if (files.size() > 1) {

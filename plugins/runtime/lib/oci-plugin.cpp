@@ -6,13 +6,25 @@ namespace orch::runtime {
 
 namespace {
 
+// Words of an answer that the caller may keep for as long as a container runs: without a size it
+// would take 8 KiB.
+capnp::MessageSize sizeOf(const Container& container) {
+  uint64_t words = 32 + container.id.size() / 8;
+  for (auto& label : container.labels) {
+    words += 8 + (label.first.size() + label.second.size()) / 8;
+  }
+  return {words, 0};
+}
+constexpr capnp::MessageSize EXIT_SIZE{24, 0};
+constexpr capnp::MessageSize NOTHING{4, 0};
+
 // The calls of sdk/schema/runtime.capnp onto an OciRuntime. The plugin outlives it.
 class Service final : public schema::Runtime::Server {
  public:
   explicit Service(OciRuntime& runtime) : runtime(runtime) {}
 
   kj::Promise<void> info(InfoContext context) override {
-    auto results = context.getResults();
+    auto results = context.getResults(capnp::MessageSize{64, 0});
     results.setName(runtime.name());
     results.setVersion(runtime.version());
     results.setUsesImages(true);
@@ -35,14 +47,18 @@ class Service final : public schema::Runtime::Server {
   kj::Promise<void> kill(KillContext context) override {
     auto params = context.getParams();
     runtime.kill(params.getId(), params.getSignal());
+    context.getResults(NOTHING);
     return kj::READY_NOW;
   }
   kj::Promise<void> remove(RemoveContext context) override {
+    context.getResults(NOTHING);
     return runtime.whileAlive(runtime.remove(kj::str(context.getParams().getId())));
   }
   kj::Promise<void> list(ListContext context) override {
     auto all = runtime.list();
-    auto results = context.getResults().initContainers(all.size());
+    capnp::MessageSize size{8, 0};
+    for (auto& container : all) size.wordCount += sizeOf(*container).wordCount;
+    auto results = context.getResults(size).initContainers(all.size());
     for (uint32_t i = 0; i < results.size(); ++i) all[i]->describe(results[i]);
     return kj::READY_NOW;
   }
@@ -62,28 +78,28 @@ class Service final : public schema::Runtime::Server {
  private:
   Task<void> doCreate(CreateContext context) {
     auto container = co_await runtime.create(context.getParams().getRequest());
-    container->describe(context.getResults().initContainer());
+    container->describe(context.getResults(sizeOf(*container)).initContainer());
   }
   Task<void> doStart(StartContext context) {
     auto container = co_await runtime.start(kj::str(context.getParams().getId()));
-    container->describe(context.getResults().initContainer());
+    container->describe(context.getResults(sizeOf(*container)).initContainer());
   }
   Task<void> doWait(WaitContext context) {
     auto container = co_await runtime.wait(kj::str(context.getParams().getId()));
-    container->describeExit(context.getResults().initExit());
+    container->describeExit(context.getResults(EXIT_SIZE).initExit());
   }
   Task<void> doStop(StopContext context) {
     auto params = context.getParams();
     auto container = co_await runtime.stop(kj::str(params.getId()), kj::str(params.getSignal()),
                                            params.getGraceMs());
-    container->describeExit(context.getResults().initExit());
+    container->describeExit(context.getResults(EXIT_SIZE).initExit());
   }
   Task<void> doVolumes(VolumesContext context) {
     auto all = co_await runtime.volumes();
     auto results = context.getResults().initVolumes(all.size());
     for (uint32_t i = 0; i < results.size(); ++i) {
       results[i].setName(all[i].name.c_str());
-      results[i].setPath(runtime.volumePath(all[i].name).c_str());
+      results[i].setPath(all[i].path.c_str());
       results[i].setInUse(all[i].inUse);
     }
   }

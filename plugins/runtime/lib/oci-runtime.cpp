@@ -2,22 +2,15 @@
 
 #include <capnp/message.h>
 #include <kj/debug.h>
-#include <sys/inotify.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
-#include <filesystem>
 
 #include "conmon.h"
-#include "etc-files.h"
-#include "log-file.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "process-table.h"
 #include "signals.h"
-#include "volumes.h"
 
 namespace orch::runtime {
 
@@ -25,25 +18,8 @@ namespace {
 
 using Stage = Container::Stage;
 
-// conmon writes the exit file a few milliseconds after the end. Past this it is not there any more.
-constexpr auto EXIT_FILE_WAIT = 5 * kj::SECONDS;
-constexpr int LOST = -1;
+}  // namespace
 
-// The exit status as conmon left it; null if it left none.
-struct SeenExit {
-  int code;
-  int64_t atNs;
-};
-kj::Maybe<SeenExit> readExitFile(const std::string& path) {
-  struct stat info;
-  if (stat(path.c_str(), &info) != 0) return nullptr;
-  auto text = readSmallFile(path.c_str());
-  if (text.size() == 0) return nullptr;
-  return SeenExit{atoi(text.cStr()),
-                  info.st_mtim.tv_sec * int64_t(1'000'000'000) + info.st_mtim.tv_nsec};
-}
-
-// The last line that a program wrote: where both runtimes say what is wrong.
 kj::String lastLine(kj::StringPtr text) {
   size_t end = text.size();
   while (end > 0 && text[end - 1] == '\n') --end;
@@ -52,12 +28,11 @@ kj::String lastLine(kj::StringPtr text) {
   return kj::heapString(text.begin() + begin, end - begin);
 }
 
-}  // namespace
-
 OciRuntime::OciRuntime(Env& env, Host& host, Options options)
     : env(env),
       host(host),
-      maker(std::make_shared<BundleMaker>(Layout::of(host.node()), kj::mv(options))),
+      maker(std::make_shared<BundleMaker>(Layout::of(host.node()), kj::mv(options),
+                                          host.node().instance.cStr())),
       gate(maker->options.parallelism),
       tasks(*this) {}
 
@@ -68,6 +43,8 @@ void OciRuntime::taskFailed(kj::Exception&& exception) {
 OciRuntime::Entry& OciRuntime::find(kj::StringPtr id) {
   auto found = containers.find(id.cStr());
   if (found == containers.end()) fail(kj::str("no such container '", id, "'"));
+  auto& trouble = found->second.container->trouble;
+  if (!trouble.empty()) fail(kj::str(trouble.c_str()));
   return found->second;
 }
 
@@ -81,6 +58,11 @@ kj::ForkedPromise<void> OciRuntime::keepGoing(Task<void> operation) {
 
 Task<kj::Own<Container>> OciRuntime::create(schema::ContainerRequest::Reader request) {
   auto id = kj::str(request.getId());
+  // What could not be cleared away may be by now.
+  auto there = containers.find(id.cStr());
+  bool leftover = there != containers.end() && !there->second.container->trouble.empty() &&
+                  !there->second.container->mayRun;
+  if (leftover) co_await remove(kj::str(id));
   if (containers.count(id.cStr()) == 0) {
     // Of just the size: many creations may wait at once.
     auto copy = std::make_shared<capnp::MallocMessageBuilder>(request.totalSize().wordCount + 8);
@@ -100,19 +82,26 @@ Task<kj::Own<Container>> OciRuntime::create(schema::ContainerRequest::Reader req
 
 Task<void> OciRuntime::runCreate(kj::Own<Container> container, Request request) {
   co_await kj::evalLater([] {});  // the entry is complete before anything can fail
-  auto pass = co_await gate.enter(Gate::Turn::BEGIN);
+  auto id = container->id;
+  auto entered = co_await attempt(gate.enter(Gate::Turn::BEGIN));
+  if (!entered.ok()) {
+    containers.erase(id);
+    container->setNeverMade(entered.error());
+    kj::throwFatalException(kj::mv(entered.error()));
+  }
   auto made = co_await attempt(make(*container, kj::mv(request)));
   if (made.ok()) {
-    tasks.add(watch(kj::addRef(*container)).promise());
+    watch(*container);
     co_return;
   }
-  auto id = container->id;
   auto cleared = co_await attempt(clear(kj::str(id.c_str())));
-  if (!cleared.ok()) {
+  if (cleared.ok()) {
+    containers.erase(id);
+  } else {
     host.log().error("runtime.leftover",
                      {{"container", id.c_str()}, {"reason", cleared.message()}});
+    container->trouble = made.message().cStr();
   }
-  containers.erase(id);
   container->setNeverMade(made.error());
   kj::throwFatalException(kj::mv(made.error()));
 }
@@ -126,28 +115,38 @@ Task<void> OciRuntime::make(Container& container, Request request) {
   // The job holds `request` for as long as it runs, whoever leaves.
   auto preparing =
       env.workers().run([job, request, reader, nowNs] { return job->prepare(reader, nowNs); });
+  request = nullptr;
   auto record = co_await preparing;
   container.load(record);
-  auto creating = createWithConmon(env, job->layout, job->options, kj::str(id.c_str()), tty);
-  auto limit = job->options.createTimeoutMs;
-  auto created = env.timer().timeoutAfter(limit * kj::MILLISECONDS, kj::mv(creating).promise());
-  container.state.pid = co_await created;
-  container.state.startTicks = startTicks(container.state.pid);
+  record = nullptr;
+  auto& options = job->options;
+  auto creating = createWithConmon(env, job->layout, options, kj::str(id.c_str()), tty).promise();
+  auto late = afterMs(options.createTimeoutMs).then([&options, id]() -> kj::Promise<int> {
+    fail(kj::str(options.name.c_str(), " has not created container '", id.c_str(), "' within ",
+                 options.createTimeoutMs, " ms; is the node overloaded, or a disk hanging?"));
+  });
+  auto created = creating.exclusiveJoin(kj::mv(late));
+  auto& init = container.state.init;
+  init.pid = co_await created;
+  init.startTicks = startTicks(init.pid);
   container.state.bootId = job->bootId;
-  KJ_IF_MAYBE (process, openProcess(container.state.pid, container.state.startTicks)) {
+  KJ_IF_MAYBE (process, openProcess(init)) {
     container.process = kj::mv(*process);
   } else {
     fail(kj::str("container '", id.c_str(), "' ended before it was created"));
   }
+  // The init's parent by now: conmon is the reaper of what it starts.
+  auto& conmon = container.state.conmon;
+  conmon.pid = parentOf(init.pid);
+  if (hasArgument(conmon.pid, job->layout.bundle(id))) {
+    conmon.startTicks = startTicks(conmon.pid);
+    KJ_IF_MAYBE (process, openProcess(conmon)) container.conmon = kj::mv(*process);
+  }
+  if (container.conmon.get() < 0) {
+    fail(kj::str("the conmon of container '", id.c_str(), "' ended before it was started"));
+  }
   co_await saveState(container);
   container.stage = Stage::CREATED;
-}
-
-Task<void> OciRuntime::saveState(const Container& container) {
-  auto path = maker->layout.state(container.id);
-  auto state = container.state;
-  auto writing = env.workers().run([path, state] { writeState(path, state); });
-  co_await writing;
 }
 
 // ---- start, wait, stop --------------------------------------------------------------------------
@@ -161,6 +160,12 @@ Task<kj::Own<Container>> OciRuntime::start(kj::String id) {
   kj::Promise<void> started = kj::READY_NOW;
   KJ_IF_MAYBE (starting, entry.starting) started = starting->addBranch();
   co_await started;
+  // Nobody asks for it again: the state says that it has been started.
+  auto again = containers.find(id.cStr());
+  if (again != containers.end() && again->second.container.get() == container.get()) {
+    again->second.creating = nullptr;
+    again->second.starting = nullptr;
+  }
   co_return kj::mv(container);
 }
 
@@ -180,8 +185,10 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
   }
   container->state.startedAtNs = startedAtNs;
   if (container->stage == Stage::CREATED) container->stage = Stage::RUNNING;
-  co_await saveState(*container);
-  startKeepingLogs();
+  keepLogOf(*container);
+  // It runs, whatever the disk says: `recover` finds out if it has to.
+  auto saved = co_await attempt(saveState(*container));
+  if (!saved.ok()) saveInTheEnd(*container);
 }
 
 Task<CommandResult> OciRuntime::runtimeCommand(kj::String verb, kj::String id, bool force) {
@@ -193,7 +200,15 @@ Task<CommandResult> OciRuntime::runtimeCommand(kj::String verb, kj::String id, b
   if (force) spec.argv.add(kj::str("--force"));
   spec.argv.add(kj::mv(id));
   spec.env.add(kj::str("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
-  auto result = co_await env.command(kj::mv(spec));
+  auto limit = maker->options.commandTimeoutMs;
+  auto what = kj::str(name(), " ", spec.argv[3]);
+  auto late =
+      afterMs(limit).then([limit, what = kj::mv(what)]() mutable -> kj::Promise<CommandResult> {
+        fail(kj::str(what, " has not ended within ", limit,
+                     " ms and was given up; is the node overloaded, or a disk hanging?"));
+      });
+  auto first = env.command(kj::mv(spec)).promise().exclusiveJoin(kj::mv(late));
+  auto result = co_await first;
   co_return kj::mv(result);
 }
 
@@ -221,11 +236,18 @@ Task<kj::Own<Container>> OciRuntime::stop(kj::String id, kj::String signal, uint
   if (container->stage == Stage::CREATED) number = SIGKILL;
   container->signal(number);
   if (number != SIGKILL) {
-    auto grace = env.timer().afterDelay(graceMs * kj::MILLISECONDS);
-    co_await container->whenExited().exclusiveJoin(kj::mv(grace));
+    auto grace = container->whenExited().exclusiveJoin(afterMs(graceMs));
+    co_await grace;
     container->signal(SIGKILL);
   }
-  co_await container->whenExited();
+  auto limit = maker->options.killTimeoutMs;
+  auto exited = container->whenExited().exclusiveJoin(afterMs(limit));
+  co_await exited;
+  if (container->stage != Stage::EXITED) {
+    fail(kj::str("container '", container->id.c_str(), "' has not ended within ", limit,
+                 " ms after SIGKILL: its process ", container->state.init.pid, " or its conmon ",
+                 container->state.conmon.pid, " may hang on a disk or a network file system"));
+  }
   co_return kj::mv(container);
 }
 
@@ -237,154 +259,41 @@ void OciRuntime::kill(kj::StringPtr id, kj::StringPtr signal) {
   }
 }
 
-Task<void> OciRuntime::watch(kj::Own<Container> container) {
-  if (container->process.get() >= 0) co_await env.processes().whenGone(container->process);
-  // An exit file may have been there before anybody watched the folder.
-  if (access(maker->layout.exitFile(container->id).c_str(), F_OK) != 0) {
-    co_await container->whenExitFile().exclusiveJoin(env.timer().afterDelay(EXIT_FILE_WAIT));
-  }
-  co_await finish(*container);
-}
-
-Task<void> OciRuntime::finish(Container& container) {
-  // A start that is under way writes the state, too: one after the other.
-  kj::Promise<void> started = kj::READY_NOW;
-  auto entry = containers.find(container.id);
-  if (entry != containers.end()) {
-    KJ_IF_MAYBE (starting, entry->second.starting) started = starting->addBranch();
-  }
-  co_await attempt(kj::mv(started));
-  auto job = maker;
-  auto id = container.id;
-  auto state = container.state;
-  state.exited = true;
-  state.exitedAtNs = env.nowNs();
-  auto reading = env.workers().run([job, id, state]() mutable {
-    KJ_IF_MAYBE (seen, readExitFile(job->layout.exitFile(id))) {
-      state.code = seen->code;
-      // A file's time comes from a coarser clock, up to a tick behind.
-      state.exitedAtNs = std::max(seen->atNs, state.startedAtNs);
-    } else {
-      state.code = LOST;
-    }
-    state.oomKilled =
-        job->cgroups.oomKilled(id) || access((job->layout.bundle(id) + "/oom").c_str(), F_OK) == 0;
-    // Removed meanwhile: then nobody asks any more.
-    if (access(job->layout.disk(id).c_str(), F_OK) == 0) writeState(job->layout.state(id), state);
-    return state;
-  });
-  container.state = co_await reading;
-  container.setExited();
-}
-
-// ---- remove -------------------------------------------------------------------------------------
-
-Task<void> OciRuntime::remove(kj::String id) {
-  auto found = containers.find(id.cStr());
-  if (found == containers.end()) co_return;
-  auto& entry = found->second;
-  if (entry.removing == nullptr) {
-    entry.removing = keepGoing(runRemove(kj::addRef(*entry.container)));
-  }
-  kj::Promise<void> removed = kj::READY_NOW;
-  KJ_IF_MAYBE (removing, entry.removing) removed = removing->addBranch();
-  co_await removed;
-}
-
-Task<void> OciRuntime::runRemove(kj::Own<Container> container) {
-  co_await kj::evalLater([] {});
-  auto id = container->id;
-  kj::Promise<void> made = kj::READY_NOW;
-  KJ_IF_MAYBE (creating, find(id.c_str()).creating) made = creating->addBranch();
-  auto outcome = co_await attempt(kj::mv(made));
-  if (!outcome.ok()) co_return;  // nothing was left of it
-  kj::Promise<void> started = kj::READY_NOW;
-  KJ_IF_MAYBE (starting, find(id.c_str()).starting) started = starting->addBranch();
-  co_await attempt(kj::mv(started));
-
-  auto gone = co_await attempt(takeAway(kj::addRef(*container)));
-  if (gone.ok()) {
-    containers.erase(id);
-    co_return;
-  }
-  // A later remove tries again.
-  find(id.c_str()).removing = nullptr;
-  fail(kj::str("cannot remove container '", id.c_str(), "': ", plainText(gone.error())));
-}
-
-Task<void> OciRuntime::takeAway(kj::Own<Container> container) {
-  if (container->lives()) {
-    container->signal(SIGKILL);
-    auto limit = maker->options.killTimeoutMs * kj::MILLISECONDS;
-    auto exited = env.timer().timeoutAfter(limit, container->whenExited());
-    co_await exited;
-  }
-  auto pass = co_await gate.enter(Gate::Turn::FINISH);
-  co_await deleteState(kj::str(container->id.c_str()));
-  auto job = maker;
-  auto id = container->id;
-  auto removing = env.workers().run([job, id] { job->takeAway(id); });
-  co_await removing;
-}
-
-Task<void> OciRuntime::deleteState(kj::String id) {
-  auto path = maker->layout.runtimeState() + "/" + id.cStr();
-  if (access(path.c_str(), F_OK) != 0) co_return;
-  auto result = co_await runtimeCommand(kj::str("delete"), kj::mv(id), true);
-  if (result.status != 0) {
-    fail(kj::str(name(), " delete: ", lastLine(result.errors)));
-  }
-}
-
 // ---- the rest -----------------------------------------------------------------------------------
 
 std::vector<kj::Own<Container>> OciRuntime::list() {
   std::vector<kj::Own<Container>> result;
   for (auto& entry : containers) {
-    if (entry.second.container->stage == Stage::CREATING) continue;
+    auto& container = *entry.second.container;
+    if (container.stage == Stage::CREATING && !container.mayRun) continue;
     result.push_back(kj::addRef(*entry.second.container));
   }
   return result;
 }
 
-std::string OciRuntime::volumePath(const std::string& volume) const {
-  return maker->layout.volume(volume) + "/_data";
-}
-
 Task<std::vector<OciRuntime::VolumeInfo>> OciRuntime::volumes() {
-  auto folder = maker->layout.volumes();
-  auto listing = env.workers().run([folder] { return listVolumes(folder); });
-  auto names = co_await listing;
-  std::vector<VolumeInfo> result;
-  for (auto& name : names) {
-    bool inUse = false;
-    for (auto& entry : containers) {
-      auto& used = entry.second.container->volumes;
-      inUse = inUse || std::find(used.begin(), used.end(), name) != used.end();
+  auto job = maker;
+  auto listing = env.workers().run([job] {
+    auto used = job->volumes.usedNames();
+    std::vector<VolumeInfo> result;
+    for (auto& name : job->volumes.names()) {
+      bool inUse = std::binary_search(used.begin(), used.end(), name);
+      result.push_back({name, job->volumes.dataOf(name), inUse});
     }
-    result.push_back({name, inUse});
-  }
+    return result;
+  });
+  auto result = co_await listing;
   co_return kj::mv(result);
 }
 
 Task<void> OciRuntime::removeVolume(kj::String name) {
-  if (name.findFirst('/') != nullptr || name.startsWith(".")) {
-    fail(kj::str("no such volume '", name, "'"));
+  auto job = maker;
+  std::string volume = name.cStr();
+  bool found = volume.find('/') == std::string::npos && !volume.empty() && volume[0] != '.';
+  if (found) {
+    auto removing = env.workers().run([job, volume] { return job->volumes.remove(volume); });
+    found = co_await removing;
   }
-  for (auto& entry : containers) {
-    for (auto& used : entry.second.container->volumes) {
-      if (name == used.c_str()) {
-        fail(kj::str("volume '", name, "' is in use by container '", entry.first.c_str(), "'"));
-      }
-    }
-  }
-  auto path = maker->layout.volume(name.cStr());
-  auto removing = env.workers().run([path] {
-    if (access(path.c_str(), F_OK) != 0) return false;
-    removeTree(path);
-    return true;
-  });
-  bool found = co_await removing;
   if (!found) fail(kj::str("no such volume '", name, "'"));
 }
 

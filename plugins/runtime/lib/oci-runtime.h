@@ -11,11 +11,15 @@
 #include "container.h"
 #include "gate.h"
 #include "inotify.h"
+#include "log-file.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
 #include "prepare.h"
 
 namespace orch::runtime {
+
+// The last line that a program wrote: where both runtimes say what is wrong.
+kj::String lastLine(kj::StringPtr text);
 
 class OciRuntime final : private kj::TaskSet::ErrorHandler {
  public:
@@ -51,11 +55,11 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   std::vector<kj::Own<Container>> list();
   struct VolumeInfo {
     std::string name;
+    std::string path;
     bool inUse;
   };
   Task<std::vector<VolumeInfo>> volumes();
   Task<void> removeVolume(kj::String name);
-  std::string volumePath(const std::string& name) const;
 
  private:
   using Request = std::shared_ptr<capnp::MallocMessageBuilder>;  // of the loop and one worker job
@@ -65,8 +69,10 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
     kj::Maybe<kj::ForkedPromise<void>> starting;
     kj::Maybe<kj::ForkedPromise<void>> removing;
   };
+  struct Left;  // of the last run
 
   void taskFailed(kj::Exception&& exception) override;
+  // Fails if there is none, or if it cannot be used.
   Entry& find(kj::StringPtr id);
   // Makes the operation go on by itself; its error is for those who wait for it.
   kj::ForkedPromise<void> keepGoing(Task<void> operation);
@@ -77,17 +83,38 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<void> runRemove(kj::Own<Container> container);
   Task<void> deleteState(kj::String id);
   Task<void> takeAway(kj::Own<Container> container);
+  Task<void> endConmon(kj::Own<Container> container);
   Task<void> saveState(const Container& container);
-  // From its creation on: waits for the end and writes it down.
-  Task<void> watch(kj::Own<Container> container);
-  Task<void> finish(Container& container);
-  Task<void> keepLogs();
-  void startKeepingLogs();
+  // Until the file says what `state` says, or the container is removed.
+  void saveInTheEnd(Container& container);
+  Task<void> keepSaving(kj::Own<Container> container);
 
+  // From its creation on. What waits is small: all else is made at the end.
+  void watch(Container& container);
+  Task<void> end(kj::Own<Container> container);
+  Task<void> endWithoutConmon(kj::Own<Container> container);
+  Task<void> waitForExitFile(kj::Own<Container> container);
+  Task<void> noteExit(kj::Own<Container> container);
+  bool hasExitFile(const Container& container) const;
+  kj::Promise<void> afterMs(uint64_t ms) { return env.timer().afterDelay(ms * kj::MILLISECONDS); }
+
+  // Looks at the size of the log from now on, while the container runs.
+  void keepLogOf(Container& container);
+  Task<void> keepLogs();
+  Task<void> lookAtDueLogs();
+  void noteLook(Container& container, const LogLook& look);
+  void noteLogTrouble(Container& container, kj::StringPtr trouble);
+
+  void watchExits();
+  static Left findLeft(const BundleMaker& maker, const std::string& id);
+  Task<void> takeOver(Left left);
   Task<void> adopt(kj::Own<Container> container);
+  // It is listed, but nothing is done to it before somebody removes it.
+  void leaveAlone(std::string id, kj::StringPtr reason);
   // Whatever there is of a half-made container, its processes first.
   Task<void> clear(kj::String id);
   Task<bool> hasStarted(kj::String id);
+  // Fails if it takes too long.
   Task<CommandResult> runtimeCommand(kj::String verb, kj::String id, bool force);
 
   Env& env;
@@ -99,6 +126,9 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<kj::Own<Inotify::Watch>> exits;
   std::map<std::string, Entry> containers;
   bool keepingLogs = false;
+  kj::TimePoint nextLook = kj::origin<kj::TimePoint>();  // while keepingLogs
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> lookSooner;
+  bool diskFull = false;
   kj::TaskSet tasks;
   kj::Canceler canceler;  // last: what it ends uses all of the above
 };

@@ -20,7 +20,8 @@ struct Options {
   unsigned parallelism = 4;
   uint64_t createTimeoutMs = 60'000;
   uint64_t killTimeoutMs = 10'000;
-  uint64_t logCheckMs = 5'000;
+  uint64_t commandTimeoutMs = 60'000;
+  uint64_t logCheckMs = 1'000;
   bool filterByAnnotation = false;  // takes a finished seccomp filter
   bool refusesHybrid = false;
   std::string alternative;  // what to use instead on such a host
@@ -37,6 +38,7 @@ Options optionsFrom(kj::StringPtr name, Settings settings) {
   options.cgroupParent = settings.getCgroupParent().cStr();
   options.createTimeoutMs = settings.getCreateTimeoutMs();
   options.killTimeoutMs = settings.getKillTimeoutMs();
+  options.commandTimeoutMs = settings.getCommandTimeoutMs();
   options.logCheckMs = settings.getLogCheckMs();
   options.parallelism = settings.getParallelism();
   if (options.parallelism == 0) {
@@ -49,6 +51,7 @@ Options optionsFrom(kj::StringPtr name, Settings settings) {
   }
   if (options.createTimeoutMs == 0) fail(kj::str("createTimeoutMs must be at least 1"));
   if (options.killTimeoutMs == 0) fail(kj::str("killTimeoutMs must be at least 1"));
+  if (options.commandTimeoutMs == 0) fail(kj::str("commandTimeoutMs must be at least 1"));
   if (options.logCheckMs == 0) fail(kj::str("logCheckMs must be at least 1"));
   return options;
 }

@@ -4,24 +4,28 @@
 
 #include <memory>
 
+#include "bundle.h"
 #include "cgroups.h"
 #include "layout.h"
 #include "options.h"
 #include "orch/schema/runtime.capnp.h"
 #include "seccomp-profile.h"
+#include "volumes.h"
 
 namespace orch::runtime {
 
 // Shared by the plugin and its jobs on worker threads; nothing in it changes but the cache, which
 // locks itself.
 struct BundleMaker {
-  BundleMaker(Layout layout, Options options);
+  BundleMaker(Layout layout, Options options, std::string instance);
 
   Layout layout;
   Options options;
   Cgroups cgroups;
-  bool limitsSwap;
+  VolumeFolder volumes;
   std::string bootId;
+  RlimitCeiling ceiling;
+  std::vector<std::string> hiddenPaths;  // thermal state of each processor
   SeccompCache filters;
 
   // Checks the request, writes the record first and then everything else, mounts the root file

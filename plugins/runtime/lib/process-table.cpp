@@ -1,17 +1,15 @@
 #include "process-table.h"
 
-#include <dirent.h>
-#include <kj/debug.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cinttypes>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "etc-files.h"
+#include "file-access.h"
 
 namespace orch::runtime {
 
@@ -22,55 +20,99 @@ std::string bootId() {
   return id.empty() ? "unknown" : id;
 }
 
-uint64_t startTicks(int pid) {
-  auto text = readSmallFile(kj::str("/proc/", pid, "/stat"));
-  // The name in parentheses may hold anything; the fields count from behind the last one.
-  const char* rest = strrchr(text.cStr(), ')');
-  if (rest == nullptr) return 0;
-  ++rest;
-  for (int field = 3; field < 22; ++field) {
-    rest = strchr(rest + 1, ' ');
+namespace {
+
+// Field `number`, from 3 on, of /proc/<pid>/stat; 0 if there is no such process.
+uint64_t statField(int pid, int number) {
+  KJ_IF_MAYBE (text, readIfThere("/proc/" + std::to_string(pid) + "/stat")) {
+    // The name in parentheses may hold anything; the fields count from behind the last one.
+    const char* rest = strrchr(text->cStr(), ')');
     if (rest == nullptr) return 0;
+    ++rest;
+    for (int field = 3; field < number; ++field) {
+      rest = strchr(rest + 1, ' ');
+      if (rest == nullptr) return 0;
+    }
+    return strtoull(rest, nullptr, 10);
   }
-  return strtoull(rest, nullptr, 10);
+  return 0;
 }
 
-kj::Maybe<kj::AutoCloseFd> openProcess(int pid, uint64_t ticks) {
-  if (pid <= 0) return nullptr;
-  int fd = syscall(SYS_pidfd_open, pid, 0);
+std::vector<std::string> argumentsOf(int pid) {
+  std::vector<std::string> arguments;
+  KJ_IF_MAYBE (line, readIfThere("/proc/" + std::to_string(pid) + "/cmdline")) {
+    const char* end = line->begin() + line->size();
+    for (const char* part = line->begin(); part < end; part += strlen(part) + 1) {
+      arguments.emplace_back(part);
+    }
+  }
+  return arguments;
+}
+
+std::string baseName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+}  // namespace
+
+uint64_t startTicks(int pid) { return statField(pid, 22); }
+
+int parentOf(int pid) { return static_cast<int>(statField(pid, 4)); }
+
+kj::Maybe<kj::AutoCloseFd> openProcess(ProcessName process) {
+  if (process.pid <= 0) return nullptr;
+  int fd = syscall(SYS_pidfd_open, process.pid, 0);
   if (fd < 0) {
     if (errno == ESRCH || errno == EINVAL) return nullptr;
-    KJ_FAIL_SYSCALL("pidfd_open", errno, pid);
+    failFile("open the process", std::to_string(process.pid), errno);
   }
   kj::AutoCloseFd owned(fd);
   // Asked after the descriptor is there: it cannot come to mean another process any more.
-  if (startTicks(pid) != ticks) return nullptr;
+  if (startTicks(process.pid) != process.startTicks) return nullptr;
   return kj::mv(owned);
+}
+
+bool hasEnded(int pidfd) {
+  pollfd gone{pidfd, POLLIN, 0};
+  return poll(&gone, 1, 0) == 1;
 }
 
 bool sendSignal(int pidfd, int number) {
   return syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0) == 0;
 }
 
+bool hasArgument(int pid, const std::string& argument) {
+  for (auto& part : argumentsOf(pid)) {
+    if (part.compare(0, argument.size(), argument) != 0) continue;
+    if (part.size() == argument.size() || part[argument.size()] == '/') return true;
+  }
+  return false;
+}
+
 std::vector<int> processesWithArgument(const std::string& argument) {
   std::vector<int> pids;
-  DIR* proc = opendir("/proc");
-  if (proc == nullptr) return pids;
-  KJ_DEFER(closedir(proc));
-  while (dirent* entry = readdir(proc)) {
-    int pid = atoi(entry->d_name);
-    if (pid <= 1 || pid == getpid()) continue;
-    auto line = readSmallFile(kj::str("/proc/", pid, "/cmdline"));
-    const char* end = line.begin() + line.size();
-    for (const char* part = line.begin(); part < end; part += strlen(part) + 1) {
-      if (strncmp(part, argument.c_str(), argument.size()) != 0) continue;
-      char next = part[argument.size()];
-      if (next != '\0' && next != '/') continue;
-      pids.push_back(pid);
-      break;
-    }
+  for (auto& name : entriesOf("/proc")) {
+    int pid = atoi(name.c_str());
+    if (pid > 1 && pid != getpid() && hasArgument(pid, argument)) pids.push_back(pid);
   }
   return pids;
+}
+
+bool runsOneOf(int pid, const std::vector<std::string>& programs) {
+  char path[4096];
+  ssize_t n = readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), path, sizeof(path));
+  std::string executable(path, n < 0 ? 0 : n);
+  constexpr const char* REPLACED = " (deleted)";
+  if (size_t at = executable.rfind(REPLACED); at != std::string::npos) executable.resize(at);
+  auto arguments = argumentsOf(pid);
+  for (auto& program : programs) {
+    if (baseName(executable) == baseName(program)) return true;
+    if (executable.rfind("/memfd:", 0) == 0 && !arguments.empty() &&
+        baseName(arguments[0]) == baseName(program)) {
+      return true;
+    }
+    // A script: its interpreter comes first.
+    if (arguments.size() > 1 && arguments[1] == program) return true;
+  }
+  return false;
 }
 
 }  // namespace orch::runtime

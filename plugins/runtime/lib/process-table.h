@@ -9,16 +9,30 @@
 
 namespace orch::runtime {
 
+// A process that can be recognised again in this boot, whatever its pid means later.
+struct ProcessName {
+  int pid = 0;
+  uint64_t startTicks = 0;  // field 22 of /proc/<pid>/stat
+};
+
 // Of the running kernel; the same until the next boot.
 std::string bootId();
-// Clock ticks since boot at which the process started; 0 if there is none.
+// Clock ticks since boot at which the process started; 0 if there is none. Fails if that cannot be
+// found out.
 uint64_t startTicks(int pid);
-// A pidfd of the process that has this pid and start time; null if that one is gone.
-kj::Maybe<kj::AutoCloseFd> openProcess(int pid, uint64_t startTicks);
+int parentOf(int pid);  // 0: there is no such process
+// A pidfd of the process that has this pid and start time; null if that one is gone. Fails if that
+// cannot be found out, as without a free descriptor.
+kj::Maybe<kj::AutoCloseFd> openProcess(ProcessName process);
+bool hasEnded(int pidfd);
 // SIGKILL etc. by pidfd. False if it is gone.
 bool sendSignal(int pidfd, int number);
 // Pids of all processes one of whose arguments is `argument` itself or a path below it. The way to
 // find the conmon of a bundle, and a `create` that is still at work on it.
 std::vector<int> processesWithArgument(const std::string& argument);
+bool hasArgument(int pid, const std::string& argument);
+// True if the process runs one of these programs, given by path: as its executable, or by its
+// arguments if that is an interpreter's or a copy in memory (as crun and runc make of themselves).
+bool runsOneOf(int pid, const std::vector<std::string>& programs);
 
 }  // namespace orch::runtime

@@ -2,38 +2,43 @@
 
 #include <capnp/message.h>
 #include <capnp/serialize.h>
-#include <fcntl.h>
 #include <kj/debug.h>
-#include <kj/io.h>
-#include <unistd.h>
+#include <xxhash.h>
 
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 
-#include "etc-files.h"
+#include "file-access.h"
 #include "orch/attempt.h"
 
 namespace orch::runtime {
 
 namespace {
 
-void writeFile(const std::string& path, kj::ArrayPtr<const kj::byte> bytes, int flags) {
-  int fd;
-  KJ_SYSCALL(fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644), path.c_str());
-  kj::FdOutputStream(kj::AutoCloseFd(fd)).write(bytes.begin(), bytes.size());
+uint64_t hashOf(kj::ArrayPtr<const kj::byte> bytes) {
+  return XXH64(bytes.begin(), bytes.size(), 0);
+}
+
+kj::String damaged(const std::string& path) {
+  return kj::str("'", path.c_str(), "' is damaged: its checksum is wrong");
+}
+
+// The text; the file's damage if it cannot be read for a reason of its own.
+Kept<kj::String> readKept(const std::string& path) {
+  Kept<kj::String> result;
+  auto read = attemptNow([&] { return readIfThere(path); });
+  if (read.ok()) {
+    result.value = kj::mv(read.value());
+  } else if (read.error().getType() == kj::Exception::Type::OVERLOADED) {
+    kj::throwFatalException(kj::mv(read.error()));
+  } else {
+    result.damage = kj::str(read.message());
+  }
+  return result;
 }
 
 }  // namespace
-
-void writeWhole(const std::string& path, kj::ArrayPtr<const kj::byte> bytes) {
-  std::string temporary = path + ".new";
-  writeFile(temporary, bytes, O_TRUNC);
-  KJ_SYSCALL(rename(temporary.c_str(), path.c_str()), path.c_str());
-}
-
-void writeNew(const std::string& path, kj::ArrayPtr<const kj::byte> bytes) {
-  writeFile(path, bytes, O_TRUNC);
-}
 
 kj::Array<capnp::word> makeRecord(schema::ContainerRequest::Reader request, int stopSignal,
                                   int64_t nowNs) {
@@ -63,48 +68,78 @@ kj::Array<capnp::word> makeRecord(schema::ContainerRequest::Reader request, int 
 }
 
 void writeRecord(const std::string& path, kj::ArrayPtr<const capnp::word> record) {
-  writeWhole(path, record.asBytes());
+  auto bytes = record.asBytes();
+  uint64_t hash = hashOf(bytes);
+  auto file = kj::heapArray<kj::byte>(bytes.size() + sizeof(hash));
+  memcpy(file.begin(), bytes.begin(), bytes.size());
+  memcpy(file.begin() + bytes.size(), &hash, sizeof(hash));
+  writeWhole(path, file);
 }
 
-kj::Maybe<kj::Array<capnp::word>> readRecord(const std::string& path) {
-  auto text = readSmallFile(path.c_str());
-  auto words = kj::heapArray<capnp::word>(text.size() / sizeof(capnp::word));
-  if (words.size() == 0) return nullptr;
-  memcpy(words.begin(), text.begin(), words.asBytes().size());
-  auto valid = attemptNow([&] {
-    capnp::FlatArrayMessageReader reader(words);
-    auto record = reader.getRoot<Record>();
-    for (auto label : record.getLabels()) (void)label.getKey().size();
-    return record.getId().size() > 0;
-  });
-  if (!valid.ok() || !valid.value()) return nullptr;
-  return kj::mv(words);
+Kept<kj::Array<capnp::word>> readRecord(const std::string& path) {
+  auto file = readKept(path);
+  Kept<kj::Array<capnp::word>> result;
+  result.damage = kj::mv(file.damage);
+  KJ_IF_MAYBE (text, file.value) {
+    uint64_t hash;
+    bool valid = text->size() > sizeof(hash) && text->size() % sizeof(capnp::word) == 0;
+    if (valid) {
+      auto words = kj::heapArray<capnp::word>(text->size() / sizeof(capnp::word) - 1);
+      memcpy(words.begin(), text->begin(), words.asBytes().size());
+      memcpy(&hash, text->begin() + words.asBytes().size(), sizeof(hash));
+      valid = hash == hashOf(words.asBytes());
+      if (valid) result.value = kj::mv(words);
+    }
+    if (!valid) result.damage = damaged(path);
+  }
+  return result;
 }
 
+// A line of fields; the last one is the checksum of all before it.
 void writeState(const std::string& path, const StateFile& state) {
-  char text[256];
-  int size =
-      snprintf(text, sizeof(text), "1 %s %d %" PRIu64 " %" PRId64 " %d %d %" PRId64 " %d .\n",
-               state.bootId.c_str(), state.pid, state.startTicks, state.startedAtNs, state.exited,
-               state.code, state.exitedAtNs, state.oomKilled);
-  KJ_ASSERT(size > 0 && size < static_cast<int>(sizeof(text)));
+  char text[320];
+  int size = snprintf(text, sizeof(text),
+                      "2 %s %d %" PRIu64 " %d %" PRIu64 " %" PRId64 " %d %d %" PRId64 " %d %d ",
+                      state.bootId.c_str(), state.init.pid, state.init.startTicks, state.conmon.pid,
+                      state.conmon.startTicks, state.startedAtNs, state.exited, state.code,
+                      state.exitedAtNs, state.oomKilled, static_cast<int>(state.lost));
+  KJ_ASSERT(size > 0 && size < 290);
+  size += snprintf(text + size, sizeof(text) - size, "%016" PRIx64 "\n",
+                   hashOf(kj::arrayPtr(text, size).asBytes()));
   writeWhole(path, kj::arrayPtr(text, size).asBytes());
 }
 
-kj::Maybe<StateFile> readState(const std::string& path) {
-  auto text = readSmallFile(path.c_str());
-  StateFile state;
-  char bootId[64];
-  int exited, oomKilled;
-  char end;
-  int n = sscanf(text.cStr(), "1 %63s %d %" SCNu64 " %" SCNd64 " %d %d %" SCNd64 " %d %c", bootId,
-                 &state.pid, &state.startTicks, &state.startedAtNs, &exited, &state.code,
-                 &state.exitedAtNs, &oomKilled, &end);
-  if (n != 9 || end != '.') return nullptr;
-  state.bootId = bootId;
-  state.exited = exited != 0;
-  state.oomKilled = oomKilled != 0;
-  return state;
+Kept<StateFile> readState(const std::string& path) {
+  auto file = readKept(path);
+  Kept<StateFile> result;
+  result.damage = kj::mv(file.damage);
+  KJ_IF_MAYBE (text, file.value) {
+    StateFile state;
+    char bootId[64];
+    int exited, oomKilled, lost, hashAt = 0, end = 0;
+    uint64_t hash = 0;
+    int n = sscanf(text->cStr(),
+                   "2 %63s %d %" SCNu64 " %d %" SCNu64 " %" SCNd64 " %d %d %" SCNd64
+                   " %d %d %n%16" SCNx64 "%n",
+                   bootId, &state.init.pid, &state.init.startTicks, &state.conmon.pid,
+                   &state.conmon.startTicks, &state.startedAtNs, &exited, &state.code,
+                   &state.exitedAtNs, &oomKilled, &lost, &hashAt, &hash, &end);
+    // Written again it must give the same bytes: a line's end or a letter's case is no checksum.
+    char last[24];
+    snprintf(last, sizeof(last), "%016" PRIx64 "\n", hash);
+    if (n != 12 || strcmp(text->cStr() + hashAt, last) != 0 ||
+        text->size() != hashAt + strlen(last) ||
+        hash != hashOf(kj::arrayPtr(text->begin(), hashAt).asBytes())) {
+      result.damage = damaged(path);
+      return result;
+    }
+    state.bootId = bootId;
+    state.exited = exited != 0;
+    state.oomKilled = oomKilled != 0;
+    state.lost = lost == 1 ? Lost::REBOOT : lost == 2 ? Lost::CONMON : Lost::NOT;
+    result.value = kj::mv(state);
+  }
+  return result;
 }
 
 }  // namespace orch::runtime

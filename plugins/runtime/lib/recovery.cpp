@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <set>
 
-#include "etc-files.h"
+#include "file-access.h"
 #include "log-file.h"
 #include "oci-runtime.h"
 #include "orch/attempt.h"
@@ -23,52 +25,36 @@ namespace {
 
 using Stage = Container::Stage;
 
-struct Left {
-  std::string id;
-  kj::Maybe<kj::Array<capnp::word>> record;
-  kj::Maybe<StateFile> state;
-  bool sameBoot = false;
-  kj::Maybe<kj::AutoCloseFd> process;
-};
+// A file or folder that was not made by this plugin lies where containers are.
+bool isName(const std::string& id) { return !id.empty() && id[0] != '.'; }
 
-void addNames(const std::string& folder, std::set<std::string>& names) {
-  std::error_code none;
-  for (auto& entry : std::filesystem::directory_iterator(folder, none)) {
-    names.insert(entry.path().filename().string());
-  }
-}
-
-// Everything that has a folder of ours, whether it is whole or not.
-kj::Vector<Left> findLeft(const BundleMaker& maker) {
+std::set<std::string> idsOf(const Layout& layout) {
   std::set<std::string> ids;
-  addNames(maker.layout.run, ids);
+  for (auto& folder : {layout.run, layout.containers(), layout.runtimeState()}) {
+    for (auto& name : entriesOf(folder)) {
+      // crun keeps a cache in `.cache`.
+      if (isName(name)) ids.insert(name);
+    }
+  }
   ids.erase("state");
   ids.erase("exits");
-  addNames(maker.layout.containers(), ids);
-  addNames(maker.layout.runtimeState(), ids);
-  kj::Vector<Left> all;
-  for (auto& id : ids) {
-    if (id.empty() || id[0] == '.') continue;  // crun keeps a cache in `.cache`
-    Left left{id, readRecord(maker.layout.record(id)), readState(maker.layout.state(id))};
-    KJ_IF_MAYBE (state, left.state) {
-      left.sameBoot = state->bootId == maker.bootId;
-      if (left.sameBoot && !state->exited) {
-        left.process = openProcess(state->pid, state->startTicks);
-      }
-    }
-    all.add(kj::mv(left));
-  }
-  return all;
+  return ids;
 }
 
-void makeFolders(const Layout& layout) {
-  for (auto& folder :
-       {layout.containers(), layout.volumes(), layout.exits(), layout.runtimeState()}) {
-    std::filesystem::create_directories(folder);
+void makeLayout(const Layout& layout) {
+  for (auto& folder : {layout.containers(), layout.exits(), layout.runtimeState()}) {
+    makeFolders(folder);
   }
   // What containers write is theirs; the paths to it are root's.
   for (auto& folder : {layout.data, layout.run}) {
-    KJ_SYSCALL(chmod(folder.c_str(), 0711), folder.c_str());
+    if (chmod(folder.c_str(), 0711) != 0) failFile("set the mode of", folder, errno);
+  }
+}
+
+// Exit files of containers that are no more.
+void removeStrayExits(const Layout& layout, const std::set<std::string>& ids) {
+  for (auto& name : entriesOf(layout.exits())) {
+    if (ids.count(name) == 0) unlink((layout.exits() + "/" + name).c_str());
   }
 }
 
@@ -88,6 +74,94 @@ std::string findProgram(const std::string& name) {
 
 }  // namespace
 
+// What the last run left of one container.
+struct OciRuntime::Left {
+  std::string id;
+  kj::Maybe<kj::Array<capnp::word>> record;
+  kj::Maybe<StateFile> state;
+  bool sameBoot = false;
+  kj::Maybe<kj::AutoCloseFd> process;
+  kj::Maybe<kj::AutoCloseFd> conmon;
+  kj::String trouble;  // not empty: it may run, and not enough is known of it
+};
+
+namespace {
+
+// The state of a container whose state file is damaged, from what the system knows. Null if that is
+// not certain.
+kj::Maybe<StateFile> derivedState(const BundleMaker& maker, const std::string& id) {
+  StateFile state;
+  state.bootId = maker.bootId;
+  if (access(maker.layout.bundle(id).c_str(), F_OK) != 0) {
+    state.exited = true;
+    state.code = -1;
+    state.lost = Lost::REBOOT;
+    return kj::mv(state);
+  }
+  auto running = maker.cgroups.processes(id);
+  int init = 0;
+  KJ_IF_MAYBE (text, readIfThere(maker.layout.pidFile(id))) init = atoi(text->cStr());
+  bool runs = std::find(running.begin(), running.end(), init) != running.end();
+  if (!runs && !running.empty()) return nullptr;
+  if (!runs) return kj::mv(state);  // it has ended: `end` finds out how
+  // Whether it has been started is asked from the runtime.
+  state.init = {init, startTicks(init)};
+  int parent = parentOf(init);
+  if (hasArgument(parent, maker.layout.bundle(id))) state.conmon = {parent, startTicks(parent)};
+  return kj::mv(state);
+}
+
+// Damaged on disk, it is taken from the bundle and written anew.
+Kept<kj::Array<capnp::word>> recordOf(const BundleMaker& maker, const std::string& id) {
+  auto record = readRecord(maker.layout.record(id));
+  if (record.value != nullptr) return record;
+  auto copy = readRecord(maker.layout.recordCopy(id));
+  if (copy.value == nullptr) return record;
+  bool there = access(maker.layout.disk(id).c_str(), F_OK) == 0;
+  KJ_IF_MAYBE (words, copy.value) {
+    if (there) attemptNow([&] { writeRecord(maker.layout.record(id), *words); });
+  }
+  return copy;
+}
+
+bool mayRun(const BundleMaker& maker, const std::string& id) {
+  return access(maker.layout.bundle(id).c_str(), F_OK) == 0 || !maker.cgroups.processes(id).empty();
+}
+
+kj::String howToRecover(const BundleMaker& maker, const std::string& id, kj::StringPtr damage) {
+  return kj::str("container '", id.c_str(), "' is left alone: ", damage,
+                 "; put the file right and restart orchd, or remove the task, which ends what "
+                 "still runs in cgroup '",
+                 maker.cgroups.pathOf(id).c_str(), "'");
+}
+
+}  // namespace
+
+OciRuntime::Left OciRuntime::findLeft(const BundleMaker& maker, const std::string& id) {
+  Left left;
+  left.id = id;
+  auto record = recordOf(maker, id);
+  auto state = readState(maker.layout.state(id));
+  left.record = kj::mv(record.value);
+  left.state = kj::mv(state.value);
+  KJ_IF_MAYBE (damage, record.damage) {
+    if (left.record == nullptr && mayRun(maker, id))
+      left.trouble = howToRecover(maker, id, *damage);
+  }
+  KJ_IF_MAYBE (damage, state.damage) {
+    left.state = derivedState(maker, id);
+    if (left.state == nullptr) left.trouble = howToRecover(maker, id, *damage);
+  }
+  KJ_IF_MAYBE (known, left.state) {
+    left.sameBoot = known->bootId == maker.bootId;
+    if (left.sameBoot && !known->exited) {
+      left.process = openProcess(known->init);
+      left.conmon = openProcess(known->conmon);
+    }
+  }
+  return left;
+}
+
 Task<kj::Maybe<kj::String>> OciRuntime::probe() {
   auto& options = maker->options;
   for (auto program : {&options.program, &options.conmon}) {
@@ -106,12 +180,9 @@ Task<kj::Maybe<kj::String>> OciRuntime::probe() {
   }
   Cgroups::Needs needs{name(), options.refusesHybrid, options.alternative.c_str()};
   KJ_IF_MAYBE (why, maker->cgroups.whyNot(needs)) co_return kj::Maybe<kj::String>(kj::mv(*why));
-  auto trying = env.workers().run([] { return overlayWorks(); });
-  bool works = co_await trying;
-  if (!works) {
-    co_return kj::Maybe<kj::String>(
-        kj::str("this kernel cannot mount overlayfs; load its module: modprobe overlay"));
-  }
+  auto trying = env.workers().run([] { return whyNoOverlay(); });
+  auto why = co_await trying;
+  if (why != nullptr) co_return kj::mv(why);
   ProcessSpec spec;
   spec.argv.add(kj::str(options.program.c_str()));
   spec.argv.add(kj::str("--version"));
@@ -124,45 +195,92 @@ Task<kj::Maybe<kj::String>> OciRuntime::probe() {
 Task<void> OciRuntime::recover() {
   auto job = maker;
   auto finding = env.workers().run([job] {
-    makeFolders(job->layout);
-    removeHalfMadeVolumes(job->layout.volumes());
-    return findLeft(*job);
+    makeLayout(job->layout);
+    auto ids = idsOf(job->layout);
+    removeStrayExits(job->layout, ids);
+    kj::Vector<Left> all;
+    for (auto& id : ids) all.add(findLeft(*job, id));
+    return all;
   });
   auto all = co_await finding;
+  watchExits();
+  std::vector<VolumeFolder::Use> uses;
+  for (auto& left : all) {
+    auto id = left.id;
+    co_await takeOver(kj::mv(left));
+    auto entry = containers.find(id);
+    if (entry != containers.end()) uses.push_back({id, entry->second.container->volumes});
+  }
+  auto settling = env.workers().run([job, uses] {
+    job->volumes.recover(uses);
+    return job->volumes.adopt(job->layout.oldVolumes());
+  });
+  auto settled = co_await attempt(kj::mv(settling));
+  if (!settled.ok()) {
+    host.log().error("runtime.volumes-unsettled", {{"reason", settled.message()}});
+    co_return;
+  }
+  for (auto& name : settled.value()) {
+    host.log().warn("runtime.volume-twice",
+                    {{"volume", name.c_str()},
+                     {"reason", kj::str("another runtime has one of this name; this one stays in ",
+                                        job->layout.oldVolumes().c_str())}});
+  }
+}
+
+void OciRuntime::watchExits() {
   auto& watcher = inotify.emplace(env.eventPort());
   exits = watcher.watch(maker->layout.exits(), IN_MOVED_TO, [this](kj::StringPtr name) {
     for (auto& entry : containers) {
       auto& container = *entry.second.container;
-      bool meant = name == container.id.c_str();
-      // The kernel dropped events: whoever has a file has ended.
-      if (name.size() == 0) {
-        meant = access(maker->layout.exitFile(container.id).c_str(), F_OK) == 0;
-      }
+      // Without a name the kernel dropped events: whoever has a file has ended.
+      bool meant = name.size() == 0 ? hasExitFile(container) : name == container.id.c_str();
       if (meant) container.setExitFile();
     }
   });
-  for (auto& left : all) {
-    bool whole = left.record != nullptr && left.state != nullptr;
-    if (!whole) {
-      auto cleared = co_await attempt(clear(kj::str(left.id.c_str())));
-      if (!cleared.ok()) {
-        host.log().error("runtime.leftover",
-                         {{"container", left.id.c_str()}, {"reason", cleared.message()}});
-      }
-      continue;
-    }
-    auto container = kj::refcounted<Container>(left.id);
-    container->load(KJ_ASSERT_NONNULL(left.record));
-    container->state = KJ_ASSERT_NONNULL(left.state);
-    KJ_IF_MAYBE (process, left.process) container->process = kj::mv(*process);
-    // Of an earlier boot: nothing of it runs, whatever has its pid now.
-    if (!left.sameBoot && !container->state.exited) {
-      container->state.exited = true;
-      container->state.code = -1;
-      container->state.exitedAtNs = env.nowNs();
-    }
-    co_await adopt(kj::mv(container));
+}
+
+Task<void> OciRuntime::takeOver(Left left) {
+  if (left.trouble.size() > 0) {
+    leaveAlone(left.id, left.trouble);
+    co_return;
   }
+  bool whole = left.record != nullptr && left.state != nullptr;
+  if (!whole) {
+    auto cleared = co_await attempt(clear(kj::str(left.id.c_str())));
+    if (!cleared.ok()) {
+      host.log().error("runtime.leftover",
+                       {{"container", left.id.c_str()}, {"reason", cleared.message()}});
+      auto container = kj::refcounted<Container>(left.id);
+      container->trouble = cleared.message().cStr();
+      containers[left.id].container = kj::mv(container);
+    }
+    co_return;
+  }
+  auto container = kj::refcounted<Container>(left.id);
+  container->load(KJ_ASSERT_NONNULL(left.record));
+  container->state = KJ_ASSERT_NONNULL(left.state);
+  KJ_IF_MAYBE (process, left.process) container->process = kj::mv(*process);
+  KJ_IF_MAYBE (process, left.conmon) container->conmon = kj::mv(*process);
+  // Of an earlier boot: nothing of it runs, whatever has its pid now.
+  if (!left.sameBoot && !container->state.exited) {
+    container->state.exited = true;
+    container->state.code = -1;
+    container->state.lost = Lost::REBOOT;
+    container->state.exitedAtNs = env.nowNs();
+  }
+  auto adopted = co_await attempt(adopt(kj::mv(container)));
+  if (adopted.ok()) co_return;
+  leaveAlone(left.id, kj::str("container '", left.id.c_str(), "' is left alone: ",
+                              adopted.message(), "; restart orchd, or remove the task"));
+}
+
+void OciRuntime::leaveAlone(std::string id, kj::StringPtr reason) {
+  host.log().error("runtime.damaged", {{"container", id.c_str()}, {"reason", reason}});
+  auto container = kj::refcounted<Container>(id);
+  container->trouble = reason.cStr();
+  container->mayRun = true;
+  containers[id].container = kj::mv(container);
 }
 
 Task<void> OciRuntime::adopt(kj::Own<Container> container) {
@@ -178,7 +296,7 @@ Task<void> OciRuntime::adopt(kj::Own<Container> container) {
     bool started = co_await hasStarted(kj::str(container->id.c_str()));
     if (started) {
       container->state.startedAtNs = env.nowNs();
-      co_await saveState(*container);
+      saveInTheEnd(*container);
     }
   }
   if (container->state.startedAtNs != 0) {
@@ -188,9 +306,9 @@ Task<void> OciRuntime::adopt(kj::Own<Container> container) {
     auto healing =
         env.workers().run([job, id] { healLog(job->layout.disk(id), job->layout.bundle(id)); });
     co_await healing;
-    startKeepingLogs();
+    keepLogOf(*container);
   }
-  tasks.add(watch(kj::mv(container)).promise());
+  watch(*container);
 }
 
 Task<bool> OciRuntime::hasStarted(kj::String id) {

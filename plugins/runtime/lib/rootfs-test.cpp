@@ -8,7 +8,6 @@
 #include <fstream>
 
 #include "orch/testing/test-host.h"
-#include "volumes.h"
 
 namespace orch::runtime {
 namespace {
@@ -70,35 +69,6 @@ TEST_CASE("rootfs: an image's links lead nowhere but into it", "[runtime]") {
   CHECK(fs::is_directory(root + "/real/a/b"));
   std::ofstream(root + "/file") << "x";
   CHECK_THROWS(inside.makeDirectories("/file/a"));
-}
-
-TEST_CASE("volumes: a copy keeps owners, modes, times and links", "[runtime][root]") {
-  testing::TestFolder folder("volume");
-  std::string root = folder.sub("root").cStr();
-  fs::create_directories(root + "/data/sub");
-  std::ofstream(root + "/data/sub/file") << "content";
-  fs::create_symlink("sub/file", root + "/data/link");
-  REQUIRE(chown((root + "/data/sub/file").c_str(), 12, 34) == 0);
-  REQUIRE(chmod((root + "/data/sub/file").c_str(), 04751) == 0);
-  REQUIRE(lchown((root + "/data/link").c_str(), 56, 78) == 0);
-  RootFolder inside(root);
-  auto data = ensureVolume(folder.sub("volumes/v").cStr(), "1", inside, "/data");
-  struct stat file, link;
-  REQUIRE(stat((data + "/sub/file").c_str(), &file) == 0);
-  CHECK(file.st_uid == 12);
-  CHECK(file.st_gid == 34);
-  CHECK((file.st_mode & 07777) == 04751);
-  REQUIRE(lstat((data + "/link").c_str(), &link) == 0);
-  CHECK(link.st_uid == 56);
-  CHECK(fs::read_symlink(data + "/link") == "sub/file");
-
-  std::ofstream(data + "/own") << "x";
-  ensureVolume(folder.sub("volumes/v").cStr(), "2", inside, "/data");
-  CHECK(fs::exists(data + "/own"));
-  fs::create_directories(folder.sub("volumes/w.new-3/_data").cStr());
-  CHECK(listVolumes(folder.sub("volumes").cStr()) == std::vector<std::string>{"v"});
-  removeHalfMadeVolumes(folder.sub("volumes").cStr());
-  CHECK_FALSE(fs::exists(folder.sub("volumes/w.new-3").cStr()));
 }
 
 }  // namespace

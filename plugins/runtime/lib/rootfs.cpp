@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "file-access.h"
 #include "orch/fail.h"
 
 namespace orch::runtime {
@@ -56,6 +57,22 @@ std::string explanation(int context, int error) {
          ")";
 }
 
+// Why fsopen("overlay") has failed.
+kj::String whyNoContext(int error) {
+  switch (error) {
+    case ENODEV:
+      return kj::str("this kernel cannot mount overlayfs; load its module: modprobe overlay");
+    case EPERM:
+      return kj::str("mounting overlayfs needs root (CAP_SYS_ADMIN)");
+    case EMFILE:
+    case ENFILE:
+      return kj::str("overlayfs: ", strerror(error),
+                     "; raise the limit of open files (LimitNOFILE of orchd's unit)");
+    default:
+      return kj::str("overlayfs cannot be used: ", strerror(error));
+  }
+}
+
 [[noreturn]] void cannotMount(const std::string& target, const std::string& why) {
   fail(kj::str("cannot mount the root file system at '", target.c_str(), "': ", why.c_str()));
 }
@@ -65,10 +82,7 @@ kj::Maybe<kj::AutoCloseFd> configure(const std::vector<std::string>& layers,
                                      const std::string& upper, const std::string& work,
                                      const std::string& target) {
   int fd = fsopen("overlay", FSOPEN_CLOEXEC);
-  if (fd < 0) {
-    cannotMount(target, errno == ENODEV ? "this kernel has no overlayfs; load its module 'overlay'"
-                                        : strerror(errno));
-  }
+  if (fd < 0) cannotMount(target, whyNoContext(errno).cStr());
   kj::AutoCloseFd context(fd);
   bool first = true;
   for (size_t i = layers.size(); i-- > 0;) {
@@ -146,11 +160,11 @@ void unmount(const std::string& target) {
   KJ_FAIL_SYSCALL("umount2", errno, target.c_str());
 }
 
-bool overlayWorks() {
+kj::Maybe<kj::String> whyNoOverlay() {
   int fd = fsopen("overlay", FSOPEN_CLOEXEC);
-  if (fd < 0) return false;
+  if (fd < 0) return whyNoContext(errno);
   close(fd);
-  return true;
+  return nullptr;
 }
 
 RootFolder::RootFolder(const std::string& path) {
@@ -203,6 +217,9 @@ void RootFolder::makeDirectories(const std::string& path) const {
     if (openDirectory(done) != nullptr) continue;
     KJ_IF_MAYBE (folder, openDirectory(parent)) {
       if (mkdirat(*folder, name.c_str(), 0755) == 0) continue;
+      if (errno == ENOSPC || errno == EDQUOT || errno == EROFS) {
+        failFile("make in the container the folder", done, errno);
+      }
     }
     fail(kj::str("cannot make the directory '", path.c_str(), "' in the container: '", done.c_str(),
                  "' is in the way"));

@@ -22,8 +22,8 @@ void mountOverlayByOptions(const std::vector<std::string>& layers, const std::st
                            const std::string& work, const std::string& target, bool isVolatile);
 // Not mounted is success. A busy mount is detached.
 void unmount(const std::string& target);
-// True if the kernel can mount overlays; asks it to load the module.
-bool overlayWorks();
+// Null if the kernel can mount overlays; else why not, and the remedy. Asks it to load the module.
+kj::Maybe<kj::String> whyNoOverlay();
 
 // A directory that is the root for all paths given.
 class RootFolder final {

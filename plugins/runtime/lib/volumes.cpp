@@ -1,154 +1,196 @@
 #include "volumes.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <sys/sendfile.h>
+#include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <filesystem>
+#include <cstdio>
+
+#include "file-access.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
 
 namespace orch::runtime {
 
 namespace {
 
-constexpr const char* HALF_MADE = ".new-";
-constexpr unsigned MAX_DEPTH = 256;
+// In a folder of `.new`: a symbolic link whose target is the volume that it is being moved into.
+constexpr const char* INTO = "/into";
 
-void copyAttributes(int from, int to) {
-  std::vector<char> names(1 << 16);
-  ssize_t size = flistxattr(from, names.data(), names.size());
-  for (ssize_t at = 0; at < size; at += strlen(names.data() + at) + 1) {
-    char value[1 << 12];
-    ssize_t n = fgetxattr(from, names.data() + at, value, sizeof(value));
-    if (n >= 0) fsetxattr(to, names.data() + at, value, n, 0);  // as far as the disk allows
-  }
+bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+std::string linkTarget(const std::string& path) {
+  char target[300];  // a volume's name has at most 255 bytes
+  ssize_t n = readlink(path.c_str(), target, sizeof(target));
+  return std::string(target, n < 0 ? 0 : n);
 }
 
-void copyOwnerAndTimes(int from, int to, const struct stat& info) {
-  KJ_SYSCALL(fchown(to, info.st_uid, info.st_gid));
-  KJ_SYSCALL(fchmod(to, info.st_mode & 07777));
-  copyAttributes(from, to);
-  struct timespec times[2] = {info.st_atim, info.st_mtim};
-  futimens(to, times);
-}
-
-void copyFile(int fromFolder, int toFolder, const char* name, const struct stat& info) {
-  int from, to;
-  KJ_SYSCALL(from = openat(fromFolder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), name);
-  kj::AutoCloseFd ownedFrom(from);
-  KJ_SYSCALL(to = openat(toFolder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), name);
-  kj::AutoCloseFd ownedTo(to);
-  for (;;) {
-    ssize_t n;
-    KJ_SYSCALL(n = sendfile(to, from, nullptr, 1 << 30), name);
-    if (n == 0) break;
+void move(const std::string& from, const std::string& to) {
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
+    failFile("make", to, errno);
   }
-  copyOwnerAndTimes(from, to, info);
-}
-
-void copySpecial(int fromFolder, int toFolder, const char* name, const struct stat& info) {
-  if (S_ISLNK(info.st_mode)) {
-    char target[4096];
-    ssize_t n;
-    KJ_SYSCALL(n = readlinkat(fromFolder, name, target, sizeof(target) - 1), name);
-    target[n] = '\0';
-    KJ_SYSCALL(symlinkat(target, toFolder, name), name);
-  } else {
-    KJ_SYSCALL(mknodat(toFolder, name, info.st_mode, info.st_rdev), name);
-    KJ_SYSCALL(fchmodat(toFolder, name, info.st_mode & 07777, 0), name);
-  }
-  KJ_SYSCALL(fchownat(toFolder, name, info.st_uid, info.st_gid, AT_SYMLINK_NOFOLLOW), name);
-}
-
-// The content of one open folder into another. Descriptors only: nothing can be swapped meanwhile.
-void copyFolder(int from, int to, unsigned depth) {
-  KJ_REQUIRE(depth < MAX_DEPTH, "folders are nested too deeply to copy into a volume");
-  int again;
-  KJ_SYSCALL(again = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  DIR* folder = fdopendir(again);
-  if (folder == nullptr) KJ_FAIL_SYSCALL("fdopendir", errno);
-  KJ_DEFER(closedir(folder));
-  while (dirent* entry = readdir(folder)) {
-    const char* name = entry->d_name;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
-    struct stat info;
-    KJ_SYSCALL(fstatat(from, name, &info, AT_SYMLINK_NOFOLLOW), name);
-    if (S_ISDIR(info.st_mode)) {
-      KJ_SYSCALL(mkdirat(to, name, 0700), name);
-      int childFrom, childTo;
-      KJ_SYSCALL(childFrom = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      kj::AutoCloseFd ownedFrom(childFrom);
-      KJ_SYSCALL(childTo = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      kj::AutoCloseFd ownedTo(childTo);
-      copyFolder(childFrom, childTo, depth + 1);
-    } else if (S_ISREG(info.st_mode)) {
-      copyFile(from, to, name, info);
-    } else {
-      copySpecial(from, to, name, info);
-    }
-  }
-  struct stat own;
-  KJ_SYSCALL(fstat(from, &own));
-  copyOwnerAndTimes(from, to, own);
-}
-
-bool isHalfMade(const std::string& name) { return name.find(HALF_MADE) != std::string::npos; }
-
-std::vector<std::string> entries(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code none;
-  for (auto& entry : std::filesystem::directory_iterator(folder, none)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 }  // namespace
 
-std::string ensureVolume(const std::string& volume, const std::string& unique,
-                         const RootFolder& rootfs, const std::string& target) {
-  std::string data = volume + "/_data";
-  if (access(data.c_str(), F_OK) == 0) return data;
-  std::string fresh = volume + HALF_MADE + unique;
+VolumeFolder::VolumeFolder(std::string root, std::string instance)
+    : root(std::move(root)), instance(std::move(instance)) {}
+
+std::string VolumeFolder::usesOf(const std::string& id) const {
+  return root + "/.users/" + instance + "/" + id;
+}
+
+std::string VolumeFolder::freshOf(const std::string& id) const {
+  return root + "/.new/" + instance + "/" + id;
+}
+
+void VolumeFolder::noteUse(const std::string& name, const std::string& id) const {
+  makeFolders(usesOf(id));
+  writeNew(usesOf(id) + "/" + name, nullptr);
+}
+
+kj::AutoCloseFd VolumeFolder::lock(const std::string& name) const {
+  std::string path = root + "/" + name;
+  for (;;) {
+    makeFolders(path);
+    int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) continue;
+    if (fd < 0) failFile("open", path, errno);
+    kj::AutoCloseFd owned(fd);
+    if (flock(fd, LOCK_EX) != 0) failFile("lock", path, errno);
+    // Removed while this waited: then the lock is on a folder that is no volume any more.
+    struct stat mine, there;
+    if (fstat(fd, &mine) == 0 && stat(path.c_str(), &there) == 0 && mine.st_ino == there.st_ino) {
+      return owned;
+    }
+  }
+}
+
+std::string VolumeFolder::use(const std::string& name, const std::string& id,
+                              const RootFolder& rootfs, const std::string& target) const {
+  noteUse(name, id);  // before the lock: whoever removes the volume looks behind it
+  auto locked = lock(name);
+  std::string data = dataOf(name);
+  if (exists(data) && !entriesOf(data).empty()) return data;
+  std::string fresh = freshOf(id);
   removeTree(fresh);
-  std::filesystem::create_directories(fresh + "/_data");
-  KJ_IF_MAYBE (image, rootfs.openDirectory(target)) {
-    int to;
-    KJ_SYSCALL(to = open((fresh + "/_data").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    kj::AutoCloseFd owned(to);
-    copyFolder(*image, to, 0);
+  makeFolders(fresh);
+  KJ_ON_SCOPE_FAILURE(attemptNow([&] { removeTree(fresh); }));
+  makeFolder(fresh + "/_data", 0755);
+  bool copied = copyFromImage(rootfs, target, fresh + "/_data");
+  if (!exists(data)) {
+    move(fresh + "/_data", data);
+  } else if (copied && !entriesOf(fresh + "/_data").empty()) {
+    fill(name, fresh);
   }
-  if (rename(fresh.c_str(), volume.c_str()) != 0) {
-    int error = errno;
-    removeTree(fresh);
-    if (error != EEXIST && error != ENOTEMPTY) KJ_FAIL_SYSCALL("rename", error, volume.c_str());
-  }
+  removeTree(fresh);
   return data;
 }
 
-std::vector<std::string> listVolumes(const std::string& folder) {
-  auto names = entries(folder);
-  names.erase(std::remove_if(names.begin(), names.end(), isHalfMade), names.end());
+// Somebody may have the empty folder mounted: it stays, its content comes one by one. After a crash
+// `recover` goes on with it.
+void VolumeFolder::fill(const std::string& name, const std::string& fresh) const {
+  std::string from = fresh + "/_data", to = dataOf(name);
+  std::string into = fresh + INTO;
+  unlink(into.c_str());
+  if (symlink(name.c_str(), into.c_str()) != 0) failFile("make", into, errno);
+  std::vector<std::string> moved;
+  KJ_ON_SCOPE_FAILURE({
+    for (auto& entry : moved) {
+      rename((to + "/" + entry).c_str(), (from + "/" + entry).c_str());
+    }
+  });
+  for (auto& entry : entriesOf(from)) {
+    move(from + "/" + entry, to + "/" + entry);
+    moved.push_back(entry);
+  }
+  copyFolderAttributes(from, to);
+}
+
+void VolumeFolder::release(const std::string& id) const {
+  if (exists(freshOf(id))) removeTree(freshOf(id));
+  if (exists(usesOf(id))) removeTree(usesOf(id));
+}
+
+std::vector<std::string> VolumeFolder::names() const {
+  auto names = entriesOf(root);
+  names.erase(
+      std::remove_if(names.begin(), names.end(), [](const std::string& n) { return n[0] == '.'; }),
+      names.end());
   return names;
 }
 
-void removeHalfMadeVolumes(const std::string& folder) {
-  for (auto& name : entries(folder)) {
-    if (isHalfMade(name)) removeTree(folder + "/" + name);
+std::vector<std::string> VolumeFolder::usedNames() const {
+  std::vector<std::string> used;
+  std::string users = root + "/.users";
+  for (auto& runtime : entriesOf(users)) {
+    for (auto& id : entriesOf(users + "/" + runtime)) {
+      for (auto& name : entriesOf(users + "/" + runtime + "/" + id)) used.push_back(name);
+    }
+  }
+  std::sort(used.begin(), used.end());
+  used.erase(std::unique(used.begin(), used.end()), used.end());
+  return used;
+}
+
+bool VolumeFolder::remove(const std::string& name) const {
+  if (!exists(root + "/" + name)) return false;
+  auto locked = lock(name);
+  std::string users = root + "/.users";
+  for (auto& runtime : entriesOf(users)) {
+    for (auto& id : entriesOf(users + "/" + runtime)) {
+      if (!exists(users + "/" + runtime + "/" + id + "/" + name)) continue;
+      fail(kj::str("volume '", name.c_str(), "' is in use by container '", id.c_str(), "'"));
+    }
+  }
+  // Out of the way in one step: what is removed only halfway is no volume. No id begins with a dot.
+  std::string away = freshOf(".removed");
+  removeTree(away);
+  makeFolders(away);
+  move(root + "/" + name, away + "/" + name);
+  removeTree(away);
+  return true;
+}
+
+void VolumeFolder::recover(const std::vector<Use>& uses) const {
+  makeFolders(root);
+  for (auto& id : entriesOf(root + "/.new/" + instance)) {
+    auto name = linkTarget(freshOf(id) + INTO);
+    if (!name.empty() && exists(dataOf(name))) {
+      auto locked = lock(name);
+      for (auto& entry : entriesOf(freshOf(id) + "/_data")) {
+        renameat2(AT_FDCWD, (freshOf(id) + "/_data/" + entry).c_str(), AT_FDCWD,
+                  (dataOf(name) + "/" + entry).c_str(), RENAME_NOREPLACE);
+      }
+    }
+    removeTree(freshOf(id));
+  }
+  for (auto& id : entriesOf(root + "/.users/" + instance)) {
+    bool there =
+        std::any_of(uses.begin(), uses.end(), [&](const Use& use) { return use.id == id; });
+    if (!there) removeTree(usesOf(id));
+  }
+  for (auto& use : uses) {
+    for (auto& name : use.names) {
+      if (!exists(usesOf(use.id) + "/" + name)) noteUse(name, use.id);
+    }
   }
 }
 
-void removeTree(const std::string& path) {
-  std::error_code error;
-  std::filesystem::remove_all(path, error);
-  KJ_REQUIRE(!error, "cannot remove a folder", path.c_str(), error.message().c_str());
+std::vector<std::string> VolumeFolder::adopt(const std::string& old) const {
+  std::vector<std::string> stay;
+  for (auto& name : entriesOf(old)) {
+    std::string from = old + "/" + name, to = root + "/" + name;
+    if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) continue;
+    if (errno != EEXIST) failFile("move the volume", from, errno);
+    stay.push_back(name);
+  }
+  rmdir(old.c_str());
+  return stay;
 }
 
 }  // namespace orch::runtime

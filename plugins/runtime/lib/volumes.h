@@ -1,4 +1,4 @@
-// Named volumes, and those of a container's own. All of it blocks: for worker threads.
+// Named volumes of a node, one folder for all its runtimes. All of it blocks: for worker threads.
 #pragma once
 
 #include <string>
@@ -8,16 +8,57 @@
 
 namespace orch::runtime {
 
-// The folder `_data` in `volume`, made on first use with what the image has at `target`, owners,
-// modes and extended attributes included. A volume appears in one step: whoever makes the same one
-// at the same time gets the first. `unique` names the half-made one, `<volume>.new-<unique>`.
-std::string ensureVolume(const std::string& volume, const std::string& unique,
-                         const RootFolder& rootfs, const std::string& target);
-// Names of the volumes in a folder, sorted. Half-made ones are left out.
-std::vector<std::string> listVolumes(const std::string& folder);
-// What a crash left half-made.
-void removeHalfMadeVolumes(const std::string& folder);
-// Folder and content; gone already is success.
-void removeTree(const std::string& path);
+// What the image has at `target`, copied into the folder `to`: owners, modes and extended
+// attributes included, those of the folder itself too. False if the image has no folder there.
+bool copyFromImage(const RootFolder& rootfs, const std::string& target, const std::string& to);
+// Owner, mode, times and extended attributes of a folder.
+void copyFolderAttributes(const std::string& from, const std::string& to);
+
+//   <root>/<name>/_data                        a volume
+//   <root>/.users/<instance>/<id>/<name>       says that this container uses it
+//   <root>/.new/<instance>/<id>/               what is being copied for that container
+//
+// A volume's name cannot begin with a dot. Several runtimes, in one process or more, may work on
+// the same folder: whoever fills or removes a volume holds flock(2) on its folder.
+class VolumeFolder final {
+ public:
+  VolumeFolder(std::string root, std::string instance);
+
+  // The folder with the volume's data, made on first use, in use by `id` from now on. If it is
+  // empty it gets what the image has at `target`, as with docker: all of it or, on failure,
+  // nothing.
+  std::string use(const std::string& name, const std::string& id, const RootFolder& rootfs,
+                  const std::string& target) const;
+  // The container `id` is no more: what it used it uses no longer, what it had half-made is
+  // removed.
+  void release(const std::string& id) const;
+
+  std::string dataOf(const std::string& name) const { return root + "/" + name + "/_data"; }
+  std::vector<std::string> names() const;      // sorted
+  std::vector<std::string> usedNames() const;  // by any container of any runtime; sorted
+  // False if there is none. Fails with the user's id if it is in use.
+  bool remove(const std::string& name) const;
+
+  struct Use {
+    std::string id;
+    std::vector<std::string> names;
+  };
+  // At the start: finishes or takes back what a crash cut off, and notes the uses of the containers
+  // that there are; all others of this instance's are void.
+  void recover(const std::vector<Use>& uses) const;
+  // Moves the volumes of `old`, a folder of this kind from before runtimes shared one. Names of
+  // those that stay there because both have one.
+  std::vector<std::string> adopt(const std::string& old) const;
+
+ private:
+  std::string usesOf(const std::string& id) const;
+  std::string freshOf(const std::string& id) const;
+  void noteUse(const std::string& name, const std::string& id) const;
+  kj::AutoCloseFd lock(const std::string& name) const;
+  void fill(const std::string& name, const std::string& fresh) const;
+
+  std::string root;
+  std::string instance;
+};
 
 }  // namespace orch::runtime

@@ -14,11 +14,15 @@ kj::Own<PluginInstance> make(Env& env, Host& host, capnp::AnyPointer::Reader set
   return kj::heap<OciPlugin>(env, host, runc::options(settings.getAs<runc::Config>()));
 }
 
-kj::Own<capnp::MallocMessageBuilder> settings(kj::StringPtr cgroupParent) {
+kj::Own<capnp::MallocMessageBuilder> settings(kj::StringPtr cgroupParent, kj::StringPtr program) {
   auto message = kj::heap<capnp::MallocMessageBuilder>();
   auto config = message->initRoot<runc::Config>();
   config.setCgroupParent(cgroupParent);
   config.setLogCheckMs(100);
+  if (program.size() > 0) {
+    config.setProgram(program);
+    config.setCommandTimeoutMs(500);
+  }
   return message;
 }
 
@@ -32,7 +36,7 @@ schema::Plugin::Client configure(testing::TestHost& host, schema::Plugin::Client
 const PluginUnderTest PLUGIN_UNDER_TEST = {&make, "runc", &settings, &configure};
 
 TEST_CASE("runc: keeps the contract of a runtime", "[runtime][root][cgroup]") {
-  OciSubject subject("contract");
+  OciSubject subject("contract", 8 << 20);
   conformance::runtimeContract(subject);
 }
 

@@ -1,6 +1,7 @@
 // What a container is given: for crun and runc alike.
 #include <catch2/catch.hpp>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -265,7 +266,21 @@ TEST_CASE("runtime: names of hosts", "[runtime][root][cgroup]") {
   CHECK_THAT(text, Catch::Contains("nameserver 10.0.0.53\nsearch example.com\noptions ndots:2\n"));
 }
 
-TEST_CASE("runtime: ulimits, sysctls, oom score, tty and init", "[runtime][root][cgroup]") {
+TEST_CASE("runtime: files of /etc lie on the disk and are read-only with the root",
+          "[runtime][root][cgroup]") {
+  OciSubject subject("etc");
+  auto script =
+      "for f in hosts hostname resolv.conf; do "
+      "echo x 2>/dev/null >> /etc/$f && echo written || echo refused; done";
+  CHECK(printed(subject, script, [](auto request) { request.getSpec().setReadOnly(true); }) ==
+        "refused\nrefused\nrefused\n");
+  CHECK(subject.run(subject.request("c1", script)) == 0);
+  CHECK(subject.output("c1") == "written\nwritten\nwritten\n");
+  CHECK(std::filesystem::exists(subject.diskFile("c1", "hosts")));
+  subject.remove("c1");
+}
+
+TEST_CASE("runtime: ulimits, sysctls, oom score and tty", "[runtime][root][cgroup]") {
   OciSubject subject("rest");
   auto text = printed(
       subject, "ulimit -Sn; ulimit -Hn; cat /proc/sys/net/ipv4/ip_forward /proc/self/oom_score_adj",
@@ -280,8 +295,19 @@ TEST_CASE("runtime: ulimits, sysctls, oom score, tty and init", "[runtime][root]
         request.getSpec().setOomScoreAdj(77);
       });
   CHECK(text == "100\n200\n1\n77\n");
+  // What is not given is not inherited from the plugin's own process.
+  struct rlimit own;
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &own) == 0);
+  struct rlimit lower = {512, own.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &lower) == 0);
+  CHECK(printed(subject, "ulimit -Sn", [](auto) {}) == "1024\n");
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &own) == 0);
   CHECK_THAT(printed(subject, "tty", [](auto request) { request.getSpec().setTty(true); }),
              Catch::StartsWith("/dev/pts/0"));
+}
+
+TEST_CASE("runtime: an init reaps", "[runtime][root][cgroup]") {
+  OciSubject subject("init");
   CHECK(printed(subject, "readlink /proc/1/exe",
                 [](auto request) { request.getSpec().setInit(true); }) == "/sbin/docker-init\n");
 }

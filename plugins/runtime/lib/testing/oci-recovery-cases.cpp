@@ -10,6 +10,7 @@
 
 #include "oci-subject.h"
 #include "process-table.h"
+#include "record.h"
 
 namespace orch::runtime {
 namespace {
@@ -17,8 +18,7 @@ namespace {
 using State = schema::Container::State;
 
 void waitGone(int pid) {
-  auto ticks = startTicks(pid);
-  KJ_IF_MAYBE (process, openProcess(pid, ticks)) {
+  KJ_IF_MAYBE (process, openProcess({pid, startTicks(pid)})) {
     pollfd gone{process->get(), POLLIN, 0};
     REQUIRE(poll(&gone, 1, 30'000) == 1);
   }
@@ -112,10 +112,11 @@ TEST_CASE("runtime: a pid that means somebody else now is left alone", "[runtime
   CHECK(subject.wait("c1") == 0);
   subject.crash();
   // As if the container still ran when orchd died, under a pid that is this test's today.
-  auto state =
-      kj::str(subject.folder(), "/data/runtime.", PLUGIN_UNDER_TEST.name, "/containers/c1/state");
-  std::ofstream(state.cStr()) << "1 " << bootId() << " " << getpid() << " "
-                              << startTicks(getpid()) - 1 << " 5 0 0 0 0 .\n";
+  StateFile state;
+  state.bootId = bootId();
+  state.init = {getpid(), startTicks(getpid()) - 1};
+  state.startedAtNs = 5;
+  writeState(subject.diskFile("c1", "state"), state);
   subject.restart();
   CHECK(subject.wait("c1") == 0);
   subject.remove("c1");
@@ -125,10 +126,11 @@ TEST_CASE("runtime: after a reboot nothing is taken for running", "[runtime][roo
   OciSubject subject("reboot");
   CHECK(subject.run(subject.request("c1", "echo words; exit 0")) == 0);
   subject.crash();
-  auto state =
-      kj::str(subject.folder(), "/data/runtime.", PLUGIN_UNDER_TEST.name, "/containers/c1/state");
-  std::ofstream(state.cStr()) << "1 an-earlier-boot " << getpid() << " " << startTicks(getpid())
-                              << " 5 0 0 0 0 .\n";
+  StateFile state;
+  state.bootId = "an-earlier-boot";
+  state.init = {getpid(), startTicks(getpid())};
+  state.startedAtNs = 5;
+  writeState(subject.diskFile("c1", "state"), state);
   subject.restart();
   CHECK(subject.wait("c1") == -1);
   CHECK(subject.output("c1") == "words\n");

@@ -3,8 +3,11 @@
 #include <catch2/catch.hpp>
 #include <kj/debug.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -47,10 +50,16 @@ OciSubject::World::World(OciSubject& subject)
       host(kj::heap<testing::TestHost>(subject.home.sub("data"), subject.home.sub("run"),
                                        kj::str("runtime.", PLUGIN_UNDER_TEST.name))) {}
 
-OciSubject::OciSubject(kj::StringPtr testName)
+OciSubject::OciSubject(kj::StringPtr testName, uint64_t diskBytes)
     : home(kj::str(PLUGIN_UNDER_TEST.name, "-", testName)),
-      parent(kj::str("/orch-test-", PLUGIN_UNDER_TEST.name, "-", testName, "-", getpid())) {
+      parent(kj::str("/orch-test-", PLUGIN_UNDER_TEST.name, "-", testName, "-", getpid())),
+      diskBytes(diskBytes) {
   enterPrivateCgroups();
+  if (diskBytes > 0) {
+    fs::create_directories(home.sub("data").cStr());
+    auto options = kj::str("size=", diskBytes);
+    KJ_SYSCALL(mount("tmpfs", home.sub("data").cStr(), "tmpfs", 0, options.cStr()));
+  }
   layer = makeLayer(home.sub("layer").cStr());
   restart();
 }
@@ -61,10 +70,51 @@ OciSubject::~OciSubject() noexcept(false) {
   for (auto container : listed.getContainers()) remove(container.getId());
   KJ_ASSERT_NONNULL(world->plugin).stopRequest().send().wait(waitScope());
   crash();
+  auto ownDisk = home.sub("data");
   for (auto& left : leftovers(home.path(), parent)) {
+    if (diskBytes > 0 && left.find(kj::str(" ", ownDisk, " ").cStr()) != std::string::npos)
+      continue;
     UNSCOPED_INFO(left);
     CHECK(left == "nothing may be left over");
   }
+  if (diskBytes > 0) umount2(ownDisk.cStr(), MNT_DETACH);
+}
+
+void OciSubject::restartAfterCrash() {
+  crash();
+  restart();
+}
+
+int OciSubject::conmonOf(kj::StringPtr id) {
+  auto bundle = kj::str(home.path(), "/run/runtime.", PLUGIN_UNDER_TEST.name, "/", id);
+  for (int pid : processesWithArgument(bundle.cStr())) {
+    if (runsOneOf(pid, {"conmon"})) return pid;
+  }
+  KJ_FAIL_REQUIRE("no conmon", id);
+}
+
+void OciSubject::killMonitor(kj::StringPtr id) { KJ_SYSCALL(kill(conmonOf(id), SIGKILL)); }
+
+void OciSubject::stopMonitor(kj::StringPtr id) { KJ_SYSCALL(kill(conmonOf(id), SIGSTOP)); }
+
+void OciSubject::setDiskFull(bool full) {
+  auto filler = home.sub("data/filler");
+  if (full) {
+    std::ofstream(filler.cStr()) << std::string(diskBytes, 'x');
+  } else {
+    fs::remove(filler.cStr());
+  }
+}
+
+std::string OciSubject::diskFile(kj::StringPtr id, kj::StringPtr name) const {
+  return kj::str(home.path(), "/data/runtime.", PLUGIN_UNDER_TEST.name, "/containers/", id, "/",
+                 name)
+      .cStr();
+}
+
+unsigned OciSubject::logged(kj::StringPtr line) const {
+  auto& lines = world->host->logLines();
+  return std::count(lines.begin(), lines.end(), line.cStr());
 }
 
 void OciSubject::crash() {
@@ -73,10 +123,18 @@ void OciSubject::crash() {
   world = nullptr;
 }
 
+void OciSubject::setProgram(kj::StringPtr script) {
+  program = home.sub("program");
+  std::ofstream(program.cStr()) << "#!/bin/sh\n"
+                                << script.cStr() << "\nexec " << PLUGIN_UNDER_TEST.name.cStr()
+                                << " \"$@\"\n";
+  KJ_SYSCALL(chmod(program.cStr(), 0755));
+}
+
 void OciSubject::restart() {
   world = kj::heap<World>(*this);
   auto plugin = newPlugin(*world->env, PLUGIN_UNDER_TEST.make);
-  auto settings = PLUGIN_UNDER_TEST.settings(parent);
+  auto settings = PLUGIN_UNDER_TEST.settings(parent, program);
   PLUGIN_UNDER_TEST.configure(*world->host, plugin, *settings, waitScope());
   auto name = kj::str("runtime.", PLUGIN_UNDER_TEST.name);
   world->service = kj::heap<schema::Runtime::Client>(
@@ -93,6 +151,12 @@ void OciSubject::script(schema::ContainerRequest::Builder request,
   }
   for (auto& line : behaviour.output) text += "echo '" + line + "'; ";
   for (auto& line : behaviour.errors) text += "echo '" + line + "' >&2; ";
+  for (auto& piece : behaviour.pieces) {
+    auto quoted = piece.text;
+    for (size_t at; (at = quoted.find('\n')) != std::string::npos;) quoted.replace(at, 1, "\\n");
+    // conmon has to see them in this order, though they come by two pipes.
+    text += "printf '" + quoted + "'" + (piece.isError ? " >&2" : "") + "; sleep 0.05; ";
+  }
   if (behaviour.stays) text += "while true; do sleep 0.05; done; ";
   text += "exit " + std::to_string(behaviour.exitCode);
   request.initLayers(1).set(0, layer.c_str());
@@ -186,7 +250,7 @@ std::vector<std::string> leftovers(kj::StringPtr folder, kj::StringPtr cgroup) {
   }
   for (int pid : processesWithArgument(kj::str(folder, "/run").cStr())) {
     // conmon ends by itself a moment after it has written the exit file.
-    auto fd = openProcess(pid, startTicks(pid));
+    auto fd = openProcess({pid, startTicks(pid)});
     KJ_IF_MAYBE (open, fd) {
       pollfd gone{open->get(), POLLIN, 0};
       if (poll(&gone, 1, 10'000) != 1) left.push_back("process: " + std::to_string(pid));
@@ -197,6 +261,14 @@ std::vector<std::string> leftovers(kj::StringPtr folder, kj::StringPtr cgroup) {
       for (auto name : {"/containers", "/exits"}) {
         std::string path = plugin.path().string() + name;
         if (fs::exists(path) && !fs::is_empty(path)) left.push_back("files in " + path);
+      }
+      // In `volumes` one folder per runtime.
+      for (auto name : {"/.new", "/.users"}) {
+        std::string path = plugin.path().string() + name;
+        if (!fs::exists(path)) continue;
+        for (auto& runtime : fs::directory_iterator(path)) {
+          if (!fs::is_empty(runtime)) left.push_back("files in " + runtime.path().string());
+        }
       }
     }
   }

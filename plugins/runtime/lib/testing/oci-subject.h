@@ -15,8 +15,10 @@ namespace orch::runtime {
 struct PluginUnderTest {
   MakeInstance make;
   kj::StringPtr name;  // `crun`
-  // Its settings with this parent cgroup, in a message of their own.
-  kj::Own<capnp::MallocMessageBuilder> (*settings)(kj::StringPtr cgroupParent);
+  // Its settings with this parent cgroup, in a message of their own. With a program of the test's
+  // own commands may take half a second.
+  kj::Own<capnp::MallocMessageBuilder> (*settings)(kj::StringPtr cgroupParent,
+                                                   kj::StringPtr program);
   schema::Plugin::Client (*configure)(testing::TestHost& host, schema::Plugin::Client plugin,
                                       capnp::MessageBuilder& settings, kj::WaitScope& scope);
 };
@@ -24,7 +26,8 @@ extern const PluginUnderTest PLUGIN_UNDER_TEST;
 
 class OciSubject final : public conformance::RuntimeSubject {
  public:
-  explicit OciSubject(kj::StringPtr testName);
+  // With a data folder of this size, or on the disk that there is.
+  explicit OciSubject(kj::StringPtr testName, uint64_t diskBytes = 0);
   ~OciSubject() noexcept(false) override;
 
   kj::WaitScope& waitScope() override { return world->io.waitScope; }
@@ -33,9 +36,21 @@ class OciSubject final : public conformance::RuntimeSubject {
   void script(schema::ContainerRequest::Builder request,
               const conformance::Behaviour& behaviour) override;
   kj::StringPtr breakRequest(schema::ContainerRequest::Builder request) override;
+  bool canHaveFaults() override { return diskBytes > 0; }
+  void killMonitor(kj::StringPtr id) override;
+  void stopMonitor(kj::StringPtr id) override;
+  void setDiskFull(bool full) override;
+  void restartAfterCrash() override;
+  int conmonOf(kj::StringPtr id);
+  // Of the container, on disk: `state`.
+  std::string diskFile(kj::StringPtr id, kj::StringPtr name) const;
+  // How often the plugin has logged this.
+  unsigned logged(kj::StringPtr line) const;
 
   // As after SIGKILL of orchd: everything in memory is gone, nothing is told.
   void crash();
+  // From the next `restart` on: a script in front of the OCI runtime. `"$@"` are its arguments.
+  void setProgram(kj::StringPtr script);
   // A new plugin on the same folders.
   void restart();
 
@@ -68,6 +83,8 @@ class OciSubject final : public conformance::RuntimeSubject {
   };
   testing::TestFolder home;
   kj::String parent;
+  uint64_t diskBytes;
+  kj::String program;
   kj::Own<World> world;
 };
 
