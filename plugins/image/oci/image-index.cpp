@@ -67,6 +67,11 @@ ImageRecord::ImageRecord(kj::Array<capnp::word> given)
       message_(words.asPtr(), unlimited()),
       reader(message_.getRoot<schema::ImageInfo>()) {}
 
+std::string ImageRecord::manifest() const {
+  auto own = info().getHolders();
+  return own.size() > 0 ? own[0].cStr() : info().getDigest().cStr();
+}
+
 std::vector<LayerEntry> ImageRecord::layers() const {
   std::vector<LayerEntry> entries;
   for (auto text : reader.getLayers()) entries.push_back(LayerEntry::parse(text));
@@ -89,7 +94,7 @@ ImageIndex::Record ImageIndex::find(kj::StringPtr text, size_t minId) const {
     if (isDigest(wanted)) {
       if (auto record = byId(wanted)) return record;
       for (auto& [id, record] : images) {
-        if (record->info().getDigest() == text) return record;
+        if (record->info().getDigest() == text || record->manifest() == wanted) return record;
       }
       return nullptr;
     }
@@ -99,7 +104,9 @@ ImageIndex::Record ImageIndex::find(kj::StringPtr text, size_t minId) const {
     if (auto record = byName(reference.familiar())) return record;
     if (!reference.digest.empty()) {
       for (auto& [id, record] : images) {
-        if (record->info().getDigest() != reference.digest.c_str()) continue;
+        bool meant = record->info().getDigest() == reference.digest.c_str() ||
+                     record->manifest() == reference.digest;
+        if (!meant) continue;
         for (auto& name : namesOf(*record)) {
           auto other = parseReference(name.c_str());
           if (other.registry == reference.registry && other.repository == reference.repository) {
@@ -185,7 +192,7 @@ std::set<std::string> ImageIndex::blobs() const {
   std::set<std::string> digests;
   for (auto& [id, record] : images) {
     digests.insert(id.substr(SHA256.size()));
-    digests.insert(std::string(record->info().getDigest().cStr()).substr(SHA256.size()));
+    digests.insert(record->manifest().substr(SHA256.size()));
   }
   return digests;
 }

@@ -17,6 +17,10 @@ namespace orch::image::oci {
 
 inline constexpr size_t LAYER_NAME = 32;  // hexadecimal digits of a layer folder's name
 
+// In a pull's folder, a checked file: the manifest as the registry has it, if it may be another
+// than the one in the layout.
+inline constexpr const char* SOURCE_MANIFEST = "/source-manifest";
+
 // A layer as the index knows it. Within the index and an unpacker's result, ImageInfo.layers holds
 // these as text; whoever asks the plugin gets folders instead.
 struct LayerEntry {
@@ -38,6 +42,9 @@ class ImageRecord final {
   const schema::ImageInfo::Reader& info() const { return reader; }
   kj::ArrayPtr<const capnp::word> message() const { return words; }
   std::string id() const { return info().getId().cStr(); }
+  // The digest of the manifest that is in the store. ImageInfo.digest is the registry's, and where
+  // the two differ this one stands in ImageInfo.holders, which an index has no other use for.
+  std::string manifest() const;
   std::vector<LayerEntry> layers() const;
 
  private:

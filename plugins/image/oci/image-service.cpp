@@ -47,7 +47,7 @@ class ImageService final : public schema::ImageStore::Server {
     auto& images = store.images().all();
     auto list = context.getResults().initImages(images.size());
     uint32_t i = 0;
-    for (auto& [id, record] : images) store.describe(*record, list[i++]);
+    for (auto& [id, record] : images) store.describeWithHolders(*record, list[i++]);
     return kj::READY_NOW;
   }
   kj::Promise<void> inspect(InspectContext context) override { return doInspect(context); }
@@ -57,27 +57,32 @@ class ImageService final : public schema::ImageStore::Server {
  private:
   Task<void> doEnsure(EnsureContext context) {
     auto params = context.getParams();
-    auto record = co_await store.ensure(kj::str(params.getReference()), kj::str(params.getHolder()),
-                                        progressOf(params));
-    store.describe(*record, context.getResults().initImage());
+    auto reference = kj::str(params.getReference()), holder = kj::str(params.getHolder());
+    auto progress = progressOf(params);
+    // Many tasks of a service wait here at once: each keeps no more than it needs.
+    context.releaseParams();
+    auto record = co_await store.ensure(kj::mv(reference), kj::mv(holder), kj::mv(progress));
+    store.describe(*record, context.getResults(store.sizeOf(*record)).initImage());
   }
   Task<void> doPull(PullContext context) {
     auto params = context.getParams();
     auto record = co_await store.pull(kj::str(params.getReference()), progressOf(params));
-    store.describe(*record, context.getResults().initImage());
+    store.describeWithHolders(*record, context.getResults().initImage());
   }
   Task<void> doImport(ImportContext context) {
     auto params = context.getParams();
     auto records = co_await store.import(kj::str(params.getPath()), kj::str(params.getReference()),
                                          progressOf(params));
     auto images = context.getResults().initImages(records.size());
-    for (uint32_t i = 0; i < records.size(); ++i) store.describe(*records[i], images[i]);
+    for (uint32_t i = 0; i < records.size(); ++i) {
+      store.describeWithHolders(*records[i], images[i]);
+    }
   }
   Task<void> doInspect(InspectContext context) {
     auto record = store.images().require(context.getParams().getReference());
     auto json = co_await store.configJson(record);
     auto results = context.getResults();
-    store.describe(*record, results.initImage());
+    store.describeWithHolders(*record, results.initImage());
     results.setConfigJson(json);
   }
   Task<void> doRemove(RemoveContext context) {

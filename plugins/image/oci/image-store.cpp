@@ -87,6 +87,18 @@ void ImageStore::describe(const ImageRecord& record, schema::ImageInfo::Builder 
   for (uint32_t i = 0; i < entries.size(); ++i) {
     layers.set(i, settings.root + "/layers/" + entries[i].folder());
   }
+}
+
+capnp::MessageSize ImageStore::sizeOf(const ImageRecord& record) const {
+  constexpr size_t BESIDE = 16;  // the results' own struct and what is rounded up
+  size_t pathWords = (settings.root.size() + LAYER_NAME) / sizeof(capnp::word) + 3;
+  size_t words = record.message().size() + record.info().getLayers().size() * pathWords + BESIDE;
+  return {words, 0};
+}
+
+void ImageStore::describeWithHolders(const ImageRecord& record,
+                                     schema::ImageInfo::Builder info) const {
+  describe(record, info);
   auto who = holdTable.holders(record.id());
   auto holders = info.initHolders(who.size());
   for (uint32_t i = 0; i < who.size(); ++i) holders.set(i, who[i]);
@@ -170,7 +182,8 @@ Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference) {
 Task<std::vector<ImageStore::Record>> ImageStore::download(Job& job, ProgressSink& progress,
                                                            Reference reference) {
   auto name = kj::str(reference.familiar().c_str());
-  co_await runSkopeo(job, progress, kj::mv(reference));
+  co_await runSkopeo(job, progress, reference);
+  co_await fetchSourceManifest(job, kj::mv(reference));
   auto layout = kj::str(job.folder().c_str(), "/layout");
   co_return co_await unpack(job, progress, kj::mv(layout), kj::mv(name));
 }
@@ -191,6 +204,27 @@ Task<void> ImageStore::runSkopeo(Job& job, ProgressSink& progress, Reference ref
   auto inTime = within(settings.pullTimeout, kj::mv(running), "pullTimeoutSeconds");
   auto result = co_await inTime;
   if (result.status != 0) fail(kj::str(skopeoReason(result.errors, result.status).c_str()));
+}
+
+// skopeo writes docker's manifests anew, as OCI ones. A registry knows an image by what it sent
+// itself, which the unpacker looks at. Without it the image is just shown with the new digest.
+Task<void> ImageStore::fetchSourceManifest(Job& job, Reference reference) {
+  auto look = [layout = job.folder() + "/layout"]() { return mayBeConverted(layout); };
+  bool converted = co_await env.workers().run(kj::mv(look));
+  if (!converted) co_return;
+  auto spec = skopeoManifest(settings.skopeo, reference);
+  auto late = env.timer().afterDelay(settings.pullTimeout).then([]() -> CommandResult {
+    return {1, nullptr, nullptr};
+  });
+  auto running = env.command(kj::mv(spec)).promise().exclusiveJoin(kj::mv(late));
+  auto result = co_await attempt(kj::mv(running));
+  constexpr size_t LIMIT = 1 << 20;  // of CommandResult: what is longer was cut
+  if (!result.ok() || result.value().status != 0 || result.value().output.size() >= LIMIT)
+    co_return;
+  auto keep = [path = job.folder() + SOURCE_MANIFEST, text = kj::mv(result.value().output)]() {
+    writeChecked(path, text.asBytes());
+  };
+  co_await env.workers().run(kj::mv(keep));
 }
 
 kj::Promise<ChildResult> ImageStore::within(kj::Duration limit, kj::Promise<ChildResult> running,

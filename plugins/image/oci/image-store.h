@@ -56,8 +56,13 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
 
   HoldTable& holds() { return holdTable; }
   const ImageIndex& images() const { return index; }
-  // As callers see it: folders instead of layers' digests, and who holds it.
+  // As callers see it: folders instead of layers' digests. Without who holds it: with a hundred
+  // tasks of one image that would be a hundred names for each of them.
   void describe(const ImageRecord& record, schema::ImageInfo::Builder info) const;
+  void describeWithHolders(const ImageRecord& record, schema::ImageInfo::Builder info) const;
+  // Of an answer that holds nothing but the description, at most. Cap'n Proto begins with 8 KiB
+  // otherwise.
+  capnp::MessageSize sizeOf(const ImageRecord& record) const;
 
  private:
   void taskFailed(kj::Exception&& exception) override;
@@ -68,6 +73,7 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<ChildResult> within(kj::Duration limit, kj::Promise<ChildResult> running,
                                   kj::StringPtr setting);
   Task<void> runSkopeo(Job& job, ProgressSink& progress, Reference reference);
+  Task<void> fetchSourceManifest(Job& job, Reference reference);
   // Runs the unpacker over `source`; the images that it found.
   Task<std::vector<Record>> unpack(Job& job, ProgressSink& progress, kj::String source,
                                    kj::String reference);

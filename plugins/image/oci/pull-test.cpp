@@ -64,6 +64,35 @@ TEST_CASE("pull: again after a layer's folder was lost, without a restart", "[im
   CHECK(readFile(test.layersOf(name)[0] + "/file") == "content");
 }
 
+TEST_CASE("pull: an image of docker's schema has the digest that its registry knows",
+          "[image][root]") {
+  TestStore test("schema");
+  TestRegistry registry(test);
+  auto image = imageOf("", "content");
+  writeLayout(test.sub("layout"), {image});
+  registry.push(test.sub("layout"), "app:1", "v2s2");
+  auto name = registry.address + "/app";
+  auto id = test.ensure(name + ":1", "t1");
+  auto revisions =
+      filesIn(test.sub("registry/docker/registry/v2/repositories/app/_manifests/revisions/sha256"));
+  REQUIRE(revisions.size() == 1);
+  auto digest = "sha256:" + revisions[0];
+  auto request = test.service().inspectRequest();
+  request.setReference(name + ":1");
+  auto info = request.send().wait(test.io.waitScope);
+  CHECK(info.getImage().getDigest() == digest.c_str());
+  CHECK(info.getImage().getHolders()[0] == "t1");
+  CHECK(test.ensure(name + "@" + digest, "t2") == id);
+  CHECK(test.eventsOf("image.pulled") == 1);
+  test.restart();
+  CHECK(test.ensure(digest, "t3") == id);
+  // The manifest as it is here is kept, under its own digest, which is good for finding it too.
+  auto blobs = filesIn(test.root() + "/blobs");
+  REQUIRE(blobs.size() == 2);
+  for (auto& blob : blobs) CHECK(test.ensure("sha256:" + blob, "t4") == id);
+  CHECK(test.eventsOf("image.pulled") == 1);
+}
+
 class Recorder final : public schema::Progress::Server {
  public:
   explicit Recorder(std::vector<std::string>& lines) : lines(lines) {}

@@ -72,26 +72,46 @@ std::string withoutPlace(std::string text) {
   return text;
 }
 
+// The program and what holds for all that it does.
+ProcessSpec command(const SkopeoSettings& settings) {
+  ProcessSpec spec;
+  spec.argv.add(kj::str(settings.program.c_str()));
+  spec.argv.add(kj::str("--insecure-policy"));
+  spec.argv.add(kj::str("--override-os=linux"));
+  spec.argv.add(kj::str("--override-arch=", settings.architecture.c_str()));
+  for (auto* name : INHERITED) {
+    if (const char* value = getenv(name)) spec.env.add(kj::str(name, "=", value));
+  }
+  return spec;
+}
+
+void addSource(ProcessSpec& spec, const SkopeoSettings& settings, const Reference& reference) {
+  if (!settings.authFile.empty()) {
+    spec.argv.add(kj::str("--authfile=", settings.authFile.c_str()));
+  }
+  spec.argv.add(kj::str("docker://", reference.canonical().c_str()));
+}
+
 }  // namespace
 
 ProcessSpec skopeoCopy(const SkopeoSettings& settings, const Reference& reference,
                        const std::string& layout, const std::string& temporary) {
-  ProcessSpec spec;
-  auto add = [&](auto&&... parts) { spec.argv.add(kj::str(kj::fwd<decltype(parts)>(parts)...)); };
-  add(settings.program.c_str());
-  add("--insecure-policy");
-  add("--override-os=linux");
-  add("--override-arch=", settings.architecture.c_str());
-  add("--tmpdir=", temporary.c_str());
-  add("copy");
-  add("--dest-oci-accept-uncompressed-layers");
-  if (insecure(settings, reference)) add("--src-tls-verify=false");
-  if (!settings.authFile.empty()) add("--authfile=", settings.authFile.c_str());
-  add("docker://", reference.canonical().c_str());
-  add("oci:", layout.c_str());
-  for (auto* name : INHERITED) {
-    if (const char* value = getenv(name)) spec.env.add(kj::str(name, "=", value));
-  }
+  auto spec = command(settings);
+  spec.argv.add(kj::str("--tmpdir=", temporary.c_str()));
+  spec.argv.add(kj::str("copy"));
+  spec.argv.add(kj::str("--dest-oci-accept-uncompressed-layers"));
+  if (insecure(settings, reference)) spec.argv.add(kj::str("--src-tls-verify=false"));
+  addSource(spec, settings, reference);
+  spec.argv.add(kj::str("oci:", layout.c_str()));
+  return spec;
+}
+
+ProcessSpec skopeoManifest(const SkopeoSettings& settings, const Reference& reference) {
+  auto spec = command(settings);
+  spec.argv.add(kj::str("inspect"));
+  spec.argv.add(kj::str("--raw"));
+  if (insecure(settings, reference)) spec.argv.add(kj::str("--tls-verify=false"));
+  addSource(spec, settings, reference);
   return spec;
 }
 

@@ -23,6 +23,9 @@ struct SkopeoSettings {
 ProcessSpec skopeoCopy(const SkopeoSettings& settings, const Reference& reference,
                        const std::string& layout, const std::string& temporary);
 
+// The manifest of an image, or the list of them, as its registry has it, on stdout.
+ProcessSpec skopeoManifest(const SkopeoSettings& settings, const Reference& reference);
+
 // The one reason in what skopeo wrote to stderr, in one line of at most 300 characters.
 std::string skopeoReason(kj::StringPtr errors, int status);
 

@@ -139,12 +139,12 @@ TestRegistry::~TestRegistry() noexcept(false) {
   process->onExit().ignoreResult().wait(store.io.waitScope);
 }
 
-void TestRegistry::push(const std::string& layout, const std::string& name) {
+void TestRegistry::push(const std::string& layout, const std::string& name, const char* format) {
   ProcessSpec spec;
   auto target = "docker://" + address + "/" + name;
   auto source = "oci:" + layout;
-  for (auto* word : {"skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", "-q",
-                     source.c_str(), target.c_str()}) {
+  for (auto* word : {"skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", "--format",
+                     format, "-q", source.c_str(), target.c_str()}) {
     spec.argv.add(kj::str(word));
   }
   spec.env.add(kj::str("PATH=", getenv("PATH")));

@@ -57,7 +57,8 @@ class TestRegistry final {
   ~TestRegistry() noexcept(false);
   // `127.0.0.1:12345`
   std::string address;
-  void push(const std::string& layout, const std::string& name);
+  // `format`: of the manifest, `oci` or `v2s2`.
+  void push(const std::string& layout, const std::string& name, const char* format = "oci");
 
  private:
   TestStore& store;

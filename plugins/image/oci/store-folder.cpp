@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 #include "checked-file.h"
 #include "orch/attempt.h"
@@ -137,6 +139,20 @@ void makeLayout(const std::string& root, const std::string& path,
     kj::AutoCloseFd owned(fd);
     KJ_SYSCALL(ftruncate(fd, layer.bytes), file.c_str());
   }
+}
+
+bool mayBeConverted(const std::string& layout) {
+  auto read = [](const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  constexpr std::string_view DIGEST = "\"digest\":\"sha256:";
+  constexpr size_t DIGITS = 64;
+  auto index = read(layout + "/index.json");
+  auto at = index.find(DIGEST);
+  if (at == std::string::npos) return false;
+  auto manifest = read(layout + "/blobs/sha256/" + index.substr(at + DIGEST.size(), DIGITS));
+  return !manifest.empty() && manifest.find('\n') == std::string::npos;
 }
 
 kj::String readBlob(const std::string& root, const std::string& digest, kj::StringPtr image) {

@@ -46,6 +46,9 @@ struct Placeholder {
 // digits) whose layer is really there.
 void makeLayout(const std::string& root, const std::string& path,
                 const std::map<std::string, Placeholder>& placeholders);
+// Whether the manifest of the one image that a pull brought may be another than the registry's:
+// what is written on the way is in one line, which many original ones are not.
+bool mayBeConverted(const std::string& layout);
 // A document of an image. Fails with a text that names the image if it is damaged.
 kj::String readBlob(const std::string& root, const std::string& digest, kj::StringPtr image);
 

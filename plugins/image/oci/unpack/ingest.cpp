@@ -40,7 +40,8 @@ struct Plan {
   std::set<std::string> names;  // familiar; those of the source that are usable
   std::string config;           // the document
   std::string configDigest;
-  std::string manifest;  // the document; empty: to be made
+  std::string manifest;      // the document; empty: to be made
+  std::string sourceDigest;  // of the registry's own manifest, if that is another
   struct Layer {
     std::string path;        // within the source
     std::string blobDigest;  // empty: only the diffId is known
@@ -132,7 +133,40 @@ class Ingest final {
     for (auto& layer : manifest.layers) {
       plan.layers.push_back({blobPath(layer.digest), layer.digest, layer.size});
     }
+    plan.sourceDigest = sourceDigest(plan, entry.blob.digest);
     plans.push_back(kj::mv(plan));
+  }
+
+  // What the registry calls the image of which `local` is a rewritten manifest. Empty if it is not
+  // known, or the same.
+  std::string sourceDigest(const Plan& plan, const std::string& local) const {
+    auto content = readChecked(request.job + SOURCE_MANIFEST, "registry's manifest", "try again");
+    KJ_IF_MAYBE (bytes, content) {
+      std::string text(bytes->asChars().begin(), bytes->size());
+      std::string digest;
+      auto read = attemptNow([&]() {
+        if (text.find("\"manifests\"") == std::string::npos) {
+          if (sameLayers(parseManifest(text), plan)) digest = sha256(text);
+          return;
+        }
+        for (auto& entry : parseIndex(text)) {
+          if (!entry.isImage || entry.isIndex || !fits(entry)) continue;
+          digest = entry.blob.digest;
+          return;
+        }
+      });
+      // The name may lead to something else by now: then nothing is known.
+      return read.ok() && digest != local ? digest : std::string();
+    }
+    return {};
+  }
+
+  static bool sameLayers(const Manifest& manifest, const Plan& plan) {
+    if (manifest.layers.size() != plan.layers.size()) return false;
+    for (size_t i = 0; i < plan.layers.size(); ++i) {
+      if (manifest.layers[i].digest != plan.layers[i].blobDigest) return false;
+    }
+    return true;
   }
 
   void readDockerArchive(const std::string& folder) {
@@ -358,7 +392,8 @@ class Ingest final {
     blobs[hexOf(digest)] = manifest;
     blobs[hexOf(plan.configDigest)] = plan.config;
     image.setId(plan.configDigest);
-    image.setDigest(digest);
+    image.setDigest(plan.sourceDigest.empty() ? digest : plan.sourceDigest);
+    if (!plan.sourceDigest.empty()) image.initHolders(1).set(0, digest);  // ImageRecord::manifest
     auto names = image.initReferences(plan.names.size());
     uint32_t n = 0;
     for (auto& name : plan.names) names.set(n++, name);
