@@ -53,15 +53,15 @@ Task<kj::String> NodeServices::runtimeFor(kj::StringPtr name) {
 }
 
 Task<void> NodeServices::mustRun(kj::StringPtr service) {
-  auto request = host.client().servicesRequest();
-  request.setPrefix(service);
-  auto answer = co_await request.send();
-  for (auto name : answer.getNames()) {
-    if (name != service) continue;
-    seen.insert(name.cStr());
-    co_return;
+  auto name = kj::str(service);
+  auto offered = named(name).whenResolved().then([]() { return true; });
+  auto late =
+      env.timer().afterDelay(START_PATIENCE_MS * kj::MILLISECONDS).then([]() { return false; });
+  bool runs = co_await offered.exclusiveJoin(kj::mv(late));
+  if (!runs) {
+    fail(kj::str("plugin '", name, "' does not run on this node; 'orch plugin ls' says why"));
   }
-  fail(kj::str("plugin '", service, "' does not run on this node; 'orch plugin ls' says why"));
+  seen.insert(name.cStr());
 }
 
 Task<void> NodeServices::retainNetwork(kj::StringPtr name, kj::Array<kj::String> taskIds) {

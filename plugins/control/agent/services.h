@@ -24,6 +24,8 @@ constexpr uint64_t FIRST_PAUSE_MS = 100;
 // What has to be done sooner or later is tried again for as long as it takes, at most this far
 // apart.
 constexpr uint64_t MAX_PAUSE_MS = 10'000;
+// How long a task waits for a plugin to start. More than one that is isolated needs on a busy node.
+constexpr uint64_t START_PATIENCE_MS = 15'000;
 // Of a call that carries little more than a task's id. Cap'n Proto would take 8 KiB for it.
 constexpr capnp::MessageSize SMALL{32, 2};
 // Namespaces and containers that are being made at once: enough for every core, and no more, since
@@ -70,7 +72,8 @@ class NodeServices final {
   }
   // Whether it has been seen running: then it is there, or comes again.
   bool hasRun(kj::StringPtr service) const { return seen.count(service.cStr()) > 0; }
-  // Fails with what is missing if no plugin offers `service` now.
+  // Fails with what is missing if no plugin has offered `service` in this life of the kernel, after
+  // waiting a while: at a start, this one may be among the last.
   Task<void> mustRun(kj::StringPtr service);
 
   // Tells a plugin, once it runs, which tasks there are, so that it lets go of what others left

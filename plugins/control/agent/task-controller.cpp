@@ -246,8 +246,10 @@ Task<bool> TaskController::adopt() {
       co_await services.env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
       continue;
     }
-    bool there = co_await hasContainer();
-    if (there) kj::throwFatalException(kj::mv(started.error()));
+    auto found = co_await findContainer();
+    // It ended before anybody could write down that it had started.
+    if (found == Found::EXITED) co_return true;
+    if (found == Found::LIVES) kj::throwFatalException(kj::mv(started.error()));
     auto state = stopping() ? TaskState::SHUTDOWN : TaskState::FAILED;
     co_await finish(state, "lost",
                     kj::str("task: its container was lost, as by a restart of the node"));
@@ -258,13 +260,15 @@ Task<bool> TaskController::adopt() {
   co_return true;
 }
 
-Task<bool> TaskController::hasContainer() {
+Task<TaskController::Found> TaskController::findContainer() {
   auto listed =
       co_await insist(services.env, [this]() { return runtime().listRequest(SMALL).send(); });
   for (auto container : listed.getContainers()) {
-    if (container.getId() == task->id()) co_return true;
+    if (container.getId() != task->id()) continue;
+    if (container.getState() == schema::Container::State::EXITED) co_return Found::EXITED;
+    co_return Found::LIVES;
   }
-  co_return false;
+  co_return Found::NOTHING;
 }
 
 // ---- the end ------------------------------------------------------------------------------------
@@ -358,8 +362,8 @@ Task<void> TaskController::endContainer() {
       co_return;
     }
     if (!isPassing(stopped.error())) {
-      auto there = co_await attempt(hasContainer());
-      bool gone = there.ok() && !there.value();
+      auto found = co_await attempt(findContainer());
+      bool gone = found.ok() && found.value() == Found::NOTHING;
       if (gone) co_return;
     }
     noteTrouble(stopped.message());

@@ -36,6 +36,7 @@ class TaskController final {
  private:
   using Attached = capnp::Response<schema::NetworkDriver::AttachResults>;
   using Ensured = capnp::Response<schema::ImageStore::EnsureResults>;
+  enum class Found { NOTHING, EXITED, LIVES };
   // Why the wait for the container's end is over.
   enum class Ending { STOP_ASKED, EXITED, UNSEEN };
 
@@ -54,7 +55,7 @@ class TaskController final {
   Task<void> activate();
   // Goes on with what an earlier agent, or the runtime's last life, has started.
   Task<bool> adopt();
-  Task<bool> hasContainer();
+  Task<Found> findContainer();
 
   kj::Promise<void> whenOver();
   // After `whenOver`: whether the container still runs and has to be waited for again.
