@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "orch/attempt.h"
@@ -69,6 +70,22 @@ TEST_CASE("processes: two hundred short ones are all reaped", "[env]") {
   kj::joinPromises(all.releaseAsArray()).wait(io.waitScope);
   CHECK(good == 200);
   CHECK(waitpid(-1, nullptr, WNOHANG) == -1);  // ECHILD: nobody is left
+}
+
+TEST_CASE("processes: a child has the limit of open files of before this process raised its own",
+          "[env]") {
+  struct rlimit before;
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  struct rlimit low = {256, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &low) == 0);
+  auto io = kj::setupAsyncIo();
+  auto env = newSystemEnv(io);
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  auto result = env->command(shell("ulimit -n")).wait(io.waitScope);
+  CHECK(result.output == "256\n");
+  struct rlimit after;
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &after) == 0);
+  CHECK(after.rlim_cur == before.rlim_cur);
 }
 
 TEST_CASE("processes: cancelling a command ends it", "[env]") {

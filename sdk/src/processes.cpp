@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ struct ChildPlan {
   const char* cwd = nullptr;
   bool dieWithParent = false;
   bool newSession = false;
+  struct rlimit openFiles = {};
   int error = 0;  // written by the child if it cannot exec
 };
 
@@ -65,6 +67,7 @@ __attribute__((no_sanitize("address"))) int runChild(void* argument) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   if (plan.dieWithParent) prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (plan.newSession) setsid();
+  setrlimit(RLIMIT_NOFILE, &plan.openFiles);  // lowers it: nothing that can fail
   for (auto& fd : plan.fds) {
     if (dup2(fd.source, fd.number) < 0) {
       plan.error = errno;
@@ -146,6 +149,12 @@ int cloneChild(ChildPlan& plan, int& pidfd) {
 
 }  // namespace
 
+SystemProcesses::SystemProcesses(kj::UnixEventPort& port) : port(port), reapers(*this) {
+  struct rlimit limit;
+  KJ_SYSCALL(getrlimit(RLIMIT_NOFILE, &limit));
+  openFiles = limit.rlim_cur;
+}
+
 kj::Promise<kj::Own<Process>> SystemProcesses::spawn(ProcessSpec spec) {
   KJ_REQUIRE(spec.argv.size() > 0, "a process needs a program");
   ChildPlan plan;
@@ -158,6 +167,8 @@ kj::Promise<kj::Own<Process>> SystemProcesses::spawn(ProcessSpec spec) {
   KJ_IF_MAYBE (cwd, spec.cwd) plan.cwd = cwd->cStr();
   plan.dieWithParent = spec.dieWithParent;
   plan.newSession = spec.newSession;
+  KJ_SYSCALL(getrlimit(RLIMIT_NOFILE, &plan.openFiles));
+  plan.openFiles.rlim_cur = kj::min(openFiles, plan.openFiles.rlim_max);
   auto copies = scratchCopies(plan);
 
   int pidfd = -1;

@@ -9,7 +9,9 @@ namespace orch {
 
 class SystemProcesses final : public Processes, private kj::TaskSet::ErrorHandler {
  public:
-  explicit SystemProcesses(kj::UnixEventPort& port) : port(port), reapers(*this) {}
+  // Children get the soft limit of open files that holds now, whatever this process raises its own
+  // to: programs that close or poll everything up to it, and select(2), do badly with a high one.
+  explicit SystemProcesses(kj::UnixEventPort& port);
 
   kj::Promise<kj::Own<Process>> spawn(ProcessSpec spec) override;
   kj::Promise<void> whenGone(int pidfd) override;
@@ -18,6 +20,7 @@ class SystemProcesses final : public Processes, private kj::TaskSet::ErrorHandle
   void taskFailed(kj::Exception&& exception) override;
 
   kj::UnixEventPort& port;
+  uint64_t openFiles = 0;  // of a child; the hard limit is this process's
   kj::TaskSet reapers;
 };
 

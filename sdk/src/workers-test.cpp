@@ -44,6 +44,24 @@ TEST_CASE("workers: an exception of the work is the promise's", "[loop]") {
   CHECK(outcome.message() == "disk on fire");
 }
 
+TEST_CASE("workers: past the limit of what waits a caller is told so", "[loop]") {
+  auto io = kj::setupAsyncIo();
+  Mailbox mailbox(io.unixEventPort);
+  ThreadWorkers workers(mailbox, 1);
+  std::mutex gate;
+  gate.lock();
+  auto held = workers.run([&gate]() { std::lock_guard guard(gate); });
+  kj::Vector<kj::Promise<void>> waiting;
+  // One of them may be at work already.
+  for (size_t i = 0; i <= ThreadWorkers::MAX_WAITING; ++i) waiting.add(workers.run([]() {}));
+  auto refused = attempt(workers.run([]() {})).wait(io.waitScope);
+  gate.unlock();
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().getType() == kj::Exception::Type::OVERLOADED);
+  held.wait(io.waitScope);
+  workers.run([]() {}).wait(io.waitScope);
+}
+
 TEST_CASE("workers: a dropped promise lets the work finish", "[loop]") {
   auto io = kj::setupAsyncIo();
   Mailbox mailbox(io.unixEventPort);

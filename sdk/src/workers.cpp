@@ -1,5 +1,6 @@
 #include "workers.h"
 
+#include <kj/debug.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -27,6 +28,9 @@ kj::Promise<void> ThreadWorkers::runErased(kj::Function<void()> work) {
   bool start;
   {
     std::lock_guard guard(mutex);
+    if (queue.size() >= MAX_WAITING) {
+      return KJ_EXCEPTION(OVERLOADED, "too much work waits for a thread; try again later");
+    }
     queue.push_back(Job{kj::mv(work), kj::mv(fulfiller)});
     start = idle < queue.size() && threads.size() < maxThreads;
   }

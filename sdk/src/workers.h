@@ -12,6 +12,9 @@ namespace orch {
 
 class ThreadWorkers final : public Workers {
  public:
+  // Work that waits for a thread; past it a caller is told OVERLOADED.
+  static constexpr size_t MAX_WAITING = 16'384;
+
   // Threads are started when they are first needed, up to `maxThreads`.
   ThreadWorkers(Mailbox& mailbox, unsigned maxThreads);
   // Lets running work finish and drops what is queued.
