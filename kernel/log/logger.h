@@ -27,6 +27,7 @@ class Logger final {
 
   void write(schema::LogLevel level, kj::StringPtr message, const LogFields& fields = {});
   void setLevel(schema::LogLevel level);
+  schema::LogLevel level() const;
 
  private:
   struct Impl;
@@ -36,7 +37,8 @@ class Logger final {
 // "info" → INFO. The manifest has checked the word.
 schema::LogLevel levelNamed(const std::string& word);
 
-// `text`, in quotes if it holds a space, a quote or nothing.
+// `text`, in quotes if it holds a space, a quote or nothing. Control characters are escaped as in C
+// (\n, \t, \x1b): what a stranger sends makes no line of its own and moves no cursor.
 std::string logValue(kj::StringPtr text);
 
 }  // namespace orch::log
