@@ -65,8 +65,10 @@ void Watchdog::watch() {
   uint64_t last = meter.beats();
   int silent = 0;
   std::unique_lock lock(mutex);
-  while (!wake.wait_for(lock, std::chrono::milliseconds(limitMs / LOOKS),
-                        [this] { return stopping; })) {
+  // The loop may have stopped just before a beat was due: then it has stood still for a beat less
+  // than there was none.
+  auto pause = std::chrono::milliseconds((limitMs + LagMeter::BEAT_MS) / LOOKS);
+  while (!wake.wait_for(lock, pause, [this] { return stopping; })) {
     uint64_t now = meter.beats();
     silent = now == last ? silent + 1 : 0;
     last = now;

@@ -15,8 +15,9 @@ namespace orch::loop {
 
 class Watchdog final {
  public:
-  // Made on the loop's thread. Without a beat for `limitMs` (at least 2 s) the process aborts. Time
-  // in which the whole process was stopped does not count, since the watchdog slept as well.
+  // Made on the loop's thread. The process aborts when the loop has stood still for `limitMs`, and
+  // not before; at the latest a beat and a tenth later. Time in which the whole process was stopped
+  // does not count, since the watchdog slept as well.
   Watchdog(const LagMeter& meter, uint32_t limitMs);
   ~Watchdog();
 
