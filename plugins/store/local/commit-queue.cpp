@@ -122,7 +122,7 @@ Task<void> CommitQueue::serveCheckpoint() {
   checkpointTried = true;
   auto done = workers.run([store = store]() { store->checkpoint(); });
   auto outcome = co_await attempt(kj::mv(done));
-  if (!outcome.ok()) callbacks.checkpointFailed(outcome.message());
+  callbacks.checkpointEnded(outcome.ok() ? kj::StringPtr("") : outcome.message());
 }
 
 }  // namespace orch::store::local

@@ -25,7 +25,7 @@ class CommitQueue final {
   // Told of on the loop. `committed` comes before the commit's own promise settles.
   struct Callbacks {
     kj::Function<void(uint64_t revision, const FlatBatch& batch)> committed;
-    kj::Function<void(kj::StringPtr reason)> checkpointFailed;
+    kj::Function<void(kj::StringPtr reason)> checkpointEnded;  // empty: it worked
   };
   CommitQueue(Workers& workers, std::shared_ptr<LocalStore> store, Callbacks callbacks);
   KJ_DISALLOW_COPY(CommitQueue);

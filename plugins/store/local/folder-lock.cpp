@@ -13,16 +13,28 @@
 
 namespace orch::store::local {
 
-FolderLock::FolderLock(const std::string& folder) {
+namespace {
+
+void makeFolder(const std::string& folder) {
+  using std::filesystem::perms;
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (!error) {
-    std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
-  }
+  bool made = std::filesystem::create_directories(folder, error);
+  if (made && !error) std::filesystem::permissions(folder, perms::owner_all, error);
+  auto mode = error ? perms::none : std::filesystem::status(folder, error).permissions();
   if (error) {
     fail(kj::str("cannot create '", folder.c_str(), "': ", error.message().c_str(),
                  "; set another `directory`"));
   }
+  if ((mode & (perms::group_write | perms::others_write)) != perms::none) {
+    fail(kj::str("'", folder.c_str(), "' may be written by others than its owner; run: chmod go-w ",
+                 folder.c_str()));
+  }
+}
+
+}  // namespace
+
+FolderLock::FolderLock(const std::string& folder) {
+  makeFolder(folder);
   auto path = folder + "/lock";
   int opened = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (opened < 0) fail(kj::str("cannot open '", path.c_str(), "': ", strerror(errno)));

@@ -8,8 +8,8 @@
 namespace orch::store::local {
 
 // Held as long as it lives, also against others in the same process; the kernel drops it when the
-// process ends. The file stays. Makes the folder, for its owner only. Throws FAILED, naming the
-// folder and who has it.
+// process ends. The file stays. A folder that it makes is for its owner only; one that is there
+// keeps its mode. Throws FAILED, naming the folder, and who has it or that others may write to it.
 class FolderLock final {
  public:
   explicit FolderLock(const std::string& folder);

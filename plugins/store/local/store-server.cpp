@@ -23,12 +23,20 @@ class StoreCore final : public kj::Refcounted {
 
  private:
   CommitQueue::Callbacks callbacks() {
-    return {
-        [this](uint64_t revision, const FlatBatch& batch) { feed.committed(revision, batch); },
-        [this](kj::StringPtr reason) {
-          log.warn("store.checkpoint-failed, retrying after the next commit", {{"reason", reason}});
-        }};
+    return {[this](uint64_t revision, const FlatBatch& batch) { feed.committed(revision, batch); },
+            [this](kj::StringPtr reason) { checkpointEnded(reason); }};
   }
+  // A full disk is told when it begins and when it ends, not with each commit.
+  void checkpointEnded(kj::StringPtr reason) {
+    bool fails = reason.size() > 0;
+    if (fails && !checkpointFails) {
+      log.warn("store.checkpoint-failed, retrying after each commit", {{"reason", reason}});
+    }
+    if (!fails && checkpointFails) log.info("store.checkpoint-works");
+    checkpointFails = fails;
+  }
+
+  bool checkpointFails = false;
 };
 
 namespace {
