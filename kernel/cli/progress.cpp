@@ -25,12 +25,12 @@ class Screen {
  public:
   Screen(Output& out, Goal goal) : out(out), goal(goal) {}
 
-  // `verifyMs`: how long it has to stay converged from now; 0: it is not there yet.
-  void show(schema::ServiceProgress::Reader progress, uint64_t verifyMs) {
+  // `there`: whether it has converged. `verifyMs`: how long it has to stay so from now.
+  void show(schema::ServiceProgress::Reader progress, bool there, uint64_t verifyMs) {
     if (out.terminal()) {
       redraw(progress, verifyMs);
     } else {
-      append(progress, verifyMs);
+      append(progress, there, verifyMs);
     }
     out.flush();
   }
@@ -47,28 +47,31 @@ class Screen {
     drawn = kj::max(drawn, lines.size());
   }
 
-  void append(schema::ServiceProgress::Reader progress, uint64_t verifyMs) {
-    auto overall = overallLine(progress, goal);
-    if (overall != lastOverall) out.line(overall);
-    lastOverall = kj::mv(overall);
+  void append(schema::ServiceProgress::Reader progress, bool there, uint64_t verifyMs) {
+    // Each line once: tasks that crash again and again would fill the log with the same ones.
+    auto tell = [&](kj::String key, auto&&... more) {
+      for (auto& text : told) {
+        if (text == key) return;
+      }
+      out.line(key, more...);
+      told.add(kj::mv(key));
+    };
+    tell(overallLine(progress, goal));
     for (auto& reason : reasonsOf(progress)) {
-      bool known = false;
-      for (auto& text : told) known |= text == reason.text;
-      if (known) continue;
-      auto count = reason.tasks > 1 ? kj::str(" (on ", reason.tasks, " tasks)") : kj::String();
-      out.line("problem: ", reason.text, count);
-      told.add(kj::mv(reason.text));
+      tell(kj::str("problem: ", reason.text),
+           reason.tasks > 1 ? kj::str(" (on ", reason.tasks, " tasks)") : kj::String());
     }
-    if (verifyMs > 0 && !verifyTold) out.line(verifyLine(verifyMs));
-    verifyTold |= verifyMs > 0;
+    if (verifyMs > 0 && !verifying) tell(verifyLine(totalMs = kj::max(totalMs, verifyMs)));
+    if (!there && verifying) tell(kj::str("verify: not all stayed up, beginning anew"));
+    verifying = verifyMs > 0;
   }
 
   Output& out;
   Goal goal;
   size_t drawn = 0;
-  kj::String lastOverall;
   kj::Vector<kj::String> told;
-  bool verifyTold = false;
+  bool verifying = false;
+  uint64_t totalMs = 0;
 };
 
 bool pausedBefore(schema::ServiceProgress::Reader progress, const Wait& wait) {
@@ -196,7 +199,7 @@ Task<int> waitFor(Context& context, Wait wait) {
       leftMs = until > timer.now() ? millisecondsOf(until - timer.now()) : 0;
     }
     if (!there) stableUntil = nullptr;
-    if (!wait.quiet) screen.show(progress, leftMs);
+    if (!wait.quiet) screen.show(progress, there, leftMs);
     if (why.size() > 0) {
       out.error(why);
       co_return 1;
