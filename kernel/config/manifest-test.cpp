@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "kernel/config/show.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 
@@ -69,17 +70,114 @@ TEST_CASE("manifest: a mistake is named with file, line, key and what is accepte
       {"[[plugin]]\nid = 'a.b'\nisolation = 'vm'\n",
        "node.toml:3: 'isolation' is 'vm'; accepted: kernel, process"},
       {"[[plugin]]\nid = 'a.b'\ndeadline = '5'\n",
-       "node.toml:3: 'deadline' is '5'; accepted: a duration such as \"500ms\", \"30s\" or \"5m\""},
+       "node.toml:3: 'deadline' is '5'; accepted: a duration such as \"30s\", \"1ms\" to \"24h\""},
       {"[[plugin]]\nid = 'a.b'\nrestart = { backoff = '5s' }\n",
-       "node.toml:3: 'backoff' is '5s'; accepted: a range such as \"100ms..30s\""},
+       "node.toml:3: 'backoff' is '5s'; accepted: a range such as \"100ms..30s\", within "
+       "\"1ms..1h\""},
       {"[[plugin]]\nid = 'a.b'\n[[plugin]]\nid = 'a.b'\n",
        "node.toml:3: plugin 'a.b' is named twice (first at node.toml:1); a second instance needs "
        "an id such as 'a.b#2'"},
+      {"[[plugin]]\nid = 'a.b'\ndeadline = '9999999h'\n",
+       "node.toml:3: 'deadline' is '9999999h'; accepted: a duration such as \"30s\", \"1ms\" to "
+       "\"24h\""},
+      {"[node]\nloopLimit = '4294968s'\n",
+       "node.toml:2: 'loopLimit' is '4294968s'; accepted: a duration such as \"30s\", \"2s\" to "
+       "\"1h\""},
+      {"[node]\neventLog = '17179869185g'\n",
+       "node.toml:2: 'eventLog' is '17179869185g'; accepted: a size such as \"64m\", \"1m\" to "
+       "\"64g\""},
+      {"[[plugin]]\nid = 'a.b'\nrestart = { backoff = '1s..99999999999999999999h' }\n",
+       "node.toml:3: 'backoff' is '1s..99999999999999999999h'; accepted: a range such as "
+       "\"100ms..30s\", within \"1ms..1h\""},
+      {"[[plugin]]\nid = 'a.b'\nfile = 'a.b.so'\n",
+       "node.toml:3: 'file' is 'a.b.so'; accepted: an absolute path"},
+      {"[node]\nplugins = ['/a',\n'b']\n",
+       "node.toml:3: 'plugins' is 'b'; accepted: an absolute path"},
+      {"[node]\nname = \"a\\nb\"\n",
+       "node.toml:2: 'name' is \"a\\nb\"; accepted: 1 to 253 bytes without blanks and control "
+       "characters"},
+      {"[node]\nrun = \"/a\\u0000b\"\n",
+       "node.toml:2: 'run' is \"/a\\u0000b\"; accepted: one line of at most 4095 bytes without "
+       "control characters"},
+      {"[node.labels]\n'' = 'x'\n",
+       "node.toml:2: 'labels' has the key \"\"; accepted: a key of 1 to 255 bytes without blanks, "
+       "'=' and control characters"},
       {"[plugin]\nid = 'a.b'\n",
        "node.toml:1: write [[plugin]], with two brackets, for each plugin"},
   };
   for (auto& bad : cases) CHECK(problemOf(bad.text) == bad.problem);
   CHECK(problemOf("[node\n").rfind("node.toml:1: not valid TOML: ", 0) == 0);
+}
+
+TEST_CASE("manifest: of labels with one key the last wins, the command line's over all",
+          "[config]") {
+  auto node = parseManifest("[node]\nlabels = { zone = 'b', disk = 'ssd' }\n", "node.toml").node;
+  addCommandLineLabel(node, "zone", "a");
+  addCommandLineLabel(node, "zone", "c");
+  using Labels = std::vector<std::pair<std::string, std::string>>;
+  CHECK(node.labels == Labels{{"disk", "ssd"}, {"zone", "c"}});
+  for (auto& [key, value] : Labels{{"", "x"}, {"a b", "x"}, {"a", "x\ny"}}) {
+    auto outcome =
+        attemptNow([&, &key = key, &value = value]() { addCommandLineLabel(node, key, value); });
+    CHECK_FALSE(outcome.ok());
+  }
+}
+
+TEST_CASE("manifest: durations and sizes are read and written, and never overflow", "[config]") {
+  uint64_t value = 0;
+  CHECK((parseDurationMs("1h30m5s7ms", value) && value == 5'405'007));
+  CHECK((parseDurationMs("2562047788015h", value) && value == 2562047788015ull * 3'600'000));
+  for (auto* bad : {"2562047788016h", "99999999999999999999ms", "9223372036854775807ms1ms", "5",
+                    "s", "", "1 s"}) {
+    CHECK_FALSE(parseDurationMs(bad, value));
+  }
+  CHECK((parseSizeBytes("8589934591g", value) && value == 8589934591ull << 30));
+  for (auto* bad : {"8589934592g", "17179869185g", "99999999999999999999", "k", "1kk", "1 k"}) {
+    CHECK_FALSE(parseSizeBytes(bad, value));
+  }
+  CHECK(durationText(90'000) == "90s");
+  CHECK(durationText(7'200'000) == "2h");
+  CHECK(sizeText(64 << 20) == "64m");
+}
+
+TEST_CASE("manifest: what cannot be read is named in one line", "[config]") {
+  auto root = kj::newInMemoryDirectory(kj::nullClock());
+  root->openSubdir(kj::Path({"etc", "orchd.toml"}),
+                   kj::WriteMode::CREATE | kj::WriteMode::CREATE_PARENT);
+  auto folder = attemptNow([&]() { return readManifest(*root, "/etc/orchd.toml"); });
+  REQUIRE_FALSE(folder.ok());
+  CHECK(plainText(folder.error()) ==
+        "cannot read the manifest '/etc/orchd.toml'; it must be a file of at most 1 MiB that the "
+        "user of orchd may read");
+}
+
+TEST_CASE("manifest: shown again it is what was set, or everything", "[config]") {
+  auto manifest = parseManifest(
+      "[node]\nname = 'n1'\neventLog = '32m'\n[[plugin]]\nid = 'a.b'\ncritical = true\n"
+      "config = { root = \"/x\", 'odd key' = [1, 2] }\n",
+      "node.toml");
+  CHECK(nodeToml(manifest.node, "n1", false) == "[node]\nname = \"n1\"\neventLog = \"32m\"\n");
+  auto& entry = manifest.plugins[0];
+  CHECK(pluginToml(entry, Isolation::PROCESS, "root = \"/x\"\n", false) ==
+        "[[plugin]]\nid = \"a.b\"\ncritical = true\n[plugin.config]\n\"odd key\" = [1, 2]\n"
+        "root = \"/x\"\n");
+  auto all = nodeToml(manifest.node, "n1", true) + "\n" +
+             pluginToml(entry, Isolation::PROCESS, "root = \"/x\"\n", true);
+  auto again = parseManifest(all.c_str(), "shown.toml");
+  CHECK(changedKeys(again.node, manifest.node).empty());
+  CHECK(again.plugins[0].restart == entry.restart);
+  CHECK(*again.plugins[0].isolation == Isolation::PROCESS);
+  CHECK(all.find("deadline = \"30s\"") != std::string::npos);
+}
+
+TEST_CASE("manifest: what differs in [node] is named by key", "[config]") {
+  auto before = parseManifest("[node]\nname = 'a'\nlabels = { x = '1', y = '2' }\n", "a").node;
+  auto after = parseManifest(
+                   "[node]\nlogLevel = 'debug'\nname = 'a'\neventLog = '2m'\n"
+                   "labels = { y = '2', x = '1' }\n",
+                   "b")
+                   .node;
+  CHECK(changedKeys(before, after) == std::vector<std::string>{"logLevel", "eventLog"});
 }
 
 TEST_CASE("manifest: plugins.d adds to it in order of name", "[config]") {

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "orch/attempt.h"
 #include "orch/fail.h"
 
 namespace orch::config {
@@ -21,8 +22,10 @@ class KeyReader {
     readers.emplace_back(name, std::move(read));
     return *this;
   }
-  void run(const Table& table, const std::string& where) const {
+  // Notes the keys that are there in `given`.
+  void run(const Table& table, const std::string& where, std::vector<std::string>* given) const {
     for (auto& [name, value] : table.entries) {
+      if (given != nullptr) given->push_back(name);
       auto reader = std::find_if(readers.begin(), readers.end(),
                                  [&name = name](auto& entry) { return entry.first == name; });
       if (reader == readers.end()) {
@@ -50,16 +53,53 @@ const T& expect(const Value& value, const std::string& key, const char* wanted) 
   return *found;
 }
 
-KeyReader::Read text(const std::string& key, std::string& into) {
-  return [&into, key](const Value& value) { into = expect<std::string>(value, key, "a text"); };
+// What a text may be that ends up in file names, in log lines and on terminals.
+bool isOneLine(const std::string& text) {
+  constexpr size_t LONGEST = 4096;  // PATH_MAX
+  return text.size() < LONGEST && std::all_of(text.begin(), text.end(), [](char c) {
+           auto byte = static_cast<unsigned char>(c);
+           return byte >= ' ' && byte != 0x7f;
+         });
 }
 
-KeyReader::Read duration(const std::string& key, uint64_t& into) {
+std::string readLine(const Value& value, const std::string& key) {
+  auto& written = expect<std::string>(value, key, "a text");
+  if (!isOneLine(written)) {
+    failAt(value, "'" + key + "' is " + tomlText(written) +
+                      "; accepted: one line of at most 4095 bytes without control characters");
+  }
+  return written;
+}
+
+KeyReader::Read text(const std::string& key, std::string& into) {
+  return [&into, key](const Value& value) { into = readLine(value, key); };
+}
+
+KeyReader::Read absolute(const std::string& key, std::string& into) {
   return [&into, key](const Value& value) {
+    into = readLine(value, key);
+    if (into.empty() || into[0] != '/')
+      failAt(value, "'" + key + "' is '" + into + "'; accepted: an absolute path");
+  };
+}
+
+struct Range {
+  uint64_t least, most;
+};
+constexpr uint64_t HOUR_MS = 3'600'000;
+// A call, a start or a back-off that takes longer than these is a mistake in the manifest.
+constexpr Range DEADLINE{1, 24 * HOUR_MS};
+constexpr Range BACKOFF{1, 1 * HOUR_MS};
+constexpr Range WINDOW{1, 7 * 24 * HOUR_MS};
+constexpr Range LOOP_LIMIT{2000, 1 * HOUR_MS};
+constexpr Range EVENT_LOG{1 << 20, 64ull << 30};
+
+KeyReader::Read duration(const std::string& key, uint64_t& into, Range range) {
+  return [&into, key, range](const Value& value) {
     auto& written = expect<std::string>(value, key, "a duration such as \"30s\"");
-    if (!parseDurationMs(written, into) || into == 0) {
-      failAt(value, "'" + key + "' is '" + written +
-                        "'; accepted: a duration such as \"500ms\", \"30s\" or \"5m\"");
+    if (!parseDurationMs(written, into) || into < range.least || into > range.most) {
+      failAt(value, "'" + key + "' is '" + written + "'; accepted: a duration such as \"30s\", \"" +
+                        durationText(range.least) + "\" to \"" + durationText(range.most) + "\"");
     }
   };
 }
@@ -70,9 +110,12 @@ void readBackoff(const Value& value, RestartSettings& restart) {
   bool good = dots != std::string::npos &&
               parseDurationMs(written.substr(0, dots), restart.backoffMinMs) &&
               parseDurationMs(written.substr(dots + 2), restart.backoffMaxMs) &&
-              restart.backoffMinMs > 0 && restart.backoffMinMs <= restart.backoffMaxMs;
-  if (!good)
-    failAt(value, "'backoff' is '" + written + "'; accepted: a range such as \"100ms..30s\"");
+              restart.backoffMinMs >= BACKOFF.least && restart.backoffMaxMs <= BACKOFF.most &&
+              restart.backoffMinMs <= restart.backoffMaxMs;
+  if (!good) {
+    failAt(value, "'backoff' is '" + written +
+                      "'; accepted: a range such as \"100ms..30s\", within \"1ms..1h\"");
+  }
 }
 
 RestartSettings readRestart(const Value& value) {
@@ -85,8 +128,8 @@ RestartSettings readRestart(const Value& value) {
              if (number < 0 || number > 1000) failAt(v, "'limit' must be from 0 to 1000");
              restart.limit = number;
            })
-      .key("window", duration("window", restart.windowMs))
-      .run(expect<Table>(value, "restart", "a table"), "restart");
+      .key("window", duration("window", restart.windowMs, WINDOW))
+      .run(expect<Table>(value, "restart", "a table"), "restart", nullptr);
   return restart;
 }
 
@@ -105,7 +148,7 @@ PluginEntry readPlugin(const Value& value) {
                           "'; accepted: kind.name or kind.name#instance, such as \"runtime.crun\"");
              }
            })
-      .key("file", text("file", entry.file))
+      .key("file", absolute("file", entry.file))
       .key("isolation",
            [&](const Value& v) {
              auto& written = expect<std::string>(v, "isolation", "a text");
@@ -116,28 +159,58 @@ PluginEntry readPlugin(const Value& value) {
            })
       .key("critical",
            [&](const Value& v) { entry.critical = expect<bool>(v, "critical", "true or false"); })
-      .key("deadline", duration("deadline", entry.deadlineMs))
+      .key("deadline", duration("deadline", entry.deadlineMs, DEADLINE))
       .key("restart", [&](const Value& v) { entry.restart = readRestart(v); })
       .key("config",
            [&](const Value& v) {
              expect<Table>(v, "config", "a table");
              entry.config = v;
            })
-      .run(expect<Table>(value, "plugin", "a table"), "[[plugin]]");
+      .run(expect<Table>(value, "plugin", "a table"), "[[plugin]]", &entry.given);
   if (entry.id.empty()) failAt(value, "a [[plugin]] needs an 'id' such as \"runtime.crun\"");
   return entry;
 }
 
+void setLabel(NodeEntry& node, const std::string& key, const std::string& value) {
+  for (auto& [known, old] : node.labels) {
+    if (known != key) continue;
+    old = value;
+    return;
+  }
+  node.labels.emplace_back(key, value);
+}
+
+bool isLabelKey(const std::string& key) {
+  constexpr size_t LONGEST = 255;
+  return !key.empty() && key.size() <= LONGEST && isOneLine(key) &&
+         key.find_first_of(" =") == std::string::npos;
+}
+constexpr const char* LABEL_KEYS =
+    "a key of 1 to 255 bytes without blanks, '=' and control characters";
+
+void readName(const Value& value, NodeEntry& node) {
+  constexpr size_t LONGEST = 253;  // of a host's name
+  node.name = expect<std::string>(value, "name", "a text");
+  bool good = !node.name.empty() && node.name.size() <= LONGEST && isOneLine(node.name) &&
+              node.name.find(' ') == std::string::npos;
+  if (!good) {
+    failAt(value, "'name' is " + tomlText(node.name) +
+                      "; accepted: 1 to 253 bytes without blanks and control characters");
+  }
+}
+
+void readLabels(const Value& value, NodeEntry& node) {
+  for (auto& [key, item] : expect<Table>(value, "labels", "a table").entries) {
+    if (!isLabelKey(key)) {
+      failAt(item, "'labels' has the key " + tomlText(key) + "; accepted: " + LABEL_KEYS);
+    }
+    setLabel(node, key, readLine(item, key));
+  }
+}
+
 void readNode(const Value& value, NodeEntry& node) {
-  auto absolute = [](const std::string& key, std::string& into) {
-    return [&into, key](const Value& v) {
-      into = expect<std::string>(v, key, "a text");
-      if (into.empty() || into[0] != '/')
-        failAt(v, "'" + key + "' is '" + into + "'; accepted: an absolute path");
-    };
-  };
   KeyReader()
-      .key("name", text("name", node.name))
+      .key("name", [&](const Value& v) { readName(v, node); })
       .key("data", absolute("data", node.data))
       .key("run", absolute("run", node.run))
       .key("listen", text("listen", node.listen))
@@ -153,30 +226,23 @@ void readNode(const Value& value, NodeEntry& node) {
       .key("eventLog",
            [&](const Value& v) {
              auto& written = expect<std::string>(v, "eventLog", "a size such as \"64m\"");
-             constexpr uint64_t LEAST = 1 << 20;
-             if (!parseSizeBytes(written, node.eventLogBytes) || node.eventLogBytes < LEAST) {
-               failAt(v, "'eventLog' is '" + written + "'; accepted: a size of at least \"1m\"");
+             if (!parseSizeBytes(written, node.eventLogBytes) ||
+                 node.eventLogBytes < EVENT_LOG.least || node.eventLogBytes > EVENT_LOG.most) {
+               failAt(v, "'eventLog' is '" + written + "'; accepted: a size such as \"64m\", \"" +
+                             sizeText(EVENT_LOG.least) + "\" to \"" + sizeText(EVENT_LOG.most) +
+                             "\"");
              }
            })
-      .key("loopLimit",
+      .key("loopLimit", duration("loopLimit", node.loopLimitMs, LOOP_LIMIT))
+      .key("plugins",
            [&](const Value& v) {
-             duration("loopLimit", node.loopLimitMs)(v);
-             if (node.loopLimitMs < 2000) failAt(v, "'loopLimit' must be at least \"2s\"");
-           })
-      .key(
-          "plugins",
-          [&](const Value& v) {
-            for (auto& item : expect<Array>(v, "plugins", "a list of folders")) {
-              node.pluginFolders.push_back(expect<std::string>(item, "plugins", "a list of texts"));
-            }
-          })
-      .key("labels",
-           [&](const Value& v) {
-             for (auto& [key, item] : expect<Table>(v, "labels", "a table").entries) {
-               node.labels.emplace_back(key, expect<std::string>(item, key, "a text"));
+             for (auto& item : expect<Array>(v, "plugins", "a list of folders")) {
+               expect<std::string>(item, "plugins", "a list of texts");
+               absolute("plugins", node.pluginFolders.emplace_back())(item);
              }
            })
-      .run(expect<Table>(value, "node", "a table"), "[node]");
+      .key("labels", [&](const Value& v) { readLabels(v, node); })
+      .run(expect<Table>(value, "node", "a table"), "[node]", &node.given);
 }
 
 void merge(const Table& table, const std::string& file, Manifest& manifest) {
@@ -199,20 +265,63 @@ void merge(const Table& table, const std::string& file, Manifest& manifest) {
                manifest.plugins.push_back(std::move(entry));
              }
            })
-      .run(table, "the manifest");
+      .run(table, "the manifest", nullptr);
   manifest.files.push_back(file);
 }
 
 std::string readText(const kj::Directory& root, const std::string& file) {
+  constexpr uint64_t LARGEST = 1 << 20;
   auto path = kj::Path::parse(file.c_str() + 1);
-  KJ_IF_MAYBE (opened, root.tryOpenFile(path)) {
-    return (*opened)->readAllText().cStr();
+  auto opened = attemptNow([&]() { return root.tryOpenFile(path); });
+  if (opened.ok() && opened.value() == nullptr) {
+    fail(kj::str("cannot read the manifest '", file.c_str(),
+                 "': no such file; see configs/single.toml for one to start from"));
   }
-  fail(kj::str("cannot read the manifest '", file.c_str(),
-               "': no such file; see configs/single.toml for one to start from"));
+  auto read = attemptNow([&]() {
+    auto& readable = *KJ_ASSERT_NONNULL(opened.value());
+    auto info = readable.stat();
+    KJ_REQUIRE(info.type == kj::FsNode::Type::FILE && info.size <= LARGEST);
+    return readable.readAllText();
+  });
+  if (!read.ok()) {
+    fail(kj::str("cannot read the manifest '", file.c_str(),
+                 "'; it must be a file of at most 1 MiB that the user of orchd may read"));
+  }
+  auto& text = read.value();
+  return std::string(text.begin(), text.size());
 }
 
 }  // namespace
+
+void addCommandLineLabel(NodeEntry& node, const std::string& key, const std::string& value) {
+  if (!isLabelKey(key) || !isOneLine(value)) {
+    fail(kj::str("--label ", tomlText(key + "=" + value).c_str(), ": accepted is KEY=VALUE, with ",
+                 LABEL_KEYS));
+  }
+  setLabel(node, key, value);
+  node.commandLineLabels.emplace_back(key, value);
+}
+
+std::vector<std::string> changedKeys(const NodeEntry& a, const NodeEntry& b) {
+  std::vector<std::string> keys;
+  auto compare = [&keys](const char* key, bool same) {
+    if (!same) keys.push_back(key);
+  };
+  compare("name", a.name == b.name);
+  compare("data", a.data == b.data);
+  compare("run", a.run == b.run);
+  compare("listen", a.listen == b.listen);
+  compare("logLevel", a.logLevel == b.logLevel);
+  compare("eventLog", a.eventLogBytes == b.eventLogBytes);
+  compare("loopLimit", a.loopLimitMs == b.loopLimitMs);
+  compare("plugins", a.pluginFolders == b.pluginFolders);
+  auto sorted = [](auto labels) {
+    std::sort(labels.begin(), labels.end());
+    return labels;
+  };
+  compare("labels", sorted(a.labels) == sorted(b.labels));
+  return keys;
+}
 
 bool splitPluginId(const std::string& id, std::string& kind, std::string& name) {
   auto hash = id.find('#');

@@ -32,7 +32,8 @@ struct PluginEntry {
   bool critical = false;               // orchd ends if it fails
   uint64_t deadlineMs = 30'000;        // of a call into it
   RestartSettings restart;
-  Value config;  // a Table; empty if the manifest has none
+  Value config;                    // a Table; empty if the manifest has none
+  std::vector<std::string> given;  // the keys that the manifest sets
 };
 
 struct NodeEntry {
@@ -44,7 +45,9 @@ struct NodeEntry {
   std::string logLevel = "info";
   uint64_t eventLogBytes = 64 << 20;  // all segments together
   uint64_t loopLimitMs = 10000;       // orchd ends if its loop stands still for so long
-  std::vector<std::pair<std::string, std::string>> labels;
+  std::vector<std::pair<std::string, std::string>> labels;             // each key once
+  std::vector<std::pair<std::string, std::string>> commandLineLabels;  // are among `labels`
+  std::vector<std::string> given;                                      // the keys that are set
 };
 
 struct Manifest {
@@ -57,6 +60,12 @@ struct Manifest {
 Manifest parseManifest(const std::string& text, const std::string& file);
 // Reads `file` and its plugins.d. `file` is absolute.
 Manifest readManifest(const kj::Directory& root, const std::string& file);
+
+// A label of the command line wins over one of the manifest, the later over the earlier. Fails with
+// what is accepted.
+void addCommandLineLabel(NodeEntry& node, const std::string& key, const std::string& value);
+// The keys of [node] whose values differ.
+std::vector<std::string> changedKeys(const NodeEntry& before, const NodeEntry& after);
 
 // "runtime.crun#a" → kind, name; false if it is not of that form.
 bool splitPluginId(const std::string& id, std::string& kind, std::string& name);

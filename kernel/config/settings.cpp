@@ -50,6 +50,31 @@ int64_t wholeNumber(const Value& value, const std::string& key) {
   failAt(value, "'" + key + "' must be a whole number, not " + value.typeName());
 }
 
+// Annotations of a number's field, for which a config.capnp declares
+//   annotation least @0xab91c2a90c3c0c5d (field) :Int64;
+//   annotation most @0xe3f5d3a6b4c8f0b1 (field) :Int64;
+constexpr uint64_t LEAST_ID = 0xab91c2a90c3c0c5d;
+constexpr uint64_t MOST_ID = 0xe3f5d3a6b4c8f0b1;
+
+// What the field's schema accepts beside what its type holds.
+void checkRange(const Value& value, const std::string& key, capnp::schema::Field::Reader field) {
+  auto least = std::numeric_limits<int64_t>::min(), most = std::numeric_limits<int64_t>::max();
+  bool limited = false;
+  for (auto annotation : field.getAnnotations()) {
+    bool isLeast = annotation.getId() == LEAST_ID, isMost = annotation.getId() == MOST_ID;
+    limited = limited || isLeast || isMost;
+    if (isLeast) least = annotation.getValue().getInt64();
+    if (isMost) most = annotation.getValue().getInt64();
+  }
+  if (!limited) return;
+  auto number = wholeNumber(value, key);
+  if (number >= least && number <= most) return;
+  bool open = most == std::numeric_limits<int64_t>::max();
+  failAt(value, "'" + key + "' is " + std::to_string(number) + "; accepted: " +
+                    (open ? "at least " + std::to_string(least)
+                          : std::to_string(least) + " to " + std::to_string(most)));
+}
+
 template <typename T>
 T ranged(const Value& value, const std::string& key) {
   auto number = wholeNumber(value, key);
@@ -144,6 +169,7 @@ void readStruct(const Table& table, const std::string& where, DynamicStruct::Bui
         auto& items = typed<Array>(value, key, "a list");
         readList(items, key, builder.init(*field, items.size()).template as<DynamicList>());
       } else {
+        checkRange(value, key, field->getProto());
         readScalar(value, key, type,
                    [&](auto&& v) { builder.set(*field, DynamicValue::Reader(v)); });
       }
@@ -154,26 +180,13 @@ void readStruct(const Table& table, const std::string& where, DynamicStruct::Bui
   }
 }
 
-std::string quoted(kj::StringPtr text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (c == '\n') {
-      out += "\\n";
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
-
 std::string tomlValue(DynamicValue::Reader value) {
   switch (value.getType()) {
     case DynamicValue::TEXT:
-      return quoted(value.as<capnp::Text>());
+      return tomlText(value.as<capnp::Text>().cStr());
     case DynamicValue::ENUM: {
       auto item = value.as<capnp::DynamicEnum>();
-      KJ_IF_MAYBE (known, item.getEnumerant()) return quoted(known->getProto().getName());
+      KJ_IF_MAYBE (known, item.getEnumerant()) return tomlText(known->getProto().getName().cStr());
       return std::to_string(item.getRaw());
     }
     case DynamicValue::LIST: {

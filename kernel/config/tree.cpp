@@ -3,6 +3,9 @@
 #include <kj/string.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <limits>
 #include <sstream>
 
 #include "orch/fail.h"
@@ -72,49 +75,113 @@ Table parseToml(const std::string& text, const std::string& file) {
   return std::get<Table>(std::move(root.data));
 }
 
-bool parseDurationMs(const std::string& text, uint64_t& ms) {
-  uint64_t total = 0;
-  size_t i = 0;
-  if (text.empty()) return false;
-  while (i < text.size()) {
-    uint64_t number = 0;
-    size_t digits = 0;
-    while (i < text.size() && text[i] >= '0' && text[i] <= '9' && digits < 12) {
-      number = number * 10 + (text[i++] - '0');
-      ++digits;
+namespace {
+
+struct Unit {
+  const char* name;
+  uint64_t factor;
+};
+constexpr Unit DURATIONS[] = {{"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}};
+constexpr Unit SIZES[] = {{"g", 1 << 30}, {"m", 1 << 20}, {"k", 1 << 10}, {"b", 1}, {"", 1}};
+constexpr uint64_t MOST = std::numeric_limits<int64_t>::max();
+
+// Reads digits and a unit from `at` on; false if they are not there or are too many.
+template <size_t N>
+bool parsePart(const std::string& text, size_t& at, const Unit (&units)[N], uint64_t& value) {
+  uint64_t number = 0;
+  size_t digits = at;
+  for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
+    if (number > (MOST - 9) / 10) return false;
+    number = number * 10 + (text[at] - '0');
+  }
+  if (at == digits) return false;
+  size_t begin = at;
+  while (at < text.size() && text[at] >= 'a' && text[at] <= 'z') ++at;
+  for (auto& unit : units) {
+    if (text.compare(begin, at - begin, unit.name) != 0) continue;
+    if (number > MOST / unit.factor) return false;
+    value = number * unit.factor;
+    return true;
+  }
+  return false;
+}
+
+template <size_t N>
+std::string inUnit(uint64_t value, const Unit (&units)[N]) {
+  for (auto& unit : units) {
+    if (value > 0 && value % unit.factor == 0) {
+      return std::to_string(value / unit.factor) + unit.name;
     }
-    if (digits == 0) return false;
-    size_t unitBegin = i;
-    while (i < text.size() && text[i] >= 'a' && text[i] <= 'z') ++i;
-    auto unit = text.substr(unitBegin, i - unitBegin);
-    uint64_t factor = unit == "ms"  ? 1
-                      : unit == "s" ? 1000
-                      : unit == "m" ? 60'000
-                      : unit == "h" ? 3'600'000
-                                    : 0;
-    if (factor == 0) return false;
-    total += number * factor;
+  }
+  return std::to_string(value);
+}
+
+}  // namespace
+
+bool parseDurationMs(const std::string& text, uint64_t& ms) {
+  if (text.empty()) return false;
+  uint64_t total = 0;
+  for (size_t at = 0; at < text.size();) {
+    uint64_t part = 0;
+    if (!parsePart(text, at, DURATIONS, part) || part > MOST - total) return false;
+    total += part;
   }
   ms = total;
   return true;
 }
 
 bool parseSizeBytes(const std::string& text, uint64_t& bytes) {
-  uint64_t number = 0;
-  size_t i = 0;
-  while (i < text.size() && text[i] >= '0' && text[i] <= '9' && i < 15) {
-    number = number * 10 + (text[i++] - '0');
+  size_t at = 0;
+  return parsePart(text, at, SIZES, bytes) && at == text.size();
+}
+
+std::string durationText(uint64_t ms) { return ms == 0 ? "0ms" : inUnit(ms, DURATIONS); }
+std::string sizeText(uint64_t bytes) { return bytes == 0 ? "0b" : inUnit(bytes, SIZES); }
+
+std::string tomlText(const std::string& text) {
+  std::string out = "\"";
+  for (char c : text) {
+    auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (byte < ' ' || byte == 0x7f) {
+      char escaped[8];
+      snprintf(escaped, sizeof(escaped), "\\u%04x", byte);
+      out += escaped;
+    } else {
+      out += c;
+    }
   }
-  if (i == 0) return false;
-  auto unit = text.substr(i);
-  int shift = unit.empty() || unit == "b" ? 0
-              : unit == "k"               ? 10
-              : unit == "m"               ? 20
-              : unit == "g"               ? 30
-                                          : -1;
-  if (shift < 0) return false;
-  bytes = number << shift;
-  return true;
+  return out + "\"";
+}
+
+std::string tomlKey(const std::string& key) {
+  bool bare = !key.empty() && std::all_of(key.begin(), key.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+  });
+  return bare ? key : tomlText(key);
+}
+
+std::string tomlValue(const Value& value) {
+  if (auto* text = std::get_if<std::string>(&value.data)) return tomlText(*text);
+  if (auto* number = std::get_if<int64_t>(&value.data)) return std::to_string(*number);
+  if (auto* real = std::get_if<double>(&value.data)) return kj::str(*real).cStr();
+  if (auto* flag = std::get_if<bool>(&value.data)) return *flag ? "true" : "false";
+  std::string out;
+  if (auto* items = std::get_if<Array>(&value.data)) {
+    for (auto& item : *items) out += (out.empty() ? "" : ", ") + tomlValue(item);
+    return "[" + out + "]";
+  }
+  for (auto& [key, item] : std::get<Table>(value.data).entries) {
+    out += (out.empty() ? " " : ", ") + tomlKey(key) + " = " + tomlValue(item);
+  }
+  return "{" + out + " }";
 }
 
 }  // namespace orch::config

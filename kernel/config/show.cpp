@@ -1,0 +1,80 @@
+#include "kernel/config/show.h"
+
+#include <algorithm>
+
+namespace orch::config {
+
+namespace {
+
+// Lines of a table: those that were given, or all.
+class Lines final {
+ public:
+  Lines(const std::vector<std::string>& given, bool all) : given(given), all(all) {}
+
+  void add(const std::string& key, const std::string& value) {
+    if (!all && std::find(given.begin(), given.end(), key) == given.end()) return;
+    always(key, value);
+  }
+  void always(const std::string& key, const std::string& value) {
+    text += tomlKey(key) + " = " + value + "\n";
+  }
+  std::string text;
+
+ private:
+  const std::vector<std::string>& given;
+  bool all;
+};
+
+std::string labelsToml(const std::vector<std::pair<std::string, std::string>>& labels) {
+  std::string out;
+  for (auto& [key, value] : labels) {
+    out += (out.empty() ? " " : ", ") + tomlKey(key) + " = " + tomlText(value);
+  }
+  return "{" + out + " }";
+}
+
+std::string restartToml(const RestartSettings& restart) {
+  return "{ backoff = \"" + durationText(restart.backoffMinMs) + ".." +
+         durationText(restart.backoffMaxMs) + "\", limit = " + std::to_string(restart.limit) +
+         ", window = \"" + durationText(restart.windowMs) + "\" }";
+}
+
+}  // namespace
+
+std::string nodeToml(const NodeEntry& node, const std::string& name, bool defaults) {
+  Lines lines(node.given, defaults);
+  lines.add("name", tomlText(name));
+  lines.add("data", tomlText(node.data));
+  lines.add("run", tomlText(node.run));
+  lines.add("listen", tomlText(node.listen));
+  lines.add("logLevel", tomlText(node.logLevel));
+  lines.add("eventLog", tomlText(sizeText(node.eventLogBytes)));
+  lines.add("loopLimit", tomlText(durationText(node.loopLimitMs)));
+  std::string folders;
+  for (auto& folder : node.pluginFolders) {
+    folders += (folders.empty() ? "" : ", ") + tomlText(folder);
+  }
+  lines.add("plugins", "[" + folders + "]");
+  if (defaults || !node.labels.empty()) lines.always("labels", labelsToml(node.labels));
+  return "[node]\n" + lines.text;
+}
+
+std::string pluginToml(const PluginEntry& entry, Isolation isolation, const std::string& settings,
+                       bool defaults) {
+  Lines lines(entry.given, defaults);
+  lines.always("id", tomlText(entry.id));
+  if (!entry.file.empty()) lines.add("file", tomlText(entry.file));
+  lines.add("isolation", isolation == Isolation::PROCESS ? "\"process\"" : "\"kernel\"");
+  lines.add("critical", entry.critical ? "true" : "false");
+  lines.add("deadline", tomlText(durationText(entry.deadlineMs)));
+  lines.add("restart", restartToml(entry.restart));
+  std::string text = "[[plugin]]\n" + lines.text;
+  if (defaults && !settings.empty()) return text + "[plugin.config]\n" + settings;
+  auto& table = std::get<Table>(entry.config.data);
+  if (table.entries.empty()) return text;
+  text += "[plugin.config]\n";
+  for (auto& [key, value] : table.entries) text += tomlKey(key) + " = " + tomlValue(value) + "\n";
+  return text;
+}
+
+}  // namespace orch::config
