@@ -88,8 +88,12 @@ TEST_CASE("progress: start-first that only its own old task keeps from a node is
     CHECK(response.getProgress().getStuck());
     CHECK_THAT(response.getProgress().getProblem().cStr(),
                Catch::Contains("only the task that it replaces is in the way"));
-    auto tasks = cluster.tasks("web");
-    CHECK(tasks.getTasks().size() == 2);  // the old one runs on
+    REQUIRE(cluster.tasks("web").getTasks().size() == 2);  // the old one runs on
+    cluster.update(spec("web:1"));                         // and is what is wanted again
+    cluster.advance(6 * kj::SECONDS);
+    CHECK(cluster.states("web") == "running");
+    CHECK(cluster.progress("web").getProgress().getConverged());
+    CHECK(cluster.node->tasks.size() == 1);
   }
 }
 

@@ -31,6 +31,7 @@ class Planner final {
         serviceId(manager::view(service.getMeta().getId())) {}
 
   bool retireReplaced(const Slots& slots);
+  bool dropOvertaken(const Slots& slots);
   Survey survey(const Slots& slots);
   void begin(const Slot& slot);
   void setStatus(UpdateStatus::State state, const std::string& message);
@@ -105,6 +106,25 @@ bool Planner::overdue(schema::Task::Reader task, std::string& why) {
         std::to_string(policy.getProgressDeadlineMs() / 1000) + " s";
   if (task.getStatus().getError().size() > 0) why += ": " + text(task.getStatus().getError());
   return true;
+}
+
+// A change was taken back while the old task of a slot still ran (start-first): that one is current
+// again, and what was to replace it is not needed.
+bool Planner::dropOvertaken(const Slots& slots) {
+  bool changed = false;
+  for (auto& slot : slots) {
+    if (slot.tasks.size() < 2) continue;
+    size_t kept = slot.tasks.size();
+    for (size_t i = 0; i < slot.tasks.size(); ++i) {
+      if (isRunning(slot.tasks[i]) && !isOutdated(view, current, slot.tasks[i])) kept = i;
+    }
+    for (size_t i = kept + 1; i < slot.tasks.size(); ++i) {
+      if (!isWanted(slot.tasks[i]) || !isOutdated(view, current, slot.tasks[i])) continue;
+      setDesired(view, slot.tasks[i], TaskState::SHUTDOWN);
+      changed = true;
+    }
+  }
+  return changed;
 }
 
 void Planner::surveySlot(const Slot& slot, Survey& result) {
@@ -257,7 +277,8 @@ bool isOutdated(const View& view, CurrentSpec& current, schema::Task::Reader tas
 
 bool advanceUpdate(View& view, schema::Service::Reader service, const Slots& slots) {
   Planner planner(view, service);
-  if (planner.retireReplaced(slots)) return true;  // the slots are looked at again
+  // The slots are looked at again.
+  if (planner.retireReplaced(slots) || planner.dropOvertaken(slots)) return true;
   return planner.advance(slots);
 }
 
