@@ -1,61 +1,130 @@
 #include "kernel/check.h"
 
+#include <capnp/compat/json.h>
 #include <capnp/message.h>
 
 #include <cstdio>
-#include <filesystem>
 
 #include "kernel/config/settings.h"
-#include "kernel/plugin/elf-reader.h"
 #include "orch/abi.h"
 
 namespace orch::check {
 
 namespace {
 
-std::string findFile(const config::PluginEntry& entry, const plugin::PluginPlaces& places) {
-  if (!entry.file.empty()) return std::filesystem::exists(entry.file) ? entry.file : "";
-  for (auto& folder : places.folders) {
-    auto path = folder + "/" + entry.kind + "." + entry.name + ".so";
-    if (std::filesystem::exists(path)) return path;
+using capnp::json::Value;
+
+// An object whose fields are set in order.
+class JsonObject final {
+ public:
+  JsonObject(Value::Builder value, unsigned size) : fields(value.initObject(size)) {}
+
+  Value::Builder field(kj::StringPtr name) {
+    auto next = fields[used++];
+    next.setName(name);
+    return next.initValue();
   }
-  return "";
+  void text(kj::StringPtr name, kj::StringPtr value) { field(name).setString(value); }
+  void flag(kj::StringPtr name, bool value) { field(name).setBoolean(value); }
+
+ private:
+  capnp::List<Value::Field>::Builder fields;
+  unsigned used = 0;
+};
+
+void print(Value::Reader value) {
+  capnp::JsonCodec codec;
+  codec.setPrettyPrint(true);
+  printf("%s\n", codec.encodeRaw(value).cStr());
+}
+
+std::string joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (auto& text : texts) all += (all.empty() ? "" : ", ") + text;
+  return all;
+}
+
+std::string settingsOf(const plugin::PluginFile& file) {
+  config::SettingsSchema schema(file.schema, file.descriptor.settingsType);
+  capnp::MallocMessageBuilder values;
+  schema.defaults(values);
+  return schema.toToml(values, true);
+}
+
+void printJson(const plugin::PluginFile& file) {
+  auto& d = file.descriptor;
+  capnp::MallocMessageBuilder message;
+  auto root = message.initRoot<Value>();
+  JsonObject object(root, 8);
+  object.text("id", kj::str(d.kind, ".", d.name));
+  object.text("version", d.pluginVersion);
+  object.text("file", file.path.c_str());
+  object.text("sdkVersion", d.sdkVersion);
+  object.text("abiId", d.abiId);
+  object.flag("runsInKernel", std::string(d.abiId) == ORCH_ABI_ID);
+  auto required = file.requirements();
+  auto list = object.field("requires").initArray(required.size());
+  for (unsigned i = 0; i < list.size(); ++i) list[i].setString(required[i].c_str());
+  object.text("settings", settingsOf(file).c_str());
+  print(root);
 }
 
 }  // namespace
 
 int checkManifest(const config::Manifest& manifest, const plugin::PluginPlaces& places,
-                  const std::string& file) {
+                  const std::string& file, bool json) {
+  capnp::MallocMessageBuilder message;
+  auto root = message.initRoot<Value>();
+  JsonObject object(root, 3);
+  object.text("file", file.c_str());
+  object.flag("valid", true);
+  auto list = object.field("plugins").initArray(manifest.plugins.size());
+  unsigned i = 0;
   for (auto& entry : manifest.plugins) {
-    auto path = findFile(entry, places);
-    if (path.empty()) {
-      printf("%s: no file yet; it would wait for %s.%s.so\n", entry.id.c_str(), entry.kind.c_str(),
-             entry.name.c_str());
-      continue;
+    auto found = plugin::checkEntry(entry, places);
+    JsonObject item(list[i++], 2);
+    item.text("id", entry.id.c_str());
+    if (found) {
+      item.text("file", found->file.path.c_str());
+    } else {
+      item.field("file").setNull();
+      if (!json) {
+        printf("%s: no file yet; it would wait for '%s'\n", entry.id.c_str(),
+               plugin::candidatesOf(entry, places).front().c_str());
+      }
     }
-    auto found = plugin::readPluginFile(path);
-    config::SettingsSchema schema(found.schema, found.descriptor.settingsType);
-    capnp::MallocMessageBuilder values;
-    schema.read(std::get<config::Table>(entry.config.data), entry.id, values);
   }
-  printf("%s: valid, %zu plugins\n", file.c_str(), manifest.plugins.size());
+  if (json) {
+    print(root);
+  } else {
+    printf("%s: valid, %zu plugins\n", file.c_str(), manifest.plugins.size());
+  }
   return 0;
 }
 
-int inspectPlugin(const std::string& path) {
+void printInvalid(const std::string& file, const std::string& problem) {
+  capnp::MallocMessageBuilder message;
+  auto root = message.initRoot<Value>();
+  JsonObject object(root, 3);
+  object.text("file", file.c_str());
+  object.flag("valid", false);
+  object.text("problem", problem.c_str());
+  print(root);
+}
+
+int inspectPlugin(const std::string& path, bool json) {
   auto found = plugin::readPluginFile(path);
+  if (json) {
+    printJson(found);
+    return 0;
+  }
   auto& d = found.descriptor;
+  auto required = found.requirements();
   printf("plugin    %s.%s %s\nfile      %s\nsdk       %s\nabi       %s%s\n", d.kind, d.name,
          d.pluginVersion, path.c_str(), d.sdkVersion, d.abiId,
          std::string(d.abiId) == ORCH_ABI_ID ? "" : " (not this orchd's: runs isolated)");
-  std::string required;
-  for (auto& requirement : found.requirements())
-    required += (required.empty() ? "" : ", ") + requirement;
-  printf("requires  %s\n\nsettings:\n", required.empty() ? "nothing" : required.c_str());
-  config::SettingsSchema schema(found.schema, d.settingsType);
-  capnp::MallocMessageBuilder values;
-  schema.defaults(values);
-  printf("%s", schema.toToml(values, true).c_str());
+  printf("requires  %s\n\nsettings:\n", required.empty() ? "nothing" : joined(required).c_str());
+  printf("%s", settingsOf(found).c_str());
   return 0;
 }
 

@@ -1,11 +1,12 @@
 #include "kernel/kernel.h"
 
-#include <capnp/serialize.h>
 #include <kj/debug.h>
 #include <unistd.h>
 
 #include <fstream>
 
+#include "kernel/bus/event-feed.h"
+#include "kernel/config/show.h"
 #include "orch/abi.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -15,6 +16,8 @@ namespace orch {
 namespace {
 
 constexpr uint32_t API_VERSION = 1;
+// How long a client that asks for a plugin's service waits for a node that has just been started.
+constexpr uint64_t START_PATIENCE_MS = 30'000;
 
 kj::Path absolute(const std::string& path) { return kj::Path::parse(path.c_str() + 1); }
 
@@ -44,10 +47,11 @@ class Kernel::KernelServer final : public schema::Kernel::Server {
   }
   kj::Promise<void> configShow(ConfigShowContext context) override {
     bool defaults = context.getParams().getDefaults();
-    std::string text;
+    std::string text = config::nodeToml(kernel.current.node, kernel.node.name, defaults);
     for (auto* runner : kernel.pluginSet->runners()) {
-      text += "[[plugin]]\nid = \"" + runner->entry().id + "\"\n[plugin.config]\n" +
-              runner->settingsToml(defaults) + "\n";
+      auto isolation = runner->isolated() ? config::Isolation::PROCESS : config::Isolation::KERNEL;
+      text += "\n" +
+              config::pluginToml(runner->entry(), isolation, runner->settingsToml(true), defaults);
     }
     context.getResults().setToml(text.c_str());
     return kj::READY_NOW;
@@ -55,7 +59,14 @@ class Kernel::KernelServer final : public schema::Kernel::Server {
   kj::Promise<void> configReload(ConfigReloadContext context) override { return doReload(context); }
   kj::Promise<void> events(EventsContext context) override {
     context.allowCancellation();
-    return doEvents(context);
+    auto params = context.getParams();
+    bus::FeedRequest request;
+    request.sinceNs = params.getSinceNs();
+    request.follow = params.getFollow();
+    for (auto topic : params.getTopics()) request.topics.emplace_back(topic.cStr());
+    auto sink = params.getSink();
+    context.releaseParams();
+    return bus::feedEvents(*kernel.eventLog, *kernel.eventBus, std::move(request), kj::mv(sink));
   }
   kj::Promise<void> logLevel(LogLevelContext context) override {
     auto params = context.getParams();
@@ -80,40 +91,6 @@ class Kernel::KernelServer final : public schema::Kernel::Server {
     setTexts(results.initNeedRestart(result.needRestart.size()), result.needRestart);
   }
 
-  Task<void> doEvents(EventsContext context) {
-    auto params = context.getParams();
-    auto sink = params.getSink();
-    bool follow = params.getFollow();
-    auto since = params.getSinceNs();
-    std::vector<std::string> topics;
-    for (auto topic : params.getTopics()) topics.emplace_back(topic.cStr());
-    context.releaseParams();
-    kj::Maybe<capnp::Capability::Client> subscription;
-    if (since > 0) {
-      auto batches = co_await kernel.eventLog->read(since);
-      // Nothing can be published between the read's end and this.
-      if (follow) subscription = kernel.eventBus->subscribe(topics, sink);
-      for (auto& batch : batches) {
-        kj::Vector<bus::EventWords*> wanted;
-        for (auto& words : batch) {
-          capnp::FlatArrayMessageReader reader(words);
-          if (bus::Bus::matches(topics, reader.getRoot<schema::Event>().getTopic()))
-            wanted.add(&words);
-        }
-        auto request = sink.eventsRequest();
-        auto list = request.initEvents(wanted.size());
-        for (uint32_t i = 0; i < list.size(); ++i) {
-          capnp::FlatArrayMessageReader reader(*wanted[i]);
-          list.setWithCaveats(i, reader.getRoot<schema::Event>());
-        }
-        co_await request.send().ignoreResult();
-      }
-    } else if (follow) {
-      subscription = kernel.eventBus->subscribe(topics, sink);
-    }
-    if (follow) co_await kj::Promise<void>(kj::NEVER_DONE);
-  }
-
   Kernel& kernel;
 };
 
@@ -134,6 +111,13 @@ class Kernel::GatewayServer final : public schema::Gateway::Server {
  private:
   Task<void> findService(ServiceContext context) {
     std::string name = context.getParams().getName().cStr();
+    if (!kernel.registry.runs(name) && !kernel.settled && kernel.pluginSet.get() != nullptr) {
+      // Just started: what the manifest has may still come.
+      auto offered = kernel.registry.find(name).ignoreResult();
+      auto enough = kernel.env.timer().afterDelay(START_PATIENCE_MS * kj::MILLISECONDS);
+      auto settled = kernel.pluginSet->onSettled().exclusiveJoin(kj::mv(enough));
+      co_await settled.exclusiveJoin(kj::mv(offered));
+    }
     if (!kernel.registry.runs(name)) {
       std::string all;
       for (auto& known : kernel.registry.names("")) all += (all.empty() ? "" : ", ") + known;
@@ -155,6 +139,7 @@ Kernel::Kernel(Env& env, config::Manifest manifest, plugin::PluginPlaces places,
       manifestFile(std::move(manifestFile)),
       startedAt(env.timer().now()),
       registry(env.timer()),
+      logger("kernel", log::levelNamed(current.node.logLevel)),
       places(std::move(places)) {
   auto folder = absolute(current.node.data + "/events");
   eventLog = kj::heap<bus::EventLog>(env, folder, current.node.eventLogBytes);
@@ -192,35 +177,100 @@ Task<void> Kernel::readIdentity() {
   node.id = id.cStr();
 }
 
-Task<void> Kernel::start() {
+Task<void> Kernel::open() {
   co_await readIdentity();
-  auto cut = co_await eventLog->open();
+  eventLog->watch(*this);
+  auto opened = co_await eventLog->open();
   eventBus = kj::heap<bus::Bus>(env, *eventLog);
-  registry.offer("kernel", kj::heap<KernelServer>(*this), ownStats, 30'000);
-  eventBus->publish("node.started", node.id.c_str(), {{"version", ORCH_VERSION}});
-  if (cut > 0) eventBus->publish("events.tornTail", node.id.c_str(), {{"cutBytes", kj::str(cut)}});
   plugin::NodeParts parts{env, current.node, node, *eventBus, registry};
   pluginSet = kj::heap<plugin::PluginSet>(parts, places);
+  registry.offer("kernel", kj::heap<KernelServer>(*this), ownStats, 30'000);
+  eventBus->publish("node.started", node.id.c_str(), {{"version", ORCH_VERSION}});
+  if (opened.cutBytes > 0) {
+    eventBus->publish("events.tornTail", node.id.c_str(), {{"cutBytes", kj::str(opened.cutBytes)}});
+  }
+  if (opened.damagedBytes > 0) {
+    eventBus->publish("events.damaged", node.id.c_str(), {{"bytes", kj::str(opened.damagedBytes)}});
+  }
   pluginSet->start(current.plugins);
+}
+
+Task<void> Kernel::start() {
+  if (pluginSet.get() == nullptr) co_await open();
   co_await pluginSet->onSettled();
+  settled = true;
 }
 
 Task<void> Kernel::stop() {
-  if (pluginSet.get() != nullptr) co_await pluginSet->stop();
+  settled = true;
+  auto& timer = env.timer();
+  if (pluginSet.get() != nullptr) {
+    auto late = timer.afterDelay(STOP_DEADLINE_MS * kj::MILLISECONDS).then([this]() {
+      logger.write(schema::LogLevel::WARN, "kernel.stop-late, ending without those that drain");
+    });
+    co_await pluginSet->stop().promise().exclusiveJoin(kj::mv(late));
+  }
   if (eventBus.get() != nullptr) eventBus->publish("node.stopped", node.id.c_str());
-  co_await eventLog->flush();
+  auto enough = timer.afterDelay(FLUSH_DEADLINE_MS * kj::MILLISECONDS);
+  co_await eventLog->flush().promise().exclusiveJoin(kj::mv(enough));
 }
 
 Task<plugin::ReloadResult> Kernel::reload() {
   if (manifestFile.empty()) fail(kj::str("this node was started without a manifest file"));
-  auto read = [&files = env.files(), path = manifestFile]() {
-    return config::readManifest(files.getRoot(), path);
+  if (reloads >= MAX_RELOADS) {
+    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many reloads wait already"));
+  }
+  ++reloads;
+  auto mine = kj::newPromiseAndFulfiller<void>();
+  auto before = kj::mv(lastReload);
+  lastReload = kj::mv(mine.promise);
+  KJ_DEFER({
+    --reloads;
+    mine.fulfiller->fulfill();
+  });
+  co_await before;
+  co_return co_await reloadNow();
+}
+
+Task<plugin::ReloadResult> Kernel::reloadNow() {
+  auto read = [&files = env.files(), path = manifestFile,
+               labels = current.node.commandLineLabels]() {
+    auto fresh = config::readManifest(files.getRoot(), path);
+    for (auto& [key, value] : labels) config::addCommandLineLabel(fresh.node, key, value);
+    return fresh;
   };
   auto fresh = co_await env.workers().run(kj::mv(read));
   auto result = co_await pluginSet->reload(fresh.plugins);
   current.plugins = std::move(fresh.plugins);
+  for (auto& key : config::changedKeys(current.node, fresh.node)) {
+    if (key != "logLevel") {
+      result.needRestart.push_back("[node] " + key);
+      continue;
+    }
+    current.node.logLevel = fresh.node.logLevel;
+    auto level = log::levelNamed(current.node.logLevel);
+    logger.setLevel(level);
+    pluginSet->setLogLevel(level);
+    result.applied.push_back("[node] logLevel");
+  }
   eventBus->publish("config.reloaded", node.id.c_str());
   co_return kj::mv(result);
+}
+
+void Kernel::writeFailed(kj::StringPtr reason) {
+  log::LogFields fields;
+  fields.emplace_back("folder", kj::str(current.node.data.c_str(), "/events"));
+  fields.emplace_back("reason", kj::str(reason));
+  logger.write(schema::LogLevel::WARN, "events.write-failed, trying again every second", fields);
+}
+
+void Kernel::writeWorks(uint64_t dropped) {
+  log::LogFields fields;
+  fields.emplace_back("dropped", kj::str(dropped));
+  auto level = dropped > 0 ? schema::LogLevel::WARN : schema::LogLevel::INFO;
+  logger.write(level, "events.write-works", fields);
+  if (dropped == 0) return;
+  eventBus->publish("events.dropped", node.id.c_str(), {{"events", kj::str(dropped)}});
 }
 
 schema::Gateway::Client Kernel::gateway() { return kj::heap<GatewayServer>(*this); }

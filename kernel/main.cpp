@@ -1,22 +1,20 @@
 // orchd: reads the manifest, starts the kernel, waits for a signal.
-#include <getopt.h>
 #include <kj/debug.h>
 #include <kj/filesystem.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <climits>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <map>
 
 #include "kernel/check.h"
 #include "kernel/kernel.h"
-#include "kernel/loop/folder-watcher.h"
+#include "kernel/loop/folder-set.h"
 #include "kernel/loop/watchdog.h"
+#include "kernel/node-folders.h"
+#include "kernel/options.h"
 #include "kernel/rpc/listener.h"
 #include "orch/abi.h"
 #include "orch/attempt.h"
@@ -24,78 +22,6 @@
 
 namespace orch {
 namespace {
-
-constexpr const char* USAGE =
-    "usage: orchd [--config FILE] [--label KEY=VALUE]… | --check [FILE] | --inspect PLUGIN-FILE | "
-    "--version\n"
-    "\n"
-    "  --config FILE       the manifest (default /etc/orch/orchd.toml, then plugins.d/*.toml "
-    "beside it)\n"
-    "  --label KEY=VALUE   a label of this node; adds to [node].labels\n"
-    "  --check             says whether the manifest is valid, and ends\n"
-    "  --inspect FILE      prints what a plugin's file says of itself, without loading it, and "
-    "ends\n"
-    "  --version           prints the version, and ends\n";
-
-struct Options {
-  std::string config = "/etc/orch/orchd.toml";
-  std::vector<std::pair<std::string, std::string>> labels;
-  std::string inspect;
-  bool check = false;
-};
-
-[[noreturn]] void usage(const std::string& problem) {
-  fprintf(stderr, "orchd: %s\n%s", problem.c_str(), USAGE);
-  exit(2);
-}
-
-std::string absolutePath(const std::string& path) {
-  return std::filesystem::absolute(path).lexically_normal();
-}
-
-Options parseOptions(int argc, char** argv) {
-  static const struct option LONG[] = {{"config", required_argument, nullptr, 'c'},
-                                       {"label", required_argument, nullptr, 'l'},
-                                       {"check", no_argument, nullptr, 'k'},
-                                       {"inspect", required_argument, nullptr, 'i'},
-                                       {"version", no_argument, nullptr, 'v'},
-                                       {"help", no_argument, nullptr, 'h'},
-                                       {nullptr, 0, nullptr, 0}};
-  Options options;
-  int letter;
-  opterr = 0;
-  while ((letter = getopt_long(argc, argv, "", LONG, nullptr)) != -1) {
-    std::string value = optarg == nullptr ? "" : optarg;
-    auto equals = value.find('=');
-    switch (letter) {
-      case 'c':
-        options.config = absolutePath(value);
-        break;
-      case 'l':
-        if (equals == std::string::npos || equals == 0)
-          usage("--label '" + value + "': accepted is KEY=VALUE");
-        options.labels.emplace_back(value.substr(0, equals), value.substr(equals + 1));
-        break;
-      case 'k':
-        options.check = true;
-        break;
-      case 'i':
-        options.inspect = absolutePath(value);
-        break;
-      case 'v':
-        printf("orchd %s (%s)\n", ORCH_VERSION, ORCH_ABI_ID);
-        exit(0);
-      case 'h':
-        printf("%s", USAGE);
-        exit(0);
-      default:
-        usage(std::string("unknown option '") + argv[optind - 1] + "'");
-    }
-  }
-  if (options.check && optind < argc) options.config = absolutePath(argv[optind++]);
-  if (optind < argc) usage(std::string("unexpected argument '") + argv[optind] + "'");
-  return options;
-}
 
 plugin::PluginPlaces findPlaces(const config::NodeEntry& node) {
   char program[PATH_MAX] = {};
@@ -107,14 +33,6 @@ plugin::PluginPlaces findPlaces(const config::NodeEntry& node) {
   places.folders.push_back(places.ownFolder);
   places.hostProgram = bin / "orch-plugin-host";
   return places;
-}
-
-void makeFolder(const std::string& path, mode_t mode) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error)
-    fail(kj::str("cannot make the folder '", path.c_str(), "': ", error.message().c_str()));
-  chmod(path.c_str(), mode);
 }
 
 Task<void> reloadOnHangup(kj::UnixEventPort& port, Kernel& kernel, log::Logger& logger) {
@@ -135,78 +53,129 @@ Task<void> reloadOnHangup(kj::UnixEventPort& port, Kernel& kernel, log::Logger& 
   }
 }
 
-// Everything that lives until a signal comes. The exit status.
-Task<int> serve(kj::AsyncIoContext& io, Env& env, Kernel& kernel) {
-  log::Logger logger("kernel", schema::LogLevel::INFO);
-  rpc::Listener listener(env, kernel.manifest().node.run, kernel.gateway());
-  loop::Watchdog watchdog(kernel.lag(), kernel.manifest().node.loopLimitMs);
-  loop::UvBridge uv(io.unixEventPort, env.timer());
+// Keeps the folders watched in which plugins' files may appear, also when a reload changes them.
+Task<void> watchFolders(loop::FolderSet& folders, Kernel& kernel) {
+  for (;;) {
+    auto changed = kernel.plugins().whenFoldersChange();
+    co_await folders.watch(kernel.plugins().folders());
+    co_await changed;
+  }
+}
 
-  auto terminated = io.unixEventPort.onSignal(SIGTERM)
-                        .exclusiveJoin(io.unixEventPort.onSignal(SIGINT))
-                        .then([](siginfo_t&&) { return 0; })
-                        .fork();
-  auto start = kernel.start().promise().fork();
-  auto early = start.addBranch().then([]() { return -1; }).exclusiveJoin(terminated.addBranch());
-  int ended = co_await early;
-  if (ended < 0) {
-    std::vector<std::unique_ptr<loop::FolderWatcher>> watchers;
-    for (auto& folder : kernel.plugins().folders()) {
-      watchers.push_back(std::make_unique<loop::FolderWatcher>(
-          uv, folder, [&kernel](kj::StringPtr) { kernel.plugins().filesChanged(); }));
-    }
-    auto hangups =
-        reloadOnHangup(io.unixEventPort, kernel, logger).promise().eagerlyEvaluate(nullptr);
+// From the open kernel to the signal that ends it, or the failure. The exit status.
+Task<int> run(kj::UnixEventPort& port, Kernel& kernel, log::Logger& logger, rpc::Listener& listener,
+              loop::FolderSet& folders) {
+  co_await kernel.open();
+  auto broken = listener.serve().promise().then([]() { return 1; });
+  auto critical = kernel.plugins().onCriticalFailure().then([&logger](kj::String&& reason) {
+    log::LogFields why;
+    why.emplace_back("reason", kj::mv(reason));
+    logger.write(schema::LogLevel::ERROR, "kernel.critical-plugin-failed", why);
+    return 1;
+  });
+  auto ended = broken.exclusiveJoin(kj::mv(critical)).eagerlyEvaluate(nullptr);
+  auto watching = watchFolders(folders, kernel).promise().eagerlyEvaluate(nullptr);
+  auto hangups = reloadOnHangup(port, kernel, logger).promise().eagerlyEvaluate(nullptr);
+  auto ready = kernel.start().promise().then([&]() {
     log::LogFields fields;
     fields.emplace_back("node", kj::str(kernel.identity().name.c_str()));
     fields.emplace_back("version", kj::str(ORCH_VERSION));
     logger.write(schema::LogLevel::INFO, "ready", fields);
-    auto critical = kernel.plugins().onCriticalFailure().then([&logger](kj::String&& reason) {
-      log::LogFields why;
-      why.emplace_back("reason", kj::mv(reason));
-      logger.write(schema::LogLevel::ERROR, "kernel.critical-plugin-failed", why);
-      return 1;
-    });
-    auto broken = listener.serve().then([]() { return 1; });
-    ended = co_await terminated.addBranch()
-                .exclusiveJoin(kj::mv(critical))
-                .exclusiveJoin(kj::mv(broken));
-  }
-  logger.write(schema::LogLevel::INFO, "stopping");
-  co_await kernel.stop();
-  co_return ended;
+  });
+  auto starting = ready.eagerlyEvaluate(nullptr);
+  co_return co_await ended;
 }
 
-int run(const Options& options) {
+// Whatever ends it, the plugins drain. The exit status.
+Task<int> serve(kj::AsyncIoContext& io, Env& env, Kernel& kernel) {
+  log::Logger logger("kernel", schema::LogLevel::INFO);
+  rpc::Listener listener(env, logger, kernel.manifest().node.run, kernel.gateway());
+  loop::Watchdog watchdog(kernel.lag(), kernel.manifest().node.loopLimitMs);
+  loop::UvBridge uv(io.unixEventPort, env.timer());
+  loop::FolderSet folders(env, uv, [&kernel]() { kernel.plugins().filesChanged(); });
+  auto terminated = io.unixEventPort.onSignal(SIGTERM)
+                        .exclusiveJoin(io.unixEventPort.onSignal(SIGINT))
+                        .then([](siginfo_t&&) { return 0; });
+  auto running = run(io.unixEventPort, kernel, logger, listener, folders)
+                     .promise()
+                     .exclusiveJoin(kj::mv(terminated));
+  auto ended = co_await attempt(kj::mv(running));
+  int status = 1;
+  if (ended.ok()) {
+    status = ended.value();
+  } else {
+    log::LogFields fields;
+    fields.emplace_back("reason", kj::str(plainText(ended.error())));
+    logger.write(schema::LogLevel::ERROR, "kernel.failed", fields);
+  }
+  logger.write(schema::LogLevel::INFO, "stopping");
+  auto stopped = co_await attempt(kernel.stop());
+  if (!stopped.ok()) {
+    log::LogFields fields;
+    fields.emplace_back("reason", kj::str(plainText(stopped.error())));
+    logger.write(schema::LogLevel::ERROR, "kernel.stop-failed", fields);
+  }
+  co_return status;
+}
+
+// As many descriptors as the system allows; what orchd starts gets the limit of before (SDK,
+// SystemProcesses).
+void raiseOpenFiles() {
+  struct rlimit limit;
+  KJ_SYSCALL(getrlimit(RLIMIT_NOFILE, &limit));
+  limit.rlim_cur = limit.rlim_max;
+  KJ_SYSCALL(setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+config::Manifest readManifest(const Options& options) {
+  auto disk = kj::newDiskFilesystem();
+  auto manifest = config::readManifest(disk->getRoot(), options.config);
+  for (auto& [key, value] : options.labels) config::addCommandLineLabel(manifest.node, key, value);
+  return manifest;
+}
+
+int runNode(const Options& options) {
+  if (geteuid() != 0) {
+    fail(
+        kj::str("needs root, for mounts, namespaces and control groups: run it with sudo, or as "
+                "the service orchd of systemd"));
+  }
   // Before any thread: they must not receive these.
   kj::UnixEventPort::captureSignal(SIGTERM);
   kj::UnixEventPort::captureSignal(SIGINT);
   kj::UnixEventPort::captureSignal(SIGHUP);
   signal(SIGPIPE, SIG_IGN);
 
-  auto disk = kj::newDiskFilesystem();
-  auto manifest = config::readManifest(disk->getRoot(), options.config);
-  for (auto& label : options.labels) manifest.node.labels.push_back(label);
-  makeFolder(manifest.node.data, 0700);
-  makeFolder(manifest.node.run, 0755);
+  auto manifest = readManifest(options);
+  makeNodeFolder(manifest.node.data, "data", 0700);
+  requireOwnFolder(manifest.node.data, "data");
+  auto lock = lockNodeFolder(manifest.node.data, "data");
+  makeNodeFolder(manifest.node.run, "run", 0755);
 
   auto io = kj::setupAsyncIo();
   auto env = newSystemEnv(io);
+  raiseOpenFiles();
   auto places = findPlaces(manifest.node);
   Kernel kernel(*env, std::move(manifest), std::move(places), options.config);
   return serve(io, *env, kernel).wait(io.waitScope);
 }
 
+int check(const Options& options) {
+  auto outcome = attemptNow([&]() {
+    auto manifest = readManifest(options);
+    return check::checkManifest(manifest, findPlaces(manifest.node), options.config, options.json);
+  });
+  if (outcome.ok()) return outcome.value();
+  std::string problem = plainText(outcome.error()).cStr();
+  if (options.json) check::printInvalid(options.config, problem);
+  fail(kj::str(problem.c_str()));
+}
+
 int guardedMain(int argc, char** argv) {
   auto options = parseOptions(argc, argv);
   auto outcome = attemptNow([&]() {
-    if (!options.inspect.empty()) return check::inspectPlugin(options.inspect);
-    auto disk = kj::newDiskFilesystem();
-    if (options.check) {
-      auto manifest = config::readManifest(disk->getRoot(), options.config);
-      return check::checkManifest(manifest, findPlaces(manifest.node), options.config);
-    }
-    return run(options);
+    if (!options.inspect.empty()) return check::inspectPlugin(options.inspect, options.json);
+    return options.check ? check(options) : runNode(options);
   });
   if (outcome.ok()) return outcome.value();
   fprintf(stderr, "orchd: %s\n", plainText(outcome.error()).cStr());

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <kj/debug.h>
 #include <kj/io.h>
 #include <kj/string.h>
 #include <sys/stat.h>
@@ -46,6 +47,14 @@ class ElfFile {
     fail(kj::str("plugin file '", path.c_str(), "' ", why));
   }
 
+  [[noreturn]] void refuseShort(kj::String what) const {
+    kj::throwFatalException(
+        kj::Exception(kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
+                      kj::str("plugin file '", path.c_str(), "' is truncated (", what,
+                              "); install it again, by writing beside it and renaming")));
+    KJ_UNREACHABLE;
+  }
+
   template <typename T>
   T at(uint64_t offset, const char* what) const {
     T value;
@@ -55,8 +64,7 @@ class ElfFile {
   void read(uint64_t offset, void* into, uint64_t bytes, const char* what) const {
     if (offset > size || bytes > size - offset ||
         pread(fd, into, bytes, offset) != static_cast<ssize_t>(bytes)) {
-      refuse(kj::str("is truncated (", what,
-                     "); install it again, by writing beside it and renaming"));
+      refuseShort(kj::str(what));
     }
   }
   uint64_t bytes() const { return size; }
@@ -68,9 +76,13 @@ class ElfFile {
 };
 
 Elf64_Ehdr readHeader(const ElfFile& file) {
-  if (file.bytes() < sizeof(Elf64_Ehdr)) file.refuse(kj::str("is not an ELF file"));
+  if (file.bytes() == 0) file.refuseShort(kj::str("it is empty"));
+  unsigned char magic[SELFMAG] = {};
+  file.read(0, magic, kj::min(file.bytes(), sizeof(magic)), "header");
+  if (memcmp(magic, ELFMAG, kj::min(file.bytes(), sizeof(magic))) != 0) {
+    file.refuse(kj::str("is not an ELF file"));
+  }
   auto header = file.at<Elf64_Ehdr>(0, "header");
-  if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) file.refuse(kj::str("is not an ELF file"));
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != MACHINE) {
     file.refuse(kj::str("is built for another architecture"));
   }
@@ -82,7 +94,7 @@ Elf64_Ehdr readHeader(const ElfFile& file) {
     auto segment = file.at<Elf64_Phdr>(header.e_phoff + i * sizeof(Elf64_Phdr), "program headers");
     if (segment.p_type != PT_LOAD) continue;
     if (segment.p_offset > file.bytes() || segment.p_filesz > file.bytes() - segment.p_offset) {
-      file.refuse(kj::str("is truncated (a segment ends beyond the file); install it again"));
+      file.refuseShort(kj::str("a segment ends beyond the file"));
     }
   }
   return header;

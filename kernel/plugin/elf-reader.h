@@ -20,6 +20,7 @@ struct PluginFile {
 
 // Blocks. Fails with the path and what is wrong: not a regular file, not an ELF file of this
 // machine, truncated, no descriptor, another descriptor version, writable by others than its owner.
+// The kind is OVERLOADED if the file ends too early: it may still be on its way.
 PluginFile readPluginFile(const std::string& path);
 
 }  // namespace orch::plugin

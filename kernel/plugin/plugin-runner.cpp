@@ -1,7 +1,6 @@
 #include "kernel/plugin/plugin-runner.h"
 
 #include <kj/debug.h>
-#include <sys/stat.h>
 
 #include <fstream>
 
@@ -14,6 +13,8 @@ namespace {
 
 // Recovering adopts containers, starting may prepare the host: slower than any one call.
 constexpr uint64_t START_DEADLINE_MS = 120'000;
+// A socket closes a moment before its process can be reaped.
+constexpr uint64_t REAP_MS = 5'000;
 
 uint64_t residentBytes(uint32_t pid) {
   std::ifstream statm("/proc/" + std::to_string(pid) + "/statm");
@@ -26,13 +27,15 @@ uint64_t residentBytes(uint32_t pid) {
 
 PluginRunner::PluginRunner(NodeParts parts, const PluginPlaces& places,
                            PluginNeighbours& neighbours, config::PluginEntry entry,
-                           schema::LogLevel level)
+                           schema::LogLevel level, StartedBy startedBy)
     : parts(parts),
       places(places),
       neighbours(neighbours),
       settings(std::move(entry)),
       logger(settings.id, level),
       kernelLogger("kernel", schema::LogLevel::INFO),
+      startedBy(startedBy),
+      runningSince(parts.env.timer().now()),
       stopAsked(kj::newPromiseAndFulfiller<void>()),
       stopSignal(stopAsked.promise.fork()),
       ended(kj::newPromiseAndFulfiller<void>()),
@@ -50,7 +53,15 @@ kj::Promise<void> PluginRunner::run() {
         enter(State::STOPPED);
         return kj::READY_NOW;
       }))
-      .then([this]() { ended.fulfiller->fulfill(); });
+      .then([this]() {
+        letGo();
+        ended.fulfiller->fulfill();
+      });
+}
+
+bool PluginRunner::starting() const {
+  if (failedStarts > 0) return false;
+  return current == State::STARTING || (current == State::WAITING && why.empty());
 }
 
 kj::Promise<void> PluginRunner::stop() {
@@ -66,33 +77,70 @@ Task<void> PluginRunner::live() {
     co_return;
   }
   for (;;) {
-    co_await waitForRequirements();
+    auto ready = co_await attempt(waitForRequirements());
+    if (!ready.ok()) {
+      enter(State::FAILED, plainText(ready.error()));
+      co_return;
+    }
     enter(State::STARTING);
     auto started = co_await attempt(startOnce());
     kj::String gone;
+    kj::StringPtr message = "plugin.start-failed, starting it again";
     if (started.ok()) {
+      failedStarts = 0;
+      startedBy = StartedBy::ORCHD;
+      runningSince = parts.env.timer().now();
       enter(State::RUNNING);
-      backoffMs = 0;
       gone = co_await watch();
       if (stopping) co_return;
-    } else if (started.error().getType() == kj::Exception::Type::DISCONNECTED) {
-      gone = kj::str("its process ended while it was starting");
+      message = "plugin.ended, starting it again";
     } else {
-      instance = nullptr;
-      enter(State::FAILED, plainText(started.error()));
-      co_return;
+      ++failedStarts;
+      gone = co_await whyNotStarted(started.error());
+      if (endingOf(started.error()) == Ending::FINAL) {
+        letGo();
+        enter(State::FAILED, gone);
+        co_return;
+      }
     }
-    withdraw();
-    instance = nullptr;
+    letGo();
     if (!mayRestart()) {
       enter(State::FAILED, kj::str(gone, "; ", recentRestarts.size() - 1,
-                                   " restarts within the window did not help"));
+                                   " restarts within the window did not help; when the cause is "
+                                   "gone: orch config reload"));
       co_return;
     }
     ++restarts;
+    tell(schema::LogLevel::WARN, message, gone);
     enter(State::WAITING, kj::str(gone, "; starts again in ", backoffMs, " ms"));
     co_await parts.env.timer().afterDelay(backoffMs * kj::MILLISECONDS);
   }
+}
+
+// A refused setting stays refused. In the kernel a step without an end may still be at work, and a
+// second one must not run beside it.
+PluginRunner::Ending PluginRunner::endingOf(const kj::Exception& error) const {
+  if (late) return isolated() ? Ending::AGAIN : Ending::FINAL;
+  bool refused = step == Step::CONFIGURING && error.getType() != kj::Exception::Type::DISCONNECTED;
+  return refused ? Ending::FINAL : Ending::AGAIN;
+}
+
+Task<kj::String> PluginRunner::whyNotStarted(kj::Exception& error) {
+  auto text = kj::str(plainText(error));
+  if (late && !isolated()) co_return kj::str(text, "; restart orchd");
+  if (error.getType() != kj::Exception::Type::DISCONNECTED) {
+    if (step != Step::CONFIGURING || late) co_return kj::mv(text);
+    co_return kj::str(located(settings, text.cStr()).c_str());
+  }
+  KJ_IF_MAYBE (dying, instance) {
+    auto gone = (*dying)->onGone();
+    auto silent = parts.env.timer().afterDelay(REAP_MS * kj::MILLISECONDS).then([]() {
+      return kj::str("its connection broke");
+    });
+    auto reason = co_await gone.exclusiveJoin(kj::mv(silent));
+    co_return kj::str(reason, " while it was starting");
+  }
+  co_return kj::mv(text);
 }
 
 bool PluginRunner::mayRestart() {
@@ -100,62 +148,51 @@ bool PluginRunner::mayRestart() {
   auto window = settings.restart.windowMs * kj::MILLISECONDS;
   std::erase_if(recentRestarts, [&](kj::TimePoint at) { return now - at > window; });
   recentRestarts.push_back(now);
+  if (failedStarts == 0 && now - runningSince >= window) backoffMs = 0;
   backoffMs = backoffMs == 0 ? settings.restart.backoffMinMs
                              : kj::min(backoffMs * 2, settings.restart.backoffMaxMs);
   return recentRestarts.size() <= settings.restart.limit;
 }
 
-Task<PluginFile> PluginRunner::findFile() {
-  auto name = settings.kind + "." + settings.name + ".so";
+Task<CheckedEntry> PluginRunner::findFile() {
   for (;;) {
-    std::vector<std::string> candidates;
-    if (!settings.file.empty()) {
-      candidates.push_back(settings.file);
-    } else {
-      for (auto& folder : places.folders) candidates.push_back(folder + "/" + name);
-    }
     auto changed = neighbours.whenFilesChange();
-    auto search = [candidates]() -> std::string {
-      struct stat info;
-      for (auto& path : candidates) {
-        if (stat(path.c_str(), &info) == 0) return path;
-      }
-      return "";
-    };
-    auto path = co_await parts.env.workers().run(kj::mv(search));
-    if (!path.empty()) {
-      auto read = [path]() { return readPluginFile(path); };
-      co_return co_await parts.env.workers().run(kj::mv(read));
+    auto look = [entry = settings, places = places]() { return checkEntry(entry, places); };
+    auto looked = co_await attempt(parts.env.workers().run(kj::mv(look)));
+    if (looked.ok() && looked.value()) co_return std::move(*looked.value());
+    if (looked.ok()) {
+      auto first = candidatesOf(settings, places).front();
+      enter(State::WAITING,
+            kj::str("there is no file '", first.c_str(), "'; starts when it appears"));
+    } else if (looked.error().getType() == kj::Exception::Type::OVERLOADED) {
+      enter(State::WAITING, kj::str(plainText(looked.error()), "; looks again when it changes"));
+    } else {
+      kj::throwFatalException(kj::mv(looked.error()));
     }
-    enter(State::WAITING,
-          kj::str("there is no file '", candidates.front().c_str(), "'; starts when it appears"));
     co_await changed;
   }
 }
 
 Task<void> PluginRunner::prepare() {
-  file = co_await findFile();
-  auto& d = file.descriptor;
-  if (settings.kind != d.kind || settings.name != d.name) {
-    fail(kj::str("plugin file '", file.path.c_str(), "' is '", d.kind, ".", d.name, "', not '",
-                 settings.kind.c_str(), ".", settings.name.c_str(), "'"));
-  }
-  auto folder = file.path.substr(0, file.path.rfind('/'));
-  isolation = folder == places.ownFolder ? config::Isolation::KERNEL : config::Isolation::PROCESS;
-  if (settings.isolation) isolation = *settings.isolation;
-  schema = std::make_unique<config::SettingsSchema>(file.schema, d.settingsType);
+  auto checked = co_await findFile();
+  file = kj::mv(checked.file);
+  isolation = checked.isolation;
+  required = file.requirements();
+  schema = std::make_unique<config::SettingsSchema>(file.schema, file.descriptor.settingsType);
   schema->read(std::get<config::Table>(settings.config.data), settings.id, values);
 }
 
 Task<void> PluginRunner::waitForRequirements() {
-  for (auto& requirement : file.requirements()) {
+  for (auto& requirement : required) {
     if (neighbours.isRunning(requirement)) continue;
     enter(State::WAITING, kj::str("needs '", requirement.c_str(), "', which does not run"));
-    co_await neighbours.whenRunning(requirement);
+    co_await neighbours.whenRunning(settings.id, requirement);
   }
 }
 
 Task<void> PluginRunner::startOnce() {
+  step = Step::NONE;
+  late = false;
   PluginFile copy;
   copy.path = file.path;
   copy.descriptor = file.descriptor;
@@ -165,10 +202,14 @@ Task<void> PluginRunner::startOnce() {
   auto fresh = co_await kj::mv(made);
   auto plugin = fresh->plugin();
   instance = kj::mv(fresh);
+  step = Step::CONFIGURING;
   auto configure = plugin.configureRequest();
   configure.setHost(newHostServer(parts, settings.id, logger));
   configure.getSettings().set(values.getRoot<capnp::AnyPointer>().asReader());
   co_await withDeadline(configure.send().ignoreResult(), settings.deadlineMs, "configure");
+  step = Step::BEGINNING;
+  auto told = setLogLevel(logger.level());
+  co_await withDeadline(kj::mv(told), settings.deadlineMs, "logLevel");
   auto recovered = plugin.recoverRequest().send().ignoreResult();
   co_await withDeadline(kj::mv(recovered), START_DEADLINE_MS, "recover");
   co_await withDeadline(startAndOffer(plugin), START_DEADLINE_MS, "start");
@@ -189,29 +230,73 @@ kj::Promise<void> PluginRunner::startAndOffer(schema::Plugin::Client plugin) {
 Task<kj::String> PluginRunner::watch() {
   auto& running = *KJ_ASSERT_NONNULL(instance);
   auto stopped = stopSignal.addBranch().then([]() { return kj::str(); });
-  auto reason = co_await running.onGone().exclusiveJoin(kj::mv(stopped));
+  auto ending = running.onGone().exclusiveJoin(kj::mv(stopped));
+  if (isolated()) ending = ending.exclusiveJoin(whenHung().promise());
+  auto reason = co_await ending;
   if (!stopping) co_return kj::mv(reason);
   enter(State::STOPPING);
   auto drained = running.plugin().stopRequest().send().ignoreResult();
   auto outcome = co_await attempt(withDeadline(kj::mv(drained), settings.deadlineMs, "stop"));
-  withdraw();
-  instance = nullptr;
+  letGo();
   enter(State::STOPPED, outcome.ok() ? "" : plainText(outcome.error()));
   co_return kj::str();
 }
 
+// Until a process that has let several deadlines pass does not answer a question that costs it
+// nothing either. It is killed when its instance is let go.
+Task<kj::String> PluginRunner::whenHung() {
+  for (;;) {
+    co_await stats.whenLate();
+    auto& running = *KJ_ASSERT_NONNULL(instance);
+    auto ping = running.plugin().logLevelRequest();
+    ping.setLevel(logger.level());
+    // In two halves: if this loop itself stood still over the first, the answer is there before the
+    // second is over.
+    auto half = settings.deadlineMs * kj::MILLISECONDS / 2;
+    auto& timer = parts.env.timer();
+    auto silence = timer.afterDelay(half).then([&timer, half]() { return timer.afterDelay(half); });
+    auto silent = silence.then([]() { return true; });
+    auto answer =
+        ping.send().then([](auto&&) { return false; }, [](kj::Exception&&) { return false; });
+    bool hangs = co_await answer.exclusiveJoin(kj::mv(silent));
+    if (!hangs) continue;
+    co_return kj::str("it did not answer ", rpc::CallStats::LATE_CALLS,
+                      " calls in a row, nor a ping within ", settings.deadlineMs,
+                      " ms, and was killed");
+  }
+}
+
 kj::Promise<void> PluginRunner::withDeadline(kj::Promise<void> step, uint64_t ms,
                                              const char* what) {
-  auto late = parts.env.timer().afterDelay(ms * kj::MILLISECONDS).then([this, ms, what]() {
+  late = false;
+  auto end = parts.env.timer().afterDelay(ms * kj::MILLISECONDS).then([this, ms, what]() {
+    late = true;
     fail(kj::str("plugin '", settings.id.c_str(), "' has not finished '", what, "' within ", ms,
                  " ms"));
   });
-  return step.exclusiveJoin(kj::mv(late));
+  return step.exclusiveJoin(kj::mv(end));
 }
 
 void PluginRunner::withdraw() {
   for (auto& name : services) parts.registry.withdraw(name);
   services.clear();
+}
+
+void PluginRunner::letGo() {
+  bool offered = !services.empty();
+  withdraw();
+  KJ_IF_MAYBE (running, instance) {
+    if (offered && !isolated()) kept.add(kj::mv(*running));
+  }
+  instance = nullptr;
+}
+
+void PluginRunner::tell(schema::LogLevel level, kj::StringPtr message, kj::StringPtr reason) {
+  log::LogFields fields;
+  fields.emplace_back("plugin", kj::str(settings.id.c_str()));
+  fields.emplace_back("reason", kj::str(reason));
+  if (level == schema::LogLevel::WARN) fields.emplace_back("inMs", kj::str(backoffMs));
+  kernelLogger.write(level, message, fields);
 }
 
 void PluginRunner::enter(State state, kj::StringPtr reason) {
@@ -222,12 +307,7 @@ void PluginRunner::enter(State state, kj::StringPtr reason) {
   why = reason.cStr();
   parts.bus.publish(TOPICS[static_cast<unsigned>(state)], settings.id.c_str(),
                     {{"reason", reason}});
-  if (state == State::FAILED) {
-    log::LogFields fields;
-    fields.emplace_back("plugin", kj::str(settings.id.c_str()));
-    fields.emplace_back("reason", kj::str(reason));
-    kernelLogger.write(schema::LogLevel::ERROR, "plugin.failed", fields);
-  }
+  if (state == State::FAILED) tell(schema::LogLevel::ERROR, "plugin.failed", reason);
   neighbours.stateChanged(settings.id);
 }
 
@@ -245,7 +325,6 @@ void PluginRunner::describe(schema::PluginStatus::Builder status) const {
   auto offered = status.initServices(services.size());
   for (uint32_t i = 0; i < offered.size(); ++i) offered.set(i, services[i].c_str());
   if (file.path.empty()) return;
-  auto required = file.requirements();
   auto list = status.initRequires(required.size());
   for (uint32_t i = 0; i < list.size(); ++i) list.set(i, required[i].c_str());
   status.setAbiId(file.descriptor.abiId);

@@ -10,39 +10,40 @@
 
 #include "kernel/config/manifest.h"
 #include "kernel/config/settings.h"
+#include "kernel/plugin/entry-check.h"
 #include "kernel/plugin/host-server.h"
 #include "kernel/plugin/instance.h"
 #include "orch/schema/gateway.capnp.h"
 
 namespace orch::plugin {
 
-// Where the files are. All are searched in order; the last is the installation's own.
-struct PluginPlaces {
-  std::vector<std::string> folders;
-  std::string ownFolder;
-  std::string hostProgram;  // orch-plugin-host
-};
-
 // Told about every change of state; answers what others are.
 class PluginNeighbours {
  public:
   virtual ~PluginNeighbours() noexcept(false) {}
-  // `requirement` is a kind or a plugin id: at once or when one of them runs.
-  virtual kj::Promise<void> whenRunning(const std::string& requirement) = 0;
+  // `requirement` is a kind or a plugin id: at once or when one of them runs. Fails if that can
+  // never be, since they in turn wait for the plugin `asking`.
+  virtual kj::Promise<void> whenRunning(const std::string& asking,
+                                        const std::string& requirement) = 0;
   virtual bool isRunning(const std::string& requirement) const = 0;
   // A file may have appeared in a plugin folder.
   virtual kj::Promise<void> whenFilesChange() = 0;
   virtual void stateChanged(const std::string& id) = 0;
 };
 
-// Lives until its `run` has ended or has been dropped. Dropping `run` ends a process at once;
-// `stop` lets it drain.
+// Who has asked for a plugin to start: one that fails after a reload leaves orchd alone, even if it
+// is critical, until it has run.
+enum class StartedBy { ORCHD, RELOAD };
+
+// Lives until the kernel ends: calls in flight refer to its statistics, what it gave to the plugin
+// to its logger. Dropping `run` ends a process at once; `stop` lets it drain. A plugin in the
+// kernel that has offered services is kept as well, stopped: somebody may still be in it.
 class PluginRunner final {
  public:
   using State = schema::PluginStatus::State;
 
   PluginRunner(NodeParts parts, const PluginPlaces& places, PluginNeighbours& neighbours,
-               config::PluginEntry entry, schema::LogLevel level);
+               config::PluginEntry entry, schema::LogLevel level, StartedBy startedBy);
   ~PluginRunner() noexcept(false);
   KJ_DISALLOW_COPY(PluginRunner);
 
@@ -55,23 +56,36 @@ class PluginRunner final {
   State state() const { return current; }
   const std::string& reason() const { return why; }
   bool isolated() const { return isolation == config::Isolation::PROCESS; }
+  // On its way to a state that lasts: not if it has failed to start and is tried again.
+  bool starting() const;
+  // Its failure ends orchd.
+  bool endsOrchd() const { return settings.critical && startedBy == StartedBy::ORCHD; }
+  // Known once its file has been read.
+  const std::vector<std::string>& requirements() const { return required; }
   void describe(schema::PluginStatus::Builder status) const;
-  // Its settings as TOML; with the comments of the fields if asked.
+  // All its settings as TOML, each below its comment if asked; empty until its file has been read.
   std::string settingsToml(bool comments) const;
   kj::Promise<void> setLogLevel(schema::LogLevel level);
 
  private:
+  enum class Ending { FINAL, AGAIN };  // what a start that failed means
+
   Task<void> live();
-  Task<PluginFile> findFile();
+  Task<CheckedEntry> findFile();
   Task<void> prepare();
   Task<void> waitForRequirements();
   Task<void> startOnce();
   kj::Promise<void> startAndOffer(schema::Plugin::Client plugin);
+  Task<kj::String> whyNotStarted(kj::Exception& error);
+  Ending endingOf(const kj::Exception& error) const;
   Task<kj::String> watch();
+  Task<kj::String> whenHung();
   kj::Promise<void> withDeadline(kj::Promise<void> step, uint64_t ms, const char* what);
   bool mayRestart();
   void withdraw();
+  void letGo();
   void enter(State state, kj::StringPtr reason = "");
+  void tell(schema::LogLevel level, kj::StringPtr message, kj::StringPtr reason);
 
   NodeParts parts;
   const PluginPlaces& places;
@@ -85,10 +99,17 @@ class PluginRunner final {
   std::string why;
   config::Isolation isolation = config::Isolation::KERNEL;
   PluginFile file;
+  std::vector<std::string> required;
   std::unique_ptr<config::SettingsSchema> schema;
   capnp::MallocMessageBuilder values;
   kj::Maybe<kj::Own<Instance>> instance;
+  kj::Vector<kj::Own<Instance>> kept;  // in the kernel, stopped; one at most per runner and start
   std::vector<std::string> services;
+  StartedBy startedBy;
+  enum class Step { NONE, CONFIGURING, BEGINNING } step = Step::NONE;  // of the start
+  bool late = false;                                                   // that step had no answer
+  uint32_t failedStarts = 0;                                           // since it ran last
+  kj::TimePoint runningSince;
   uint32_t restarts = 0;
   std::vector<kj::TimePoint> recentRestarts;
   uint64_t backoffMs = 0;

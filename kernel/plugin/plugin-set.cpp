@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "orch/attempt.h"
+#include "orch/fail.h"
+
 namespace orch::plugin {
 
 namespace {
@@ -33,11 +36,31 @@ bool sameEntry(const config::PluginEntry& a, const config::PluginEntry& b) {
          a.deadlineMs == b.deadlineMs && a.restart == b.restart && sameValue(a.config, b.config);
 }
 
-// On its way to a state that lasts.
-bool isStarting(const PluginRunner& runner) {
-  auto state = runner.state();
-  return state == PluginRunner::State::STARTING ||
-         (state == PluginRunner::State::WAITING && runner.reason().empty());
+// How long a reload waits for what it has started.
+constexpr uint64_t REPORT_MS = 10'000;
+
+bool hasId(const std::vector<config::PluginEntry>& entries, const std::string& id) {
+  return std::any_of(entries.begin(), entries.end(), [&](auto& entry) { return entry.id == id; });
+}
+
+bool provides(const PluginRunner& runner, const std::string& requirement) {
+  auto& entry = runner.entry();
+  return entry.id == requirement || entry.kind == requirement ||
+         entry.kind + "." + entry.name == requirement;
+}
+
+using Fulfillers = std::vector<kj::Own<kj::PromiseFulfiller<void>>>;
+
+kj::Promise<void> waitIn(Fulfillers& fulfillers) {
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  fulfillers.push_back(kj::mv(pair.fulfiller));
+  return kj::mv(pair.promise);
+}
+
+void fulfillAll(Fulfillers& fulfillers) {
+  auto waiting = std::move(fulfillers);
+  fulfillers.clear();
+  for (auto& waiter : waiting) waiter->fulfill();
 }
 
 }  // namespace
@@ -45,24 +68,33 @@ bool isStarting(const PluginRunner& runner) {
 PluginSet::PluginSet(NodeParts parts, PluginPlaces places)
     : parts(parts),
       places(std::move(places)),
+      level(log::levelNamed(parts.node.logLevel)),
       criticalFailure(kj::newPromiseAndFulfiller<kj::String>()),
       running(*this) {}
 
 PluginSet::~PluginSet() noexcept(false) {}
 
 void PluginSet::start(const std::vector<config::PluginEntry>& entries) {
-  for (auto& entry : entries) add(entry);
+  for (auto& entry : entries) add(entry, StartedBy::ORCHD);
 }
 
-void PluginSet::add(const config::PluginEntry& entry) {
-  auto runner = std::make_unique<PluginRunner>(parts, places, *this, entry,
-                                               log::levelNamed(parts.node.logLevel));
+void PluginSet::add(const config::PluginEntry& entry, StartedBy startedBy) {
+  auto runner = std::make_unique<PluginRunner>(parts, places, *this, entry, level, startedBy);
   auto& added = *runner;
   plugins[entry.id] = std::move(runner);
   running.add(added.run());
 }
 
+void PluginSet::retire(const std::string& id) {
+  auto found = plugins.find(id);
+  if (found == plugins.end()) return;
+  retired.push_back(std::move(found->second));
+  plugins.erase(found);
+  std::erase(startOrder, id);
+}
+
 Task<void> PluginSet::stop() {
+  stopping = true;
   std::vector<std::string> order(startOrder.rbegin(), startOrder.rend());
   for (auto& entry : plugins) {
     if (std::find(order.begin(), order.end(), entry.first) == order.end())
@@ -74,23 +106,62 @@ Task<void> PluginSet::stop() {
   }
 }
 
+Task<void> PluginSet::check(const std::vector<config::PluginEntry>& entries) {
+  auto look = [entries, places = places]() {
+    std::vector<std::string> missing;
+    for (auto& entry : entries) {
+      auto checked = attemptNow([&]() { return checkEntry(entry, places); });
+      if (!checked.ok()) {
+        std::string text = plainText(checked.error()).cStr();
+        bool placed = text.compare(0, entry.config.file.size() + 1, entry.config.file + ":") == 0;
+        fail(kj::str((placed ? text : located(entry, text)).c_str()));
+      }
+      if (!checked.value()) missing.push_back(entry.id);
+    }
+    return missing;
+  };
+  auto missing = co_await parts.env.workers().run(kj::mv(look));
+  for (auto& entry : entries) {
+    auto* known = find(entry.id);
+    if (known == nullptr || known->state() != PluginRunner::State::RUNNING) continue;
+    if (std::find(missing.begin(), missing.end(), entry.id) == missing.end()) continue;
+    if (sameEntry(known->entry(), entry)) continue;
+    auto path = candidatesOf(entry, places).front();
+    fail(kj::str(located(entry, "plugin '" + entry.id + "' runs, and its new entry has no file '" +
+                                    path + "'; put it there first")
+                     .c_str()));
+  }
+}
+
 Task<ReloadResult> PluginSet::reload(const std::vector<config::PluginEntry>& entries) {
+  co_await check(entries);
   ReloadResult result;
+  std::vector<std::string> started;
+  co_await apply(entries, result, started);
+  fulfillAll(folderWaiters);
+  co_await report(started, result);
+  co_return kj::mv(result);
+}
+
+// What is there is looked up again after each wait: orchd may have begun to stop.
+Task<void> PluginSet::apply(const std::vector<config::PluginEntry>& entries, ReloadResult& result,
+                            std::vector<std::string>& started) {
   std::vector<std::string> gone;
   for (auto& [id, runner] : plugins) {
-    bool kept =
-        std::any_of(entries.begin(), entries.end(), [&id = id](auto& e) { return e.id == id; });
-    if (!kept) gone.push_back(id);
+    if (!hasId(entries, id)) gone.push_back(id);
   }
   for (auto& id : gone) {
+    if (stopping) co_return;
     co_await find(id)->stop();
-    plugins.erase(id);
+    retire(id);
     result.applied.push_back(id + " stopped");
   }
   for (auto& entry : entries) {
+    if (stopping) co_return;
     auto* known = find(entry.id);
     if (known == nullptr) {
-      add(entry);
+      add(entry, StartedBy::RELOAD);
+      started.push_back(entry.id);
       result.applied.push_back(entry.id + " added");
       continue;
     }
@@ -102,27 +173,56 @@ Task<ReloadResult> PluginSet::reload(const std::vector<config::PluginEntry>& ent
       continue;
     }
     co_await known->stop();
-    plugins.erase(entry.id);
-    add(entry);
+    if (stopping) co_return;
+    retire(entry.id);
+    add(entry, StartedBy::RELOAD);
+    started.push_back(entry.id);
     result.applied.push_back(entry.id + " restarted");
   }
-  co_return kj::mv(result);
+}
+
+Task<void> PluginSet::report(const std::vector<std::string>& started, ReloadResult& result) {
+  if (started.empty()) co_return;
+  auto enough = parts.env.timer().afterDelay(REPORT_MS * kj::MILLISECONDS);
+  co_await onSettled().exclusiveJoin(kj::mv(enough));
+  for (auto& id : started) {
+    auto* runner = find(id);
+    if (runner == nullptr || runner->state() == PluginRunner::State::RUNNING) continue;
+    for (auto& text : result.applied) {
+      if (text.compare(0, id.size() + 1, id + " ") != 0) continue;
+      text += runner->reason().empty() ? ", is still starting"
+                                       : ", but does not run: " + runner->reason();
+    }
+  }
+}
+
+void PluginSet::setLogLevel(schema::LogLevel wanted) {
+  level = wanted;
+  for (auto& entry : plugins) {
+    running.add(attempt(entry.second->setLogLevel(wanted)).promise().ignoreResult());
+  }
 }
 
 kj::Promise<kj::String> PluginSet::onCriticalFailure() { return kj::mv(criticalFailure.promise); }
 
 kj::Promise<void> PluginSet::onSettled() {
-  auto pair = kj::newPromiseAndFulfiller<void>();
-  settledWaiters.push_back(kj::mv(pair.fulfiller));
+  auto settled = waitIn(settledWaiters);
   stateChanged("");
-  return kj::mv(pair.promise);
+  return settled;
 }
 
-void PluginSet::filesChanged() {
-  auto waiting = std::move(fileWaiters);
-  fileWaiters.clear();
-  for (auto& waiter : waiting) waiter->fulfill();
+void PluginSet::filesChanged() { fulfillAll(fileWaiters); }
+
+std::vector<std::string> PluginSet::folders() const {
+  auto all = places.folders;
+  for (auto& [id, runner] : plugins) {
+    auto& file = runner->entry().file;
+    if (!file.empty()) all.push_back(file.substr(0, std::max<size_t>(1, file.rfind('/'))));
+  }
+  return all;
 }
+
+kj::Promise<void> PluginSet::whenFoldersChange() { return waitIn(folderWaiters); }
 
 std::vector<const PluginRunner*> PluginSet::runners() const {
   std::vector<const PluginRunner*> all;
@@ -144,29 +244,104 @@ bool PluginSet::isRunning(const std::string& requirement) const {
     bool exact = id == requirement || entry.kind + "." + entry.name == requirement;
     if (exact && runner->state() == PluginRunner::State::RUNNING) return true;
     if (entry.kind != requirement) continue;
-    if (isStarting(*runner)) return false;
+    if (runner->starting()) return false;
     found = found || runner->state() == PluginRunner::State::RUNNING;
   }
   return found;
 }
 
-kj::Promise<void> PluginSet::whenRunning(const std::string& requirement) {
+kj::Promise<void> PluginSet::whenRunning(const std::string& asking,
+                                         const std::string& requirement) {
   if (isRunning(requirement)) return kj::READY_NOW;
   auto pair = kj::newPromiseAndFulfiller<void>();
-  waiters.push_back(Waiter{requirement, kj::mv(pair.fulfiller)});
+  waiters.push_back(Waiter{asking, requirement, kj::mv(pair.fulfiller)});
+  refuseCircles();
   return kj::mv(pair.promise);
 }
 
-kj::Promise<void> PluginSet::whenFilesChange() {
-  auto pair = kj::newPromiseAndFulfiller<void>();
-  fileWaiters.push_back(kj::mv(pair.fulfiller));
-  return kj::mv(pair.promise);
+std::vector<const PluginRunner*> PluginSet::providersOf(const std::string& requirement) const {
+  std::vector<const PluginRunner*> found;
+  for (auto& [id, runner] : plugins) {
+    if (provides(*runner, requirement)) found.push_back(runner.get());
+  }
+  return found;
 }
+
+// Grows from those that need nothing: whoever is left needs somebody who needs him. One whose file
+// has not been read yet needs nothing as far as is known, and neither does one whose provider may
+// still be added to the manifest.
+std::map<std::string, bool> PluginSet::whoCanStart() const {
+  std::map<std::string, bool> can;
+  for (bool grown = true; grown;) {
+    grown = false;
+    for (auto& [id, runner] : plugins) {
+      if (can[id]) continue;
+      auto& required = runner->requirements();
+      bool free = std::all_of(required.begin(), required.end(), [&](auto& requirement) {
+        auto providers = providersOf(requirement);
+        return providers.empty() ||
+               std::any_of(providers.begin(), providers.end(),
+                           [&](auto* provider) { return can[provider->entry().id]; });
+      });
+      if (!free) continue;
+      can[id] = true;
+      grown = true;
+    }
+  }
+  return can;
+}
+
+std::string PluginSet::circleOf(const std::string& id) const {
+  auto can = whoCanStart();
+  std::string path = id, at = id;
+  // Each step leads to one who cannot start either; after as many as there are, a circle is closed.
+  for (size_t step = 0; step < plugins.size(); ++step) {
+    auto* runner = find(at);
+    if (runner == nullptr) return "";
+    std::string next;
+    for (auto& requirement : runner->requirements()) {
+      auto providers = providersOf(requirement);
+      bool stuck = !providers.empty() && std::none_of(providers.begin(), providers.end(),
+                                                      [&](auto* p) { return can[p->entry().id]; });
+      if (!stuck) continue;
+      next = providers.front()->entry().id;
+      break;
+    }
+    if (next.empty()) return "";
+    path += " → " + next;
+    if (next == id) return path;
+    at = next;
+  }
+  return "";
+}
+
+void PluginSet::refuseCircles() {
+  for (size_t i = 0; i < waiters.size();) {
+    if (!waiters[i].fulfiller->isWaiting()) {  // stopped meanwhile
+      waiters.erase(waiters.begin() + i);
+      continue;
+    }
+    auto circle = circleOf(waiters[i].asking);
+    if (circle.empty()) {
+      ++i;
+      continue;
+    }
+    auto text = kj::str("it needs itself in a circle: ", circle.c_str(),
+                        "; take one of them out of the manifest");
+    waiters[i].fulfiller->reject(
+        kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::mv(text)));
+    waiters.erase(waiters.begin() + i);
+  }
+}
+
+kj::Promise<void> PluginSet::whenFilesChange() { return waitIn(fileWaiters); }
 
 void PluginSet::stateChanged(const std::string& id) {
   auto* changed = find(id);
-  if (changed != nullptr && changed->state() == PluginRunner::State::RUNNING)
+  if (changed != nullptr && changed->state() == PluginRunner::State::RUNNING) {
+    std::erase(startOrder, id);
     startOrder.push_back(id);
+  }
   for (size_t i = 0; i < waiters.size();) {
     if (isRunning(waiters[i].requirement)) {
       waiters[i].fulfiller->fulfill();
@@ -176,15 +351,13 @@ void PluginSet::stateChanged(const std::string& id) {
     }
   }
   if (changed != nullptr && changed->state() == PluginRunner::State::FAILED &&
-      changed->entry().critical) {
+      changed->endsOrchd()) {
     criticalFailure.fulfiller->fulfill(
         kj::str("plugin '", id.c_str(), "' has failed: ", changed->reason().c_str()));
   }
   bool starting = std::any_of(plugins.begin(), plugins.end(),
-                              [](auto& entry) { return isStarting(*entry.second); });
-  if (starting) return;
-  for (auto& waiter : settledWaiters) waiter->fulfill();
-  settledWaiters.clear();
+                              [](auto& entry) { return entry.second->starting(); });
+  if (!starting) fulfillAll(settledWaiters);
 }
 
 void PluginSet::taskFailed(kj::Exception&& exception) {

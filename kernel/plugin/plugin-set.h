@@ -25,9 +25,14 @@ class PluginSet final : public PluginNeighbours, private kj::TaskSet::ErrorHandl
   void start(const std::vector<config::PluginEntry>& entries);
   // In the reverse order of their starting, each under its deadline.
   Task<void> stop();
-  // Starts what is new, stops what is gone, restarts isolated plugins whose entry changed; what
-  // needs a new orchd is only named.
+  // Checks all entries, and fails without a change at the first that cannot be used. Then starts
+  // what is new, stops what is gone, restarts isolated plugins whose entry changed; what needs a
+  // new orchd is only named. A critical plugin that does not start this time leaves orchd alone.
+  // Waits a moment for what it has started, to say what became of it. One at a time; `entries`
+  // outlives it.
   Task<ReloadResult> reload(const std::vector<config::PluginEntry>& entries);
+  // Of all plugins, and of those to come.
+  void setLogLevel(schema::LogLevel level);
 
   // Settles when a plugin that is critical has failed, with its id and reason.
   kj::Promise<kj::String> onCriticalFailure();
@@ -37,28 +42,46 @@ class PluginSet final : public PluginNeighbours, private kj::TaskSet::ErrorHandl
 
   std::vector<const PluginRunner*> runners() const;
   PluginRunner* find(const std::string& id) const;
-  // Every folder that plugins are looked for in.
-  const std::vector<std::string>& folders() const { return places.folders; }
+  // Every folder in which a plugin's file may appear or change.
+  std::vector<std::string> folders() const;
+  // Settles at the next change of `folders()`.
+  kj::Promise<void> whenFoldersChange();
 
-  kj::Promise<void> whenRunning(const std::string& requirement) override;
+  kj::Promise<void> whenRunning(const std::string& asking, const std::string& requirement) override;
   bool isRunning(const std::string& requirement) const override;
   kj::Promise<void> whenFilesChange() override;
   void stateChanged(const std::string& id) override;
 
  private:
-  void add(const config::PluginEntry& entry);
+  void add(const config::PluginEntry& entry, StartedBy startedBy);
+  // Keeps a runner that has stopped out of sight.
+  void retire(const std::string& id);
+  Task<void> check(const std::vector<config::PluginEntry>& entries);
+  Task<void> apply(const std::vector<config::PluginEntry>& entries, ReloadResult& result,
+                   std::vector<std::string>& started);
+  Task<void> report(const std::vector<std::string>& started, ReloadResult& result);
+  // "a.one → b.two → a.one" if `id` can never start since others wait for it; else nothing.
+  std::string circleOf(const std::string& id) const;
+  std::vector<const PluginRunner*> providersOf(const std::string& requirement) const;
+  std::map<std::string, bool> whoCanStart() const;
+  void refuseCircles();
   void taskFailed(kj::Exception&& exception) override;
 
   NodeParts parts;
   PluginPlaces places;
   std::map<std::string, std::unique_ptr<PluginRunner>> plugins;
+  std::vector<std::unique_ptr<PluginRunner>> retired;  // as many as reloads have taken away
   std::vector<std::string> startOrder;
+  schema::LogLevel level;
+  bool stopping = false;
   struct Waiter {
+    std::string asking;
     std::string requirement;
     kj::Own<kj::PromiseFulfiller<void>> fulfiller;
   };
   std::vector<Waiter> waiters;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> fileWaiters;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> folderWaiters;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> settledWaiters;
   kj::PromiseFulfillerPair<kj::String> criticalFailure;
   kj::TaskSet running;

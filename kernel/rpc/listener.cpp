@@ -1,7 +1,5 @@
 #include "kernel/rpc/listener.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <kj/debug.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,36 +8,24 @@
 
 #include <cstring>
 
+#include "kernel/node-folders.h"
+#include "orch/attempt.h"
 #include "orch/fail.h"
-#include "orch/file-lock.h"
 
 namespace orch::rpc {
 
 namespace {
-
 constexpr int BACKLOG = 128;
-
-kj::AutoCloseFd takeLock(const std::string& runDir) {
-  auto path = runDir + "/orchd.lock";
-  int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) fail(kj::str("cannot open '", path.c_str(), "': ", strerror(errno)));
-  kj::AutoCloseFd lock(fd);
-  if (!lockFile(lock)) {
-    char pid[16] = {};
-    ssize_t n = pread(lock, pid, sizeof(pid) - 1, 0);
-    fail(kj::str("another orchd (pid ", n > 0 ? pid : "unknown", ") uses '", runDir.c_str(),
-                 "'; stop it, or give this one another 'run' folder in [node]"));
-  }
-  auto pid = kj::str(getpid());
-  KJ_SYSCALL(ftruncate(lock, 0));
-  KJ_SYSCALL(pwrite(lock, pid.begin(), pid.size(), 0));
-  return lock;
-}
-
 }  // namespace
 
-Listener::Listener(Env& env, const std::string& runDir, schema::Gateway::Client gateway)
-    : socketPath(runDir + "/orchd.sock"), lock(takeLock(runDir)), server(kj::mv(gateway)) {
+Listener::Listener(Env& env, log::Logger& logger, const std::string& runDir,
+                   schema::Gateway::Client gateway, uint32_t maxConnections)
+    : env(env),
+      logger(logger),
+      socketPath(runDir + "/orchd.sock"),
+      lock(lockNodeFolder(runDir, "run")),
+      maxConnections(maxConnections),
+      server(kj::mv(gateway)) {
   struct sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (socketPath.size() >= sizeof(address.sun_path)) {
@@ -64,6 +50,40 @@ Listener::Listener(Env& env, const std::string& runDir, schema::Gateway::Client 
 
 Listener::~Listener() noexcept(false) { unlink(socketPath.c_str()); }
 
-kj::Promise<void> Listener::serve() { return server.listen(*receiver); }
+void Listener::told(schema::LogLevel level, kj::StringPtr message, kj::StringPtr reason) {
+  log::LogFields fields;
+  fields.emplace_back("socket", kj::str(socketPath.c_str()));
+  fields.emplace_back("connections", kj::str(open));
+  if (reason.size() > 0) fields.emplace_back("reason", kj::str(reason));
+  logger.write(level, message, fields);
+}
+
+Task<void> Listener::serve() {
+  bool failing = false, full = false;  // each is said once, not once per connection
+  for (;;) {
+    // KJ throws at once what accept(2) answers at once.
+    auto next = kj::evalNow([this]() { return receiver->accept(); });
+    auto accepted = co_await attempt(kj::mv(next));
+    if (!accepted.ok()) {
+      if (!failing) {
+        told(schema::LogLevel::WARN, "rpc.accept-failed, trying again until it works",
+             accepted.message());
+      }
+      failing = true;
+      co_await env.timer().afterDelay(RETRY_MS * kj::MILLISECONDS);
+      continue;
+    }
+    if (failing) told(schema::LogLevel::INFO, "connections are accepted again", "");
+    failing = false;
+    bool fits = open < maxConnections;
+    if (!fits && !full) {
+      told(schema::LogLevel::WARN, "rpc.too-many-connections, closing new ones", "");
+    }
+    full = !fits;
+    if (!fits) continue;
+    ++open;
+    server.accept(accepted.value().attach(kj::defer([this]() { --open; })));
+  }
+}
 
 }  // namespace orch::rpc

@@ -14,26 +14,27 @@ namespace orch::rpc {
 class Registry final {
  public:
   explicit Registry(kj::Timer& timer) : timer(timer) {}
+  ~Registry() noexcept(false);  // who still waits gets DISCONNECTED
   KJ_DISALLOW_COPY(Registry);
 
-  // `stats` outlives the registry. Offering a name that runs is refused.
+  // `stats` outlives the offer. Offering a name that runs is refused.
   void offer(const std::string& name, capnp::Capability::Client service, CallStats& stats,
              uint64_t deadlineMs);
   void withdraw(const std::string& name);
 
   bool runs(const std::string& name) const;
-  // At once, or when it is offered for the first time.
+  // At once, or when it is offered for the first time. Dropping the promise forgets the wait.
   kj::Promise<capnp::Capability::Client> find(const std::string& name);
   // Those that run, sorted.
   std::vector<std::string> names(const std::string& prefix) const;
+  // Names that somebody waits for: none is kept for a name that nobody asks for any more.
+  size_t waitedFor() const { return waiting.size(); }
 
  private:
-  struct Entry {
-    kj::Own<ServiceTarget> target;
-    kj::Vector<kj::Own<kj::PromiseFulfiller<capnp::Capability::Client>>> waiting;
-  };
+  class Waiter;
   kj::Timer& timer;
-  std::map<std::string, Entry> entries;
+  std::map<std::string, kj::Own<ServiceTarget>> targets;
+  std::multimap<std::string, Waiter*> waiting;  // each takes itself out
 };
 
 }  // namespace orch::rpc

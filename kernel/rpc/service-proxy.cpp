@@ -65,15 +65,23 @@ class ServiceProxy final : public capnp::Capability::Server {
       if (isLongRunning(interfaceId, methodId)) return call.attach(kj::addRef(*target));
       auto late = timer.afterDelay(target->deadlineMs * kj::MILLISECONDS)
                       .then([this]() -> kj::Promise<void> {
+                        if (target->stats != nullptr) target->stats->addLate();
                         return KJ_EXCEPTION(OVERLOADED, kj::str("'", target->name.c_str(),
                                                                 "' has not answered within ",
                                                                 target->deadlineMs, " ms"));
                       });
-      return call.exclusiveJoin(kj::mv(late)).then([this, begin]() {
+      auto answered = [this, begin]() -> kj::Promise<void> {
         if (target->stats != nullptr) {
           target->stats->add((target->timer.now() - begin) / kj::MICROSECONDS);
         }
-      });
+        return kj::READY_NOW;
+      };
+      auto failed = [this](kj::Exception&& exception) -> kj::Promise<void> {
+        bool alive = exception.getType() != kj::Exception::Type::DISCONNECTED;
+        if (alive && target->stats != nullptr) target->stats->answered();
+        return kj::mv(exception);
+      };
+      return call.then(kj::mv(answered), kj::mv(failed)).exclusiveJoin(kj::mv(late));
     }
     return kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__,
                          kj::str("'", target->name.c_str(), "' is not running right now"));

@@ -20,7 +20,7 @@ class ServiceTarget final : public kj::Refcounted {
   const std::string name;
   kj::Timer& timer;
   kj::Maybe<capnp::Capability::Client> current;  // nothing while the plugin does not run
-  CallStats* stats = nullptr;                    // of the plugin; outlives the target
+  CallStats* stats = nullptr;                    // of the plugin that is there now
   uint64_t deadlineMs = 30'000;
 };
 

@@ -9,7 +9,8 @@ $Cxx.namespace("orch::schema");
 interface Gateway {
   version @0 () -> (version :Text, api :UInt32, node :Text, pid :UInt32);
   service @1 (name :Text) -> (capability :Capability);
-  # Fails at once, with what is there, if no service of that name runs. `kernel` is always there.
+  # Fails, with what is there, if no service of that name runs: at once, or, on a node that has just
+  # been started, when its plugins have settled. `kernel` is always there.
 }
 
 interface Kernel {

@@ -49,7 +49,7 @@ TEST_CASE("plugin file: what is no plugin is refused with the reason", "[plugin]
   testing::TestFolder folder("plugin-file");
   auto good = contentOf(GOOD);
   CHECK(problemOf(folder, good).empty());
-  CHECK(problemOf(folder, "") == "is not an ELF file");
+  CHECK(problemOf(folder, "").find("is truncated (it is empty); install it again") == 0);
   CHECK(problemOf(folder, std::string(1000, 'x')) == "is not an ELF file");
   CHECK(problemOf(folder, good, 0666)
             .find("may be written by others than its owner; run: chmod go-w ") == 0);

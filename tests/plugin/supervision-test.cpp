@@ -4,79 +4,17 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <cstddef>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
-#include "kernel/kernel.h"
-#include "orch/attempt.h"
+#include "orch/descriptor.h"
 #include "orch/fail.h"
-#include "orch/schema/scheduler.capnp.h"
-#include "orch/testing/test-host.h"
+#include "test-node.h"
 
 namespace orch {
 namespace {
-
-using State = schema::PluginStatus::State;
-
-// A kernel on the real loop with a manifest of the test's own.
-class TestNode {
- public:
-  explicit TestNode(const std::string& plugins)
-      : folder("supervision"),
-        io(kj::setupAsyncIo()),
-        env(newSystemEnv(io)),
-        kernel(*env, manifestOf(plugins), places(), "") {
-    kernel.start().wait(io.waitScope);
-  }
-  ~TestNode() noexcept(false) { kernel.stop().wait(io.waitScope); }
-
-  plugin::PluginRunner& plugin(const std::string& id) { return *kernel.plugins().find(id); }
-  schema::Scheduler::Client scheduler(kj::StringPtr name) {
-    auto request = kernel.gateway().serviceRequest();
-    request.setName(name);
-    return request.send().wait(io.waitScope).getCapability().castAs<schema::Scheduler>();
-  }
-  Outcome<void> call(schema::Scheduler::Client client, kj::StringPtr wish) {
-    auto request = client.openRequest();
-    request.initNodes(1)[0].setId(wish);
-    return attempt(request.send().ignoreResult()).wait(io.waitScope);
-  }
-  void waitFor(const std::string& id, State state) {
-    while (plugin(id).state() != state)
-      env->timer().afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
-  }
-  uint32_t pidOf(const std::string& id) {
-    capnp::MallocMessageBuilder message;
-    auto status = message.initRoot<schema::PluginStatus>();
-    plugin(id).describe(status);
-    return status.getPid();
-  }
-
-  testing::TestFolder folder;
-  kj::AsyncIoContext io;
-  kj::Own<Env> env;
-  Kernel kernel;
-
- private:
-  config::Manifest manifestOf(const std::string& plugins) {
-    return config::parseManifest("[node]\nname = 'test'\ndata = '" +
-                                     std::string(folder.sub("data").cStr()) + "'\nrun = '" +
-                                     folder.sub("run").cStr() + "'\nlogLevel = 'error'\n" + plugins,
-                                 "test.toml");
-  }
-  plugin::PluginPlaces places() {
-    plugin::PluginPlaces places;
-    places.folders = {folder.sub("plugins").cStr(), TEST_PLUGINS, SHIPPED_PLUGINS};
-    places.ownFolder = SHIPPED_PLUGINS;
-    places.hostProgram = PROGRAMS "/orch-plugin-host";
-    return places;
-  }
-};
-
-std::string misbehaving(const char* isolation, const char* rest = "") {
-  return std::string("[[plugin]]\nid = 'test.misbehaves'\nisolation = '") + isolation +
-         "'\nrestart = { backoff = '1ms..5ms', limit = 3, window = '1m' }\n" + rest;
-}
 
 TEST_CASE("supervision: the same file runs in the kernel and in a process", "[plugin]") {
   TestNode node(
@@ -117,7 +55,8 @@ TEST_CASE("supervision: one that keeps crashing fails, and says how", "[plugin]"
   TestNode node(misbehaving("process", "config = { mode = 'crashInStart' }\n"));
   node.waitFor("test.misbehaves", State::FAILED);
   CHECK(node.plugin("test.misbehaves").reason() ==
-        "its process ended while it was starting; 3 restarts within the window did not help");
+        "its process was ended by signal 9 (Killed) while it was starting; 3 restarts within the "
+        "window did not help; when the cause is gone: orch config reload");
 }
 
 TEST_CASE("supervision: errors of configure and start are the plugin's state", "[plugin]") {
@@ -125,10 +64,13 @@ TEST_CASE("supervision: errors of configure and start are the plugin's state", "
     {
       TestNode node(misbehaving(isolation, "config = { mode = 'refuse' }\n"));
       CHECK(node.plugin("test.misbehaves").state() == State::FAILED);
-      CHECK(node.plugin("test.misbehaves").reason() == "mode 'refuse' is refused");
+      CHECK(node.plugin("test.misbehaves").reason() == "test.toml:10: mode 'refuse' is refused");
     }
     TestNode node(misbehaving(isolation, "config = { mode = 'throwInStart' }\n"));
-    CHECK(node.plugin("test.misbehaves").reason() == "cannot start: it was told not to");
+    node.waitFor("test.misbehaves", State::FAILED);
+    CHECK(node.plugin("test.misbehaves").reason() ==
+          "cannot start: it was told not to; 3 restarts within the window did not help; when the "
+          "cause is gone: orch config reload");
   }
 }
 
@@ -189,23 +131,100 @@ TEST_CASE("supervision: a plugin without a file waits, and starts when it appear
         std::string::npos);
 }
 
-TEST_CASE("supervision: a reload starts, stops and restarts what changed", "[plugin]") {
-  TestNode node(misbehaving("process") + "[[plugin]]\nid = 'scheduler.spread'\n");
-  auto entries =
-      config::parseManifest(misbehaving("process", "config = { pauseMs = 5 }\n") +
-                                "[[plugin]]\nid = 'scheduler.spread#own'\nisolation = 'process'\n",
-                            "new.toml")
-          .plugins;
-  auto result = node.kernel.plugins().reload(entries).wait(node.io.waitScope);
-  CHECK(result.applied == std::vector<std::string>{"scheduler.spread stopped",
-                                                   "test.misbehaves restarted",
-                                                   "scheduler.spread#own added"});
-  node.waitFor("scheduler.spread#own", State::RUNNING);
-  node.waitFor("test.misbehaves", State::RUNNING);
-  CHECK(node.kernel.plugins().find("scheduler.spread") == nullptr);
+// The reasons of all `plugin.waiting` events.
+class WaitReasons final : public schema::EventSink::Server {
+ public:
+  explicit WaitReasons(std::vector<std::string>& reasons) : reasons(reasons) {}
+  kj::Promise<void> events(EventsContext context) override {
+    for (auto event : context.getParams().getEvents()) {
+      for (auto pair : event.getAttributes()) reasons.emplace_back(pair.getValue().cStr());
+    }
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::vector<std::string>& reasons;
+};
+
+TEST_CASE(
+    "supervision: one that starts and dies again waits longer each time, and the signal is "
+    "told",
+    "[plugin]") {
+  TestNode node(misbehaving("process"));
+  std::vector<std::string> reasons;
+  auto watch = node.service().eventsRequest();
+  watch.setFollow(true);
+  watch.initTopics(1).set(0, "plugin.waiting");
+  watch.setSink(kj::heap<WaitReasons>(reasons));
+  auto watching = watch.send().ignoreResult().eagerlyEvaluate(nullptr);
+  auto client = node.scheduler("test.misbehaves");
+  for (size_t crash = 1; crash <= 3; ++crash) {
+    node.call(client, "crash");
+    while (reasons.size() < crash) {
+      node.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(node.io.waitScope);
+    }
+    node.waitFor("test.misbehaves", State::RUNNING);
+  }
+  std::string died = "its process was ended by signal 9 (Killed); starts again in ";
+  CHECK(reasons == std::vector<std::string>{died + "1 ms", died + "2 ms", died + "4 ms"});
 }
 
-TEST_CASE("supervision: who blocks the loop is named, and orchd ends", "[plugin]") {
+TEST_CASE("supervision: a process that hangs is killed and started again", "[plugin]") {
+  TestNode node(misbehaving("process", "deadline = '60ms'\n"));
+  auto client = node.scheduler("test.misbehaves");
+  auto pid = node.pidOf("test.misbehaves");
+  // One that only lets calls wait still answers a ping.
+  for (int i = 0; i < 3; ++i) CHECK_FALSE(node.call(client, "hang").ok());
+  CHECK(node.call(client, "n1").ok());
+  CHECK(node.pidOf("test.misbehaves") == pid);
+  REQUIRE(kill(pid, SIGSTOP) == 0);
+  for (uint32_t i = 0; i < rpc::CallStats::LATE_CALLS; ++i) {
+    auto answer = node.call(client, "n1");
+    REQUIRE_FALSE(answer.ok());
+    CHECK(answer.error().getType() == kj::Exception::Type::OVERLOADED);
+  }
+  while (node.pidOf("test.misbehaves") == pid ||
+         node.plugin("test.misbehaves").state() != State::RUNNING) {
+    node.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(node.io.waitScope);
+  }
+  CHECK(node.call(client, "n1").ok());
+}
+
+// A plugin file of another name that requires another plugin.
+void putPlugin(const TestNode& node, const std::string& name, const std::string& required) {
+  auto content = pluginContent();
+  auto descriptor = content.find("ORCHPLG1");
+  auto put = [&](size_t offset, const std::string& text) {
+    std::string padded = text + std::string(11 - std::min<size_t>(11, text.size()), '\0');
+    content.replace(descriptor + offset, padded.size(), padded);
+  };
+  put(offsetof(PluginDescriptor, name), name);
+  put(offsetof(PluginDescriptor, requires_), required);
+  std::filesystem::create_directories(node.folder.sub("plugins").cStr());
+  std::ofstream(node.folder.sub("plugins/").cStr() + ("test." + name + ".so"), std::ios::binary)
+      << content;
+}
+
+TEST_CASE("supervision: plugins that need each other in a circle are refused by name", "[plugin]") {
+  TestNode node(
+      "[[plugin]]\nid = 'test.one'\n[[plugin]]\nid = 'test.two'\n"
+      "[[plugin]]\nid = 'test.three'\n");
+  putPlugin(node, "one", "test.two");
+  putPlugin(node, "two", "test.one");
+  putPlugin(node, "three", "test.two");
+  node.kernel.plugins().filesChanged();
+  node.waitFor("test.one", State::FAILED);
+  node.waitFor("test.two", State::FAILED);
+  CHECK(node.plugin("test.one").reason() ==
+        "it needs itself in a circle: test.one → test.two → test.one; take one of them out of the "
+        "manifest");
+  while (node.plugin("test.three").reason().find("needs") == std::string::npos) {
+    node.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(node.io.waitScope);
+  }
+  CHECK(node.plugin("test.three").reason() == "needs 'test.two', which does not run");
+}
+
+TEST_CASE("supervision: who blocks the loop is named, and orchd ends", "[plugin][root]") {
   testing::TestFolder folder("watchdog");
   std::string manifest = folder.sub("node.toml").cStr();
   // Copied to where the installation's plugins would be, so that the watchdog knows it for a

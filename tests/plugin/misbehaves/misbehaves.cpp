@@ -15,7 +15,7 @@ class Misbehaviour final : public schema::Scheduler::Server {
   kj::Promise<void> open(OpenContext context) override {
     auto nodes = context.getParams().getNodes();
     auto wish = nodes.size() == 0 ? kj::StringPtr("") : kj::StringPtr(nodes[0].getId());
-    if (wish == "crash") raise(SIGSEGV);
+    if (wish == "crash") raise(SIGKILL);
     if (wish == "throw") fail(kj::str("as you wish"));
     if (wish == "hang") return kj::NEVER_DONE;
     if (wish == "block") {

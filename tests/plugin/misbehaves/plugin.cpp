@@ -19,7 +19,7 @@ class Plugin final : public PluginInstance {
       case Config::Mode::THROW_IN_START:
         fail(kj::str("cannot start: it was told not to"));
       case Config::Mode::CRASH_IN_START:
-        raise(SIGSEGV);
+        raise(SIGKILL);
         break;
       case Config::Mode::HANG_IN_START:
         co_await kj::Promise<void>(kj::NEVER_DONE);

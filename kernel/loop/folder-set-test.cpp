@@ -1,0 +1,75 @@
+#include "kernel/loop/folder-set.h"
+
+#include <catch2/catch.hpp>
+#include <kj/async-io.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "orch/testing/test-host.h"
+
+namespace orch::loop {
+namespace {
+
+struct Fixture {
+  explicit Fixture(kj::StringPtr name)
+      : scratch(name),
+        io(kj::setupAsyncIo()),
+        env(newSystemEnv(io)),
+        bridge(io.unixEventPort, env->timer()),
+        set(*env, bridge, [this]() { ++changes; }) {}
+
+  // Until something has changed since the last call.
+  void waitForChange() {
+    while (changes == seen) env->timer().afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
+    seen = changes;
+  }
+  // Until what `make` leads to has been seen. Looks at it after each change.
+  template <typename F>
+  void changeUntil(F&& there) {
+    while (!there()) waitForChange();
+  }
+
+  testing::TestFolder scratch;
+  kj::AsyncIoContext io;
+  kj::Own<Env> env;
+  UvBridge bridge;
+  int changes = 0, seen = 0;
+  FolderSet set;
+};
+
+TEST_CASE("folder set: a file in a folder that was not there yet is seen", "[loop]") {
+  Fixture f("folder-set");
+  std::string folder = f.scratch.sub("a/b/plugins").cStr();
+  f.set.watch({folder}).wait(f.io.waitScope);
+  f.seen = f.changes;
+  std::filesystem::create_directories(folder);
+  f.waitForChange();
+  // The look that follows a change ends before the loop is idle again.
+  f.set.watch({folder}).wait(f.io.waitScope);
+  f.seen = f.changes;
+  std::ofstream(folder + "/x.so") << "x";
+  f.waitForChange();
+  SUCCEED("the change was seen");
+}
+
+TEST_CASE("folder set: a folder that goes and comes again is watched again", "[loop]") {
+  Fixture f("folder-set-again");
+  std::string folder = f.scratch.sub("plugins").cStr();
+  std::filesystem::create_directories(folder);
+  f.set.watch({folder}).wait(f.io.waitScope);
+  f.seen = f.changes;
+  std::filesystem::remove(folder);
+  f.waitForChange();
+  std::filesystem::create_directories(folder);
+  f.waitForChange();
+  f.set.watch({folder}).wait(f.io.waitScope);
+  f.seen = f.changes;
+  std::ofstream(folder + "/x.so") << "x";
+  f.waitForChange();
+  SUCCEED("the change was seen");
+}
+
+}  // namespace
+}  // namespace orch::loop

@@ -1,0 +1,84 @@
+#include "kernel/plugin/entry-check.h"
+
+#include <capnp/message.h>
+#include <kj/string.h>
+#include <sys/stat.h>
+
+#include <cctype>
+
+#include "kernel/config/settings.h"
+#include "orch/abi.h"
+#include "orch/fail.h"
+
+namespace orch::plugin {
+
+namespace {
+
+config::Isolation isolationOf(const config::PluginEntry& entry, const PluginPlaces& places,
+                              const std::string& path) {
+  if (entry.isolation) return *entry.isolation;
+  bool own = path.substr(0, path.rfind('/')) == places.ownFolder;
+  return own ? config::Isolation::KERNEL : config::Isolation::PROCESS;
+}
+
+// `word` stands in `text`, and not within a longer one.
+bool names(const std::string& text, const std::string& word) {
+  auto letter = [&text](size_t at) {
+    return at < text.size() && std::isalnum(static_cast<unsigned char>(text[at])) != 0;
+  };
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+    if ((at == 0 || !letter(at - 1)) && !letter(at + word.size())) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<std::string> candidatesOf(const config::PluginEntry& entry,
+                                      const PluginPlaces& places) {
+  if (!entry.file.empty()) return {entry.file};
+  std::vector<std::string> paths;
+  for (auto& folder : places.folders) {
+    paths.push_back(folder + "/" + entry.kind + "." + entry.name + ".so");
+  }
+  return paths;
+}
+
+std::optional<CheckedEntry> checkEntry(const config::PluginEntry& entry,
+                                       const PluginPlaces& places) {
+  std::string path;
+  for (auto& candidate : candidatesOf(entry, places)) {
+    struct stat info;
+    if (stat(candidate.c_str(), &info) < 0) continue;
+    path = candidate;
+    break;
+  }
+  if (path.empty()) return std::nullopt;
+  CheckedEntry found{readPluginFile(path), isolationOf(entry, places, path)};
+  auto& d = found.file.descriptor;
+  if (entry.kind != d.kind || entry.name != d.name) {
+    fail(kj::str("plugin file '", path.c_str(), "' is '", d.kind, ".", d.name, "', not '",
+                 entry.kind.c_str(), ".", entry.name.c_str(), "'"));
+  }
+  if (found.isolation == config::Isolation::KERNEL && std::string(d.abiId) != ORCH_ABI_ID) {
+    fail(kj::str("plugin file '", path.c_str(), "' was built for another ABI (", d.abiId,
+                 ", this orchd is ", ORCH_ABI_ID, "); rebuild it, or set isolation = \"process\""));
+  }
+  config::SettingsSchema schema(found.file.schema, d.settingsType);
+  capnp::MallocMessageBuilder values;
+  schema.read(std::get<config::Table>(entry.config.data), entry.id, values);
+  return found;
+}
+
+std::string located(const config::PluginEntry& entry, const std::string& reason) {
+  const auto* at = &entry.config;
+  for (auto& [key, value] : std::get<config::Table>(entry.config.data).entries) {
+    if (names(reason, key)) {
+      at = &value;
+      break;
+    }
+  }
+  return at->file + ":" + std::to_string(at->line) + ": " + reason;
+}
+
+}  // namespace orch::plugin

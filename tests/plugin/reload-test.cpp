@@ -1,0 +1,159 @@
+#include <catch2/catch.hpp>
+
+#include <cstddef>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "orch/descriptor.h"
+#include "orch/fail.h"
+#include "test-node.h"
+
+namespace orch {
+namespace {
+
+TEST_CASE("reload: a reload starts, stops and restarts what changed", "[plugin]") {
+  TestNode node(misbehaving("process") + "[[plugin]]\nid = 'scheduler.spread'\n");
+  auto entries =
+      config::parseManifest(misbehaving("process", "config = { pauseMs = 5 }\n") +
+                                "[[plugin]]\nid = 'scheduler.spread#own'\nisolation = 'process'\n",
+                            "new.toml")
+          .plugins;
+  auto result = node.kernel.plugins().reload(entries).wait(node.io.waitScope);
+  CHECK(result.applied == std::vector<std::string>{"scheduler.spread stopped",
+                                                   "test.misbehaves restarted",
+                                                   "scheduler.spread#own added"});
+  node.waitFor("scheduler.spread#own", State::RUNNING);
+  node.waitFor("test.misbehaves", State::RUNNING);
+  CHECK(node.kernel.plugins().find("scheduler.spread") == nullptr);
+}
+
+TEST_CASE("reload: a reload with a bad entry is refused as a whole", "[plugin]") {
+  TestNode node(misbehaving("process", "critical = true\n"));
+  auto pid = node.pidOf("test.misbehaves");
+  struct Case {
+    const char* rest;
+    const char* problem;
+  };
+  auto file = kj::str(node.folder.sub("node.toml"));
+  const Case cases[] = {
+      {"critical = true\nconfig = { rooot = '/x' }\n",
+       ":11: unknown key 'rooot' in the settings of 'test.misbehaves'; accepted: mode, pauseMs, "
+       "names"},
+      {"[[plugin]]\nid = 'scheduler.spread'\nfile = '/bin/true'\n",
+       ":10: plugin file '/bin/true' is not an orch plugin: it has no section .orch.plugin"},
+      {"file = '/no/such.so'\n",
+       ":6: plugin 'test.misbehaves' runs, and its new entry has no file '/no/such.so'; put it "
+       "there first"},
+  };
+  for (auto& bad : cases) {
+    node.write("[[plugin]]\nid = 'scheduler.spread#new'\n" + misbehaving("process", bad.rest));
+    // Two lines more than in the cases, for the plugin that would be new.
+    auto outcome = attempt(node.kernel.reload()).wait(node.io.waitScope);
+    REQUIRE_FALSE(outcome.ok());
+    std::string text = plainText(outcome.error()).cStr();
+    CHECK(text.rfind(std::string(file.cStr()) + ":", 0) == 0);
+    std::string problem = strchr(bad.problem + 1, ':');
+    CHECK(text.find(problem) != std::string::npos);
+    CHECK(node.plugin("test.misbehaves").state() == State::RUNNING);
+    CHECK(node.pidOf("test.misbehaves") == pid);
+    CHECK(node.kernel.plugins().find("scheduler.spread#new") == nullptr);
+  }
+}
+
+TEST_CASE("reload: a critical plugin that fails after a reload does not end orchd", "[plugin]") {
+  TestNode node(misbehaving("process", "critical = true\n"));
+  auto critical = node.kernel.plugins().onCriticalFailure();
+  node.write(misbehaving("process", "critical = true\nconfig = { mode = 'refuse' }\n"));
+  auto result = node.kernel.reload().wait(node.io.waitScope);
+  REQUIRE(result.applied.size() == 1);
+  CHECK(result.applied[0] == kj::str("test.misbehaves restarted, but does not run: ",
+                                     node.folder.sub("node.toml"), ":11: mode 'refuse' is refused")
+                                 .cStr());
+  CHECK_FALSE(critical.poll(node.io.waitScope));
+  node.write(misbehaving("process", "critical = true\n"));
+  node.kernel.reload().wait(node.io.waitScope);
+  CHECK(node.plugin("test.misbehaves").state() == State::RUNNING);
+}
+
+TEST_CASE("reload: a plugin in the kernel may be taken away while a call is in it", "[plugin]") {
+  TestNode node(misbehaving("kernel", "deadline = '50ms'\n"));
+  auto client = node.scheduler("test.misbehaves");
+  auto request = client.openRequest();
+  request.initNodes(1)[0].setId("hang");
+  auto call = attempt(request.send().ignoreResult());
+  node.write("");
+  auto result = node.kernel.reload().wait(node.io.waitScope);
+  CHECK(result.applied == std::vector<std::string>{"test.misbehaves stopped"});
+  auto answer = kj::mv(call).wait(node.io.waitScope);
+  REQUIRE_FALSE(answer.ok());
+  CHECK(answer.error().getType() == kj::Exception::Type::OVERLOADED);
+  CHECK(node.call(client, "n1").error().getType() == kj::Exception::Type::DISCONNECTED);
+  node.write(misbehaving("kernel"));
+  node.kernel.reload().wait(node.io.waitScope);
+  CHECK(node.call(client, "n1").ok());
+}
+
+TEST_CASE("reload: reloads wait for each other", "[plugin]") {
+  TestNode node(misbehaving("process"));
+  node.write(misbehaving("process", "config = { pauseMs = 5 }\n"));
+  auto first = node.kernel.reload(), second = node.kernel.reload(), third = node.kernel.reload();
+  auto one = kj::mv(first).wait(node.io.waitScope);
+  CHECK(one.applied == std::vector<std::string>{"test.misbehaves restarted"});
+  CHECK(kj::mv(second).wait(node.io.waitScope).applied.empty());
+  CHECK(kj::mv(third).wait(node.io.waitScope).applied.empty());
+  CHECK(node.plugin("test.misbehaves").state() == State::RUNNING);
+}
+
+TEST_CASE("reload: a reload applies the log level and names what else changed in [node]",
+          "[plugin]") {
+  TestNode node("[[plugin]]\nid = 'scheduler.spread'\n");
+  node.write("eventLog = '2m'\nloopLimit = '9s'\n[[plugin]]\nid = 'scheduler.spread'\n");
+  auto result = node.kernel.reload().wait(node.io.waitScope);
+  CHECK(result.applied.empty());
+  CHECK(result.needRestart == std::vector<std::string>{"[node] eventLog", "[node] loopLimit"});
+  std::ofstream(node.folder.sub("node.toml").cStr())
+      << "[node]\nname = 'test'\ndata = '" << node.folder.sub("data").cStr() << "'\nrun = '"
+      << node.folder.sub("run").cStr() << "'\nlogLevel = 'warn'\n"
+      << "[[plugin]]\nid = 'scheduler.spread'\n";
+  result = node.kernel.reload().wait(node.io.waitScope);
+  CHECK(result.applied == std::vector<std::string>{"[node] logLevel"});
+  CHECK(node.kernel.manifest().node.logLevel == "warn");
+}
+
+TEST_CASE("reload: a file that is still being written is waited for", "[plugin]") {
+  auto content = pluginContent();
+  TestNode node("[[plugin]]\nid = 'test.late'\n");
+  std::filesystem::create_directories(node.folder.sub("plugins").cStr());
+  std::string path = node.folder.sub("plugins/test.misbehaves.so").cStr();
+  std::ofstream(path, std::ios::binary) << content.substr(0, content.size() / 2);
+  node.write(misbehaving("process"));
+  auto refused = attempt(node.kernel.reload()).wait(node.io.waitScope);
+  CHECK_FALSE(refused.ok());
+  std::ofstream(path, std::ios::binary) << content;
+  node.kernel.reload().wait(node.io.waitScope);
+  CHECK(node.plugin("test.misbehaves").state() == State::RUNNING);
+}
+
+TEST_CASE("reload: a file that is half there at the start is looked at again", "[plugin]") {
+  auto content = pluginContent();
+  TestNode node("[[plugin]]\nid = 'test.late'\n");
+  std::filesystem::create_directories(node.folder.sub("plugins").cStr());
+  std::string path = node.folder.sub("plugins/test.late.so").cStr();
+  std::ofstream(path, std::ios::binary) << content.substr(0, content.size() / 2);
+  node.kernel.plugins().filesChanged();
+  while (node.plugin("test.late").reason().find("is truncated") == std::string::npos) {
+    node.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(node.io.waitScope);
+  }
+  CHECK(node.plugin("test.late").state() == State::WAITING);
+  auto named = content;
+  named.replace(named.find("ORCHPLG1") + offsetof(PluginDescriptor, name), 11, "late\0\0\0\0\0\0",
+                11);
+  std::ofstream(path, std::ios::binary) << named;
+  node.kernel.plugins().filesChanged();
+  node.waitFor("test.late", State::RUNNING);
+  CHECK(node.plugin("test.late").isolated());
+}
+
+}  // namespace
+}  // namespace orch

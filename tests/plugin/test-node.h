@@ -1,0 +1,97 @@
+// A kernel on the real loop with plugins that misbehave.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <kj/async-io.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "kernel/kernel.h"
+#include "orch/attempt.h"
+#include "orch/schema/scheduler.capnp.h"
+#include "orch/testing/test-host.h"
+
+namespace orch {
+
+using State = schema::PluginStatus::State;
+
+// A kernel on the real loop with a manifest of the test's own.
+class TestNode {
+ public:
+  explicit TestNode(const std::string& plugins)
+      : folder("supervision"),
+        io(kj::setupAsyncIo()),
+        env(newSystemEnv(io)),
+        kernel(*env, manifestOf(plugins), places(), folder.sub("node.toml").cStr()) {
+    kernel.start().wait(io.waitScope);
+  }
+  // What a reload finds.
+  void write(const std::string& plugins) {
+    std::ofstream(folder.sub("node.toml").cStr()) << textOf(plugins);
+  }
+  schema::Kernel::Client service() {
+    auto request = kernel.gateway().serviceRequest();
+    request.setName("kernel");
+    return request.send().wait(io.waitScope).getCapability().castAs<schema::Kernel>();
+  }
+  ~TestNode() noexcept(false) { kernel.stop().wait(io.waitScope); }
+
+  plugin::PluginRunner& plugin(const std::string& id) { return *kernel.plugins().find(id); }
+  schema::Scheduler::Client scheduler(kj::StringPtr name) {
+    auto request = kernel.gateway().serviceRequest();
+    request.setName(name);
+    return request.send().wait(io.waitScope).getCapability().castAs<schema::Scheduler>();
+  }
+  Outcome<void> call(schema::Scheduler::Client client, kj::StringPtr wish) {
+    auto request = client.openRequest();
+    request.initNodes(1)[0].setId(wish);
+    return attempt(request.send().ignoreResult()).wait(io.waitScope);
+  }
+  void waitFor(const std::string& id, State state) {
+    while (plugin(id).state() != state)
+      env->timer().afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
+  }
+  uint32_t pidOf(const std::string& id) {
+    capnp::MallocMessageBuilder message;
+    auto status = message.initRoot<schema::PluginStatus>();
+    plugin(id).describe(status);
+    return status.getPid();
+  }
+
+  testing::TestFolder folder;
+  kj::AsyncIoContext io;
+  kj::Own<Env> env;
+  Kernel kernel;
+
+ private:
+  std::string textOf(const std::string& plugins) {
+    return std::string("[node]\nname = 'test'\ndata = '") + folder.sub("data").cStr() +
+           "'\nrun = '" + folder.sub("run").cStr() + "'\nlogLevel = 'error'\n" + plugins;
+  }
+  config::Manifest manifestOf(const std::string& plugins) {
+    return config::parseManifest(textOf(plugins), "test.toml");
+  }
+  plugin::PluginPlaces places() {
+    plugin::PluginPlaces places;
+    places.folders = {folder.sub("plugins").cStr(), TEST_PLUGINS, SHIPPED_PLUGINS};
+    places.ownFolder = SHIPPED_PLUGINS;
+    places.hostProgram = PROGRAMS "/orch-plugin-host";
+    return places;
+  }
+};
+
+inline std::string misbehaving(const char* isolation, const char* rest = "") {
+  return std::string("[[plugin]]\nid = 'test.misbehaves'\nisolation = '") + isolation +
+         "'\nrestart = { backoff = '1ms..5ms', limit = 3, window = '1m' }\n" + rest;
+}
+
+// A copy elsewhere does not find the SDK beside it.
+inline std::string pluginContent() {
+  setenv("LD_LIBRARY_PATH", PROGRAMS "/../lib", 1);
+  std::ifstream file(TEST_PLUGINS "/test.misbehaves.so", std::ios::binary);
+  return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+}
+
+}  // namespace orch
