@@ -9,14 +9,16 @@ namespace orch::cli {
 namespace {
 
 constexpr Option SHOW_OPTIONS[] = {
-    {"--defaults", nullptr, "Show also what the manifest leaves to the defaults"},
+    {"--defaults", nullptr,
+     "Show also what the manifest leaves to the defaults, with what it means"},
 };
 
 Task<int> check(Context& context) {
-  if (context.out.json) fail(kj::str("usage: 'orch config check' has no --json"));
-  auto operands = context.args.operands();
-  if (operands.size() == 0) becomeOrchd(kj::arr(kj::str("--check")));
-  becomeOrchd(kj::arr(kj::str("--check"), kj::str(operands[0])));
+  kj::Vector<kj::String> arguments;
+  arguments.add(kj::str("--check"));
+  if (context.out.json) arguments.add(kj::str("--json"));
+  for (auto& operand : context.args.operands()) arguments.add(kj::str(operand));
+  becomeOrchd(arguments.releaseAsArray());
   co_return 1;
 }
 

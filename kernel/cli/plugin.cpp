@@ -65,10 +65,11 @@ bool isFile(kj::StringPtr operand) {
 Task<int> inspect(Context& context) {
   auto operands = context.args.operands();
   if (operands.size() == 1 && isFile(operands[0])) {
-    if (context.out.json) {
-      fail(kj::str("usage: --json is for plugins that run; '", operands[0], "' is a file"));
-    }
-    becomeOrchd(kj::arr(kj::str("--inspect"), kj::str(operands[0])));
+    kj::Vector<kj::String> arguments;
+    if (context.out.json) arguments.add(kj::str("--json"));
+    arguments.add(kj::str("--inspect"));
+    arguments.add(kj::str(operands[0]));
+    becomeOrchd(arguments.releaseAsArray());
   }
   Inspection inspection(context);
   auto kernel = co_await context.connection.kernel();
