@@ -66,7 +66,13 @@ class Installed(unittest.TestCase):
         unit = f"{self.prefix}/lib/systemd/system/orchd.service"
         self.assertEqual(run("systemd-analyze", "verify", unit), "")
         with open(unit) as file:
-            self.assertIn(f"ExecStart={self.prefix}/bin/orchd --config {self.prefix}/etc/orch/orchd.toml", file.read())
+            text = file.read()
+        self.assertIn(f"ExecStart={self.prefix}/bin/orchd --config {self.prefix}/etc/orch/orchd.toml", text)
+        # Started again for ever, not in a rush; killed only after Kernel::STOP_DEADLINE_MS.
+        head, service = text.split("[Service]")
+        self.assertIn("StartLimitIntervalSec=0\n", head)
+        self.assertIn("RestartSec=1s\n", service)
+        self.assertIn("TimeoutStopSec=75s\n", service)
 
     def test_a_plugin_is_built_elsewhere_with_four_lines_of_cmake(self):
         source = f"{self.folder}/elsewhere"
