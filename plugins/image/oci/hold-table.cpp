@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "checked-file.h"
 #include "orch/fail.h"
@@ -140,25 +141,16 @@ void HoldTable::writeFiles(const std::string& folder, const std::vector<Change>&
   if (made) syncFolder(folder);
 }
 
-// What is asked for this hold after the change at `index`: in the same batch, or in the next one.
-const HoldTable::Change* HoldTable::laterThan(const std::vector<Change>& changes,
-                                              size_t index) const {
-  auto& of = changes[index];
-  const Change* last = nullptr;
-  auto look = [&](const Change& change) {
-    if (change.holder == of.holder && change.imageId == of.imageId) last = &change;
-  };
-  for (size_t i = index + 1; i < changes.size(); ++i) look(changes[i]);
-  for (auto& change : pending) look(change);
-  return last;
-}
-
 void HoldTable::settle(const std::vector<Change>& changes, bool written) {
-  for (size_t i = 0; i < changes.size(); ++i) {
-    auto& change = changes[i];
-    // Memory is ahead: what came after this change decides.
-    if (laterThan(changes, i) != nullptr) continue;
-    unsynced.erase(fileOf(change.holder, change.imageId));
+  // Memory is ahead: what was asked for last decides, in this batch or in the next one.
+  std::map<std::string, const Change*> last;
+  for (auto* list : {&changes, &std::as_const(pending)}) {
+    for (auto& change : *list) last[fileOf(change.holder, change.imageId)] = &change;
+  }
+  for (auto& change : changes) {
+    auto file = fileOf(change.holder, change.imageId);
+    if (last[file] != &change) continue;
+    unsynced.erase(file);
     if (!change.make) continue;
     if (written) {
       take({{change.holder, change.imageId}});  // an earlier try may have failed

@@ -54,7 +54,6 @@ class HoldTable final {
   static void writeFiles(const std::string& folder, const std::vector<Change>& changes);
   kj::Promise<void> write(std::vector<Change> changes);
   kj::Promise<void> writePending();
-  const Change* laterThan(const std::vector<Change>& changes, size_t index) const;
   void settle(const std::vector<Change>& changes, bool written);
   void forget(const std::string& holder, const std::string& imageId);
 
