@@ -104,11 +104,9 @@ bool runsOneOf(int pid, const std::vector<std::string>& programs) {
   if (size_t at = executable.rfind(REPLACED); at != std::string::npos) executable.resize(at);
   auto arguments = argumentsOf(pid);
   for (auto& program : programs) {
-    if (baseName(executable) == baseName(program)) return true;
-    if (executable.rfind("/memfd:", 0) == 0 && !arguments.empty() &&
-        baseName(arguments[0]) == baseName(program)) {
-      return true;
-    }
+    auto name = baseName(program);
+    if (baseName(executable) == name) return true;
+    if (!arguments.empty() && baseName(arguments[0]) == name) return true;
     // A script: its interpreter comes first.
     if (arguments.size() > 1 && arguments[1] == program) return true;
   }

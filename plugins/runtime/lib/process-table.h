@@ -31,8 +31,8 @@ bool sendSignal(int pidfd, int number);
 // find the conmon of a bundle, and a `create` that is still at work on it.
 std::vector<int> processesWithArgument(const std::string& argument);
 bool hasArgument(int pid, const std::string& argument);
-// True if the process runs one of these programs, given by path: as its executable, or by its
-// arguments if that is an interpreter's or a copy in memory (as crun and runc make of themselves).
+// True if the process runs one of these programs, given by path: by its executable, or by its first
+// arguments, since that may be an interpreter, or the copy that crun and runc make of themselves.
 bool runsOneOf(int pid, const std::vector<std::string>& programs);
 
 }  // namespace orch::runtime

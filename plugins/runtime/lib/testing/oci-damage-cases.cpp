@@ -78,7 +78,7 @@ TEST_CASE("runtime: a container of which too little is known is left alone until
   }
   subject.restart();
   CHECK(startTicks(pid) == ticks);
-  CHECK(subject.logged("error runtime.damaged") == 1);
+  while (subject.logged("error runtime.damaged") < 1) wait5Ms(subject);
   auto listed = subject.runtime().listRequest().send().wait(subject.waitScope());
   REQUIRE(listed.getContainers().size() == 1);
   CHECK(listed.getContainers()[0].getState() == State::RUNNING);
@@ -180,7 +180,7 @@ TEST_CASE("runtime: what could not be cleared away is removed later", "[runtime]
   auto create = [&] { return subject.request("c1", "true").send().ignoreResult(); };
   CHECK_THAT(conformance::errorText(create(), subject.waitScope()),
              Catch::Contains("cannot create the container"));
-  CHECK(subject.logged("error runtime.leftover") == 1);
+  while (subject.logged("error runtime.leftover") < 1) wait5Ms(subject);
   auto remove = [&] {
     auto call = subject.runtime().removeRequest();
     call.setId("c1");
