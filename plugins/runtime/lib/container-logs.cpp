@@ -170,7 +170,11 @@ Task<void> OciRuntime::keepLogs() {
     lookSooner = kj::mv(bell.fulfiller);
     auto due = env.timer().atTime(nextLook).exclusiveJoin(kj::mv(bell.promise));
     co_await due;
-    co_await lookAtDueLogs();
+    auto looked = co_await attempt(lookAtDueLogs());
+    if (looked.ok()) continue;
+    // Without a thread for it, say: the next look may have one.
+    host.log().warn("runtime.log-not-rotated", {{"reason", looked.message()}});
+    co_await afterMs(maker->options.logCheckMs);
   }
   keepingLogs = false;
 }
@@ -229,7 +233,7 @@ void OciRuntime::noteLook(Container& container, const LogLook& look) {
     watch.lookedAt = now;
     watch.missingSince = kj::origin<kj::TimePoint>();
   }
-  watch.due = now + watch.everyMs * kj::MILLISECONDS;
+  watch.due = dueAfter(now, watch.everyMs, maker->options.logCheckMs);
 }
 
 // One container's trouble is not another's: it is said once, and tried again at the usual pace.
@@ -242,7 +246,7 @@ void OciRuntime::noteLogTrouble(Container& container, kj::StringPtr trouble) {
     }
     watch.everyMs = maker->options.logCheckMs;
     watch.lookedAt = env.timer().now();
-    watch.due = watch.lookedAt + watch.everyMs * kj::MILLISECONDS;
+    watch.due = dueAfter(watch.lookedAt, watch.everyMs, maker->options.logCheckMs);
   }
   watch.failing = trouble.size() > 0;
 }

@@ -178,6 +178,12 @@ TEST_CASE("log: the faster it grows the sooner it is looked at", "[runtime]") {
   CHECK(nextLookMs(500'000, 500, 100'000, 1000, 1000) == 100);
   CHECK(nextLookMs(100'000'000, 100, 1'000'000, 1000, 1000) == MIN_LOOK_MS);
   CHECK(nextLookMs(1, 1000, 1 << 20, 1000, 1000) == 1000);
+  // Those at rest at the same instants.
+  auto at = [](int64_t ms) { return kj::origin<kj::TimePoint>() + ms * kj::MILLISECONDS; };
+  CHECK(dueAfter(at(1234), 1000, 1000) == at(2000));
+  CHECK(dueAfter(at(1999), 1000, 1000) == at(2000));
+  CHECK(dueAfter(at(2000), 1000, 1000) == at(3000));
+  CHECK(dueAfter(at(1234), 200, 1000) == at(1434));
 }
 
 }  // namespace

@@ -32,4 +32,12 @@ inline uint64_t nextLookMs(uint64_t grown, uint64_t elapsedMs, uint64_t left, ui
   return next < MIN_LOOK_MS ? MIN_LOOK_MS : next;
 }
 
+// When that is. Logs at rest are looked at together, so that a thousand of them are one job.
+inline kj::TimePoint dueAfter(kj::TimePoint now, uint64_t everyMs, uint64_t maxMs) {
+  auto period = everyMs * kj::MILLISECONDS;
+  if (everyMs < maxMs) return now + period;
+  auto begin = kj::origin<kj::TimePoint>();
+  return begin + ((now - begin) / period + 1) * period;
+}
+
 }  // namespace orch::runtime
