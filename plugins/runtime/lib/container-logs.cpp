@@ -223,6 +223,7 @@ void OciRuntime::noteLook(Container& container, const LogLook& look) {
   auto& watch = container.log;
   if (look.missing) {
     if (watch.missingSince == kj::origin<kj::TimePoint>()) watch.missingSince = now;
+    watch.everyMs = kj::min(2 * watch.everyMs, maker->options.logCheckMs);
   } else {
     uint64_t elapsedMs = kj::max((now - watch.lookedAt) / kj::MILLISECONDS, 1);
     uint64_t grown = look.bytes >= watch.bytes ? look.bytes - watch.bytes : look.bytes;
