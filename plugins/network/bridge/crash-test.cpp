@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <kj/debug.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -186,58 +187,108 @@ TEST_CASE("network: neighbours of tasks that are gone are forgotten", "[network]
   CHECK(node.used() == 1);
 }
 
-// The driver of a second orchd on the node, with folders of its own.
-struct SecondNode {
-  SecondNode(TestNode& node, Layout layout)
-      : files("network-second"),
+// The system's, whose worker threads can be made to refuse.
+class MoodyEnv final : public Env, private Workers {
+ public:
+  explicit MoodyEnv(kj::AsyncIoContext& io) : inner(newSystemEnv(io)) {}
+  bool refuse = false;
+
+  const kj::Clock& clock() override { return inner->clock(); }
+  kj::Timer& timer() override { return inner->timer(); }
+  kj::Filesystem& files() override { return inner->files(); }
+  kj::Network& network() override { return inner->network(); }
+  kj::LowLevelAsyncIoProvider& lowLevelIo() override { return inner->lowLevelIo(); }
+  kj::UnixEventPort& eventPort() override { return inner->eventPort(); }
+  Workers& workers() override { return *this; }
+  Processes& processes() override { return inner->processes(); }
+  uint64_t random() override { return inner->random(); }
+
+ private:
+  kj::Promise<void> runErased(kj::Function<void()> work) override {
+    if (refuse) fail(kj::str("no thread is left"));
+    return inner->workers().runErased(kj::mv(work));
+  }
+  kj::Own<Env> inner;
+};
+
+// A driver beside the test node's, as that of a second orchd on the node, with folders of its own.
+struct Beside {
+  explicit Beside(Layout layout)
+      : files("network-beside"),
         host(files.path(), files.path(), "network.bridge"),
         io(kj::setupAsyncIo()),
-        env(newSystemEnv(io)) {
-    (void)node;
+        env(io) {
     NodeFacts facts;
     facts.instance = kj::str("network.bridge");
     plugin = kj::heap<Host>(host.client(), kj::mv(facts));
     layout.folder = files.path().cStr();
-    driver = kj::refcounted<BridgeDriver>(*env, plugin->log(), layout, 0 * kj::SECONDS);
+    driver = kj::refcounted<BridgeDriver>(env, plugin->log(), layout, 0 * kj::SECONDS);
   }
+  // The text of the error; empty if there is none.
+  std::string start() {
+    return TestNode::errorOf([&] { driver->start().promise().wait(io.waitScope); });
+  }
+  void stop() { driver->stop().promise().wait(io.waitScope); }
+
   testing::TestFolder files;
   testing::TestHost host;
   kj::AsyncIoContext io;
-  kj::Own<Env> env;
+  MoodyEnv env;
   kj::Own<Host> plugin;
   kj::Own<BridgeDriver> driver;
 };
+
+// A loop of its own, in the same network namespace.
+void onAnotherThread(kj::Function<void()> work) {
+  std::thread([&] { work(); }).join();
+}
 
 }  // namespace
 
 TEST_CASE("network: a bridge and a table have one owner on the node", "[network][root][netns]") {
   TestNode node("owner");
   auto layout = node.layout();
-  auto refusal = [](BridgeDriver& driver, kj::WaitScope& scope) {
-    return TestNode::errorOf([&] { driver.start().promise().wait(scope); });
-  };
   node.run();
   auto one = node.attachActive("one", {{80, 8080}});
   auto server = serverIn(one.path, 80);
-  std::thread([&] {  // a loop of its own, in the same network namespace
-    SecondNode second(node, layout);
-    auto& scope = second.io.waitScope;
+  onAnotherThread([&] {
+    Beside second(layout);
     CHECK(
-        refusal(*second.driver, scope) ==
+        second.start() ==
         "the network 'bridge' cannot use the bridge 'orch0': another orchd on this node does; set "
         "'bridge', 'table' and 'subnet' of the plugin to others");
-    second.driver->stop().promise().wait(scope);
-  })
-      .join();
+    second.stop();
+  });
   layout.bridge = "orch1";
-  std::thread([&] {
-    SecondNode second(node, layout);
-    auto& scope = second.io.waitScope;
-    CHECK(refusal(*second.driver, scope).find("cannot use the table 'orch'") != std::string::npos);
-    second.driver->stop().promise().wait(scope);
-  }).join();
+  onAnotherThread([&] {
+    Beside second(layout);
+    CHECK(second.start().find("cannot use the table 'orch'") != std::string::npos);
+    second.stop();
+  });
   CHECK(nftTableExists("orch"));
   CHECK(connectTo(socketIn("", false), "127.0.0.1", 8080) == 0);
+}
+
+TEST_CASE("network: a change that could not even begin keeps nobody waiting",
+          "[network][root][netns]") {
+  TestNode node("begin");
+  auto layout = node.layout();
+  onAnotherThread([&] {
+    Beside beside(layout);
+    auto& scope = beside.io.waitScope;
+    REQUIRE(beside.start() == "");
+    TaskPort port{80, 8080, IPPROTO_TCP, false};
+    beside.driver->attach("one", "service", {port}).promise().wait(scope);
+    beside.env.refuse = true;
+    CHECK(TestNode::errorOf([&] {
+            beside.driver->setActive("one", true).promise().wait(scope);
+          }).find("no thread is left") != std::string::npos);
+    beside.env.refuse = false;
+    auto active = beside.driver->setActive("one", true).promise();
+    active.wait(scope);
+    beside.driver->detach("one").promise().wait(scope);
+    beside.stop();
+  });
 }
 
 TEST_CASE("network: without root it says what it lacks", "[network][root][netns]") {

@@ -420,8 +420,10 @@ Task<kj::Maybe<kj::Exception>> BridgeDriver::flushOnce() {
   changedRecords.clear();
   change.forget = kj::mv(forget);
   forget.clear();
-  auto applied = env.workers().run(
-      [layout = layout, socket = netfilter, change] { return apply(layout, *socket, change); });
+  auto work = [layout = layout, socket = netfilter, change] {
+    return apply(layout, *socket, change);
+  };
+  auto applied = kj::evalNow([&]() { return env.workers().run(kj::mv(work)); });
   auto outcome = co_await attempt(kj::mv(applied));
   if (!outcome.ok()) {
     changedRecords.insert(changedRecords.end(), again.begin(), again.end());
