@@ -35,7 +35,7 @@ class Crash(unittest.TestCase):
         cls.addClassCleanup(cls.node.remove)
         cls.node.orch("init")
         cls.node.makeImages(1, 2)
-        cls.node.orch("service", "create", "--name", "first", "-p", f"{PORT}:80", "web:1", "/bin/web")
+        cls.node.orch("service", "create", "--verify", "0s", "--name", "first", "-p", f"{PORT}:80", "web:1", "/bin/web")
         cls.node.orch("service", "rm", "first")
         cls.clean = cls.node.leftovers()
 
@@ -58,7 +58,8 @@ class Crash(unittest.TestCase):
         return process.returncode == 0, output
 
     def create(self, replicas):
-        self.node.orch("service", "create", "--name", "web", "--replicas", str(replicas), "-p", f"{PORT}:80", "web:1", "/bin/web")
+        self.node.orch("service", "create", "--verify", "0s", "--name", "web", "--replicas", str(replicas), "-p", f"{PORT}:80",
+                       "web:1", "/bin/web")
 
     def service(self):
         return next((row for row in self.node.json("service", "ls") if row["name"] == "web"), None)

@@ -52,6 +52,10 @@ class Demo:
         self.require(all(answer.endswith(f" {version}") for answer in seen["answers"]), f"not all answer as version {version}")
         return seen["answered"]
 
+    def allAnswer(self, count):
+        seen = self.node.ask(PORT, count)
+        return seen["failed"] == 0 and len(seen["answers"]) == count
+
     # ---- the story ----
 
     def run(self):
@@ -75,11 +79,12 @@ class Demo:
     def deploy(self):
         self.chapter(f"A service of three containers, published on port {PORT}")
         started = time.monotonic()
-        self.orch("service", "create", "--name", "web", "--replicas", "3", "-p", f"{PORT}:80", "web:1", "/bin/web")
+        self.orch("service", "create", "--verify", "0s", "--name", "web", "--replicas", "3", "-p", f"{PORT}:80", "web:1", "/bin/web")
+        eventually("all three containers answer", lambda: self.allAnswer(3))
         took = time.monotonic() - started
         self.orch("service", "ls")
         answered = self.answers(version=1, count=3)
-        self.seen(f"deployed in {took:.2f} s; {answered} requests, answered by all three containers")
+        self.seen(f"all three answered {took:.2f} s after the command was given; {answered} requests, answered by all three containers")
 
     def heal(self):
         self.chapter("One container is killed")
@@ -101,7 +106,7 @@ class Demo:
     def scale(self):
         self.chapter("Six instead of three")
         before = self.node.pids("web")
-        self.orch("service", "scale", "web=6")
+        self.orch("service", "scale", "--verify", "0s", "web=6")
         after = self.node.pids("web")
         self.require(all(after[slot] == before[slot] for slot in before), "scaling replaced containers that ran")
         self.answers(version=1, count=6)
@@ -110,7 +115,8 @@ class Demo:
     def update(self):
         self.chapter("Version 2 rolls out, two at a time, while requests go on")
         with self.node.asking(PORT, retry=2) as asking:
-            self.orch("service", "update", "--image", "web:2", "--update-parallelism", "2", "--update-order", "start-first", "web")
+            self.orch("service", "update", "--image", "web:2", "--update-parallelism", "2", "--update-order", "start-first",
+                      "--update-monitor", "1s", "web")
             during = asking.stop()
         by = {version: sum(n for text, n in during["answers"].items() if text.endswith(f" {version}")) for version in "12"}
         print(f"  during the update: {during['answered']} requests answered ({by['1']} by version 1, {by['2']} by version 2), "

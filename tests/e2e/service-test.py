@@ -4,6 +4,7 @@
 usage: service-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
 import os
+import subprocess
 import sys
 import unittest
 
@@ -24,13 +25,13 @@ class Service(unittest.TestCase):
         cls.node.orch("init")
         cls.node.makeImages(1, 2)
         # What is made once, with the first container, is no leftover.
-        cls.node.orch("service", "create", "--name", "first", "-p", f"{PORT}:80", "web:1", "/bin/web")
+        cls.node.orch("service", "create", "--verify", "0s", "--name", "first", "-p", f"{PORT}:80", "web:1", "/bin/web")
         cls.node.orch("service", "rm", "first")
 
     def setUp(self):
         self.before = self.node.leftovers()
-        self.node.orch("service", "create", "--name", "web", "--replicas", "3", "-p", f"{PORT}:80", "--stop-grace-period", "5s",
-                       "web:1", "/bin/web")
+        self.node.orch("service", "create", "--verify", "0s", "--name", "web", "--replicas", "3", "-p", f"{PORT}:80",
+                       "--stop-grace-period", "5s", "--update-monitor", "100ms", "web:1", "/bin/web")
         self.addCleanup(self.removeWeb)
 
     def removeWeb(self):
@@ -67,11 +68,11 @@ class Service(unittest.TestCase):
 
     def test_scaling_keeps_what_runs(self):
         before = self.node.pids("web")
-        self.node.orch("service", "scale", "web=6")
+        self.node.orch("service", "scale", "--verify", "0s", "web=6")
         self.assertEqual(len(self.hosts(version=1, count=6)), 6)
         six = self.node.pids("web")
         self.assertEqual({slot: six[slot] for slot in before}, before)
-        self.node.orch("service", "scale", "web=2")
+        self.node.orch("service", "scale", "--verify", "0s", "web=2")
         self.assertEqual(len(self.hosts(version=1, count=2)), 2)
 
     def test_an_update_loses_no_request(self):
@@ -85,6 +86,43 @@ class Service(unittest.TestCase):
                 self.assertGreater(seen["answered"], 0)
                 self.assertEqual({answer.split()[1] for answer in seen["answers"]}, {"1", "2"})
                 self.assertEqual(len(self.hosts(version, count=3)), 3)
+
+    def test_an_update_whose_tasks_end_soon_has_not_converged(self):
+        done = self.node.orch("service", "update", "--update-monitor", "5s", "--args", "sh -c 'sleep 1; exit 4'", "web",
+                              check=False)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("the update of service 'web' is paused: task web.", done.stderr)
+        self.assertNotIn("converged", done.stdout)
+        # A change that the pause does not stand in the way of succeeds.
+        self.node.orch("service", "scale", "--verify", "0s", "web=2")
+        # Taking it back replaces what the update had reached, and nothing else.
+        before = {slot: pid for slot, pid in self.node.pids("web").items() if slot != 1}
+        self.node.orch("service", "update", "--update-monitor", "100ms", "--args", "/bin/web", "web")
+        after = self.node.pids("web")
+        self.assertEqual(len(after), 2)
+        self.assertEqual({slot: after[slot] for slot in before}, before)
+
+    def test_a_removal_of_what_is_not_there_is_refused_and_an_image_that_is_the_same_replaces_nothing(self):
+        before = self.node.pids("web")
+        done = self.node.orch("service", "update", "--env-rm", "NOSUCH", "web", check=False)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("--env-rm 'NOSUCH' names nothing of the service: there is none", done.stderr)
+        self.node.orch("service", "update", "--image", "web:1", "--label-add", "a=1", "web")
+        self.assertEqual(self.node.pids("web"), before)
+
+    def test_updates_at_the_same_time_all_count(self):
+        before = self.node.json("service", "inspect", "web")[0]
+        commands = [self.node.host.command(f"{PROGRAMS}/orch", "service", "update", "--detach", "--env-add", f"A{i}=1", "web")
+                    for i in range(4)]
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                     for command in commands]
+        for process in processes:
+            output, _ = process.communicate(timeout=single.PATIENCE)
+            self.assertEqual(process.returncode, 0, output)
+        after = self.node.json("service", "inspect", "web")[0]
+        self.assertEqual(int(after["specVersion"]), int(before["specVersion"]) + 4)
+        self.assertEqual(sorted(after["spec"]["task"]["container"]["env"]), ["A0=1", "A1=1", "A2=1", "A3=1"])
+        eventually("three tasks run", lambda: len(self.node.running("web")) == 3)
 
     def test_orchd_killed_and_started_again_adopts_what_runs(self):
         before = self.node.pids("web")
@@ -113,6 +151,38 @@ class Service(unittest.TestCase):
             self.assertEqual(after[kind] - before, set(), kind)
         self.assertEqual(self.node.json("service", "ls"), [])
         self.assertEqual(self.node.ask(PORT, 1)["errors"], {"ConnectionRefusedError": 1})
+
+
+class NeverStarts(unittest.TestCase):
+    """What can never run ends the command with the reason; the service stays."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = single.SingleHost(f"e2e-never-starts-{os.getpid()}", PROGRAMS).create()
+        cls.addClassCleanup(cls.node.remove)
+        cls.node.orch("init")
+        cls.node.makeImages(1)
+
+    def givesUp(self, *arguments, naming):
+        done = self.node.orch("service", "create", "--name", "web", *arguments, check=False)
+        self.addCleanup(self.node.orch, "service", "rm", "web")
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("service 'web' cannot converge: task web.1: ", done.stderr)
+        self.assertIn("it stays and goes on trying: see 'orch service ps web', end it with 'orch service rm web'", done.stderr)
+        self.assertIn(naming, done.stderr)
+        self.assertEqual(len(self.node.json("service", "ls")), 1)
+
+    def test_a_program_that_is_not_in_the_image(self):
+        self.givesUp("web:1", "/nonexistent", naming="/nonexistent")
+
+    def test_a_bind_mount_of_nothing(self):
+        self.givesUp("--mount", "type=bind,source=/no/such/folder,target=/data", "web:1", "/bin/web", naming="/no/such/folder")
+
+    def test_tasks_that_complete_by_design_have_converged(self):
+        self.node.orch("service", "create", "--name", "web", "--replicas", "2", "--restart-condition", "on-failure", "web:1", "true")
+        self.addCleanup(self.node.orch, "service", "rm", "web")
+        eventually("both have completed", lambda: [task["status"]["state"] for task in self.node.json("service", "ps", "web")] ==
+                   ["complete", "complete"])
 
 
 class BadInput(unittest.TestCase):
@@ -144,6 +214,16 @@ class BadInput(unittest.TestCase):
 
     def test_a_memory_limit_below_the_minimum_is_refused(self):
         self.refused(2, "service", "create", "--limit-memory", "1m", "web:1", naming=["memory", "4"])
+
+    def test_a_reservation_above_the_limit_names_both_flags_and_values(self):
+        self.refused(2, "service", "create", "--reserve-memory", "16m", "--limit-memory", "8m", "web:1",
+                     naming=["--reserve-memory 16m", "--limit-memory 8m"])
+
+    def test_ports_on_a_network_without_any_are_refused(self):
+        self.refused(2, "service", "create", "-p", "80:80", "--network", "none", "web:1", naming=["--publish", "--network none"])
+
+    def test_a_kernel_parameter_of_the_node_is_refused(self):
+        self.refused(2, "service", "create", "--sysctl", "vm.swappiness=1", "web:1", naming=["--sysctl 'vm.swappiness'"])
 
     def test_a_bad_service_name_is_refused(self):
         self.refused(2, "service", "create", "--name", "-web-", "web:1", naming=["-web-"])
