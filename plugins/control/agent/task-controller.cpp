@@ -309,8 +309,8 @@ Task<void> TaskController::finishByExit() {
   auto error = kj::str();
   if (container.getOomKilled()) {
     error = kj::str("task: out of memory (exit ", code, ")");
-  } else if (code < 0) {
-    error = kj::str("task: it ended, and its exit status is lost");
+  } else if (lost.size() > 0) {
+    error = kj::str("task: ", lost);
   } else if (code > 0) {
     error = kj::str("task: non-zero exit (", code, ")");
   }
@@ -376,6 +376,7 @@ void TaskController::noteExit(schema::ExitStatus::Reader exit) {
                                                  : task->status().initContainer();
   container.setExitCode(exit.getCode());
   container.setOomKilled(exit.getOomKilled());
+  lost = kj::str(exit.getLost());
 }
 
 // What keeps a task from being looked after; empty when that is over. For `orch service ps`.

@@ -82,6 +82,7 @@ class TaskController final {
   kj::Own<TaskRecord> task;
   bool active = false;  // its ports lead to it
   Ending ending = Ending::STOP_ASKED;
+  kj::String lost;  // why its exit status is not known; empty if it is
 
   struct Signal {
     kj::PromiseFulfillerPair<void> pair = kj::newPromiseAndFulfiller<void>();
