@@ -88,16 +88,19 @@ class Service(unittest.TestCase):
                 self.assertEqual(len(self.hosts(version, count=3)), 3)
 
     def test_an_update_whose_tasks_end_soon_has_not_converged(self):
-        done = self.node.orch("service", "update", "--update-monitor", "5s", "--args", "sh -c 'sleep 1; exit 4'", "web",
-                              check=False)
+        # The delay keeps the update at its first slot until that has failed.
+        done = self.node.orch("service", "update", "--update-monitor", "5s", "--update-delay", "1m",
+                              "--args", "sh -c 'sleep 1; exit 4'", "web", check=False)
         self.assertEqual(done.returncode, 1, done)
         self.assertIn("the update of service 'web' is paused: task web.", done.stderr)
         self.assertNotIn("converged", done.stdout)
         # A change that the pause does not stand in the way of succeeds.
         self.node.orch("service", "scale", "--verify", "0s", "web=2")
         # Taking it back replaces what the update had reached, and nothing else.
-        before = {slot: pid for slot, pid in self.node.pids("web").items() if slot != 1}
-        self.node.orch("service", "update", "--update-monitor", "100ms", "--args", "/bin/web", "web")
+        before = {slot: task["status"]["container"]["pid"] for slot, task in self.node.running("web").items()
+                  if task["spec"]["container"]["args"] == ["/bin/web"]}
+        self.assertTrue(before)
+        self.node.orch("service", "update", "--update-monitor", "100ms", "--update-delay", "0s", "--args", "/bin/web", "web")
         after = self.node.pids("web")
         self.assertEqual(len(after), 2)
         self.assertEqual({slot: after[slot] for slot in before}, before)
