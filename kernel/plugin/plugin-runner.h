@@ -17,6 +17,9 @@
 
 namespace orch::plugin {
 
+// Room for a plugin's settings; more is taken if need be. Cap'n Proto would begin with 8 KiB.
+inline constexpr unsigned SETTINGS_WORDS = 64;
+
 // Told about every change of state; answers what others are.
 class PluginNeighbours {
  public:
@@ -101,7 +104,7 @@ class PluginRunner final {
   PluginFile file;
   std::vector<std::string> required;
   std::unique_ptr<config::SettingsSchema> schema;
-  capnp::MallocMessageBuilder values;
+  capnp::MallocMessageBuilder values{SETTINGS_WORDS};
   kj::Maybe<kj::Own<Instance>> instance;
   kj::Vector<kj::Own<Instance>> kept;  // in the kernel, stopped; one at most per runner and start
   std::vector<std::string> services;

@@ -9,6 +9,7 @@ namespace orch {
 
 namespace {
 
+constexpr unsigned SETTINGS_WORDS = 64;  // to begin with
 constexpr uint64_t MAX_SETTINGS_WORDS = 1 << 20;
 
 // Turns the life cycle's calls into those of an instance.
@@ -63,7 +64,7 @@ class PluginAdapter final : public schema::Plugin::Server {
 
   Env& env;
   MakeInstance make;
-  capnp::MallocMessageBuilder settings;  // before the instance, which reads it
+  capnp::MallocMessageBuilder settings{SETTINGS_WORDS};  // before the instance, which reads it
   kj::Maybe<kj::Own<Host>> host;
   kj::Maybe<kj::Own<PluginInstance>> instance;
 };
