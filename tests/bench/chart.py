@@ -32,11 +32,11 @@ def draw(all_rows, path, subtitle):
     axes.set_yticks(list(positions), [f"{row.number}  {row.name}" for row in shown], fontsize=9)
     axes.set_xlim(0, widest)
     axes.set_xlabel("orch ÷ docker swarm mode, less is better")
-    axes.set_title(subtitle, fontsize=9)
+    figure.text(0.01, 0.985, subtitle, fontsize=7, va="top")
     axes.legend(loc="lower right", fontsize=9)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.97))
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
     return True
