@@ -1,6 +1,5 @@
 #include "unpack/lay-out.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <kj/debug.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "orch/fail.h"
+#include "unpack/archive.h"
 #include "unpack/oci-json.h"
 
 namespace orch::image::oci {
@@ -21,16 +21,6 @@ namespace {
 constexpr size_t BLOCK = 256 << 10;
 // docker's archives have one for each layer that occurs twice.
 constexpr size_t MAX_LINKS = 100'000;
-
-struct ArchiveFree {
-  void operator()(struct archive* archive) const { archive_free(archive); }
-};
-using Archive = std::unique_ptr<struct archive, ArchiveFree>;
-
-kj::String reasonOf(struct archive* archive) {
-  const char* text = archive_error_string(archive);
-  return text == nullptr ? kj::str("unknown error") : kj::str(text);
-}
 
 // Null if it is no archive at all.
 Archive openArchive(const std::string& path) {

@@ -1,6 +1,5 @@
 #include "unpack/layer-unpacker.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +17,7 @@
 
 #include "orch/fail.h"
 #include "remove-tree.h"
+#include "unpack/archive.h"
 #include "unpack/digest.h"
 #include "unpack/layer-path.h"
 
@@ -32,18 +32,6 @@ constexpr uint64_t ENTRY_BYTES = 4096;  // of an inode and a name, or of a small
 constexpr std::string_view WHITEOUT = ".wh.";
 constexpr std::string_view OPAQUE = ".wh..wh..opq";
 constexpr std::string_view WHITEOUT_META = ".wh..wh.";  // aufs keeps its books under such names
-
-struct ArchiveFree {
-  void operator()(struct archive* archive) const { archive_free(archive); }
-};
-using Archive = std::unique_ptr<struct archive, ArchiveFree>;
-
-kj::String reasonOf(struct archive* archive) {
-  int error = archive_errno(archive);
-  if (error == ENOSPC || error == EDQUOT) return kj::str(strerror(error));
-  const char* text = archive_error_string(archive);
-  return text == nullptr ? kj::str("unknown error") : kj::str(text);
-}
 
 // What a layer may cost the node.
 class Budget final {

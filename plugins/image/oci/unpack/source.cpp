@@ -1,6 +1,5 @@
 #include "unpack/source.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <kj/debug.h>
@@ -13,6 +12,7 @@
 #include <memory>
 
 #include "orch/fail.h"
+#include "unpack/archive.h"
 #include "unpack/lay-out.h"
 
 namespace orch::image::oci {
@@ -20,16 +20,6 @@ namespace orch::image::oci {
 namespace {
 
 constexpr size_t BLOCK = 256 << 10;
-struct ArchiveFree {
-  void operator()(struct archive* archive) const { archive_free(archive); }
-};
-using Archive = std::unique_ptr<struct archive, ArchiveFree>;
-
-kj::String reasonOf(struct archive* archive) {
-  const char* text = archive_error_string(archive);
-  return text == nullptr ? kj::str("unknown error") : kj::str(text);
-}
-
 bool exists(const std::string& path) {
   struct stat info;
   return stat(path.c_str(), &info) == 0;
