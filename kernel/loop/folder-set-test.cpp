@@ -49,9 +49,10 @@ TEST_CASE("folder set: a file in a folder that was not there yet is seen", "[loo
   // The look that follows a change ends before the loop is idle again.
   f.set.watch({folder}).wait(f.io.waitScope);
   f.seen = f.changes;
+  int before = f.changes;
   std::ofstream(folder + "/x.so") << "x";
   f.waitForChange();
-  SUCCEED("the change was seen");
+  CHECK(f.changes > before);
 }
 
 TEST_CASE("folder set: a folder that goes and comes again is watched again", "[loop]") {
@@ -66,9 +67,10 @@ TEST_CASE("folder set: a folder that goes and comes again is watched again", "[l
   f.waitForChange();
   f.set.watch({folder}).wait(f.io.waitScope);
   f.seen = f.changes;
+  int before = f.changes;
   std::ofstream(folder + "/x.so") << "x";
   f.waitForChange();
-  SUCCEED("the change was seen");
+  CHECK(f.changes > before);
 }
 
 }  // namespace

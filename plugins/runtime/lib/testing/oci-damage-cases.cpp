@@ -1,5 +1,6 @@
 // Damaged files, a disk that is full, a runtime that hangs.
 #include <catch2/catch.hpp>
+#include <fcntl.h>
 #include <kj/debug.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -200,16 +201,22 @@ TEST_CASE("runtime: who only reads a container's files is not ended with it",
   subject.crash();
   auto bundle = kj::str(subject.folder(), "/run/runtime.", PLUGIN_UNDER_TEST.name, "/c1");
   auto file = kj::str(bundle, "/config.json");
+  int fds[2];
+  KJ_SYSCALL(pipe2(fds, O_CLOEXEC));  // closed by the exec, which the other end sees
+  kj::AutoCloseFd execSeen(fds[0]), execEnd(fds[1]);
   int reader = fork();
   if (reader == 0) {
     execl("/bin/busybox", "busybox", "tail", "-f", file.cStr(), nullptr);
     _exit(127);
   }
+  execEnd = nullptr;
   KJ_DEFER({
     kill(reader, SIGKILL);
     waitpid(reader, nullptr, 0);
   });
-  while (!hasArgument(reader, file.cStr())) usleep(1000);
+  char nothing;
+  KJ_SYSCALL(read(execSeen, &nothing, 1));
+  REQUIRE(hasArgument(reader, file.cStr()));
   // As after a crash in the middle of a creation: all of it is taken away.
   std::filesystem::remove(subject.diskFile("c1", "state"));
   int pid = atoi(KJ_ASSERT_NONNULL(readIfThere(kj::str(bundle, "/pid").cStr())).cStr());
