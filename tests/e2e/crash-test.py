@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """orchd is killed with SIGKILL at random instants while a service is created, scaled, updated and
-removed. Afterwards the state is what was acknowledged, containers run under the same pids, and nothing
-is left over.
+removed. Afterwards the state is what was acknowledged, the containers that ran run under the same pids,
+logs are complete, the end of a container that ended meanwhile is known, and nothing is left over.
 
 usage: crash-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 ORCH_ROUNDS (3) kills per kind of change, ORCH_SEED (from the clock) for the instants.
 """
+import collections
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +27,15 @@ PORT = 8080
 # The instants to kill at: within this time after the command was started. It is answered after about
 # 0.15 s; containers start and stop in the rest.
 WINDOW_S = 0.6
+# Writes a number per line, all through the crashes.
+COUNT = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done"
+# Ends with this status when it is told to.
+STATUS = 42
+WAIT = f"trap 'echo ends; exit {STATUS}' TERM; echo waits; sleep 1000 & wait"
+
+# What a kill left: whether the change was acknowledged, what the command said, and which web servers
+# ran while orchd was dead, as {pid: version}.
+Killed = collections.namedtuple("Killed", "acknowledged output survivors")
 
 
 class Crash(unittest.TestCase):
@@ -37,21 +48,53 @@ class Crash(unittest.TestCase):
         cls.node.makeImages(1, 2)
         cls.node.orch("service", "create", "--verify", "0s", "--name", "first", "-p", f"{PORT}:80", "web:1", "/bin/web")
         cls.node.orch("service", "rm", "first")
-        cls.clean = cls.node.leftovers()
 
     def setUp(self):
         self.random = random.Random(f"{SEED} {self.id()}")
+        self.node.orch("service", "create", "--verify", "0s", "--name", "counter", "web:1", "sh", "-c", COUNT)
+        self.addCleanup(self.node.orch, "service", "rm", "counter")
+        self.counter = self.node.pids("counter")
+        self.counted = 0
+        self.clean = self.node.leftovers()
 
     def killedDuring(self, *arguments):
-        """Runs `orch` and kills orchd at a random instant meanwhile; starts it again. Whether the
-        change was acknowledged: `--detach` returns as soon as it is."""
+        """Runs `orch` and kills orchd at a random instant meanwhile; starts it again. `--detach` returns
+        as soon as the change is acknowledged."""
+        self.node.orch("service", "create", "--verify", "0s", "--name", "waiter", "--restart-condition", "none",
+                       "web:1", "sh", "-c", WAIT)
+        waiter = self.node.pids("waiter")[1]
+        eventually("the waiter waits", lambda: self.logs("waiter") == ["waits"])
         process = subprocess.Popen(self.node.host.command(f"{PROGRAMS}/orch", *arguments), stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True)
         time.sleep(self.random.uniform(0, WINDOW_S))  # the instant, whatever goes on then
         self.node.crash()
+        self.node.kill(waiter, signal.SIGTERM)
+        eventually("the waiter has ended", lambda: not self.node.runs(waiter))
+        survivors = self.node.webServers()
         self.node.start()
         output, _ = process.communicate(timeout=single.PATIENCE)
-        return process.returncode == 0, output
+        self.endIsKnown()
+        return Killed(process.returncode == 0, output, survivors)
+
+    def logs(self, service):
+        return self.node.orch("service", "logs", "--raw", service).stdout.splitlines()
+
+    def endIsKnown(self):
+        """That of the container that ended while orchd was dead."""
+        def ended():
+            task, = self.node.json("service", "ps", "waiter")
+            return task["status"]["state"] == "failed" and task["status"]
+        self.assertEqual(eventually("the waiter's end is known", ended)["container"]["exitCode"], STATUS)
+        self.assertEqual(self.logs("waiter"), ["waits", "ends"])
+        self.node.orch("service", "rm", "waiter")
+
+    def counterGoesOn(self):
+        """In the same container, with no line missing."""
+        self.assertEqual(self.node.pids("counter"), self.counter)
+        before, lines = self.counted, self.logs("counter")
+        self.assertEqual(lines, [str(number) for number in range(len(lines))])
+        self.assertGreater(len(lines), before)
+        self.counted = len(lines)
 
     def create(self, replicas):
         self.node.orch("service", "create", "--verify", "0s", "--name", "web", "--replicas", str(replicas), "-p", f"{PORT}:80",
@@ -87,44 +130,57 @@ class Crash(unittest.TestCase):
         for round in range(ROUNDS):
             with self.subTest(round=round, seed=SEED):
                 act()
+                self.counterGoesOn()
                 self.nothingLeft()
+
+    def survived(self, killed, version):
+        """The web servers of this version that ran while orchd was dead still do."""
+        survivors = {pid for pid, theirs in killed.survivors.items() if theirs == version}
+        self.assertLessEqual(survivors, set(self.node.pids("web").values()))
 
     def test_a_crash_during_create_keeps_what_was_acknowledged(self):
         def act():
-            acknowledged, output = self.killedDuring("service", "create", "--detach", "--name", "web", "--replicas", "3",
-                                                     "-p", f"{PORT}:80", "web:1", "/bin/web")
+            killed = self.killedDuring("service", "create", "--detach", "--name", "web", "--replicas", "3",
+                                       "-p", f"{PORT}:80", "web:1", "/bin/web")
             there = self.service()
-            self.assertTrue(there or not acknowledged, output)
+            self.assertTrue(there or not killed.acknowledged, killed.output)
             if there:
                 self.runs(3)
+                self.survived(killed, 1)
         self.rounds(act)
 
     def test_a_crash_during_scale_keeps_running_containers(self):
         def act():
             self.create(2)
             before = self.node.pids("web")
-            acknowledged, output = self.killedDuring("service", "scale", "--detach", "web=4")
+            killed = self.killedDuring("service", "scale", "--detach", "web=4")
             desired = self.service()["desired"]
-            self.assertIn(desired, (4,) if acknowledged else (2, 4), output)
+            self.assertIn(desired, (4,) if killed.acknowledged else (2, 4), killed.output)
             self.runs(desired)
             after = self.node.pids("web")
             self.assertEqual({slot: after[slot] for slot in before}, before)
+            self.survived(killed, 1)
         self.rounds(act)
 
     def test_a_crash_during_update_ends_with_one_version(self):
         def act():
             self.create(2)
-            acknowledged, output = self.killedDuring("service", "update", "--detach", "--image", "web:2", "web")
+            killed = self.killedDuring("service", "update", "--detach", "--image", "web:2", "web")
             image = self.service()["image"]
-            self.assertIn(image, ("web:2",) if acknowledged else ("web:1", "web:2"), output)
+            self.assertIn(image, ("web:2",) if killed.acknowledged else ("web:1", "web:2"), killed.output)
             self.runs(2, image)
+            self.survived(killed, int(image.removeprefix("web:")))
         self.rounds(act)
 
     def test_a_crash_during_remove_leaves_nothing(self):
         def act():
             self.create(3)
-            acknowledged, output = self.killedDuring("service", "rm", "--detach", "web")
-            self.assertFalse(self.service() and acknowledged, output)
+            before = self.node.pids("web")
+            killed = self.killedDuring("service", "rm", "--detach", "web")
+            there = self.service()
+            self.assertFalse(there and killed.acknowledged, killed.output)
+            if there:
+                self.assertEqual(self.node.pids("web"), before)
         self.rounds(act)
 
     def test_a_crash_while_nothing_changes_keeps_all_pids(self):
