@@ -1,6 +1,7 @@
 #include "arguments.h"
 
 #include <CLI/CLI.hpp>
+#include <kj/encoding.h>
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -170,7 +171,7 @@ void Arguments::checkOperands() const {
 
 void Arguments::checkUtf8() const {
   auto check = [](kj::StringPtr what, kj::StringPtr value) {
-    if (isUtf8(value)) return;
+    if (!kj::encodeUtf32(value).hadErrors) return;
     auto shown = jsonText(value);  // in quotes
     badValue(what, kj::heapString(shown.begin() + 1, shown.size() - 2), "UTF-8");
   };

@@ -41,8 +41,9 @@ TEST_CASE("cli: times and sizes read as docker's", "[cli]") {
 }
 
 TEST_CASE("cli: text in JSON is escaped and always UTF-8", "[cli]") {
-  CHECK(jsonText("a\"\\\n"_kj) == "\"a\\\"\\\\\\u000a\"");
+  CHECK(jsonText("a\"\\\n"_kj) == "\"a\\\"\\\\\\n\"");
   CHECK(jsonText("ä€\xff\xc3"_kj) == "\"ä€��\"");
+  CHECK(jsonText("\xed\xa0\x80"_kj) == "\"�\"");
 }
 
 TEST_CASE("cli: pretty leaves out what is not set and spells units out", "[cli]") {

@@ -54,8 +54,6 @@ kj::String toJson(capnp::DynamicList::Reader value);
 // A text with its quotes and escapes. Bytes that are not UTF-8 become U+FFFD.
 kj::String jsonText(kj::ArrayPtr<const char> text);
 
-bool isUtf8(kj::ArrayPtr<const char> text);
-
 // Thrown on a reader that went away; has no text, so that nothing is printed.
 [[noreturn]] void throwReaderGone();
 

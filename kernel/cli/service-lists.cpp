@@ -1,5 +1,6 @@
 #include "service-lists.h"
 
+#include <kj/encoding.h>
 #include <kj/filesystem.h>
 
 #include <string_view>
@@ -139,7 +140,8 @@ void applyEnv(const Arguments& args, schema::ContainerSpec::Builder container,
         return opened->readAllText();
       });
       if (!content.ok()) badValue("--env-file", file, "a file that can be read, of at most 1 MiB");
-      if (!isUtf8(content.value())) badValue("--env-file", file, "a file of UTF-8");
+      if (kj::encodeUtf32(content.value()).hadErrors)
+        badValue("--env-file", file, "a file of UTF-8");
       for (auto& entry : parseEnvFile(file, content.value(), lookUp)) {
         put(texts, kj::mv(entry), beforeEquals);
       }

@@ -67,21 +67,6 @@ Task<kj::String> drain(kj::Own<kj::AsyncInputStream> stream, size_t limit) {
   co_return kj::String(text.releaseAsArray());
 }
 
-struct ReadEnd {
-  kj::Own<kj::AsyncInputStream> stream;
-  kj::AutoCloseFd writeEnd;
-};
-
-ReadEnd newReadEnd(kj::LowLevelAsyncIoProvider& io) {
-  int fds[2];
-  KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
-  ReadEnd end;
-  end.writeEnd = kj::AutoCloseFd(fds[1]);
-  end.stream = io.wrapInputFd(fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
-                                          kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
-  return end;
-}
-
 }  // namespace
 
 kj::Exception currentException() {
@@ -111,9 +96,19 @@ kj::String Env::newId() {
   return id;
 }
 
+ChildPipe Env::newChildPipe() {
+  int fds[2];
+  KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
+  ChildPipe pipe;
+  pipe.writeEnd = kj::AutoCloseFd(fds[1]);
+  pipe.stream = lowLevelIo().wrapInputFd(fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
+                                                     kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
+  return pipe;
+}
+
 Task<CommandResult> Env::command(ProcessSpec spec) {
-  auto output = newReadEnd(lowLevelIo());
-  auto errors = newReadEnd(lowLevelIo());
+  auto output = newChildPipe();
+  auto errors = newChildPipe();
   spec.fds.add(ProcessSpec::Fd{1, output.writeEnd});
   spec.fds.add(ProcessSpec::Fd{2, errors.writeEnd});
   auto process = co_await processes().spawn(kj::mv(spec));

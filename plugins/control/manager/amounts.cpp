@@ -32,29 +32,4 @@ std::string asCores(uint64_t nanos) {
   return text + "." + fraction;
 }
 
-// https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf, table 3-7
-bool isUtf8(std::string_view text) {
-  auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  for (size_t at = 0; at < text.size();) {
-    unsigned char first = byte(at);
-    size_t length = first < 0x80   ? 1
-                    : first < 0xc2 ? 0
-                    : first < 0xe0 ? 2
-                    : first < 0xf0 ? 3
-                    : first < 0xf5 ? 4
-                                   : 0;
-    if (length == 0 || at + length > text.size()) return false;
-    for (size_t i = 1; i < length; ++i) {
-      if ((byte(at + i) & 0xc0) != 0x80) return false;
-    }
-    unsigned char second = length > 2 ? byte(at + 1) : 0;
-    if (first == 0xe0 && second < 0xa0) return false;
-    if (first == 0xed && second > 0x9f) return false;  // surrogates
-    if (first == 0xf0 && second < 0x90) return false;
-    if (first == 0xf4 && second > 0x8f) return false;
-    at += length;
-  }
-  return true;
-}
-
 }  // namespace orch::control::manager

@@ -3,13 +3,11 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace orch::control::manager {
 
 std::string asDuration(uint64_t milliseconds);  // `25h`, `1h30m`, `100ms`
 std::string asSize(uint64_t bytes);             // `16m`, `1g`, else `4194303 bytes`
 std::string asCores(uint64_t nanos);            // `0.5`
-bool isUtf8(std::string_view text);
 
 }  // namespace orch::control::manager

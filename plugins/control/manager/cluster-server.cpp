@@ -106,9 +106,23 @@ class ClusterServer final : public schema::ClusterControl::Server {
     results.setService(object->as<schema::Service>());
     withVersion<schema::Service>(*object, results.getService());
   }
-  template <typename List>
-  static void fillWarnings(const Outcome& outcome, List list) {
-    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, outcome.answer.warnings[i].c_str());
+  // The service that was changed, and what there is to say of it.
+  template <typename Results>
+  void fillAnswer(const Answer& answer, Results results) {
+    fillService(answer.id, results);
+    auto list = results.initWarnings(answer.warnings.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, answer.warnings[i].c_str());
+  }
+
+  // Has `decide` run as one change, which counts once however often the request comes.
+  template <typename Context, typename F>
+  Task<kj::Own<Outcome>> submit(Context context, F decide) {
+    auto outcome = kj::refcounted<Outcome>();
+    auto requestId = kj::str(context.getParams().getRequestId());
+    Decide job = [context, decide = kj::mv(decide), outcome = kj::addRef(*outcome)](
+                     View& view) mutable { decide(view, context.getParams(), *outcome); };
+    co_await parts.manager.submit(kj::mv(job), requestId);
+    co_return kj::mv(outcome);
   }
 
   // The strategies are only asked for if the spec names one.
@@ -124,14 +138,10 @@ class ClusterServer final : public schema::ClusterControl::Server {
   }
 
   Task<void> doInit(InitContext context) {
-    auto outcome = kj::refcounted<Outcome>();
-    auto requestId = kj::str(context.getParams().getRequestId());
-    Decide decide = [context, outcome = kj::addRef(*outcome)](View& view) mutable {
-      auto params = context.getParams();
-      outcome->answer =
-          initCluster(view, params.getRequestId(), params.getName(), outcome->created);
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer = initCluster(view, params.getRequestId(), params.getName(), outcome.created);
     };
-    co_await parts.manager.submit(kj::mv(decide), requestId);
+    auto outcome = co_await submit(context, decide);
     auto results = context.getResults();
     results.setCreated(outcome->created);
     auto& object = *state().find(Kind::CLUSTER, outcome->answer.id);
@@ -140,59 +150,38 @@ class ClusterServer final : public schema::ClusterControl::Server {
   }
 
   Task<void> doCreate(CreateServiceContext context) {
-    auto outcome = kj::refcounted<Outcome>();
-    auto requestId = kj::str(context.getParams().getRequestId());
     auto offer = co_await offerFor(context.getParams().getSpec());
-    Decide decide = [context, offer = kj::mv(offer),
-                     outcome = kj::addRef(*outcome)](View& view) mutable {
-      auto params = context.getParams();
-      outcome->answer =
-          manager::createService(view, params.getRequestId(), params.getSpec(), offer);
+    auto decide = [offer = kj::mv(offer)](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::createService(view, params.getRequestId(), params.getSpec(), offer);
     };
-    co_await parts.manager.submit(kj::mv(decide), requestId);
-    auto results = context.getResults();
-    fillService(outcome->answer.id, results);
-    fillWarnings(*outcome, results.initWarnings(outcome->answer.warnings.size()));
+    auto outcome = co_await submit(context, kj::mv(decide));
+    fillAnswer(outcome->answer, context.getResults());
   }
 
   Task<void> doUpdate(UpdateServiceContext context) {
-    auto outcome = kj::refcounted<Outcome>();
-    auto requestId = kj::str(context.getParams().getRequestId());
     auto offer = co_await offerFor(context.getParams().getSpec());
-    Decide decide = [context, offer = kj::mv(offer),
-                     outcome = kj::addRef(*outcome)](View& view) mutable {
-      auto params = context.getParams();
-      outcome->answer = manager::updateService(view, params.getRequestId(), params.getId(),
-                                               params.getVersion(), params.getSpec(), offer);
+    auto decide = [offer = kj::mv(offer)](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::updateService(view, params.getRequestId(), params.getId(),
+                                              params.getVersion(), params.getSpec(), offer);
     };
-    co_await parts.manager.submit(kj::mv(decide), requestId);
-    auto results = context.getResults();
-    fillService(outcome->answer.id, results);
-    fillWarnings(*outcome, results.initWarnings(outcome->answer.warnings.size()));
+    auto outcome = co_await submit(context, kj::mv(decide));
+    fillAnswer(outcome->answer, context.getResults());
   }
 
   Task<void> doScale(ScaleServiceContext context) {
-    auto outcome = kj::refcounted<Outcome>();
-    auto requestId = kj::str(context.getParams().getRequestId());
-    Decide decide = [context, outcome = kj::addRef(*outcome)](View& view) mutable {
-      auto params = context.getParams();
-      outcome->answer =
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer =
           manager::scaleService(view, params.getRequestId(), params.getId(), params.getReplicas());
     };
-    co_await parts.manager.submit(kj::mv(decide), requestId);
-    auto results = context.getResults();
-    fillService(outcome->answer.id, results);
-    fillWarnings(*outcome, results.initWarnings(outcome->answer.warnings.size()));
+    auto outcome = co_await submit(context, decide);
+    fillAnswer(outcome->answer, context.getResults());
   }
 
   Task<void> doRemove(RemoveServiceContext context) {
-    auto outcome = kj::refcounted<Outcome>();
-    auto requestId = kj::str(context.getParams().getRequestId());
-    Decide decide = [context, outcome = kj::addRef(*outcome)](View& view) mutable {
-      auto params = context.getParams();
-      outcome->answer = manager::removeService(view, params.getRequestId(), params.getId());
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::removeService(view, params.getRequestId(), params.getId());
     };
-    co_await parts.manager.submit(kj::mv(decide), requestId);
+    auto outcome = co_await submit(context, decide);
     context.getResults().setServiceId(outcome->answer.id.c_str());
   }
 

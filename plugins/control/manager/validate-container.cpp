@@ -5,6 +5,7 @@
 
 #include "amounts.h"
 #include "orch/fail.h"
+#include "orch/kernel-names.h"
 #include "reference.h"
 #include "resolve.h"
 #include "validate.h"
@@ -15,68 +16,16 @@ namespace {
 constexpr uint64_t MAX_GRACE_MS = 1000ull * 3600 * 24;
 constexpr size_t MAX_HOSTNAME = 253;
 
-// signal(7), of Linux.
-const std::vector<std::string>& signals() {
-  static const std::vector<std::string> NAMES = {
-      "HUP",  "INT",  "QUIT", "ILL",    "TRAP",   "ABRT",  "BUS",  "FPE",  "KILL", "USR1", "SEGV",
-      "USR2", "PIPE", "ALRM", "TERM",   "STKFLT", "CHLD",  "CONT", "STOP", "TSTP", "TTIN", "TTOU",
-      "URG",  "XCPU", "XFSZ", "VTALRM", "PROF",   "WINCH", "IO",   "PWR",  "SYS",  "IOT",  "POLL"};
-  return NAMES;
+// For suggestions.
+std::vector<std::string> signals() {
+  std::vector<std::string> names;
+  for (auto& known : SIGNAL_NAMES) names.emplace_back(known.name);
+  return names;
 }
-
-// capabilities(7), of Linux 6.
-const std::vector<std::string>& capabilities() {
-  static const std::vector<std::string> NAMES = {"CHOWN",
-                                                 "DAC_OVERRIDE",
-                                                 "DAC_READ_SEARCH",
-                                                 "FOWNER",
-                                                 "FSETID",
-                                                 "KILL",
-                                                 "SETGID",
-                                                 "SETUID",
-                                                 "SETPCAP",
-                                                 "LINUX_IMMUTABLE",
-                                                 "NET_BIND_SERVICE",
-                                                 "NET_BROADCAST",
-                                                 "NET_ADMIN",
-                                                 "NET_RAW",
-                                                 "IPC_LOCK",
-                                                 "IPC_OWNER",
-                                                 "SYS_MODULE",
-                                                 "SYS_RAWIO",
-                                                 "SYS_CHROOT",
-                                                 "SYS_PTRACE",
-                                                 "SYS_PACCT",
-                                                 "SYS_ADMIN",
-                                                 "SYS_BOOT",
-                                                 "SYS_NICE",
-                                                 "SYS_RESOURCE",
-                                                 "SYS_TIME",
-                                                 "SYS_TTY_CONFIG",
-                                                 "MKNOD",
-                                                 "LEASE",
-                                                 "AUDIT_WRITE",
-                                                 "AUDIT_CONTROL",
-                                                 "SETFCAP",
-                                                 "MAC_OVERRIDE",
-                                                 "MAC_ADMIN",
-                                                 "SYSLOG",
-                                                 "WAKE_ALARM",
-                                                 "BLOCK_SUSPEND",
-                                                 "AUDIT_READ",
-                                                 "PERFMON",
-                                                 "BPF",
-                                                 "CHECKPOINT_RESTORE"};
-  return NAMES;
+std::vector<std::string> capabilities() {
+  return {std::begin(CAPABILITY_NAMES), std::end(CAPABILITY_NAMES)};
 }
-
-// getrlimit(2).
-const std::vector<std::string>& ulimits() {
-  static const std::vector<std::string> NAMES = {
-      "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue", "nice",
-      "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack",    "as"};
-  return NAMES;
-}
+std::vector<std::string> ulimits() { return {std::begin(ULIMIT_NAMES), std::end(ULIMIT_NAMES)}; }
 
 bool among(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();

@@ -1,5 +1,7 @@
 #include "validate.h"
 
+#include <kj/encoding.h>
+
 #include <algorithm>
 
 #include "amounts.h"
@@ -54,7 +56,8 @@ void checkPlacement(schema::Placement::Reader placement) {
 void checkTexts(schema::ServiceSpec::Reader spec) {
   auto container = spec.getTask().getContainer();
   auto check = [](kj::StringPtr flag, capnp::Text::Reader value) {
-    if (!isUtf8(view(value))) fail(kj::str("usage: a value of ", flag, " is not valid UTF-8"));
+    if (kj::encodeUtf32(value).hadErrors)
+      fail(kj::str("usage: a value of ", flag, " is not valid UTF-8"));
   };
   auto checkAll = [&](kj::StringPtr flag, capnp::List<capnp::Text>::Reader values) {
     for (auto value : values) check(flag, value);

@@ -98,27 +98,30 @@ std::vector<std::string> View::serviceNames() const {
   return {names.begin(), names.end()};
 }
 
-Slots View::slots(std::string_view serviceId) const {
-  std::map<uint32_t, Slot> bySlot;
-  auto add = [&](schema::Task::Reader task) {
-    if (task.getDesired() == schema::TaskState::REMOVE) return;
-    bySlot[task.getSlot()].tasks.push_back(task);
-  };
+template <typename F>
+void View::forEachTask(std::string_view serviceId, F&& use) const {
   auto overlay = changedTasks.find(serviceId);
   bool none = overlay == changedTasks.end();
   if (auto index = state.slots(serviceId)) {
     for (auto& slot : *index) {
       for (auto object : slot.second) {
         auto task = object->as<schema::Task>();
-        if (none || overlay->second.count(text(task.getMeta().getId())) == 0) add(task);
+        if (none || overlay->second.count(text(task.getMeta().getId())) == 0) use(task);
       }
     }
   }
-  if (!none) {
-    for (auto& id : overlay->second) {
-      KJ_IF_MAYBE (changedTask, task(id)) add(*changedTask);
-    }
+  if (none) return;
+  for (auto& id : overlay->second) {
+    KJ_IF_MAYBE (changedTask, task(id)) use(*changedTask);
   }
+}
+
+Slots View::slots(std::string_view serviceId) const {
+  std::map<uint32_t, Slot> bySlot;
+  forEachTask(serviceId, [&](schema::Task::Reader task) {
+    if (task.getDesired() == schema::TaskState::REMOVE) return;
+    bySlot[task.getSlot()].tasks.push_back(task);
+  });
   Slots result;
   for (auto& entry : bySlot) {
     entry.second.number = entry.first;
@@ -130,24 +133,9 @@ Slots View::slots(std::string_view serviceId) const {
 
 std::vector<schema::Task::Reader> View::leaving(std::string_view serviceId) const {
   std::vector<schema::Task::Reader> result;
-  auto add = [&](schema::Task::Reader task) {
+  forEachTask(serviceId, [&](schema::Task::Reader task) {
     if (task.getDesired() == schema::TaskState::REMOVE) result.push_back(task);
-  };
-  auto overlay = changedTasks.find(serviceId);
-  bool none = overlay == changedTasks.end();
-  if (auto index = state.slots(serviceId)) {
-    for (auto& slot : *index) {
-      for (auto object : slot.second) {
-        auto task = object->as<schema::Task>();
-        if (none || overlay->second.count(text(task.getMeta().getId())) == 0) add(task);
-      }
-    }
-  }
-  if (!none) {
-    for (auto& id : overlay->second) {
-      KJ_IF_MAYBE (changedTask, task(id)) add(*changedTask);
-    }
-  }
+  });
   sortByAge(result);
   return result;
 }

@@ -122,6 +122,9 @@ class View final {
   const std::map<std::string, int64_t>& wakeUps() const { return wakes; }
 
  private:
+  // All tasks of a service, changed ones as they are now.
+  template <typename F>
+  void forEachTask(std::string_view serviceId, F&& use) const;
   const capnp::word* wordsOf(Kind kind, std::string_view id) const;
   void count(const Key& key, int sign);
   // Creation times are unique, so that tasks of a slot have an order.

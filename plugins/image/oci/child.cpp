@@ -21,21 +21,6 @@ constexpr size_t MAX_LINE = 4096;
 constexpr size_t MAX_ERRORS = 16 << 10;
 constexpr size_t BUFFER = 4096;
 
-struct ReadEnd {
-  kj::Own<kj::AsyncInputStream> stream;
-  kj::AutoCloseFd writeEnd;
-};
-
-ReadEnd newReadEnd(kj::LowLevelAsyncIoProvider& io) {
-  int fds[2];
-  KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
-  ReadEnd end;
-  end.writeEnd = kj::AutoCloseFd(fds[1]);
-  end.stream = io.wrapInputFd(fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
-                                          kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
-  return end;
-}
-
 Task<void> readLines(kj::Own<kj::AsyncInputStream> stream,
                      kj::Function<void(kj::StringPtr)> onLine) {
   auto buffer = kj::heapArray<char>(BUFFER);
@@ -116,8 +101,8 @@ Task<void> Job::prepare() {
 }
 
 Task<ChildResult> Job::run(ProcessSpec spec, kj::Function<void(kj::StringPtr)> onLine) {
-  auto output = newReadEnd(env.lowLevelIo());
-  auto errors = newReadEnd(env.lowLevelIo());
+  auto output = env.newChildPipe();
+  auto errors = env.newChildPipe();
   spec.fds.add(ProcessSpec::Fd{1, output.writeEnd});
   spec.fds.add(ProcessSpec::Fd{2, errors.writeEnd});
   spec.dieWithParent = true;

@@ -55,6 +55,16 @@ TEST_CASE("bundle: memory and swap as docker has them", "[runtime]") {
   CHECK(configOf(request)["linux"]["resources"]["memory"]["swap"] == -1);
 }
 
+TEST_CASE("bundle: what JSON cannot hold is refused", "[runtime]") {
+  for (auto wrong :
+       {"A=\xff", "A=\xc0\xaf", "A=\xed\xa0\x80", "A=\xf4\x90\x80\x80", "A=\xe2\x82"}) {
+    capnp::MallocMessageBuilder message;
+    auto request = requestIn(message);
+    request.getSpec().initEnv(1).set(0, wrong);
+    CHECK_THROWS_WITH(checkRequest(request), Catch::Contains("is not valid UTF-8"));
+  }
+}
+
 TEST_CASE("bundle: a user's mount replaces the standard one at its place", "[runtime]") {
   capnp::MallocMessageBuilder message;
   auto request = requestIn(message);

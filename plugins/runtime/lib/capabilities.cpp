@@ -4,56 +4,16 @@
 #include <strings.h>
 
 #include <cstdio>
+#include <iterator>
 
 #include "orch/fail.h"
+#include "orch/kernel-names.h"
 
 namespace orch::runtime {
 
 namespace {
 
-// In the order of linux/capability.h.
-constexpr const char* NAMES[] = {"CHOWN",
-                                 "DAC_OVERRIDE",
-                                 "DAC_READ_SEARCH",
-                                 "FOWNER",
-                                 "FSETID",
-                                 "KILL",
-                                 "SETGID",
-                                 "SETUID",
-                                 "SETPCAP",
-                                 "LINUX_IMMUTABLE",
-                                 "NET_BIND_SERVICE",
-                                 "NET_BROADCAST",
-                                 "NET_ADMIN",
-                                 "NET_RAW",
-                                 "IPC_LOCK",
-                                 "IPC_OWNER",
-                                 "SYS_MODULE",
-                                 "SYS_RAWIO",
-                                 "SYS_CHROOT",
-                                 "SYS_PTRACE",
-                                 "SYS_PACCT",
-                                 "SYS_ADMIN",
-                                 "SYS_BOOT",
-                                 "SYS_NICE",
-                                 "SYS_RESOURCE",
-                                 "SYS_TIME",
-                                 "SYS_TTY_CONFIG",
-                                 "MKNOD",
-                                 "LEASE",
-                                 "AUDIT_WRITE",
-                                 "AUDIT_CONTROL",
-                                 "SETFCAP",
-                                 "MAC_OVERRIDE",
-                                 "MAC_ADMIN",
-                                 "SYSLOG",
-                                 "WAKE_ALARM",
-                                 "BLOCK_SUSPEND",
-                                 "AUDIT_READ",
-                                 "PERFMON",
-                                 "BPF",
-                                 "CHECKPOINT_RESTORE"};
-constexpr unsigned COUNT = sizeof(NAMES) / sizeof(NAMES[0]);
+constexpr unsigned COUNT = std::size(CAPABILITY_NAMES);
 constexpr const char* DEFAULTS[] = {"CHOWN",   "DAC_OVERRIDE", "FSETID",           "FOWNER",
                                     "MKNOD",   "NET_RAW",      "SETGID",           "SETUID",
                                     "SETFCAP", "SETPCAP",      "NET_BIND_SERVICE", "SYS_CHROOT",
@@ -62,7 +22,7 @@ constexpr const char* DEFAULTS[] = {"CHOWN",   "DAC_OVERRIDE", "FSETID",        
 kj::Maybe<unsigned> numberOf(const char* name) {
   if (strncasecmp(name, "CAP_", 4) == 0) name += 4;
   for (unsigned i = 0; i < COUNT; ++i) {
-    if (strcasecmp(name, NAMES[i]) == 0) return i;
+    if (strcasecmp(name, CAPABILITY_NAMES[i]) == 0) return i;
   }
   return nullptr;
 }
@@ -113,7 +73,7 @@ bool CapabilitySet::has(kj::StringPtr name) const {
 std::vector<std::string> CapabilitySet::names() const {
   std::vector<std::string> result;
   for (unsigned i = 0; i < COUNT; ++i) {
-    if (has(i)) result.push_back(std::string("CAP_") + NAMES[i]);
+    if (has(i)) result.push_back(std::string("CAP_") + CAPABILITY_NAMES[i]);
   }
   return result;
 }

@@ -1,6 +1,7 @@
 #include "checked-request.h"
 
 #include <kj/debug.h>
+#include <kj/encoding.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <map>
 
 #include "orch/fail.h"
+#include "orch/kernel-names.h"
 #include "signals.h"
 
 namespace orch::runtime {
@@ -18,9 +20,6 @@ namespace {
 
 constexpr kj::StringPtr DEFAULT_PATH =
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"_kj;
-constexpr const char* RLIMITS[] = {"as",      "core",     "cpu",        "data",   "fsize", "locks",
-                                   "memlock", "msgqueue", "nice",       "nofile", "nproc", "rss",
-                                   "rtprio",  "rttime",   "sigpending", "stack"};
 constexpr const char* PROPAGATIONS[] = {"rprivate", "private", "rshared",
                                         "shared",   "rslave",  "slave"};
 // A namespace's own; others would change the host (moby, opts/opts.go, ValidateSysctl).
@@ -31,26 +30,9 @@ constexpr uint64_t MIN_MEMORY_BYTES = 4ull << 20;
 constexpr uint64_t MIN_CPU_NANOS = 1'000'000;
 constexpr size_t MAX_NAME_BYTES = 64;
 
-bool isUtf8(kj::StringPtr text) {
-  auto bytes = text.asBytes();
-  for (size_t i = 0; i < bytes.size();) {
-    size_t more = bytes[i] < 0x80           ? 0
-                  : (bytes[i] >> 5) == 0x6  ? 1
-                  : (bytes[i] >> 4) == 0xe  ? 2
-                  : (bytes[i] >> 3) == 0x1e ? 3
-                                            : 9;
-    if (more == 9 || i + more >= bytes.size()) return false;
-    for (size_t k = 1; k <= more; ++k) {
-      if ((bytes[i + k] & 0xc0) != 0x80) return false;
-    }
-    i += more + 1;
-  }
-  return true;
-}
-
 void mustBeUtf8(kj::StringPtr what, kj::StringPtr text) {
   // The runtime reads JSON, which holds nothing else.
-  if (!isUtf8(text)) fail(kj::str(what, " is not valid UTF-8"));
+  if (kj::encodeUtf32(text).hadErrors) fail(kj::str(what, " is not valid UTF-8"));
 }
 
 std::string keyOf(const std::string& entry) { return entry.substr(0, entry.find('=')); }
@@ -221,7 +203,7 @@ std::vector<CheckedRlimit> rlimitsOf(schema::ContainerSpec::Reader spec) {
   std::vector<CheckedRlimit> limits;
   for (auto ulimit : spec.getUlimits()) {
     std::string type;
-    for (auto name : RLIMITS) {
+    for (auto name : ULIMIT_NAMES) {
       if (ulimit.getName() == name) type = std::string("RLIMIT_") + name;
     }
     if (type.empty()) {

@@ -63,17 +63,12 @@ Task<kj::String> readLine(kj::Own<kj::AsyncInputStream> stream) {
 
 Task<int> createWithConmon(Env& env, const Layout& layout, const Options& options, kj::String id,
                            bool tty) {
-  int fds[2];
-  KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
-  kj::AutoCloseFd writeEnd(fds[1]);
-  auto readEnd =
-      env.lowLevelIo().wrapInputFd(fds[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
-                                               kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
+  auto sync = env.newChildPipe();
   auto spec = conmonSpec(layout, options, id, tty);
-  spec.fds.add(ProcessSpec::Fd{SYNC_FD, writeEnd});
+  spec.fds.add(ProcessSpec::Fd{SYNC_FD, sync.writeEnd});
   auto process = co_await env.processes().spawn(kj::mv(spec));
-  writeEnd = nullptr;
-  auto line = co_await readLine(kj::mv(readEnd));
+  sync.writeEnd = nullptr;
+  auto line = co_await readLine(kj::mv(sync.stream));
   co_return pidFromSync(line, options.name.c_str());
 }
 

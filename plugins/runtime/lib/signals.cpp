@@ -6,26 +6,12 @@
 #include <cstdlib>
 
 #include "orch/fail.h"
+#include "orch/kernel-names.h"
 
 namespace orch::runtime {
 
 namespace {
 
-struct Name {
-  const char* name;
-  int number;
-};
-constexpr Name NAMES[] = {
-    {"HUP", SIGHUP},       {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ILL", SIGILL},
-    {"TRAP", SIGTRAP},     {"ABRT", SIGABRT}, {"IOT", SIGIOT},   {"BUS", SIGBUS},
-    {"FPE", SIGFPE},       {"KILL", SIGKILL}, {"USR1", SIGUSR1}, {"SEGV", SIGSEGV},
-    {"USR2", SIGUSR2},     {"PIPE", SIGPIPE}, {"ALRM", SIGALRM}, {"TERM", SIGTERM},
-    {"CHLD", SIGCHLD},     {"CONT", SIGCONT}, {"STOP", SIGSTOP}, {"TSTP", SIGTSTP},
-    {"TTIN", SIGTTIN},     {"TTOU", SIGTTOU}, {"URG", SIGURG},   {"XCPU", SIGXCPU},
-    {"VTALRM", SIGVTALRM}, {"XFSZ", SIGXFSZ}, {"PROF", SIGPROF}, {"WINCH", SIGWINCH},
-    {"IO", SIGIO},         {"POLL", SIGPOLL}, {"PWR", SIGPWR},   {"SYS", SIGSYS},
-    {"STKFLT", SIGSTKFLT},
-};
 // The kernel's numbers; glibc keeps the first two for itself.
 constexpr int RTMIN = 34;
 constexpr int RTMAX = 64;
@@ -50,7 +36,7 @@ int signalNumber(kj::StringPtr name) {
   long number = strtol(name.cStr(), &end, 10);
   if (*end == '\0' && number >= 1 && number <= RTMAX) return static_cast<int>(number);
   const char* bare = strncasecmp(name.cStr(), "SIG", 3) == 0 ? name.cStr() + 3 : name.cStr();
-  for (auto& known : NAMES) {
+  for (auto& known : SIGNAL_NAMES) {
     if (strcasecmp(bare, known.name) == 0) return known.number;
   }
   KJ_IF_MAYBE (found, offsetFrom(bare, "RTMIN", RTMIN)) return *found;

@@ -7,6 +7,7 @@
 #include <kj/async-io.h>
 #include <kj/filesystem.h>
 #include <kj/function.h>
+#include <kj/io.h>
 #include <kj/time.h>
 #include <kj/timer.h>
 
@@ -68,6 +69,13 @@ class Processes {
   virtual kj::Promise<void> whenGone(int pidfd) = 0;
 };
 
+// A pipe that a child writes into. `writeEnd` goes into ProcessSpec::fds and is closed once the
+// child has started: else the stream never ends.
+struct ChildPipe {
+  kj::Own<kj::AsyncInputStream> stream;
+  kj::AutoCloseFd writeEnd;
+};
+
 // What a finished command left behind.
 struct CommandResult {
   int status = 0;     // exit status, or 128 + signal
@@ -94,6 +102,7 @@ class Env {
   int64_t nowNs() { return (clock().now() - kj::UNIX_EPOCH) / kj::NANOSECONDS; }
   // An id of 25 characters [a-z0-9]: 129 bits of random().
   kj::String newId();
+  ChildPipe newChildPipe();
   // Runs a command to its end. stdin is /dev/null. Cancelling sends SIGKILL.
   Task<CommandResult> command(ProcessSpec spec);
 };
