@@ -38,16 +38,15 @@ WAIT = f"trap 'echo ends; exit {STATUS}' TERM; echo waits; sleep 1000 & wait"
 Killed = collections.namedtuple("Killed", "acknowledged output survivors")
 
 
-class Crash(unittest.TestCase):
+class Crash(single.HostTest):
+    programs = PROGRAMS
+    images = 2
+
     @classmethod
     def setUpClass(cls):
         print(f"ORCH_SEED={SEED}", flush=True)
-        cls.node = single.SingleHost(f"e2e-crash-{os.getpid()}", PROGRAMS).create()
-        cls.addClassCleanup(cls.node.remove)
-        cls.node.orch("init")
-        cls.node.makeImages(1, 2)
-        cls.node.orch("service", "create", "--verify", "0s", "--name", "first", "-p", f"{PORT}:80", "web:1", "/bin/web")
-        cls.node.orch("service", "rm", "first")
+        super().setUpClass()
+        cls.makeFirst(PORT)
 
     def setUp(self):
         self.random = random.Random(f"{SEED} {self.id()}")
@@ -187,6 +186,7 @@ class Crash(unittest.TestCase):
         def act():
             self.create(3)
             before = self.node.pids("web")
+            self.assertEqual(self.node.webServers(), {pid: 1 for pid in before.values()})
             self.node.crash()
             self.node.start()
             self.runs(3)

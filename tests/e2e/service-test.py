@@ -17,16 +17,14 @@ PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 PORT = 8080
 
 
-class Service(unittest.TestCase):
+class Service(single.HostTest):
+    programs = PROGRAMS
+    images = 2
+
     @classmethod
     def setUpClass(cls):
-        cls.node = single.SingleHost(f"e2e-service-{os.getpid()}", PROGRAMS).create()
-        cls.addClassCleanup(cls.node.remove)
-        cls.node.orch("init")
-        cls.node.makeImages(1, 2)
-        # What is made once, with the first container, is no leftover.
-        cls.node.orch("service", "create", "--verify", "0s", "--name", "first", "-p", f"{PORT}:80", "web:1", "/bin/web")
-        cls.node.orch("service", "rm", "first")
+        super().setUpClass()
+        cls.makeFirst(PORT)
 
     def setUp(self):
         self.before = self.node.leftovers()
@@ -156,15 +154,9 @@ class Service(unittest.TestCase):
         self.assertEqual(self.node.ask(PORT, 1)["errors"], {"ConnectionRefusedError": 1})
 
 
-class NeverStarts(unittest.TestCase):
+class NeverStarts(single.HostTest):
     """What can never run ends the command with the reason; the service stays."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.node = single.SingleHost(f"e2e-never-starts-{os.getpid()}", PROGRAMS).create()
-        cls.addClassCleanup(cls.node.remove)
-        cls.node.orch("init")
-        cls.node.makeImages(1)
+    programs = PROGRAMS
 
     def givesUp(self, *arguments, naming):
         done = self.node.orch("service", "create", "--name", "web", *arguments, check=False)
@@ -188,15 +180,9 @@ class NeverStarts(unittest.TestCase):
                    ["complete", "complete"])
 
 
-class BadInput(unittest.TestCase):
+class BadInput(single.HostTest):
     """One line that names the input and says what is accepted, and nothing has changed."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.node = single.SingleHost(f"e2e-bad-input-{os.getpid()}", PROGRAMS).create()
-        cls.addClassCleanup(cls.node.remove)
-        cls.node.orch("init")
-        cls.node.makeImages(1)
+    programs = PROGRAMS
 
     def refused(self, status, *arguments, naming):
         done = self.node.orch(*arguments, check=False)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import unittest
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -110,7 +111,7 @@ class SingleHost:
         script = r"""for status in $(grep -lE '^NSpid:.*[[:space:]]1$' /proc/[0-9]*/status); do
             pid=${status#/proc/}; pid=${pid%/status}
             case $(tr '\0' ' ' </proc/$pid/cmdline) in
-              '/bin/sh /bin/web '*) echo $pid $(cat /proc/$pid/root/etc/version) ;;
+              '/bin/sh /bin/web '*) echo $pid $(cd /proc/$pid/root && cat etc/version) ;;
             esac
         done"""
         lines = self.host.run("sh", "-c", script).stdout.splitlines()
@@ -149,6 +150,25 @@ class SingleHost:
             "rules": lines("nft", "-s", "list", "ruleset"),
             "states": lines("find", "/run/orch", "-mindepth", "2", "-type", "d"),
         }
+
+
+class HostTest(unittest.TestCase):
+    """Tests of one class share a host, with a cluster and the images web:1 to web:`images`."""
+    programs = ""  # the folder with orch and orchd
+    images = 1
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = SingleHost(f"e2e-{cls.__name__.lower()}-{os.getpid()}", cls.programs).create()
+        cls.addClassCleanup(cls.node.remove)
+        cls.node.orch("init")
+        cls.node.makeImages(*range(1, cls.images + 1))
+
+    @classmethod
+    def makeFirst(cls, port):
+        """What is made once, with the first container, is no leftover of a test."""
+        cls.node.orch("service", "create", "--verify", "0s", "--name", "first", "-p", f"{port}:80", "web:1", "/bin/web")
+        cls.node.orch("service", "rm", "first")
 
 
 class Asking:
