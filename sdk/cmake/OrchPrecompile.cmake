@@ -1,5 +1,5 @@
-# orch_precompile_headers(): what nearly all sources include is parsed twice, not hundreds of
-# times, which halves the time of a build. For the targets of this tree, once all are defined.
+# orch_precompile_headers(): what nearly all sources include is parsed twice, not hundreds of times:
+# it is half of what g++ does for a usual file. For the targets of this tree, once all are defined.
 #
 # Two, since g++ gives a declaration its visibility when it parses it. Only headers from outside this
 # tree's plugins and kernel are in them, so that a source still says what it needs of those. CMake
