@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "orch/fail.h"
+#include "orch/kernel-names.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -17,10 +18,6 @@ std::string_view view(kj::StringPtr text) { return {text.begin(), text.size()}; 
 kj::String owned(std::string_view text) { return kj::heapString(text.data(), text.size()); }
 
 bool isSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
-
-constexpr std::string_view ULIMITS[] = {
-    "as",   "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue",
-    "nice", "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
 
 }  // namespace
 
@@ -76,7 +73,7 @@ void parseUlimit(kj::StringPtr flag, kj::StringPtr text, schema::Ulimit::Builder
   auto name = all.substr(0, equals);
   bool known = false;
   std::string names;
-  for (auto one : ULIMITS) {
+  for (std::string_view one : ULIMIT_NAMES) {
     known |= one == name;
     names += names.empty() ? "" : ", ";
     names += one;

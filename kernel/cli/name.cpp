@@ -1,64 +1,18 @@
 #include "name.h"
 
-#include <signal.h>
-#include <string.h>
+#include <kj/vector.h>
 
 #include <cctype>
 #include <string>
 #include <string_view>
 
+#include "orch/kernel-names.h"
 #include "suggest.h"
 #include "value.h"
 
 namespace orch::cli {
 
 namespace {
-
-// capabilities(7), up to Linux 5.9, which added the last one.
-constexpr kj::StringPtr CAPABILITIES[] = {
-    "ALL"_kj,
-    "AUDIT_CONTROL"_kj,
-    "AUDIT_READ"_kj,
-    "AUDIT_WRITE"_kj,
-    "BLOCK_SUSPEND"_kj,
-    "BPF"_kj,
-    "CHECKPOINT_RESTORE"_kj,
-    "CHOWN"_kj,
-    "DAC_OVERRIDE"_kj,
-    "DAC_READ_SEARCH"_kj,
-    "FOWNER"_kj,
-    "FSETID"_kj,
-    "IPC_LOCK"_kj,
-    "IPC_OWNER"_kj,
-    "KILL"_kj,
-    "LEASE"_kj,
-    "LINUX_IMMUTABLE"_kj,
-    "MAC_ADMIN"_kj,
-    "MAC_OVERRIDE"_kj,
-    "MKNOD"_kj,
-    "NET_ADMIN"_kj,
-    "NET_BIND_SERVICE"_kj,
-    "NET_BROADCAST"_kj,
-    "NET_RAW"_kj,
-    "PERFMON"_kj,
-    "SETFCAP"_kj,
-    "SETGID"_kj,
-    "SETPCAP"_kj,
-    "SETUID"_kj,
-    "SYSLOG"_kj,
-    "SYS_ADMIN"_kj,
-    "SYS_BOOT"_kj,
-    "SYS_CHROOT"_kj,
-    "SYS_MODULE"_kj,
-    "SYS_NICE"_kj,
-    "SYS_PACCT"_kj,
-    "SYS_PTRACE"_kj,
-    "SYS_RAWIO"_kj,
-    "SYS_RESOURCE"_kj,
-    "SYS_TIME"_kj,
-    "SYS_TTY_CONFIG"_kj,
-    "WAKE_ALARM"_kj,
-};
 
 bool isAlnum(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 
@@ -93,11 +47,13 @@ kj::String parseCapability(kj::StringPtr flag, kj::StringPtr text) {
   for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   kj::StringPtr bare = name;
   if (bare.startsWith("CAP_")) bare = bare.slice(4);
-  for (kj::StringPtr known : CAPABILITIES) {
-    if (known == bare) return kj::str(bare);
+  kj::Vector<kj::StringPtr> known;
+  known.add("ALL");
+  for (auto one : CAPABILITY_NAMES) known.add(one);
+  for (auto one : known) {
+    if (one == bare) return kj::str(bare);
   }
-  badValue(flag, text,
-           kj::str("a capability such as NET_ADMIN, or ALL", suggestion(bare, CAPABILITIES)));
+  badValue(flag, text, kj::str("a capability such as NET_ADMIN, or ALL", suggestion(bare, known)));
 }
 
 kj::String parseSignal(kj::StringPtr flag, kj::StringPtr text) {
@@ -111,11 +67,9 @@ kj::String parseSignal(kj::StringPtr flag, kj::StringPtr text) {
   for (char c : text) name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   std::string_view bare = name;
   if (bare.substr(0, 3) == "SIG") bare.remove_prefix(3);
-  for (int i = 1; i < 32; ++i) {
-    const char* known = sigabbrev_np(i);
-    if (known != nullptr && bare == known) return kj::str(text);
+  for (auto& known : SIGNAL_NAMES) {
+    if (bare == known.name) return kj::str(text);
   }
-  if (bare == "IO" || bare == "IOT") return kj::str(text);  // glibc calls them POLL and ABRT
   bool realTime = bare == "RTMIN" || bare == "RTMAX";
   if (bare.substr(0, 6) == "RTMIN+" || bare.substr(0, 6) == "RTMAX-") {
     realTime = readDigits(bare.substr(6), number) && number <= 30;
