@@ -2,9 +2,9 @@
 // handed out.
 #pragma once
 
-#include "cluster-server.h"
 #include "events.h"
 #include "orch/plugin.h"
+#include "serve/cluster-server.h"
 
 namespace orch::control::manager {
 

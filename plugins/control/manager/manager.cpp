@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
+#include "decide/reconcile.h"
+#include "decide/slot-rules.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
-#include "reconcile.h"
-#include "slot-rules.h"
 
 namespace orch::control::manager {
 

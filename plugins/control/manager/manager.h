@@ -5,12 +5,12 @@
 
 #include <kj/async.h>
 
-#include "committer.h"
 #include "config.capnp.h"
 #include "orch/env.h"
 #include "orch/host.h"
-#include "scheduling.h"
-#include "view.h"
+#include "schedule/scheduling.h"
+#include "state/committer.h"
+#include "state/view.h"
 
 namespace orch::control::manager {
 

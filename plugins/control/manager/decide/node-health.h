@@ -1,0 +1,21 @@
+// What becomes of nodes and of the reports of their agents. Pure.
+#pragma once
+
+#include "orch/schema/agent.capnp.h"
+#include "state/view.h"
+
+namespace orch::control::manager {
+
+// A node's agent is there: the node exists, is ready and looks like this. `leads`: it is the one
+// that this manager runs on.
+void registerNode(View& view, std::string_view nodeId, schema::NodeDescription::Reader description,
+                  bool leads);
+// Nothing if the node is gone or in that state already.
+void setNodeState(View& view, std::string_view nodeId, schema::Node::State state,
+                  const std::string& message);
+
+// Takes a report in. A state lower than the known one is ignored. False if there is no such task on
+// that node: its container is nobody's.
+bool mergeReport(View& view, std::string_view nodeId, schema::TaskReport::Reader report);
+
+}  // namespace orch::control::manager

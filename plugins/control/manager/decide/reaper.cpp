@@ -1,0 +1,47 @@
+#include "decide/reaper.h"
+
+#include <algorithm>
+
+namespace orch::control::manager {
+
+namespace {
+void forget(View& view, schema::Task::Reader task) {
+  view.erase(Key{Kind::TASK, text(task.getMeta().getId())});
+}
+
+// A slot has so many tasks, the one that should run among them, as docker has it. The restart
+// policy counts attempts within a window in the history, so that has to reach as far.
+size_t historyOf(const View& view, const Slot& slot, size_t limit) {
+  if (limit > 0 && stateOf(view, slot) == SlotState::LIVE) --limit;
+  auto policy = slot.tasks.back().getSpec().getRestart();
+  if (policy.getWindowMs() == 0) return limit;
+  return std::max<size_t>(limit, policy.getMaxAttempts() + 1);
+}
+}  // namespace
+
+void reap(View& view, const Slots& slots, const std::vector<schema::Task::Reader>& leaving) {
+  size_t limit = 5;
+  KJ_IF_MAYBE (cluster, view.cluster()) limit = cluster->getTaskHistoryLimit();
+
+  for (auto& task : leaving) {
+    if (isTerminal(task) || task.getNodeId().size() == 0) forget(view, task);
+  }
+  for (auto& slot : slots) {
+    if (slot.tasks.size() < 2) continue;
+    std::vector<schema::Task::Reader> ended;
+    for (auto& task : slot.tasks) {
+      if (isWanted(task)) continue;
+      if (isTerminal(task)) {
+        ended.push_back(task);
+      } else if (task.getNodeId().size() == 0) {
+        forget(view, task);
+      }
+    }
+    size_t keep = historyOf(view, slot, limit);
+    // The newest stays if nothing else says that the slot is done.
+    if (stateOf(view, slot) == SlotState::DONE) keep = std::max<size_t>(keep, 1);
+    for (size_t i = 0; i + keep < ended.size(); ++i) forget(view, ended[i]);
+  }
+}
+
+}  // namespace orch::control::manager

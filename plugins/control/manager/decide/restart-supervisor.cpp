@@ -1,0 +1,98 @@
+#include "decide/restart-supervisor.h"
+
+#include <algorithm>
+
+#include "schedule/placement.h"
+
+namespace orch::control::manager {
+
+namespace {
+using schema::TaskState;
+
+bool hasNewerWanted(const Slot& slot, size_t index) {
+  return std::any_of(slot.tasks.begin() + index + 1, slot.tasks.end(),
+                     [](auto& task) { return isWanted(task); });
+}
+
+void replace(View& view, schema::Service::Reader service, const Slot& slot,
+             schema::Task::Reader old, int64_t delayNs) {
+  auto oldId = text(old.getMeta().getId());
+  int64_t unused = NEVER_NS;
+  bool free = isStopped(view, old) && othersStopped(view, slot, oldId, unused);
+  NewTask next;
+  next.slot = slot.number;
+  next.desired = delayNs == 0 && free ? TaskState::RUNNING : TaskState::READY;
+  next.startAfterNs = delayNs == 0 ? 0 : view.now() + delayNs;
+  next.restartOf = oldId;
+  next.restarts = old.getSpecVersion() == service.getSpecVersion() ? old.getRestarts() + 1 : 0;
+  createTask(view, service, next);
+  if (delayNs > 0) view.wakeAt(manager::view(service.getMeta().getId()), next.startAfterNs);
+}
+
+// A node that is down or drained loses its tasks to others. If it is down and no other node could
+// take this one, it stays where it is: the node may come back with the task still running.
+bool canGoElsewhere(const View& view, schema::Service::Reader service, schema::Task::Reader task) {
+  auto node = view.node(manager::view(task.getNodeId()));
+  bool down = false;
+  KJ_IF_MAYBE (present, node) down = present->getState() == schema::Node::State::DOWN;
+  if (!down) return true;
+  return !candidatesFor(view, manager::view(service.getMeta().getId()), service.getSpec().getTask(),
+                        service.getPorts())
+              .nodes.empty();
+}
+
+bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot, size_t index) {
+  auto task = slot.tasks[index];
+  if (!isWanted(task)) return false;
+  if (isTerminal(task)) {
+    bool again = !hasNewerWanted(slot, index) && mayRestart(view, slot, task);
+    // One that could not even be prepared sits its own delay out before the next is made: a task is
+    // prepared during its delay, and an image that does not exist would be asked for in a loop.
+    if (again && task.getStartAfterNs() > view.now()) {
+      view.wakeAt(manager::view(service.getMeta().getId()), task.getStartAfterNs());
+      return false;
+    }
+    int64_t delayNs = again ? restartDelayNs(view, task) : 0;
+    setDesired(view, task, TaskState::SHUTDOWN);
+    if (again) replace(view, service, slot, task, delayNs);
+    return true;
+  }
+  if (mustLeave(view, task)) {
+    if (hasNewerWanted(slot, index)) {
+      setDesired(view, task, TaskState::SHUTDOWN);
+      return true;
+    }
+    if (!mayRestart(view, slot, task) || !canGoElsewhere(view, service, task)) return false;
+    setDesired(view, task, TaskState::SHUTDOWN);
+    replace(view, service, slot, task, std::max<int64_t>(0, task.getStartAfterNs() - view.now()));
+    return true;
+  }
+  if (task.getDesired() != TaskState::READY) return false;
+
+  auto serviceId = manager::view(service.getMeta().getId());
+  if (task.getStartAfterNs() > view.now()) {
+    view.wakeAt(serviceId, task.getStartAfterNs());
+    return false;
+  }
+  int64_t wakeAtNs = NEVER_NS;
+  if (!othersStopped(view, slot, manager::view(task.getMeta().getId()), wakeAtNs)) {
+    if (wakeAtNs != NEVER_NS) view.wakeAt(serviceId, wakeAtNs);
+    return false;
+  }
+  setDesired(view, task, TaskState::RUNNING);
+  return true;
+}
+
+}  // namespace
+
+bool superviseRestarts(View& view, schema::Service::Reader service, const Slots& slots) {
+  bool changed = false;
+  for (auto& slot : slots) {
+    for (size_t i = 0; i < slot.tasks.size(); ++i) {
+      changed |= superviseTask(view, service, slot, i);
+    }
+  }
+  return changed;
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,140 @@
+#include "decide/slot-rules.h"
+
+#include <algorithm>
+
+namespace orch::control::manager {
+
+namespace {
+using schema::TaskState;
+constexpr int64_t FIRST_BACKOFF_NS = 100 * NS_PER_MS;
+constexpr int64_t MAX_BACKOFF_NS = 30'000 * NS_PER_MS;
+constexpr int64_t FORGET_BACKOFF_NS = 60'000 * NS_PER_MS;
+constexpr int64_t STOP_MARGIN_NS = 60'000 * NS_PER_MS;  // swarm mode's task timeout
+
+bool endedByItself(TaskState state) {
+  return state == TaskState::COMPLETE || state == TaskState::FAILED || state == TaskState::REJECTED;
+}
+
+// How long it ran, or was about to.
+int64_t lifetimeNs(schema::Task::Reader task) {
+  int64_t from = std::max(task.getMeta().getCreatedAtNs(), task.getStartAfterNs());
+  from = std::max(from, task.getRunningAtNs());
+  return task.getMeta().getUpdatedAtNs() - from;
+}
+}  // namespace
+
+SlotState stateOf(const View& view, const Slot& slot) {
+  for (auto& task : slot.tasks) {
+    if (isWanted(task)) return SlotState::LIVE;
+  }
+  if (slot.tasks.empty()) return SlotState::DEAD;
+  auto newest = slot.tasks.back();
+  bool done = endedByItself(newest.getStatus().getState()) && !mayRestart(view, slot, newest);
+  return done ? SlotState::DONE : SlotState::DEAD;
+}
+
+bool endedWell(schema::Task::Reader task) {
+  return task.getStatus().getState() == TaskState::COMPLETE &&
+         task.getSpec().getRestart().getCondition() != schema::RestartPolicy::Condition::ANY;
+}
+
+bool hasCompleted(const View& view, const Slot& slot) {
+  return stateOf(view, slot) == SlotState::DONE &&
+         slot.tasks.back().getStatus().getState() == TaskState::COMPLETE;
+}
+
+bool isStopped(const View& view, schema::Task::Reader task) {
+  if (isTerminal(task) || task.getNodeId().size() == 0) return true;
+  KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
+    return node->getState() == schema::Node::State::DOWN;
+  }
+  return true;
+}
+
+bool mustLeave(const View& view, schema::Task::Reader task) {
+  if (task.getNodeId().size() == 0) return false;
+  KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
+    return node->getState() == schema::Node::State::DOWN ||
+           node->getAvailability() == schema::Node::Availability::DRAIN;
+  }
+  return true;
+}
+
+bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTaskId,
+                   int64_t& wakeAtNs) {
+  bool all = true;
+  for (auto& task : slot.tasks) {
+    if (isWanted(task) || isStopped(view, task)) continue;
+    if (manager::view(task.getMeta().getId()) == exceptTaskId) continue;
+    int64_t graceNs =
+        static_cast<int64_t>(task.getSpec().getContainer().getStopGraceMs()) * NS_PER_MS;
+    int64_t giveUpNs = task.getMeta().getUpdatedAtNs() + graceNs + STOP_MARGIN_NS;
+    if (view.now() >= giveUpNs) continue;
+    wakeAtNs = std::min(wakeAtNs, giveUpNs);
+    all = false;
+  }
+  return all;
+}
+
+bool mayRestart(const View& view, const Slot& slot, schema::Task::Reader task) {
+  auto policy = task.getSpec().getRestart();
+  switch (policy.getCondition()) {
+    case schema::RestartPolicy::Condition::NONE:
+      return false;
+    case schema::RestartPolicy::Condition::ON_FAILURE:
+      if (task.getStatus().getState() == TaskState::COMPLETE) return false;
+      break;
+    case schema::RestartPolicy::Condition::ANY:
+      break;
+  }
+  if (policy.getMaxAttempts() == 0) return true;
+  if (policy.getWindowMs() == 0) return task.getRestarts() < policy.getMaxAttempts();
+  int64_t endNs = isTerminal(task) ? task.getMeta().getUpdatedAtNs() : view.now();
+  int64_t since = endNs - static_cast<int64_t>(policy.getWindowMs()) * NS_PER_MS;
+  uint64_t attempts = 0;
+  for (auto& other : slot.tasks) {
+    attempts += other.getRestarts() > 0 && other.getSpecVersion() == task.getSpecVersion() &&
+                other.getMeta().getCreatedAtNs() >= since;
+  }
+  return attempts < policy.getMaxAttempts();
+}
+
+int64_t restartDelayNs(const View&, schema::Task::Reader task) {
+  int64_t delayMs = task.getSpec().getRestart().getDelayMs();
+  if (delayMs >= 0) return delayMs * NS_PER_MS;
+  if (task.getRestarts() == 0) return 0;
+  // What this one waited, forgotten once it has run for a while.
+  if (lifetimeNs(task) >= FORGET_BACKOFF_NS) return 0;
+  int64_t waitedNs =
+      task.getStartAfterNs() == 0 ? 0 : task.getStartAfterNs() - task.getMeta().getCreatedAtNs();
+  // Creation times are some nanoseconds late where several tasks were made at once.
+  waitedNs = (waitedNs + NS_PER_MS - 1) / NS_PER_MS * NS_PER_MS;
+  return waitedNs <= 0 ? FIRST_BACKOFF_NS : std::min(waitedNs * 2, MAX_BACKOFF_NS);
+}
+
+std::string createTask(View& view, schema::Service::Reader service, const NewTask& wanted) {
+  return view.create<schema::Task>(Kind::TASK, [&](schema::Task::Builder task) {
+    auto spec = service.getSpec();
+    task.setServiceId(service.getMeta().getId());
+    task.setServiceName(spec.getName());
+    task.setSlot(wanted.slot);
+    task.setSpec(spec.getTask());
+    task.setSpecVersion(service.getSpecVersion());
+    task.setDesired(wanted.desired);
+    task.setPorts(service.getPorts());
+    task.setServiceLabels(spec.getLabels());
+    if (!wanted.restartOf.empty()) task.setRestartOf(wanted.restartOf.c_str());
+    task.setStartAfterNs(wanted.startAfterNs);
+    task.setRestarts(wanted.restarts);
+    auto status = task.initStatus();
+    status.setState(TaskState::PENDING);
+    status.setAtNs(view.now());
+    status.setMessage("created");
+  });
+}
+
+void setDesired(View& view, schema::Task::Reader task, TaskState desired) {
+  view.editTask(task, [&](schema::Task::Builder changed) { changed.setDesired(desired); });
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,49 @@
+// What the reconcilers agree on about slots and tasks. Pure.
+#pragma once
+
+#include "state/view.h"
+
+namespace orch::control::manager {
+
+enum class SlotState {
+  LIVE,  // a task of it should run
+  DONE,  // its newest task ended by itself and its restart policy says that it stays ended
+  DEAD   // nothing there but history
+};
+SlotState stateOf(const View& view, const Slot& slot);
+// Whether the task came to a good end that its restart policy leaves it at.
+bool endedWell(schema::Task::Reader task);
+// Whether the slot is done, and well.
+bool hasCompleted(const View& view, const Slot& slot);
+
+// Whether the task can hold nothing up any more: it ended, never had a node, or its node is away.
+bool isStopped(const View& view, schema::Task::Reader task);
+// Whether its node is down, drained or gone.
+bool mustLeave(const View& view, schema::Task::Reader task);
+// Whether everything in the slot that was asked to end has stopped, or was given up on: a minute
+// after its grace period, so that one hung container does not block an update for ever.
+// Otherwise lowers `wakeAtNs` to the time when that would be.
+bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTaskId,
+                   int64_t& wakeAtNs);
+
+// Whether the restart policy allows another task in place of this one. Attempts are counted within
+// the window before its end, so that the answer stays the same afterwards.
+bool mayRestart(const View& view, const Slot& slot, schema::Task::Reader task);
+// How long to wait before: the policy's delay, or the back-off (see RestartPolicy.delayMs).
+int64_t restartDelayNs(const View& view, schema::Task::Reader task);
+
+struct NewTask {
+  uint32_t slot = 0;
+  schema::TaskState desired = schema::TaskState::RUNNING;
+  int64_t startAfterNs = 0;
+  std::string restartOf;
+  uint32_t restarts = 0;
+};
+// A task of the service's current spec, waiting for a node. Answers its id.
+std::string createTask(View& view, schema::Service::Reader service, const NewTask& task);
+void setDesired(View& view, schema::Task::Reader task, schema::TaskState desired);
+
+inline constexpr int64_t NS_PER_MS = 1'000'000;
+inline constexpr int64_t NEVER_NS = INT64_MAX;
+
+}  // namespace orch::control::manager

@@ -1,0 +1,183 @@
+#include "schedule/placement.h"
+
+#include <strings.h>
+
+#include <algorithm>
+
+namespace orch::control::manager {
+
+namespace {
+
+constexpr const char* REASONS[REFUSALS] = {
+    "not ready",           "not active",       "insufficient cpu",
+    "insufficient memory", "runtime missing",  "network missing",
+    "constraint not met",  "host port in use", "max replicas per node reached"};
+
+bool has(capnp::List<capnp::Text>::Reader list, capnp::Text::Reader name) {
+  for (auto entry : list) {
+    if (entry == name) return true;
+  }
+  return false;
+}
+
+bool hasNetworks(schema::Node::Reader node, schema::TaskSpec::Reader spec) {
+  bool all = true;
+  eachNetwork(spec, [&](const std::string& name) {
+    if (name == "bridge" || name == "host" || name == "none") return;  // the agent says if not
+    bool found = false;
+    for (auto pool : node.getDescription().getNetworks()) found |= view(pool.getName()) == name;
+    all &= found;
+  });
+  return all;
+}
+
+std::string labelOf(capnp::List<schema::KeyValue>::Reader labels, std::string_view key) {
+  for (auto label : labels) {
+    if (view(label.getKey()) == key) return text(label.getValue());
+  }
+  return {};
+}
+
+constexpr std::string_view NODE_LABELS = "node.labels.";
+constexpr std::string_view ENGINE_LABELS = "engine.labels.";
+
+std::string attribute(schema::Node::Reader node, std::string_view key) {
+  auto description = node.getDescription();
+  if (key == "node.id") return text(node.getMeta().getId());
+  if (key == "node.hostname") return text(description.getHostname());
+  if (key == "node.ip") return text(node.getAddress());
+  if (key == "node.role") {
+    return node.getRole() == schema::Node::Role::MANAGER ? "manager" : "worker";
+  }
+  if (key == "node.platform.os") return text(description.getOs());
+  if (key == "node.platform.arch") return text(description.getArchitecture());
+  if (key.starts_with(NODE_LABELS))
+    return labelOf(node.getLabels(), key.substr(NODE_LABELS.size()));
+  return labelOf(description.getEngineLabels(), key.substr(ENGINE_LABELS.size()));
+}
+
+kj::Maybe<Refusal> refusalOf(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+                             capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
+                             int64_t ofService) {
+  if (node.getState() != schema::Node::State::READY) return Refusal::NOT_READY;
+  if (node.getAvailability() != schema::Node::Availability::ACTIVE) return Refusal::NOT_ACTIVE;
+  auto description = node.getDescription();
+  auto wanted = spec.getResources();
+  auto room = [](uint64_t total, int64_t used, uint64_t more) {
+    return more == 0 || static_cast<int64_t>(total) - used >= static_cast<int64_t>(more);
+  };
+  if (!room(description.getCpuNanos(), usage.cpuNanos, wanted.getReserveCpuNanos()))
+    return Refusal::CPU;
+  if (!room(description.getMemoryBytes(), usage.memoryBytes, wanted.getReserveMemoryBytes())) {
+    return Refusal::MEMORY;
+  }
+  if (spec.getRuntime().size() > 0 && !has(description.getRuntimes(), spec.getRuntime())) {
+    return Refusal::RUNTIME;
+  }
+  if (!hasNetworks(node, spec)) return Refusal::NETWORK;
+  if (!meetsConstraints(node, spec)) return Refusal::CONSTRAINT;
+  for (auto port : ports) {
+    if (port.getMode() != schema::PortSpec::PublishMode::HOST || port.getPublished() == 0) continue;
+    auto it = usage.hostPorts.find(portKey(port.getProtocol(), port.getPublished()));
+    if (it != usage.hostPorts.end() && it->second > 0) return Refusal::HOST_PORT;
+  }
+  uint32_t most = spec.getPlacement().getMaxReplicasPerNode();
+  if (most > 0 && ofService >= most) return Refusal::MAX_PER_NODE;
+  return nullptr;
+}
+
+}  // namespace
+
+kj::Maybe<Constraint> parseConstraint(std::string_view whole) {
+  Constraint result;
+  size_t at = whole.find_first_of("=!");
+  if (at == std::string_view::npos) return nullptr;
+  size_t length = whole.substr(at).starts_with("==") || whole.substr(at).starts_with("!=") ? 2 : 1;
+  if (length == 1 && whole[at] == '!') return nullptr;
+  auto trimmed = [](std::string_view part) {
+    while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
+    while (!part.empty() && part.back() == ' ') part.remove_suffix(1);
+    return std::string(part);
+  };
+  result.key = trimmed(whole.substr(0, at));
+  result.equal = whole[at] == '=';
+  result.value = trimmed(whole.substr(at + length));
+  if (result.key.empty() || result.value.empty()) return nullptr;
+  return result;
+}
+
+bool knownConstraintKey(std::string_view key) {
+  static constexpr std::string_view KEYS[] = {
+      "node.id", "node.hostname", "node.ip", "node.role", "node.platform.os", "node.platform.arch"};
+  if (std::find(std::begin(KEYS), std::end(KEYS), key) != std::end(KEYS)) return true;
+  return (key.starts_with(NODE_LABELS) && key.size() > NODE_LABELS.size()) ||
+         (key.starts_with(ENGINE_LABELS) && key.size() > ENGINE_LABELS.size());
+}
+
+bool meetsConstraints(schema::Node::Reader node, schema::TaskSpec::Reader spec) {
+  for (auto whole : spec.getPlacement().getConstraints()) {
+    KJ_IF_MAYBE (constraint, parseConstraint(view(whole))) {
+      auto actual = attribute(node, constraint->key);
+      bool same = strcasecmp(actual.c_str(), constraint->value.c_str()) == 0;
+      if (same != constraint->equal) return false;
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+Candidates candidatesFor(const View& view, std::string_view serviceId,
+                         schema::TaskSpec::Reader spec,
+                         capnp::List<schema::PortSpec>::Reader ports) {
+  Candidates result;
+  auto counts = view.wantedByNode(serviceId);
+  for (auto node : view.nodes()) {
+    auto id = text(node.getMeta().getId());
+    auto count = counts.find(id);
+    int64_t ofService = count == counts.end() ? 0 : count->second;
+    KJ_IF_MAYBE (refusal, refusalOf(node, spec, ports, view.nodeUsage(id), ofService)) {
+      ++result.refused[static_cast<size_t>(*refusal)];
+    } else {
+      result.nodes.push_back(id);
+    }
+  }
+  return result;
+}
+
+bool canTake(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+             capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
+             int64_t ofService) {
+  return refusalOf(node, spec, ports, usage, ofService) == nullptr;
+}
+
+std::string whyNone(const Candidates& candidates) {
+  std::vector<std::pair<uint32_t, size_t>> counts;
+  for (size_t i = 0; i < REFUSALS; ++i) {
+    if (candidates.refused[i] > 0) counts.emplace_back(candidates.refused[i], i);
+  }
+  if (counts.empty()) {
+    return candidates.nodes.empty()
+               ? "no suitable node (the cluster has no node yet)"
+               : "no suitable node (no room left on " + std::to_string(candidates.nodes.size()) +
+                     (candidates.nodes.size() == 1 ? " node)" : " nodes)");
+  }
+  std::stable_sort(counts.begin(), counts.end(),
+                   [](auto& a, auto& b) { return a.first > b.first; });
+  std::string why = "no suitable node (";
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (i > 0) why += "; ";
+    why += std::string(REASONS[counts[i].second]) + " on " + std::to_string(counts[i].first) +
+           (counts[i].first == 1 ? " node" : " nodes");
+  }
+  return why + ")";
+}
+
+uint32_t maxPerNode(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports) {
+  for (auto port : ports) {
+    if (port.getMode() == schema::PortSpec::PublishMode::HOST && port.getPublished() != 0) return 1;
+  }
+  return spec.getPlacement().getMaxReplicasPerNode();
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,53 @@
+// The built-in checks of scheduling: which nodes could take a task of this spec at all, and why the
+// others could not. Pure; the strategy among those that pass is a plugin's.
+#pragma once
+
+#include "state/view.h"
+
+namespace orch::control::manager {
+
+enum class Refusal : uint8_t {
+  NOT_READY,
+  NOT_ACTIVE,
+  CPU,
+  MEMORY,
+  RUNTIME,
+  NETWORK,
+  CONSTRAINT,
+  HOST_PORT,
+  MAX_PER_NODE,
+};
+inline constexpr size_t REFUSALS = 9;
+
+struct Candidates {
+  std::vector<std::string> nodes;
+  std::array<uint32_t, REFUSALS> refused{};  // nodes by the first check that they failed
+};
+
+// `ports` are those of the service, with the chosen published ones.
+Candidates candidatesFor(const View& view, std::string_view serviceId,
+                         schema::TaskSpec::Reader spec,
+                         capnp::List<schema::PortSpec>::Reader ports);
+// Whether the node could take one more task, with `usage` on it and `ofService` tasks of the
+// service.
+bool canTake(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+             capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
+             int64_t ofService);
+// Whether the node meets the spec's constraints. Those have been validated.
+bool meetsConstraints(schema::Node::Reader node, schema::TaskSpec::Reader spec);
+// "no suitable node (insufficient memory on 2 nodes; host port in use on 1 node)"
+std::string whyNone(const Candidates& candidates);
+// At most so many on a node: by the spec, and one if it takes a port of the node; 0: no limit.
+uint32_t maxPerNode(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports);
+
+struct Constraint {
+  std::string key;
+  bool equal = true;
+  std::string value;
+};
+// `node.hostname==web-1`, `!=`, or a single `=`; null if it is not of that form.
+kj::Maybe<Constraint> parseConstraint(std::string_view text);
+// Whether `node.…` is a key that there is.
+bool knownConstraintKey(std::string_view key);
+
+}  // namespace orch::control::manager

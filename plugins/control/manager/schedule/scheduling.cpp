@@ -1,0 +1,289 @@
+#include "schedule/scheduling.h"
+
+#include <kj/debug.h>
+
+#include "decide/slot-rules.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+#include "schedule/placement.h"
+
+namespace orch::control::manager {
+
+namespace {
+using schema::TaskState;
+constexpr kj::Duration ANSWER_LIMIT = 2 * kj::SECONDS;
+// What a pass, and with it every request, waits for a strategy. One in the kernel answers at once.
+constexpr kj::Duration PASS_LIMIT = 20 * kj::MILLISECONDS;
+constexpr int64_t RETRY_NS = 5'000 * NS_PER_MS;
+constexpr int64_t RECENT_FAILURE_NS = 300'000 * NS_PER_MS;
+
+// Tasks that ended badly on each node within five minutes.
+std::map<std::string, uint32_t> recentFailures(const View& view, const Slots& slots,
+                                               uint64_t specVersion) {
+  std::map<std::string, uint32_t> result;
+  for (auto& slot : slots) {
+    bool oldest = true;
+    for (auto& task : slot.tasks) {
+      bool first = std::exchange(oldest, false);
+      auto state = task.getStatus().getState();
+      if (state != TaskState::FAILED && state != TaskState::REJECTED) continue;
+      if (task.getSpecVersion() != specVersion || task.getNodeId().size() == 0) continue;
+      if (task.getMeta().getUpdatedAtNs() + RECENT_FAILURE_NS <= view.now()) continue;
+      // The one before the oldest is forgotten, and is taken to have been like it: a slot keeps
+      // fewer ended tasks than a strategy may want to see.
+      result[text(task.getNodeId())] += first && task.getRestarts() > 0 ? 2 : 1;
+    }
+  }
+  return result;
+}
+
+void explain(View& view, const std::vector<schema::Task::Reader>& tasks, const std::string& why) {
+  for (auto& waiting : tasks) {
+    if (manager::view(waiting.getStatus().getError()) == why) continue;
+    view.editTask(waiting, [&](schema::Task::Builder task) {
+      task.getStatus().setMessage("waits for a node");
+      task.getStatus().setError(why.c_str());
+    });
+  }
+}
+
+// What it is placed by: a change of nothing but constraints left the tasks' specs as they were.
+schema::TaskSpec::Reader specFor(const View& view, schema::Task::Reader task) {
+  KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
+    if (service->getSpecVersion() == task.getSpecVersion()) return service->getSpec().getTask();
+  }
+  return task.getSpec();
+}
+
+void assignTo(View& view, schema::Task::Reader task, const std::string& nodeId) {
+  view.editTask(task, [&](schema::Task::Builder changed) {
+    changed.setNodeId(nodeId.c_str());
+    auto status = changed.getStatus();
+    status.setState(TaskState::ASSIGNED);
+    status.setAtNs(view.now());
+    status.setMessage("assigned to a node");
+    status.setError("");
+  });
+}
+
+// Gives the chosen nodes to those of the tasks that still wait. A strategy may be wrong, and its
+// answer old: each node is checked again.
+void assign(View& view, const std::string& serviceId, const std::vector<std::string>& taskIds,
+            const std::vector<std::string>& nodes, const std::string& strategy) {
+  std::vector<schema::Task::Reader> left;
+  auto counts = view.wantedByNode(serviceId);
+  size_t next = 0;
+  bool wrong = false;
+  for (auto& id : taskIds) {
+    KJ_IF_MAYBE (task, view.task(id)) {
+      if (!isUnplaced(*task)) continue;
+      bool placed = false;
+      while (!placed && next < nodes.size()) {
+        auto& nodeId = nodes[next++];
+        KJ_IF_MAYBE (node, view.node(nodeId)) {
+          placed = canTake(*node, specFor(view, *task), task->getPorts(), view.nodeUsage(nodeId),
+                           counts[nodeId]);
+        }
+        wrong |= !placed;
+        if (!placed) continue;
+        assignTo(view, *task, nodeId);
+        ++counts[nodeId];
+      }
+      if (!placed) left.push_back(*task);
+    }
+  }
+  if (left.empty()) return;
+  auto candidates = candidatesFor(view, serviceId, specFor(view, left[0]), left[0].getPorts());
+  bool again = wrong && !candidates.nodes.empty();
+  if (again) view.wakeAt(serviceId, view.now() + RETRY_NS);
+  explain(view, left,
+          again ? "the strategy '" + strategy + "' chose nodes that cannot take the task"
+                : whyNone(candidates));
+}
+}  // namespace
+
+// Waiting tasks of one service and one spec.
+struct Scheduling::Group {
+  std::string serviceId;
+  schema::TaskSpec::Reader spec;
+  capnp::List<schema::PortSpec>::Reader ports;
+  std::vector<schema::Task::Reader> tasks;
+  std::map<std::string, uint32_t> failures;
+  Candidates candidates;
+};
+
+Task<void> Scheduling::place(View& view, std::string serviceId) {
+  std::map<uint64_t, Group> groups;
+  auto slots = view.slots(serviceId);
+  for (auto& slot : slots) {
+    for (auto& task : slot.tasks) {
+      if (isUnplaced(task)) groups[task.getSpecVersion()].tasks.push_back(task);
+    }
+  }
+  for (auto& entry : groups) {
+    auto& group = entry.second;
+    group.serviceId = serviceId;
+    group.spec = specFor(view, group.tasks[0]);
+    group.ports = group.tasks[0].getPorts();
+    group.failures = recentFailures(view, slots, entry.first);
+    co_await placeGroup(view, group);
+  }
+}
+
+Task<void> Scheduling::placeGroup(View& view, Group& group) {
+  group.candidates = candidatesFor(view, group.serviceId, group.spec, group.ports);
+  if (group.candidates.nodes.empty()) {
+    explain(view, group.tasks, whyNone(group.candidates));
+    co_return;
+  }
+  auto named = group.spec.getPlacement().getStrategy();
+  std::string name = named.size() == 0 ? defaultService.cStr() : "scheduler." + text(named);
+  auto& strategy = known[name];
+  if (strategy.asked) {
+    strategy.deferred.insert(group.serviceId);
+    co_return;
+  }
+  TaskIds ids;
+  for (auto& task : group.tasks) ids.push_back(text(task.getMeta().getId()));
+  // A second time if its plugin was restarted: the table is gone, so another one is opened.
+  for (int tries = 0; tries < 2 && view.now() >= strategy.downUntilNs; ++tries) {
+    auto patience = strategy.failed || strategy.slow ? 0 * kj::MILLISECONDS : PASS_LIMIT;
+    auto forked = ask(requestFor(view, group, tableOf(strategy, name))).promise().fork();
+    auto timeUp = env.timer().afterDelay(patience).then([] {
+      auto none = kj::refcounted<Answer>();
+      none->pending = true;
+      return none;
+    });
+    auto either = forked.addBranch().exclusiveJoin(kj::mv(timeUp));
+    auto answer = co_await either;
+    strategy.slow = answer->pending;
+    if (answer->pending) {
+      strategy.asked = true;
+      late.add(awaitLate(kj::mv(forked), name, group.serviceId, kj::mv(ids)));
+      co_return;
+    }
+    if (answer->failure.size() == 0) {
+      strategy.failed = false;
+      assign(view, group.serviceId, ids, answer->nodes, name);
+      co_return;
+    }
+    strategy.table = nullptr;
+    if (tries > 0) noteFailure(strategy, name, answer->failure);
+  }
+  explain(view, group.tasks, strategy.why);
+  view.wakeAt(group.serviceId, strategy.downUntilNs);
+}
+
+Task<void> Scheduling::awaitLate(kj::ForkedPromise<kj::Own<Answer>> forked, std::string name,
+                                 std::string serviceId, TaskIds tasks) {
+  auto answer = co_await forked.addBranch();
+  auto& strategy = known[name];
+  strategy.asked = false;
+  auto others = std::exchange(strategy.deferred, {});
+  others.insert(serviceId);  // if it failed, its tasks are told why
+  if (answer->failure.size() > 0) {
+    noteFailure(strategy, name, answer->failure);
+  } else {
+    strategy.failed = false;
+  }
+  submit([answer = kj::mv(answer), name, serviceId, tasks = kj::mv(tasks),
+          others = kj::mv(others)](View& view) {
+    bool answered = answer->failure.size() == 0;
+    if (answered) assign(view, serviceId, tasks, answer->nodes, name);
+    for (auto& id : others) view.touch(id);
+  });
+}
+
+void Scheduling::noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason) {
+  strategy.table = nullptr;
+  strategy.why = "the strategy '" + name + "' does not answer: " + reason.cStr();
+  strategy.downUntilNs = env.nowNs() + RETRY_NS;
+  if (!std::exchange(strategy.failed, true)) {
+    host.log().warn("manager.strategy-failed, asking again every 5 s",
+                    {{"strategy", name.c_str()}, {"reason", reason}});
+  }
+}
+
+void Scheduling::taskFailed(kj::Exception&& exception) {
+  host.log().error("manager.pass-failed", {{"reason", plainText(exception)}});
+}
+
+// Never fails.
+Task<kj::Own<Scheduling::Answer>> Scheduling::ask(PlaceRequest request) {
+  kj::Promise<capnp::Response<schema::PlacementTable::PlaceResults>> sent = request.send();
+  auto outcome = co_await attempt(env.timer().timeoutAfter(ANSWER_LIMIT, kj::mv(sent)));
+  auto answer = kj::refcounted<Answer>();
+  if (outcome.ok()) {
+    for (auto id : outcome.value().getNodes()) answer->nodes.push_back(text(id));
+  } else {
+    answer->failure = kj::str(plainText(outcome.error()));
+  }
+  co_return kj::mv(answer);
+}
+
+Scheduling::PlaceRequest Scheduling::requestFor(View& view, const Group& group,
+                                                schema::PlacementTable::Client& table) {
+  describeNodes(view, group, table);
+  auto request = table.placeRequest();
+  auto message = request.initGroup();
+  message.setServiceId(group.serviceId.c_str());
+  message.setReserveCpuNanos(group.spec.getResources().getReserveCpuNanos());
+  message.setReserveMemoryBytes(group.spec.getResources().getReserveMemoryBytes());
+  message.setMaxPerNode(maxPerNode(group.spec, group.ports));
+  auto candidates = message.initCandidates(group.candidates.nodes.size());
+  for (uint32_t i = 0; i < candidates.size(); ++i) {
+    candidates.set(i, group.candidates.nodes[i].c_str());
+  }
+  request.setCount(group.tasks.size());
+  request.setSeed(view.random());
+  return request;
+}
+
+schema::PlacementTable::Client& Scheduling::tableOf(Strategy& strategy, const std::string& name) {
+  KJ_IF_MAYBE (open, strategy.table) return *open;
+  auto request = host.service<schema::Scheduler>(name.c_str()).openRequest();
+  return strategy.table.emplace(request.send().getTable());
+}
+
+// The table gets the candidates' loads before each group: with that it is right whatever happened
+// to the placements of a pass that could not be committed.
+void Scheduling::describeNodes(const View& view, const Group& group,
+                               schema::PlacementTable::Client& client) {
+  auto request = client.applyRequest();
+  auto list = request.initChanged(group.candidates.nodes.size());
+  auto counts = view.wantedByNode(group.serviceId);
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    auto& id = group.candidates.nodes[i];
+    auto description = KJ_ASSERT_NONNULL(view.node(id)).getDescription();
+    auto usage = view.nodeUsage(id);
+    auto left = [](uint64_t total, int64_t used) {
+      return static_cast<uint64_t>(std::max<int64_t>(0, static_cast<int64_t>(total) - used));
+    };
+    auto load = list[i];
+    load.setId(id.c_str());
+    load.setTotalCpuNanos(description.getCpuNanos());
+    load.setTotalMemoryBytes(description.getMemoryBytes());
+    load.setAvailableCpuNanos(left(description.getCpuNanos(), usage.cpuNanos));
+    load.setAvailableMemoryBytes(left(description.getMemoryBytes(), usage.memoryBytes));
+    load.setTasks(std::max<int64_t>(0, usage.wanted));
+    auto service = load.initServices(1)[0];
+    service.setServiceId(group.serviceId.c_str());
+    auto count = counts.find(id);
+    service.setTasks(count == counts.end() ? 0 : std::max<int64_t>(0, count->second));
+    auto failures = group.failures.find(id);
+    service.setRecentFailures(failures == group.failures.end() ? 0 : failures->second);
+  }
+  request.send().ignoreResult().detach([](kj::Exception&&) {});  // `place` fails the same way
+}
+
+Task<kj::Vector<kj::String>> Scheduling::strategies() {
+  constexpr kj::StringPtr PREFIX = "scheduler."_kj;
+  auto request = host.client().servicesRequest();
+  request.setPrefix(PREFIX);
+  auto answer = co_await request.send();
+  kj::Vector<kj::String> names;
+  for (auto name : answer.getNames()) names.add(kj::str(name.slice(PREFIX.size())));
+  co_return kj::mv(names);
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,74 @@
+// Gives nodes to the tasks that wait for one: the built-in checks here, the choice by the strategy
+// plugin that the service names, one call per group of equal tasks.
+#pragma once
+
+#include <kj/async.h>
+#include <kj/function.h>
+
+#include <map>
+
+#include "orch/env.h"
+#include "orch/host.h"
+#include "orch/schema/scheduler.capnp.h"
+#include "state/view.h"
+
+namespace orch::control::manager {
+
+class Scheduling final : private kj::TaskSet::ErrorHandler {
+ public:
+  // `defaultService` is the strategy of services that name none: "scheduler.spread". `submit` has
+  // a change made in a later pass.
+  using Submit = kj::Function<void(kj::Function<void(View&)>)>;
+  Scheduling(Env& env, Host& host, kj::StringPtr defaultService, Submit submit)
+      : env(env), host(host), defaultService(defaultService), submit(kj::mv(submit)), late(*this) {}
+  KJ_DISALLOW_COPY(Scheduling);
+
+  // Places what it can of the service's waiting tasks and writes down why the others wait. Fails
+  // never. A strategy that takes longer than a pass may wait is not waited for: its answer is
+  // submitted when it comes, and nobody asks it anything else until then. One that does not answer
+  // is left alone for a while.
+  Task<void> place(View& view, std::string serviceId);
+  // The strategies that there are: `spread`.
+  Task<kj::Vector<kj::String>> strategies();
+
+ private:
+  struct Group;
+  // What a strategy chose, or why there is no choice. Shared by the pass and the one who waits on.
+  struct Answer final : public kj::Refcounted {
+    std::vector<std::string> nodes;
+    kj::String failure;    // empty: it answered
+    bool pending = false;  // it has not yet
+    kj::Own<Answer> addRef() { return kj::addRef(*this); }
+  };
+  struct Strategy {
+    kj::Maybe<schema::PlacementTable::Client> table;
+    bool asked = false;              // its answer is waited for beyond the pass
+    std::set<std::string> deferred;  // services that wait for their turn to ask
+    bool failed = false;             // the last time it was asked
+    bool slow = false;               // the same: it did not answer within the pass
+    int64_t downUntilNs = 0;
+    std::string why;
+  };
+  using TaskIds = std::vector<std::string>;
+  using PlaceRequest =
+      capnp::Request<schema::PlacementTable::PlaceParams, schema::PlacementTable::PlaceResults>;
+
+  Task<void> placeGroup(View& view, Group& group);
+  PlaceRequest requestFor(View& view, const Group& group, schema::PlacementTable::Client& table);
+  Task<kj::Own<Answer>> ask(PlaceRequest request);
+  Task<void> awaitLate(kj::ForkedPromise<kj::Own<Answer>> answer, std::string name,
+                       std::string serviceId, TaskIds tasks);
+  void noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason);
+  schema::PlacementTable::Client& tableOf(Strategy& strategy, const std::string& name);
+  void describeNodes(const View& view, const Group& group, schema::PlacementTable::Client& table);
+  void taskFailed(kj::Exception&& exception) override;
+
+  Env& env;
+  Host& host;
+  kj::StringPtr defaultService;
+  Submit submit;
+  std::map<std::string, Strategy> known;  // by service name
+  kj::TaskSet late;
+};
+
+}  // namespace orch::control::manager

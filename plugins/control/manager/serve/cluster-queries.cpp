@@ -1,0 +1,162 @@
+#include "serve/cluster-queries.h"
+
+#include <algorithm>
+
+#include "decide/slot-rules.h"
+#include "orch/fail.h"
+#include "serve/resolve.h"
+
+namespace orch::control::manager {
+
+namespace {
+constexpr size_t FULL_ID = 25;
+
+bool isFullId(kj::StringPtr id) {
+  return id.size() == FULL_ID && std::all_of(id.begin(), id.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+         });
+}
+}  // namespace
+
+void describeInfo(ClusterParts& parts, schema::ClusterInfo::Builder info) {
+  auto& state = parts.manager.state();
+  for (auto& entry : state.all(Kind::CLUSTER)) {
+    info.setInitialized(true);
+    info.setCluster(entry.second.as<schema::Cluster>());
+    withVersion<schema::Cluster>(entry.second, info.getCluster());
+  }
+  uint32_t managers = 0;
+  for (auto& entry : state.all(Kind::NODE)) {
+    auto node = entry.second.as<schema::Node>();
+    managers += node.getRole() == schema::Node::Role::MANAGER;
+    if (node.getLeader()) info.setLeader(node.getMeta().getId());
+  }
+  uint32_t running = 0;
+  for (auto& entry : state.usage().allServices()) running += runningTasks(state, entry.first);
+  info.setNodes(state.all(Kind::NODE).size());
+  info.setManagers(managers);
+  info.setServices(state.all(Kind::SERVICE).size());
+  info.setTasksRunning(running);
+  info.setRevision(state.revision);
+  info.setEpoch(parts.manager.epoch());
+  info.setStore(parts.settings.getStore());
+}
+
+void listServices(const State& state,
+                  kj::Function<capnp::List<schema::ServiceRow>::Builder(uint32_t)> makeList) {
+  auto list = makeList(state.all(Kind::SERVICE).size());
+  uint32_t i = 0;
+  for (auto& named : state.services().byName) {
+    for (auto& entry : named.second) {
+      auto service = state.find(Kind::SERVICE, entry.first)->as<schema::Service>();
+      auto spec = service.getSpec();
+      auto row = list[i++];
+      row.setId(service.getMeta().getId());
+      row.setName(spec.getName());
+      row.setMode(spec.getMode().isReplicated() ? "replicated" : "global");
+      row.setRunning(runningTasks(state, entry.first));
+      row.setDesired(spec.getMode().isReplicated() ? spec.getMode().getReplicated().getReplicas()
+                                                   : 0);
+      row.setImage(spec.getTask().getContainer().getImage());
+      row.setPorts(service.getPorts());
+      row.setUpdateState(service.getUpdate().getState());
+    }
+  }
+}
+
+std::vector<std::string> selectTasks(const View& view, schema::TaskFilter::Reader filter,
+                                     kj::StringPtr ownNodeId) {
+  auto desired = filter.getDesired();
+  if (desired.size() > 0 && desired != "running" && desired != "shutdown") {
+    fail(kj::str("usage: the desired state must be running or shutdown, not '", desired, "'"));
+  }
+  std::string serviceId;
+  std::string nodeId;
+  if (filter.getServiceId().size() > 0) serviceId = resolveService(view, filter.getServiceId());
+  if (filter.getNodeId().size() > 0) nodeId = resolveNode(view, filter.getNodeId(), ownNodeId);
+
+  std::vector<schema::Task::Reader> tasks;
+  auto consider = [&](const Object* object) {
+    auto task = object->as<schema::Task>();
+    if (!nodeId.empty() && manager::view(task.getNodeId()) != nodeId) return;
+    if (desired == "running" && !isWanted(task)) return;
+    if (desired == "shutdown" && isWanted(task)) return;
+    tasks.push_back(task);
+  };
+  auto& state = view.base();
+  if (!serviceId.empty()) {
+    if (auto slots = state.slots(serviceId)) {
+      for (auto& slot : *slots) {
+        for (auto object : slot.second) consider(object);
+      }
+    }
+  } else if (!nodeId.empty()) {
+    for (auto& id : state.tasksOf(nodeId)) consider(state.find(Kind::TASK, id));
+  } else {
+    for (auto& entry : state.all(Kind::TASK)) consider(&entry.second);
+  }
+  std::sort(tasks.begin(), tasks.end(), [](auto& a, auto& b) {
+    auto key = [](auto& task) {
+      // The newest of a slot comes first.
+      return std::make_tuple(manager::view(task.getServiceName()), task.getSlot(),
+                             -task.getMeta().getCreatedAtNs());
+    };
+    return key(a) < key(b);
+  });
+  std::vector<std::string> ids;
+  for (auto& task : tasks) ids.push_back(text(task.getMeta().getId()));
+  return ids;
+}
+
+std::vector<std::string> networkNames(const State& state) {
+  std::set<std::string> names = {"bridge", "host", "none"};
+  for (auto& entry : state.all(Kind::NODE)) {
+    for (auto pool : entry.second.as<schema::Node>().getDescription().getNetworks()) {
+      names.insert(text(pool.getName()));
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+std::string resolveNetwork(const State& state, kj::StringPtr typed) {
+  if (typed.size() == 0) fail(kj::str("usage: the name of a network is needed"));
+  auto names = networkNames(state);
+  if (std::find(names.begin(), names.end(), typed.cStr()) != names.end()) return typed.cStr();
+  fail(kj::str("no network '", typed, "'", suggestion(view(typed), names).c_str()));
+}
+
+// Networks are the nodes' own so far: an id of its own comes with networks that users make.
+void describeNetwork(const State& state, const std::string& name,
+                     schema::Network::Builder network) {
+  network.initMeta().setId(name.c_str());
+  network.setName(name.c_str());
+  network.setDriver(name == "host" || name == "none" ? name.c_str() : "bridge");
+  network.setScope("local");
+  uint64_t total = 0;
+  uint64_t used = 0;
+  bool pooled = false;
+  for (auto& entry : state.all(Kind::NODE)) {
+    for (auto pool : entry.second.as<schema::Node>().getDescription().getNetworks()) {
+      if (view(pool.getName()) != name) continue;
+      pooled = true;
+      network.setDriver(pool.getDriver());
+      network.setSubnet(pool.getSubnet());
+      network.setGateway(pool.getGateway());
+      total += pool.getTotal();
+      used += pool.getUsed();
+    }
+  }
+  if (!pooled) return;
+  auto options = network.initOptions(2);
+  options[0].setKey("addresses");
+  options[0].setValue(kj::str(total));
+  options[1].setKey("addressesUsed");
+  options[1].setValue(kj::str(used));
+}
+
+std::string resolveForProgress(const View& view, kj::StringPtr typed) {
+  if (isFullId(typed) && view.serviceNamed(manager::view(typed)).empty()) return typed.cStr();
+  return resolveService(view, typed);
+}
+
+}  // namespace orch::control::manager

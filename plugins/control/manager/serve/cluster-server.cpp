@@ -1,0 +1,208 @@
+#include "serve/cluster-server.h"
+
+#include <kj/debug.h>
+
+#include "orch/fail.h"
+#include "serve/cluster-queries.h"
+#include "serve/resolve.h"
+
+namespace orch::control::manager {
+
+namespace {
+
+// What a request's decision leaves for its answer. Shared by the job and the call.
+struct Outcome final : public kj::Refcounted {
+  Answer answer;
+  bool created = false;
+};
+
+class ClusterServer final : public schema::ClusterControl::Server {
+ public:
+  ClusterServer(kj::Own<kj::Refcounted> owner, ClusterParts parts)
+      : owner(kj::mv(owner)), parts(parts) {}
+
+  kj::Promise<void> info(InfoContext context) override {
+    describeInfo(parts, context.getResults().initInfo());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> init(InitContext context) override { return doInit(context); }
+  kj::Promise<void> createService(CreateServiceContext context) override {
+    return doCreate(context);
+  }
+  kj::Promise<void> updateService(UpdateServiceContext context) override {
+    return doUpdate(context);
+  }
+  kj::Promise<void> scaleService(ScaleServiceContext context) override { return doScale(context); }
+  kj::Promise<void> removeService(RemoveServiceContext context) override {
+    return doRemove(context);
+  }
+  kj::Promise<void> progress(ProgressContext context) override { return doProgress(context); }
+
+  kj::Promise<void> services(ServicesContext context) override {
+    listServices(state(), [&](uint32_t count) { return context.getResults().initServices(count); });
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> service(ServiceContext context) override {
+    auto id = resolveService(now(), context.getParams().getId());
+    fillService(id, context.getResults());
+    context.getResults().setRunning(runningTasks(state(), id));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> tasks(TasksContext context) override {
+    auto ids = selectTasks(now(), context.getParams().getFilter(), parts.host.node().id);
+    auto list = context.getResults().initTasks(ids.size());
+    for (uint32_t i = 0; i < ids.size(); ++i) {
+      copyInto<schema::Task>(*state().find(Kind::TASK, ids[i]), list, i);
+    }
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> task(TaskContext context) override {
+    auto id = resolveTask(now(), context.getParams().getId());
+    auto& object = *state().find(Kind::TASK, id);
+    auto results = context.getResults();
+    results.setTask(object.as<schema::Task>());
+    withVersion<schema::Task>(object, results.getTask());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> nodes(NodesContext context) override {
+    auto& all = state().all(Kind::NODE);
+    auto list = context.getResults().initNodes(all.size());
+    uint32_t i = 0;
+    for (auto& entry : all) copyInto<schema::Node>(entry.second, list, i++);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> node(NodeContext context) override {
+    auto id = resolveNode(now(), context.getParams().getId(), parts.host.node().id);
+    auto& object = *state().find(Kind::NODE, id);
+    auto results = context.getResults();
+    results.setNode(object.as<schema::Node>());
+    withVersion<schema::Node>(object, results.getNode());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> networks(NetworksContext context) override {
+    auto names = networkNames(state());
+    auto list = context.getResults().initNetworks(names.size());
+    for (uint32_t i = 0; i < names.size(); ++i) describeNetwork(state(), names[i], list[i]);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> network(NetworkContext context) override {
+    auto name = resolveNetwork(state(), context.getParams().getId());
+    describeNetwork(state(), name, context.getResults().initNetwork());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> logs(LogsContext context) override {
+    context.allowCancellation();
+    auto params = context.getParams();
+    return parts.logs.stream(params.getId(), params.getOptions(), params.getSink());
+  }
+
+ private:
+  const State& state() { return parts.manager.state(); }
+  View now() { return View(state(), parts.env.nowNs(), Seed{}); }
+  template <typename Results>
+  void fillService(const std::string& id, Results results) {
+    auto object = state().find(Kind::SERVICE, id);
+    if (object == nullptr) fail(kj::str("service '", id.c_str(), "' has been removed since"));
+    results.setService(object->as<schema::Service>());
+    withVersion<schema::Service>(*object, results.getService());
+  }
+  // The service that was changed, and what there is to say of it.
+  template <typename Results>
+  void fillAnswer(const Answer& answer, Results results) {
+    fillService(answer.id, results);
+    auto list = results.initWarnings(answer.warnings.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, answer.warnings[i].c_str());
+  }
+
+  // Has `decide` run as one change, which counts once however often the request comes.
+  template <typename Context, typename F>
+  Task<kj::Own<Outcome>> submit(Context context, F decide) {
+    auto outcome = kj::refcounted<Outcome>();
+    auto requestId = kj::str(context.getParams().getRequestId());
+    Decide job = [context, decide = kj::mv(decide), outcome = kj::addRef(*outcome)](
+                     View& view) mutable { decide(view, context.getParams(), *outcome); };
+    co_await parts.manager.submit(kj::mv(job), requestId);
+    co_return kj::mv(outcome);
+  }
+
+  // The strategies are only asked for if the spec names one.
+  Task<Offer> offerFor(schema::ServiceSpec::Reader spec) {
+    Offer offer;
+    offer.maxObjectBytes = parts.manager.limits().maxBytes / 4;  // a service holds two specs
+    if (spec.getTask().getPlacement().getStrategy().size() > 0) {
+      auto names = co_await parts.manager.scheduling().strategies();
+      for (auto& name : names) offer.strategies.push_back(name.cStr());
+      offer.strategiesKnown = true;
+    }
+    co_return offer;
+  }
+
+  Task<void> doInit(InitContext context) {
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer = initCluster(view, params.getRequestId(), params.getName(), outcome.created);
+    };
+    auto outcome = co_await submit(context, decide);
+    auto results = context.getResults();
+    results.setCreated(outcome->created);
+    auto& object = *state().find(Kind::CLUSTER, outcome->answer.id);
+    results.setCluster(object.as<schema::Cluster>());
+    withVersion<schema::Cluster>(object, results.getCluster());
+  }
+
+  Task<void> doCreate(CreateServiceContext context) {
+    auto offer = co_await offerFor(context.getParams().getSpec());
+    auto decide = [offer = kj::mv(offer)](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::createService(view, params.getRequestId(), params.getSpec(), offer);
+    };
+    auto outcome = co_await submit(context, kj::mv(decide));
+    fillAnswer(outcome->answer, context.getResults());
+  }
+
+  Task<void> doUpdate(UpdateServiceContext context) {
+    auto offer = co_await offerFor(context.getParams().getSpec());
+    auto decide = [offer = kj::mv(offer)](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::updateService(view, params.getRequestId(), params.getId(),
+                                              params.getVersion(), params.getSpec(), offer);
+    };
+    auto outcome = co_await submit(context, kj::mv(decide));
+    fillAnswer(outcome->answer, context.getResults());
+  }
+
+  Task<void> doScale(ScaleServiceContext context) {
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer =
+          manager::scaleService(view, params.getRequestId(), params.getId(), params.getReplicas());
+    };
+    auto outcome = co_await submit(context, decide);
+    fillAnswer(outcome->answer, context.getResults());
+  }
+
+  Task<void> doRemove(RemoveServiceContext context) {
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::removeService(view, params.getRequestId(), params.getId());
+    };
+    auto outcome = co_await submit(context, decide);
+    context.getResults().setServiceId(outcome->answer.id.c_str());
+  }
+
+  Task<void> doProgress(ProgressContext context) {
+    context.allowCancellation();
+    auto id = resolveForProgress(now(), context.getParams().getId());
+    auto after = context.getParams().getAfter();
+    co_await parts.progress.changedSince(id, after, context.getParams().getTimeoutMs());
+    auto results = context.getResults();
+    results.setRevision(parts.progress.revisionOf(id));
+    describeProgress(now(), id, parts.progress.leftoversOf(id), results.initProgress());
+  }
+
+  kj::Own<kj::Refcounted> owner;
+  ClusterParts parts;
+};
+
+}  // namespace
+
+schema::ClusterControl::Client newClusterServer(kj::Own<kj::Refcounted> owner, ClusterParts parts) {
+  return kj::heap<ClusterServer>(kj::mv(owner), parts);
+}
+
+}  // namespace orch::control::manager

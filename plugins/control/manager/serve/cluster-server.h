@@ -1,0 +1,26 @@
+// The service `cluster`: from calls to requests of the manager and back. Decides nothing.
+#pragma once
+
+#include "manager.h"
+#include "orch/schema/cluster.capnp.h"
+#include "serve/log-streams.h"
+#include "serve/progress.h"
+#include "serve/service-requests.h"
+#include "session/sessions.h"
+
+namespace orch::control::manager {
+
+struct ClusterParts {
+  Env& env;
+  Host& host;
+  Manager& manager;
+  Sessions& sessions;
+  ProgressTable& progress;
+  LogStreams& logs;
+  Config::Reader settings;
+};
+
+// `owner` keeps the parts alive.
+schema::ClusterControl::Client newClusterServer(kj::Own<kj::Refcounted> owner, ClusterParts parts);
+
+}  // namespace orch::control::manager

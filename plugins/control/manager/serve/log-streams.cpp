@@ -1,0 +1,190 @@
+#include "serve/log-streams.h"
+
+#include <kj/debug.h>
+
+#include "decide/slot-rules.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+#include "serve/resolve.h"
+
+namespace orch::control::manager {
+
+namespace {
+using schema::TaskState;
+constexpr size_t MAX_FOLLOWERS = 1000;
+
+std::string nameOf(schema::Task::Reader task) {
+  return text(task.getServiceName()) + "." + std::to_string(task.getSlot()) + "." +
+         text(task.getMeta().getId());
+}
+
+bool mayHaveLogs(schema::Task::Reader task) {
+  auto state = task.getStatus().getState();
+  return task.getNodeId().size() > 0 && state >= TaskState::STARTING &&
+         state != TaskState::REJECTED && state != TaskState::ORPHANED;
+}
+
+// Puts the names on the lines, which the node need not know.
+class NamingSink final : public schema::LogSink::Server {
+ public:
+  NamingSink(schema::LogSink::Client sink, schema::Task::Reader task)
+      : sink(kj::mv(sink)),
+        taskId(kj::str(task.getMeta().getId())),
+        taskName(kj::str(nameOf(task).c_str())),
+        nodeId(kj::str(task.getNodeId())) {}
+
+  kj::Promise<void> lines(LinesContext context) override {
+    auto request = sink.linesRequest();
+    request.setLines(context.getParams().getLines());
+    for (auto line : request.getLines()) {
+      line.setTaskId(taskId);
+      line.setTaskName(taskName);
+      line.setNodeId(nodeId);
+    }
+    context.releaseParams();
+    return request.send().ignoreResult();  // the agent waits: the reader sets the pace
+  }
+
+ private:
+  schema::LogSink::Client sink;
+  kj::String taskId;
+  kj::String taskName;
+  kj::String nodeId;
+};
+}  // namespace
+
+// One caller's request.
+class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
+ public:
+  Subscription(Sessions& sessions, schema::LogOptions::Reader options, schema::LogSink::Client sink)
+      : sessions(sessions),
+        follow(options.getFollow()),
+        tail(options.getTail()),
+        sinceNs(options.getSinceNs()),
+        sink(kj::mv(sink)),
+        tasks(*this) {}
+
+  std::string serviceId;  // of all its tasks, or
+  std::string taskId;     // of this one
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> serviceGone;
+
+  void add(schema::Task::Reader task, bool late) {
+    if (!mayHaveLogs(task)) return;
+    if (!started.insert(text(task.getMeta().getId())).second) return;
+    tasks.add(read(kj::str(nameOf(task).c_str()), task, late));
+  }
+  void addAll(const State& state, bool late) {
+    if (!taskId.empty()) {
+      if (auto object = state.find(Kind::TASK, taskId)) add(object->as<schema::Task>(), late);
+      return;
+    }
+    auto slots = state.slots(serviceId);
+    if (slots == nullptr) return;
+    for (auto& slot : *slots) {
+      for (auto object : slot.second) add(object->as<schema::Task>(), late);
+    }
+  }
+  kj::Promise<void> onEnd() { return tasks.onEmpty(); }
+  bool follows() const { return follow; }
+  void check() {
+    if (missing.empty()) return;
+    fail(kj::str("logs are missing of ", missing.size(),
+                 missing.size() == 1 ? " task: " : " tasks: ", missing[0].c_str()));
+  }
+
+ private:
+  Task<void> read(kj::String name, schema::Task::Reader task, bool late) {
+    auto agent = sessions.agentOf(manager::view(task.getNodeId()));
+    KJ_IF_MAYBE (present, agent) {
+      auto request = present->logsRequest();
+      request.setTaskId(task.getMeta().getId());
+      auto options = request.initOptions();
+      options.setFollow(follow);
+      options.setTail(late ? -1 : tail);  // of a task that starts later everything is new
+      options.setSinceNs(sinceNs);
+      request.setSink(kj::heap<NamingSink>(sink, task));
+      auto sent = attempt(request.send().ignoreResult());
+      auto done = co_await kj::mv(sent);
+      if (!done.ok()) missing.push_back(kj::str(name, ": ", plainText(done.error())).cStr());
+    } else {
+      missing.push_back(kj::str(name, ": its node has no session with the manager").cStr());
+    }
+  }
+  void taskFailed(kj::Exception&& exception) override {
+    missing.push_back(plainText(exception).cStr());
+  }
+
+  Sessions& sessions;
+  const bool follow;
+  const int64_t tail;
+  const int64_t sinceNs;
+  schema::LogSink::Client sink;
+  std::set<std::string> started;
+  std::vector<std::string> missing;
+  kj::TaskSet tasks;
+};
+
+LogStreams::LogStreams(Env& env, Manager& manager, Sessions& sessions)
+    : env(env), manager(manager), sessions(sessions) {
+  manager.observe(*this);
+}
+LogStreams::~LogStreams() noexcept(false) {}
+
+kj::Promise<void> LogStreams::stream(kj::StringPtr typed, schema::LogOptions::Reader options,
+                                     schema::LogSink::Client sink) {
+  View view(manager.state(), env.nowNs(), Seed{});
+  auto subscription = kj::heap<Subscription>(sessions, options, kj::mv(sink));
+  // A service's name may hold dots, so it is looked for first.
+  auto asService = attemptNow([&] { return resolveService(view, typed); });
+  if (asService.ok()) {
+    subscription->serviceId = asService.value();
+  } else {
+    auto asTask = attemptNow([&] { return resolveTask(view, typed); });
+    if (!asTask.ok()) fail(kj::str(asService.message()));
+    subscription->taskId = asTask.value();
+  }
+  if (subscription->follows() && followers.size() >= MAX_FOLLOWERS) {
+    fail(
+        kj::str("the manager follows logs for ", MAX_FOLLOWERS, " callers already; end one first"));
+  }
+  return run(kj::mv(subscription));
+}
+
+Task<void> LogStreams::run(kj::Own<Subscription> subscription) {
+  subscription->addAll(manager.state(), false);
+  if (!subscription->follows() || !subscription->taskId.empty()) {
+    co_await subscription->onEnd();
+    subscription->check();
+    co_return;
+  }
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  subscription->serviceGone = kj::mv(pair.fulfiller);
+  auto self = subscription.get();
+  followers.insert(self);
+  KJ_DEFER(followers.erase(self));
+  co_await pair.promise;
+  co_await subscription->onEnd();
+  subscription->check();
+}
+
+void LogStreams::changing(const Key& key, const Object*, const Change& after) {
+  if (followers.empty()) return;
+  if (key.kind == Kind::SERVICE && after.isDelete()) touched.insert(key.id);
+  if (key.kind == Kind::TASK && !after.isDelete()) {
+    touched.insert(text(after.as<schema::Task>().getServiceId()));
+  }
+}
+
+void LogStreams::applied() {
+  for (auto& id : std::exchange(touched, {})) {
+    for (auto follower : followers) {
+      if (follower->serviceId != id) continue;
+      follower->addAll(manager.state(), true);
+      if (manager.state().find(Kind::SERVICE, id) == nullptr) {
+        KJ_IF_MAYBE (fulfiller, follower->serviceGone) (*fulfiller)->fulfill();
+      }
+    }
+  }
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,73 @@
+#include "serve/obstacles.h"
+
+#include "decide/updater.h"
+#include "schedule/placement.h"
+
+namespace orch::control::manager {
+
+namespace {
+using schema::TaskState;
+constexpr uint32_t FAILURES_TO_TELL = 3;
+
+bool failedToStart(schema::Task::Reader task) {
+  auto state = task.getStatus().getState();
+  return (state == TaskState::FAILED || state == TaskState::REJECTED) && task.getRunningAtNs() == 0;
+}
+
+NodeUsage without(NodeUsage usage, schema::Task::Reader task) {
+  UsageTable table;
+  table.count(task, 1);
+  auto& held = table.node(view(task.getNodeId()));
+  usage.cpuNanos -= held.cpuNanos;
+  usage.memoryBytes -= held.memoryBytes;
+  usage.wanted -= held.wanted;
+  for (auto& port : held.hostPorts) usage.hostPorts[port.first] -= port.second;
+  return usage;
+}
+}  // namespace
+
+std::string whyNeverStarts(CurrentSpec& current, const Slot& slot) {
+  int64_t sinceNs = current.service().getMeta().getUpdatedAtNs();
+  std::string why;
+  uint32_t failures = 0;
+  for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
+    if (isRunning(*task)) return {};
+    if (!isTerminal(*task)) continue;
+    bool counts = failedToStart(*task) && current.matches(*task) &&
+                  task->getMeta().getCreatedAtNs() >= sinceNs;
+    if (!counts) return {};
+    auto status = task->getStatus();
+    if (why.empty())
+      why = text(status.getError().size() > 0 ? status.getError() : status.getMessage());
+    if (++failures == FAILURES_TO_TELL) return why;
+  }
+  return {};
+}
+
+std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, const Slot& slot) {
+  auto task = representative(slot);
+  bool refused = isUnplaced(task) && task.getStatus().getError().size() > 0;
+  if (!refused || slot.tasks.size() < 2) return {};
+  auto old = slot.tasks.end();
+  for (auto it = slot.tasks.begin(); it != slot.tasks.end(); ++it) {
+    if (isRunning(*it)) old = it;
+  }
+  if (old == slot.tasks.end()) return {};
+  auto id = manager::view(service.getMeta().getId());
+  auto spec = service.getSpec().getTask();
+  auto ports = service.getPorts();
+  if (!candidatesFor(view, id, spec, ports).nodes.empty()) return {};
+  auto nodeId = text(old->getNodeId());
+  KJ_IF_MAYBE (node, view.node(nodeId)) {
+    auto usage = without(view.nodeUsage(nodeId), *old);
+    auto counts = view.wantedByNode(id);
+    if (canTake(*node, spec, ports, usage, counts[nodeId] - 1)) {
+      return text(task.getStatus().getError()) +
+             ": only the task that it replaces is in the way; --update-order stop-first stops "
+             "that one before";
+    }
+  }
+  return {};
+}
+
+}  // namespace orch::control::manager

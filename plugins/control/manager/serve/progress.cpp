@@ -1,0 +1,240 @@
+#include "serve/progress.h"
+
+#include "decide/slot-rules.h"
+#include "decide/updater.h"
+#include "orch/fail.h"
+#include "serve/obstacles.h"
+
+namespace orch::control::manager {
+
+namespace {
+using schema::TaskState;
+constexpr size_t MAX_WAITERS = 10'000;
+
+bool isDown(const View& view, schema::Task::Reader task) {
+  KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
+    return node->getState() == schema::Node::State::DOWN;
+  }
+  return false;
+}
+
+// What to say of a slot that is not as it should be; empty if nothing is known.
+std::string errorOf(const View& view, const Slot& slot) {
+  auto task = representative(slot);
+  if (isDown(view, task)) {
+    auto node = KJ_ASSERT_NONNULL(view.node(manager::view(task.getNodeId())));
+    return "node '" + text(node.getDescription().getHostname()) + "' is down";
+  }
+  if (task.getStatus().getError().size() > 0) return text(task.getStatus().getError());
+  if (isRunning(task)) return {};
+  // It waits to be tried again: the reason is what became of the last one.
+  for (auto older = slot.tasks.rbegin(); older != slot.tasks.rend(); ++older) {
+    if (text(older->getMeta().getId()) == text(task.getRestartOf())) {
+      return text(older->getStatus().getError());
+    }
+  }
+  return {};
+}
+
+struct Sum {
+  uint32_t running = 0;
+  uint32_t settled = 0;  // slots that are as they should be
+  uint32_t stopping = 0;
+  bool stuck = false;
+  std::string problem;  // the newest, or that of the first slot that is stuck
+  int64_t problemNs = 0;
+};
+
+// Why the slot will not get there by itself; empty if it may.
+std::string obstacleOf(const View& view, CurrentSpec& current, const Slot& slot) {
+  if (stateOf(view, slot) == SlotState::DONE) return errorOf(view, slot);
+  auto why = whyNeverStarts(current, slot);
+  return why.empty() ? whyOldIsInTheWay(view, current.service(), slot) : why;
+}
+
+void addProblem(schema::Service::Reader service, const Slot& slot, const std::string& error,
+                bool stuck, Sum& sum) {
+  int64_t atNs = representative(slot).getMeta().getUpdatedAtNs();
+  bool shown = stuck ? !sum.stuck : !sum.stuck && atNs >= sum.problemNs;
+  sum.stuck |= stuck;
+  if (!shown || error.empty()) return;
+  sum.problemNs = atNs;
+  sum.problem = "task " + text(service.getSpec().getName()) + "." + std::to_string(slot.number) +
+                ": " + error;
+}
+
+void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Sum& sum,
+             schema::TaskProgress::Builder out) {
+  auto task = representative(slot);
+  bool current = !isOutdated(view, spec, task);
+  bool runs = isRunning(task) && !isDown(view, task);
+  bool completed = hasCompleted(view, slot);
+  bool settled = current && (runs || completed);
+  sum.running += runs && current;
+  sum.settled += settled;
+  for (auto& other : slot.tasks) {
+    sum.stopping += !isWanted(other) && !isStopped(view, other);
+  }
+  out.setSlot(slot.number);
+  // One that ended and will be tried again sits its delay out.
+  bool again = isWanted(task) && isTerminal(task);
+  out.setState(again ? TaskState::PENDING : task.getStatus().getState());
+  if (settled) return;
+  auto obstacle = obstacleOf(view, spec, slot);
+  bool stuck = !obstacle.empty() || (stateOf(view, slot) == SlotState::DONE && !completed);
+  auto error = obstacle.empty() ? errorOf(view, slot) : obstacle;
+  out.setError(error.c_str());
+  addProblem(spec.service(), slot, error, stuck, sum);
+}
+
+// Those of its tasks that have not stopped yet.
+void describeLeaving(const std::vector<schema::Task::Reader>& stopping,
+                     schema::ServiceProgress::Builder progress) {
+  auto list = progress.initTasks(stopping.size());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    list[i].setSlot(stopping[i].getSlot());
+    list[i].setState(stopping[i].getStatus().getState());
+  }
+}
+
+void describeService(const View& view, schema::Service::Reader service, const Slots& slots,
+                     uint32_t leaving, schema::ServiceProgress::Builder progress) {
+  Slots shown;
+  for (auto& slot : slots) {
+    if (stateOf(view, slot) != SlotState::DEAD) shown.push_back(slot);
+  }
+  Sum sum;
+  CurrentSpec spec(service);
+  auto list = progress.initTasks(shown.size());
+  for (uint32_t i = 0; i < shown.size(); ++i) addSlot(view, spec, shown[i], sum, list[i]);
+  uint32_t desired = service.getSpec().getMode().getReplicated().getReplicas();
+  auto update = service.getUpdate();
+  bool paused = update.getState() == schema::UpdateStatus::State::PAUSED;
+  bool updating = update.getState() == schema::UpdateStatus::State::UPDATING;
+  uint32_t remaining = leaving + sum.stopping;
+  progress.setDesired(desired);
+  progress.setRunning(sum.running);
+  progress.setUpdated(sum.settled);
+  progress.setUpdate(update);
+  progress.setRemaining(remaining);
+  // While it is updated it is not what it was asked to be, though each task runs: the newest have
+  // yet to get through the monitor time.
+  progress.setConverged(sum.settled == desired && shown.size() == desired && remaining == 0 &&
+                        !updating);
+  progress.setStuck(!progress.getConverged() && (paused || sum.stuck));
+  bool ownProblem = sum.stuck || !paused;
+  progress.setProblem(ownProblem ? capnp::Text::Reader(sum.problem.c_str()) : update.getMessage());
+}
+}  // namespace
+
+uint32_t runningTasks(const State& state, std::string_view serviceId) {
+  int64_t sum = 0;
+  for (auto& entry : state.usage().service(serviceId).runningByNode) {
+    auto node = state.find(Kind::NODE, entry.first);
+    if (node != nullptr && node->as<schema::Node>().getState() != schema::Node::State::DOWN) {
+      sum += entry.second;
+    }
+  }
+  return sum;
+}
+
+void describeProgress(const View& view, std::string_view serviceId, uint32_t leftovers,
+                      schema::ServiceProgress::Builder progress) {
+  std::vector<schema::Task::Reader> stopping;
+  for (auto& task : view.leaving(serviceId)) {
+    if (!isStopped(view, task)) stopping.push_back(task);
+  }
+  uint32_t leaving = stopping.size() + leftovers;
+  KJ_IF_MAYBE (service, view.service(serviceId)) {
+    describeService(view, *service, view.slots(serviceId), leaving, progress);
+  } else {
+    describeLeaving(stopping, progress);
+    progress.setRemoved(true);
+    progress.setRemaining(leaving);
+    progress.setConverged(leaving == 0);
+  }
+}
+
+kj::Promise<void> ProgressTable::changedSince(std::string serviceId, uint64_t after,
+                                              uint32_t timeoutMs) {
+  if (timeoutMs == 0 || revisionOf(serviceId) > after || after > sequence) return kj::READY_NOW;
+  if (waiting >= MAX_WAITERS) {
+    fail(kj::str("the manager has ", MAX_WAITERS,
+                 " callers that wait for progress; try again later"));
+  }
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  waiters[serviceId].push_back(kj::mv(pair.fulfiller));
+  ++waiting;
+  return env.timer()
+      .timeoutAfter(timeoutMs * kj::MILLISECONDS, kj::mv(pair.promise))
+      .catch_([](kj::Exception&&) {})  // the time is up: the caller looks at what there is
+      .attach(kj::defer([this, serviceId] {
+        --waiting;
+        auto it = waiters.find(serviceId);
+        if (it == waiters.end()) return;
+        std::erase_if(it->second, [](auto& fulfiller) { return !fulfiller->isWaiting(); });
+        if (it->second.empty()) waiters.erase(it);
+      }));
+}
+
+uint64_t ProgressTable::revisionOf(const std::string& serviceId) const {
+  auto it = newest.find(serviceId);
+  return it == newest.end() ? firstSequence : it->second;
+}
+
+uint32_t ProgressTable::leftoversOf(const std::string& serviceId) const {
+  auto it = leftovers.find(serviceId);
+  return it == leftovers.end() ? 0 : it->second;
+}
+
+void ProgressTable::tell(const std::string& serviceId) {
+  newest[serviceId] = ++sequence;
+  auto it = waiters.find(serviceId);
+  if (it != waiters.end()) {
+    for (auto& fulfiller : it->second) fulfiller->fulfill();
+  }
+  // Of a service that is gone nothing more is told, so nothing needs to be kept.
+  bool known = manager.state().find(Kind::SERVICE, serviceId) != nullptr ||
+               manager.state().slots(serviceId) != nullptr || leftoversOf(serviceId) > 0;
+  if (!known) {
+    newest.erase(serviceId);
+    firstSequence = sequence;
+  }
+}
+
+void ProgressTable::changing(const Key& key, const Object* before, const Change& after) {
+  if (key.kind == Kind::SERVICE) touched.insert(key.id);
+  if (key.kind == Kind::TASK) {
+    auto task = after.isDelete() ? before->as<schema::Task>() : after.as<schema::Task>();
+    touched.insert(text(task.getServiceId()));
+  }
+  if (key.kind == Kind::NODE) {
+    for (auto& id : manager.state().tasksOf(key.id)) {
+      auto task = manager.state().find(Kind::TASK, id)->as<schema::Task>();
+      touched.insert(text(task.getServiceId()));
+    }
+  }
+}
+
+void ProgressTable::applied() {
+  for (auto& id : std::exchange(touched, {})) tell(id);
+}
+
+void ProgressTable::reloaded() {
+  sequence = std::max(sequence, manager.state().revision) + 1;
+  firstSequence = sequence;
+  newest.clear();
+  touched.clear();
+  for (auto& entry : waiters) {
+    for (auto& fulfiller : entry.second) fulfiller->fulfill();
+  }
+}
+
+void ProgressTable::leftover(const std::string& serviceId, int32_t change) {
+  auto& count = leftovers[serviceId];
+  count += change;
+  if (count == 0) leftovers.erase(serviceId);
+  if (change < 0) tell(serviceId);
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,100 @@
+#include "serve/resolve.h"
+
+#include <algorithm>
+
+#include "decide/slot-rules.h"
+#include "orch/fail.h"
+
+namespace orch::control::manager {
+
+namespace {
+constexpr size_t FULL_ID = 25;
+constexpr size_t MAX_EDITS = 2;
+constexpr size_t MAX_LISTED = 5;
+
+// Levenshtein's distance, given up past MAX_EDITS.
+size_t edits(std::string_view a, std::string_view b) {
+  if (a.size() > b.size() + MAX_EDITS || b.size() > a.size() + MAX_EDITS) return MAX_EDITS + 1;
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string byPrefix(const View& view, Kind kind, kj::StringPtr typed,
+                     const std::vector<std::string>& names) {
+  auto noun = kindName(kind);
+  if (typed.size() == 0) fail(kj::str("usage: the name or id of a ", noun, " is needed"));
+  auto ids = view.idsWithPrefix(kind, manager::view(typed), MAX_LISTED + 1);
+  if (ids.size() == 1) return ids[0];
+  if (ids.empty()) {
+    fail(kj::str("no ", noun, " '", typed, "'", suggestion(manager::view(typed), names).c_str()));
+  }
+  std::string list;
+  for (size_t i = 0; i < std::min(ids.size(), MAX_LISTED); ++i) {
+    list += (i > 0 ? ", " : "") + ids[i].substr(0, std::max<size_t>(12, typed.size() + 4));
+  }
+  if (ids.size() > MAX_LISTED) list += ", …";
+  fail(kj::str("'", typed, "' is the beginning of more than one ", noun, " id: ", list.c_str(),
+               "; give more of it"));
+}
+}  // namespace
+
+std::string suggestion(std::string_view typed, const std::vector<std::string>& names) {
+  size_t best = MAX_EDITS + 1;
+  const std::string* nearest = nullptr;
+  for (auto& name : names) {
+    size_t distance = edits(typed, name);
+    if (distance < best && distance < std::min(typed.size(), name.size())) {
+      best = distance;
+      nearest = &name;
+    }
+  }
+  return nearest == nullptr ? "" : "; did you mean '" + *nearest + "'?";
+}
+
+std::string resolveService(const View& view, kj::StringPtr typed) {
+  auto named = view.serviceNamed(manager::view(typed));
+  if (!named.empty()) return named;
+  return byPrefix(view, Kind::SERVICE, typed, view.serviceNames());
+}
+
+std::string resolveTask(const View& view, kj::StringPtr typed) {
+  std::string_view whole = manager::view(typed);
+  size_t dot = whole.rfind('.');
+  if (dot == std::string_view::npos) return byPrefix(view, Kind::TASK, typed, {});
+  // web.1.<id>
+  auto last = whole.substr(dot + 1);
+  if (last.size() == FULL_ID && view.task(last) != nullptr) return std::string(last);
+  auto serviceId = view.serviceNamed(whole.substr(0, dot));
+  if (!serviceId.empty()) {
+    for (auto& slot : view.slots(serviceId)) {
+      if (std::to_string(slot.number) == last) return text(slot.tasks.back().getMeta().getId());
+    }
+  }
+  fail(kj::str("no task '", typed, "'"));
+}
+
+std::string resolveNode(const View& view, kj::StringPtr typed, kj::StringPtr ownId) {
+  if (typed == "self") return byPrefix(view, Kind::NODE, ownId, {});
+  std::vector<std::string> names;
+  std::string found;
+  for (auto node : view.nodes()) {
+    auto name = text(node.getDescription().getHostname());
+    names.push_back(name);
+    if (name != typed.cStr()) continue;
+    if (!found.empty()) fail(kj::str("more than one node is called '", typed, "'; give its id"));
+    found = text(node.getMeta().getId());
+  }
+  if (!found.empty()) return found;
+  return byPrefix(view, Kind::NODE, typed, names);
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,218 @@
+#include "serve/service-requests.h"
+
+#include "config.capnp.h"
+#include "decide/port-allocator.h"
+#include "decide/slot-rules.h"
+#include "decide/spec-meaning.h"
+#include "orch/fail.h"
+#include "serve/resolve.h"
+
+namespace orch::control::manager {
+
+namespace {
+constexpr size_t MAX_REQUEST_ID = 64;
+
+void requireCluster(const View& view) {
+  if (view.cluster() == nullptr) fail(kj::str("there is no cluster yet; 'orch init' makes one"));
+}
+
+// The id of what the same request made before; empty if it is new.
+std::string earlier(const View& view, kj::StringPtr requestId, kj::StringPtr method) {
+  if (requestId.size() == 0 || requestId.size() > MAX_REQUEST_ID) {
+    fail(kj::str("usage: a request id has 1 to ", MAX_REQUEST_ID, " characters"));
+  }
+  KJ_IF_MAYBE (record, view.find<RequestRecord>(Kind::REQUEST, manager::view(requestId))) {
+    if (record->getMethod() != method) {
+      fail(kj::str("usage: the request id '", requestId, "' was used for '", record->getMethod(),
+                   "' before"));
+    }
+    return text(record->getResultId());
+  }
+  return {};
+}
+
+void remember(View& view, kj::StringPtr requestId, kj::StringPtr method,
+              const std::string& resultId) {
+  capnp::MallocMessageBuilder message;
+  auto record = message.initRoot<RequestRecord>();
+  record.setId(requestId);
+  record.setMethod(method);
+  record.setResultId(resultId.c_str());
+  record.setAtNs(view.now());
+  view.put(Key{Kind::REQUEST, requestId.cStr()}, toWords(record.asReader()));
+}
+
+void setPorts(schema::Service::Builder service, schema::ServiceSpec::Reader spec,
+              const std::vector<uint16_t>& published) {
+  auto ports = service.initPorts(published.size());
+  for (uint32_t i = 0; i < ports.size(); ++i) {
+    ports.setWithCaveats(i, spec.getEndpoint().getPorts()[i]);
+    ports[i].setPublished(published[i]);
+  }
+}
+
+// An address pool that refuses early: before tasks are made that could never get an address.
+void checkPools(const View& view, schema::ServiceSpec::Reader spec, uint32_t replicas,
+                kj::Maybe<schema::ServiceSpec::Reader> before) {
+  eachNetwork(spec.getTask(), [&](const std::string& network) {
+    uint64_t total = 0;
+    bool limited = false;
+    for (auto node : view.nodes()) {
+      for (auto pool : node.getDescription().getNetworks()) {
+        if (manager::view(pool.getName()) != network) continue;
+        limited = true;
+        total += pool.getTotal();
+      }
+    }
+    int64_t needed = view.replicasOnNetwork(network) + replicas;
+    uint32_t had = 0;
+    KJ_IF_MAYBE (old, before) {
+      eachNetwork(old->getTask(), [&](const std::string& name) {
+        if (name == network) had = old->getMode().getReplicated().getReplicas();
+      });
+    }
+    needed -= had;
+    if (limited && replicas > had && needed > static_cast<int64_t>(total)) {
+      fail(kj::str("network '", network.c_str(), "' has ", total, " addresses for tasks, but ",
+                   needed, " would be needed; use fewer replicas or a larger subnet"));
+    }
+  });
+}
+
+void beginUpdate(View& view, schema::Service::Builder service) {
+  auto status = service.initUpdate();
+  status.setState(schema::UpdateStatus::State::UPDATING);
+  status.setStartedAtNs(view.now());
+  status.setMessage("update in progress");
+}
+
+void checkVersion(const View& view, schema::Service::Reader service, const std::string& id,
+                  uint64_t version) {
+  if (version == 0) return;
+  auto stored = view.base().find(Kind::SERVICE, id);
+  bool changedNow = view.changes().count(Key{Kind::SERVICE, id}) > 0;
+  uint64_t actual = stored == nullptr ? 0 : stored->revision;
+  if (actual == version && !changedNow) return;
+  fail(kj::str("update out of sequence: service '", service.getSpec().getName(), "' is at version ",
+               changedNow ? kj::str("past ", actual) : kj::str(actual),
+               ", the update was made from ", version, "; read it again and repeat the change"));
+}
+
+void refuseOtherIdentity(schema::ServiceSpec::Reader old, schema::ServiceSpec::Reader spec) {
+  if (old.getName() != spec.getName()) {
+    fail(kj::str("usage: renaming services is not supported: service '", old.getName(),
+                 "' cannot become '", spec.getName(), "'"));
+  }
+  if (old.getMode().which() != spec.getMode().which()) {
+    fail(kj::str("usage: service mode change is not allowed: service '", old.getName(), "'"));
+  }
+}
+}  // namespace
+
+Answer createService(View& view, kj::StringPtr requestId, schema::ServiceSpec::Reader spec,
+                     const Offer& offer) {
+  auto before = earlier(view, requestId, "createService");
+  if (!before.empty()) return {before, {}};
+  requireCluster(view);
+  Answer answer;
+  validateSpec(view, spec, offer, answer.warnings);
+  if (!view.serviceNamed(manager::view(spec.getName())).empty()) {
+    fail(
+        kj::str("service '", spec.getName(), "' exists already; choose another name or update it"));
+  }
+  checkPools(view, spec, spec.getMode().getReplicated().getReplicas(), nullptr);
+  auto published = allocatePorts(view, spec, {});
+  answer.id = view.create<schema::Service>(Kind::SERVICE, [&](schema::Service::Builder service) {
+    service.setSpec(spec);
+    service.setSpecVersion(1);
+    setPorts(service, spec, published);
+  });
+  remember(view, requestId, "createService", answer.id);
+  return answer;
+}
+
+Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint64_t version,
+                     schema::ServiceSpec::Reader spec, const Offer& offer) {
+  auto before = earlier(view, requestId, "updateService");
+  if (!before.empty()) return {before, {}};
+  Answer answer;
+  answer.id = resolveService(view, typed);
+  auto service = KJ_ASSERT_NONNULL(view.service(answer.id));
+  auto old = service.getSpec();
+  checkVersion(view, service, answer.id, version);
+  validateSpec(view, spec, offer, answer.warnings);
+  refuseOtherIdentity(old, spec);
+  checkPools(view, spec, spec.getMode().getReplicated().getReplicas(), old);
+  auto published = allocatePorts(view, spec, answer.id);
+
+  bool paused = service.getUpdate().getState() == schema::UpdateStatus::State::PAUSED;
+  bool changed = meaningOf(old) != meaningOf(spec);
+  bool tasksChange = changed && taskMeaning(old) != taskMeaning(spec);
+  if (changed || paused) {
+    view.editService(answer.id, [&](schema::Service::Builder builder) {
+      if (changed) builder.setPreviousSpec(old);
+      builder.setSpec(spec);
+      setPorts(builder, spec, published);
+      if (tasksChange) builder.setSpecVersion(service.getSpecVersion() + 1);
+      if (tasksChange || paused) beginUpdate(view, builder);
+    });
+  }
+  remember(view, requestId, "updateService", answer.id);
+  return answer;
+}
+
+Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint32_t replicas) {
+  auto before = earlier(view, requestId, "scaleService");
+  if (!before.empty()) return {before, {}};
+  Answer answer;
+  answer.id = resolveService(view, typed);
+  auto service = KJ_ASSERT_NONNULL(view.service(answer.id));
+  checkReplicas(replicas);
+  if (!service.getSpec().getMode().isReplicated()) {
+    fail(kj::str("usage: only replicated services can be scaled: service '",
+                 service.getSpec().getName(), "'"));
+  }
+  checkPools(view, service.getSpec(), replicas, service.getSpec());
+  if (service.getSpec().getMode().getReplicated().getReplicas() != replicas) {
+    view.editService(answer.id, [&](schema::Service::Builder builder) {
+      builder.getSpec().getMode().getReplicated().setReplicas(replicas);
+    });
+  }
+  remember(view, requestId, "scaleService", answer.id);
+  return answer;
+}
+
+Answer removeService(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
+  auto before = earlier(view, requestId, "removeService");
+  if (!before.empty()) return {before, {}};
+  Answer answer;
+  answer.id = resolveService(view, typed);
+  view.erase(Key{Kind::SERVICE, answer.id});
+  remember(view, requestId, "removeService", answer.id);
+  return answer;
+}
+
+Answer initCluster(View& view, kj::StringPtr requestId, kj::StringPtr name, bool& created) {
+  created = false;
+  auto before = earlier(view, requestId, "init");
+  if (!before.empty()) return {before, {}};
+  Answer answer;
+  KJ_IF_MAYBE (cluster, view.cluster()) {
+    answer.id = text(cluster->getMeta().getId());
+    if (name.size() > 0 && cluster->getName() != name) {
+      fail(kj::str("this node is in the cluster '", cluster->getName(),
+                   "' already, and clusters are not renamed; to name it yourself, set autoInit = "
+                   "false for control.manager before orchd's first start"));
+    }
+    return answer;
+  }
+  if (name.size() > 0) checkName("cluster", name);
+  created = true;
+  answer.id = view.create<schema::Cluster>(Kind::CLUSTER, [&](schema::Cluster::Builder cluster) {
+    cluster.setName(name.size() > 0 ? name : "default"_kj);
+  });
+  remember(view, requestId, "init", answer.id);
+  return answer;
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,29 @@
+// What users ask for that changes something. Each either changes the view or fails with a text for
+// the user, before it has changed anything. Pure.
+#pragma once
+
+#include <kj/string.h>
+
+#include "serve/validate.h"
+#include "state/view.h"
+
+namespace orch::control::manager {
+
+struct Answer {
+  std::string id;
+  std::vector<std::string> warnings;
+};
+
+// All of them: a request id that was seen before gives the first answer again and changes nothing.
+Answer createService(View& view, kj::StringPtr requestId, schema::ServiceSpec::Reader spec,
+                     const Offer& offer);
+// `version` 0: whatever the service is now.
+Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint64_t version,
+                     schema::ServiceSpec::Reader spec, const Offer& offer);
+Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint32_t replicas);
+Answer removeService(View& view, kj::StringPtr requestId, kj::StringPtr typed);
+
+// True in `created` if there was no cluster before.
+Answer initCluster(View& view, kj::StringPtr requestId, kj::StringPtr name, bool& created);
+
+}  // namespace orch::control::manager

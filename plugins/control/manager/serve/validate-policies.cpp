@@ -1,0 +1,131 @@
+// The parts of a spec that are about the service rather than its containers.
+#include "orch/fail.h"
+#include "serve/amounts.h"
+#include "serve/validate.h"
+#include "state/usage.h"
+
+namespace orch::control::manager {
+
+namespace {
+constexpr uint64_t MIN_CPU_NANOS = 1'000'000;
+constexpr uint64_t MIN_MEMORY_BYTES = 4ull << 20;
+constexpr uint64_t MAX_DURATION_MS = 1000ull * 3600 * 24 * 365;
+constexpr uint64_t MAX_WINDOW_ATTEMPTS = 1000;  // the history has to reach as far
+constexpr uint32_t MAX_PORTS = 1024;            // each is a rule on the node, and in all its tables
+
+void checkDuration(kj::StringPtr flag, uint64_t milliseconds) {
+  if (milliseconds > MAX_DURATION_MS) {
+    fail(kj::str("usage: ", flag, " must be at most ", asDuration(MAX_DURATION_MS).c_str(),
+                 ", not ", asDuration(milliseconds).c_str()));
+  }
+}
+}  // namespace
+
+void validateResources(schema::Resources::Reader resources) {
+  auto cpu = [](kj::StringPtr flag, uint64_t nanos) {
+    if (nanos == 0 || nanos >= MIN_CPU_NANOS) return;
+    fail(kj::str("usage: ", flag, " must be at least 0.001 cores, not ", asCores(nanos).c_str()));
+  };
+  auto memory = [](kj::StringPtr flag, uint64_t bytes) {
+    if (bytes == 0 || bytes >= MIN_MEMORY_BYTES) return;
+    fail(kj::str("usage: ", flag, " must be at least 4m, not ", asSize(bytes).c_str()));
+  };
+  cpu("--limit-cpu", resources.getLimitCpuNanos());
+  cpu("--reserve-cpu", resources.getReserveCpuNanos());
+  memory("--limit-memory", resources.getLimitMemoryBytes());
+  memory("--reserve-memory", resources.getReserveMemoryBytes());
+  auto exceeds = [](uint64_t reserved, uint64_t limit) { return limit != 0 && reserved > limit; };
+  if (exceeds(resources.getReserveCpuNanos(), resources.getLimitCpuNanos())) {
+    fail(kj::str("usage: --reserve-cpu ", asCores(resources.getReserveCpuNanos()).c_str(),
+                 " is larger than --limit-cpu ", asCores(resources.getLimitCpuNanos()).c_str()));
+  }
+  if (exceeds(resources.getReserveMemoryBytes(), resources.getLimitMemoryBytes())) {
+    fail(kj::str("usage: --reserve-memory ", asSize(resources.getReserveMemoryBytes()).c_str(),
+                 " is larger than --limit-memory ",
+                 asSize(resources.getLimitMemoryBytes()).c_str()));
+  }
+  int64_t swap = resources.getMemorySwapBytes();
+  if (swap < -1) {
+    fail(kj::str("usage: --memory-swap must be -1 (unlimited), 0 (default) or a size, not ", swap));
+  }
+  if (swap > 0 && resources.getLimitMemoryBytes() == 0) {
+    fail(kj::str("usage: --memory-swap ", asSize(swap).c_str(),
+                 ", which is memory plus swap, needs --limit-memory"));
+  }
+  if (swap > 0 && static_cast<uint64_t>(swap) < resources.getLimitMemoryBytes()) {
+    fail(kj::str("usage: --memory-swap ", asSize(swap).c_str(),
+                 ", which is memory plus swap, is less than --limit-memory ",
+                 asSize(resources.getLimitMemoryBytes()).c_str()));
+  }
+}
+
+void validatePolicies(schema::ServiceSpec::Reader spec) {
+  auto restart = spec.getTask().getRestart();
+  if (restart.getDelayMs() < -1) {
+    fail(kj::str("usage: --restart-delay must not be negative, not ", restart.getDelayMs(), "ms"));
+  }
+  if (restart.getDelayMs() > 0) checkDuration("--restart-delay", restart.getDelayMs());
+  checkDuration("--restart-window", restart.getWindowMs());
+  if (restart.getWindowMs() > 0 && restart.getMaxAttempts() > MAX_WINDOW_ATTEMPTS) {
+    fail(kj::str("usage: --restart-max-attempts must be at most ", MAX_WINDOW_ATTEMPTS,
+                 " with --restart-window, not ", restart.getMaxAttempts()));
+  }
+  auto update = spec.getUpdate();
+  checkDuration("--update-delay", update.getDelayMs());
+  checkDuration("--update-monitor", update.getMonitorMs());
+  checkDuration("--update-progress-deadline", update.getProgressDeadlineMs());
+  float ratio = update.getMaxFailureRatio();
+  if (!(ratio >= 0 && ratio <= 1)) {
+    fail(kj::str("usage: --update-max-failure-ratio must be between 0 and 1, not ", ratio));
+  }
+  if (update.getFailureAction() == schema::UpdateConfig::FailureAction::ROLLBACK) {
+    fail(kj::str(
+        "usage: --update-failure-action rollback is not available yet; use pause or continue"));
+  }
+  auto log = spec.getTask().getLog();
+  if (log.getMaxBytes() > 0 && log.getMaxBytes() < 4096) {
+    fail(kj::str("usage: --log-opt max-size must be at least 4k, not ",
+                 asSize(log.getMaxBytes()).c_str()));
+  }
+}
+
+void checkPortCount(schema::EndpointSpec::Reader endpoint) {
+  if (endpoint.getPorts().size() > MAX_PORTS) {
+    fail(kj::str("usage: --publish: a service publishes at most ", MAX_PORTS, " ports, not ",
+                 endpoint.getPorts().size()));
+  }
+}
+
+void validateEndpoint(schema::ServiceSpec::Reader spec) {
+  using Mode = schema::PortSpec::PublishMode;
+  auto endpoint = spec.getEndpoint();
+  for (auto network : spec.getTask().getNetworks()) {
+    if (endpoint.getPorts().size() == 0 || (network != "host" && network != "none")) continue;
+    fail(kj::str("usage: --publish cannot be combined with --network ", network,
+                 network == "host" ? ": the task has the ports of its node already"
+                                   : ": the task can be reached by nobody"));
+  }
+  std::set<uint32_t> published;
+  std::set<std::pair<uint32_t, Mode>> targets;
+  for (auto port : endpoint.getPorts()) {
+    auto protocol = port.getProtocol() == schema::PortSpec::Protocol::TCP ? "tcp" : "udp";
+    if (port.getTarget() == 0)
+      fail(kj::str("usage: a published port needs a target port of 1 to 65535"));
+    if (port.getMode() == Mode::INGRESS &&
+        endpoint.getMode() == schema::EndpointSpec::Mode::DNSRR) {
+      fail(kj::str("usage: port ", port.getTarget(), "/", protocol,
+                   " cannot be published in mode ingress with endpoint mode dnsrr; use mode=host"));
+    }
+    if (port.getPublished() == 0) {
+      bool twice =
+          !targets.insert({portKey(port.getProtocol(), port.getTarget()), port.getMode()}).second;
+      if (twice)
+        fail(kj::str("usage: port ", port.getTarget(), "/", protocol, " is published twice"));
+    } else if (!published.insert(portKey(port.getProtocol(), port.getPublished())).second) {
+      fail(kj::str("usage: port ", port.getPublished(), "/", protocol,
+                   " is published twice in this service"));
+    }
+  }
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,176 @@
+#include "serve/validate.h"
+
+#include <kj/encoding.h>
+
+#include <algorithm>
+
+#include "orch/fail.h"
+#include "schedule/placement.h"
+#include "serve/amounts.h"
+#include "serve/resolve.h"
+#include "state/usage.h"
+
+namespace orch::control::manager {
+
+namespace {
+constexpr size_t MAX_NAME = 63;
+
+bool nameChar(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+// What there is to choose from instead, and what was meant.
+std::string thereIs(std::string_view typed, const std::vector<std::string>& names) {
+  std::string list;
+  for (auto& name : names) list += (list.empty() ? "" : ", ") + name;
+  return "; there is " + (list.empty() ? "none" : list) + suggestion(typed, names);
+}
+
+void checkNetworks(schema::TaskSpec::Reader task) {
+  std::set<std::string> seen;
+  for (auto name : task.getNetworks()) {
+    if (!seen.insert(text(name)).second)
+      fail(kj::str("usage: --network '", name, "' is given twice"));
+  }
+  for (auto alone : {"host", "none"}) {
+    if (seen.count(alone) > 0 && seen.size() > 1) {
+      fail(kj::str("usage: --network '", alone, "' cannot be combined with others"));
+    }
+  }
+}
+
+void checkPlacement(schema::Placement::Reader placement) {
+  for (auto constraint : placement.getConstraints()) {
+    KJ_IF_MAYBE (parsed, parseConstraint(view(constraint))) {
+      if (knownConstraintKey(parsed->key)) continue;
+      fail(kj::str("usage: the constraint '", constraint,
+                   "' has an unknown key; there are node.id, node.hostname, ",
+                   "node.ip, node.role, node.platform.os, node.platform.arch, node.labels.* and "
+                   "engine.labels.*"));
+    }
+    fail(kj::str("usage: the constraint '", constraint,
+                 "' must be KEY==VALUE, KEY=VALUE or KEY!=VALUE"));
+  }
+}
+// What is not UTF-8 cannot be shown as JSON. Names and paths with rules of their own are not here.
+void checkTexts(schema::ServiceSpec::Reader spec) {
+  auto container = spec.getTask().getContainer();
+  auto check = [](kj::StringPtr flag, capnp::Text::Reader value) {
+    if (kj::encodeUtf32(value).hadErrors)
+      fail(kj::str("usage: a value of ", flag, " is not valid UTF-8"));
+  };
+  auto checkAll = [&](kj::StringPtr flag, capnp::List<capnp::Text>::Reader values) {
+    for (auto value : values) check(flag, value);
+  };
+  auto checkPairs = [&](kj::StringPtr flag, capnp::List<schema::KeyValue>::Reader pairs) {
+    for (auto pair : pairs) {
+      check(flag, pair.getKey());
+      check(flag, pair.getValue());
+    }
+  };
+  checkPairs("--label", spec.getLabels());
+  checkPairs("--container-label", container.getLabels());
+  checkPairs("--sysctl", container.getSysctls());
+  checkAll("--env", container.getEnv());
+  checkAll("--entrypoint", container.getCommand());
+  checkAll("--args", container.getArgs());
+  checkAll("--group", container.getGroups());
+  checkAll("--host", container.getHosts());
+  checkAll("--dns-search", container.getDnsSearch());
+  checkAll("--dns-option", container.getDnsOptions());
+  checkAll("--constraint", spec.getTask().getPlacement().getConstraints());
+  check("--user", container.getUser());
+  check("--workdir", container.getWorkdir());
+  for (auto mount : container.getMounts()) {
+    check("--mount", mount.getSource());
+    check("--mount", mount.getTarget());
+  }
+}
+}  // namespace
+
+void checkReplicas(uint32_t replicas) {
+  if (replicas > MAX_REPLICAS) {
+    fail(kj::str("usage: a service has at most ", MAX_REPLICAS, " replicas, not ", replicas));
+  }
+}
+
+void checkName(kj::StringPtr noun, kj::StringPtr name) {
+  bool valid = name.size() > 0 && name.size() <= MAX_NAME && nameChar(name[0]) &&
+               std::all_of(name.begin(), name.end(),
+                           [](char c) { return nameChar(c) || c == '_' || c == '.' || c == '-'; });
+  if (valid) return;
+  fail(kj::str("usage: the ", noun, " name '", name, "' must be 1 to ", MAX_NAME,
+               " letters, digits, '_', '.' or '-', and begin with a letter or a digit"));
+}
+
+void validateAgainstNodes(const View& view, schema::ServiceSpec::Reader spec, const Offer& offer,
+                          std::vector<std::string>& warnings) {
+  auto task = spec.getTask();
+  auto strategy = task.getPlacement().getStrategy();
+  auto has = [](const std::vector<std::string>& names, capnp::Text::Reader name) {
+    return std::find(names.begin(), names.end(), name.cStr()) != names.end();
+  };
+  if (strategy.size() > 0 && offer.strategiesKnown && !has(offer.strategies, strategy)) {
+    fail(kj::str("usage: no scheduler '", strategy, "' for --strategy",
+                 thereIs(manager::view(strategy), offer.strategies).c_str()));
+  }
+  std::set<std::string> runtimes;
+  std::set<std::string> networks = {"bridge", "host", "none"};
+  uint64_t mostCpu = 0;
+  uint64_t mostMemory = 0;
+  auto nodes = view.nodes();
+  for (auto node : nodes) {
+    auto description = node.getDescription();
+    for (auto name : description.getRuntimes()) runtimes.insert(text(name));
+    for (auto pool : description.getNetworks()) networks.insert(text(pool.getName()));
+    mostCpu = std::max(mostCpu, description.getCpuNanos());
+    mostMemory = std::max(mostMemory, description.getMemoryBytes());
+  }
+  std::vector<std::string> known(networks.begin(), networks.end());
+  for (auto name : task.getNetworks()) {
+    if (networks.count(text(name)) > 0) continue;
+    fail(kj::str("usage: no network '", name, "' for --network",
+                 thereIs(manager::view(name), known).c_str()));
+  }
+  if (nodes.empty()) return;  // nobody can say yet
+  std::vector<std::string> offered(runtimes.begin(), runtimes.end());
+  if (task.getRuntime().size() > 0 && !has(offered, task.getRuntime())) {
+    fail(kj::str("usage: no node has the runtime '", task.getRuntime(), "' of --runtime",
+                 thereIs(manager::view(task.getRuntime()), offered).c_str()));
+  }
+  auto resources = task.getResources();
+  if (resources.getReserveCpuNanos() > mostCpu) {
+    warnings.push_back("no node has as much cpu as one task reserves; the tasks wait");
+  }
+  if (resources.getReserveMemoryBytes() > mostMemory) {
+    warnings.push_back("no node has as much memory as one task reserves; the tasks wait");
+  }
+}
+
+void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offer& offer,
+                  std::vector<std::string>& warnings) {
+  checkPortCount(spec.getEndpoint());
+  size_t bytes = spec.totalSize().wordCount * sizeof(capnp::word);
+  size_t most = std::min(offer.maxObjectBytes, MAX_SPEC_BYTES);
+  if (bytes > most) {
+    fail(kj::str("usage: the service's description is too large: ", bytes, " bytes, at most ",
+                 most));
+  }
+  checkName("service", spec.getName());
+  checkTexts(spec);
+  if (spec.getMode().isGlobal()) {
+    fail(kj::str("usage: the mode 'global' is not available yet; use replicated"));
+  }
+  if (!spec.getMode().isReplicated()) fail(kj::str("usage: unknown service mode; use replicated"));
+  checkReplicas(spec.getMode().getReplicated().getReplicas());
+  validateContainer(spec.getTask());
+  validateMounts(spec.getTask().getContainer());
+  validateResources(spec.getTask().getResources());
+  checkNetworks(spec.getTask());
+  checkPlacement(spec.getTask().getPlacement());
+  validatePolicies(spec);
+  validateEndpoint(spec);
+  validateAgainstNodes(view, spec, offer, warnings);
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,325 @@
+#include "session/sessions.h"
+
+#include <kj/debug.h>
+
+#include <algorithm>
+
+#include "decide/node-health.h"
+#include "decide/slot-rules.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+
+namespace orch::control::manager {
+
+namespace {
+constexpr kj::Duration ASSIGN_LIMIT = 30 * kj::SECONDS;
+constexpr kj::Duration TOLERATED_LAG = 200 * kj::MILLISECONDS;
+constexpr size_t MAX_NODE_ID = 64;
+constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
+}  // namespace
+
+// One node's session. Shared by the map, the session's capability and the call in flight.
+struct Sessions::Connection final : public kj::Refcounted {
+  Connection(kj::StringPtr nodeId, schema::Agent::Client agent)
+      : nodeId(nodeId.cStr()), agent(kj::mv(agent)) {}
+
+  std::string nodeId;
+  schema::Agent::Client agent;
+  bool over = false;
+  bool complete = true;  // the next assignment is the complete set
+  bool inFlight = false;
+  std::set<std::string> changed;            // tasks to send
+  std::map<std::string, std::string> gone;  // tasks to forget: id, service or empty
+  std::map<std::string, std::string> sent;  // of `gone`, in the call in flight
+};
+
+class SessionServer final : public schema::Session::Server {
+ public:
+  SessionServer(kj::Own<kj::Refcounted> owner, Sessions& sessions,
+                kj::Own<Sessions::Connection> connection)
+      : owner(kj::mv(owner)), sessions(sessions), connection(kj::mv(connection)) {}
+
+  kj::Promise<void> report(ReportContext context) override {
+    check();
+    auto link = kj::addRef(*connection);
+    auto& all = sessions;
+    return all.manager
+        .submit([context, link = kj::mv(link)](View& view) mutable {
+          for (auto report : context.getParams().getStatuses()) {
+            bool known = mergeReport(view, link->nodeId, report);
+            if (!known && link->gone.size() < MAX_GONE) link->gone[text(report.getTaskId())];
+          }
+        })
+        .then([this]() { sessions.push(*connection); },
+              [this](kj::Exception&& exception) {
+                // It was not taken in. The agent tells everything again in its next session.
+                sessions.finish(*connection);
+                kj::throwFatalException(kj::mv(exception));
+              });
+  }
+  kj::Promise<void> heartbeat(HeartbeatContext context) override {
+    check();
+    context.getResults().setNextMs(sessions.beat(*connection));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> describe(DescribeContext context) override {
+    check();
+    bool leads = sessions.isLocal(connection->nodeId);
+    return sessions.manager.submit([context, leads, id = connection->nodeId](View& view) mutable {
+      registerNode(view, id, context.getParams().getDescription(), leads);
+    });
+  }
+
+ private:
+  void check() {
+    if (!connection->over) return;
+    kj::throwFatalException(KJ_EXCEPTION(
+        DISCONNECTED, "this session of the node is over; open another one", connection->nodeId));
+  }
+
+  kj::Own<kj::Refcounted> owner;  // before what it owns
+  Sessions& sessions;
+  kj::Own<Sessions::Connection> connection;
+};
+
+class DispatcherServer final : public schema::Dispatcher::Server {
+ public:
+  DispatcherServer(kj::Own<kj::Refcounted> owner, Sessions& sessions)
+      : owner(kj::mv(owner)), sessions(sessions) {}
+  kj::Promise<void> open(OpenContext context) override { return doOpen(context); }
+
+ private:
+  Task<void> doOpen(OpenContext context) {
+    auto params = context.getParams();
+    auto nodeId = kj::str(params.getNodeId());
+    if (nodeId.size() == 0 || nodeId.size() > MAX_NODE_ID) {
+      fail(kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not '", nodeId, "'"));
+    }
+    bool leads = sessions.isLocal(nodeId.cStr());
+    Decide decide = [context, leads](View& view) mutable {
+      auto params = context.getParams();
+      registerNode(view, manager::view(params.getNodeId()), params.getDescription(), leads);
+    };
+    co_await sessions.manager.submit(kj::mv(decide));
+    auto connection = sessions.adopt(nodeId, context.getParams().getAgent());
+    context.getResults().setSession(
+        kj::heap<SessionServer>(kj::addRef(*owner), sessions, kj::addRef(*connection)));
+    sessions.push(*connection);
+  }
+
+  kj::Own<kj::Refcounted> owner;
+  Sessions& sessions;
+};
+
+Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager,
+                   Config::Reader settings)
+    : owner(owner),
+      env(env),
+      host(host),
+      manager(manager),
+      settings(settings),
+      tasks(*this),
+      watchedUntil(kj::origin<kj::TimePoint>()),
+      watcher(kj::READY_NOW) {
+  manager.observe(*this);
+}
+
+Sessions::~Sessions() noexcept(false) {}
+
+void Sessions::taskFailed(kj::Exception&& exception) {
+  host.log().error("manager.assign-failed", {{"reason", plainText(exception)}});
+}
+
+schema::Dispatcher::Client Sessions::dispatcher() {
+  return kj::heap<DispatcherServer>(kj::addRef(owner), *this);
+}
+
+bool Sessions::isLocal(const std::string& nodeId) const { return host.node().id == nodeId.c_str(); }
+
+kj::Maybe<schema::Agent::Client> Sessions::agentOf(std::string_view nodeId) {
+  auto it = connections.find(nodeId);
+  if (it == connections.end() || it->second->over) return nullptr;
+  return it->second->agent;
+}
+
+kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agent::Client agent) {
+  auto it = connections.find(manager::view(nodeId));
+  if (it != connections.end()) finish(*it->second);
+  auto connection = kj::refcounted<Connection>(nodeId, kj::mv(agent));
+  auto result = kj::addRef(*connection);
+  connections.insert_or_assign(nodeId.cStr(), kj::mv(connection));
+  expectBeat(nodeId.cStr(), settings.getDownAfterMs() * kj::MILLISECONDS);
+  return result;
+}
+
+// Its node gets a complete set the next time: nothing of this session is owed any more.
+void Sessions::finish(Connection& connection) {
+  if (connection.over) return;
+  connection.over = true;
+  for (auto list : {&connection.gone, &connection.sent}) {
+    for (auto& entry : *list) countLeftover(entry.second, -1);
+    list->clear();
+  }
+}
+
+void Sessions::countLeftover(const std::string& serviceId, int32_t change) {
+  if (goneObserver != nullptr && !serviceId.empty()) goneObserver->leftover(serviceId, change);
+}
+
+void Sessions::stop() {
+  stopped = true;
+  for (auto& entry : connections) finish(*entry.second);
+  watcher = kj::READY_NOW;
+}
+
+// ---- assignments --------------------------------------------------------------------------------
+
+void Sessions::changing(const Key& key, const Object* before, const Change& after) {
+  if (key.kind != Kind::TASK) return;
+  if (after.isDelete()) {
+    auto task = before->as<schema::Task>();
+    auto it = connections.find(manager::view(task.getNodeId()));
+    if (it == connections.end() || it->second->over) return;
+    it->second->changed.erase(key.id);
+    auto serviceId = text(task.getServiceId());
+    it->second->gone[key.id] = serviceId;
+    countLeftover(serviceId, 1);
+    toPush.insert(it->first);
+    return;
+  }
+  auto task = after.as<schema::Task>();
+  auto it = connections.find(manager::view(task.getNodeId()));
+  if (it == connections.end() || it->second->over) return;
+  if (before != nullptr) {
+    auto old = before->as<schema::Task>();
+    bool same = old.getNodeId() == task.getNodeId() && old.getDesired() == task.getDesired() &&
+                old.getStartAfterNs() == task.getStartAfterNs();
+    if (same) return;
+  }
+  it->second->changed.insert(key.id);
+  toPush.insert(it->first);
+}
+
+void Sessions::applied() {
+  for (auto& nodeId : std::exchange(toPush, {})) {
+    auto it = connections.find(nodeId);
+    if (it != connections.end()) push(*it->second);
+  }
+}
+
+void Sessions::push(Connection& connection) {
+  if (connection.over || connection.inFlight || stopped) return;
+  if (!connection.complete && connection.changed.empty() && connection.gone.empty()) return;
+  connection.inFlight = true;
+  tasks.add(assign(kj::addRef(connection)));
+}
+
+void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& connection) {
+  auto& state = manager.state();
+  params.setEpoch(manager.epoch());
+  params.setComplete(connection.complete);
+  auto& ids = connection.complete ? state.tasksOf(connection.nodeId) : connection.changed;
+  std::vector<const Object*> objects;
+  for (auto& id : ids) {
+    if (auto object = state.find(Kind::TASK, id)) objects.push_back(object);
+  }
+  auto list = params.initTasks(objects.size());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    list.setWithCaveats(i, objects[i]->as<schema::Task>());
+    list[i].getMeta().setVersion(objects[i]->revision);
+  }
+  connection.sent = std::exchange(connection.gone, {});
+  auto gone = params.initGone(connection.sent.size());
+  uint32_t i = 0;
+  for (auto& entry : connection.sent) gone.set(i++, entry.first.c_str());
+  connection.complete = false;
+  connection.changed.clear();
+}
+
+Task<void> Sessions::assign(kj::Own<Connection> connection) {
+  auto request = connection->agent.assignRequest();
+  fill(request, *connection);
+  kj::Promise<void> sent = request.send().ignoreResult();
+  auto delivered = co_await attempt(env.timer().timeoutAfter(ASSIGN_LIMIT, kj::mv(sent)));
+  connection->inFlight = false;
+  if (!delivered.ok()) {
+    if (!connection->over) {
+      host.log().warn(
+          "manager.assign-failed, waiting for the agent to open another session",
+          {{"node", connection->nodeId.c_str()}, {"reason", plainText(delivered.error())}});
+    }
+    finish(*connection);
+    co_return;
+  }
+  for (auto& entry : std::exchange(connection->sent, {})) countLeftover(entry.second, -1);
+  push(*connection);
+}
+
+// ---- who is alive -------------------------------------------------------------------------------
+
+uint32_t Sessions::beat(Connection& connection) {
+  expectBeat(connection.nodeId, settings.getDownAfterMs() * kj::MILLISECONDS);
+  auto node = manager.state().find(Kind::NODE, connection.nodeId);
+  if (node != nullptr && node->as<schema::Node>().getState() != schema::Node::State::READY) {
+    tellState(connection.nodeId, schema::Node::State::READY, "");
+  }
+  uint32_t period = settings.getHeartbeatMs();
+  uint32_t spread = period / 5;  // a tenth to either side
+  return spread == 0 ? period : period - spread / 2 + env.random() % spread;
+}
+
+void Sessions::expectBeat(const std::string& nodeId, kj::Duration within) {
+  auto deadline = env.timer().now() + within;
+  beats.insert_or_assign(nodeId, deadline);
+  bool asleepTooLong = watching && deadline < watchedUntil;
+  if (stopped || (watching && !asleepTooLong)) return;
+  watching = true;
+  watchedUntil = deadline;
+  watcher =
+      watchBeats().promise().eagerlyEvaluate([this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
+}
+
+Task<void> Sessions::watchBeats() {
+  while (!beats.empty()) {
+    auto next = std::min_element(beats.begin(), beats.end(), [](auto& a, auto& b) {
+                  return a.second < b.second;
+                })->second;
+    co_await env.timer().atTime(next);
+    auto now = env.timer().now();
+    // If this loop was stuck, it is not the agents' fault that their beats were not read.
+    auto late = now - next;
+    for (auto it = beats.begin(); it != beats.end();) {
+      if (late > TOLERATED_LAG) it->second += late;
+      if (it->second > now) {
+        ++it;
+        continue;
+      }
+      tellState(it->first, schema::Node::State::DOWN, "no heartbeat");
+      it = beats.erase(it);
+    }
+  }
+  watching = false;
+}
+
+void Sessions::tellState(const std::string& nodeId, schema::Node::State state,
+                         std::string message) {
+  if (stopped || !manager.leads()) return;
+  Decide decide = [nodeId, state, message](View& view) {
+    setNodeState(view, nodeId, state, message);
+  };
+  tasks.add(manager.submit(kj::mv(decide)));
+}
+
+// A new epoch: every agent has to open a session with it, within the grace period.
+void Sessions::reloaded() {
+  for (auto& entry : connections) finish(*entry.second);
+  connections.clear();
+  for (auto& entry : manager.state().all(Kind::NODE)) {
+    if (entry.second.as<schema::Node>().getState() == schema::Node::State::DOWN) continue;
+    tellState(entry.first, schema::Node::State::UNKNOWN,
+              "has not been heard of since the manager started");
+    expectBeat(entry.first, settings.getStartGraceMs() * kj::MILLISECONDS);
+  }
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,30 @@
+#include "state/service-index.h"
+
+#include "state/usage.h"
+
+namespace orch::control::manager {
+
+void ServiceIndex::count(schema::Service::Reader service, int sign) {
+  auto id = text(service.getMeta().getId());
+  auto spec = service.getSpec();
+  auto& ids = byName[text(spec.getName())];
+  if ((ids[id] += sign) == 0) ids.erase(id);
+  if (ids.empty()) byName.erase(text(spec.getName()));
+
+  for (auto port : service.getPorts()) {
+    if (port.getPublished() == 0) continue;
+    uint32_t key = portKey(port.getProtocol(), port.getPublished());
+    auto& use = byPort[key][id];
+    (port.getMode() == schema::PortSpec::PublishMode::INGRESS ? use.ingress : use.host) += sign;
+    if (use.ingress == 0 && use.host == 0) byPort[key].erase(id);
+    if (byPort[key].empty()) byPort.erase(key);
+  }
+  if (!spec.getMode().isReplicated()) return;
+  int64_t replicas = spec.getMode().getReplicated().getReplicas();
+  eachNetwork(spec.getTask(), [&](std::string name) {
+    replicasByNetwork[name] += sign * replicas;
+    if (replicasByNetwork[name] == 0) replicasByNetwork.erase(name);
+  });
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,34 @@
+// Services by name, by published port and by network, counted up and down like usage.h's table: one
+// of the state, one of the differences that a pass has made so far.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "orch/schema/objects.capnp.h"
+#include "state/object.h"
+
+namespace orch::control::manager {
+
+// The networks of a task: `bridge` if its spec names none.
+template <typename F>
+void eachNetwork(schema::TaskSpec::Reader spec, F&& use) {
+  if (spec.getNetworks().size() == 0) use(std::string("bridge"));
+  for (auto name : spec.getNetworks()) use(text(name));
+}
+
+class ServiceIndex final {
+ public:
+  struct PortUse {
+    int64_t ingress = 0;
+    int64_t host = 0;
+  };
+  void count(schema::Service::Reader service, int sign);
+
+  std::map<std::string, std::map<std::string, int64_t>, std::less<>> byName;  // name, id
+  std::map<uint32_t, std::map<std::string, PortUse>> byPort;                  // portKey, id
+  std::map<std::string, int64_t, std::less<>> replicasByNetwork;
+};
+
+}  // namespace orch::control::manager

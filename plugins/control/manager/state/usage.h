@@ -1,0 +1,72 @@
+// What tasks hold: reservations and host ports of nodes, and how many of a service are where.
+// Counted up and down task by task; a second table of differences lies over the first while a pass
+// decides.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "orch/schema/objects.capnp.h"
+#include "state/object.h"
+
+namespace orch::control::manager {
+
+inline bool isTerminal(schema::TaskState state) {
+  return state >= schema::TaskState::COMPLETE && state != schema::TaskState::REMOVE;
+}
+inline bool isTerminal(schema::Task::Reader task) {
+  return isTerminal(task.getStatus().getState());
+}
+// Whether it should run, now or soon.
+inline bool isWanted(schema::Task::Reader task) {
+  return task.getDesired() <= schema::TaskState::RUNNING;
+}
+inline bool isUnplaced(schema::Task::Reader task) {
+  return task.getNodeId().size() == 0 && isWanted(task) && !isTerminal(task);
+}
+inline bool isRunning(schema::Task::Reader task) {
+  return task.getStatus().getState() == schema::TaskState::RUNNING && isWanted(task);
+}
+
+// A port of one protocol as a key.
+inline uint32_t portKey(schema::PortSpec::Protocol protocol, uint16_t port) {
+  return static_cast<uint32_t>(protocol) << 16 | port;
+}
+
+struct NodeUsage {
+  int64_t cpuNanos = 0;                   // reserved by tasks that have not ended
+  int64_t memoryBytes = 0;                // the same
+  int64_t wanted = 0;                     // tasks that should run there
+  std::map<uint32_t, int64_t> hostPorts;  // mode=host with a fixed published port
+};
+
+struct ServiceUsage {
+  std::map<std::string, int64_t, std::less<>> wantedByNode;
+  std::map<std::string, int64_t, std::less<>> runningByNode;
+  int64_t unplaced = 0;
+  int64_t tasks = 0;
+};
+
+class UsageTable final {
+ public:
+  // Adds (`sign` 1) or takes away (-1) what a task holds.
+  void count(schema::Task::Reader task, int sign);
+  const NodeUsage& node(std::string_view id) const;
+  const ServiceUsage& service(std::string_view id) const;
+  void clear() {
+    nodes.clear();
+    services.clear();
+  }
+  const std::map<std::string, NodeUsage, std::less<>>& allNodes() const { return nodes; }
+  const std::map<std::string, ServiceUsage, std::less<>>& allServices() const { return services; }
+
+ private:
+  void countOnNode(schema::Task::Reader task, ServiceUsage& service, int sign);
+  std::map<std::string, NodeUsage, std::less<>> nodes;
+  std::map<std::string, ServiceUsage, std::less<>> services;
+  NodeUsage noNode;
+  ServiceUsage noService;
+};
+
+}  // namespace orch::control::manager

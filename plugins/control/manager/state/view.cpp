@@ -1,0 +1,239 @@
+#include "state/view.h"
+
+#include <algorithm>
+
+namespace orch::control::manager {
+
+namespace {
+uint64_t rotated(uint64_t value, int bits) { return value << bits | value >> (64 - bits); }
+void sortByAge(std::vector<schema::Task::Reader>& tasks) {
+  std::sort(tasks.begin(), tasks.end(), [](auto& a, auto& b) {
+    return a.getMeta().getCreatedAtNs() < b.getMeta().getCreatedAtNs();
+  });
+}
+}  // namespace
+
+// xoshiro256**: https://prng.di.unimi.it
+uint64_t View::random() {
+  uint64_t result = rotated(seed[1] * 5, 7) * 9;
+  uint64_t shifted = seed[1] << 17;
+  seed[2] ^= seed[0];
+  seed[3] ^= seed[1];
+  seed[1] ^= seed[2];
+  seed[0] ^= seed[3];
+  seed[2] ^= shifted;
+  seed[3] = rotated(seed[3], 45);
+  return result;
+}
+
+std::string View::newId() {
+  static constexpr char ALPHABET[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+  std::string id(25, '0');
+  for (size_t i = 0; i < id.size();) {
+    uint64_t bits = random();
+    for (int letter = 0; letter < 8 && i < id.size(); ++letter, ++i) {
+      id[i] = ALPHABET[bits % 36];
+      bits /= 36;
+    }
+  }
+  return id;
+}
+
+const capnp::word* View::wordsOf(Kind kind, std::string_view id) const {
+  if (!changed.empty()) {
+    auto it = changed.find(Key{kind, std::string(id)});
+    if (it != changed.end()) return it->second.isDelete() ? nullptr : it->second.words.begin();
+  }
+  auto object = state.find(kind, id);
+  return object == nullptr ? nullptr : object->words.begin();
+}
+
+kj::Maybe<schema::Cluster::Reader> View::cluster() const {
+  for (auto& entry : state.all(Kind::CLUSTER))
+    return find<schema::Cluster>(Kind::CLUSTER, entry.first);
+  for (auto& entry : changed) {
+    if (entry.first.kind == Kind::CLUSTER) return entry.second.as<schema::Cluster>();
+  }
+  return nullptr;
+}
+
+std::vector<schema::Node::Reader> View::nodes() const {
+  std::vector<schema::Node::Reader> result;
+  for (auto& entry : state.all(Kind::NODE)) {
+    KJ_IF_MAYBE (found, node(entry.first)) result.push_back(*found);
+  }
+  for (auto& entry : changed) {
+    if (entry.first.kind != Kind::NODE || entry.second.isDelete()) continue;
+    if (state.find(Kind::NODE, entry.first.id) == nullptr) {
+      result.push_back(entry.second.as<schema::Node>());
+    }
+  }
+  return result;
+}
+
+std::vector<std::string> View::idsWithPrefix(Kind kind, std::string_view prefix,
+                                             size_t limit) const {
+  std::set<std::string> ids;
+  auto& objects = state.all(kind);
+  for (auto it = objects.lower_bound(prefix); it != objects.end() && ids.size() < limit; ++it) {
+    if (!it->first.starts_with(prefix)) break;
+    if (wordsOf(kind, it->first) != nullptr) ids.insert(it->first);
+  }
+  for (auto it = changed.lower_bound(Key{kind, std::string(prefix)}); it != changed.end(); ++it) {
+    if (it->first.kind != kind || !it->first.id.starts_with(prefix)) break;
+    if (!it->second.isDelete()) ids.insert(it->first.id);
+  }
+  std::vector<std::string> result(ids.begin(), ids.end());
+  if (result.size() > limit) result.resize(limit);
+  return result;
+}
+
+std::vector<std::string> View::serviceNames() const {
+  std::set<std::string> names;
+  for (auto index : {&state.services(), &serviceDelta}) {
+    for (auto& entry : index->byName) {
+      if (!serviceNamed(entry.first).empty()) names.insert(entry.first);
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+template <typename F>
+void View::forEachTask(std::string_view serviceId, F&& use) const {
+  auto overlay = changedTasks.find(serviceId);
+  bool none = overlay == changedTasks.end();
+  if (auto index = state.slots(serviceId)) {
+    for (auto& slot : *index) {
+      for (auto object : slot.second) {
+        auto task = object->as<schema::Task>();
+        if (none || overlay->second.count(text(task.getMeta().getId())) == 0) use(task);
+      }
+    }
+  }
+  if (none) return;
+  for (auto& id : overlay->second) {
+    KJ_IF_MAYBE (changedTask, task(id)) use(*changedTask);
+  }
+}
+
+Slots View::slots(std::string_view serviceId) const {
+  std::map<uint32_t, Slot> bySlot;
+  forEachTask(serviceId, [&](schema::Task::Reader task) {
+    if (task.getDesired() == schema::TaskState::REMOVE) return;
+    bySlot[task.getSlot()].tasks.push_back(task);
+  });
+  Slots result;
+  for (auto& entry : bySlot) {
+    entry.second.number = entry.first;
+    sortByAge(entry.second.tasks);
+    result.push_back(std::move(entry.second));
+  }
+  return result;
+}
+
+std::vector<schema::Task::Reader> View::leaving(std::string_view serviceId) const {
+  std::vector<schema::Task::Reader> result;
+  forEachTask(serviceId, [&](schema::Task::Reader task) {
+    if (task.getDesired() == schema::TaskState::REMOVE) result.push_back(task);
+  });
+  sortByAge(result);
+  return result;
+}
+
+NodeUsage View::nodeUsage(std::string_view nodeId) const {
+  NodeUsage sum = state.usage().node(nodeId);
+  auto& delta = usageDelta.node(nodeId);
+  sum.cpuNanos += delta.cpuNanos;
+  sum.memoryBytes += delta.memoryBytes;
+  sum.wanted += delta.wanted;
+  for (auto& port : delta.hostPorts) sum.hostPorts[port.first] += port.second;
+  return sum;
+}
+
+int64_t View::unplaced(std::string_view serviceId) const {
+  return state.usage().service(serviceId).unplaced + usageDelta.service(serviceId).unplaced;
+}
+
+std::map<std::string, int64_t> View::wantedByNode(std::string_view serviceId) const {
+  std::map<std::string, int64_t> sum;
+  for (auto& entry : state.usage().service(serviceId).wantedByNode)
+    sum[entry.first] += entry.second;
+  for (auto& entry : usageDelta.service(serviceId).wantedByNode) sum[entry.first] += entry.second;
+  return sum;
+}
+
+std::string View::serviceNamed(std::string_view name) const {
+  std::map<std::string, int64_t> ids;
+  for (auto index : {&state.services(), &serviceDelta}) {
+    auto it = index->byName.find(name);
+    if (it == index->byName.end()) continue;
+    for (auto& id : it->second) ids[id.first] += id.second;
+  }
+  for (auto& id : ids) {
+    if (id.second > 0) return id.first;
+  }
+  return {};
+}
+
+std::map<std::string, ServiceIndex::PortUse> View::portUse(uint32_t key) const {
+  std::map<std::string, ServiceIndex::PortUse> sum;
+  for (auto index : {&state.services(), &serviceDelta}) {
+    auto it = index->byPort.find(key);
+    if (it == index->byPort.end()) continue;
+    for (auto& use : it->second) {
+      sum[use.first].ingress += use.second.ingress;
+      sum[use.first].host += use.second.host;
+    }
+  }
+  std::erase_if(sum, [](auto& use) { return use.second.ingress <= 0 && use.second.host <= 0; });
+  return sum;
+}
+
+int64_t View::replicasOnNetwork(std::string_view network) const {
+  int64_t sum = 0;
+  for (auto index : {&state.services(), &serviceDelta}) {
+    auto it = index->replicasByNetwork.find(network);
+    if (it != index->replicasByNetwork.end()) sum += it->second;
+  }
+  return sum;
+}
+
+void View::count(const Key& key, int sign) {
+  if (key.kind == Kind::TASK) {
+    KJ_IF_MAYBE (counted, task(key.id)) {
+      auto serviceId = text(counted->getServiceId());
+      usageDelta.count(*counted, sign);
+      changedTasks[serviceId].insert(key.id);
+      touched.insert(serviceId);
+    }
+  } else if (key.kind == Kind::SERVICE) {
+    touched.insert(key.id);
+    KJ_IF_MAYBE (counted, service(key.id)) serviceDelta.count(*counted, sign);
+  }
+}
+
+void View::put(const Key& key, Words words) {
+  count(key, -1);
+  auto& change = changed[key];
+  if (!change.isDelete()) replaced.push_back(kj::mv(change.words));
+  change.words = kj::mv(words);
+  count(key, 1);
+}
+
+void View::erase(const Key& key) {
+  count(key, -1);
+  auto it = changed.find(key);
+  if (it != changed.end() && !it->second.isDelete()) replaced.push_back(kj::mv(it->second.words));
+  if (state.find(key.kind, key.id) == nullptr) {
+    if (it != changed.end()) changed.erase(it);
+  } else {
+    changed[key].words = nullptr;
+  }
+}
+
+void View::wakeAt(std::string_view serviceId, int64_t atNs) {
+  auto it = wakes.try_emplace(std::string(serviceId), atNs).first;
+  it->second = std::min(it->second, atNs);
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,147 @@
+// The state as one pass sees it: what is stored, and over it what the pass has changed so far.
+// Never a copy. Everything that decides reads and writes a View and nothing else, so that the same
+// state, requests, time and seed give the same changes.
+#pragma once
+
+#include <array>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "state/state.h"
+
+namespace orch::control::manager {
+
+using Seed = std::array<uint64_t, 4>;
+
+// The tasks of one slot, the oldest first. Those that are to be removed are not part of it.
+struct Slot {
+  uint32_t number = 0;
+  std::vector<schema::Task::Reader> tasks;
+};
+using Slots = std::vector<Slot>;  // by number
+
+// Lives for one pass. Readers that it hands out are valid as long as it.
+class View final {
+ public:
+  View(const State& state, int64_t nowNs, Seed seed)
+      : state(state), nowNs(nowNs), seed(seed), stampNs(state.newestStampNs) {}
+  KJ_DISALLOW_COPY(View);
+
+  int64_t now() const { return nowNs; }
+  uint64_t random();
+  std::string newId();
+  const State& base() const { return state; }
+
+  template <typename T>
+  kj::Maybe<typename T::Reader> find(Kind kind, std::string_view id) const {
+    const capnp::word* words = wordsOf(kind, id);
+    if (words == nullptr) return nullptr;
+    return capnp::readMessageUnchecked<T>(words + 1);
+  }
+  auto service(std::string_view id) const { return find<schema::Service>(Kind::SERVICE, id); }
+  auto task(std::string_view id) const { return find<schema::Task>(Kind::TASK, id); }
+  auto node(std::string_view id) const { return find<schema::Node>(Kind::NODE, id); }
+  // The only one there is; null before `init`.
+  kj::Maybe<schema::Cluster::Reader> cluster() const;
+  std::vector<schema::Node::Reader> nodes() const;
+  // At most `limit` ids that begin with `prefix`, sorted.
+  std::vector<std::string> idsWithPrefix(Kind kind, std::string_view prefix, size_t limit) const;
+  std::vector<std::string> serviceNames() const;
+  Slots slots(std::string_view serviceId) const;
+  // Its tasks that are to be removed.
+  std::vector<schema::Task::Reader> leaving(std::string_view serviceId) const;
+
+  // Resources and ports that tasks hold on a node, with this pass's changes.
+  NodeUsage nodeUsage(std::string_view nodeId) const;
+  int64_t unplaced(std::string_view serviceId) const;
+  std::map<std::string, int64_t> wantedByNode(std::string_view serviceId) const;
+  // The service of that name; empty if there is none.
+  std::string serviceNamed(std::string_view name) const;
+  std::map<std::string, ServiceIndex::PortUse> portUse(uint32_t portKey) const;
+  int64_t replicasOnNetwork(std::string_view network) const;
+
+  // Makes a new object with an id, times and what `fill` sets. Answers the id.
+  template <typename T, typename F>
+  std::string create(Kind kind, F&& fill) {
+    auto id = newId();
+    createAs<T>(Key{kind, id}, fill);
+    return id;
+  }
+  template <typename T, typename F>
+  void createAs(const Key& key, F&& fill) {
+    capnp::MallocMessageBuilder message(kj::arrayPtr(scratch.begin(), scratch.size()));
+    auto object = message.initRoot<T>();
+    auto meta = object.initMeta();
+    meta.setId(key.id.c_str());
+    meta.setCreatedAtNs(stamp());
+    meta.setUpdatedAtNs(nowNs);
+    fill(object);
+    put(key, toWords(object.asReader()));
+  }
+  // Changes a copy of the object and puts it. The object must exist.
+  template <typename T, typename F>
+  void edit(Kind kind, std::string_view id, F&& change) {
+    auto before = KJ_ASSERT_NONNULL(find<T>(kind, id));
+    capnp::MallocMessageBuilder message(kj::arrayPtr(scratch.begin(), scratch.size()));
+    message.setRoot(before);
+    auto object = message.getRoot<T>();
+    change(object);
+    object.getMeta().setUpdatedAtNs(nowNs);
+    put(Key{kind, std::string(id)}, toWords(object.asReader()));
+  }
+  template <typename F>
+  void editTask(schema::Task::Reader task, F&& change) {
+    edit<schema::Task>(Kind::TASK, manager::view(task.getMeta().getId()), change);
+  }
+  template <typename F>
+  void editService(std::string_view id, F&& change) {
+    edit<schema::Service>(Kind::SERVICE, id, change);
+  }
+  void put(const Key& key, Words words);
+  void erase(const Key& key);
+
+  // Asks for the service to be looked at again then.
+  void wakeAt(std::string_view serviceId, int64_t atNs);
+
+  const std::map<Key, Change>& changes() const { return changed; }
+  std::map<Key, Change> takeChanges() { return kj::mv(changed); }
+  // Changes a task in a way that cannot matter to what becomes of its service.
+  template <typename F>
+  void editTaskQuietly(schema::Task::Reader task, F&& change) {
+    bool before = touched.count(text(task.getServiceId())) > 0;
+    editTask(task, change);
+    if (!before) touched.erase(text(task.getServiceId()));
+  }
+  // Has the service looked at in this pass.
+  void touch(std::string_view serviceId) { touched.insert(std::string(serviceId)); }
+  // Services that have changed, or a task of theirs, since the last call.
+  std::set<std::string> takeTouched() { return std::exchange(touched, {}); }
+  const std::map<std::string, int64_t>& wakeUps() const { return wakes; }
+
+ private:
+  // All tasks of a service, changed ones as they are now.
+  template <typename F>
+  void forEachTask(std::string_view serviceId, F&& use) const;
+  const capnp::word* wordsOf(Kind kind, std::string_view id) const;
+  void count(const Key& key, int sign);
+  // Creation times are unique, so that tasks of a slot have an order.
+  int64_t stamp() { return stampNs = std::max(nowNs, stampNs + 1); }
+
+  const State& state;
+  const int64_t nowNs;
+  Seed seed;
+  int64_t stampNs;
+  std::map<Key, Change> changed;
+  std::vector<Words> replaced;  // readers may still point into them
+  std::map<std::string, std::set<std::string>, std::less<>> changedTasks;  // by service
+  std::set<std::string> touched;
+  std::map<std::string, int64_t> wakes;
+  UsageTable usageDelta;
+  ServiceIndex serviceDelta;
+  std::array<capnp::word, 2048> scratch{};  // first segment of every message that is built
+};
+
+}  // namespace orch::control::manager
