@@ -18,13 +18,19 @@ interface Runtime {
   # Answers when it has ended, at once if it has.
   stop @4 (id :Text, signal :Text, graceMs :UInt64) -> (exit :ExitStatus) $Plugin.longRunning;
   # The signal (empty: the image's, else SIGTERM), after the grace period SIGKILL.
-  kill @5 (id :Text, signal :Text) -> ();
-  remove @6 (id :Text) -> () $Plugin.longRunning;
+  remove @5 (id :Text) -> () $Plugin.longRunning;
   # Ends it if it runs, then takes away processes, mounts, cgroup and files. Gone already is success.
-  list @7 () -> (containers :List(Container));
-  logs @8 (id :Text, options :LogOptions, sink :LogSink) -> () $Plugin.longRunning;
-  volumes @9 () -> (volumes :List(Volume));
-  removeVolume @10 (name :Text) -> ();
+  list @6 () -> (containers :List(Container));
+  logs @7 (id :Text, options :LogOptions, sink :LogSink) -> () $Plugin.longRunning;
+
+  # Named volumes. The runtimes of a node share them: whichever is asked answers for all.
+  volumes @8 () -> (volumes :List(Volume));
+  # By name.
+  removeVolume @9 (name :Text) -> (found :Bool);
+  # With all that is in it. Refused while a task uses it, with the tasks' ids. There is none of that
+  # name: `found` is false, and nothing has been done, so that a repeated call does no harm.
+  pruneVolumes @10 () -> (removed :List(Text));
+  # Removes all that no task uses, and names them.
 }
 
 struct ContainerRequest {
@@ -97,6 +103,8 @@ struct LogLine {
 
 struct Volume {
   name @0 :Text;
-  path @1 :Text;
-  inUse @2 :Bool;
+  driver @1 :Text;                   # `local`: a folder of the node
+  path @2 :Text;                     # where the node has its data
+  createdAtNs @3 :Int64;             # 0: the file system does not say
+  usedBy @4 :List(Text);             # ids of the tasks that have a container with it, ended ones included
 }

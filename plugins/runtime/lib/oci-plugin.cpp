@@ -18,6 +18,10 @@ capnp::MessageSize sizeOf(const Container& container) {
 constexpr capnp::MessageSize EXIT_SIZE{24, 0};
 constexpr capnp::MessageSize NOTHING{4, 0};
 
+void fill(capnp::List<capnp::Text>::Builder to, const std::vector<std::string>& texts) {
+  for (uint32_t i = 0; i < to.size(); ++i) to.set(i, texts[i].c_str());
+}
+
 // The calls of sdk/schema/runtime.capnp onto an OciRuntime. The plugin outlives it.
 class Service final : public schema::Runtime::Server {
  public:
@@ -44,12 +48,6 @@ class Service final : public schema::Runtime::Server {
   kj::Promise<void> stop(StopContext context) override {
     return runtime.whileAlive(doStop(context));
   }
-  kj::Promise<void> kill(KillContext context) override {
-    auto params = context.getParams();
-    runtime.kill(params.getId(), params.getSignal());
-    context.getResults(NOTHING);
-    return kj::READY_NOW;
-  }
   kj::Promise<void> remove(RemoveContext context) override {
     context.getResults(NOTHING);
     return runtime.whileAlive(runtime.remove(kj::str(context.getParams().getId())));
@@ -72,7 +70,10 @@ class Service final : public schema::Runtime::Server {
     return runtime.whileAlive(doVolumes(context));
   }
   kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
-    return runtime.whileAlive(runtime.removeVolume(kj::str(context.getParams().getName())));
+    return runtime.whileAlive(doRemoveVolume(context));
+  }
+  kj::Promise<void> pruneVolumes(PruneVolumesContext context) override {
+    return runtime.whileAlive(doPruneVolumes(context));
   }
 
  private:
@@ -99,9 +100,19 @@ class Service final : public schema::Runtime::Server {
     auto results = context.getResults().initVolumes(all.size());
     for (uint32_t i = 0; i < results.size(); ++i) {
       results[i].setName(all[i].name.c_str());
+      results[i].setDriver("local");
       results[i].setPath(all[i].path.c_str());
-      results[i].setInUse(all[i].inUse);
+      results[i].setCreatedAtNs(all[i].createdAtNs);
+      fill(results[i].initUsedBy(all[i].usedBy.size()), all[i].usedBy);
     }
+  }
+  Task<void> doRemoveVolume(RemoveVolumeContext context) {
+    bool found = co_await runtime.removeVolume(kj::str(context.getParams().getName()));
+    context.getResults(NOTHING).setFound(found);
+  }
+  Task<void> doPruneVolumes(PruneVolumesContext context) {
+    auto removed = co_await runtime.pruneVolumes();
+    fill(context.getResults().initRemoved(removed.size()), removed);
   }
 
   OciRuntime& runtime;

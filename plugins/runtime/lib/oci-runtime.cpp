@@ -251,14 +251,6 @@ Task<kj::Own<Container>> OciRuntime::stop(kj::String id, kj::String signal, uint
   co_return kj::mv(container);
 }
 
-void OciRuntime::kill(kj::StringPtr id, kj::StringPtr signal) {
-  auto& container = *find(id).container;
-  int number = signalNumber(signal);
-  if (!container.lives() || !container.signal(number)) {
-    fail(kj::str("container '", id, "' does not run"));
-  }
-}
-
 // ---- the rest -----------------------------------------------------------------------------------
 
 std::vector<kj::Own<Container>> OciRuntime::list() {
@@ -271,30 +263,27 @@ std::vector<kj::Own<Container>> OciRuntime::list() {
   return result;
 }
 
-Task<std::vector<OciRuntime::VolumeInfo>> OciRuntime::volumes() {
+Task<std::vector<VolumeInfo>> OciRuntime::volumes() {
   auto job = maker;
-  auto listing = env.workers().run([job] {
-    auto used = job->volumes.usedNames();
-    std::vector<VolumeInfo> result;
-    for (auto& name : job->volumes.names()) {
-      bool inUse = std::binary_search(used.begin(), used.end(), name);
-      result.push_back({name, job->volumes.dataOf(name), inUse});
-    }
-    return result;
-  });
+  auto listing = env.workers().run([job] { return job->volumes.list(); });
   auto result = co_await listing;
   co_return kj::mv(result);
 }
 
-Task<void> OciRuntime::removeVolume(kj::String name) {
+Task<bool> OciRuntime::removeVolume(kj::String name) {
   auto job = maker;
   std::string volume = name.cStr();
-  bool found = volume.find('/') == std::string::npos && !volume.empty() && volume[0] != '.';
-  if (found) {
-    auto removing = env.workers().run([job, volume] { return job->volumes.remove(volume); });
-    found = co_await removing;
-  }
-  if (!found) fail(kj::str("no such volume '", name, "'"));
+  bool possible = volume.find('/') == std::string::npos && !volume.empty() && volume[0] != '.';
+  if (!possible) co_return false;
+  auto removing = env.workers().run([job, volume] { return job->volumes.remove(volume); });
+  co_return co_await removing;
+}
+
+Task<std::vector<std::string>> OciRuntime::pruneVolumes() {
+  auto job = maker;
+  auto removing = env.workers().run([job] { return job->volumes.prune(); });
+  auto removed = co_await removing;
+  co_return kj::mv(removed);
 }
 
 }  // namespace orch::runtime

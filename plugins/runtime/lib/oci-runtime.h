@@ -49,17 +49,12 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<kj::Own<Container>> start(kj::String id);
   Task<kj::Own<Container>> wait(kj::String id);
   Task<kj::Own<Container>> stop(kj::String id, kj::String signal, uint64_t graceMs);
-  void kill(kj::StringPtr id, kj::StringPtr signal);
   Task<void> remove(kj::String id);
   Task<void> logs(kj::String id, schema::LogOptions::Reader options, schema::LogSink::Client sink);
   std::vector<kj::Own<Container>> list();
-  struct VolumeInfo {
-    std::string name;
-    std::string path;
-    bool inUse;
-  };
   Task<std::vector<VolumeInfo>> volumes();
-  Task<void> removeVolume(kj::String name);
+  Task<bool> removeVolume(kj::String name);
+  Task<std::vector<std::string>> pruneVolumes();
 
  private:
   using Request = std::shared_ptr<capnp::MallocMessageBuilder>;  // of the loop and one worker job

@@ -29,6 +29,13 @@ std::string linkTarget(const std::string& path) {
   return std::string(target, n < 0 ? 0 : n);
 }
 
+int64_t birthNs(const std::string& path) {
+  struct statx info;
+  if (statx(AT_FDCWD, path.c_str(), 0, STATX_BTIME, &info) != 0) return 0;
+  if ((info.stx_mask & STATX_BTIME) == 0) return 0;
+  return info.stx_btime.tv_sec * int64_t(1'000'000'000) + info.stx_btime.tv_nsec;
+}
+
 void move(const std::string& from, const std::string& to) {
   if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) != 0) {
     failFile("make", to, errno);
@@ -124,28 +131,49 @@ std::vector<std::string> VolumeFolder::names() const {
   return names;
 }
 
-std::vector<std::string> VolumeFolder::usedNames() const {
-  std::vector<std::string> used;
-  std::string users = root + "/.users";
-  for (auto& runtime : entriesOf(users)) {
-    for (auto& id : entriesOf(users + "/" + runtime)) {
-      for (auto& name : entriesOf(users + "/" + runtime + "/" + id)) used.push_back(name);
+std::map<std::string, std::vector<std::string>> VolumeFolder::users() const {
+  std::map<std::string, std::vector<std::string>> users;
+  std::string all = root + "/.users";
+  for (auto& runtime : entriesOf(all)) {
+    for (auto& id : entriesOf(all + "/" + runtime)) {
+      for (auto& name : entriesOf(all + "/" + runtime + "/" + id)) users[name].push_back(id);
     }
   }
-  std::sort(used.begin(), used.end());
-  used.erase(std::unique(used.begin(), used.end()), used.end());
-  return used;
+  return users;
+}
+
+std::vector<VolumeInfo> VolumeFolder::list() const {
+  auto usedBy = users();
+  std::vector<VolumeInfo> volumes;
+  for (auto& name : names()) {
+    auto& ids = usedBy[name];
+    std::sort(ids.begin(), ids.end());
+    volumes.push_back({name, dataOf(name), birthNs(root + "/" + name), ids});
+  }
+  return volumes;
+}
+
+std::vector<std::string> VolumeFolder::prune() const {
+  std::vector<std::string> removed;
+  auto usedBy = users();
+  for (auto& name : names()) {
+    if (usedBy.count(name) > 0) continue;
+    // Somebody may have begun to use it meanwhile.
+    auto gone = attemptNow([&] { return remove(name); });
+    if (gone.ok() && gone.value()) removed.push_back(name);
+  }
+  return removed;
 }
 
 bool VolumeFolder::remove(const std::string& name) const {
   if (!exists(root + "/" + name)) return false;
   auto locked = lock(name);
-  std::string users = root + "/.users";
-  for (auto& runtime : entriesOf(users)) {
-    for (auto& id : entriesOf(users + "/" + runtime)) {
-      if (!exists(users + "/" + runtime + "/" + id + "/" + name)) continue;
-      fail(kj::str("volume '", name.c_str(), "' is in use by container '", id.c_str(), "'"));
-    }
+  auto usedBy = users()[name];
+  if (!usedBy.empty()) {
+    std::string ids;
+    for (auto& id : usedBy) ids += (ids.empty() ? "'" : ", '") + id + "'";
+    fail(kj::str("volume '", name.c_str(), "' is in use by task ", ids.c_str(),
+                 "; remove its service first"));
   }
   // Out of the way in one step: what is removed only halfway is no volume. No id begins with a dot.
   std::string away = freshOf(".removed");

@@ -1,6 +1,7 @@
 // Named volumes of a node, one folder for all its runtimes. All of it blocks: for worker threads.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,13 @@ namespace orch::runtime {
 bool copyFromImage(const RootFolder& rootfs, const std::string& target, const std::string& to);
 // Owner, mode, times and extended attributes of a folder.
 void copyFolderAttributes(const std::string& from, const std::string& to);
+
+struct VolumeInfo {
+  std::string name;
+  std::string path;
+  int64_t createdAtNs = 0;
+  std::vector<std::string> usedBy;  // ids of containers, sorted
+};
 
 //   <root>/<name>/_data                        a volume
 //   <root>/.users/<instance>/<id>/<name>       says that this container uses it
@@ -34,10 +42,12 @@ class VolumeFolder final {
   void release(const std::string& id) const;
 
   std::string dataOf(const std::string& name) const { return root + "/" + name + "/_data"; }
-  std::vector<std::string> names() const;      // sorted
-  std::vector<std::string> usedNames() const;  // by any container of any runtime; sorted
-  // False if there is none. Fails with the user's id if it is in use.
+  // Sorted by name; used by whichever runtime's containers.
+  std::vector<VolumeInfo> list() const;
+  // False if there is none. Fails with the users' ids if it is in use.
   bool remove(const std::string& name) const;
+  // Removes those that nobody uses. Their names.
+  std::vector<std::string> prune() const;
 
   struct Use {
     std::string id;
@@ -53,6 +63,8 @@ class VolumeFolder final {
  private:
   std::string usesOf(const std::string& id) const;
   std::string freshOf(const std::string& id) const;
+  std::vector<std::string> names() const;
+  std::map<std::string, std::vector<std::string>> users() const;  // ids of containers by name
   void noteUse(const std::string& name, const std::string& id) const;
   kj::AutoCloseFd lock(const std::string& name) const;
   void fill(const std::string& name, const std::string& fresh) const;

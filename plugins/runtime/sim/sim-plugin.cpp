@@ -30,10 +30,6 @@ class Service final : public schema::Runtime::Server {
   kj::Promise<void> stop(StopContext context) override {
     return runtime.whileAlive(doStop(context));
   }
-  kj::Promise<void> kill(KillContext context) override {
-    runtime.kill(context.getParams().getId(), context.getParams().getSignal());
-    return kj::READY_NOW;
-  }
   kj::Promise<void> remove(RemoveContext context) override {
     runtime.remove(context.getParams().getId());
     return kj::READY_NOW;
@@ -51,9 +47,8 @@ class Service final : public schema::Runtime::Server {
                                            params.getSink(), host.node().id));
   }
   kj::Promise<void> volumes(VolumesContext) override { return kj::READY_NOW; }
-  kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
-    fail(kj::str("no such volume '", context.getParams().getName(), "'"));
-  }
+  kj::Promise<void> removeVolume(RemoveVolumeContext) override { return kj::READY_NOW; }
+  kj::Promise<void> pruneVolumes(PruneVolumesContext) override { return kj::READY_NOW; }
 
  private:
   Task<void> doCreate(CreateContext context) {

@@ -178,13 +178,6 @@ Task<kj::Own<Container>> SimRuntime::stop(kj::String id, kj::String signal, uint
   co_return kj::mv(container);
 }
 
-void SimRuntime::kill(kj::StringPtr id, kj::StringPtr signal) {
-  auto& container = *find(id).container;
-  int number = signalNumber(signal);
-  if (container.stage == Stage::EXITED) fail(kj::str("container '", id, "' does not run"));
-  deliver(container, number);
-}
-
 void SimRuntime::remove(kj::StringPtr id) {
   auto found = containers.find(id.cStr());
   if (found == containers.end()) return;

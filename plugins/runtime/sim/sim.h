@@ -70,7 +70,6 @@ class SimRuntime final : private kj::TaskSet::ErrorHandler {
   Task<kj::Own<Container>> start(kj::String id);
   Task<kj::Own<Container>> wait(kj::String id);
   Task<kj::Own<Container>> stop(kj::String id, kj::String signal, uint64_t graceMs);
-  void kill(kj::StringPtr id, kj::StringPtr signal);
   void remove(kj::StringPtr id);
   Task<void> logs(kj::String id, schema::LogOptions::Reader options, schema::LogSink::Client sink,
                   kj::StringPtr nodeId);

@@ -65,12 +65,6 @@ class Steps {
     request.setGraceMs(graceMs);
     return request.send().wait(scope()).getExit().getCode();
   }
-  void kill(kj::StringPtr id, kj::StringPtr signal) {
-    auto request = runtime().killRequest();
-    request.setId(id);
-    request.setSignal(signal);
-    request.send().wait(scope());
-  }
   kj::Promise<void> removeLater(kj::StringPtr id) {
     auto request = runtime().removeRequest();
     request.setId(id);
@@ -192,13 +186,6 @@ void stopping(Steps& steps) {
     CHECK(steps.stop("c1", 60'000) == 128 + 9);
     steps.remove("c1");
   }
-  SECTION("kill sends a signal") {
-    steps.create("c1", staying());
-    steps.start("c1");
-    steps.kill("c1", "SIGKILL");
-    CHECK(steps.wait("c1") == 128 + 9);
-    steps.remove("c1");
-  }
   SECTION("remove ends a running container and may be repeated") {
     auto stubborn = staying();
     stubborn.ignoresTerm = true;
@@ -218,17 +205,20 @@ void refusals(RuntimeSubject& subject, Steps& steps) {
     auto wait = steps.runtime().waitRequest();
     wait.setId("nobody");
     CHECK(errorText(wait.send().ignoreResult(), steps.scope()) == "no such container 'nobody'");
-    auto kill = steps.runtime().killRequest();
-    kill.setId("nobody");
-    CHECK(errorText(kill.send().ignoreResult(), steps.scope()) == "no such container 'nobody'");
+    auto stop = steps.runtime().stopRequest();
+    stop.setId("nobody");
+    CHECK(errorText(stop.send().ignoreResult(), steps.scope()) == "no such container 'nobody'");
+    auto removal = steps.runtime().removeVolumeRequest();
+    removal.setName("nobody");
+    CHECK_FALSE(removal.send().wait(steps.scope()).getFound());
   }
   SECTION("an unknown signal is named") {
     steps.create("c1", staying());
     steps.start("c1");
-    auto kill = steps.runtime().killRequest();
-    kill.setId("c1");
-    kill.setSignal("SIGNONSENSE");
-    CHECK_THAT(errorText(kill.send().ignoreResult(), steps.scope()),
+    auto stop = steps.runtime().stopRequest();
+    stop.setId("c1");
+    stop.setSignal("SIGNONSENSE");
+    CHECK_THAT(errorText(stop.send().ignoreResult(), steps.scope()),
                Catch::StartsWith("unknown signal 'SIGNONSENSE'"));
     steps.remove("c1");
   }

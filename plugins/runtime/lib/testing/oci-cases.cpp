@@ -228,16 +228,28 @@ TEST_CASE("runtime: a volume begins as the image's folder and stays", "[runtime]
   auto volumes = subject.runtime().volumesRequest().send().wait(subject.waitScope());
   REQUIRE(volumes.getVolumes().size() == 1);
   CHECK(volumes.getVolumes()[0].getName() == "db");
-  CHECK(volumes.getVolumes()[0].getInUse());
+  CHECK(volumes.getVolumes()[0].getDriver() == "local");
+  CHECK(volumes.getVolumes()[0].getCreatedAtNs() > 0);
+  REQUIRE(volumes.getVolumes()[0].getUsedBy().size() == 1);
+  CHECK(volumes.getVolumes()[0].getUsedBy()[0] == "c2");
   CHECK(std::filesystem::exists(volumes.getVolumes()[0].getPath().cStr() + std::string("/own")));
   auto removal = subject.runtime().removeVolumeRequest();
   removal.setName("db");
   CHECK(conformance::errorText(removal.send().ignoreResult(), subject.waitScope()) ==
-        "volume 'db' is in use by container 'c2'");
+        "volume 'db' is in use by task 'c2'; remove its service first");
+  auto prune = [&] {
+    std::vector<std::string> names;
+    auto answer = subject.runtime().pruneVolumesRequest().send().wait(subject.waitScope());
+    for (auto name : answer.getRemoved()) names.push_back(name.cStr());
+    return names;
+  };
+  CHECK(prune().empty());
   subject.remove("c2");
   auto again = subject.runtime().removeVolumeRequest();
   again.setName("db");
-  again.send().wait(subject.waitScope());
+  CHECK(again.send().wait(subject.waitScope()).getFound());
+  CHECK(printed(subject, "cat /data/seed", withVolume) == "from the image\n");
+  CHECK(prune() == std::vector<std::string>{"db"});
   CHECK(subject.runtime().volumesRequest().send().wait(subject.waitScope()).getVolumes().size() ==
         0);
 }
