@@ -13,7 +13,7 @@
 #include "orch/schema/image.capnp.h"
 #include "orch/schema/network.capnp.h"
 #include "orch/schema/runtime.capnp.h"
-#include "semaphore.h"
+#include "orch/semaphore.h"
 
 namespace orch::control::agent {
 

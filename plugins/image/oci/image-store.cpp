@@ -120,8 +120,7 @@ Task<ImageStore::Record> ImageStore::ensure(kj::String reference, kj::String hol
   for (int tries = 0;; ++tries) {
     auto record = index.find(reference, SHORT_ID);
     if (record && removing.count(record->id()) > 0) {
-      auto written = co_await indexWriter.acquire();
-      written = nullptr;
+      { auto written = co_await indexWriter.enter(); }
       record = index.find(reference, SHORT_ID);
     }
     if (record) {
@@ -334,17 +333,17 @@ kj::Promise<void> ImageStore::commit(std::vector<Record> records, kj::Own<Job> j
 }
 
 Task<void> ImageStore::doCommit(std::vector<Record> records, kj::Own<Job> job) {
-  auto writer = co_await indexWriter.acquire();
+  auto writer = co_await indexWriter.enter();
   ImageIndex next = index;
   for (auto& record : records) next.put(record->info());
   auto outcome = co_await attempt(replaceIndex(kj::mv(next)));
   if (!outcome.ok()) {
-    writer = nullptr;
+    writer.release();
     co_await abandon(*job);
     kj::throwFatalException(kj::mv(outcome.error()));
   }
   co_await lookForDamage();
-  writer = nullptr;
+  writer.release();
   co_await job->finish();
 }
 
@@ -442,12 +441,12 @@ uint64_t ImageStore::bytesFreed(const ImageIndex& next) const {
 }
 
 Task<ImageStore::Removal> ImageStore::remove(kj::String reference, bool force) {
-  auto writer = co_await indexWriter.acquire();
+  auto writer = co_await indexWriter.enter();
   ImageIndex next = index;
   auto removal = planRemoval(reference, force, next);
   removal.freedBytes = bytesFreed(next);
   co_await replaceIndex(kj::mv(next));
-  writer = nullptr;
+  writer.release();
   host.publish("image.removed", removal.removed.back().c_str(),
                {{"names", joined(removal.removed).c_str()}});
   co_await gate.sweepWhenIdle();
@@ -455,7 +454,7 @@ Task<ImageStore::Removal> ImageStore::remove(kj::String reference, bool force) {
 }
 
 Task<ImageStore::Removal> ImageStore::prune(bool all) {
-  auto writer = co_await indexWriter.acquire();
+  auto writer = co_await indexWriter.enter();
   Removal removal;
   ImageIndex next = index;
   for (auto& [id, record] : index.all()) {
@@ -472,7 +471,7 @@ Task<ImageStore::Removal> ImageStore::prune(bool all) {
       if (isDigest(name)) host.publish("image.removed", name.c_str(), {{"names", ""}});
     }
   }
-  writer = nullptr;
+  writer.release();
   // Also what a failed transfer left and nobody counted.
   co_await gate.sweepWhenIdle();
   co_return kj::mv(removal);

@@ -100,7 +100,7 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   std::set<std::string> damaged;   // ids of images that miss a layer
   std::set<std::string> removing;  // ids that the index on its way to the disk lacks
   HoldTable holdTable;
-  Permits indexWriter;  // one at a time
+  Semaphore indexWriter;  // one at a time
   JobGate gate;
   kj::TaskSet cleaners;  // before the transfers, which leave their jobs to it
   TransferTable transfers;

@@ -4,33 +4,7 @@
 
 namespace orch::image::oci {
 
-kj::Promise<kj::Own<Permits::Permit>> Permits::acquire() {
-  if (free > 0) {
-    --free;
-    return kj::heap<Permit>(*this);
-  }
-  if (waiting.size() >= MAX_WAITING) {
-    return KJ_EXCEPTION(OVERLOADED, "too many image transfers wait already");
-  }
-  auto pair = kj::newPromiseAndFulfiller<kj::Own<Permit>>();
-  waiting.push_back(kj::mv(pair.fulfiller));
-  return kj::mv(pair.promise);
-}
-
-void Permits::giveBack() {
-  while (!waiting.empty()) {
-    auto first = kj::mv(waiting.front());
-    waiting.pop_front();
-    if (!first->isWaiting()) continue;
-    // If the waiter is cancelled before it sees its permit, the permit's end comes back here.
-    first->fulfill(kj::heap<Permit>(*this));
-    return;
-  }
-  ++free;
-}
-
-JobGate::Pass::Pass(JobGate& gate, kj::Own<Permits::Permit> permit)
-    : gate(gate), permit(kj::mv(permit)) {
+JobGate::Pass::Pass(JobGate& gate, Semaphore::Pass place) : gate(gate), place(kj::mv(place)) {
   ++gate.passes;
 }
 
@@ -40,17 +14,17 @@ JobGate::Pass::~Pass() noexcept(false) {
 }
 
 JobGate::JobGate(unsigned transfers, kj::Function<kj::Promise<void>()> sweep)
-    : permits(transfers),
+    : places(transfers, "too many image transfers wait already"_kj),
       sweep(kj::mv(sweep)),
       lastSweep(kj::Promise<void>(kj::READY_NOW).fork()) {}
 
 Task<kj::Own<JobGate::Pass>> JobGate::enter() {
-  auto permit = co_await permits.acquire();
+  auto place = co_await places.enter();
   while (sweepRuns) {
     auto swept = lastSweep.addBranch().catch_([](kj::Exception&&) {});
     co_await swept;
   }
-  co_return kj::heap<Pass>(*this, kj::mv(permit));
+  co_return kj::heap<Pass>(*this, kj::mv(place));
 }
 
 kj::Promise<void> JobGate::sweepWhenIdle() {

@@ -6,49 +6,23 @@
 #include <kj/async.h>
 #include <kj/function.h>
 
-#include <deque>
-
+#include "orch/semaphore.h"
 #include "orch/task.h"
 
 namespace orch::image::oci {
-
-// So many at once, the rest in order of arrival. Outlives its permits.
-class Permits final {
- public:
-  class Permit final {
-   public:
-    explicit Permit(Permits& of) : of(of) {}
-    KJ_DISALLOW_COPY(Permit);
-    ~Permit() noexcept(false) { of.giveBack(); }
-
-   private:
-    Permits& of;
-  };
-  static constexpr size_t MAX_WAITING = 10'000;
-
-  explicit Permits(unsigned count) : free(count) {}
-  KJ_DISALLOW_COPY(Permits);
-  // Fails with OVERLOADED if too many wait already. Dropping the promise gives up the place.
-  kj::Promise<kj::Own<Permit>> acquire();
-
- private:
-  void giveBack();
-  unsigned free;
-  std::deque<kj::Own<kj::PromiseFulfiller<kj::Own<Permit>>>> waiting;
-};
 
 class JobGate final {
  public:
   // Held by a transfer until its folder is gone and its images are in the index.
   class Pass final {
    public:
-    Pass(JobGate& gate, kj::Own<Permits::Permit> permit);
+    Pass(JobGate& gate, Semaphore::Pass place);
     KJ_DISALLOW_COPY(Pass);
     ~Pass() noexcept(false);
 
    private:
     JobGate& gate;
-    kj::Own<Permits::Permit> permit;
+    Semaphore::Pass place;
   };
 
   // `sweep` starts one; it is never called while another runs. Its failure is the one's who asked.
@@ -64,7 +38,7 @@ class JobGate final {
 
  private:
   kj::Promise<void> startSweep();
-  Permits permits;
+  Semaphore places;
   kj::Function<kj::Promise<void>()> sweep;
   unsigned passes = 0;
   bool wanted = false;

@@ -230,7 +230,7 @@ Task<void> OciRuntime::takeAway(kj::Own<Container> container) {
   container->removed = true;
   co_await container->whenWritten();
   co_await endConmon(kj::addRef(*container));
-  auto pass = co_await gate.enter(Gate::Turn::FINISH);
+  auto pass = co_await places.enter(Semaphore::Turn::FIRST);
   co_await deleteState(kj::str(container->id.c_str()));
   auto job = maker;
   auto id = container->id;

@@ -33,7 +33,7 @@ OciRuntime::OciRuntime(Env& env, Host& host, Options options)
       host(host),
       maker(std::make_shared<BundleMaker>(Layout::of(host.node()), kj::mv(options),
                                           host.node().instance.cStr())),
-      gate(maker->options.parallelism),
+      places(maker->options.parallelism, "too many containers wait for the runtime"_kj),
       tasks(*this) {}
 
 void OciRuntime::taskFailed(kj::Exception&& exception) {
@@ -83,7 +83,7 @@ Task<kj::Own<Container>> OciRuntime::create(schema::ContainerRequest::Reader req
 Task<void> OciRuntime::runCreate(kj::Own<Container> container, Request request) {
   co_await kj::evalLater([] {});  // the entry is complete before anything can fail
   auto id = container->id;
-  auto entered = co_await attempt(gate.enter(Gate::Turn::BEGIN));
+  auto entered = co_await attempt(places.enter());
   if (!entered.ok()) {
     containers.erase(id);
     container->setNeverMade(entered.error());
@@ -173,7 +173,7 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
   kj::Promise<void> made = kj::READY_NOW;
   KJ_IF_MAYBE (creating, find(container->id.c_str()).creating) made = creating->addBranch();
   co_await made;
-  auto pass = co_await gate.enter(Gate::Turn::FINISH);
+  auto pass = co_await places.enter(Semaphore::Turn::FIRST);
   if (container->stage == Stage::EXITED) {
     fail(kj::str("container '", container->id.c_str(), "' ended before it was started"));
   }

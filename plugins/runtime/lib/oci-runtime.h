@@ -9,11 +9,11 @@
 #include <memory>
 
 #include "container.h"
-#include "gate.h"
 #include "inotify.h"
 #include "log-file.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
+#include "orch/semaphore.h"
 #include "prepare.h"
 
 namespace orch::runtime {
@@ -116,7 +116,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Host& host;
   std::shared_ptr<BundleMaker> maker;  // of this object and its jobs on worker threads
   kj::String versionText;
-  Gate gate;
+  Semaphore places;
   kj::Maybe<Inotify> inotify;
   kj::Maybe<kj::Own<Inotify::Watch>> exits;
   std::map<std::string, Entry> containers;
