@@ -53,22 +53,10 @@ void requireOwnFolder(const std::string& path, const char* key) {
 }
 
 kj::AutoCloseFd lockNodeFolder(const std::string& folder, const char* key) {
-  auto path = folder + "/orchd.lock";
-  int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) refuse("open", path, errno, key);
-  kj::AutoCloseFd lock(fd);
-  if (!lockFile(lock)) {
-    char pid[16] = {};
-    ssize_t n = pread(lock, pid, sizeof(pid) - 1, 0);
-    fail(kj::str("another orchd (pid ", n > 0 ? pid : "unknown", ") uses the ", key, " folder '",
-                 folder.c_str(),
-                 "'; stop it, or give this one a 'data' and a 'run' of its own in "
-                 "[node]"));
-  }
-  auto pid = kj::str(getpid());
-  // For the text above only: a disk without space must not keep orchd from starting.
-  if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.begin(), pid.size(), 0) < 0) return lock;
-  return lock;
+  return lockOwned(folder + "/orchd.lock", [&](kj::StringPtr pid) {
+    return kj::str("another orchd (pid ", pid, ") uses the ", key, " folder '", folder.c_str(),
+                   "'; stop it, or give this one a 'data' and a 'run' of its own in [node]");
+  });
 }
 
 }  // namespace orch

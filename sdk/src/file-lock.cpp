@@ -1,9 +1,14 @@
 #include "orch/file-lock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <kj/debug.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <unistd.h>
+
+#include "orch/durable-file.h"
+#include "orch/fail.h"
 
 namespace orch {
 
@@ -20,6 +25,22 @@ bool lockFile(int fd) {
     poll(nullptr, 0, PAUSE_MS);
   }
   return false;
+}
+
+kj::AutoCloseFd lockOwned(const std::string& path,
+                          kj::FunctionParam<kj::String(kj::StringPtr pid)> inUse) {
+  int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) failFile("open", path, errno);
+  kj::AutoCloseFd lock(fd);
+  if (!lockFile(lock)) {
+    char holder[16] = {};
+    ssize_t n = pread(lock, holder, sizeof(holder) - 1, 0);
+    fail(inUse(n > 0 ? kj::StringPtr(holder) : "unknown"_kj));
+  }
+  auto pid = kj::str(getpid());
+  // For that text only: a disk without space must not keep the owner from starting.
+  if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.begin(), pid.size(), 0) < 0) return lock;
+  return lock;
 }
 
 }  // namespace orch

@@ -12,8 +12,8 @@
 #include <deque>
 
 #include "hold-table.h"
+#include "orch/durable-file.h"
 #include "orch/testing/test-host.h"
-#include "remove-tree.h"
 #include "test-images.h"
 
 namespace orch::image::oci::test {

@@ -10,8 +10,8 @@
 
 #include <cstring>
 
+#include "orch/durable-file.h"
 #include "orch/fail.h"
-#include "remove-tree.h"
 
 namespace orch::image::oci {
 

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <utility>
 
-#include "checked-file.h"
+#include "orch/durable-file.h"
 #include "orch/fail.h"
 #include "reference.h"
 

@@ -3,8 +3,8 @@
 #include <kj/debug.h>
 #include <stdlib.h>
 
-#include "checked-file.h"
 #include "orch/attempt.h"
+#include "orch/durable-file.h"
 #include "orch/fail.h"
 
 namespace orch::image::oci {
@@ -14,8 +14,6 @@ namespace {
 // `ensure` takes an id's beginning for an id from docker's short ones on: a name like `cafe` is a
 // name.
 constexpr size_t SHORT_ID = 12;
-constexpr unsigned LOCK_TRIES = 50;
-constexpr kj::Duration LOCK_PAUSE = 100 * kj::MILLISECONDS;
 
 std::string firstName(const ImageRecord& record) {
   auto names = record.info().getReferences();
@@ -46,19 +44,9 @@ void ImageStore::taskFailed(kj::Exception&& exception) {
 Task<void> ImageStore::recover() {
   auto root = settings.root;
   // Closures are named before they are awaited: g++ 12 frees those that are written in place twice.
-  for (unsigned tries = 0; lock == nullptr; ++tries) {
-    auto tryLock = [root]() { return lockStore(root); };
-    auto locked = co_await env.workers().run(kj::mv(tryLock));
-    lock = kj::mv(locked);
-    if (lock != nullptr) break;
-    if (tries == LOCK_TRIES) {
-      fail(kj::str("the images' folder '", root.c_str(),
-                   "' is in use by another orchd; give each a folder of its own"));
-    }
-    // The children of one that was killed hold it until the kernel has ended them. A lock tells
-    // nobody when it is free, so this asks again, for five seconds at most.
-    co_await env.timer().afterDelay(LOCK_PAUSE);
-  }
+  auto takeLock = [root]() { return lockStore(root); };
+  auto locked = co_await env.workers().run(kj::mv(takeLock));
+  lock = kj::mv(locked);
   auto open = [root]() { return openStore(root); };
   auto state = co_await env.workers().run(kj::mv(open));
   index = kj::mv(state.index);

@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "checked-file.h"
+#include "orch/durable-file.h"
 #include "orch/testing/test-host.h"
 #include "test-images.h"
 

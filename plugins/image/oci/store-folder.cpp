@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,10 +10,10 @@
 #include <fstream>
 #include <iterator>
 
-#include "checked-file.h"
 #include "orch/attempt.h"
+#include "orch/durable-file.h"
 #include "orch/fail.h"
-#include "remove-tree.h"
+#include "orch/file-lock.h"
 
 namespace orch::image::oci {
 
@@ -60,17 +59,14 @@ kj::Maybe<kj::Exception> removeAll(const std::vector<std::string>& paths) {
 
 }  // namespace
 
-kj::Maybe<kj::AutoCloseFd> lockStore(const std::string& root) {
+kj::AutoCloseFd lockStore(const std::string& root) {
   for (auto* name : {"", "/layers", "/blobs", "/holds", "/tmp"}) makeFolders(root + name);
   // Layers hold other users' files, with their owners and set-uid bits.
   KJ_SYSCALL(chmod(root.c_str(), 0700), root.c_str());
-  int fd;
-  auto path = root + "/lock";
-  KJ_SYSCALL(fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600), path.c_str());
-  kj::AutoCloseFd lock(fd);
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return kj::mv(lock);
-  if (errno != EWOULDBLOCK) KJ_FAIL_SYSCALL("flock", errno, path.c_str());
-  return nullptr;
+  return lockOwned(root + "/lock", [&](kj::StringPtr pid) {
+    return kj::str("the images' folder '", root.c_str(), "' is in use by another orchd (pid ", pid,
+                   "); give each a folder of its own");
+  });
 }
 
 StoreState openStore(const std::string& root) {
@@ -81,7 +77,7 @@ StoreState openStore(const std::string& root) {
   std::vector<std::string> unfinished;
   for (auto& name : entriesOf(root + "/tmp")) unfinished.push_back(root + "/tmp/" + name);
   KJ_IF_MAYBE (failure, removeAll(unfinished)) note(*failure);
-  unlink((root + "/index.new").c_str());
+  unlink(unfinishedName(root + "/index").c_str());
   auto content = readChecked(root + "/index", "index of images",
                              "move it away, start again and import or pull the images anew");
   KJ_IF_MAYBE (bytes, content) state.index = ImageIndex::decode(*bytes);

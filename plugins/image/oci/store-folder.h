@@ -26,9 +26,9 @@ struct StoreState {
   std::vector<std::string> kept;     // why something that should have gone is still there
 };
 
-// A lock on `<root>/lock`, made with its folders; nothing if somebody else has it: another plugin,
-// or a child of one that was killed a moment ago.
-kj::Maybe<kj::AutoCloseFd> lockStore(const std::string& root);
+// A lock on `<root>/lock`, made with its folders. Waits for the children of one that was killed a
+// moment ago; fails if another orchd has it.
+kj::AutoCloseFd lockStore(const std::string& root);
 // What the last run left. Removes its unfinished work, and layers and blobs that nobody needs; what
 // cannot be removed stays. Fails if the index is damaged.
 StoreState openStore(const std::string& root);

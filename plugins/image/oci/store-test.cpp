@@ -107,14 +107,14 @@ TEST_CASE("recover: what a killed plugin left goes, what it had stays", "[image]
   auto id = test.import(test.sub("layout")).at(0);
   test.ensure("a:1", "task1");
   writeFile(test.root() + "/tmp/job/layers/x/file", "half");
-  writeFile(test.root() + "/index.new", "half");
+  writeFile(test.root() + "/.index.new", "half");
   writeFile(test.root() + "/layers/" + std::string(32, 'b') + "/file", "nobody's");
   writeFile(test.root() + "/blobs/" + HEX, "nobody's");
   test.restart();
   CHECK(filesIn(test.root() + "/tmp").empty());
   CHECK(filesIn(test.root() + "/layers").size() == 1);
   CHECK(filesIn(test.root() + "/blobs").size() == 2);
-  CHECK_FALSE(fs::exists(test.root() + "/index.new"));
+  CHECK_FALSE(fs::exists(test.root() + "/.index.new"));
   CHECK(test.ensure("a:1", "task2") == id);
 
   // A damaged index is refused by name; moved away, the layers of held images stay.

@@ -1,9 +1,7 @@
 #include "record.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <kj/debug.h>
-#include <kj/io.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,12 +10,13 @@
 #include <fstream>
 #include <sstream>
 
+#include "orch/durable-file.h"
+
 namespace orch::network::bridge {
 
 namespace {
 constexpr const char* HEADER = "orch-network-task 1";
 constexpr const char* TRAILER = "end";
-constexpr const char* UNFINISHED = ".new";  // no task's id begins with a dot
 
 bool readPort(std::istringstream& line, TaskPort& port) {
   std::string mode;
@@ -115,16 +114,9 @@ std::optional<TaskRecord> decodeRecord(const std::string& taskId, const std::str
 void writeRecord(const std::string& folder, const TaskRecord& record, const Step& step) {
   auto text = encodeRecord(record);
   auto path = folder + "/" + record.taskId;
-  auto unfinished = folder + "/" + UNFINISHED + record.taskId;
   if (step) step();
-  int fd;
-  KJ_SYSCALL(fd = open(unfinished.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600),
-             unfinished.c_str());
-  kj::AutoCloseFd file(fd);
+  replaceFile(path, kj::StringPtr(text.c_str(), text.size()).asBytes(), Outlives::PROCESS);
   if (step) step();
-  kj::FdOutputStream(file.get()).write(text.data(), text.size());
-  if (step) step();
-  KJ_SYSCALL(rename(unfinished.c_str(), path.c_str()), path.c_str());
 }
 
 void removeRecord(const std::string& folder, const std::string& taskId) {

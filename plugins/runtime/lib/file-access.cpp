@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 namespace orch::runtime {
 
@@ -20,42 +19,7 @@ namespace {
 
 constexpr size_t MAX_BYTES = 1 << 20;  // of a file that is read whole
 
-kj::String remedy(const std::string& path, int error) {
-  switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-      return kj::str("; free space on the file system of '", path.c_str(), "'");
-    case EMFILE:
-    case ENFILE:
-      return kj::str("; raise the limit of open files (LimitNOFILE of orchd's unit)");
-    case EROFS:
-      return kj::str("; mount its file system writable");
-    default:
-      return kj::str();
-  }
-}
-
-void writeFile(const std::string& path, kj::ArrayPtr<const kj::byte> bytes) {
-  int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_TRUNC, 0644);
-  if (fd < 0) failFile("write", path, errno);
-  kj::AutoCloseFd owned(fd);
-  while (bytes.size() > 0) {
-    ssize_t n = write(fd, bytes.begin(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) failFile("write", path, errno);
-    bytes = bytes.slice(n, bytes.size());
-  }
-}
-
 }  // namespace
-
-void failFile(kj::StringPtr what, const std::string& path, int error) {
-  bool passing = error == EMFILE || error == ENFILE || error == ENOMEM;
-  kj::throwFatalException(kj::Exception(
-      passing ? kj::Exception::Type::OVERLOADED : kj::Exception::Type::FAILED, __FILE__, __LINE__,
-      kj::str("cannot ", what, " '", path.c_str(), "': ", strerror(error), remedy(path, error))));
-  KJ_UNREACHABLE;
-}
 
 kj::Maybe<kj::String> readIfThere(const std::string& path) {
   int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -112,20 +76,16 @@ void makeFolders(const std::string& path) {
   makeFolder(path);
 }
 
-void removeTree(const std::string& path) {
-  std::error_code error;
-  std::filesystem::remove_all(path, error);
-  if (error) failFile("remove", path, error.value());
-}
-
-void writeWhole(const std::string& path, kj::ArrayPtr<const kj::byte> bytes) {
-  std::string temporary = path + ".new";
-  writeFile(temporary, bytes);
-  if (rename(temporary.c_str(), path.c_str()) != 0) failFile("write", path, errno);
-}
-
 void writeNew(const std::string& path, kj::ArrayPtr<const kj::byte> bytes) {
-  writeFile(path, bytes);
+  int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_TRUNC, 0644);
+  if (fd < 0) failFile("write", path, errno);
+  kj::AutoCloseFd owned(fd);
+  while (bytes.size() > 0) {
+    ssize_t n = write(fd, bytes.begin(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) failFile("write", path, errno);
+    bytes = bytes.slice(n, bytes.size());
+  }
 }
 
 }  // namespace orch::runtime

@@ -9,11 +9,9 @@
 #include <string>
 #include <vector>
 
-namespace orch::runtime {
+#include "orch/durable-file.h"
 
-// Throws `cannot <what> '<path>': <the system's reason>`, with the remedy where there is one. The
-// kind is OVERLOADED where the system has run out of descriptors or memory, else FAILED.
-[[noreturn]] void failFile(kj::StringPtr what, const std::string& path, int error);
+namespace orch::runtime {
 
 // The whole text; null if there is no such file. Fails on every other error: a file that cannot be
 // read is not one that is missing.
@@ -25,11 +23,6 @@ std::vector<std::string> entriesOf(const std::string& folder);
 void makeFolder(const std::string& path, mode_t mode = 0711);
 // With those above it, 0711 as well.
 void makeFolders(const std::string& path);
-// Folder and content; gone already is success.
-void removeTree(const std::string& path);
-
-// Replaces the file in one step.
-void writeWhole(const std::string& path, kj::ArrayPtr<const kj::byte> bytes);
 // To a file that nobody reads yet.
 void writeNew(const std::string& path, kj::ArrayPtr<const kj::byte> bytes);
 

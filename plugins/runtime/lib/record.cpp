@@ -3,7 +3,6 @@
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 #include <kj/debug.h>
-#include <xxhash.h>
 
 #include <cinttypes>
 #include <cstdio>
@@ -11,14 +10,11 @@
 
 #include "file-access.h"
 #include "orch/attempt.h"
+#include "orch/durable-file.h"
 
 namespace orch::runtime {
 
 namespace {
-
-uint64_t hashOf(kj::ArrayPtr<const kj::byte> bytes) {
-  return XXH64(bytes.begin(), bytes.size(), 0);
-}
 
 kj::String damaged(const std::string& path) {
   return kj::str("'", path.c_str(), "' is damaged: its checksum is wrong");
@@ -69,11 +65,11 @@ kj::Array<capnp::word> makeRecord(schema::ContainerRequest::Reader request, int 
 
 void writeRecord(const std::string& path, kj::ArrayPtr<const capnp::word> record) {
   auto bytes = record.asBytes();
-  uint64_t hash = hashOf(bytes);
+  uint64_t hash = checksumOf(bytes);
   auto file = kj::heapArray<kj::byte>(bytes.size() + sizeof(hash));
   memcpy(file.begin(), bytes.begin(), bytes.size());
   memcpy(file.begin() + bytes.size(), &hash, sizeof(hash));
-  writeWhole(path, file);
+  replaceFile(path, file, Outlives::PROCESS);
 }
 
 Kept<kj::Array<capnp::word>> readRecord(const std::string& path) {
@@ -87,7 +83,7 @@ Kept<kj::Array<capnp::word>> readRecord(const std::string& path) {
       auto words = kj::heapArray<capnp::word>(text->size() / sizeof(capnp::word) - 1);
       memcpy(words.begin(), text->begin(), words.asBytes().size());
       memcpy(&hash, text->begin() + words.asBytes().size(), sizeof(hash));
-      valid = hash == hashOf(words.asBytes());
+      valid = hash == checksumOf(words.asBytes());
       if (valid) result.value = kj::mv(words);
     }
     if (!valid) result.damage = damaged(path);
@@ -105,8 +101,8 @@ void writeState(const std::string& path, const StateFile& state) {
                       state.exitedAtNs, state.oomKilled, static_cast<int>(state.lost));
   KJ_ASSERT(size > 0 && size < 290);
   size += snprintf(text + size, sizeof(text) - size, "%016" PRIx64 "\n",
-                   hashOf(kj::arrayPtr(text, size).asBytes()));
-  writeWhole(path, kj::arrayPtr(text, size).asBytes());
+                   checksumOf(kj::arrayPtr(text, size).asBytes()));
+  replaceFile(path, kj::arrayPtr(text, size).asBytes(), Outlives::PROCESS);
 }
 
 Kept<StateFile> readState(const std::string& path) {
@@ -129,7 +125,7 @@ Kept<StateFile> readState(const std::string& path) {
     snprintf(last, sizeof(last), "%016" PRIx64 "\n", hash);
     if (n != 12 || strcmp(text->cStr() + hashAt, last) != 0 ||
         text->size() != hashAt + strlen(last) ||
-        hash != hashOf(kj::arrayPtr(text->begin(), hashAt).asBytes())) {
+        hash != checksumOf(kj::arrayPtr(text->begin(), hashAt).asBytes())) {
       result.damage = damaged(path);
       return result;
     }

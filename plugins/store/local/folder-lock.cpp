@@ -1,11 +1,5 @@
 #include "folder-lock.h"
 
-#include <fcntl.h>
-#include <kj/debug.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "orch/fail.h"
@@ -35,19 +29,10 @@ void makeFolder(const std::string& folder) {
 
 FolderLock::FolderLock(const std::string& folder) {
   makeFolder(folder);
-  auto path = folder + "/lock";
-  int opened = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (opened < 0) fail(kj::str("cannot open '", path.c_str(), "': ", strerror(errno)));
-  fd = kj::AutoCloseFd(opened);
-  if (!lockFile(fd)) {
-    char holder[32] = {};
-    ssize_t n = pread(fd, holder, sizeof(holder) - 1, 0);
-    fail(kj::str("the state in '", folder.c_str(), "' is in use by process ", n > 0 ? holder : "?",
-                 "; end that one or set another `directory`"));
-  }
-  auto self = kj::str(getpid());
-  // For the text above only: a disk without space must not keep the store from starting.
-  if (ftruncate(fd, 0) != 0 || pwrite(fd, self.begin(), self.size(), 0) < 0) return;
+  fd = lockOwned(folder + "/lock", [&](kj::StringPtr pid) {
+    return kj::str("the state in '", folder.c_str(), "' is in use by process ", pid,
+                   "; end that one or set another `directory`");
+  });
 }
 
 }  // namespace orch::store::local

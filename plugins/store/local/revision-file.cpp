@@ -2,13 +2,12 @@
 
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
-#include "orch/fail.h"
+#include "orch/durable-file.h"
 #include "tables.h"
 
 namespace orch::store::local {
@@ -42,25 +41,21 @@ Block blockOf(uint64_t sequence, const Acknowledged& state) {
   return block;
 }
 
-[[noreturn]] void failed(const std::string& path, const char* what, int error) {
-  fail(kj::str("cannot ", what, " '", path.c_str(), "': ", strerror(error)));
-}
-
 void writeBlock(int fd, const std::string& path, uint64_t slot, const Block& block) {
   ssize_t n = pwrite(fd, block.bytes, sizeof(block.bytes), slot * sizeof(block.bytes));
-  if (n != sizeof(block.bytes)) failed(path, "write", n < 0 ? errno : ENOSPC);
+  if (n != sizeof(block.bytes)) failFile("write", path, n < 0 ? errno : ENOSPC);
 }
 
 }  // namespace
 
 RevisionFile::RevisionFile(const std::string& path) : path(path) {
   int opened = open(path.c_str(), O_RDWR | O_DSYNC | O_CLOEXEC | O_NOFOLLOW);
-  if (opened < 0) failed(path, "open", errno);
+  if (opened < 0) failFile("open", path, errno);
   fd = kj::AutoCloseFd(opened);
   for (uint64_t i = 0; i < 2; ++i) {
     Slot read;
     ssize_t n = pread(fd, &read, sizeof(read), i * SLOT_BYTES);
-    if (n < 0) failed(path, "read", errno);
+    if (n < 0) failFile("read", path, errno);
     if (n != sizeof(read) || !read.intact()) {
       ++damaged;
       continue;
@@ -73,17 +68,9 @@ RevisionFile::RevisionFile(const std::string& path) : path(path) {
 }
 
 void RevisionFile::create(const std::string& path, const Acknowledged& state) {
-  auto temporary = path + ".new";
-  int opened = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (opened < 0) failed(temporary, "create", errno);
-  kj::AutoCloseFd fd(opened);
-  writeBlock(fd, temporary, 0, blockOf(1, state));
-  writeBlock(fd, temporary, 1, blockOf(2, state));
-  if (fsync(fd) != 0) failed(temporary, "sync", errno);
-  if (rename(temporary.c_str(), path.c_str()) != 0) failed(path, "create", errno);
-  auto folder = path.substr(0, path.rfind('/'));
-  kj::AutoCloseFd directory(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || fsync(directory) != 0) failed(folder, "sync", errno);
+  Block blocks[] = {blockOf(1, state), blockOf(2, state)};
+  auto bytes = kj::arrayPtr(reinterpret_cast<const kj::byte*>(blocks), sizeof(blocks));
+  replaceFile(path, bytes, Outlives::POWER);
 }
 
 void RevisionFile::write(const Acknowledged& next) {

@@ -14,9 +14,9 @@
 #include <set>
 #include <vector>
 
-#include "checked-file.h"
 #include "image-index.h"
 #include "orch/attempt.h"
+#include "orch/durable-file.h"
 #include "orch/fail.h"
 #include "reference.h"
 #include "unpack/digest.h"

@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "orch/durable-file.h"
 #include "orch/fail.h"
-#include "remove-tree.h"
 #include "unpack/archive.h"
 #include "unpack/digest.h"
 #include "unpack/layer-path.h"

@@ -1,5 +1,3 @@
-#include "remove-tree.h"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <kj/debug.h>
@@ -7,12 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <cerrno>
 #include <vector>
 
-#include "orch/fail.h"
+#include "orch/durable-file.h"
 
-namespace orch::image::oci {
+namespace orch {
 
 namespace {
 
@@ -56,9 +54,7 @@ class Removal final {
     int fd = openat(parent, name, FOLDER);
     return fd < 0 ? kj::AutoCloseFd() : kj::AutoCloseFd(fd);
   }
-  [[noreturn]] void failOn(int error) const {
-    fail(kj::str("cannot remove '", path.c_str(), "': ", strerror(error)));
-  }
+  [[noreturn]] void failOn(int error) const { failFile("remove", path, error); }
   // False, and errno, if it is still there; errno is ENOENT otherwise.
   static bool remove(int parent, const char* name, int flags) {
     if (unlinkat(parent, name, flags) < 0 && errno != ENOENT) return false;
@@ -116,4 +112,4 @@ class Removal final {
 
 void removeTree(const std::string& path) { Removal(path).run(); }
 
-}  // namespace orch::image::oci
+}  // namespace orch
