@@ -77,6 +77,20 @@ struct ServiceProgress {
   tasks @7 :List(TaskProgress);      # one per slot, by slot
   remaining @8 :UInt32;              # containers not yet gone
   stuck @9 :Bool;                    # it will not converge by itself: the update is paused, or a task may not restart
+  verdict @10 :Verdict;
+  allRun @11 :Bool;                  # as many tasks as there should be run, of whatever spec, and nothing is left to stop
+  ended @12 :Bool;                   # there is nothing to watch: no task is wanted, or each came to a good end
+  trying @13 :Bool;                  # some task is on its way to running
+}
+
+enum Verdict {
+  # All in one word, so that nobody has to judge again.
+  working @0;                        # it is on its way
+  converged @1;                      # it is what it was asked to be
+  paused @2;                         # its update is; `problem` says why
+  stuck @3;                          # it will not get there by itself; `problem` says why
+  stopping @4;                       # it was removed, and containers of it still stop
+  gone @5;                           # it was removed, and nothing is left of it
 }
 
 struct TaskProgress {

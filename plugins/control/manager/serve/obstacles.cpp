@@ -9,9 +9,14 @@ namespace {
 using schema::TaskState;
 constexpr uint32_t FAILURES_TO_TELL = 3;
 
-bool failedToStart(schema::Task::Reader task) {
+constexpr int64_t STAYS_NS = 5'000 * NS_PER_MS;  // docker's time to see that a task stays up
+
+bool fellAtOnce(schema::Task::Reader task) {
   auto state = task.getStatus().getState();
-  return (state == TaskState::FAILED || state == TaskState::REJECTED) && task.getRunningAtNs() == 0;
+  bool ended = state == TaskState::FAILED || state == TaskState::REJECTED ||
+               (state == TaskState::COMPLETE && !endedWell(task));
+  bool ran = task.getRunningAtNs() != 0;
+  return ended && (!ran || task.getMeta().getUpdatedAtNs() - task.getRunningAtNs() < STAYS_NS);
 }
 
 NodeUsage without(NodeUsage usage, schema::Task::Reader task) {
@@ -26,15 +31,15 @@ NodeUsage without(NodeUsage usage, schema::Task::Reader task) {
 }
 }  // namespace
 
-std::string whyNeverStarts(CurrentSpec& current, const Slot& slot) {
+std::string whyNeverStays(CurrentSpec& current, const Slot& slot) {
   int64_t sinceNs = current.service().getMeta().getUpdatedAtNs();
   std::string why;
   uint32_t failures = 0;
   for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
     if (isRunning(*task)) return {};
     if (!isTerminal(*task)) continue;
-    bool counts = failedToStart(*task) && current.matches(*task) &&
-                  task->getMeta().getCreatedAtNs() >= sinceNs;
+    bool counts =
+        fellAtOnce(*task) && current.matches(*task) && task->getMeta().getCreatedAtNs() >= sinceNs;
     if (!counts) return {};
     auto status = task->getStatus();
     if (why.empty())

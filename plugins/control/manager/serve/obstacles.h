@@ -6,10 +6,10 @@
 
 namespace orch::control::manager {
 
-// The error of the newest of three tasks in a row that ended before they ran, all made from what
-// the service is now: an image or a mount that is not there, a port that is taken. Its restart
-// policy goes on trying. Empty if it is not so.
-std::string whyNeverStarts(CurrentSpec& current, const Slot& slot);
+// The error of the newest of three tasks in a row that ended before they ran, or within five
+// seconds of it, all made from what the service is now: an image or a mount that is not there, a
+// program that crashes. Its restart policy goes on trying. Empty if it is not so.
+std::string whyNeverStays(CurrentSpec& current, const Slot& slot);
 
 // Why the new task of a slot finds no node while the old one runs (start-first), although it would
 // find one without it. Empty if it is not so.

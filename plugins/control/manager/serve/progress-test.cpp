@@ -7,6 +7,7 @@ namespace orch::control::manager {
 namespace {
 
 using schema::TaskState;
+using schema::Verdict;
 
 struct Fixture : TestCluster {
   Fixture() {
@@ -28,27 +29,80 @@ TEST_CASE("progress: three tasks in a row that end before they run are told as s
     cluster.advance(200 * kj::MILLISECONDS);
     auto response = cluster.progress("web");
     CHECK(response.getProgress().getStuck());
+    CHECK(response.getProgress().getVerdict() == Verdict::STUCK);
     CHECK(response.getProgress().getProblem() == "task web.1: task: non-zero exit (1)");
     cluster.node->onStart = nullptr;  // it goes on trying
     cluster.advance(10 * kj::SECONDS);
     CHECK(cluster.progress("web").getProgress().getConverged());
+    CHECK(cluster.progress("web").getProgress().getVerdict() == Verdict::CONVERGED);
   }
 }
 
-TEST_CASE("progress: tasks that ran before they failed are not told as stuck", "[manager]") {
+TEST_CASE("progress: a program that ends within five seconds three times in a row is told as stuck",
+          "[manager]") {
+  for (auto end : {TaskState::FAILED, TaskState::COMPLETE}) {
+    for (bool stays : {false, true}) {
+      Fixture cluster;
+      cluster.create({"web", 1});
+      Verdict verdict = Verdict::WORKING;
+      for (int i = 0; i < 4; ++i) {
+        cluster.advance((stays ? 6 : 2) * kj::SECONDS);
+        for (auto& entry : cluster.node->tasks) {
+          if (entry.second.state != TaskState::RUNNING) continue;
+          cluster.node->report(entry.first, end, "gone");
+          break;
+        }
+        cluster.settle();
+        verdict = cluster.progress("web").getProgress().getVerdict();
+        CAPTURE(int(end), stays, i);
+        CHECK((verdict == Verdict::STUCK) == (!stays && i >= 2));
+      }
+      if (!stays) CHECK(cluster.progress("web").getProgress().getProblem() == "task web.1: gone");
+    }
+  }
+}
+
+TEST_CASE("progress: one word says where a service is", "[manager]") {
   Fixture cluster;
-  Spec spec{"web", 1, "web:1", {}};
-  cluster.create(spec);
-  for (int i = 0; i < 4; ++i) {
-    cluster.advance(2 * kj::SECONDS);
-    for (auto& entry : cluster.node->tasks) {
-      if (entry.second.state != TaskState::RUNNING) continue;
-      cluster.node->report(entry.first, TaskState::FAILED, "gone");
+  auto verdict = [&](const std::string& id) {
+    return cluster.progress(id).getProgress().getVerdict();
+  };
+  cluster.node->onStart = [](auto&, auto&) { return TaskState::NEW; };  // says nothing yet
+  auto id = cluster.create({"web", 1});
+  cluster.settle();
+  CHECK(verdict(id) == Verdict::WORKING);
+  CHECK(cluster.progress(id).getProgress().getTrying());
+  cluster.node->report(cluster.node->tasks.begin()->first, TaskState::RUNNING);
+  cluster.settle();
+  CHECK(verdict(id) == Verdict::CONVERGED);
+  CHECK(cluster.progress(id).getProgress().getAllRun());
+  CHECK_FALSE(cluster.progress(id).getProgress().getEnded());
+
+  cluster.node->onStart = [](auto&, auto&) { return TaskState::REJECTED; };
+  cluster.update({"web", 1, "web:2", {}});
+  cluster.settle();
+  CHECK(verdict(id) == Verdict::PAUSED);
+  cluster.node->obeysStop = false;
+  cluster.scale("web", 0);
+  cluster.settle();
+  CHECK_FALSE(cluster.progress(id).getProgress().getAllRun());
+  cluster.create({"other", 1});
+  cluster.settle();
+
+  cluster.node->onStart = nullptr;
+  auto two = cluster.create({"two", 1});
+  cluster.settle();
+  cluster.remove("two");
+  cluster.settle();
+  CHECK(verdict(two) == Verdict::STOPPING);
+  for (auto& entry : cluster.node->tasks) {
+    if (entry.second.serviceName == "two") {
+      cluster.node->report(entry.first, TaskState::SHUTDOWN);
       break;
     }
-    cluster.settle();
-    CHECK_FALSE(cluster.progress("web").getProgress().getStuck());
   }
+  cluster.settle();
+  CHECK(verdict(two) == Verdict::GONE);
 }
 
 TEST_CASE("progress: a change counts the failures anew", "[manager]") {

@@ -39,6 +39,9 @@ std::string errorOf(const View& view, const Slot& slot) {
 struct Sum {
   uint32_t running = 0;
   uint32_t settled = 0;  // slots that are as they should be
+  uint32_t up = 0;       // slots whose task runs, of whatever spec
+  uint32_t completed = 0;
+  uint32_t trying = 0;
   uint32_t stopping = 0;
   bool stuck = false;
   std::string problem;  // the newest, or that of the first slot that is stuck
@@ -48,7 +51,7 @@ struct Sum {
 // Why the slot will not get there by itself; empty if it may.
 std::string obstacleOf(const View& view, CurrentSpec& current, const Slot& slot) {
   if (stateOf(view, slot) == SlotState::DONE) return errorOf(view, slot);
-  auto why = whyNeverStarts(current, slot);
+  auto why = whyNeverStays(current, slot);
   return why.empty() ? whyOldIsInTheWay(view, current.service(), slot) : why;
 }
 
@@ -72,6 +75,8 @@ void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Sum& sum,
   bool settled = current && (runs || completed);
   sum.running += runs && current;
   sum.settled += settled;
+  sum.up += runs;
+  sum.completed += completed;
   for (auto& other : slot.tasks) {
     sum.stopping += !isWanted(other) && !isStopped(view, other);
   }
@@ -79,6 +84,7 @@ void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Sum& sum,
   // One that ended and will be tried again sits its delay out.
   bool again = isWanted(task) && isTerminal(task);
   out.setState(again ? TaskState::PENDING : task.getStatus().getState());
+  sum.trying += out.getState() < TaskState::RUNNING;
   if (settled) return;
   auto obstacle = obstacleOf(view, spec, slot);
   bool stuck = !obstacle.empty() || (stateOf(view, slot) == SlotState::DONE && !completed);
@@ -122,6 +128,13 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
   progress.setConverged(sum.settled == desired && shown.size() == desired && remaining == 0 &&
                         !updating);
   progress.setStuck(!progress.getConverged() && (paused || sum.stuck));
+  progress.setVerdict(progress.getConverged() ? schema::Verdict::CONVERGED
+                      : paused                ? schema::Verdict::PAUSED
+                      : sum.stuck             ? schema::Verdict::STUCK
+                                              : schema::Verdict::WORKING);
+  progress.setAllRun(sum.up == desired && shown.size() == desired && remaining == 0);
+  progress.setEnded(sum.completed == shown.size());
+  progress.setTrying(sum.trying > 0);
   bool ownProblem = sum.stuck || !paused;
   progress.setProblem(ownProblem ? capnp::Text::Reader(sum.problem.c_str()) : update.getMessage());
 }
@@ -152,6 +165,7 @@ void describeProgress(const View& view, std::string_view serviceId, uint32_t lef
     progress.setRemoved(true);
     progress.setRemaining(leaving);
     progress.setConverged(leaving == 0);
+    progress.setVerdict(leaving == 0 ? schema::Verdict::GONE : schema::Verdict::STOPPING);
   }
 }
 
