@@ -123,6 +123,12 @@ const std::vector<BadInput>& badInputs() {
        "no node has the runtime 'simm' of --runtime; there is sim; did you mean 'sim'?"},
       {"network", task([](auto it) { it.initNetworks(1).set(0, "brige"); }),
        "no network 'brige' for --network; there is bridge, host, none; did you mean 'bridge'?"},
+      {"two networks", task([](auto it) {
+         auto names = it.initNetworks(2);
+         names.set(0, "bridge");
+         names.set(1, "back");
+       }),
+       "more than one --network is not available yet: choose one of 'back', 'bridge'"},
       {"host network with another", task([](auto it) {
          auto list = it.initNetworks(2);
          list.set(0, "host");

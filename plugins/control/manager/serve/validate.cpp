@@ -26,6 +26,12 @@ std::string thereIs(std::string_view typed, const std::vector<std::string>& name
   return "; there is " + (list.empty() ? "none" : list) + suggestion(typed, names);
 }
 
+std::string listed(const std::set<std::string>& names) {
+  std::string list;
+  for (auto& name : names) list += (list.empty() ? "'" : ", '") + name + "'";
+  return list;
+}
+
 void checkNetworks(schema::TaskSpec::Reader task) {
   std::set<std::string> seen;
   for (auto name : task.getNetworks()) {
@@ -36,6 +42,10 @@ void checkNetworks(schema::TaskSpec::Reader task) {
     if (seen.count(alone) > 0 && seen.size() > 1) {
       fail(kj::str("usage: --network '", alone, "' cannot be combined with others"));
     }
+  }
+  if (seen.size() > 1) {
+    fail(kj::str("usage: more than one --network is not available yet: choose one of ",
+                 listed(seen).c_str()));
   }
 }
 
