@@ -1,6 +1,8 @@
 // How the manager gets its state and the lead.
 #include <kj/debug.h>
 
+#include <algorithm>
+
 #include "manager.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -9,9 +11,16 @@ namespace orch::control::manager {
 
 namespace {
 
+// What is being loaded. Shared by the loading and the store, which may go on with its calls after
+// that was given up.
+struct Incoming final : public kj::Refcounted {
+  State state;
+};
+
 class Loader final : public schema::ObjectSink::Server {
  public:
-  explicit Loader(State& state) : state(state) {}
+  explicit Loader(kj::Own<Incoming> incoming)
+      : incoming(kj::mv(incoming)), state(this->incoming->state) {}
   kj::Promise<void> objects(ObjectsContext context) override {
     for (auto object : context.getParams().getObjects()) {
       // Kinds that a later version added are left alone.
@@ -29,6 +38,7 @@ class Loader final : public schema::ObjectSink::Server {
   }
 
  private:
+  kj::Own<Incoming> incoming;
   State& state;
 };
 
@@ -39,11 +49,12 @@ Task<void> Manager::load() {
   storeLimits = StoreLimits{limits.getMaxOps(), limits.getMaxBytes()};
   KJ_REQUIRE(storeLimits.maxOps >= 2, "the store takes too few operations in one batch",
              storeLimits.maxOps);
-  current.clear();
+  // Beside the state that is read meanwhile.
+  auto incoming = kj::refcounted<Incoming>();
   auto loading = store.loadRequest();
-  loading.setSink(kj::heap<Loader>(current));
+  loading.setSink(kj::heap<Loader>(kj::addRef(*incoming)));
   auto loaded = co_await loading.send();
-  current.revision = loaded.getRevision();
+  incoming->state.revision = loaded.getRevision();
 
   auto electing = store.electRequest();
   electing.setCandidate(host.node().id);
@@ -53,6 +64,8 @@ Task<void> Manager::load() {
     fail(kj::str("cannot lead the cluster: '", elected.getLeader(), "' leads it (epoch ",
                  elected.getEpoch(), "); a store has one manager at a time"));
   }
+  incoming->state.newestStampNs = std::max(incoming->state.newestStampNs, current.newestStampNs);
+  current = kj::mv(incoming->state);
   currentEpoch = elected.getEpoch();
   leading = true;
   notLeading = nullptr;

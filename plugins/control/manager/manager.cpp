@@ -14,6 +14,8 @@ namespace orch::control::manager {
 namespace {
 constexpr size_t MAX_QUEUED = 20'000;
 constexpr int64_t SLICE_NS = 5 * NS_PER_MS;  // of work in one pass before the loop turns
+// DESIGN: a leader that cannot reach its store for so long says nothing more to agents.
+constexpr kj::Duration STORE_SILENCE = 2 * kj::SECONDS;
 constexpr int64_t FIRST_PAUSE_NS = 100 * NS_PER_MS;
 constexpr int64_t LAST_PAUSE_NS = 10'000 * NS_PER_MS;
 
@@ -79,11 +81,6 @@ kj::Promise<void> Manager::submit(Decide decide, kj::StringPtr requestId) {
 
 void Manager::retryUnplaced() {
   retryAll = true;
-  poke();
-}
-
-void Manager::markDirty(std::string serviceId) {
-  dirty.insert(std::move(serviceId));
   poke();
 }
 
@@ -212,8 +209,9 @@ Task<void> Manager::placeTasks(View& view) {
 Task<void> Manager::commitAll(View& view, Jobs& jobs) {
   std::set<std::string> touched = servicesIn(view.changes(), current);
   auto batches = cutBatches(view.takeChanges(), current, storeLimits);
+  if (batches.empty() && view.mustConfirm()) batches.emplace_back();
   for (auto& batch : batches) {
-    auto outcome = co_await committer.commit(batch, current, currentEpoch);
+    auto outcome = co_await commitOrFallSilent(batch);
     if (outcome.kind != CommitOutcome::Kind::COMMITTED) {
       // What was decided has not happened: decide again.
       dirty.insert(touched.begin(), touched.end());
@@ -225,6 +223,19 @@ Task<void> Manager::commitAll(View& view, Jobs& jobs) {
   }
   pauseNs = 0;
   for (auto& job : jobs) job.done->fulfill();
+}
+
+Task<CommitOutcome> Manager::commitOrFallSilent(const Batch& batch) {
+  auto patience = env.timer().afterDelay(STORE_SILENCE).then([this] {
+    host.log().warn("manager.store-silent, waiting for it; agents open new sessions afterwards");
+    silence();
+  });
+  patience = patience.eagerlyEvaluate(nullptr);
+  co_return co_await committer.commit(batch, current, currentEpoch);
+}
+
+void Manager::silence() {
+  for (auto observer : observers) observer->silenced();
 }
 
 void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
@@ -268,6 +279,7 @@ Task<void> Manager::commitFailed(CommitOutcome outcome, Jobs& jobs) {
     notLeading = kj::str("this manager no longer leads the cluster: ", outcome.reason);
     refuseAll(jobs, notLeading);
     refuseAll(queue, notLeading);
+    silence();
     co_return;
   }
   notLeading =

@@ -24,6 +24,9 @@ class ChangeObserver {
   virtual void applied() {}
   // The state was loaded again: nothing that was known of it holds.
   virtual void reloaded() {}
+  // Another manager leads, or may: the store has not answered for two seconds. Nothing may be said
+  // to anybody in this one's name until a change is committed.
+  virtual void silenced() {}
 };
 
 // What a pass does for one caller. `decide` refuses by throwing, before it changes the view.
@@ -45,8 +48,6 @@ class Manager final {
   kj::Promise<void> submit(Decide decide, kj::StringPtr requestId = nullptr);
   // The nodes have changed in a way that may let waiting tasks run.
   void retryUnplaced();
-  // Looks at a service in the next pass.
-  void markDirty(std::string serviceId);
 
   const State& state() const { return current; }
   uint64_t epoch() const { return currentEpoch; }
@@ -78,6 +79,8 @@ class Manager final {
   Task<void> load();
   Task<void> reloadUntilItWorks();
   void refuseAll(Jobs& jobs, kj::StringPtr why);
+  void silence();
+  Task<CommitOutcome> commitOrFallSilent(const Batch& batch);
   void armTimer();
   Task<void> wakeLater(int64_t atNs);
 

@@ -281,11 +281,15 @@ std::string TestCluster::update(const Spec& spec) {
 }
 
 void TestCluster::scale(const std::string& name, uint32_t replicas) {
+  scaleAsync(name, replicas).wait(world.waitScope());
+}
+
+kj::Promise<void> TestCluster::scaleAsync(const std::string& name, uint32_t replicas) {
   auto request = control.scaleServiceRequest();
   request.setRequestId(nextRequestId().c_str());
   request.setId(name.c_str());
   request.setReplicas(replicas);
-  request.send().wait(world.waitScope());
+  return request.send().ignoreResult();
 }
 
 std::string TestCluster::remove(const std::string& name) {

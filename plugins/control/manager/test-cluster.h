@@ -46,6 +46,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   void cut();
   void report(const std::string& taskId, schema::TaskState state, const std::string& error = "");
   uint32_t running() const;
+  bool connected() const { return session != nullptr; }
 
   std::map<std::string, Seen> tasks;  // what it has
   std::vector<std::string> gone;      // told to forget, in order
@@ -93,6 +94,7 @@ class TestCluster {
   std::string create(const Spec& spec);
   std::string update(const Spec& spec);
   void scale(const std::string& name, uint32_t replicas);
+  kj::Promise<void> scaleAsync(const std::string& name, uint32_t replicas);
   std::string remove(const std::string& name);
   // The text that the call fails with; empty if it does not.
   std::string createError(const Spec& spec);

@@ -56,11 +56,21 @@ struct MemoryStore::State final : public kj::Refcounted {
   uint64_t commits = 0;
   uint64_t largestBatch = 0;
   uint64_t generation = 0;  // of followers
-  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
+  using Waiting = std::vector<kj::Own<kj::PromiseFulfiller<void>>>;
+  Waiting waiting;
+  Waiting held;
+  bool holdsLoads = false;
+  bool holdsCommits = false;
 
-  void wake() {
-    for (auto& fulfiller : waiting) fulfiller->fulfill();
-    waiting.clear();
+  void wake() { wake(waiting); }
+  void wake(Waiting& list) {
+    for (auto& fulfiller : std::exchange(list, {})) fulfiller->fulfill();
+  }
+  kj::Promise<void> unless(bool holds) {
+    if (!holds) return kj::READY_NOW;
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    held.push_back(kj::mv(pair.fulfiller));
+    return kj::mv(pair.promise);
   }
   Fault nextFault() {
     if (fault == Fault::NONE) return Fault::NONE;
@@ -150,8 +160,15 @@ class StoreServer final : public schema::Store::Server {
     context.getResults().setMaxBytes(state->maxBytes);
     return kj::READY_NOW;
   }
-  kj::Promise<void> load(LoadContext context) override { return doLoad(context); }
-  kj::Promise<void> commit(CommitContext context) override;
+  kj::Promise<void> load(LoadContext context) override {
+    return state->unless(state->holdsLoads).then([this, context]() mutable {
+      return doLoad(context).promise();
+    });
+  }
+  kj::Promise<void> commit(CommitContext context) override {
+    if (!state->holdsCommits) return doCommit(context);
+    return state->unless(true).then([this, context]() mutable { return doCommit(context); });
+  }
   kj::Promise<void> follow(FollowContext context) override {
     auto params = context.getParams();
     context.getResults().setSubscription(
@@ -180,6 +197,7 @@ class StoreServer final : public schema::Store::Server {
   }
 
  private:
+  kj::Promise<void> doCommit(CommitContext context);
   Task<void> doLoad(LoadContext context) {
     auto objects = state->objects;  // of one moment
     context.getResults().setRevision(state->revision);
@@ -252,7 +270,7 @@ uint64_t StoreServer::apply(schema::Batch::Reader batch) {
   return state->revision;
 }
 
-kj::Promise<void> StoreServer::commit(CommitContext context) {
+kj::Promise<void> StoreServer::doCommit(CommitContext context) {
   auto params = context.getParams();
   auto result = context.getResults().initResult();
   if (!check(params.getBatch(), params.getEpoch(), result)) return kj::READY_NOW;
@@ -292,6 +310,14 @@ void MemoryStore::dropFollowers() {
 void MemoryStore::inject(Fault fault, uint32_t skip) {
   state->fault = fault;
   state->skip = skip;
+}
+void MemoryStore::holdLoads(bool holds) {
+  state->holdsLoads = holds;
+  if (!holds) state->wake(state->held);
+}
+void MemoryStore::holdCommits(bool holds) {
+  state->holdsCommits = holds;
+  if (!holds) state->wake(state->held);
 }
 uint64_t MemoryStore::commits() const { return state->commits; }
 uint64_t MemoryStore::largestBatch() const { return state->largestBatch; }

@@ -1,10 +1,13 @@
 #include "decide/node-health.h"
 
 #include "decide/slot-rules.h"
+#include "orch/fail.h"
 
 namespace orch::control::manager {
 
 namespace {
+constexpr size_t MAX_STATUS_BYTES = 16 << 10;
+
 // Tasks of a node that comes or goes need another look: they move, or count as running again.
 void touchTasksOf(View& view, std::string_view nodeId) {
   for (auto& id : view.base().tasksOf(nodeId)) {
@@ -22,6 +25,20 @@ bool matters(const View& view, schema::Task::Reader task, schema::TaskState stat
            update != schema::UpdateStatus::State::COMPLETED;
   }
   return false;
+}
+// A worker's word may be as long as it likes, but not in the store: there it would hold others up.
+void setStatus(schema::Task::Builder task, schema::TaskStatus::Reader status) {
+  size_t bytes = status.totalSize().wordCount * sizeof(capnp::word);
+  if (bytes <= MAX_STATUS_BYTES) return task.setStatus(status);
+  auto cut = task.initStatus();
+  cut.setState(status.getState());
+  cut.setAtNs(status.getAtNs());
+  cut.setMessage(kj::str("the node's report of ", bytes, " bytes was cut"));
+  cut.setError(shortened(status.getError().size() > 0 ? status.getError() : status.getMessage()));
+  auto container = cut.initContainer();
+  container.setPid(status.getContainer().getPid());
+  container.setExitCode(status.getContainer().getExitCode());
+  container.setOomKilled(status.getContainer().getOomKilled());
 }
 }  // namespace
 
@@ -60,6 +77,15 @@ void setNodeState(View& view, std::string_view nodeId, schema::Node::State state
   }
 }
 
+void checkDescription(std::string_view nodeId, schema::NodeDescription::Reader description,
+                      size_t maxBytes) {
+  size_t bytes = description.totalSize().wordCount * sizeof(capnp::word);
+  if (bytes <= maxBytes) return;
+  fail(kj::str("usage: node '", std::string(nodeId).c_str(), "' describes itself with ", bytes,
+               " bytes; at most ", maxBytes, " can be kept: it has too many labels, plugins or ",
+               "networks"));
+}
+
 bool mergeReport(View& view, std::string_view nodeId, schema::TaskReport::Reader report) {
   auto id = manager::view(report.getTaskId());
   KJ_IF_MAYBE (task, view.task(id)) {
@@ -70,7 +96,7 @@ bool mergeReport(View& view, std::string_view nodeId, schema::TaskReport::Reader
     if (after.getState() == schema::TaskState::REMOVE) return true;  // never an observed state
     if (capnp::canonicalize(before).asBytes() == capnp::canonicalize(after).asBytes()) return true;
     auto change = [&](schema::Task::Builder changed) {
-      changed.setStatus(after);
+      setStatus(changed, after);
       bool starts = after.getState() == schema::TaskState::RUNNING &&
                     before.getState() < schema::TaskState::RUNNING;
       if (starts) changed.setRunningAtNs(view.now());

@@ -10,11 +10,15 @@ namespace orch::control::manager {
 // that this manager runs on.
 void registerNode(View& view, std::string_view nodeId, schema::NodeDescription::Reader description,
                   bool leads);
+// Refuses a description that the store could not take. `maxBytes` of an object.
+void checkDescription(std::string_view nodeId, schema::NodeDescription::Reader description,
+                      size_t maxBytes);
 // Nothing if the node is gone or in that state already.
 void setNodeState(View& view, std::string_view nodeId, schema::Node::State state,
                   const std::string& message);
 
-// Takes a report in. A state lower than the known one is ignored. False if there is no such task on
+// Takes a report in. A state lower than the known one is ignored; of one that is larger than 16 KiB
+// what can be cut is cut, and says so. False if there is no such task on
 // that node: its container is nobody's.
 bool mergeReport(View& view, std::string_view nodeId, schema::TaskReport::Reader report);
 

@@ -196,7 +196,7 @@ Task<void> Scheduling::awaitLate(kj::ForkedPromise<kj::Own<Answer>> forked, std:
 
 void Scheduling::noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason) {
   strategy.table = nullptr;
-  strategy.why = "the strategy '" + name + "' does not answer: " + reason.cStr();
+  strategy.why = "the strategy '" + name + "' does not answer: " + shortened(reason).cStr();
   strategy.downUntilNs = env.nowNs() + RETRY_NS;
   if (!std::exchange(strategy.failed, true)) {
     host.log().warn("manager.strategy-failed, asking again every 5 s",

@@ -184,5 +184,45 @@ TEST_CASE("dispatcher: tasks of a node that is away for a day are given up", "[m
   CHECK(request.send().wait(cluster.world.waitScope()).getTasks().size() == 0);
 }
 
+TEST_CASE("dispatcher: what a worker says at too great length holds nobody up", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode("node1");
+  auto& other = cluster.addNode("node2");
+  node.open();
+  other.open();
+  node.onStart = [](auto&, auto&) { return TaskState::NEW; };
+  cluster.create({"web", 2});
+  cluster.settle();
+  auto id = node.tasks.begin()->first;
+  SECTION("a status is cut") {
+    std::string error;
+    while (error.size() < (5 << 20)) error += "ä";
+    node.report(id, TaskState::RUNNING, error);
+    cluster.settle();
+    CHECK(cluster.states("web") == "running running");
+    auto tasks = cluster.tasks("web");
+    for (auto task : tasks.getTasks()) {
+      auto status = task.getStatus();
+      if (task.getMeta().getId() != id.c_str()) continue;
+      CHECK_THAT(status.getMessage().cStr(), Catch::Contains("bytes was cut"));
+      CHECK(status.getError().size() < 5000);
+      CHECK(status.getError().endsWith("ä…"));
+    }
+  }
+  SECTION("a description is refused") {
+    auto request = cluster.dispatcher.openRequest();
+    request.setNodeId("node3");
+    request.initDescription().setHostname(std::string(3 << 20, 'x').c_str());
+    auto outcome = attempt(request.send()).wait(cluster.world.waitScope());
+    REQUIRE(!outcome.ok());
+    CHECK_THAT(plainText(outcome.error()).cStr(),
+               Catch::Contains("node 'node3' describes itself with"));
+  }
+  cluster.create({"two", 1});
+  cluster.settle();
+  CHECK(cluster.tasks("two", "").getTasks().size() == 1);
+}
+
 }  // namespace
 }  // namespace orch::control::manager

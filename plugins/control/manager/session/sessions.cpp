@@ -64,6 +64,8 @@ class SessionServer final : public schema::Session::Server {
   }
   kj::Promise<void> describe(DescribeContext context) override {
     check();
+    checkDescription(connection->nodeId, context.getParams().getDescription(),
+                     sessions.maxDescriptionBytes());
     bool leads = sessions.isLocal(connection->nodeId);
     return sessions.manager.submit([context, leads, id = connection->nodeId](View& view) mutable {
       registerNode(view, id, context.getParams().getDescription(), leads);
@@ -95,10 +97,12 @@ class DispatcherServer final : public schema::Dispatcher::Server {
     if (nodeId.size() == 0 || nodeId.size() > MAX_NODE_ID) {
       fail(kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not '", nodeId, "'"));
     }
+    checkDescription(nodeId.cStr(), params.getDescription(), sessions.maxDescriptionBytes());
     bool leads = sessions.isLocal(nodeId.cStr());
     Decide decide = [context, leads](View& view) mutable {
       auto params = context.getParams();
       registerNode(view, manager::view(params.getNodeId()), params.getDescription(), leads);
+      view.confirm();  // or a manager that was deposed would go on giving orders
     };
     co_await sessions.manager.submit(kj::mv(decide));
     auto connection = sessions.adopt(nodeId, context.getParams().getAgent());
@@ -308,6 +312,17 @@ void Sessions::tellState(const std::string& nodeId, schema::Node::State state,
     setNodeState(view, nodeId, state, message);
   };
   tasks.add(manager.submit(kj::mv(decide)));
+}
+
+// Whoever leads now is found by opening another session; until this one is sure that it does, that
+// has to wait.
+void Sessions::silenced() {
+  for (auto& entry : connections) finish(*entry.second);
+  connections.clear();
+  toPush.clear();
+  for (auto& entry : beats) {
+    entry.second = env.timer().now() + settings.getStartGraceMs() * kj::MILLISECONDS;
+  }
 }
 
 // A new epoch: every agent has to open a session with it, within the grace period.

@@ -33,6 +33,7 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   void changing(const Key& key, const Object* before, const Change& after) override;
   void applied() override;
   void reloaded() override;
+  void silenced() override;
 
  private:
   friend class SessionServer;
@@ -40,6 +41,7 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   struct Connection;
 
   bool isLocal(const std::string& nodeId) const;
+  size_t maxDescriptionBytes() const { return manager.limits().maxBytes / 4; }
   // A new session, which ends the node's last one.
   kj::Own<Connection> adopt(kj::StringPtr nodeId, schema::Agent::Client agent);
   void finish(Connection& connection);

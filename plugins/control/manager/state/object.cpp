@@ -8,6 +8,7 @@
 namespace orch::control::manager {
 
 namespace {
+constexpr size_t MAX_TEXT = 4 << 10;
 constexpr const char* NAMES[KINDS] = {"cluster", "node", "service", "request", "task"};
 
 template <typename T>
@@ -23,6 +24,13 @@ kj::Maybe<Kind> kindNamed(kj::StringPtr name) {
     if (name == NAMES[i]) return static_cast<Kind>(i);
   }
   return nullptr;
+}
+
+kj::String shortened(kj::StringPtr text) {
+  if (text.size() <= MAX_TEXT) return kj::str(text);
+  size_t end = MAX_TEXT;
+  while (end > 0 && (text[end] & 0xc0) == 0x80) --end;
+  return kj::str(text.slice(0, end), "…");
 }
 
 Words checkedWords(Kind kind, kj::ArrayPtr<const kj::byte> bytes) {

@@ -46,6 +46,9 @@ Words toWords(Reader reader) {
 // Checks bytes from outside; fails if they are no message.
 Words checkedWords(Kind kind, kj::ArrayPtr<const kj::byte> bytes);
 
+// A text of others for an object: at most 4 KiB of it, cut between two characters.
+kj::String shortened(kj::StringPtr text);
+
 inline std::string_view view(capnp::Text::Reader text) { return {text.begin(), text.size()}; }
 inline std::string text(capnp::Text::Reader text) { return {text.begin(), text.size()}; }
 

@@ -27,16 +27,6 @@ void State::apply(const Key& key, Change change, uint64_t atRevision) {
   revision = std::max(revision, atRevision);
 }
 
-void State::clear() {
-  for (auto& kindObjects : objects) kindObjects.clear();
-  byService.clear();
-  byNode.clear();
-  requests.clear();
-  use.clear();
-  serviceIndex = ServiceIndex();
-  revision = 0;
-}
-
 void State::index(Kind kind, const Object& object, int sign) {
   switch (kind) {
     case Kind::TASK:

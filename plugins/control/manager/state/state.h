@@ -41,7 +41,6 @@ class State final {
   const Objects& all(Kind kind) const { return objects[static_cast<size_t>(kind)]; }
 
   void apply(const Key& key, Change change, uint64_t revision);
-  void clear();
 
   const SlotIndex* slots(std::string_view serviceId) const;
   const std::map<std::string, SlotIndex, std::less<>>& tasksByService() const { return byService; }

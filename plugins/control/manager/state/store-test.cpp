@@ -29,6 +29,21 @@ class ModelFixture final : public conformance::StoreFixture {
   std::optional<testing::MemoryStore> store;
 };
 
+// Somebody else removes the service.
+void meddle(TestCluster& cluster, const char* service, uint64_t epoch) {
+  auto found = cluster.service(service);
+  auto meta = found.getService().getMeta();
+  auto request = cluster.store.client().commitRequest();
+  request.setEpoch(epoch);
+  request.getBatch().setId("meddled");
+  auto op = request.getBatch().initOps(1)[0];
+  op.setKind("service");
+  op.setKey(meta.getId());
+  op.setExpected(meta.getVersion());
+  op.setDelete();
+  request.send().wait(cluster.world.waitScope());
+}
+
 TEST_CASE("memory store: keeps what a store has to keep", "[manager]") {
   for (uint32_t maxOps : {8u, 1000u}) {
     ModelFixture fixture(maxOps);
@@ -121,22 +136,10 @@ TEST_CASE("manager: somebody else's change makes it load the state again", "[man
   cluster.start();
   auto& node = cluster.addNode();
   node.open();
-  auto id = cluster.create({"web", 1});
+  cluster.create({"web", 1});
   cluster.settle();
-  auto meddle = cluster.store.client().commitRequest();
-  meddle.setEpoch(node.epoch);
-  meddle.getBatch().setId("meddled");
-  auto op = meddle.getBatch().initOps(1)[0];
-  op.setKind("service");
-  op.setKey(id.c_str());
-  op.setExpected(cluster.service("web").getService().getMeta().getVersion());
-  op.setDelete();
-  meddle.send().wait(cluster.world.waitScope());
-  auto scale = cluster.control.scaleServiceRequest();
-  scale.setRequestId("scale");
-  scale.setId("web");
-  scale.setReplicas(2);
-  auto outcome = attempt(scale.send()).wait(cluster.world.waitScope());
+  meddle(cluster, "web", node.epoch);
+  auto outcome = attempt(cluster.scaleAsync("web", 2)).wait(cluster.world.waitScope());
   REQUIRE(!outcome.ok());
   CHECK_THAT(plainText(outcome.error()).cStr(), Catch::Contains("is being loaded again"));
   cluster.advance(1 * kj::SECONDS);
@@ -146,6 +149,92 @@ TEST_CASE("manager: somebody else's change makes it load the state again", "[man
   again.open();
   cluster.settle();
   CHECK(again.tasks.empty());  // a task without a service is removed
+}
+
+TEST_CASE("manager: what is read while the state is loaded again is what it was", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  auto id = cluster.create({"web", 2});
+  cluster.create({"other", 1});
+  cluster.settle();
+  auto revision = cluster.progress(id).getRevision();
+  meddle(cluster, "other", node.epoch);
+  cluster.store.holdLoads(true);
+  cluster.scaleAsync("other", 2).detach([](kj::Exception&&) {});
+  cluster.settle();
+  REQUIRE_THAT(cluster.createError({"two", 1}), Catch::Contains("is being loaded again"));
+  auto request = cluster.control.progressRequest();
+  request.setId(id.c_str());
+  request.setAfter(revision);
+  request.setTimeoutMs(600'000);
+  auto waiting = request.send();
+  for (int i = 0; i < 3; ++i) {
+    cluster.advance(10 * kj::SECONDS);
+    CHECK(cluster.service("web").getRunning() == 2);
+    CHECK(cluster.states("web") == "running running");
+    auto now = cluster.progress(id);
+    CHECK(now.getProgress().getVerdict() == schema::Verdict::CONVERGED);
+    CHECK(now.getProgress().getDesired() == 2);
+    CHECK_FALSE(waiting.poll(cluster.world.waitScope()));
+  }
+  cluster.store.holdLoads(false);
+  cluster.advance(1 * kj::SECONDS);
+  CHECK(waiting.poll(cluster.world.waitScope()));
+  CHECK(cluster.states("web") == "running running");
+  CHECK(cluster.createError({"two", 1}) == "");
+}
+
+TEST_CASE("manager: one that is deposed closes its sessions and opens none", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode("node1");
+  auto& other = cluster.addNode("node2");
+  node.open();
+  cluster.create({"web", 1});
+  cluster.settle();
+  auto elect = cluster.store.client().electRequest();
+  elect.setCandidate("another");
+  elect.setExpectedEpoch(node.epoch);
+  elect.send().wait(cluster.world.waitScope());
+  SECTION("once it learns of it by a change") { CHECK(cluster.createError({"two", 1}) != ""); }
+  SECTION("also by a node that comes and changes nothing") {
+    // Its session was there before; only that it is opened again asks the store.
+    node.cut();
+    node.open();
+  }
+  other.open();
+  cluster.advance(30 * kj::SECONDS);
+  CHECK_FALSE(node.connected());
+  CHECK_FALSE(other.connected());
+  CHECK(node.completeSets == 1);
+  CHECK(other.completeSets == 0);
+  CHECK(node.running() == 1);
+}
+
+TEST_CASE("manager: without an answer of its store it says nothing to agents", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  cluster.create({"web", 1});
+  cluster.settle();
+  cluster.store.holdCommits(true);
+  auto scaled = cluster.scaleAsync("web", 2);
+  cluster.advance(1900 * kj::MILLISECONDS);
+  CHECK(node.connected());
+  cluster.advance(1200 * kj::MILLISECONDS);
+  CHECK_FALSE(node.connected());
+  cluster.advance(5 * kj::SECONDS);
+  cluster.store.holdCommits(false);
+  scaled.wait(cluster.world.waitScope());
+  cluster.advance(1 * kj::SECONDS);
+  CHECK(node.connected());
+  CHECK(node.completeSets == 2);
+  CHECK(node.running() == 2);
+  cluster.advance(30 * kj::SECONDS);
+  for (auto& event : cluster.host.events()) CHECK(event.topic != "node.down");
 }
 
 TEST_CASE("manager: the same seed makes the same decisions", "[manager]") {

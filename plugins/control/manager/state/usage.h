@@ -54,11 +54,6 @@ class UsageTable final {
   void count(schema::Task::Reader task, int sign);
   const NodeUsage& node(std::string_view id) const;
   const ServiceUsage& service(std::string_view id) const;
-  void clear() {
-    nodes.clear();
-    services.clear();
-  }
-  const std::map<std::string, NodeUsage, std::less<>>& allNodes() const { return nodes; }
   const std::map<std::string, ServiceUsage, std::less<>>& allServices() const { return services; }
 
  private:

@@ -115,6 +115,9 @@ class View final {
     editTask(task, change);
     if (!before) touched.erase(text(task.getServiceId()));
   }
+  // Has the pass confirmed by the store even if it changes nothing: that this manager still leads.
+  void confirm() { confirmed = true; }
+  bool mustConfirm() const { return confirmed; }
   // Has the service looked at in this pass.
   void touch(std::string_view serviceId) { touched.insert(std::string(serviceId)); }
   // Services that have changed, or a task of theirs, since the last call.
@@ -138,6 +141,7 @@ class View final {
   std::vector<Words> replaced;  // readers may still point into them
   std::map<std::string, std::set<std::string>, std::less<>> changedTasks;  // by service
   std::set<std::string> touched;
+  bool confirmed = false;
   std::map<std::string, int64_t> wakes;
   UsageTable usageDelta;
   ServiceIndex serviceDelta;

@@ -27,6 +27,9 @@ class MemoryStore final {
   };
   // What becomes of the commit after the next `skip` ones.
   void inject(Fault fault, uint32_t skip = 0);
+  // While they are held, such calls are neither done nor answered.
+  void holdLoads(bool holds);
+  void holdCommits(bool holds);
   // Applied so far.
   uint64_t commits() const;
   uint64_t largestBatch() const;
