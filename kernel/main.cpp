@@ -128,7 +128,7 @@ void raiseOpenFiles() {
 }
 
 config::Manifest readManifest(const Options& options) {
-  auto disk = kj::newDiskFilesystem();
+  auto disk = newSystemFiles();
   auto manifest = config::readManifest(disk->getRoot(), options.config);
   for (auto& [key, value] : options.labels) config::addCommandLineLabel(manifest.node, key, value);
   return manifest;

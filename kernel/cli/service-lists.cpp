@@ -7,6 +7,7 @@
 
 #include "name.h"
 #include "orch/attempt.h"
+#include "orch/env.h"
 #include "orch/fail.h"
 #include "output.h"
 #include "value.h"
@@ -134,7 +135,7 @@ void applyEnv(const Arguments& args, schema::ContainerSpec::Builder container,
   if (!updating(args)) {
     for (auto& file : args.values("--env-file")) {
       auto content = attemptNow([&] {
-        auto disk = kj::newDiskFilesystem();
+        auto disk = newSystemFiles();
         auto opened = disk->getRoot().openFile(disk->getCurrentPath().evalNative(file));
         KJ_REQUIRE(opened->stat().size <= MAX_ENV_FILE_BYTES, "larger than 1 MiB");
         return opened->readAllText();

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <climits>
+
 #include "memory-trimmer.h"
 #include "processes.h"
 #include "workers.h"
@@ -18,11 +20,36 @@ constexpr unsigned WORKER_THREADS = 8;
 constexpr size_t MAX_OUTPUT_BYTES = 1 << 20;
 constexpr size_t MAX_ERROR_BYTES = 64 << 10;
 
+kj::AutoCloseFd openFolder(const char* path) {
+  int fd;
+  KJ_SYSCALL(fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path);
+  return kj::AutoCloseFd(fd);
+}
+
+kj::Path workingFolder() {
+  char path[PATH_MAX];
+  KJ_SYSCALL(getcwd(path, sizeof(path)) == nullptr ? -1 : 0);
+  return kj::Path::parse(path + 1);
+}
+
+// kj::newDiskFilesystem complains on stderr of a PWD that is not where the process is.
+class SystemFiles final : public kj::Filesystem {
+ public:
+  const kj::Directory& getRoot() const override { return *root; }
+  const kj::Directory& getCurrent() const override { return *current; }
+  kj::PathPtr getCurrentPath() const override { return path; }
+
+ private:
+  kj::Own<const kj::Directory> root = kj::newDiskDirectory(openFolder("/"));
+  kj::Own<const kj::Directory> current = kj::newDiskDirectory(openFolder("."));
+  kj::Path path = workingFolder();
+};
+
 class SystemEnv final : public Env {
  public:
   explicit SystemEnv(kj::AsyncIoContext& io)
       : io(io),
-        filesystem(kj::newDiskFilesystem()),
+        filesystem(newSystemFiles()),
         mailbox(io.unixEventPort),
         threads(mailbox, WORKER_THREADS),
         children(io.unixEventPort),
@@ -126,6 +153,8 @@ Task<CommandResult> Env::command(ProcessSpec spec) {
   result.errors = co_await readErrors;
   co_return kj::mv(result);
 }
+
+kj::Own<kj::Filesystem> newSystemFiles() { return kj::heap<SystemFiles>(); }
 
 kj::Own<Env> newSystemEnv(kj::AsyncIoContext& io) { return kj::heap<SystemEnv>(io); }
 

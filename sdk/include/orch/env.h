@@ -107,6 +107,9 @@ class Env {
   Task<CommandResult> command(ProcessSpec spec);
 };
 
+// The disk, for programs without an Env.
+kj::Own<kj::Filesystem> newSystemFiles();
+
 // The real one, on the calling thread's event loop. One per process; lives as long as the loop.
 kj::Own<Env> newSystemEnv(kj::AsyncIoContext& io);
 
