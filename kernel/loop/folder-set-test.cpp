@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "orch/testing/held-time.h"
 #include "orch/testing/test-host.h"
 
 namespace orch::loop {
@@ -22,7 +23,8 @@ struct Fixture {
 
   // Until something has changed since the last call.
   void waitForChange() {
-    while (changes == seen) env->timer().afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
+    testing::until(*env, io.waitScope, "a change in the folders",
+                   [this]() { return changes != seen; });
     seen = changes;
   }
   // Until what `make` leads to has been seen. Looks at it after each change.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "orch/attempt.h"
+#include "orch/testing/held-time.h"
 #include "orch/testing/test-host.h"
 
 namespace orch::rpc {
@@ -65,9 +66,8 @@ TEST_CASE("listener: one connection too many is closed, and one that ends makes 
   one = nullptr;
   two = nullptr;
   three = nullptr;
-  while (f.listener.connections() > 0) {
-    f.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(f.io.waitScope);
-  }
+  testing::until(*f.env, f.io.waitScope, "the end of all connections",
+                 [&]() { return f.listener.connections() == 0; });
   auto again = f.connect();
   CHECK(f.answers(*again));
 }
