@@ -77,6 +77,9 @@ TEST_CASE("manifest: a mistake is named with file, line, key and what is accepte
       {"[[plugin]]\nid = 'a.b'\n[[plugin]]\nid = 'a.b'\n",
        "node.toml:3: plugin 'a.b' is named twice (first at node.toml:1); a second instance needs "
        "an id such as 'a.b#2'"},
+      {"[[plugin]]\nid = 'a.b'\nstartDeadline = '0s'\n",
+       "node.toml:3: 'startDeadline' is '0s'; accepted: a duration such as \"30s\", \"1ms\" to "
+       "\"24h\""},
       {"[[plugin]]\nid = 'a.b'\ndeadline = '9999999h'\n",
        "node.toml:3: 'deadline' is '9999999h'; accepted: a duration such as \"30s\", \"1ms\" to "
        "\"24h\""},

@@ -160,6 +160,7 @@ PluginEntry readPlugin(const Value& value) {
       .key("critical",
            [&](const Value& v) { entry.critical = expect<bool>(v, "critical", "true or false"); })
       .key("deadline", duration("deadline", entry.deadlineMs, DEADLINE))
+      .key("startDeadline", duration("startDeadline", entry.startDeadlineMs, DEADLINE))
       .key("restart", [&](const Value& v) { entry.restart = readRestart(v); })
       .key("config",
            [&](const Value& v) {

@@ -31,6 +31,7 @@ struct PluginEntry {
   std::optional<Isolation> isolation;  // nothing: by the folder that the file is in
   bool critical = false;               // orchd ends if it fails
   uint64_t deadlineMs = 30'000;        // of a call into it
+  uint64_t startDeadlineMs = 120'000;  // of its start: adopting containers, preparing the host
   RestartSettings restart;
   Value config;                    // a Table; empty if the manifest has none
   std::vector<std::string> given;  // the keys that the manifest sets

@@ -67,6 +67,7 @@ std::string pluginToml(const PluginEntry& entry, Isolation isolation, const std:
   lines.add("isolation", isolation == Isolation::PROCESS ? "\"process\"" : "\"kernel\"");
   lines.add("critical", entry.critical ? "true" : "false");
   lines.add("deadline", tomlText(durationText(entry.deadlineMs)));
+  lines.add("startDeadline", tomlText(durationText(entry.startDeadlineMs)));
   lines.add("restart", restartToml(entry.restart));
   std::string text = "[[plugin]]\n" + lines.text;
   if (defaults && !settings.empty()) return text + "[plugin.config]\n" + settings;

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "kernel/loop/turned-for.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 
@@ -11,8 +12,6 @@ namespace orch::plugin {
 
 namespace {
 
-// Recovering adopts containers, starting may prepare the host: slower than any one call.
-constexpr uint64_t START_DEADLINE_MS = 120'000;
 // A socket closes a moment before its process can be reaped.
 constexpr uint64_t REAP_MS = 5'000;
 
@@ -60,7 +59,7 @@ kj::Promise<void> PluginRunner::run() {
 }
 
 bool PluginRunner::starting() const {
-  if (failedStarts > 0) return false;
+  if (failedStarts > 0 || late) return false;
   return current == State::STARTING || (current == State::WAITING && why.empty());
 }
 
@@ -83,7 +82,7 @@ Task<void> PluginRunner::live() {
       co_return;
     }
     enter(State::STARTING);
-    auto started = co_await attempt(startOnce());
+    auto started = co_await attempt(startInTime());
     kj::String gone;
     kj::StringPtr message = "plugin.start-failed, starting it again";
     if (started.ok()) {
@@ -111,8 +110,9 @@ Task<void> PluginRunner::live() {
       co_return;
     }
     ++restarts;
-    tell(schema::LogLevel::WARN, message, gone);
-    enter(State::WAITING, kj::str(gone, "; starts again in ", backoffMs, " ms"));
+    auto reason = kj::str(gone, "; starts again in ", backoffMs, " ms");
+    tell(schema::LogLevel::WARN, message, reason);
+    enter(State::WAITING, reason);
     co_await parts.env.timer().afterDelay(backoffMs * kj::MILLISECONDS);
   }
 }
@@ -120,16 +120,15 @@ Task<void> PluginRunner::live() {
 // A refused setting stays refused. In the kernel a step without an end may still be at work, and a
 // second one must not run beside it.
 PluginRunner::Ending PluginRunner::endingOf(const kj::Exception& error) const {
-  if (late) return isolated() ? Ending::AGAIN : Ending::FINAL;
-  bool refused = step == Step::CONFIGURING && error.getType() != kj::Exception::Type::DISCONNECTED;
+  if (gaveUp) return isolated() ? Ending::AGAIN : Ending::FINAL;
+  bool refused = step == Step::CONFIGURE && error.getType() != kj::Exception::Type::DISCONNECTED;
   return refused ? Ending::FINAL : Ending::AGAIN;
 }
 
 Task<kj::String> PluginRunner::whyNotStarted(kj::Exception& error) {
   auto text = kj::str(plainText(error));
-  if (late && !isolated()) co_return kj::str(text, "; restart orchd");
-  if (error.getType() != kj::Exception::Type::DISCONNECTED) {
-    if (step != Step::CONFIGURING || late) co_return kj::mv(text);
+  if (gaveUp || error.getType() != kj::Exception::Type::DISCONNECTED) {
+    if (step != Step::CONFIGURE || gaveUp) co_return kj::mv(text);
     co_return kj::str(located(settings, text.cStr()).c_str());
   }
   KJ_IF_MAYBE (dying, instance) {
@@ -143,15 +142,16 @@ Task<kj::String> PluginRunner::whyNotStarted(kj::Exception& error) {
   co_return kj::mv(text);
 }
 
+// What was only slow is tried again for as long as it takes.
 bool PluginRunner::mayRestart() {
   auto now = parts.env.timer().now();
   auto window = settings.restart.windowMs * kj::MILLISECONDS;
   std::erase_if(recentRestarts, [&](kj::TimePoint at) { return now - at > window; });
-  recentRestarts.push_back(now);
+  if (!gaveUp) recentRestarts.push_back(now);
   if (failedStarts == 0 && now - runningSince >= window) backoffMs = 0;
   backoffMs = backoffMs == 0 ? settings.restart.backoffMinMs
                              : kj::min(backoffMs * 2, settings.restart.backoffMaxMs);
-  return recentRestarts.size() <= settings.restart.limit;
+  return gaveUp || recentRestarts.size() <= settings.restart.limit;
 }
 
 Task<CheckedEntry> PluginRunner::findFile() {
@@ -190,9 +190,33 @@ Task<void> PluginRunner::waitForRequirements() {
   }
 }
 
-Task<void> PluginRunner::startOnce() {
-  step = Step::NONE;
+Task<void> PluginRunner::startInTime() {
+  late = gaveUp = false;
+  auto deadline = loop::turnedFor(parts.env.timer(), settings.startDeadlineMs * kj::MILLISECONDS);
+  auto slow = deadline.then([this]() -> kj::Promise<void> {
+    tookTooLong();
+    return kj::NEVER_DONE;
+  });
+  co_await startOnce().promise().exclusiveJoin(kj::mv(slow));
   late = false;
+}
+
+// A process is ended, which ends the start. In the kernel the start goes on beside everything else,
+// unless the node is nothing without it: then a new orchd tries.
+void PluginRunner::tookTooLong() {
+  static constexpr const char* STEPS[] = {"load", "configure", "recover", "start"};
+  late = true;
+  auto text = kj::str("has not finished '", STEPS[static_cast<unsigned>(step)], "' within ",
+                      config::durationText(settings.startDeadlineMs).c_str(), " (startDeadline)");
+  gaveUp = isolated() || endsOrchd();
+  if (gaveUp) fail(kj::mv(text));
+  auto reason = kj::str(text, "; it is waited for");
+  tell(schema::LogLevel::WARN, "plugin.start-slow", reason);
+  enter(State::STARTING, reason);
+}
+
+Task<void> PluginRunner::startOnce() {
+  step = Step::LOAD;
   PluginFile copy;
   copy.path = file.path;
   copy.descriptor = file.descriptor;
@@ -202,17 +226,16 @@ Task<void> PluginRunner::startOnce() {
   auto fresh = co_await kj::mv(made);
   auto plugin = fresh->plugin();
   instance = kj::mv(fresh);
-  step = Step::CONFIGURING;
+  step = Step::CONFIGURE;
   auto configure = plugin.configureRequest();
   configure.setHost(newHostServer(parts, settings.id, logger));
   configure.getSettings().set(values.getRoot<capnp::AnyPointer>().asReader());
-  co_await withDeadline(configure.send().ignoreResult(), settings.deadlineMs, "configure");
-  step = Step::BEGINNING;
-  auto told = setLogLevel(logger.level());
-  co_await withDeadline(kj::mv(told), settings.deadlineMs, "logLevel");
-  auto recovered = plugin.recoverRequest().send().ignoreResult();
-  co_await withDeadline(kj::mv(recovered), START_DEADLINE_MS, "recover");
-  co_await withDeadline(startAndOffer(plugin), START_DEADLINE_MS, "start");
+  co_await configure.send().ignoreResult();
+  co_await setLogLevel(logger.level());
+  step = Step::RECOVER;
+  co_await plugin.recoverRequest().send().ignoreResult();
+  step = Step::START;
+  co_await startAndOffer(plugin);
 }
 
 kj::Promise<void> PluginRunner::startAndOffer(schema::Plugin::Client plugin) {
@@ -236,7 +259,12 @@ Task<kj::String> PluginRunner::watch() {
   if (!stopping) co_return kj::mv(reason);
   enter(State::STOPPING);
   auto drained = running.plugin().stopRequest().send().ignoreResult();
-  auto outcome = co_await attempt(withDeadline(kj::mv(drained), settings.deadlineMs, "stop"));
+  auto late = loop::turnedFor(parts.env.timer(), settings.deadlineMs * kj::MILLISECONDS);
+  auto slow = late.then([this]() {
+    fail(kj::str("has not finished 'stop' within ",
+                 config::durationText(settings.deadlineMs).c_str(), " (deadline)"));
+  });
+  auto outcome = co_await attempt(drained.exclusiveJoin(kj::mv(slow)));
   letGo();
   enter(State::STOPPED, outcome.ok() ? "" : plainText(outcome.error()));
   co_return kj::str();
@@ -250,11 +278,7 @@ Task<kj::String> PluginRunner::whenHung() {
     auto& running = *KJ_ASSERT_NONNULL(instance);
     auto ping = running.plugin().logLevelRequest();
     ping.setLevel(logger.level());
-    // In two halves: if this loop itself stood still over the first, the answer is there before the
-    // second is over.
-    auto half = settings.deadlineMs * kj::MILLISECONDS / 2;
-    auto& timer = parts.env.timer();
-    auto silence = timer.afterDelay(half).then([&timer, half]() { return timer.afterDelay(half); });
+    auto silence = loop::turnedFor(parts.env.timer(), settings.deadlineMs * kj::MILLISECONDS);
     auto silent = silence.then([]() { return true; });
     auto answer =
         ping.send().then([](auto&&) { return false; }, [](kj::Exception&&) { return false; });
@@ -264,17 +288,6 @@ Task<kj::String> PluginRunner::whenHung() {
                       " calls in a row, nor a ping within ", settings.deadlineMs,
                       " ms, and was killed");
   }
-}
-
-kj::Promise<void> PluginRunner::withDeadline(kj::Promise<void> step, uint64_t ms,
-                                             const char* what) {
-  late = false;
-  auto end = parts.env.timer().afterDelay(ms * kj::MILLISECONDS).then([this, ms, what]() {
-    late = true;
-    fail(kj::str("plugin '", settings.id.c_str(), "' has not finished '", what, "' within ", ms,
-                 " ms"));
-  });
-  return step.exclusiveJoin(kj::mv(end));
 }
 
 void PluginRunner::withdraw() {
@@ -295,7 +308,6 @@ void PluginRunner::tell(schema::LogLevel level, kj::StringPtr message, kj::Strin
   log::LogFields fields;
   fields.emplace_back("plugin", kj::str(settings.id.c_str()));
   fields.emplace_back("reason", kj::str(reason));
-  if (level == schema::LogLevel::WARN) fields.emplace_back("inMs", kj::str(backoffMs));
   kernelLogger.write(level, message, fields);
 }
 

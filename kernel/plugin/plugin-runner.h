@@ -78,12 +78,13 @@ class PluginRunner final {
   Task<void> prepare();
   Task<void> waitForRequirements();
   Task<void> startOnce();
+  Task<void> startInTime();
   kj::Promise<void> startAndOffer(schema::Plugin::Client plugin);
   Task<kj::String> whyNotStarted(kj::Exception& error);
+  void tookTooLong();
   Ending endingOf(const kj::Exception& error) const;
   Task<kj::String> watch();
   Task<kj::String> whenHung();
-  kj::Promise<void> withDeadline(kj::Promise<void> step, uint64_t ms, const char* what);
   bool mayRestart();
   void withdraw();
   void letGo();
@@ -109,9 +110,10 @@ class PluginRunner final {
   kj::Vector<kj::Own<Instance>> kept;  // in the kernel, stopped; one at most per runner and start
   std::vector<std::string> services;
   StartedBy startedBy;
-  enum class Step { NONE, CONFIGURING, BEGINNING } step = Step::NONE;  // of the start
-  bool late = false;                                                   // that step had no answer
-  uint32_t failedStarts = 0;                                           // since it ran last
+  enum class Step { LOAD, CONFIGURE, RECOVER, START } step = Step::LOAD;
+  bool late = false;          // the start has taken longer than it may
+  bool gaveUp = false;        // and was ended for that
+  uint32_t failedStarts = 0;  // since it ran last
   kj::TimePoint runningSince;
   uint32_t restarts = 0;
   std::vector<kj::TimePoint> recentRestarts;

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "kernel/loop/turned-for.h"
 #include "orch/schema/agent.capnp.h"
 #include "orch/schema/cluster.capnp.h"
 #include "orch/schema/gateway.capnp.h"
@@ -63,7 +64,7 @@ class ServiceProxy final : public capnp::Capability::Server {
       auto begin = timer.now();
       auto call = context.tailCall(kj::mv(request));
       if (isLongRunning(interfaceId, methodId)) return call.attach(kj::addRef(*target));
-      auto late = timer.afterDelay(target->deadlineMs * kj::MILLISECONDS)
+      auto late = loop::turnedFor(timer, target->deadlineMs * kj::MILLISECONDS)
                       .then([this]() -> kj::Promise<void> {
                         if (target->stats != nullptr) target->stats->addLate();
                         return KJ_EXCEPTION(OVERLOADED, kj::str("'", target->name.c_str(),

@@ -77,14 +77,13 @@ TEST_CASE("reload: a critical plugin that fails after a reload does not end orch
 }
 
 TEST_CASE("reload: a plugin in the kernel may be taken away while a call is in it", "[plugin]") {
-  TestNode node(misbehaving("kernel", "deadline = '50ms'\n"));
+  TestNode node(misbehaving("kernel"));
   auto client = node.scheduler("test.misbehaves");
-  auto request = client.openRequest();
-  request.initNodes(1)[0].setId("hang");
-  auto call = attempt(request.send().ignoreResult());
+  auto call = node.begin(client, "hang");
   node.write("");
   auto result = node.kernel.reload().wait(node.io.waitScope);
   CHECK(result.applied == std::vector<std::string>{"test.misbehaves stopped"});
+  node.time.advance(DEADLINE);
   auto answer = kj::mv(call).wait(node.io.waitScope);
   REQUIRE_FALSE(answer.ok());
   CHECK(answer.error().getType() == kj::Exception::Type::OVERLOADED);
@@ -142,9 +141,7 @@ TEST_CASE("reload: a file that is half there at the start is looked at again", "
   std::string path = node.folder.sub("plugins/test.late.so").cStr();
   std::ofstream(path, std::ios::binary) << content.substr(0, content.size() / 2);
   node.kernel.plugins().filesChanged();
-  while (node.plugin("test.late").reason().find("is truncated") == std::string::npos) {
-    node.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(node.io.waitScope);
-  }
+  node.waitForReason("test.late", "is truncated");
   CHECK(node.plugin("test.late").state() == State::WAITING);
   auto named = content;
   named.replace(named.find("ORCHPLG1") + offsetof(PluginDescriptor, name), 11, "late\0\0\0\0\0\0",

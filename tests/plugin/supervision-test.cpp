@@ -46,14 +46,14 @@ TEST_CASE(
   REQUIRE_FALSE(crashed.ok());
   CHECK(crashed.error().getType() == kj::Exception::Type::DISCONNECTED);
   node.waitFor("test.misbehaves", State::WAITING);
-  node.waitFor("test.misbehaves", State::RUNNING);
+  node.restartUntil("test.misbehaves", State::RUNNING);
   CHECK(node.call(client, "n1").ok());
   CHECK(node.pidOf("test.misbehaves") != first);
 }
 
 TEST_CASE("supervision: one that keeps crashing fails, and says how", "[plugin]") {
   TestNode node(misbehaving("process", "config = { mode = 'crashInStart' }\n"));
-  node.waitFor("test.misbehaves", State::FAILED);
+  node.restartUntil("test.misbehaves", State::FAILED);
   CHECK(node.plugin("test.misbehaves").reason() ==
         "its process was ended by signal 9 (Killed) while it was starting; 3 restarts within the "
         "window did not help; when the cause is gone: orch config reload");
@@ -67,7 +67,7 @@ TEST_CASE("supervision: errors of configure and start are the plugin's state", "
       CHECK(node.plugin("test.misbehaves").reason() == "test.toml:10: mode 'refuse' is refused");
     }
     TestNode node(misbehaving(isolation, "config = { mode = 'throwInStart' }\n"));
-    node.waitFor("test.misbehaves", State::FAILED);
+    node.restartUntil("test.misbehaves", State::FAILED);
     CHECK(node.plugin("test.misbehaves").reason() ==
           "cannot start: it was told not to; 3 restarts within the window did not help; when the "
           "cause is gone: orch config reload");
@@ -84,11 +84,67 @@ TEST_CASE("supervision: an error of a call reaches the caller as it is", "[plugi
 }
 
 TEST_CASE("supervision: a call that is not answered ends with the plugin's deadline", "[plugin]") {
-  TestNode node(misbehaving("process", "deadline = '50ms'\n"));
-  auto answer = node.call(node.scheduler("test.misbehaves"), "hang");
-  REQUIRE_FALSE(answer.ok());
-  CHECK(answer.error().getType() == kj::Exception::Type::OVERLOADED);
-  CHECK(plainText(answer.error()) == "'test.misbehaves' has not answered within 50 ms");
+  for (auto* isolation : {"kernel", "process"}) {
+    TestNode node(misbehaving(isolation, "deadline = '50ms'\n"));
+    auto call = node.begin(node.scheduler("test.misbehaves"), "hang");
+    node.time.jump(1 * kj::HOURS);  // orchd was paused: that is nobody's fault
+    node.time.advance(49 * kj::MILLISECONDS);
+    CHECK_FALSE(call.poll(node.io.waitScope));
+    node.time.advance(1 * kj::MILLISECONDS);
+    auto answer = kj::mv(call).wait(node.io.waitScope);
+    REQUIRE_FALSE(answer.ok());
+    CHECK(answer.error().getType() == kj::Exception::Type::OVERLOADED);
+    CHECK(plainText(answer.error()) == "'test.misbehaves' has not answered within 50 ms");
+  }
+}
+
+TEST_CASE("supervision: a start that is too slow is ended, and tried again without a limit",
+          "[plugin]") {
+  TestNode node(misbehaving("process", "config = { mode = 'hangInStart' }\n"),
+                TestNode::Begin::STARTING);
+  for (int attempt = 0; attempt < 6; ++attempt) {  // more than restart.limit
+    node.until("its process", [&]() { return node.pidOf("test.misbehaves") != 0; });
+    auto pid = node.pidOf("test.misbehaves");
+    node.time.jump(1 * kj::HOURS);
+    node.time.advance(START_DEADLINE - 1 * kj::MILLISECONDS);
+    CHECK(node.pidOf("test.misbehaves") == pid);
+    node.time.advance(1 * kj::MILLISECONDS);
+    CHECK(node.plugin("test.misbehaves")
+              .reason()
+              .find("within 2m (startDeadline); starts again in ") != std::string::npos);
+    node.restartUntil("test.misbehaves", State::STARTING);
+  }
+  node.starting.wait(node.io.waitScope);  // it holds nobody up
+}
+
+TEST_CASE("supervision: a start in the kernel that is too slow is waited for", "[plugin]") {
+  TestNode node(misbehaving("kernel", "startDeadline = '10s'\nconfig = { mode = 'hangInStart' }\n"),
+                TestNode::Begin::STARTING);
+  node.until("the start", [&]() {
+    node.time.advance(10 * kj::SECONDS);
+    return !node.plugin("test.misbehaves").reason().empty();
+  });
+  CHECK(node.plugin("test.misbehaves")
+            .reason()
+            .find("within 10s (startDeadline); it is waited for") != std::string::npos);
+  CHECK(node.plugin("test.misbehaves").state() == State::STARTING);
+  node.starting.wait(node.io.waitScope);
+}
+
+TEST_CASE("supervision: a critical plugin whose start does not end in the kernel ends orchd",
+          "[plugin]") {
+  TestNode node(misbehaving("kernel", "critical = true\nconfig = { mode = 'hangInStart' }\n"),
+                TestNode::Begin::STARTING);
+  auto critical = node.kernel.plugins().onCriticalFailure();
+  node.until("the failure", [&]() {
+    node.time.advance(START_DEADLINE);
+    return critical.poll(node.io.waitScope);
+  });
+  CHECK(critical.wait(node.io.waitScope) ==
+        kj::str("plugin 'test.misbehaves' has failed: ",
+                node.plugin("test.misbehaves").reason().c_str()));
+  CHECK(node.plugin("test.misbehaves").reason().find("within 2m (startDeadline)") !=
+        std::string::npos);
 }
 
 TEST_CASE("supervision: wrong settings are named with file, line, key and what is accepted",
@@ -160,33 +216,35 @@ TEST_CASE(
   auto client = node.scheduler("test.misbehaves");
   for (size_t crash = 1; crash <= 3; ++crash) {
     node.call(client, "crash");
-    while (reasons.size() < crash) {
-      node.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(node.io.waitScope);
-    }
-    node.waitFor("test.misbehaves", State::RUNNING);
+    node.until("the event of the crash", [&]() { return reasons.size() == crash; });
+    node.restartUntil("test.misbehaves", State::RUNNING);
   }
   std::string died = "its process was ended by signal 9 (Killed); starts again in ";
   CHECK(reasons == std::vector<std::string>{died + "1 ms", died + "2 ms", died + "4 ms"});
 }
 
 TEST_CASE("supervision: a process that hangs is killed and started again", "[plugin]") {
-  TestNode node(misbehaving("process", "deadline = '60ms'\n"));
+  TestNode node(misbehaving("process"));
   auto client = node.scheduler("test.misbehaves");
   auto pid = node.pidOf("test.misbehaves");
   // One that only lets calls wait still answers a ping.
-  for (int i = 0; i < 3; ++i) CHECK_FALSE(node.call(client, "hang").ok());
-  CHECK(node.call(client, "n1").ok());
+  for (int i = 0; i < 3; ++i) {
+    for (uint32_t n = 0; n < rpc::CallStats::LATE_CALLS; ++n) {
+      CHECK_FALSE(node.callInVain(client, "hang").ok());
+    }
+    CHECK(node.call(client, "n1").ok());  // the ping's answer has come before this one's
+  }
   CHECK(node.pidOf("test.misbehaves") == pid);
   REQUIRE(kill(pid, SIGSTOP) == 0);
   for (uint32_t i = 0; i < rpc::CallStats::LATE_CALLS; ++i) {
-    auto answer = node.call(client, "n1");
+    auto answer = node.callInVain(client, "n1");
     REQUIRE_FALSE(answer.ok());
     CHECK(answer.error().getType() == kj::Exception::Type::OVERLOADED);
   }
-  while (node.pidOf("test.misbehaves") == pid ||
-         node.plugin("test.misbehaves").state() != State::RUNNING) {
-    node.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(node.io.waitScope);
-  }
+  node.time.advance(DEADLINE);  // of the ping
+  CHECK(node.plugin("test.misbehaves").reason().find("nor a ping within") != std::string::npos);
+  node.restartUntil("test.misbehaves", State::RUNNING);
+  CHECK(node.pidOf("test.misbehaves") != pid);
   CHECK(node.call(client, "n1").ok());
 }
 
@@ -218,9 +276,7 @@ TEST_CASE("supervision: plugins that need each other in a circle are refused by 
   CHECK(node.plugin("test.one").reason() ==
         "it needs itself in a circle: test.one → test.two → test.one; take one of them out of the "
         "manifest");
-  while (node.plugin("test.three").reason().find("needs") == std::string::npos) {
-    node.env->timer().afterDelay(1 * kj::MILLISECONDS).wait(node.io.waitScope);
-  }
+  node.waitForReason("test.three", "needs");
   CHECK(node.plugin("test.three").reason() == "needs 'test.two', which does not run");
 }
 
@@ -247,9 +303,9 @@ TEST_CASE("supervision: who blocks the loop is named, and orchd ends", "[plugin]
   spec.env.add(kj::str("PATH=/usr/bin:/bin"));
   auto orchd = env->processes().spawn(kj::mv(spec)).wait(io.waitScope);
   auto socket = kj::str("unix:", folder.sub("run/orchd.sock"));
-  while (orchd->signal(0) && !std::filesystem::exists(folder.sub("run/orchd.sock").cStr())) {
-    env->timer().afterDelay(5 * kj::MILLISECONDS).wait(io.waitScope);
-  }
+  testing::until(*env, io.waitScope, "the socket of orchd", [&]() {
+    return !orchd->signal(0) || std::filesystem::exists(folder.sub("run/orchd.sock").cStr());
+  });
   auto address = io.provider->getNetwork().parseAddress(socket).wait(io.waitScope);
   auto stream = address->connect().wait(io.waitScope);
   capnp::TwoPartyClient connection(*stream);

@@ -1,4 +1,4 @@
-// A kernel on the real loop with plugins that misbehave.
+// A kernel with real processes and held time, and plugins that misbehave.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -11,21 +11,31 @@
 #include "kernel/kernel.h"
 #include "orch/attempt.h"
 #include "orch/schema/scheduler.capnp.h"
+#include "orch/testing/held-time.h"
 #include "orch/testing/test-host.h"
 
 namespace orch {
 
 using State = schema::PluginStatus::State;
 
-// A kernel on the real loop with a manifest of the test's own.
+constexpr auto DEADLINE = 30 * kj::SECONDS;  // of a call, if the manifest says nothing else
+constexpr auto START_DEADLINE = 120 * kj::SECONDS;
+
+// A kernel on the real loop with a manifest of the test's own. Its deadlines and back-offs come
+// when the test advances `time`, however slow the machine is.
 class TestNode {
  public:
-  explicit TestNode(const std::string& plugins)
+  enum class Begin { SETTLED, STARTING };  // whether it waits for the plugins' first start
+
+  explicit TestNode(const std::string& plugins, Begin begin = Begin::SETTLED)
       : folder("supervision"),
         io(kj::setupAsyncIo()),
         env(newSystemEnv(io)),
-        kernel(*env, manifestOf(plugins), places(), folder.sub("node.toml").cStr()) {
-    kernel.start().wait(io.waitScope);
+        time(*env, io.waitScope),
+        kernel(time, manifestOf(plugins), places(), folder.sub("node.toml").cStr()) {
+    kernel.open().wait(io.waitScope);
+    starting = kernel.start().promise().eagerlyEvaluate(nullptr);
+    if (begin == Begin::SETTLED) starting.wait(io.waitScope);
   }
   // What a reload finds.
   void write(const std::string& plugins) {
@@ -44,14 +54,37 @@ class TestNode {
     request.setName(name);
     return request.send().wait(io.waitScope).getCapability().castAs<schema::Scheduler>();
   }
-  Outcome<void> call(schema::Scheduler::Client client, kj::StringPtr wish) {
+  kj::Promise<Outcome<void>> begin(schema::Scheduler::Client client, kj::StringPtr wish) {
     auto request = client.openRequest();
     request.initNodes(1)[0].setId(wish);
-    return attempt(request.send().ignoreResult()).wait(io.waitScope);
+    return attempt(request.send().ignoreResult()).promise();
+  }
+  Outcome<void> call(schema::Scheduler::Client client, kj::StringPtr wish) {
+    return begin(kj::mv(client), wish).wait(io.waitScope);
+  }
+  // One that nobody answers: its deadline passes.
+  Outcome<void> callInVain(schema::Scheduler::Client client, kj::StringPtr wish) {
+    auto call = begin(kj::mv(client), wish);
+    time.advance(DEADLINE);
+    return kj::mv(call).wait(io.waitScope);
+  }
+  void until(kj::StringPtr what, kj::Function<bool()> reached) {
+    testing::until(*env, io.waitScope, what, kj::mv(reached));
   }
   void waitFor(const std::string& id, State state) {
-    while (plugin(id).state() != state)
-      env->timer().afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
+    until(kj::str(id.c_str(), " in state ", static_cast<unsigned>(state)),
+          [&]() { return plugin(id).state() == state; });
+  }
+  void waitForReason(const std::string& id, const std::string& part) {
+    until(kj::str(id.c_str(), ": ", part.c_str()),
+          [&]() { return plugin(id).reason().find(part) != std::string::npos; });
+  }
+  // Lets back-offs pass.
+  void restartUntil(const std::string& id, State state) {
+    until(kj::str(id.c_str(), " again in state ", static_cast<unsigned>(state)), [&]() {
+      if (plugin(id).state() != state) time.advance(1 * kj::MILLISECONDS);
+      return plugin(id).state() == state;
+    });
   }
   uint32_t pidOf(const std::string& id) {
     capnp::MallocMessageBuilder message;
@@ -63,7 +96,9 @@ class TestNode {
   testing::TestFolder folder;
   kj::AsyncIoContext io;
   kj::Own<Env> env;
+  testing::HeldTime time;
   Kernel kernel;
+  kj::Promise<void> starting = kj::READY_NOW;
 
  private:
   std::string textOf(const std::string& plugins) {
