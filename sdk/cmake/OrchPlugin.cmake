@@ -3,7 +3,8 @@
 # Makes, from the folder of the calling CMakeLists.txt:
 #   orch_<kind>_<name>_logic  the object library, which tests link
 #   orch_<kind>_<name>        the module <kind>.<name>.so, with its install rule
-#   orch_<kind>_<name>_test   the tests, run by ctest as <kind>.<name>
+#   orch_<kind>_<name>_test   the tests, run by ctest as <kind>.<name>. Outside of orch's tree ctest
+#                             sees them after include(CTest) or enable_testing().
 # plugin.cpp, with ORCH_PLUGIN, is always part of the module and never of the object library.
 function(orch_add_plugin path)
   cmake_parse_arguments(arg "" "SCHEMA" "SOURCES;TESTS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
@@ -53,9 +54,14 @@ function(orch_add_plugin path)
     install(TARGETS ${target} LIBRARY DESTINATION ${ORCH_PLUGIN_INSTALL_DIR})
   endif()
 
-  if(arg_TESTS AND BUILD_TESTING)
+  if(arg_TESTS AND (BUILD_TESTING OR NOT DEFINED BUILD_TESTING))
+    if(NOT TARGET orch_testing)
+      message(FATAL_ERROR "the TESTS of ${path} need Catch2 (Debian: catch2); to do without them: -DBUILD_TESTING=OFF")
+    endif()
     add_executable(${target}_test ${arg_TESTS})
     target_link_libraries(${target}_test PRIVATE ${target}_logic orch_testing ${arg_TEST_LIBRARIES})
+    target_compile_definitions(${target}_test PRIVATE ORCH_MODULE="$<TARGET_FILE:${target}>")
+    add_dependencies(${target}_test ${target})
     add_test(NAME ${name} COMMAND ${target}_test)
   endif()
 endfunction()

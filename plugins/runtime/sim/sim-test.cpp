@@ -1,9 +1,9 @@
 #include <capnp/message.h>
 #include <catch2/catch.hpp>
 
+#include "orch/conformance/runtime-conformance.h"
 #include "orch/testing/test-host.h"
 #include "orch/testing/virtual-env.h"
-#include "runtime-conformance.h"
 #include "sim-plugin.h"
 
 namespace orch::runtime::sim {

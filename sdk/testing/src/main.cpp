@@ -10,6 +10,8 @@
 #include <sstream>
 #include <string>
 
+#include "orch/testing/plugin-module.h"
+
 namespace {
 
 // A moment before ctest's own TIMEOUT of 120 s, which names nothing, a run that stands still says
@@ -61,6 +63,7 @@ CATCH_REGISTER_LISTENER(PatienceListener)
 
 // ORCH_WITHOUT names what this machine lacks ("netns cgroup"): tests with such a tag are left out.
 int main(int argc, char** argv) {
+  KJ_IF_MAYBE (status, orch::testing::serveModule(argc, argv)) return *status;
   Catch::Session session;
   if (int status = session.applyCommandLine(argc, argv); status != 0) return status;
   if (const char* without = std::getenv("ORCH_WITHOUT")) {

@@ -4,10 +4,10 @@
 
 #include <sys/stat.h>
 
+#include "orch/conformance/runtime-conformance.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
 #include "orch/testing/test-host.h"
-#include "runtime-conformance.h"
 
 namespace orch::runtime {
 

@@ -1,4 +1,4 @@
-#include "runtime-conformance.h"
+#include "orch/conformance/runtime-conformance.h"
 
 #include <catch2/catch.hpp>
 #include <kj/debug.h>
