@@ -1,6 +1,7 @@
 #include "orch/plugin.h"
 
 #include "config.capnp.h"
+#include "orch/fail.h"
 #include "orch/schema/scheduler.capnp.h"
 #include "spread.h"
 
@@ -53,7 +54,7 @@ class Spread final : public PluginInstance {
  public:
   Spread(Env&, Host& host, Config::Reader settings)
       : host(host), failureLimit(settings.getFailureLimit()) {
-    KJ_REQUIRE(failureLimit > 0, "failureLimit must be at least 1");
+    if (failureLimit == 0) fail(kj::str("failureLimit must be at least 1, not 0"));
   }
   Task<Services> start() override {
     Services services;

@@ -4,23 +4,24 @@
 #include <catch2/catch.hpp>
 
 #include <set>
+#include <tuple>
 
 namespace orch::scheduler::spread {
 namespace {
 
 struct Load {
-  const char* id;
+  std::string id;
   uint32_t tasks;
   uint32_t ofService;
   uint32_t failures;
 };
 
-SpreadTable tableOf(std::initializer_list<Load> loads) {
+SpreadTable tableOf(const std::vector<Load>& loads) {
   SpreadTable table(5);
   for (auto& load : loads) {
     capnp::MallocMessageBuilder message;
     auto node = message.initRoot<schema::NodeLoad>();
-    node.setId(load.id);
+    node.setId(load.id.c_str());
     node.setTasks(load.tasks);
     node.setAvailableCpuNanos(4'000'000'000);
     node.setAvailableMemoryBytes(1 << 30);
@@ -34,16 +35,15 @@ SpreadTable tableOf(std::initializer_list<Load> loads) {
 }
 
 std::vector<std::string> place(SpreadTable& table, uint32_t count, uint64_t seed = 1,
-                               uint64_t memory = 0, uint32_t most = 0) {
+                               uint64_t memory = 0, uint32_t most = 0,
+                               const std::vector<std::string>& names = {"a", "b", "c"}) {
   capnp::MallocMessageBuilder message;
   auto group = message.initRoot<schema::TaskGroup>();
   group.setServiceId("web");
   group.setReserveMemoryBytes(memory);
   group.setMaxPerNode(most);
-  auto candidates = group.initCandidates(3);
-  candidates.set(0, "a");
-  candidates.set(1, "b");
-  candidates.set(2, "c");
+  auto candidates = group.initCandidates(names.size());
+  for (uint32_t i = 0; i < names.size(); ++i) candidates.set(i, names[i].c_str());
   return table.place(group, count, seed);
 }
 
@@ -93,6 +93,69 @@ TEST_CASE("spread: the seed decides between equals, and the same seed the same w
     firsts.insert(placed[0]);
   }
   CHECK(firsts.size() == 3);
+}
+
+// 200 nodes of all kinds of loads.
+std::vector<Load> manyLoads() {
+  std::vector<Load> loads;
+  for (uint32_t i = 0; i < 200; ++i) {
+    loads.push_back(
+        {"node-" + std::to_string(i), i * 7 % 31 + i % 4, i % 4, i % 11 == 0 ? 5u : 0u});
+  }
+  return loads;
+}
+
+std::vector<std::string> namesOf(const std::vector<Load>& loads) {
+  std::vector<std::string> names;
+  for (auto& load : loads) names.push_back(load.id);
+  return names;
+}
+
+TEST_CASE("spread: on 200 nodes each task goes to one of the best, however many there are",
+          "[scheduler]") {
+  auto loads = manyLoads();
+  auto table = tableOf(loads);
+  auto placed = place(table, 1000, 3, 0, 0, namesOf(loads));
+  REQUIRE(placed.size() == 1000);
+  auto rank = [](const Load& load) {
+    return std::make_tuple(load.failures >= 5, load.ofService, load.tasks);
+  };
+  for (auto& id : placed) {
+    Load* chosen = nullptr;
+    Load* best = &loads[0];
+    for (auto& load : loads) {
+      if (rank(load) < rank(*best)) best = &load;
+      if (load.id == id) chosen = &load;
+    }
+    REQUIRE(chosen != nullptr);
+    REQUIRE(rank(*chosen) == rank(*best));
+    ++chosen->tasks;
+    ++chosen->ofService;
+  }
+}
+
+TEST_CASE("spread: tasks one by one end where a group at once does", "[scheduler]") {
+  auto loads = manyLoads();
+  auto names = namesOf(loads);
+  auto at = tableOf(loads), by = tableOf(loads);
+  auto atOnce = place(at, 300, 5, 0, 0, names);
+  std::vector<std::string> oneByOne;
+  for (int i = 0; i < 300; ++i) {
+    auto placed = place(by, 1, 5, 0, 0, names);
+    oneByOne.insert(oneByOne.end(), placed.begin(), placed.end());
+  }
+  CHECK(atOnce == oneByOne);
+}
+
+TEST_CASE("spread: of 50 equal nodes every one is somebody's first", "[scheduler]") {
+  std::vector<Load> loads;
+  for (int i = 0; i < 50; ++i) loads.push_back({"n" + std::to_string(i), 0, 0, 0});
+  std::set<std::string> firsts;
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    auto table = tableOf(loads);
+    firsts.insert(place(table, 1, seed, 0, 0, namesOf(loads))[0]);
+  }
+  CHECK(firsts.size() == 50);
 }
 
 }  // namespace

@@ -1,0 +1,303 @@
+#include "orch/conformance/scheduler-conformance.h"
+
+#include <capnp/message.h>
+#include <kj/debug.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace orch::conformance {
+
+namespace {
+
+constexpr uint32_t ANY = UINT32_MAX;  // as much room as one likes
+
+// A node of a case, and how many tasks of the case's group it can take.
+struct Row {
+  const char* id;
+  uint64_t cpu = 0;
+  uint64_t memory = 0;
+  uint32_t ofService = 0;
+  uint32_t ofOthers = 0;
+  uint32_t failures = 0;
+  bool candidate = true;
+  uint32_t room = ANY;
+};
+
+struct Wish {
+  uint64_t cpu = 0;
+  uint64_t memory = 0;
+  uint32_t most = 0;  // per node
+};
+
+using Rows = std::vector<Row>;
+using Placed = std::vector<std::string>;
+
+// One table on the scheduler, and short forms for its calls.
+class Placing final {
+ public:
+  Placing(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope, const Rows& rows)
+      : waitScope(waitScope), table(nullptr) {
+    auto request = scheduler.openRequest();
+    fill(request.initNodes(rows.size()), rows);
+    table = request.send().wait(waitScope).getTable();
+  }
+  Placing(const Placing& other, schema::PlacementTable::Client table)
+      : waitScope(other.waitScope), table(kj::mv(table)) {}
+
+  Placing fork() { return Placing(*this, table.forkRequest().send().wait(waitScope).getTable()); }
+
+  void apply(const Rows& changed, const std::vector<std::string>& gone = {}) {
+    auto request = table.applyRequest();
+    fill(request.initChanged(changed.size()), changed);
+    auto list = request.initGone(gone.size());
+    for (uint32_t i = 0; i < gone.size(); ++i) list.set(i, gone[i].c_str());
+    request.send().wait(waitScope);
+  }
+
+  Placed place(const Wish& wish, uint32_t count, const std::vector<std::string>& candidates,
+               uint64_t seed = 1, const char* service = "web") {
+    auto request = table.placeRequest();
+    request.setCount(count);
+    request.setSeed(seed);
+    auto group = request.initGroup();
+    group.setServiceId(service);
+    group.setReserveCpuNanos(wish.cpu);
+    group.setReserveMemoryBytes(wish.memory);
+    group.setMaxPerNode(wish.most);
+    auto list = group.initCandidates(candidates.size());
+    for (uint32_t i = 0; i < candidates.size(); ++i) list.set(i, candidates[i].c_str());
+    auto answer = request.send().wait(waitScope);
+    Placed placed;
+    for (auto id : answer.getNodes()) placed.push_back(id.cStr());
+    KJ_REQUIRE(placed.size() + answer.getUnplaced() == count,
+               "the placed and the unplaced are not the tasks that were asked for", placed.size(),
+               answer.getUnplaced(), count);
+    return placed;
+  }
+
+ private:
+  static void fill(capnp::List<schema::NodeLoad>::Builder list, const Rows& rows) {
+    for (uint32_t i = 0; i < rows.size(); ++i) {
+      auto& row = rows[i];
+      auto node = list[i];
+      node.setId(row.id);
+      node.setAvailableCpuNanos(row.cpu);
+      node.setAvailableMemoryBytes(row.memory);
+      node.setTotalCpuNanos(row.cpu);
+      node.setTotalMemoryBytes(row.memory);
+      node.setTasks(row.ofService + row.ofOthers);
+      auto services = node.initServices(2);
+      services[0].setServiceId("web");
+      services[0].setTasks(row.ofService);
+      services[0].setRecentFailures(row.failures);
+      services[1].setServiceId("other");
+      services[1].setTasks(row.ofOthers);
+    }
+  }
+
+  kj::WaitScope& waitScope;
+  schema::PlacementTable::Client table;
+};
+
+std::vector<std::string> candidatesOf(const Rows& rows) {
+  std::vector<std::string> ids;
+  for (auto& row : rows) {
+    if (row.candidate) ids.push_back(row.id);
+  }
+  return ids;
+}
+
+// Nobody got more than there is room for, and nothing was left that had room.
+void requireRoomKept(const Placed& placed, const Rows& rows, uint32_t count) {
+  std::map<std::string, uint32_t> byNode;
+  for (auto& id : placed) ++byNode[id];
+  uint64_t room = 0;
+  for (auto& row : rows) {
+    if (!row.candidate) continue;
+    room += row.room;
+    KJ_REQUIRE(byNode[row.id] <= row.room, "more tasks than the node has room for", row.id,
+               byNode[row.id], row.room);
+    byNode.erase(row.id);
+  }
+  KJ_REQUIRE(byNode.empty(), "a task went to a node that is no candidate", byNode.begin()->first);
+  KJ_REQUIRE(placed.size() == std::min<uint64_t>(count, room),
+             "not as many tasks were placed as have room", placed.size(), count, room);
+}
+
+// ---- one call ----------------------------------------------------------------------------------
+
+struct Case {
+  const char* what;
+  Wish wish;
+  uint32_t count;
+  Rows nodes;
+};
+
+const Case CASES[] = {
+    {"without nodes nothing is placed", {}, 3, {}},
+    {"nothing to place is an empty answer", {}, 0, {{.id = "a"}}},
+    {"without a candidate nothing is placed", {}, 3, {{.id = "a", .candidate = false}}},
+    {"one node takes all that reserve nothing", {}, 100, {{.id = "a"}}},
+    {"a full node takes those that reserve nothing", {}, 2, {{.id = "a", .ofService = 99}}},
+    {"only candidates are used",
+     {},
+     9,
+     {{.id = "a", .candidate = false}, {.id = "b"}, {.id = "c", .candidate = false}}},
+    {"processors are not given away twice",
+     {.cpu = 3},
+     9,
+     {{.id = "a", .cpu = 7, .room = 2},
+      {.id = "b", .cpu = 3, .room = 1},
+      {.id = "c", .cpu = 2, .room = 0}}},
+    {"nor is memory",
+     {.memory = 1 << 20},
+     9,
+     {{.id = "a", .memory = 3 << 20, .room = 3}, {.id = "b", .memory = (1 << 20) - 1, .room = 0}}},
+    {"both must fit",
+     {.cpu = 1, .memory = 1},
+     9,
+     {{.id = "a", .cpu = 9, .memory = 1, .room = 1},
+      {.id = "b", .cpu = 2, .memory = 9, .room = 2}}},
+    {"what exceeds 32 bits is a number like others",
+     {.cpu = 5'000'000'000, .memory = 6ull << 30},
+     9,
+     {{.id = "a", .cpu = 16'000'000'000, .memory = 64ull << 30, .room = 3},
+      {.id = "b", .cpu = 64'000'000'000, .memory = 13ull << 30, .room = 2}}},
+    {"at most so many of the service on a node, with those that run there",
+     {.most = 2},
+     9,
+     {{.id = "a", .room = 2},
+      {.id = "b", .ofService = 1, .room = 1},
+      {.id = "c", .ofService = 5, .room = 0}}},
+    {"those of other services do not count for that",
+     {.most = 2},
+     9,
+     {{.id = "a", .ofOthers = 50, .room = 2}, {.id = "b", .room = 2}}},
+    {"a node that keeps failing is used if there is no other",
+     {},
+     4,
+     {{.id = "a", .failures = 1000}}},
+    {"one node with room among many without is found",
+     {.cpu = 2},
+     1,
+     {{.id = "a", .cpu = 1, .room = 0},
+      {.id = "b", .cpu = 1, .room = 0},
+      {.id = "c", .cpu = 1, .room = 0},
+      {.id = "d", .cpu = 2, .room = 1},
+      {.id = "e", .cpu = 1, .room = 0}}},
+};
+
+void roomOfOneCall(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  for (auto& one : CASES) {
+    KJ_CONTEXT(one.what);
+    Placing table(scheduler, waitScope, one.nodes);
+    requireRoomKept(table.place(one.wish, one.count, candidatesOf(one.nodes)), one.nodes,
+                    one.count);
+  }
+}
+
+void unknownCandidates(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Rows rows = {{.id = "a", .cpu = 1, .room = 1}};
+  Placing table(scheduler, waitScope, rows);
+  requireRoomKept(table.place({.cpu = 1}, 3, {"gone", "a", "", "a"}), rows, 3);
+}
+
+void manyNodes(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 500; ++i) names.push_back("node-" + std::to_string(i));
+  Rows rows;
+  for (uint32_t i = 0; i < names.size(); ++i) {
+    rows.push_back({.id = names[i].c_str(), .cpu = i % 7, .candidate = i % 5 != 0, .room = i % 7});
+  }
+  Placing table(scheduler, waitScope, rows);
+  requireRoomKept(table.place({.cpu = 1}, 700, candidatesOf(rows)), rows, 700);
+  Placing again(scheduler, waitScope, rows);
+  requireRoomKept(again.place({.cpu = 1}, 100'000, candidatesOf(rows)), rows, 100'000);
+}
+
+// ---- several calls -----------------------------------------------------------------------------
+
+void placementsCount(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Rows rows = {{.id = "a", .cpu = 3, .room = 3}, {.id = "b", .cpu = 2, .room = 2}};
+  Placing table(scheduler, waitScope, rows);
+  auto placed = table.place({.cpu = 1}, 3, {"a", "b"});
+  auto rest = table.place({.cpu = 1}, 9, {"a", "b"}, 2, "other");
+  placed.insert(placed.end(), rest.begin(), rest.end());
+  requireRoomKept(placed, rows, 12);
+
+  Placing most(scheduler, waitScope, {{.id = "a"}});
+  KJ_REQUIRE(most.place({.most = 2}, 1, {"a"}).size() == 1);
+  KJ_REQUIRE(most.place({.most = 2}, 9, {"a"}).size() == 1, "maxPerNode forgot the call before");
+  KJ_REQUIRE(most.place({.most = 2}, 9, {"a"}, 1, "other").size() == 2,
+             "maxPerNode is per service");
+}
+
+void sameAnswer(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Rows rows = {
+      {.id = "a", .cpu = 9}, {.id = "b", .cpu = 9}, {.id = "c", .cpu = 9}, {.id = "d", .cpu = 9}};
+  for (uint64_t seed : {uint64_t(0), uint64_t(1), uint64_t(7), ~uint64_t(0)}) {
+    Placing one(scheduler, waitScope, rows);
+    Placing two(scheduler, waitScope, rows);
+    auto fork = one.fork();
+    auto placed = one.place({.cpu = 2}, 7, {"a", "b", "c", "d"}, seed);
+    KJ_REQUIRE(placed == two.place({.cpu = 2}, 7, {"a", "b", "c", "d"}, seed),
+               "the same table, group, count and seed gave two answers", seed);
+    KJ_REQUIRE(placed == fork.place({.cpu = 2}, 7, {"a", "b", "c", "d"}, seed),
+               "a fork answers differently", seed);
+  }
+}
+
+void forksAreApart(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Placing table(scheduler, waitScope, {{.id = "a", .cpu = 2}});
+  auto fork = table.fork();
+  KJ_REQUIRE(fork.place({.cpu = 1}, 9, {"a"}).size() == 2);
+  fork.apply({{.id = "b", .cpu = 1}}, {"a"});
+  KJ_REQUIRE(table.place({.cpu = 1}, 1, {"a", "b"}) == Placed{"a"}, "the fork changed the table");
+  KJ_REQUIRE(fork.place({.cpu = 1}, 9, {"a", "b"}) == Placed{"b"}, "the table changed its fork");
+  auto later = table.fork();
+  KJ_REQUIRE(later.place({.cpu = 1}, 9, {"a"}).size() == 1, "a fork forgot what was placed");
+}
+
+void changes(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  const std::vector<std::string> all = {"a", "b", "c"};
+  Placing table(scheduler, waitScope,
+                {{.id = "a", .cpu = 1}, {.id = "b", .cpu = 1, .ofService = 3}});
+  table.apply({{.id = "c", .cpu = 1}});
+  KJ_REQUIRE(table.place({.cpu = 1}, 9, all).size() == 3, "a new node is used");
+  table.apply({{.id = "a", .cpu = 2}}, {"b"});
+  KJ_REQUIRE(table.place({.cpu = 1}, 9, all) == (Placed{"a", "a"}),
+             "a changed node has what the change says, and one that is gone takes nothing");
+  table.apply({{.id = "b", .cpu = 1}});
+  KJ_REQUIRE(table.place({.cpu = 1, .most = 1}, 9, all) == Placed{"b"},
+             "a node that came back has the tasks that it is said to have");
+  table.apply({}, {"never-seen"});
+  table.apply({}, all);
+  KJ_REQUIRE(table.place({}, 1, all).empty(), "all nodes are gone");
+}
+
+void tablesAreApart(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Placing one(scheduler, waitScope, {{.id = "a", .cpu = 1}});
+  Placing two(scheduler, waitScope, {{.id = "a", .cpu = 1}, {.id = "b", .cpu = 1}});
+  KJ_REQUIRE(two.place({.cpu = 1}, 9, {"a", "b"}).size() == 2);
+  KJ_REQUIRE(one.place({.cpu = 1}, 9, {"a", "b"}) == Placed{"a"}, "tables are shared");
+}
+
+const SchedulerCheck CHECKS[] = {
+    {"tasks go to candidates with room for them, as many as there is room for", roomOfOneCall},
+    {"a candidate that the table does not know is passed over, and named twice it is one",
+     unknownCandidates},
+    {"hundreds of nodes and many more tasks than fit", manyNodes},
+    {"what was placed counts for the next call", placementsCount},
+    {"the same table, group, count and seed give the same answer", sameAnswer},
+    {"a fork and its table change apart", forksAreApart},
+    {"changes replace what was known of a node, and nodes come and go", changes},
+    {"two tables know nothing of each other", tablesAreApart},
+};
+
+}  // namespace
+
+kj::ArrayPtr<const SchedulerCheck> schedulerChecks() { return CHECKS; }
+
+}  // namespace orch::conformance
