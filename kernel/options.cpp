@@ -17,7 +17,9 @@ constexpr const char* USAGE =
     "       --inspect PLUGIN-FILE [--json] | --version\n"
     "\n"
     "  --config FILE       the manifest (default /etc/orch/orchd.toml, then plugins.d/*.toml "
-    "beside it)\n"
+    "beside it;\n"
+    "                      of an installation outside of /usr: etc/orch/orchd.toml below its "
+    "prefix)\n"
     "  --label KEY=VALUE   a label of this node; adds to [node].labels, and wins\n"
     "  --check             says whether the manifest is valid, and ends\n"
     "  --inspect FILE      prints what a plugin's file says of itself, without loading it, and "
@@ -38,6 +40,16 @@ constexpr struct option LONG[] = {
 
 std::string absolutePath(const std::string& path) {
   return std::filesystem::absolute(path).lexically_normal();
+}
+
+// Where `cmake --install` puts it (configs/CMakeLists.txt). A build that is not installed has none.
+std::string installedManifest() {
+  std::error_code ignored;
+  auto program = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  auto prefix = program.parent_path().parent_path();
+  auto own = prefix / "etc/orch/orchd.toml";
+  if (prefix == "/usr" || !std::filesystem::exists(own, ignored)) return "/etc/orch/orchd.toml";
+  return own;
 }
 
 [[noreturn]] void usageWithoutValue(char letter, const char* written) {
@@ -91,6 +103,7 @@ Options parseOptions(int argc, char** argv) {
   opterr = 0;
   while ((letter = getopt_long(argc, argv, ":", LONG, nullptr)) != -1) take(options, letter, argv);
   if (options.check && optind < argc) options.config = absolutePath(argv[optind++]);
+  if (options.config.empty()) options.config = installedManifest();
   if (optind < argc) usage(std::string("unexpected argument '") + argv[optind] + "'");
   bool answers = options.check || !options.inspect.empty();
   if (options.json && !answers) usage("--json is for --check and --inspect");

@@ -8,7 +8,7 @@
 namespace orch {
 
 struct Options {
-  std::string config = "/etc/orch/orchd.toml";  // absolute
+  std::string config;  // absolute; the installation's unless it is given
   std::vector<std::pair<std::string, std::string>> labels;
   std::string inspect;  // absolute; empty: not asked for
   bool check = false;

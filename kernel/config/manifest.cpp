@@ -276,7 +276,7 @@ std::string readText(const kj::Directory& root, const std::string& file) {
   auto opened = attemptNow([&]() { return root.tryOpenFile(path); });
   if (opened.ok() && opened.value() == nullptr) {
     fail(kj::str("cannot read the manifest '", file.c_str(),
-                 "': no such file; see configs/single.toml for one to start from"));
+                 "': no such file; share/doc/orch/configs/single.toml is one to start from"));
   }
   auto read = attemptNow([&]() {
     auto& readable = *KJ_ASSERT_NONNULL(opened.value());

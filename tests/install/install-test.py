@@ -40,6 +40,45 @@ class Installed(unittest.TestCase):
         cls.prefix = f"{cls.folder}/prefix"
         run("cmake", "--install", BUILD, "--prefix", cls.prefix)
 
+    def settings(self, prefix):
+        """Where `cmake --install --prefix` puts the manifest and what the unit says, installed below a
+        folder of its own. Only the part that is about settings, since that is what the prefix moves."""
+        root = tempfile.mkdtemp(dir=self.folder)
+        self.installSettings(prefix, root)
+        with open(f"{root}/{prefix}/lib/systemd/system/orchd.service") as file:
+            command = re.search(r"^ExecStart=(.*)$", file.read(), re.M).group(1)
+        return root, command
+
+    def installSettings(self, prefix, root):
+        run("cmake", f"-DCMAKE_INSTALL_PREFIX={prefix}", "-P", f"{BUILD}/configs/cmake_install.cmake",
+            env={**os.environ, "DESTDIR": root})
+
+    def test_the_manifest_is_where_the_unit_reads_it_for_each_prefix(self):
+        for prefix, bin, folder in (
+                ("/usr", "/usr/bin", "/etc/orch"),
+                ("/usr/", "/usr/bin", "/etc/orch"),
+                ("/", "/bin", "/etc/orch"),
+                ("/usr/local", "/usr/local/bin", "/usr/local/etc/orch"),
+                ("/opt/orch", "/opt/orch/bin", "/opt/orch/etc/orch"),
+                ("/usrlocal", "/usrlocal/bin", "/usrlocal/etc/orch")):
+            with self.subTest(prefix=prefix):
+                root, command = self.settings(prefix)
+                self.assertEqual(command, f"{bin}/orchd --config {folder}/orchd.toml")
+                self.assertTrue(os.path.isdir(f"{root}{folder}/plugins.d"))
+                found = subprocess.run(["find", root, "-name", "orchd.toml"], capture_output=True, text=True).stdout
+                self.assertEqual(found.split(), [f"{root}{folder}/orchd.toml"])
+
+    def test_settings_that_were_edited_stay_when_it_is_installed_again(self):
+        root, _ = self.settings("/usr")
+        with open(f"{root}/etc/orch/orchd.toml", "a") as file:
+            file.write("# mine\n")
+        self.installSettings("/usr", root)
+        with open(f"{root}/etc/orch/orchd.toml") as file:
+            self.assertTrue(file.read().endswith("# mine\n"))
+
+    def test_orchd_finds_the_manifest_of_its_installation(self):
+        self.assertIn("valid", run(f"{self.prefix}/bin/orchd", "--check"))
+
     def host(self, name, **options):
         node = single.SingleHost(f"install-{name}-{os.getpid()}", f"{self.prefix}/bin",
                                  f"{self.prefix}/etc/orch/orchd.toml", **options)
