@@ -80,7 +80,8 @@ void PluginSet::start(const std::vector<config::PluginEntry>& entries) {
 }
 
 void PluginSet::add(const config::PluginEntry& entry, StartedBy startedBy) {
-  auto runner = std::make_unique<PluginRunner>(parts, places, *this, entry, level, startedBy);
+  NodeParts own{parts.env.withOwnWorkers(), parts.node, parts.identity, parts.bus, parts.registry};
+  auto runner = std::make_unique<PluginRunner>(own, places, *this, entry, level, startedBy);
   auto& added = *runner;
   plugins[entry.id] = std::move(runner);
   running.add(added.run());

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <climits>
+#include <list>
 
 #include "memory-trimmer.h"
 #include "processes.h"
@@ -16,7 +17,6 @@ namespace orch {
 
 namespace {
 
-constexpr unsigned WORKER_THREADS = 8;
 constexpr size_t MAX_OUTPUT_BYTES = 1 << 20;
 constexpr size_t MAX_ERROR_BYTES = 64 << 10;
 
@@ -45,13 +45,33 @@ class SystemFiles final : public kj::Filesystem {
   kj::Path path = workingFolder();
 };
 
+// All of another Env but its workers.
+class SystemEnvWithOwnWorkers final : public Env {
+ public:
+  SystemEnvWithOwnWorkers(Env& world, Mailbox& mailbox) : world(world), threads(mailbox) {}
+
+  const kj::Clock& clock() override { return world.clock(); }
+  kj::Timer& timer() override { return world.timer(); }
+  kj::Filesystem& files() override { return world.files(); }
+  kj::Network& network() override { return world.network(); }
+  kj::LowLevelAsyncIoProvider& lowLevelIo() override { return world.lowLevelIo(); }
+  kj::UnixEventPort& eventPort() override { return world.eventPort(); }
+  Workers& workers() override { return threads; }
+  Processes& processes() override { return world.processes(); }
+  uint64_t random() override { return world.random(); }
+
+ private:
+  Env& world;
+  ThreadWorkers threads;
+};
+
 class SystemEnv final : public Env {
  public:
   explicit SystemEnv(kj::AsyncIoContext& io)
       : io(io),
         filesystem(newSystemFiles()),
         mailbox(io.unixEventPort),
-        threads(mailbox, WORKER_THREADS),
+        threads(mailbox),
         children(io.unixEventPort),
         trimmer(io.provider->getTimer()) {}
 
@@ -63,6 +83,7 @@ class SystemEnv final : public Env {
   kj::UnixEventPort& eventPort() override { return io.unixEventPort; }
   Workers& workers() override { return threads; }
   Processes& processes() override { return children; }
+  Env& withOwnWorkers() override { return plugins.emplace_back(*this, mailbox); }
   uint64_t random() override {
     uint64_t value;
     ssize_t n;
@@ -78,6 +99,7 @@ class SystemEnv final : public Env {
   ThreadWorkers threads;
   SystemProcesses children;
   MemoryTrimmer trimmer;
+  std::list<SystemEnvWithOwnWorkers> plugins;  // as many as plugins were given one
 };
 
 // Reads to the end, keeps the first `limit` bytes.

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <kj/async-io.h>
 
+#include <future>
 #include <stdexcept>
 
 #include "orch/attempt.h"
@@ -72,6 +73,50 @@ TEST_CASE("workers: a dropped promise lets the work finish", "[loop]") {
   }
   workers.run([]() {}).wait(io.waitScope);  // the one thread takes them in order
   CHECK(done);
+}
+
+TEST_CASE("workers: work that hangs in one plugin's threads holds up no other's", "[loop]") {
+  auto io = kj::setupAsyncIo();
+  auto env = newSystemEnv(io);
+  auto &hung = env->withOwnWorkers(), &other = env->withOwnWorkers();
+  std::promise<void> mountAnswers;
+  auto answer = mountAnswers.get_future().share();
+  kj::Vector<kj::Promise<void>> stuck;
+  for (unsigned i = 0; i < 2 * ThreadWorkers::MAX_THREADS; ++i) {
+    stuck.add(hung.workers().run([answer]() { answer.wait(); }));
+  }
+  auto limit = env->timer().afterDelay(1 * kj::MINUTES).then([]() -> int {
+    KJ_FAIL_REQUIRE("another's work hangs with it");
+  });
+  auto own = env->workers().run([]() { return 1; });
+  auto others = other.workers().run([]() { return 2; });
+  auto both = own.then(
+      [&others](int first) { return others.then([first](int second) { return first + second; }); });
+  auto sum = attempt(both.exclusiveJoin(kj::mv(limit))).wait(io.waitScope);
+  mountAnswers.set_value();
+  REQUIRE(sum.ok());
+  CHECK(sum.value() == 3);
+  kj::joinPromises(stuck.releaseAsArray()).wait(io.waitScope);
+}
+
+// Tells when its thread ends.
+struct LastWords {
+  std::promise<void> ended;
+  ~LastWords() { ended.set_value(); }
+};
+
+TEST_CASE("workers: a thread without work ends, and work finds another", "[loop]") {
+  auto io = kj::setupAsyncIo();
+  Mailbox mailbox(io.unixEventPort);
+  ThreadWorkers workers(mailbox, 1, std::chrono::milliseconds(0));
+  for (int i = 0; i < 3; ++i) {
+    auto work = workers.run([]() {
+      thread_local LastWords words;
+      return words.ended.get_future().share();
+    });
+    auto ended = work.wait(io.waitScope);
+    CHECK(ended.wait_for(std::chrono::minutes(1)) == std::future_status::ready);
+  }
 }
 
 }  // namespace

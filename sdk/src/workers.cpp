@@ -6,8 +6,9 @@
 
 namespace orch {
 
-ThreadWorkers::ThreadWorkers(Mailbox& mailbox, unsigned maxThreads)
-    : mailbox(mailbox), maxThreads(maxThreads) {}
+ThreadWorkers::ThreadWorkers(Mailbox& mailbox, unsigned maxThreads,
+                             std::chrono::milliseconds maxIdle)
+    : mailbox(mailbox), maxThreads(maxThreads), maxIdle(maxIdle) {}
 
 ThreadWorkers::~ThreadWorkers() noexcept(false) {
   {
@@ -16,7 +17,7 @@ ThreadWorkers::~ThreadWorkers() noexcept(false) {
   }
   mailbox.close();
   wake.notify_all();
-  for (auto& thread : threads) thread.join();
+  for (auto& entry : threads) entry.second.join();
 }
 
 kj::Promise<void> ThreadWorkers::runErased(kj::Function<void()> work) {
@@ -25,6 +26,7 @@ kj::Promise<void> ThreadWorkers::runErased(kj::Function<void()> work) {
   // dropped on the loop's thread alone, but for a process that is ending.
   auto fulfiller =
       std::make_shared<kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>>>(kj::mv(pair.fulfiller));
+  forgetEnded();
   bool start;
   {
     std::lock_guard guard(mutex);
@@ -32,14 +34,29 @@ kj::Promise<void> ThreadWorkers::runErased(kj::Function<void()> work) {
       return KJ_EXCEPTION(OVERLOADED, "too much work waits for a thread; try again later");
     }
     queue.push_back(Job{kj::mv(work), kj::mv(fulfiller)});
-    start = idle < queue.size() && threads.size() < maxThreads;
+    start = idle < queue.size() && threads.size() - ended.size() < maxThreads;
   }
-  if (start) threads.emplace_back([this] { serve(); });
+  if (start) {
+    auto number = ++started;
+    threads[number] = std::thread([this, number] { serve(number); });
+  }
   wake.notify_one();
   return kj::mv(pair.promise);
 }
 
-void ThreadWorkers::serve() {
+void ThreadWorkers::forgetEnded() {
+  std::vector<uint64_t> numbers;
+  {
+    std::lock_guard guard(mutex);
+    numbers.swap(ended);
+  }
+  for (auto number : numbers) {
+    threads[number].join();  // it does nothing any more
+    threads.erase(number);
+  }
+}
+
+void ThreadWorkers::serve(uint64_t number) {
   // Signals belong to the loop's thread.
   sigset_t all;
   sigfillset(&all);
@@ -47,9 +64,13 @@ void ThreadWorkers::serve() {
   for (;;) {
     std::unique_lock lock(mutex);
     ++idle;
-    wake.wait(lock, [this] { return stopping || !queue.empty(); });
+    bool wanted = wake.wait_for(lock, maxIdle, [this] { return stopping || !queue.empty(); });
     --idle;
     if (stopping) return;
+    if (!wanted) {
+      ended.push_back(number);
+      return;
+    }
     Job job = kj::mv(queue.front());
     queue.pop_front();
     lock.unlock();

@@ -20,7 +20,7 @@
 namespace orch {
 
 // Threads for what blocks: files, dlopen, libraries that wait. At most 8 run at once, the rest
-// queue.
+// queue. They are started when they are needed and end when there is nothing to do for a while.
 class Workers {
  public:
   virtual ~Workers() noexcept(false) {}
@@ -93,10 +93,15 @@ class Env {
   virtual kj::Network& network() = 0;
   virtual kj::LowLevelAsyncIoProvider& lowLevelIo() = 0;  // fails on a virtual Env
   virtual kj::UnixEventPort&
-  eventPort() = 0;  // to observe file descriptors; fails on a virtual Env
-  virtual Workers& workers() = 0;
+  eventPort() = 0;                 // to observe file descriptors; fails on a virtual Env
+  virtual Workers& workers() = 0;  // of whoever this Env was given to: orchd, or one plugin
   virtual Processes& processes() = 0;
   virtual uint64_t random() = 0;  // uniform; from the seed on a virtual Env
+
+  // The same world with worker threads of its own, so that what blocks in them holds up nobody
+  // else: each plugin is given one. It lives as long as this Env, which is its own answer where no
+  // work waits for other work.
+  virtual Env& withOwnWorkers() { return *this; }
 
   // Nanoseconds since the epoch.
   int64_t nowNs() { return (clock().now() - kj::UNIX_EPOCH) / kj::NANOSECONDS; }
