@@ -28,6 +28,12 @@ struct TaskReport {
 interface Agent {
   assign @0 (epoch :UInt64, complete :Bool, tasks :List(Objects.Task), gone :List(Text)) -> ();
   # `complete`: these are all; what else the agent has is gone. Otherwise differences. Answered when
-  # they are durable on the node. A lower epoch than the last one is refused.
+  # the epoch, the tasks and the end of those that are gone are durable on the node. A lower epoch
+  # than the last one is refused, by the next orchd of the node as well.
   logs @1 (taskId :Text, options :Runtime.LogOptions, sink :Runtime.LogSink) -> () $Plugin.longRunning;
+}
+
+struct FollowedLeader {
+  # What an agent keeps in its node's store of whom it follows.
+  epoch @0 :UInt64;
 }

@@ -67,8 +67,9 @@ schema::Agent::Client NodeAgent::client() { return kj::heap<Server>(kj::addRef(*
 // ---- tasks --------------------------------------------------------------------------------------
 
 Task<void> NodeAgent::start() {
-  auto records = co_await store.load();
-  for (auto& record : records) {
+  auto loaded = co_await store.load();
+  epoch = loaded.leaderEpoch;
+  for (auto& record : loaded.records) {
     std::string id = record->id().cStr();
     controllers[id] = newController(kj::mv(record));
   }
@@ -131,8 +132,13 @@ Task<void> NodeAgent::assign(AssignContext context) {
     fail(kj::str("this node follows a newer leader (epoch ", epoch, ", not ", params.getEpoch(),
                  ")"));
   }
-  epoch = params.getEpoch();
   kj::Vector<kj::Promise<void>> durable;
+  if (params.getEpoch() > epoch) {
+    epoch = params.getEpoch();
+    durable.add(store.saveEpoch(epoch));
+  } else {
+    durable.add(store.whenEpochDurable());
+  }
   std::set<std::string> named;
   for (auto task : params.getTasks()) {
     named.insert(task.getMeta().getId().cStr());
@@ -143,9 +149,9 @@ Task<void> NodeAgent::assign(AssignContext context) {
     for (auto& entry : controllers) {
       if (named.count(entry.first) == 0) unnamed.add(entry.first);
     }
-    for (auto& id : unnamed) forget(id);
+    for (auto& id : unnamed) durable.add(forget(id));
   }
-  for (auto id : params.getGone()) forget(id.cStr());
+  for (auto id : params.getGone()) durable.add(forget(id.cStr()));
   co_await kj::joinPromises(durable.releaseAsArray());
 }
 
@@ -164,14 +170,23 @@ kj::Promise<void> NodeAgent::take(schema::Task::Reader wanted) {
   // What the manager has not heard yet, or lost, is said again.
   if (wanted.getStatus().getState() < controller.record().state())
     statusChanged(controller.record());
-  if (wanted.getDesired() <= controller.record().task().getDesired()) return kj::READY_NOW;
+  if (wanted.getDesired() <= controller.record().task().getDesired()) {
+    return store.whenDurable(controller.record().id());
+  }
   controller.update(wanted);
   return store.save(controller.record());
 }
 
-void NodeAgent::forget(const std::string& id) {
-  if (controllers.count(id) == 0 || !leaving.insert(id).second) return;
+// Settles when its end is durable: one that still runs is ended after a crash as well, whether a
+// manager is there or not.
+kj::Promise<void> NodeAgent::forget(const std::string& id) {
+  auto known = controllers.find(id);
+  if (known == controllers.end()) return kj::READY_NOW;
+  auto& record = known->second->record();
+  if (!leaving.insert(id).second) return store.whenDurable(record.id());
+  bool ended = isTerminal(record.state());
   tasks.add(forgetLater(id));
+  return ended ? kj::Promise<void>(kj::READY_NOW) : store.save(record);
 }
 
 Task<void> NodeAgent::forgetLater(std::string id) {

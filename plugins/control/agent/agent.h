@@ -50,7 +50,7 @@ class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler 
   std::unique_ptr<TaskController> newController(kj::Own<TaskRecord> record);
   kj::Array<kj::String> taskIds();
   kj::Promise<void> take(schema::Task::Reader wanted);
-  void forget(const std::string& id);
+  kj::Promise<void> forget(const std::string& id);
   Task<void> forgetLater(std::string id);
 
   Task<void> keepSession();
@@ -69,7 +69,7 @@ class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler 
   Config::Reader settings;
   NodeServices services;
   TaskStore store;
-  uint64_t epoch = 0;
+  uint64_t epoch = 0;  // of the leader that this node follows; durable before it is acknowledged
 
   Controllers controllers;
   std::set<std::string> leaving;  // controllers that are being removed

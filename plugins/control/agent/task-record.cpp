@@ -6,13 +6,11 @@
 
 namespace orch::control::agent {
 
-namespace {
 kj::Array<capnp::word> alignedCopy(kj::ArrayPtr<const kj::byte> bytes) {
   auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
   memcpy(words.begin(), bytes.begin(), words.asBytes().size());
   return words;
 }
-}  // namespace
 
 // Of about the right size: Cap'n Proto would begin with 8 KiB.
 TaskRecord::TaskRecord(schema::Task::Reader task) : message(task.totalSize().wordCount + 64) {

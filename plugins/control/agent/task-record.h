@@ -35,6 +35,9 @@ class TaskRecord final {
   capnp::MallocMessageBuilder message;
 };
 
+// Stored bytes as Cap'n Proto reads them.
+kj::Array<capnp::word> alignedCopy(kj::ArrayPtr<const kj::byte> bytes);
+
 // Nothing follows it.
 bool isTerminal(schema::TaskState state);
 

@@ -1,74 +1,96 @@
 #include "task-store.h"
 
+#include <capnp/serialize.h>
 #include <kj/debug.h>
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/schema/agent.capnp.h"
 
 namespace orch::control::agent {
 
 namespace {
 
-constexpr kj::StringPtr KIND = "task"_kj;
+constexpr kj::StringPtr TASK_KIND = "task"_kj;
+constexpr kj::StringPtr LEADER_KIND = "leader"_kj;
+constexpr const char* LEADER_KEY = "leader";  // no task's id
+// How long a commit without an answer is asked for. Its waiters are told that it failed, then; the
+// next write reads what is there.
+constexpr kj::Duration FIND_LIMIT = 10 * kj::SECONDS;
 
-class Loader final : public schema::ObjectSink::Server {
- public:
-  Loader(std::vector<kj::Own<TaskRecord>>& records, std::map<std::string, uint64_t>& revisions)
-      : records(records), revisions(revisions) {}
-  kj::Promise<void> objects(ObjectsContext context) override {
-    for (auto object : context.getParams().getObjects()) {
-      if (object.getKind() != KIND) continue;
-      records.push_back(kj::heap<TaskRecord>(object.getValue()));
-      revisions[object.getKey().cStr()] = object.getRevision();
-    }
-    return kj::READY_NOW;
-  }
+kj::StringPtr kindOf(const std::string& key) {
+  return key == LEADER_KEY ? LEADER_KIND : TASK_KIND;
+}
 
- private:
-  std::vector<kj::Own<TaskRecord>>& records;
-  std::map<std::string, uint64_t>& revisions;
-};
+uint64_t epochIn(kj::ArrayPtr<const kj::byte> value) {
+  auto words = alignedCopy(value);
+  return capnp::FlatArrayMessageReader(words).getRoot<schema::FollowedLeader>().getEpoch();
+}
 
 }  // namespace
 
 TaskStore::TaskStore(Env& env, Log& log, schema::Store::Client store)
-    : env(env), log(log), store(kj::mv(store)) {}
+    : log(log), store(env, kj::mv(store), FIND_LIMIT) {}
 
-Task<std::vector<kj::Own<TaskRecord>>> TaskStore::load() {
-  auto limits = co_await store.limitsRequest().send();
-  maxOps = kj::max(1u, limits.getMaxOps());
-  std::vector<kj::Own<TaskRecord>> records;
-  auto request = store.loadRequest();
-  request.setSink(kj::heap<Loader>(records, revisions));
-  auto loaded = co_await request.send();
-  epoch = loaded.getEpoch();
-  co_return kj::mv(records);
+Task<TaskStore::Loaded> TaskStore::load() {
+  limits = co_await store.limits();
+  Loaded result;
+  auto take = [this, &result](schema::StoredObject::Reader object) {
+    if (object.getKind() == TASK_KIND) {
+      result.records.push_back(kj::heap<TaskRecord>(object.getValue()));
+    } else if (object.getKind() == LEADER_KIND) {
+      result.leaderEpoch = epochIn(object.getValue());
+    } else {
+      return;
+    }
+    revisions[object.getKey().cStr()] = object.getRevision();
+  };
+  auto loaded = co_await store.load(kj::mv(take));
+  epoch = loaded.epoch;
+  co_return kj::mv(result);
 }
 
 kj::Promise<void> TaskStore::save(TaskRecord& record) {
-  return enqueue(record.id().cStr(), Change{record.serialize()});
+  return enqueue(record.id().cStr(), record.serialize());
 }
 
-kj::Promise<void> TaskStore::erase(kj::StringPtr id) { return enqueue(id.cStr(), Change{nullptr}); }
+kj::Promise<void> TaskStore::saveEpoch(uint64_t leaderEpoch) {
+  capnp::MallocMessageBuilder message(8);
+  message.initRoot<schema::FollowedLeader>().setEpoch(leaderEpoch);
+  auto words = capnp::messageToFlatArray(message);
+  return enqueue(LEADER_KEY, kj::heapArray<kj::byte>(words.asBytes()));
+}
 
-kj::Promise<void> TaskStore::enqueue(std::string key, Change change) {
-  pending[kj::mv(key)] = kj::mv(change);
-  if (pendingPromise == nullptr) {
-    auto pair = kj::newPromiseAndFulfiller<void>();
-    pendingDone = kj::mv(pair.fulfiller);
-    pendingPromise = pair.promise.fork();
-  }
-  auto done = KJ_ASSERT_NONNULL(pendingPromise).addBranch();
-  write();
-  return done;
+kj::Promise<void> TaskStore::erase(kj::StringPtr id) { return enqueue(id.cStr(), nullptr); }
+
+kj::Promise<void> TaskStore::enqueue(std::string key, kj::Maybe<kj::Array<kj::byte>> value) {
+  pending[key].value = kj::mv(value);
+  return durable(key);
 }
 
 void TaskStore::saveSoon(TaskRecord& record) {
-  pending[record.id().cStr()] = Change{record.serialize()};
+  pending[record.id().cStr()].value = record.serialize();
   write();
 }
 
+kj::Promise<void> TaskStore::whenEpochDurable() { return durable(LEADER_KEY); }
+
+kj::Promise<void> TaskStore::durable(const std::string& key) {
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  auto queued = pending.find(key);
+  if (queued != pending.end()) {
+    queued->second.waiting.push_back(kj::mv(pair.fulfiller));
+    write();
+    return kj::mv(pair.promise);
+  }
+  auto underWay = current.find(key);
+  if (underWay == current.end()) return kj::READY_NOW;
+  underWay->second.waiting.push_back(kj::mv(pair.fulfiller));
+  return kj::mv(pair.promise);
+}
+
 void TaskStore::write() {
+  asked = true;
   if (writing) return;
   writing = true;
   writer = writeAll().promise().eagerlyEvaluate(
@@ -76,75 +98,96 @@ void TaskStore::write() {
 }
 
 Task<void> TaskStore::writeAll() {
-  while (!pending.empty()) {
-    auto changes = kj::mv(pending);
+  while (asked) {
+    asked = false;
+    current = kj::mv(pending);
     pending.clear();
-    auto done = kj::mv(pendingDone);
-    pendingPromise = nullptr;
-    std::map<std::string, Change> batch;
-    kj::Maybe<kj::Exception> failure;
-    for (auto it = changes.begin(); it != changes.end() && failure == nullptr;) {
-      batch.clear();
-      while (it != changes.end() && batch.size() < maxOps) {
-        auto node = changes.extract(it++);
-        bool unknownErase = node.mapped().value == nullptr && revisions.count(node.key()) == 0;
-        if (!unknownErase) batch.insert(kj::mv(node));
+    std::vector<std::vector<Changes::iterator>> units;
+    for (auto it = current.begin(); it != current.end(); ++it) units.push_back({it});
+    auto bytesOf = [](Changes::iterator change) {
+      size_t bytes = change->first.size();
+      KJ_IF_MAYBE (value, change->second.value) bytes += value->size();
+      return bytes;
+    };
+    auto batches = cutIntoBatches(kj::mv(units), limits, bytesOf);
+    for (auto& batch : batches) {
+      auto outcome = co_await commit(batch);
+      if (outcome.kind != CommitOutcome::Kind::COMMITTED) {
+        log.error("agent.save-failed", {{"reason", outcome.reason}});
       }
-      if (batch.empty()) continue;
-      auto outcome = co_await attempt(commit(batch));
-      if (!outcome.ok()) {
-        failure = kj::mv(outcome.error());
-        continue;
-      }
-      for (auto& [key, change] : batch) {
-        if (change.value == nullptr) {
-          revisions.erase(key);
-        } else {
-          revisions[key] = outcome.value();
-        }
-      }
-    }
-    KJ_IF_MAYBE (exception, failure) {
-      log.error("agent.save-failed", {{"reason", exception->getDescription()}});
-      if (done.get() != nullptr) done->reject(kj::mv(*exception));
-    } else if (done.get() != nullptr) {
-      done->fulfill();
+      for (auto change : batch) settle(change, outcome);
     }
   }
   writing = false;
 }
 
-Task<uint64_t> TaskStore::commit(const std::map<std::string, Change>& changes) {
-  auto request = store.commitRequest();
-  auto id = env.newId();
-  auto batch = request.initBatch();
-  batch.setId(id);
-  auto ops = batch.initOps(changes.size());
-  uint32_t i = 0;
-  for (auto& [key, change] : changes) {
-    auto op = ops[i++];
-    op.setKind(KIND);
-    op.setKey(key.c_str());
-    auto known = revisions.find(key);
-    op.setExpected(known == revisions.end() ? 0 : known->second);
-    KJ_IF_MAYBE (value, change.value) {
-      op.setPut(*value);
-    } else {
-      op.setDelete();
+// Never fails.
+Task<CommitOutcome> TaskStore::commit(std::vector<Changes::iterator> batch) {
+  for (bool again = false;; again = true) {
+    if (stale) {
+      auto refreshed = co_await attempt(refresh());
+      if (!refreshed.ok()) {
+        CommitOutcome failed;
+        failed.reason = kj::str(plainText(refreshed.error()));
+        co_return kj::mv(failed);
+      }
     }
+    std::vector<StoreOp> ops;
+    for (auto& change : batch) {
+      auto known = revisions.find(change->first);
+      StoreOp op{kindOf(change->first), change->first.c_str(),
+                 known == revisions.end() ? 0 : known->second, nullptr};
+      KJ_IF_MAYBE (value, change->second.value) {
+        op.value = value->asPtr();
+      } else if (op.expected == 0) {
+        continue;  // never written
+      }
+      ops.push_back(op);
+    }
+    CommitOutcome outcome;
+    outcome.kind = CommitOutcome::Kind::COMMITTED;
+    if (ops.empty()) co_return kj::mv(outcome);
+    outcome = co_await store.commit(kj::arrayPtr(ops.data(), ops.size()), epoch);
+    stale = outcome.kind != CommitOutcome::Kind::COMMITTED &&
+            outcome.kind != CommitOutcome::Kind::FAILED;
+    bool behind = outcome.kind == CommitOutcome::Kind::CONFLICT ||
+                  outcome.kind == CommitOutcome::Kind::DEPOSED;
+    if (!behind || again) co_return kj::mv(outcome);
   }
-  request.setEpoch(epoch);
-  auto answer = co_await request.send();
-  auto result = answer.getResult();
-  if (result.isCommitted()) co_return result.getCommitted();
-  if (result.isRefused())
-    fail(kj::str("the node's store refused a task: ", result.getRefused().getReason()));
-  auto find = store.findRequest();
-  find.setBatchId(id);
-  auto found = co_await find.send();
-  if (!found.getFound())
-    fail(kj::str("the node's store did not take a task: ", result.getUnknown()));
-  co_return found.getRevision();
+}
+
+void TaskStore::settle(Changes::iterator at, const CommitOutcome& outcome) {
+  auto node = current.extract(at);
+  auto& change = node.mapped();
+  auto waiting = kj::mv(change.waiting);
+  change.waiting.clear();
+  if (outcome.kind == CommitOutcome::Kind::COMMITTED) {
+    if (change.value == nullptr) {
+      revisions.erase(node.key());
+    } else {
+      revisions[node.key()] = outcome.revision;
+    }
+    for (auto& fulfiller : waiting) fulfiller->fulfill();
+    return;
+  }
+  kj::Exception error(kj::Exception::Type::FAILED, __FILE__, __LINE__,
+                      kj::str("the node's store did not take a task: ", outcome.reason));
+  for (auto& fulfiller : waiting) fulfiller->reject(kj::cp(error));
+  pending.insert(kj::mv(node));  // unless there is something newer
+}
+
+// What the store has, after a commit that it may have applied.
+Task<void> TaskStore::refresh() {
+  std::map<std::string, uint64_t> found;
+  auto take = [&found](schema::StoredObject::Reader object) {
+    if (object.getKind() == kindOf(object.getKey().cStr())) {
+      found[object.getKey().cStr()] = object.getRevision();
+    }
+  };
+  auto loaded = co_await store.load(kj::mv(take));
+  epoch = loaded.epoch;
+  revisions = kj::mv(found);
+  stale = false;
 }
 
 }  // namespace orch::control::agent

@@ -1,5 +1,5 @@
-// The durable set of this node's tasks, in a store of the node's own. Writes that queue up while
-// one is under way go together in the next.
+// The durable set of this node's tasks, and the leader that it follows, in a store of the node's
+// own. Writes that queue up while one is under way go together in the next.
 #pragma once
 
 #include <kj/async.h>
@@ -8,46 +8,61 @@
 #include <string>
 #include <vector>
 
-#include "orch/env.h"
 #include "orch/host.h"
-#include "orch/schema/store.capnp.h"
+#include "orch/store-client.h"
 #include "task-record.h"
 
 namespace orch::control::agent {
 
+// It is the only writer of its store. What could not be written is kept and goes with the next
+// write; what became of a commit without an answer is read from the store before that.
 class TaskStore final {
  public:
   TaskStore(Env& env, Log& log, schema::Store::Client store);
   KJ_DISALLOW_COPY(TaskStore);
 
+  struct Loaded {
+    std::vector<kj::Own<TaskRecord>> records;
+    uint64_t leaderEpoch = 0;
+  };
   // Once, before anything else. Fails with the store's own words if an object is damaged.
-  Task<std::vector<kj::Own<TaskRecord>>> load();
+  Task<Loaded> load();
   // Settle when the state at the time of the call, or a later one, is durable.
   kj::Promise<void> save(TaskRecord& record);
+  kj::Promise<void> saveEpoch(uint64_t leaderEpoch);
   kj::Promise<void> erase(kj::StringPtr id);
   // For a state that nothing waits for. A failure is logged: what is not durable was not started
   // yet, or is found again in the runtime.
   void saveSoon(TaskRecord& record);
+  // Settle when all that was to be saved of it is durable: at once, mostly.
+  kj::Promise<void> whenDurable(kj::StringPtr id) { return durable(id.cStr()); }
+  kj::Promise<void> whenEpochDurable();
 
  private:
   struct Change {
     kj::Maybe<kj::Array<kj::byte>> value;  // nothing: erase
+    std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
   };
-  kj::Promise<void> enqueue(std::string key, Change change);
+  using Changes = std::map<std::string, Change>;
+
+  kj::Promise<void> enqueue(std::string key, kj::Maybe<kj::Array<kj::byte>> value);
+  kj::Promise<void> durable(const std::string& key);
   void write();
   Task<void> writeAll();
-  Task<uint64_t> commit(const std::map<std::string, Change>& changes);
+  Task<CommitOutcome> commit(std::vector<Changes::iterator> batch);
+  void settle(Changes::iterator change, const CommitOutcome& outcome);
+  Task<void> refresh();
 
-  Env& env;
   Log& log;
-  schema::Store::Client store;
-  uint32_t maxOps = 1;
-  uint64_t epoch = 0;
+  StoreClient store;
+  StoreLimits limits;
+  uint64_t epoch = 0;  // of the store
   std::map<std::string, uint64_t> revisions;
-  std::map<std::string, Change> pending;
-  kj::Own<kj::PromiseFulfiller<void>> pendingDone;
-  kj::Maybe<kj::ForkedPromise<void>> pendingPromise;
+  Changes pending;  // what failed as well, without its waiters
+  Changes current;  // in the commits under way
+  bool asked = false;  // since they began
   bool writing = false;
+  bool stale = false;  // `revisions` may be behind
   kj::Promise<void> writer = kj::READY_NOW;
 };
 

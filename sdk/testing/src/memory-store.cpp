@@ -53,6 +53,7 @@ struct MemoryStore::State final : public kj::Refcounted {
   std::deque<std::pair<std::string, uint64_t>> batches;
   Fault fault = Fault::NONE;
   uint32_t skip = 0;
+  bool cutOff = false;
   uint64_t commits = 0;
   uint64_t largestBatch = 0;
   uint64_t generation = 0;  // of followers
@@ -71,6 +72,9 @@ struct MemoryStore::State final : public kj::Refcounted {
     auto pair = kj::newPromiseAndFulfiller<void>();
     held.push_back(kj::mv(pair.fulfiller));
     return kj::mv(pair.promise);
+  }
+  void checkReachable() const {
+    if (cutOff) kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the store is out of reach"));
   }
   Fault nextFault() {
     if (fault == Fault::NONE) return Fault::NONE;
@@ -156,6 +160,7 @@ class StoreServer final : public schema::Store::Server {
   explicit StoreServer(kj::Own<State> state) : state(kj::mv(state)) {}
 
   kj::Promise<void> limits(LimitsContext context) override {
+    state->checkReachable();
     context.getResults().setMaxOps(state->maxOps);
     context.getResults().setMaxBytes(state->maxBytes);
     return kj::READY_NOW;
@@ -188,6 +193,7 @@ class StoreServer final : public schema::Store::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> find(FindContext context) override {
+    state->checkReachable();
     for (auto& batch : state->batches) {
       if (batch.first != context.getParams().getBatchId().cStr()) continue;
       context.getResults().setFound(true);
@@ -199,6 +205,7 @@ class StoreServer final : public schema::Store::Server {
  private:
   kj::Promise<void> doCommit(CommitContext context);
   Task<void> doLoad(LoadContext context) {
+    state->checkReachable();
     auto objects = state->objects;  // of one moment
     context.getResults().setRevision(state->revision);
     context.getResults().setEpoch(state->epoch);
@@ -271,6 +278,7 @@ uint64_t StoreServer::apply(schema::Batch::Reader batch) {
 }
 
 kj::Promise<void> StoreServer::doCommit(CommitContext context) {
+  state->checkReachable();
   auto params = context.getParams();
   auto result = context.getResults().initResult();
   if (!check(params.getBatch(), params.getEpoch(), result)) return kj::READY_NOW;
@@ -289,6 +297,13 @@ kj::Promise<void> StoreServer::doCommit(CommitContext context) {
       return kj::READY_NOW;
     case MemoryStore::Fault::DISCONNECT_APPLIED:
       apply(params.getBatch());
+      return KJ_EXCEPTION(DISCONNECTED, "the store's plugin was restarted");
+    case MemoryStore::Fault::OVERLOAD_APPLIED:
+      apply(params.getBatch());
+      return KJ_EXCEPTION(OVERLOADED, "no answer within 30 s");
+    case MemoryStore::Fault::CUT_OFF:
+      apply(params.getBatch());
+      state->cutOff = true;
       return KJ_EXCEPTION(DISCONNECTED, "the store's plugin was restarted");
   }
   KJ_UNREACHABLE;
@@ -319,6 +334,8 @@ void MemoryStore::holdCommits(bool holds) {
   state->holdsCommits = holds;
   if (!holds) state->wake(state->held);
 }
+void MemoryStore::disconnect() { state->cutOff = true; }
+void MemoryStore::reconnect() { state->cutOff = false; }
 uint64_t MemoryStore::commits() const { return state->commits; }
 uint64_t MemoryStore::largestBatch() const { return state->largestBatch; }
 

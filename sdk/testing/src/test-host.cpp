@@ -14,9 +14,26 @@ struct TestHost::State final : public kj::Refcounted {
   std::map<std::string, capnp::Capability::Client> services;
   std::vector<SeenEvent> events;
   std::vector<std::string> lines;
+  std::map<uint64_t, schema::EventSink::Client> sinks;
+  uint64_t subscriptions = 0;
 };
 
 namespace {
+
+class SinkHolder final : public capnp::Capability::Server {
+ public:
+  SinkHolder(kj::Own<TestHost::State> state, uint64_t number)
+      : state(kj::mv(state)), number(number) {}
+  ~SinkHolder() noexcept(false) { state->sinks.erase(number); }
+  DispatchCallResult dispatchCall(
+      uint64_t, uint16_t, capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer>) override {
+    KJ_UNIMPLEMENTED("a subscription has no methods");
+  }
+
+ private:
+  kj::Own<TestHost::State> state;
+  uint64_t number;
+};
 
 class HostServer final : public schema::Host::Server {
  public:
@@ -39,6 +56,12 @@ class HostServer final : public schema::Host::Server {
       event.attributes[attribute.getKey().cStr()] = attribute.getValue().cStr();
     }
     state->events.push_back(kj::mv(event));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> subscribe(SubscribeContext context) override {
+    auto number = ++state->subscriptions;
+    state->sinks.emplace(number, context.getParams().getSink());
+    context.getResults().setSubscription(kj::heap<SinkHolder>(kj::addRef(*state), number));
     return kj::READY_NOW;
   }
   kj::Promise<void> service(ServiceContext context) override {
@@ -83,6 +106,15 @@ TestHost::~TestHost() noexcept(false) {}
 schema::Host::Client TestHost::client() { return kj::heap<HostServer>(kj::addRef(*state)); }
 void TestHost::addService(kj::StringPtr name, capnp::Capability::Client service) {
   state->services.insert_or_assign(std::string(name.cStr()), kj::mv(service));
+}
+kj::Promise<void> TestHost::emit(kj::StringPtr topic) {
+  kj::Vector<kj::Promise<void>> sent;
+  for (auto& entry : state->sinks) {
+    auto request = entry.second.eventsRequest();
+    request.initEvents(1)[0].setTopic(topic);
+    sent.add(request.send().ignoreResult());
+  }
+  return kj::joinPromises(sent.releaseAsArray());
 }
 const std::vector<SeenEvent>& TestHost::events() const { return state->events; }
 const std::vector<std::string>& TestHost::logLines() const { return state->lines; }

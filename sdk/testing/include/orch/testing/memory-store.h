@@ -23,13 +23,18 @@ class MemoryStore final {
     REFUSE,             // FAILED, nothing was changed: a full disk
     UNKNOWN_APPLIED,    // answers `unknown`, but the batch was applied
     UNKNOWN_LOST,       // answers `unknown`, and it was not
-    DISCONNECT_APPLIED  // the answer is lost on its way
+    DISCONNECT_APPLIED,  // the answer is lost on its way
+    OVERLOAD_APPLIED,   // the answer comes after the deadline, which fails with OVERLOADED
+    CUT_OFF             // as DISCONNECT_APPLIED, and all further calls fail until `reconnect`
   };
   // What becomes of the commit after the next `skip` ones.
   void inject(Fault fault, uint32_t skip = 0);
   // While they are held, such calls are neither done nor answered.
   void holdLoads(bool holds);
   void holdCommits(bool holds);
+  // All calls fail with DISCONNECTED, and change nothing, until `reconnect`.
+  void disconnect();
+  void reconnect();
   // Applied so far.
   uint64_t commits() const;
   uint64_t largestBatch() const;

@@ -1,0 +1,157 @@
+// Tasks, sessions and reports, over models of the node's other plugins.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+
+#include "test-node.h"
+
+namespace orch::control::agent {
+namespace {
+
+using schema::TaskState;
+
+TEST_CASE("agent: runs a task and stops it", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.complete = true, .tasks = {{"t1"}}}) == "");
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+  CHECK(node.runtime.running() == 1);
+  REQUIRE(node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}) == "");
+  CHECK(node.reported("t1") == TaskState::SHUTDOWN);
+  CHECK(node.runtime.containers.size() == 1);  // its log is kept
+  REQUIRE(node.assign({.gone = {"t1"}}) == "");
+  CHECK(node.runtime.containers.empty());
+  CHECK(node.stored().empty());
+}
+
+TEST_CASE("agent: a running task is adopted, one that ended meanwhile is reported", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"lives"}, {"ended"}, {"lost"}}}) == "");
+  node.crash();
+  node.runtime.exit("ended", 4);
+  node.runtime.containers.erase("lost");
+  node.manager.tasks.clear();
+  node.start();
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.reported("lives") == TaskState::RUNNING);
+  CHECK(node.reported("ended") == TaskState::FAILED);
+  CHECK(node.manager.tasks["ended"].error == "task: non-zero exit (4)");
+  CHECK(node.reported("lost") == TaskState::FAILED);
+  for (auto& [id, starts] : node.runtime.everStarted) CHECK(starts == 1);
+}
+
+TEST_CASE("agent: a container that no durable task stands for is removed", "[agent]") {
+  TestAgent node;
+  node.runtime.containers["stranger"].starts = 1;
+  node.start();
+  CHECK(node.runtime.containers.empty());
+}
+
+Task<void> turnsOfTheLoop(uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) co_await kj::evalLater([] {});
+}
+
+// Whether the user's program runs more often than it may, whichever moment the crash chooses.
+TEST_CASE("agent: no task runs twice, whenever orchd is killed", "[agent]") {
+  auto seed = testing::testSeed();
+  for (uint32_t turns = 1; turns <= 120; ++turns) {
+    CAPTURE(turns);
+    TestAgent node(1 + turns % 7, seed + turns);
+    node.start();
+    {
+      auto answer = node.assigning({.tasks = {{"t1"}, {"t2"}, {"t3", TaskState::READY}}}).promise();
+      turnsOfTheLoop(turns).wait(node.world.waitScope());
+      node.crash();
+    }
+    node.start();
+    REQUIRE(node.assign({.complete = true, .tasks = {{"t1"}, {"t2"}, {"t3"}}}) == "");
+    node.advance(10 * kj::SECONDS);
+    for (auto id : {"t1", "t2", "t3"}) {
+      CAPTURE(id);
+      CHECK(node.runtime.everStarted[id] <= 1);
+      bool runs = node.runtime.containers[id].starts > 0 && !node.runtime.containers[id].exited;
+      CHECK(runs == (node.reported(id) == TaskState::RUNNING));
+    }
+  }
+}
+
+TEST_CASE("agent: a runtime that hangs holds up its tasks and nothing else", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1"}}}) == "");
+  node.runtime.hang();
+  CHECK(node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}, {"t2"}}}) == "");
+  node.advance(60 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+  CHECK(node.reported("t2") < TaskState::READY);
+  CHECK(node.manager.lags.size() > 50);  // it is still heard of
+  CHECK(node.assign({.tasks = {{"t2", TaskState::SHUTDOWN}}}) == "");
+  node.runtime.resume();
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::SHUTDOWN);
+  CHECK(node.reported("t2") == TaskState::SHUTDOWN);
+  CHECK(node.runtime.everStarted.count("t2") == 0);
+}
+
+TEST_CASE("agent: nothing is said of a task whose runtime has gone, until it is back", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1"}, {"t2"}}}) == "");
+  node.runtime.die();
+  node.advance(30 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+  CHECK(node.manager.tasks["t1"].error != "");
+  node.runtime.exit("t2", 0);
+  node.runtime.dead = false;
+  node.advance(30 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+  CHECK(node.manager.tasks["t1"].error == "");
+  CHECK(node.reported("t2") == TaskState::COMPLETE);
+  CHECK(node.runtime.everStarted["t1"] == 1);
+}
+
+TEST_CASE("agent: reports go in batches, and all arrive", "[agent]") {
+  constexpr size_t COUNT = 600;
+  TestAgent node;
+  node.start();
+  TestAgent::Order order;
+  for (size_t i = 0; i < COUNT; ++i) order.tasks.push_back({"t" + std::to_string(i)});
+  REQUIRE(node.assign(order) == "");
+  CHECK(node.runtime.running() == COUNT);
+  for (auto& task : order.tasks) REQUIRE(node.reported(task.id) == TaskState::RUNNING);
+  auto& sizes = node.manager.reportSizes;
+  CHECK(*std::max_element(sizes.begin(), sizes.end()) <= 256);
+  sizes.clear();
+  node.manager.leave();
+  node.manager.comeBack();
+  node.advance(5 * kj::SECONDS);
+  CHECK(sizes == std::vector<size_t>{256, 256, 88});  // to a new manager, all of it
+}
+
+TEST_CASE("agent: what the manager has not heard is said again", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1"}}}) == "");
+  node.manager.tasks.clear();
+  REQUIRE(node.assign({.tasks = {{"t1", TaskState::RUNNING, TaskState::ASSIGNED}}}) == "");
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+}
+
+TEST_CASE("agent: without a manager its tasks go on, and it finds the next one", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1"}, {"t2"}}}) == "");
+  node.manager.leave();
+  node.runtime.exit("t2", 9);
+  node.advance(60 * kj::SECONDS);
+  CHECK(node.runtime.running() == 1);
+  CHECK(node.reported("t2") == TaskState::RUNNING);
+  node.manager.comeBack();
+  node.advance(2 * kj::SECONDS);
+  CHECK(node.manager.sessions == 2);
+  CHECK(node.reported("t2") == TaskState::FAILED);
+}
+
+}  // namespace
+}  // namespace orch::control::agent

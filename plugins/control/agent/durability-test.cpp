@@ -1,0 +1,163 @@
+// What the agent's store has when an assignment is answered, whatever the store does.
+#include <catch2/catch.hpp>
+
+#include "test-node.h"
+
+namespace orch::control::agent {
+namespace {
+
+using schema::TaskState;
+using Fault = testing::MemoryStore::Fault;
+
+TEST_CASE("agent: a repeated assignment is not answered before it is durable", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1"}}}) == "");
+  REQUIRE(node.reported("t1") == TaskState::RUNNING);
+  node.runtime.hang();  // so that no later state is saved meanwhile
+  node.store.inject(Fault::REFUSE);
+  CHECK_THAT(node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}),
+             Catch::Contains("no space left on device"));
+  CHECK(node.stored().at("t1").desired == TaskState::RUNNING);
+  CHECK(node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}) == "");
+  CHECK(node.stored().at("t1").desired == TaskState::SHUTDOWN);
+}
+
+TEST_CASE("agent: a new task whose first save failed is saved when it is assigned again",
+          "[agent]") {
+  TestAgent node;
+  node.start();
+  node.runtime.hang();
+  node.store.disconnect();
+  CHECK(node.assign({.tasks = {{"t1"}}}) != "");
+  CHECK(node.assign({.tasks = {{"t1"}}}) != "");
+  node.store.reconnect();
+  CHECK(node.stored().empty());
+  CHECK(node.assign({.tasks = {{"t1"}}}) == "");
+  CHECK(node.stored().count("t1") == 1);
+}
+
+TEST_CASE("agent: a commit whose answer is lost is looked up, and the store goes on", "[agent]") {
+  for (auto fault : {Fault::UNKNOWN_APPLIED, Fault::UNKNOWN_LOST, Fault::DISCONNECT_APPLIED,
+                     Fault::OVERLOAD_APPLIED, Fault::CUT_OFF}) {
+    CAPTURE(static_cast<int>(fault));
+    TestAgent node;
+    node.start();
+    REQUIRE(node.assign({.tasks = {{"t1"}, {"t2"}}}) == "");
+    node.store.inject(fault);
+    bool applied = fault != Fault::UNKNOWN_LOST && fault != Fault::CUT_OFF;
+    CHECK((node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}) == "") == applied);
+    node.store.reconnect();
+    CHECK(node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}) == "");
+    CHECK(node.stored().at("t1").desired == TaskState::SHUTDOWN);
+    CHECK(node.assign({.tasks = {{"t3"}}}) == "");
+    CHECK(node.reported("t3") == TaskState::RUNNING);
+    CHECK(node.assign({.gone = {"t1", "t2"}}) == "");
+    node.advance(1 * kj::SECONDS);
+    CHECK(node.stored().size() == 1);
+  }
+}
+
+TEST_CASE("agent: an erase whose answer is lost is not repeated for ever", "[agent]") {
+  for (auto fault : {Fault::DISCONNECT_APPLIED, Fault::OVERLOAD_APPLIED, Fault::CUT_OFF}) {
+    TestAgent node;
+    node.start();
+    REQUIRE(node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}) == "");
+    node.advance(1 * kj::SECONDS);
+    node.store.inject(fault);
+    CHECK(node.assign({.gone = {"t1"}}) == "");
+    node.advance(20 * kj::SECONDS);
+    node.store.reconnect();
+    node.advance(20 * kj::SECONDS);
+    CHECK(node.stored().empty());
+    auto commits = node.store.commits();
+    node.advance(60 * kj::SECONDS);
+    CHECK(node.store.commits() == commits);
+    CHECK(node.runtime.containers.empty());
+  }
+}
+
+TEST_CASE("agent: a batch that fails takes no other with it", "[agent]") {
+  TestAgent node(1);
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t0"}}}) == "");  // the epoch, too
+  node.runtime.hang();
+  node.store.inject(Fault::REFUSE);
+  CHECK(node.assign({.tasks = {{"t1"}, {"t2"}, {"t3"}}}) != "");
+  CHECK(node.stored().size() >= 3);
+  CHECK(node.assign({.tasks = {{"t1"}, {"t2"}, {"t3"}}}) == "");
+  CHECK(node.stored().size() == 4);
+  CHECK(node.store.largestBatch() == 1);
+}
+
+TEST_CASE("agent: a state that could not be saved is saved with the next one", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1"}, {"t2"}}}) == "");
+  node.store.inject(Fault::REFUSE);
+  node.runtime.exit("t1", 3);
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::FAILED);
+  CHECK(node.stored().at("t1").state < TaskState::FAILED);
+  node.runtime.exit("t2", 0);
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.stored().at("t1").state == TaskState::FAILED);
+  CHECK(node.stored().at("t2").state == TaskState::COMPLETE);
+}
+
+TEST_CASE("agent: a program does not start before its start is durable", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1", TaskState::READY}}}) == "");
+  REQUIRE(node.reported("t1") == TaskState::READY);
+  node.store.disconnect();
+  CHECK(node.assign({.tasks = {{"t1", TaskState::RUNNING}}}) != "");
+  node.advance(60 * kj::SECONDS);
+  CHECK(node.runtime.everStarted.count("t1") == 0);
+  CHECK(isTerminal(node.reported("t1")));
+}
+
+TEST_CASE("agent: a lower epoch than the last one is refused, after a restart, too", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.epoch = 7, .complete = true}) == "");
+  auto refusal = "this node follows a newer leader (epoch 7, not 6)";
+  CHECK(node.assign({.epoch = 6, .tasks = {{"t1"}}}) == refusal);
+  node.start();
+  CHECK(node.assign({.epoch = 6, .tasks = {{"t1"}}}) == refusal);
+  CHECK(node.stored().empty());
+  CHECK(node.assign({.epoch = 7, .tasks = {{"t1"}}}) == "");
+  CHECK(node.assign({.epoch = 8, .tasks = {{"t2"}}}) == "");
+}
+
+TEST_CASE("agent: an epoch that could not be saved is not acknowledged", "[agent]") {
+  TestAgent node;
+  node.start();
+  node.store.inject(Fault::REFUSE);
+  CHECK(node.assign({.epoch = 7}) != "");
+  CHECK(node.assign({.epoch = 7}) == "");
+  node.start();
+  CHECK(node.assign({.epoch = 6}) != "");
+}
+
+TEST_CASE("agent: what is gone is stopped after a crash as well, without a manager", "[agent]") {
+  for (bool complete : {false, true}) {
+    TestAgent node;
+    node.start();
+    REQUIRE(node.assign({.tasks = {{"t1"}, {"t2"}}}) == "");
+    node.runtime.hang();
+    CHECK(node.assign(complete ? TestAgent::Order{.complete = true, .tasks = {{"t2"}}}
+                               : TestAgent::Order{.gone = {"t1"}}) == "");
+    node.crash();
+    node.manager.away = true;
+    node.runtime.resume();
+    node.start();
+    node.advance(1 * kj::SECONDS);
+    CHECK(node.runtime.running() == 1);
+    CHECK(node.stored().at("t1").state == TaskState::SHUTDOWN);
+    CHECK(node.stored().at("t2").state == TaskState::RUNNING);
+  }
+}
+
+}  // namespace
+}  // namespace orch::control::agent

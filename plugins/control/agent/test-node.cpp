@@ -1,0 +1,322 @@
+#include "test-node.h"
+
+#include <capnp/serialize.h>
+#include <kj/debug.h>
+
+namespace orch::control::agent {
+
+using schema::TaskState;
+
+namespace {
+
+constexpr kj::Duration PATIENCE = 10 * kj::MINUTES;
+
+class FakeRuntimeServer final : public schema::Runtime::Server {
+ public:
+  explicit FakeRuntimeServer(FakeRuntime& model) : model(model) {}
+  kj::Promise<void> info(InfoContext context) override {
+    return answer([context]() mutable { context.getResults().setName("fake"); });
+  }
+  kj::Promise<void> create(CreateContext context) override {
+    return answer([this, context]() mutable {
+      auto id = context.getParams().getRequest().getId();
+      model.containers[id.cStr()];
+      context.getResults().initContainer().setId(id);
+    });
+  }
+  kj::Promise<void> start(StartContext context) override {
+    return answer([this, context]() mutable {
+      auto& container = find(context.getParams().getId());
+      std::string id = context.getParams().getId().cStr();
+      if (container.starts == 0) {
+        ++container.starts;
+        ++model.everStarted[id];
+        model.onStart(id);
+      }
+      if (container.exited) KJ_FAIL_REQUIRE("it has ended");
+      context.getResults().initContainer().setId(id.c_str());
+    });
+  }
+  kj::Promise<void> wait(WaitContext context) override {
+    context.allowCancellation();
+    return answer([]() {}).then([this, context]() mutable -> kj::Promise<void> {
+      auto& container = find(context.getParams().getId());
+      kj::Promise<void> ended = kj::READY_NOW;
+      if (!container.exited) {
+        auto pair = kj::newPromiseAndFulfiller<void>();
+        container.waiting.push_back(kj::mv(pair.fulfiller));
+        ended = kj::mv(pair.promise);
+      }
+      return ended.then([this, context]() mutable {
+        context.getResults().initExit().setCode(find(context.getParams().getId()).code);
+      });
+    });
+  }
+  kj::Promise<void> stop(StopContext context) override {
+    return answer([this, context]() mutable {
+      auto id = context.getParams().getId();
+      if (!find(id).exited) model.exit(id.cStr(), 143);
+      context.getResults().initExit().setCode(find(id).code);
+    });
+  }
+  kj::Promise<void> remove(RemoveContext context) override {
+    return answer(
+        [this, context]() mutable { model.containers.erase(context.getParams().getId().cStr()); });
+  }
+  kj::Promise<void> list(ListContext context) override {
+    return answer([this, context]() mutable {
+      auto list = context.getResults().initContainers(model.containers.size());
+      uint32_t i = 0;
+      for (auto& [id, container] : model.containers) {
+        list[i].setId(id.c_str());
+        list[i].setState(container.exited ? schema::Container::State::EXITED
+                         : container.starts > 0 ? schema::Container::State::RUNNING
+                                                : schema::Container::State::CREATED);
+        ++i;
+      }
+    });
+  }
+
+ private:
+  kj::Promise<void> answer(kj::Function<void()> fill) {
+    ++model.calls;
+    if (model.dead) return KJ_EXCEPTION(DISCONNECTED, "the runtime's process has gone");
+    kj::Promise<void> turn = kj::READY_NOW;
+    KJ_IF_MAYBE (hanging, model.hanging) turn = hanging->addBranch();
+    return turn.then([fill = kj::mv(fill)]() mutable { fill(); });
+  }
+  FakeRuntime::Container& find(kj::StringPtr id) {
+    auto known = model.containers.find(id.cStr());
+    KJ_REQUIRE(known != model.containers.end(), "there is no such container", id);
+    return known->second;
+  }
+  FakeRuntime& model;
+};
+
+class FakeNetworkServer final : public schema::NetworkDriver::Server {
+ public:
+  explicit FakeNetworkServer(FakeNetwork& model) : model(model) {}
+  kj::Promise<void> info(InfoContext context) override {
+    context.getResults().setTotal(100);
+    context.getResults().setUsed(model.attached.size());
+    return answer();
+  }
+  kj::Promise<void> attach(AttachContext context) override {
+    auto id = context.getParams().getRequest().getTaskId();
+    if (!model.dead) model.attached.insert(id.cStr());
+    context.getResults().initEndpoint().setAddress("10.0.0.2");
+    return answer();
+  }
+  kj::Promise<void> activate(ActivateContext) override { return answer(); }
+  kj::Promise<void> deactivate(DeactivateContext) override { return answer(); }
+  kj::Promise<void> detach(DetachContext context) override {
+    model.attached.erase(context.getParams().getTaskId().cStr());
+    return answer();
+  }
+  kj::Promise<void> retain(RetainContext context) override {
+    if (model.dead) return answer();
+    auto& ids = model.retained.emplace_back();
+    for (auto id : context.getParams().getTaskIds()) ids.push_back(id.cStr());
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Promise<void> answer() {
+    if (model.dead) return KJ_EXCEPTION(DISCONNECTED, "the network's process has gone");
+    return kj::READY_NOW;
+  }
+  FakeNetwork& model;
+};
+
+class FakeSession final : public schema::Session::Server {
+ public:
+  explicit FakeSession(FakeManager& model) : model(model), generation(model.generation) {}
+  kj::Promise<void> report(ReportContext context) override {
+    check();
+    auto statuses = context.getParams().getStatuses();
+    model.reportSizes.push_back(statuses.size());
+    for (auto report : statuses) {
+      model.tasks[report.getTaskId().cStr()] = {report.getStatus().getState(),
+                                                report.getStatus().getError().cStr()};
+    }
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> heartbeat(HeartbeatContext context) override {
+    check();
+    model.lags.push_back(context.getParams().getLoopLagMs());
+    context.getResults().setNextMs(model.nextMs);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> describe(DescribeContext context) override {
+    check();
+    take(model, context.getParams().getDescription());
+    return kj::READY_NOW;
+  }
+  static void take(FakeManager& model, schema::NodeDescription::Reader description) {
+    model.networks.clear();
+    for (auto pool : description.getNetworks()) {
+      model.networks[pool.getName().cStr()] = {pool.getTotal(), pool.getUsed()};
+    }
+  }
+
+ private:
+  void check() {
+    if (generation == model.generation) return;
+    kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "this session is over"));
+  }
+  FakeManager& model;
+  uint64_t generation;
+};
+
+class FakeDispatcher final : public schema::Dispatcher::Server {
+ public:
+  explicit FakeDispatcher(FakeManager& model) : model(model) {}
+  kj::Promise<void> open(OpenContext context) override {
+    if (model.away) return KJ_EXCEPTION(DISCONNECTED, "no manager is there");
+    ++model.sessions;
+    ++model.generation;
+    model.agent = context.getParams().getAgent();
+    FakeSession::take(model, context.getParams().getDescription());
+    context.getResults().setSession(kj::heap<FakeSession>(model));
+    return kj::READY_NOW;
+  }
+
+ private:
+  FakeManager& model;
+};
+
+}  // namespace
+
+void FakeRuntime::exit(const std::string& id, int code) {
+  auto& container = containers.at(id);
+  container.exited = true;
+  container.code = code;
+  for (auto& waiter : container.waiting) waiter->fulfill();
+  container.waiting.clear();
+}
+
+void FakeRuntime::hang() {
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  hanging = pair.promise.fork();
+  hangs = kj::mv(pair.fulfiller);
+}
+
+void FakeRuntime::resume() {
+  hanging = nullptr;
+  hangs->fulfill();
+}
+
+void FakeRuntime::die() {
+  dead = true;
+  for (auto& [id, container] : containers) {
+    for (auto& waiter : container.waiting) {
+      waiter->reject(KJ_EXCEPTION(DISCONNECTED, "the runtime's process has gone"));
+    }
+    container.waiting.clear();
+  }
+}
+
+uint32_t FakeRuntime::running() const {
+  uint32_t count = 0;
+  for (auto& [id, container] : containers) count += container.starts > 0 && !container.exited;
+  return count;
+}
+
+schema::Runtime::Client FakeRuntime::client() { return kj::heap<FakeRuntimeServer>(*this); }
+schema::NetworkDriver::Client FakeNetwork::client() { return kj::heap<FakeNetworkServer>(*this); }
+schema::Dispatcher::Client FakeManager::client() { return kj::heap<FakeDispatcher>(*this); }
+
+struct TestAgent::Life {
+  explicit Life(TestAgent& test)
+      : host(test.host.client(), facts()),
+        settings(message.initRoot<Config>()),
+        agent(test.world.env(), host, settings) {}
+  static NodeFacts facts() {
+    NodeFacts facts;
+    facts.id = kj::str("node1");
+    facts.name = kj::str("node-1");
+    facts.instance = kj::str("control.agent");
+    return facts;
+  }
+  capnp::MallocMessageBuilder message;
+  Host host;
+  Config::Reader settings;
+  NodeAgent agent;
+};
+
+TestAgent::TestAgent(uint32_t maxOps, uint64_t seed)
+    : world(seed), store(maxOps), host("/data", "/run", "control.agent") {
+  host.addService("store.local#agent", store.client());
+  host.addService("runtime.sim", runtime.client());
+  host.addService("network.bridge", network.client());
+  host.addService("dispatcher", manager.client());
+}
+
+TestAgent::~TestAgent() noexcept(false) {}
+
+void TestAgent::start() {
+  crash();
+  life = std::make_unique<Life>(*this);
+  life->agent.start().wait(world.waitScope());
+  world.settle();
+}
+
+void TestAgent::crash() {
+  life = nullptr;
+  ++manager.generation;
+  world.settle();
+}
+
+Task<Outcome<void>> TestAgent::assigning(const Order& order) {
+  auto request = KJ_REQUIRE_NONNULL(manager.agent, "no session was opened").assignRequest();
+  request.setEpoch(order.epoch);
+  request.setComplete(order.complete);
+  auto tasks = request.initTasks(order.tasks.size());
+  for (uint32_t i = 0; i < tasks.size(); ++i) {
+    auto& wanted = order.tasks[i];
+    tasks[i].initMeta().setId(wanted.id.c_str());
+    tasks[i].setServiceName("web");
+    tasks[i].setSlot(i + 1);
+    tasks[i].setDesired(wanted.desired);
+    tasks[i].initStatus().setState(wanted.known);
+    auto networks = tasks[i].initSpec().initNetworks(wanted.networks.size());
+    for (uint32_t j = 0; j < networks.size(); ++j) networks.set(j, wanted.networks[j].c_str());
+  }
+  auto gone = request.initGone(order.gone.size());
+  for (uint32_t i = 0; i < gone.size(); ++i) gone.set(i, order.gone[i].c_str());
+  kj::Promise<void> sent = request.send().ignoreResult();
+  return attempt(world.env().timer().timeoutAfter(PATIENCE, kj::mv(sent)));
+}
+
+std::string TestAgent::assign(const Order& order) {
+  auto outcome = assigning(order).wait(world.waitScope());
+  world.settle();
+  return outcome.ok() ? "" : plainText(outcome.error()).cStr();
+}
+
+std::map<std::string, TestAgent::Stored> TestAgent::stored() {
+  struct Sink final : public schema::ObjectSink::Server {
+    explicit Sink(std::map<std::string, Stored>& found) : found(found) {}
+    kj::Promise<void> objects(ObjectsContext context) override {
+      for (auto object : context.getParams().getObjects()) {
+        if (object.getKind() != "task") continue;
+        TaskRecord record(object.getValue());
+        found[object.getKey().cStr()] = {record.task().getDesired(), record.state()};
+      }
+      return kj::READY_NOW;
+    }
+    std::map<std::string, Stored>& found;
+  };
+  std::map<std::string, Stored> found;
+  auto request = store.client().loadRequest();
+  request.setSink(kj::heap<Sink>(found));
+  request.send().wait(world.waitScope());
+  return found;
+}
+
+TaskState TestAgent::reported(const std::string& id) {
+  auto known = manager.tasks.find(id);
+  return known == manager.tasks.end() ? TaskState::NEW : known->second.state;
+}
+
+}  // namespace orch::control::agent

@@ -1,0 +1,120 @@
+// For the tests: an agent over models of its edges, in virtual time. The edges outlive it, as a
+// node's disk and containers outlive orchd.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent.h"
+#include "orch/testing/memory-store.h"
+#include "orch/testing/test-host.h"
+#include "orch/testing/virtual-env.h"
+
+namespace orch::control::agent {
+
+// Containers that run until they are told otherwise.
+struct FakeRuntime {
+  struct Container {
+    uint32_t starts = 0;  // how often its program was begun: more than once is what must never be
+    bool exited = false;
+    int code = 0;
+    std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
+  };
+  void exit(const std::string& id, int code);
+  // No call is answered any more, until `resume`.
+  void hang();
+  void resume();
+  // Its process has gone: calls fail with DISCONNECTED, and so do those under way.
+  void die();
+  uint32_t running() const;
+  schema::Runtime::Client client();
+
+  std::map<std::string, Container> containers;
+  std::map<std::string, uint32_t> everStarted;  // also of those that were removed
+  std::function<void(const std::string& id)> onStart = [](const std::string&) {};
+  bool dead = false;
+  uint32_t calls = 0;
+  kj::Maybe<kj::ForkedPromise<void>> hanging;
+  kj::Own<kj::PromiseFulfiller<void>> hangs;
+};
+
+struct FakeNetwork {
+  std::vector<std::vector<std::string>> retained;
+  std::set<std::string> attached;
+  bool dead = false;
+  schema::NetworkDriver::Client client();
+};
+
+// What the managers hear of the node.
+struct FakeManager {
+  struct Report {
+    schema::TaskState state;
+    std::string error;
+  };
+  std::map<std::string, Report> tasks;  // the last word
+  std::vector<size_t> reportSizes;
+  std::vector<uint32_t> lags;  // one per heartbeat
+  std::map<std::string, std::pair<uint32_t, uint32_t>> networks;  // total, used
+  uint32_t sessions = 0;
+  uint32_t nextMs = 1000;
+  kj::Maybe<schema::Agent::Client> agent;  // of the last session
+  uint64_t generation = 0;
+  // Its sessions are over, and no new one is given.
+  void leave() { ++generation, away = true; }
+  void comeBack() { away = false; }
+  bool away = false;
+  schema::Dispatcher::Client client();
+};
+
+class TestAgent final {
+ public:
+  explicit TestAgent(uint32_t maxOps = 1000, uint64_t seed = testing::testSeed());
+  ~TestAgent() noexcept(false);
+
+  // A life of orchd. The one before ends as by SIGKILL.
+  void start();
+  void crash();
+
+  struct Wanted {
+    std::string id;
+    schema::TaskState desired = schema::TaskState::RUNNING;
+    schema::TaskState known = schema::TaskState::NEW;  // what the manager has heard
+    std::vector<std::string> networks = {"none"};
+  };
+  struct Order {
+    uint64_t epoch = 1;
+    bool complete = false;
+    std::vector<Wanted> tasks;
+    std::vector<std::string> gone;
+  };
+  // Empty, or what it fails with.
+  std::string assign(const Order& order);
+  Task<Outcome<void>> assigning(const Order& order);
+  // The last life's capability, which a deposed manager may still hold.
+  void advance(kj::Duration time) { world.advance(time); }
+
+  struct Stored {
+    schema::TaskState desired;
+    schema::TaskState state;
+  };
+  std::map<std::string, Stored> stored();
+  schema::TaskState reported(const std::string& id);
+
+  testing::VirtualWorld world;
+  testing::MemoryStore store;
+  FakeRuntime runtime;
+  FakeNetwork network;
+  FakeManager manager;
+  testing::TestHost host;
+
+ private:
+  struct Life;
+  std::unique_ptr<Life> life;
+};
+
+}  // namespace orch::control::agent

@@ -1,0 +1,99 @@
+// A store as its users call it: loads, cuts what is to be written into batches, commits, and asks
+// what became of a commit whose answer was lost.
+#pragma once
+
+#include <kj/function.h>
+
+#include <vector>
+
+#include "orch/env.h"
+#include "orch/schema/store.capnp.h"
+
+namespace orch {
+
+struct StoreLimits {
+  size_t maxOps = 0;
+  size_t maxBytes = 0;
+};
+
+// Borrows all of it.
+struct StoreOp {
+  kj::StringPtr kind;
+  kj::StringPtr key;
+  uint64_t expected = 0;                          // the object's revision; 0: must not exist
+  kj::Maybe<kj::ArrayPtr<const kj::byte>> value;  // nothing: removal
+};
+// What an operation takes of a batch, about: its content, kind, key, framing.
+constexpr size_t STORE_OP_BYTES = 128;
+
+struct CommitOutcome {
+  enum class Kind {
+    COMMITTED,
+    FAILED,    // nothing was changed; may be tried again
+    CONFLICT,  // somebody else changed an object: load again
+    DEPOSED,   // the store has a higher epoch
+    LOST       // it is not known whether it was applied: load again
+  };
+  Kind kind = Kind::FAILED;
+  uint64_t revision = 0;
+  kj::String reason;
+};
+
+class StoreClient final {
+ public:
+  // `timeout`: how long an unknown outcome is asked for.
+  StoreClient(Env& env, schema::Store::Client store, kj::Duration timeout)
+      : env(env), store(kj::mv(store)), timeout(timeout) {}
+  KJ_DISALLOW_COPY(StoreClient);
+
+  Task<StoreLimits> limits();
+  struct Loaded {
+    uint64_t revision = 0;
+    uint64_t epoch = 0;
+  };
+  // Hands every object to `take`, which is not called any more once the task is over or dropped. An
+  // exception of `take` fails the load. A damaged object fails it, too, in the store's own words.
+  Task<Loaded> load(kj::Function<void(schema::StoredObject::Reader)> take);
+  // Never fails. `ops` are not used any more when it returns.
+  Task<CommitOutcome> commit(kj::ArrayPtr<const StoreOp> ops, uint64_t epoch);
+
+ private:
+  Task<CommitOutcome> finish(kj::Promise<capnp::Response<schema::Store::CommitResults>> sent,
+                             kj::String batchId, uint64_t epoch);
+  Task<CommitOutcome> findOut(kj::String batchId, kj::String reason);
+
+  Env& env;
+  schema::Store::Client store;
+  kj::Duration timeout;
+};
+
+// Cuts units of operations, in their order, into batches within the limits. A unit that is larger
+// than a batch is split after all. `bytesOf(op)`: its content and key.
+template <typename Op, typename BytesOf>
+std::vector<std::vector<Op>> cutIntoBatches(std::vector<std::vector<Op>> units, StoreLimits limits,
+                                            BytesOf&& bytesOf) {
+  std::vector<std::vector<Op>> batches;
+  size_t bytes = 0;
+  auto fits = [&](size_t ops, size_t more) {
+    return !batches.empty() && batches.back().size() + ops <= limits.maxOps &&
+           bytes + more <= limits.maxBytes;
+  };
+  for (auto& unit : units) {
+    size_t whole = 0;
+    for (auto& op : unit) whole += bytesOf(op) + STORE_OP_BYTES;
+    bool together = fits(unit.size(), whole);
+    for (auto& op : unit) {
+      size_t size = bytesOf(op) + STORE_OP_BYTES;
+      bool begins = !together && &op == &unit.front();
+      if (begins || !fits(1, size)) {
+        batches.emplace_back();
+        bytes = 0;
+      }
+      bytes += size;
+      batches.back().push_back(kj::mv(op));
+    }
+  }
+  return batches;
+}
+
+}  // namespace orch
