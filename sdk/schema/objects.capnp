@@ -252,7 +252,7 @@ struct NodeDescription {
 struct NetworkPool {
   name @0 :Text;
   total @1 :UInt32;                  # addresses for tasks
-  used @2 :UInt32;
+  used @2 :UInt32;                   # by tasks; counted when it is asked for
   driver @3 :Text;
   subnet @4 :Text;                   # CIDR
   gateway @5 :Text;

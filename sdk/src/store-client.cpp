@@ -38,8 +38,7 @@ Task<StoreLimits> StoreClient::limits() {
   co_return StoreLimits{limits.getMaxOps(), limits.getMaxBytes()};
 }
 
-Task<StoreClient::Loaded> StoreClient::load(
-    kj::Function<void(schema::StoredObject::Reader)> take) {
+Task<StoreClient::Loaded> StoreClient::load(kj::Function<void(schema::StoredObject::Reader)> take) {
   auto link = kj::refcounted<LoadLink>();
   link->take = kj::mv(take);
   KJ_DEFER(link->take = nullptr);

@@ -153,5 +153,65 @@ TEST_CASE("agent: without a manager its tasks go on, and it finds the next one",
   CHECK(node.reported("t2") == TaskState::FAILED);
 }
 
+TEST_CASE("agent: a task of several networks is refused, not run on the first of them", "[agent]") {
+  TestAgent node;
+  node.start();
+  TestAgent::Wanted wanted{"t1"};
+  wanted.networks = {"bridge", "back"};
+  REQUIRE(node.assign({.tasks = {wanted}}) == "");
+  CHECK(node.reported("t1") == TaskState::REJECTED);
+  CHECK(node.manager.tasks["t1"].error ==
+        "cannot run it on the networks 'bridge', 'back': a task has one network so far; name one "
+        "of them");
+  CHECK(node.network.attached.empty());
+}
+
+TEST_CASE("agent: each network lets go of what no task has any more, whatever its name is",
+          "[agent]") {
+  TestAgent node;
+  FakeNetwork lab, late;
+  node.host.addService("network.bridge#lab", lab.client());
+  node.start();
+  REQUIRE(node.assign({.tasks = {{.id = "t1", .networks = {"bridge#lab"}}}}) == "");
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+  CHECK(lab.attached.count("t1") == 1);
+  node.start();
+  CHECK(node.network.retained == std::vector<std::vector<std::string>>{{}, {"t1"}});
+  CHECK(lab.retained == node.network.retained);
+  node.host.addService("network.bridge#late", late.client());
+  node.host.emit("plugin.started").wait(node.world.waitScope());
+  node.advance(1 * kj::SECONDS);
+  CHECK(late.retained == std::vector<std::vector<std::string>>{{"t1"}});
+  CHECK(node.manager.networks.count("bridge#late") == 1);
+}
+
+TEST_CASE("agent: nothing is attached to a network that has not let go of leftovers", "[agent]") {
+  TestAgent node;
+  node.network.dead = true;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{.id = "t1", .networks = {"bridge"}}, {"t2"}}}) == "");
+  node.advance(60 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::PREPARING);
+  CHECK(node.reported("t2") == TaskState::RUNNING);
+  node.network.dead = false;
+  node.advance(20 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+  CHECK(node.network.retained.size() == 1);
+}
+
+TEST_CASE("agent: it starts, and finds its manager, while a runtime hangs", "[agent]") {
+  TestAgent node;
+  node.runtime.containers["stranger"].starts = 1;
+  node.runtime.hang();
+  node.start();
+  CHECK(node.manager.sessions == 1);
+  CHECK(node.assign({.tasks = {{"t1"}}}) == "");
+  CHECK(node.reported("t1") == TaskState::PREPARING);
+  node.runtime.resume();
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+  CHECK(node.runtime.containers.count("stranger") == 0);
+}
+
 }  // namespace
 }  // namespace orch::control::agent

@@ -13,7 +13,8 @@ constexpr uint64_t FIRST_RETRY_MS = 50;
 constexpr uint32_t REPORT_BATCH = 256;
 // Before what could not be removed is tried again, doubled up to MAX_PAUSE_MS.
 constexpr uint64_t MIN_REMOVAL_PAUSE_MS = 500;
-constexpr uint64_t STATUS_WORDS = 64;  // of a task in a report, about
+constexpr kj::Duration INFO_LIMIT = 2 * kj::SECONDS;  // of what a network says of itself
+constexpr uint64_t STATUS_WORDS = 64;                 // of a task in a report, about
 
 }  // namespace
 
@@ -56,7 +57,7 @@ NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
     : env(env),
       host(host),
       settings(settings),
-      services(env, host, settings),
+      services(env, host, settings, *this),
       store(env, host.log(), host.service<schema::Store>(settings.getStore())),
       tasks(*this) {}
 
@@ -73,9 +74,7 @@ Task<void> NodeAgent::start() {
     std::string id = record->id().cStr();
     controllers[id] = newController(kj::mv(record));
   }
-  co_await removeStrangers();
-  tasks.add(services.retainNetwork("bridge", taskIds()));
-  tasks.add(services.retainImages(taskIds()));
+  tasks.add(clearAll());
   for (auto& entry : controllers) entry.second->begin();
   sessionLoop =
       keepSession().promise().eagerlyEvaluate([this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
@@ -86,27 +85,75 @@ std::unique_ptr<TaskController> NodeAgent::newController(kj::Own<TaskRecord> rec
   return std::make_unique<TaskController>(services, store, observer, kj::mv(record));
 }
 
+// Every plugin that runs, whether a task needs it now or not. Those that come later are cleared by
+// the first task that needs them, or when they are described.
+Task<void> NodeAgent::clearAll() {
+  auto running = co_await services.running("");
+  for (auto& name : running) {
+    bool keeps =
+        name.startsWith("network.") || name.startsWith("runtime.") || name == settings.getImage();
+    if (keeps) tasks.add(services.cleared(name));
+  }
+}
+
+Task<void> NodeAgent::clear(kj::String service) {
+  if (service.startsWith("runtime.")) return removeStrangers(kj::mv(service));
+  return retain(kj::mv(service));
+}
+
+// Only these tasks have anything there: what others have is let go of.
+Task<void> NodeAgent::retain(kj::String service) {
+  bool images = service == settings.getImage();
+  for (uint64_t pauseMs = FIRST_PAUSE_MS;; pauseMs = kj::min(2 * pauseMs, MAX_PAUSE_MS)) {
+    auto telling = images ? retainImages() : retainNetwork(service);
+    auto told = co_await attempt(kj::mv(telling));
+    if (told.ok()) co_return;
+    if (pauseMs >= MAX_PAUSE_MS) {
+      host.log().warn("agent.retain-failed", {{"service", service}, {"reason", told.message()}});
+    }
+    co_await env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
+  }
+}
+
+kj::Promise<void> NodeAgent::retainNetwork(kj::StringPtr service) {
+  auto request = services.network(service.slice(strlen("network."))).retainRequest();
+  auto ids = request.initTaskIds(controllers.size());
+  uint32_t i = 0;
+  for (auto& entry : controllers) ids.set(i++, entry.first.c_str());
+  return request.send().ignoreResult();
+}
+
+kj::Promise<void> NodeAgent::retainImages() {
+  auto request = services.images().retainHoldersRequest();
+  auto ids = request.initHolders(controllers.size());
+  uint32_t i = 0;
+  for (auto& entry : controllers) ids.set(i++, entry.first.c_str());
+  return request.send().ignoreResult();
+}
+
 // Containers that no durable task stands for: their assignment was never acknowledged. Settles when
 // each has been tried once.
-Task<void> NodeAgent::removeStrangers() {
-  auto runtimes = co_await services.running("runtime.");
-  for (auto& name : runtimes) {
-    auto listing = services.runtime(name).listRequest(SMALL).send();
-    auto listed = co_await attempt(kj::mv(listing));
-    if (!listed.ok()) continue;  // it tells of its next start
-    for (auto container : listed.value().getContainers()) {
-      auto id = kj::str(container.getId());
-      if (controllers.count(id.cStr()) > 0) continue;
-      host.log().info("removing a container that belongs to no task", {{"container", id}});
-      auto request = services.runtime(name).removeRequest(SMALL);
-      request.setId(id);
-      auto removed = co_await attempt(request.send().ignoreResult());
-      if (!removed.ok()) {
-        host.log().error("agent.remove-failed", {{"container", id}, {"reason", removed.message()}});
-        tasks.add(removeStranger(kj::str(name), kj::mv(id)));
-      }
+Task<void> NodeAgent::removeStrangers(kj::String runtime) {
+  auto listing = services.runtime(runtime).listRequest(SMALL).send();
+  auto listed = co_await attempt(kj::mv(listing));
+  if (!listed.ok()) co_return;  // it tells of its next start
+  for (auto container : listed.value().getContainers()) {
+    auto id = kj::str(container.getId());
+    if (controllers.count(id.cStr()) > 0) continue;
+    host.log().info("removing a container that belongs to no task", {{"container", id}});
+    auto request = services.runtime(runtime).removeRequest(SMALL);
+    request.setId(id);
+    auto removed = co_await attempt(request.send().ignoreResult());
+    if (!removed.ok()) {
+      host.log().error("agent.remove-failed", {{"container", id}, {"reason", removed.message()}});
+      tasks.add(removeStranger(kj::str(runtime), kj::mv(id)));
     }
   }
+}
+
+Task<void> NodeAgent::clearRuntimes() {
+  auto runtimes = co_await services.running("runtime.");
+  for (auto& name : runtimes) tasks.add(removeStrangers(kj::str(name)));
 }
 
 Task<void> NodeAgent::removeStranger(kj::String runtime, kj::String id) {
@@ -118,12 +165,6 @@ Task<void> NodeAgent::removeStranger(kj::String runtime, kj::String id) {
     auto removed = co_await attempt(request.send().ignoreResult());
     if (removed.ok()) co_return;
   }
-}
-
-kj::Array<kj::String> NodeAgent::taskIds() {
-  kj::Vector<kj::String> ids;
-  for (auto& entry : controllers) ids.add(kj::str(entry.first.c_str()));
-  return ids.releaseAsArray();
 }
 
 Task<void> NodeAgent::assign(AssignContext context) {
@@ -280,17 +321,27 @@ Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
   for (uint32_t i = 0; i < names.size(); ++i) names.set(i, plugins[i]);
   auto networks = co_await services.running("network.");
   auto pools = description.initNetworks(networks.size());
+  kj::Vector<kj::Promise<void>> described;
   for (uint32_t i = 0; i < pools.size(); ++i) {
-    auto name = networks[i].slice(strlen("network."));
-    auto info = co_await attempt(services.network(name).infoRequest().send());
-    pools[i].setName(name);
-    if (!info.ok()) continue;
-    pools[i].setTotal(info.value().getTotal());
-    pools[i].setUsed(info.value().getUsed());
-    pools[i].setDriver(info.value().getDriver());
-    pools[i].setSubnet(info.value().getSubnet());
-    pools[i].setGateway(info.value().getGateway());
+    tasks.add(services.cleared(networks[i]));
+    described.add(describeNetwork(kj::str(networks[i].slice(strlen("network."))), pools[i]));
   }
+  auto all = kj::joinPromises(described.releaseAsArray());
+  co_await all;
+}
+
+// One that does not answer holds up nobody: it is described by its name.
+Task<void> NodeAgent::describeNetwork(kj::String name, schema::NetworkPool::Builder pool) {
+  pool.setName(name);
+  kj::Promise<capnp::Response<schema::NetworkDriver::InfoResults>> asked =
+      services.network(name).infoRequest().send();
+  auto limited = env.timer().timeoutAfter(INFO_LIMIT, kj::mv(asked));
+  auto info = co_await attempt(kj::mv(limited));
+  if (!info.ok()) co_return;
+  pool.setTotal(info.value().getTotal());
+  pool.setDriver(info.value().getDriver());
+  pool.setSubnet(info.value().getSubnet());
+  pool.setGateway(info.value().getGateway());
 }
 
 // Plugins come and go: the managers must know what can run here.
@@ -314,7 +365,7 @@ Task<void> NodeAgent::describeOnChange(schema::Session::Client to) {
     auto request = to.describeRequest();
     co_await describe(request.initDescription());
     co_await request.send().ignoreResult();
-    co_await removeStrangers();  // of a runtime that started just now
+    co_await clearRuntimes();  // one may have started just now
   }
 }
 

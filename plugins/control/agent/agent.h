@@ -16,7 +16,9 @@
 
 namespace orch::control::agent {
 
-class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler {
+class NodeAgent final : private TaskObserver,
+                        private LeftoverCleaner,
+                        private kj::TaskSet::ErrorHandler {
  public:
   NodeAgent(Env& env, Host& host, Config::Reader settings);
   ~NodeAgent() noexcept(false) override;
@@ -45,10 +47,15 @@ class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler 
   Task<void> logs(LogsContext context);
   using Controllers = std::map<std::string, std::unique_ptr<TaskController>>;
 
-  Task<void> removeStrangers();
+  Task<void> clearAll();
+  Task<void> clear(kj::String service) override;
+  Task<void> retain(kj::String service);
+  kj::Promise<void> retainNetwork(kj::StringPtr service);
+  kj::Promise<void> retainImages();
+  Task<void> clearRuntimes();
+  Task<void> removeStrangers(kj::String runtime);
   Task<void> removeStranger(kj::String runtime, kj::String id);
   std::unique_ptr<TaskController> newController(kj::Own<TaskRecord> record);
-  kj::Array<kj::String> taskIds();
   kj::Promise<void> take(schema::Task::Reader wanted);
   kj::Promise<void> forget(const std::string& id);
   Task<void> forgetLater(std::string id);
@@ -57,6 +64,7 @@ class NodeAgent final : private TaskObserver, private kj::TaskSet::ErrorHandler 
   Task<void> openSession();
   Task<void> heartbeats(schema::Session::Client session);
   Task<void> describe(schema::NodeDescription::Builder description);
+  Task<void> describeNetwork(kj::String name, schema::NetworkPool::Builder pool);
   Task<void> describeOnChange(schema::Session::Client session);
   void statusChanged(TaskRecord& record) override;
   void reportSoon();

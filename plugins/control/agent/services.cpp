@@ -4,8 +4,8 @@
 
 namespace orch::control::agent {
 
-NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings)
-    : env(env), host(host), settings(settings) {}
+NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings, LeftoverCleaner& cleaner)
+    : env(env), host(host), settings(settings), cleaner(cleaner) {}
 
 // One client of each, for all tasks: it stays good when the plugin behind it starts again.
 capnp::Capability::Client NodeServices::named(kj::StringPtr service) {
@@ -64,26 +64,13 @@ Task<void> NodeServices::mustRun(kj::StringPtr service) {
   seen.insert(name.cStr());
 }
 
-Task<void> NodeServices::retainNetwork(kj::StringPtr name, kj::Array<kj::String> taskIds) {
-  auto driver = network(name);
-  co_await insist(env, [&]() {
-    auto request = driver.retainRequest();
-    auto ids = request.initTaskIds(taskIds.size());
-    for (uint32_t i = 0; i < ids.size(); ++i) ids.set(i, taskIds[i]);
-    return request.send();
-  });
-  networkRetained.pair.fulfiller->fulfill();
-}
-
-Task<void> NodeServices::retainImages(kj::Array<kj::String> taskIds) {
-  auto store = images();
-  co_await insist(env, [&]() {
-    auto request = store.retainHoldersRequest();
-    auto ids = request.initHolders(taskIds.size());
-    for (uint32_t i = 0; i < ids.size(); ++i) ids.set(i, taskIds[i]);
-    return request.send();
-  });
-  imagesRetained.pair.fulfiller->fulfill();
+kj::Promise<void> NodeServices::cleared(kj::StringPtr service) {
+  auto known = clearings.find(service.cStr());
+  if (known == clearings.end()) {
+    auto clearing = cleaner.clear(kj::str(service)).promise().fork();
+    known = clearings.emplace(service.cStr(), kj::mv(clearing)).first;
+  }
+  return known->second.addBranch();
 }
 
 }  // namespace orch::control::agent

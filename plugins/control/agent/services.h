@@ -51,9 +51,16 @@ auto insist(Env& env, Make make) -> Task<decltype(make().wait(kj::instance<kj::W
   }
 }
 
+// What lets go of leftovers: of tasks that were never acknowledged, or are gone since.
+class LeftoverCleaner {
+ public:
+  virtual ~LeftoverCleaner() noexcept(false) {}
+  virtual Task<void> clear(kj::String service) = 0;
+};
+
 class NodeServices final {
  public:
-  NodeServices(Env& env, Host& host, Config::Reader settings);
+  NodeServices(Env& env, Host& host, Config::Reader settings, LeftoverCleaner& cleaner);
 
   // `runtime.<name>`; for an empty name the best that runs here. Fails if there is none.
   Task<kj::String> runtimeFor(kj::StringPtr name);
@@ -76,12 +83,9 @@ class NodeServices final {
   // waiting a while: at a start, this one may be among the last.
   Task<void> mustRun(kj::StringPtr service);
 
-  // Tells a plugin, once it runs, which tasks there are, so that it lets go of what others left
-  // behind. Nothing of it is used before it has answered: networkReady, imagesReady.
-  Task<void> retainNetwork(kj::StringPtr name, kj::Array<kj::String> taskIds);
-  Task<void> retainImages(kj::Array<kj::String> taskIds);
-  kj::Promise<void> networkReady() { return networkRetained.promise.addBranch(); }
-  kj::Promise<void> imagesReady() { return imagesRetained.promise.addBranch(); }
+  // Settles when the plugin behind `service` has let go of what belongs to no task. Begun by the
+  // first who asks, tried for as long as it takes; nothing new is made there before.
+  kj::Promise<void> cleared(kj::StringPtr service);
 
   Env& env;
   Host& host;
@@ -89,15 +93,11 @@ class NodeServices final {
   Semaphore making{MADE_AT_ONCE};
 
  private:
+  LeftoverCleaner& cleaner;
   capnp::Capability::Client named(kj::StringPtr service);
-  struct Gate {
-    kj::PromiseFulfillerPair<void> pair = kj::newPromiseAndFulfiller<void>();
-    kj::ForkedPromise<void> promise = pair.promise.fork();
-  };
   std::map<std::string, capnp::Capability::Client> clients;  // of every service asked for
   std::set<std::string> seen;
-  Gate networkRetained;
-  Gate imagesRetained;
+  std::map<std::string, kj::ForkedPromise<void>> clearings;
 };
 
 }  // namespace orch::control::agent

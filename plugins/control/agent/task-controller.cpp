@@ -103,6 +103,13 @@ kj::StringPtr TaskController::networkName() {
   return networks.size() == 0 ? kj::StringPtr("bridge") : kj::StringPtr(networks[0]);
 }
 
+void TaskController::checkNetworks() {
+  auto networks = task->task().asReader().getSpec().getNetworks();
+  if (networks.size() <= 1) return;
+  fail(kj::str("cannot run it on the networks '", kj::strArray(networks, "', '"),
+               "': a task has one network so far; name one of them"));
+}
+
 bool TaskController::bridged() { return networkName() != "host" && networkName() != "none"; }
 
 schema::Runtime::Client TaskController::runtime() {
@@ -113,6 +120,7 @@ schema::Runtime::Client TaskController::runtime() {
 // dropped: undoing it would overtake it.
 Task<bool> TaskController::prepare() {
   enter(TaskState::PREPARING, "preparing");
+  checkNetworks();
   // The choice is kept: a later agent must find the container where this one made it.
   auto chosen = co_await services.runtimeFor(task->task().getSpec().getRuntime());
   task->task().getSpec().setRuntime(chosen.slice(strlen("runtime.")));
@@ -128,6 +136,8 @@ Task<bool> TaskController::prepare() {
 
 Task<void> TaskController::createContainer(kj::Maybe<Ensured> ensured,
                                            kj::Maybe<Attached> attached) {
+  auto service = kj::str("runtime.", task->task().getSpec().getRuntime());
+  co_await services.cleared(service);
   auto pass = co_await services.making.enter();
   kj::Maybe<schema::ImageInfo::Reader> image;
   KJ_IF_MAYBE (present, ensured) image = present->getImage();
@@ -149,8 +159,9 @@ Task<void> TaskController::createContainer(kj::Maybe<Ensured> ensured,
 
 Task<kj::Maybe<TaskController::Attached>> TaskController::attachNetwork() {
   if (!bridged()) co_return nullptr;
-  co_await services.mustRun(kj::str("network.", networkName()));
-  co_await services.networkReady();
+  auto service = kj::str("network.", networkName());
+  co_await services.mustRun(service);
+  co_await services.cleared(service);
   auto pass = co_await services.making.enter();
   auto attached = co_await insist(services.env, [this]() {
     auto reader = task->task().asReader();
@@ -173,7 +184,7 @@ Task<kj::Maybe<TaskController::Ensured>> TaskController::ensureImage() {
       co_await insist(services.env, [this]() { return runtime().infoRequest(SMALL).send(); });
   if (!info.getUsesImages()) co_return nullptr;
   co_await services.mustRun(services.settings.getImage());
-  co_await services.imagesReady();
+  co_await services.cleared(services.settings.getImage());
   auto ensure = insist(services.env, [this]() {
     auto request = services.images().ensureRequest(SMALL);
     request.setReference(task->task().asReader().getSpec().getContainer().getImage());

@@ -72,6 +72,7 @@ class TaskController final {
   void enter(schema::TaskState state, kj::StringPtr message);
   bool stopping() { return task->task().getDesired() >= schema::TaskState::COMPLETE; }
   kj::StringPtr networkName();
+  void checkNetworks();
   bool bridged();
   schema::Runtime::Client runtime();
   kj::Promise<bool> orStopped(kj::Promise<void> step);

@@ -18,9 +18,7 @@ constexpr const char* LEADER_KEY = "leader";  // no task's id
 // next write reads what is there.
 constexpr kj::Duration FIND_LIMIT = 10 * kj::SECONDS;
 
-kj::StringPtr kindOf(const std::string& key) {
-  return key == LEADER_KEY ? LEADER_KIND : TASK_KIND;
-}
+kj::StringPtr kindOf(const std::string& key) { return key == LEADER_KEY ? LEADER_KIND : TASK_KIND; }
 
 uint64_t epochIn(kj::ArrayPtr<const kj::byte> value) {
   auto words = alignedCopy(value);

@@ -58,8 +58,8 @@ class TaskStore final {
   StoreLimits limits;
   uint64_t epoch = 0;  // of the store
   std::map<std::string, uint64_t> revisions;
-  Changes pending;  // what failed as well, without its waiters
-  Changes current;  // in the commits under way
+  Changes pending;     // what failed as well, without its waiters
+  Changes current;     // in the commits under way
   bool asked = false;  // since they began
   bool writing = false;
   bool stale = false;  // `revisions` may be behind

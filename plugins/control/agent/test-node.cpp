@@ -69,7 +69,7 @@ class FakeRuntimeServer final : public schema::Runtime::Server {
       uint32_t i = 0;
       for (auto& [id, container] : model.containers) {
         list[i].setId(id.c_str());
-        list[i].setState(container.exited ? schema::Container::State::EXITED
+        list[i].setState(container.exited       ? schema::Container::State::EXITED
                          : container.starts > 0 ? schema::Container::State::RUNNING
                                                 : schema::Container::State::CREATED);
         ++i;

@@ -58,7 +58,7 @@ struct FakeManager {
   };
   std::map<std::string, Report> tasks;  // the last word
   std::vector<size_t> reportSizes;
-  std::vector<uint32_t> lags;  // one per heartbeat
+  std::vector<uint32_t> lags;                                     // one per heartbeat
   std::map<std::string, std::pair<uint32_t, uint32_t>> networks;  // total, used
   uint32_t sessions = 0;
   uint32_t nextMs = 1000;

@@ -59,7 +59,8 @@ class ScriptedAgent final : public schema::Agent::Server {
     node.epoch = params.getEpoch();
     std::map<std::string, ScriptedNode::Seen> kept;
     std::vector<std::string> changed;
-    for (auto task : params.getTasks()) {
+    for (auto assignment : params.getAssignments()) {
+      auto task = assignment.getTask();
       std::string id = task.getMeta().getId().cStr();
       auto it = node.tasks.find(id);
       auto state = it == node.tasks.end() ? task.getStatus().getState() : it->second.state;
@@ -73,9 +74,9 @@ class ScriptedAgent final : public schema::Agent::Server {
     } else {
       for (auto& entry : kept) node.tasks[entry.first] = entry.second;
     }
-    for (auto id : params.getGone()) {
-      node.tasks.erase(id.cStr());
-      node.gone.push_back(id.cStr());
+    for (auto object : params.getGone()) {
+      node.tasks.erase(object.getId().cStr());
+      node.gone.push_back(object.getId().cStr());
     }
     for (auto& id : changed) node.follow(id);
     return kj::READY_NOW;
@@ -189,6 +190,7 @@ Task<void> ScriptedNode::send(std::string taskId, TaskState state, std::string e
   status.setState(state);
   status.setAtNs(world.env().nowNs());
   status.setError(error.c_str());
+  if (addresses > 0) status.initAddresses(1).set(0, "10.0.0.2");
   auto sent = co_await attempt(request.send());
   if (!sent.ok()) unheard.emplace_back(taskId, state);
 }

@@ -125,6 +125,26 @@ std::string resolveNetwork(const State& state, kj::StringPtr typed) {
   fail(kj::str("no network '", typed, "'", suggestion(view(typed), names).c_str()));
 }
 
+uint32_t addressesUsed(const State& state, std::string_view nodeId, const std::string& network) {
+  uint32_t used = 0;
+  for (auto& id : state.tasksOf(nodeId)) {
+    auto task = state.find(Kind::TASK, id)->as<schema::Task>();
+    auto status = task.getStatus();
+    bool holds =
+        status.getAddresses().size() > 0 && status.getState() < schema::TaskState::COMPLETE;
+    if (!holds) continue;
+    eachNetwork(task.getSpec(), [&](const std::string& name) { used += name == network; });
+  }
+  return used;
+}
+
+void countAddresses(const State& state, schema::Node::Builder node) {
+  auto nodeId = text(node.asReader().getMeta().getId());
+  for (auto pool : node.getDescription().getNetworks()) {
+    pool.setUsed(addressesUsed(state, nodeId, text(pool.asReader().getName())));
+  }
+}
+
 // Networks are the nodes' own so far: an id of its own comes with networks that users make.
 void describeNetwork(const State& state, const std::string& name,
                      schema::Network::Builder network) {
@@ -143,7 +163,7 @@ void describeNetwork(const State& state, const std::string& name,
       network.setSubnet(pool.getSubnet());
       network.setGateway(pool.getGateway());
       total += pool.getTotal();
-      used += pool.getUsed();
+      used += addressesUsed(state, entry.first, name);
     }
   }
   if (!pooled) return;

@@ -24,6 +24,9 @@ void listServices(const State& state,
 // Ids of the tasks that the filter lets through, by service name, slot and age.
 std::vector<std::string> selectTasks(const View& view, schema::TaskFilter::Reader filter,
                                      kj::StringPtr ownNodeId);
+// Fills in how many addresses the node's tasks have, as the tasks tell it: the node's own
+// description would be as old as its last one.
+void countAddresses(const State& state, schema::Node::Builder node);
 std::vector<std::string> networkNames(const State& state);
 std::string resolveNetwork(const State& state, kj::StringPtr typed);
 void describeNetwork(const State& state, const std::string& name, schema::Network::Builder network);

@@ -68,7 +68,10 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto& all = state().all(Kind::NODE);
     auto list = context.getResults().initNodes(all.size());
     uint32_t i = 0;
-    for (auto& entry : all) copyInto<schema::Node>(entry.second, list, i++);
+    for (auto& entry : all) {
+      copyInto<schema::Node>(entry.second, list, i);
+      countAddresses(state(), list[i++]);
+    }
     return kj::READY_NOW;
   }
   kj::Promise<void> node(NodeContext context) override {
@@ -77,6 +80,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto results = context.getResults();
     results.setNode(object.as<schema::Node>());
     withVersion<schema::Node>(object, results.getNode());
+    countAddresses(state(), results.getNode());
     return kj::READY_NOW;
   }
   kj::Promise<void> networks(NetworksContext context) override {

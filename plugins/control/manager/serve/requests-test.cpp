@@ -352,6 +352,32 @@ TEST_CASE("requests: an address pool refuses before tasks are made", "[manager]"
   CHECK(cluster.createError({"more", 2}) == "");
 }
 
+TEST_CASE("requests: a network's used addresses are those that tasks have now", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.addresses = 5;
+  node.open();
+  cluster.create({"web", 3});
+  cluster.settle();
+  auto used = [&] {
+    auto network = cluster.control.networkRequest();
+    network.setId("bridge");
+    auto described = network.send().wait(cluster.world.waitScope());
+    auto options = described.getNetwork().getOptions();
+    auto request = cluster.control.nodeRequest();
+    request.setId("node1");
+    auto answer = request.send().wait(cluster.world.waitScope());
+    auto pool = answer.getNode().getDescription().getNetworks()[0];
+    CHECK(kj::str(pool.getUsed()) == options[1].getValue());
+    return pool.getUsed();
+  };
+  CHECK(used() == 3);
+  cluster.scale("web", 1);
+  cluster.settle();
+  CHECK(used() == 1);
+}
+
 TEST_CASE("requests: without a cluster nothing can be made; init makes one, once", "[manager]") {
   TestCluster cluster;
   cluster.autoInit = false;

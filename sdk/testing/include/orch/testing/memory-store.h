@@ -20,12 +20,12 @@ class MemoryStore final {
 
   enum class Fault {
     NONE,
-    REFUSE,             // FAILED, nothing was changed: a full disk
-    UNKNOWN_APPLIED,    // answers `unknown`, but the batch was applied
-    UNKNOWN_LOST,       // answers `unknown`, and it was not
+    REFUSE,              // FAILED, nothing was changed: a full disk
+    UNKNOWN_APPLIED,     // answers `unknown`, but the batch was applied
+    UNKNOWN_LOST,        // answers `unknown`, and it was not
     DISCONNECT_APPLIED,  // the answer is lost on its way
-    OVERLOAD_APPLIED,   // the answer comes after the deadline, which fails with OVERLOADED
-    CUT_OFF             // as DISCONNECT_APPLIED, and all further calls fail until `reconnect`
+    OVERLOAD_APPLIED,    // the answer comes after the deadline, which fails with OVERLOADED
+    CUT_OFF              // as DISCONNECT_APPLIED, and all further calls fail until `reconnect`
   };
   // What becomes of the commit after the next `skip` ones.
   void inject(Fault fault, uint32_t skip = 0);
