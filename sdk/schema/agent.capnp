@@ -17,6 +17,8 @@ interface Session {
   report @0 (statuses :List(TaskReport)) -> ();
   # Answered when the manager has taken them in. A lower state than the known one is ignored.
   heartbeat @1 (loopLagMs :UInt32) -> (nextMs :UInt32);
+  # `loopLagMs`: how long the node's loop stood still, at most, since the last one. The manager spreads
+  # `nextMs`, so that the beats of many nodes do not come together.
   describe @2 (description :Objects.NodeDescription) -> ();
 }
 
@@ -26,11 +28,37 @@ struct TaskReport {
 }
 
 interface Agent {
-  assign @0 (epoch :UInt64, complete :Bool, tasks :List(Objects.Task), gone :List(Text)) -> ();
+  assign @0 (epoch :UInt64, complete :Bool, assignments :List(Assignment), gone :List(AssignedObject)) -> (refused :List(Refusal));
   # `complete`: these are all; what else the agent has is gone. Otherwise differences. Answered when
-  # the epoch, the tasks and the end of those that are gone are durable on the node. A lower epoch
-  # than the last one is refused, by the next orchd of the node as well.
+  # the epoch, what was assigned and the end of what is gone are durable on the node. A lower epoch
+  # than the last one is refused, by the next orchd of the node as well. An assignment that this agent
+  # cannot take is refused by itself: the others are done.
   logs @1 (taskId :Text, options :Runtime.LogOptions, sink :Runtime.LogSink) -> () $Plugin.longRunning;
+}
+
+struct Assignment {
+  # One object that the node is to have. So far only tasks are carried; the other kinds have their
+  # numbers, so that an agent that does not know one can say which it was.
+  version @0 :UInt64;                # of the object, as the manager counts it
+  union {
+    task @1 :Objects.Task;           # what is desired of it only grows: a version may be left out
+    network @2 :AnyPointer;          # with its peers
+    secret @3 :AnyPointer;
+    config @4 :AnyPointer;
+    volume @5 :AnyPointer;
+  }
+}
+
+enum AssignedKind { task @0; network @1; secret @2; config @3; volume @4; }
+
+struct AssignedObject {
+  kind @0 :AssignedKind;
+  id @1 :Text;
+}
+
+struct Refusal {
+  index @0 :UInt32;                  # in `assignments`
+  reason @1 :Text;                   # for the log of the managers
 }
 
 struct FollowedLeader {

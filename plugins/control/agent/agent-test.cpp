@@ -213,5 +213,54 @@ TEST_CASE("agent: it starts, and finds its manager, while a runtime hangs", "[ag
   CHECK(node.runtime.containers.count("stranger") == 0);
 }
 
+TEST_CASE("agent: what it cannot take is refused by its kind's name, the rest is done", "[agent]") {
+  TestAgent node;
+  node.start();
+  auto request = KJ_ASSERT_NONNULL(node.manager.agent).assignRequest();
+  auto list = request.initAssignments(3);
+  list[0].initSecret();
+  auto task = list[1].initTask();
+  task.initMeta().setId("t1");
+  task.setDesired(TaskState::RUNNING);
+  task.initSpec().initNetworks(1).set(0, "none");
+  list[2].initVolume();
+  auto gone = request.initGone(1)[0];
+  gone.setKind(schema::AssignedKind::NETWORK);
+  gone.setId("t1");
+  auto answer = request.send().wait(node.world.waitScope());
+  REQUIRE(answer.getRefused().size() == 2);
+  CHECK(answer.getRefused()[0].getIndex() == 0);
+  CHECK(answer.getRefused()[0].getReason() ==
+        "this node's agent (version 9.9) cannot take a secret yet; upgrade orchd on the node");
+  CHECK(answer.getRefused()[1].getIndex() == 2);
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+}
+
+TEST_CASE("agent: a heartbeat tells how long the loop stood still", "[agent]") {
+  TestAgent node;
+  node.start();
+  node.advance(10 * kj::SECONDS);
+  auto& lags = node.manager.lags;
+  CHECK(lags.size() == 11);
+  CHECK(std::all_of(lags.begin(), lags.end(), [](auto lag) { return lag == 0; }));
+  node.world.standStill(12 * kj::SECONDS);
+  node.advance(1 * kj::SECONDS);
+  CHECK(*std::max_element(lags.begin(), lags.end()) >= 11'000);
+  CHECK(lags.back() == 0);
+}
+
+TEST_CASE("agent: a manager that does not answer beats is left for another", "[agent]") {
+  TestAgent node;
+  node.start();
+  node.manager.silent = true;
+  node.advance(3 * kj::SECONDS);
+  REQUIRE(node.assign({.tasks = {{"t1"}}}) == "");
+  node.manager.silent = false;
+  node.advance(20 * kj::SECONDS);
+  CHECK(node.manager.sessions == 2);
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+}
+
 }  // namespace
 }  // namespace orch::control::agent

@@ -14,7 +14,20 @@ constexpr uint32_t REPORT_BATCH = 256;
 // Before what could not be removed is tried again, doubled up to MAX_PAUSE_MS.
 constexpr uint64_t MIN_REMOVAL_PAUSE_MS = 500;
 constexpr kj::Duration INFO_LIMIT = 2 * kj::SECONDS;  // of what a network says of itself
-constexpr uint64_t STATUS_WORDS = 64;                 // of a task in a report, about
+// Of a heartbeat's answer: longer than either loop may stand still.
+constexpr kj::Duration BEAT_LIMIT = 15 * kj::SECONDS;
+constexpr kj::Duration CALL_LIMIT = 30 * kj::SECONDS;  // of what the manager writes down
+constexpr uint64_t STATUS_WORDS = 64;                  // of a task in a report, about
+
+kj::String refusalOf(schema::Assignment::Reader assignment, kj::StringPtr version) {
+  static constexpr kj::StringPtr KINDS[] = {"task"_kj, "network"_kj, "secret"_kj, "config"_kj,
+                                            "volume"_kj};
+  auto number = static_cast<size_t>(assignment.which());
+  auto kind = number < kj::size(KINDS) ? kj::str("a ", KINDS[number])
+                                       : kj::str("an object of a kind (", number, ")");
+  return kj::str("this node's agent (version ", version, ") cannot take ", kind,
+                 " yet; upgrade orchd on the node");
+}
 
 }  // namespace
 
@@ -181,9 +194,16 @@ Task<void> NodeAgent::assign(AssignContext context) {
     durable.add(store.whenEpochDurable());
   }
   std::set<std::string> named;
-  for (auto task : params.getTasks()) {
-    named.insert(task.getMeta().getId().cStr());
-    durable.add(take(task));
+  std::vector<std::pair<uint32_t, kj::String>> refused;
+  auto assignments = params.getAssignments();
+  for (uint32_t i = 0; i < assignments.size(); ++i) {
+    if (assignments[i].isTask()) {
+      auto task = assignments[i].getTask();
+      named.insert(task.getMeta().getId().cStr());
+      durable.add(take(task));
+    } else {
+      refused.emplace_back(i, refusalOf(assignments[i], host.node().version));
+    }
   }
   if (params.getComplete()) {
     kj::Vector<std::string> unnamed;
@@ -192,8 +212,17 @@ Task<void> NodeAgent::assign(AssignContext context) {
     }
     for (auto& id : unnamed) durable.add(forget(id));
   }
-  for (auto id : params.getGone()) durable.add(forget(id.cStr()));
-  co_await kj::joinPromises(durable.releaseAsArray());
+  for (auto object : params.getGone()) {
+    // Nothing else was taken, so nothing else has to go.
+    if (object.getKind() == schema::AssignedKind::TASK) durable.add(forget(object.getId().cStr()));
+  }
+  auto all = kj::joinPromises(durable.releaseAsArray());
+  co_await all;
+  auto list = context.getResults().initRefused(refused.size());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    list[i].setIndex(refused[i].first);
+    list[i].setReason(refused[i].second);
+  }
 }
 
 kj::Promise<void> NodeAgent::take(schema::Task::Reader wanted) {
@@ -265,7 +294,6 @@ Task<void> NodeAgent::keepSession() {
   while (!stopped) {
     auto opened = env.timer().now();
     auto ended = co_await attempt(openSession());
-    session = nullptr;
     if (stopped) co_return;
     if (env.timer().now() - opened > 10 * kj::SECONDS) {
       pauseMs = FIRST_RETRY_MS;
@@ -277,12 +305,14 @@ Task<void> NodeAgent::keepSession() {
                       {{"reason", ended.ok() ? "the session ended"_kj : ended.message()},
                        {"retry", "until one answers"}});
     }
-    co_await env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
+    // Spread, so that the agents of a manager that has gone do not come to the next one together.
+    co_await env.timer().afterDelay((pauseMs / 2 + env.random() % pauseMs) * kj::MILLISECONDS);
     pauseMs = kj::min<uint64_t>(pauseMs * 2, settings.getRetryMaxMs());
   }
 }
 
-// From the first call to the session's end, which is always an error.
+// From the first call to the session's end, which is always an error. A link that is half open is
+// one, too: each call has a deadline.
 Task<void> NodeAgent::openSession() {
   auto dispatcher = host.service<schema::Dispatcher>(settings.getDispatcher());
   capnp::MallocMessageBuilder message;
@@ -292,22 +322,29 @@ Task<void> NodeAgent::openSession() {
   request.setNodeId(host.node().id);
   request.setDescription(description);
   request.setAgent(client());
-  auto answer = co_await request.send();
-  auto opened = answer.getSession();
-  session = opened;
+  kj::Promise<capnp::Response<schema::Dispatcher::OpenResults>> opening = request.send();
+  auto answer = co_await env.timer().timeoutAfter(CALL_LIMIT, kj::mv(opening));
+  auto session = answer.getSession();
   for (auto& entry : controllers) dirty.insert(entry.first);
-  reportSoon();
-  auto changes = describeOnChange(opened).promise();
-  co_await heartbeats(opened).promise().exclusiveJoin(kj::mv(changes));
+  auto changes = describeOnChange(session).promise();
+  auto reporting = reports(session).promise();
+  co_await heartbeats(session)
+      .promise()
+      .exclusiveJoin(kj::mv(changes))
+      .exclusiveJoin(kj::mv(reporting));
 }
 
+// On the loop that it tells of (kernel/decisions/0004-heartbeats-on-the-loop.md).
 Task<void> NodeAgent::heartbeats(schema::Session::Client to) {
+  auto due = env.timer().now();
   for (;;) {
     auto begin = env.timer().now();
     auto request = to.heartbeatRequest(SMALL);
-    auto answer = co_await request.send();
-    auto next = answer.getNextMs() * kj::MILLISECONDS;
-    co_await env.timer().atTime(begin + next);
+    request.setLoopLagMs((begin - due) / kj::MILLISECONDS);
+    kj::Promise<capnp::Response<schema::Session::HeartbeatResults>> beat = request.send();
+    auto answer = co_await env.timer().timeoutAfter(BEAT_LIMIT, kj::mv(beat));
+    due = begin + answer.getNextMs() * kj::MILLISECONDS;
+    co_await env.timer().atTime(due);
   }
 }
 
@@ -371,46 +408,38 @@ Task<void> NodeAgent::describeOnChange(schema::Session::Client to) {
 
 void NodeAgent::statusChanged(TaskRecord& record) {
   dirty.insert(record.id().cStr());
-  reportSoon();
+  if (reportWanted.get() != nullptr) reportWanted->fulfill();
 }
 
-void NodeAgent::reportSoon() {
-  if (reporting || session == nullptr) return;
-  reporting = true;
-  tasks.add(reportAll());
-}
-
-// What changes while one report is under way goes together in the next.
-Task<void> NodeAgent::reportAll() {
-  KJ_DEFER(reporting = false);
-  // States that are reached in one turn of the loop make one report.
-  co_await kj::evalLast([]() {});
-  while (!dirty.empty() && session != nullptr) {
+// What changes while one report is under way goes together in the next. What did not arrive is said
+// again in the next session, with all the rest.
+Task<void> NodeAgent::reports(schema::Session::Client to) {
+  for (;;) {
+    if (dirty.empty()) {
+      auto pair = kj::newPromiseAndFulfiller<void>();
+      reportWanted = kj::mv(pair.fulfiller);
+      co_await pair.promise;
+    }
+    // States that are reached in one turn of the loop make one report.
+    co_await kj::evalLast([]() {});
     std::vector<std::string> batch;
-    for (auto& id : dirty) {
-      if (controllers.count(id) > 0) batch.push_back(id);
-      if (batch.size() == REPORT_BATCH) break;
+    while (!dirty.empty() && batch.size() < REPORT_BATCH) {
+      auto next = dirty.extract(dirty.begin());
+      if (controllers.count(next.value()) > 0) batch.push_back(kj::mv(next.value()));
     }
-    if (batch.empty()) {
-      dirty.clear();
-      co_return;
-    }
-    auto sent = co_await attempt(sendReport(batch));
-    if (!sent.ok()) {
-      dirty.insert(batch.begin(), batch.end());  // for the next session
-      co_return;
-    }
+    if (batch.empty()) continue;
+    co_await env.timer().timeoutAfter(CALL_LIMIT, sendReport(to, batch));
   }
 }
 
-kj::Promise<void> NodeAgent::sendReport(const std::vector<std::string>& batch) {
+kj::Promise<void> NodeAgent::sendReport(schema::Session::Client& to,
+                                        const std::vector<std::string>& batch) {
   capnp::MessageSize size{STATUS_WORDS * batch.size(), 0};
-  auto request = KJ_ASSERT_NONNULL(session).reportRequest(size);
+  auto request = to.reportRequest(size);
   auto statuses = request.initStatuses(batch.size());
   for (uint32_t i = 0; i < statuses.size(); ++i) {
     statuses[i].setTaskId(batch[i].c_str());
     statuses[i].setStatus(controllers.at(batch[i])->record().status().asReader());
-    dirty.erase(batch[i]);
   }
   return request.send().ignoreResult();
 }
@@ -418,7 +447,6 @@ kj::Promise<void> NodeAgent::sendReport(const std::vector<std::string>& batch) {
 Task<void> NodeAgent::stop() {
   stopped = true;
   sessionLoop = nullptr;
-  session = nullptr;
   subscription = nullptr;
   co_return;
 }

@@ -67,9 +67,8 @@ class NodeAgent final : private TaskObserver,
   Task<void> describeNetwork(kj::String name, schema::NetworkPool::Builder pool);
   Task<void> describeOnChange(schema::Session::Client session);
   void statusChanged(TaskRecord& record) override;
-  void reportSoon();
-  Task<void> reportAll();
-  kj::Promise<void> sendReport(const std::vector<std::string>& batch);
+  Task<void> reports(schema::Session::Client session);
+  kj::Promise<void> sendReport(schema::Session::Client& to, const std::vector<std::string>& batch);
   void taskFailed(kj::Exception&& exception) override;
 
   Env& env;
@@ -80,10 +79,9 @@ class NodeAgent final : private TaskObserver,
   uint64_t epoch = 0;  // of the leader that this node follows; durable before it is acknowledged
 
   Controllers controllers;
-  std::set<std::string> leaving;  // controllers that are being removed
-  std::set<std::string> dirty;    // whose status the manager has not heard
-  kj::Maybe<schema::Session::Client> session;
-  bool reporting = false;
+  std::set<std::string> leaving;                     // controllers that are being removed
+  std::set<std::string> dirty;                       // whose status the manager has not heard
+  kj::Own<kj::PromiseFulfiller<void>> reportWanted;  // wakes reports()
   bool stopped = false;
   kj::Own<kj::PromiseFulfiller<void>> pluginsChanged;  // wakes describeOnChange
   capnp::Capability::Client subscription = nullptr;

@@ -144,6 +144,7 @@ class FakeSession final : public schema::Session::Server {
   kj::Promise<void> heartbeat(HeartbeatContext context) override {
     check();
     model.lags.push_back(context.getParams().getLoopLagMs());
+    if (model.silent) return kj::NEVER_DONE;
     context.getResults().setNextMs(model.nextMs);
     return kj::READY_NOW;
   }
@@ -235,6 +236,7 @@ struct TestAgent::Life {
     NodeFacts facts;
     facts.id = kj::str("node1");
     facts.name = kj::str("node-1");
+    facts.version = kj::str("9.9");
     facts.instance = kj::str("control.agent");
     return facts;
   }
@@ -271,19 +273,20 @@ Task<Outcome<void>> TestAgent::assigning(const Order& order) {
   auto request = KJ_REQUIRE_NONNULL(manager.agent, "no session was opened").assignRequest();
   request.setEpoch(order.epoch);
   request.setComplete(order.complete);
-  auto tasks = request.initTasks(order.tasks.size());
-  for (uint32_t i = 0; i < tasks.size(); ++i) {
+  auto assignments = request.initAssignments(order.tasks.size());
+  for (uint32_t i = 0; i < assignments.size(); ++i) {
     auto& wanted = order.tasks[i];
-    tasks[i].initMeta().setId(wanted.id.c_str());
-    tasks[i].setServiceName("web");
-    tasks[i].setSlot(i + 1);
-    tasks[i].setDesired(wanted.desired);
-    tasks[i].initStatus().setState(wanted.known);
-    auto networks = tasks[i].initSpec().initNetworks(wanted.networks.size());
+    auto task = assignments[i].initTask();
+    task.initMeta().setId(wanted.id.c_str());
+    task.setServiceName("web");
+    task.setSlot(i + 1);
+    task.setDesired(wanted.desired);
+    task.initStatus().setState(wanted.known);
+    auto networks = task.initSpec().initNetworks(wanted.networks.size());
     for (uint32_t j = 0; j < networks.size(); ++j) networks.set(j, wanted.networks[j].c_str());
   }
   auto gone = request.initGone(order.gone.size());
-  for (uint32_t i = 0; i < gone.size(); ++i) gone.set(i, order.gone[i].c_str());
+  for (uint32_t i = 0; i < gone.size(); ++i) gone[i].setId(order.gone[i].c_str());
   kj::Promise<void> sent = request.send().ignoreResult();
   return attempt(world.env().timer().timeoutAfter(PATIENCE, kj::mv(sent)));
 }

@@ -68,6 +68,7 @@ struct FakeManager {
   void leave() { ++generation, away = true; }
   void comeBack() { away = false; }
   bool away = false;
+  bool silent = false;  // beats are taken, and not answered: the link is half open
   schema::Dispatcher::Client client();
 };
 

@@ -126,6 +126,10 @@ void VirtualWorld::advance(kj::Duration duration) {
   settle();
 }
 
+void VirtualWorld::standStill(kj::Duration duration) {
+  impl->port.timer.advanceTo(impl->port.timer.now() + duration);
+}
+
 void VirtualWorld::settle() { impl->scope.poll(); }
 
 uint64_t testSeed() {

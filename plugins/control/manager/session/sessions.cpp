@@ -227,15 +227,16 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
   for (auto& id : ids) {
     if (auto object = state.find(Kind::TASK, id)) objects.push_back(object);
   }
-  auto list = params.initTasks(objects.size());
+  auto list = params.initAssignments(objects.size());
   for (uint32_t i = 0; i < list.size(); ++i) {
-    list.setWithCaveats(i, objects[i]->as<schema::Task>());
-    list[i].getMeta().setVersion(objects[i]->revision);
+    list[i].setVersion(objects[i]->revision);
+    list[i].setTask(objects[i]->as<schema::Task>());
+    list[i].getTask().getMeta().setVersion(objects[i]->revision);
   }
   connection.sent = std::exchange(connection.gone, {});
   auto gone = params.initGone(connection.sent.size());
   uint32_t i = 0;
-  for (auto& entry : connection.sent) gone.set(i++, entry.first.c_str());
+  for (auto& entry : connection.sent) gone[i++].setId(entry.first.c_str());  // tasks
   connection.complete = false;
   connection.changed.clear();
 }
@@ -243,7 +244,12 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
 Task<void> Sessions::assign(kj::Own<Connection> connection) {
   auto request = connection->agent.assignRequest();
   fill(request, *connection);
-  kj::Promise<void> sent = request.send().ignoreResult();
+  auto sent = request.send().then([this, id = connection->nodeId](auto&& answer) {
+    for (auto refusal : answer.getRefused()) {
+      host.log().warn("manager.assignment-refused, going on without it",
+                      {{"node", id.c_str()}, {"reason", refusal.getReason()}});
+    }
+  });
   auto delivered = co_await attempt(env.timer().timeoutAfter(ASSIGN_LIMIT, kj::mv(sent)));
   connection->inFlight = false;
   if (!delivered.ok()) {

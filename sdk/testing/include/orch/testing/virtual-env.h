@@ -25,6 +25,8 @@ class VirtualWorld final {
 
   // Runs whatever is due in the next `duration` of virtual time.
   void advance(kj::Duration duration);
+  // Time passes, and the loop does not turn: a machine that was paused, a loop that is stuck.
+  void standStill(kj::Duration duration);
   // Runs what is ready now, without letting time pass.
   void settle();
 
