@@ -9,7 +9,7 @@ namespace orch::conformance {
 
 namespace {
 
-using State = schema::Container::State;
+using ContainerState = schema::Container::State;
 using Container = capnp::Response<schema::Runtime::CreateResults>;
 
 class LineKeeper final : public schema::LogSink::Server {
@@ -108,7 +108,7 @@ void lifeCycle(Steps& steps) {
     Behaviour ends;
     ends.exitCode = 7;
     auto created = steps.create("c1", ends);
-    CHECK(created.getContainer().getState() == State::CREATED);
+    CHECK(created.getContainer().getState() == ContainerState::CREATED);
     CHECK(created.getContainer().getLabels()[0].getValue() == "test");
     steps.start("c1");
     CHECK(steps.wait("c1") == 7);
@@ -116,7 +116,7 @@ void lifeCycle(Steps& steps) {
     REQUIRE(listed.getContainers().size() == 1);
     auto container = listed.getContainers()[0];
     CHECK(container.getId() == "c1");
-    CHECK(container.getState() == State::EXITED);
+    CHECK(container.getState() == ContainerState::EXITED);
     CHECK(container.getPid() == 0);
     CHECK(container.getExit().getCode() == 7);
     CHECK(container.getExit().getAtNs() >= container.getStartedAtNs());
@@ -130,7 +130,7 @@ void lifeCycle(Steps& steps) {
     CHECK(first.getContainer().getPid() == second.getContainer().getPid());
     auto started = steps.start("c1");
     auto again = steps.start("c1");
-    CHECK(started.getContainer().getState() == State::RUNNING);
+    CHECK(started.getContainer().getState() == ContainerState::RUNNING);
     CHECK(again.getContainer().getStartedAtNs() == started.getContainer().getStartedAtNs());
     CHECK(steps.list().getContainers().size() == 1);
     steps.remove("c1");

@@ -284,7 +284,7 @@ void tablesAreApart(schema::Scheduler::Client scheduler, kj::WaitScope& waitScop
   KJ_REQUIRE(one.place({.cpu = 1}, 9, {"a", "b"}) == Placed{"a"}, "tables are shared");
 }
 
-const SchedulerCheck CHECKS[] = {
+const SchedulerCheck SCHEDULER_CHECKS[] = {
     {"tasks go to candidates with room for them, as many as there is room for", roomOfOneCall},
     {"a candidate that the table does not know is passed over, and named twice it is one",
      unknownCandidates},
@@ -298,6 +298,6 @@ const SchedulerCheck CHECKS[] = {
 
 }  // namespace
 
-kj::ArrayPtr<const SchedulerCheck> schedulerChecks() { return CHECKS; }
+kj::ArrayPtr<const SchedulerCheck> schedulerChecks() { return SCHEDULER_CHECKS; }
 
 }  // namespace orch::conformance
