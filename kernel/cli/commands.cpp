@@ -22,7 +22,7 @@ struct Split {
   kj::String noun;
   kj::String verb;  // empty for `orch init`
 };
-Split split(const Command& command) {
+Split splitCommand(const Command& command) {
   kj::StringPtr path = command.path;
   KJ_IF_MAYBE (space, path.findFirst(' ')) {
     return {kj::heapString(path.begin(), *space), kj::str(path.slice(*space + 1))};
@@ -80,7 +80,7 @@ kj::ArrayPtr<const Command* const> allCommands() { return COMMANDS; }
 
 bool isNoun(kj::StringPtr word) {
   for (auto command : COMMANDS) {
-    auto parts = split(*command);
+    auto parts = splitCommand(*command);
     if (parts.verb.size() > 0 && parts.noun == word) return true;
   }
   return false;
@@ -92,7 +92,7 @@ Found findCommand(kj::ArrayPtr<const kj::String> words) {
   kj::Vector<kj::StringPtr> nouns;
   kj::Vector<kj::StringPtr> verbs;
   for (auto command : COMMANDS) {
-    auto parts = split(*command);
+    auto parts = splitCommand(*command);
     bool sameNoun = words.size() > 0 && words[0] == parts.noun;
     if (sameNoun && parts.verb.size() == 0) return {command, 1};
     if (sameNoun && words.size() > 1 && meant(words[1]) == parts.verb) return {command, 2};
@@ -130,7 +130,7 @@ kj::String helpOfNoun(kj::StringPtr noun) {
   kj::Vector<char> out;
   out.addAll(kj::str("Usage: orch ", noun, " COMMAND\n\nCommands:\n"));
   for (auto command : COMMANDS) {
-    auto parts = split(*command);
+    auto parts = splitCommand(*command);
     if (parts.noun == noun) entry(out, parts.verb, 10, command->help);
   }
   out.addAll(kj::str("\n'orch ", noun, " COMMAND --help' says more.\n"));
@@ -165,7 +165,7 @@ kj::String completions(kj::ArrayPtr<const kj::String> words) {
   const Command* found = nullptr;
   size_t taken = 0;
   for (auto command : COMMANDS) {
-    auto parts = split(*command);
+    auto parts = splitCommand(*command);
     size_t needed = parts.verb.size() > 0 ? 2 : 1;
     if (words.size() > needed && words[0] == parts.noun &&
         (needed == 1 || meant(words[1]) == parts.verb)) {

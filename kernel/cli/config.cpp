@@ -13,7 +13,7 @@ constexpr Option SHOW_OPTIONS[] = {
      "Show also what the manifest leaves to the defaults, with what it means"},
 };
 
-Task<int> check(Context& context) {
+Task<int> checkConfig(Context& context) {
   kj::Vector<kj::String> arguments;
   arguments.add(kj::str("--check"));
   if (context.out.json) arguments.add(kj::str("--json"));
@@ -59,7 +59,7 @@ const Command CONFIG_CHECK = {"config check",
                               1,
                               "Say whether a manifest is valid, without a running orchd",
                               nullptr,
-                              check,
+                              checkConfig,
                               Operands::file};
 const Command CONFIG_SHOW = {"config show", "",  0, 0, "Show the manifest that orchd runs with",
                              SHOW_OPTIONS,  show};

@@ -14,7 +14,6 @@ namespace orch::cli {
 
 namespace {
 
-std::string_view view(kj::StringPtr text) { return {text.begin(), text.size()}; }
 kj::String owned(std::string_view text) { return kj::heapString(text.data(), text.size()); }
 
 bool isSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }

@@ -10,7 +10,7 @@ namespace orch::cli {
 
 namespace {
 
-constexpr Option OPTIONS[] = {
+constexpr Option EVENTS_OPTIONS[] = {
     {"-f,--filter", "FILTER",
      "Show only what matches: topic=task.* (or a full name), subject=ID, source=PLUGIN", true},
     {"--since", "TIME", "From a time on: 10m, 2026-08-03T12:00:00Z, or seconds since 1970"},
@@ -28,9 +28,9 @@ kj::String lineOf(schema::Event::Reader event) {
   return kj::str(timestamp(event.getTimeNs()), " ", event.getTopic(), subject, details);
 }
 
-class Printer final : public schema::EventSink::Server {
+class EventPrinter final : public schema::EventSink::Server {
  public:
-  Printer(Output& out, const Filters& filters, int64_t untilNs)
+  EventPrinter(Output& out, const Filters& filters, int64_t untilNs)
       : out(out), filters(filters), untilNs(untilNs) {}
 
   kj::Promise<void> events(EventsContext context) override {
@@ -61,7 +61,7 @@ class Printer final : public schema::EventSink::Server {
   int64_t untilNs;
 };
 
-Task<int> run(Context& context) {
+Task<int> runEvents(Context& context) {
   Filters filters(context.args, {"topic", "subject", "source"});
   int64_t now = context.env.nowNs();
   bool follow = !context.args.on("--no-follow");
@@ -83,7 +83,7 @@ Task<int> run(Context& context) {
   auto list = request.initTopics(kj::max(static_cast<unsigned>(topics.size()), 1u));
   list.set(0, "*");
   for (size_t i = 0; i < topics.size(); ++i) list.set(static_cast<unsigned>(i), topics[i]);
-  request.setSink(kj::heap<Printer>(context.out, filters, until));
+  request.setSink(kj::heap<EventPrinter>(context.out, filters, until));
   kj::Promise<void> done = request.send().ignoreResult();
   if (follow && until != INT64_MAX) {
     auto rest = (until - now) * kj::NANOSECONDS;
@@ -95,8 +95,12 @@ Task<int> run(Context& context) {
 
 }  // namespace
 
-const Command EVENTS = {
-    "events", "", 0, 0, "Show what happens on the node, and with --since what has happened",
-    OPTIONS,  run};
+const Command EVENTS = {"events",
+                        "",
+                        0,
+                        0,
+                        "Show what happens on the node, and with --since what has happened",
+                        EVENTS_OPTIONS,
+                        runEvents};
 
 }  // namespace orch::cli

@@ -70,7 +70,7 @@ struct NameParts {
   kj::String repository = kj::str("<none>");
   kj::String tag = kj::str("<none>");
 };
-NameParts split(kj::StringPtr reference) {
+NameParts splitReference(kj::StringPtr reference) {
   NameParts parts;
   std::string_view text(reference.begin(), reference.size());
   if (text.empty()) return parts;
@@ -88,7 +88,7 @@ NameParts split(kj::StringPtr reference) {
   return parts;
 }
 
-Task<int> list(Context& context) {
+Task<int> listImages(Context& context) {
   auto images = co_await context.connection.images();
   auto request = images.listRequest();
   auto response = co_await request.send();
@@ -105,7 +105,7 @@ Task<int> list(Context& context) {
       continue;
     }
     auto add = [&](kj::StringPtr reference) {
-      auto parts = split(reference);
+      auto parts = splitReference(reference);
       auto age = image.getCreatedAtNs() == 0
                      ? kj::str("N/A")
                      : kj::str(humanDuration(context.env.nowNs() - image.getCreatedAtNs()), " ago");
@@ -164,7 +164,7 @@ Task<int> import(Context& context) {
   co_return 0;
 }
 
-Task<int> inspect(Context& context) {
+Task<int> inspectImages(Context& context) {
   Inspection inspection(context);
   auto images = co_await context.connection.images();
   for (auto& name : context.args.operands()) {
@@ -235,7 +235,8 @@ Task<int> prune(Context& context) {
 
 }  // namespace
 
-const Command IMAGE_LS = {"image ls", "", 0, 0, "List the images of the node", LS_OPTIONS, list};
+const Command IMAGE_LS = {"image ls", "",        0, 0, "List the images of the node",
+                          LS_OPTIONS, listImages};
 const Command IMAGE_PULL = {"image pull",     "IMAGE", 1, 1, "Get an image from its registry",
                             TRANSFER_OPTIONS, pull};
 const Command IMAGE_IMPORT = {
@@ -253,7 +254,7 @@ const Command IMAGE_INSPECT = {"image inspect",
                                ANY_NUMBER,
                                "Show all that is known of one or more images",
                                INSPECT_OPTIONS,
-                               inspect,
+                               inspectImages,
                                Operands::image};
 const Command IMAGE_RM = {
     "image rm", "IMAGE...",     1, ANY_NUMBER, "Remove one or more images", RM_OPTIONS,

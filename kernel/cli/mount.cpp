@@ -12,8 +12,6 @@ constexpr kj::StringPtr KEYS =
     "the keys type, source (src), target (dst), readonly (ro), bind-propagation, tmpfs-size and "
     "tmpfs-mode"_kj;
 
-std::string_view view(kj::StringPtr text) { return {text.begin(), text.size()}; }
-
 // Sets one field; `given` notes the ones that only one type of mount has.
 struct Given {
   bool bindOption = false;

@@ -9,13 +9,13 @@ namespace orch::cli {
 
 namespace {
 
-constexpr Option OPTIONS[] = {
+constexpr Option NETWORK_LS_OPTIONS[] = {
     {"-f,--filter", "FILTER", "Show only what matches: id=…, name=…, driver=…, scope=…", true},
     {"-q,--quiet", nullptr, "Print ids only"},
     {"--no-trunc", nullptr, "Do not shorten ids"},
 };
 
-Task<int> list(Context& context) {
+Task<int> listNetworks(Context& context) {
   Filters filters(context.args, {"id", "name", "driver", "scope"});
   auto cluster = co_await context.connection.cluster();
   auto request = cluster.networksRequest();
@@ -49,7 +49,7 @@ Task<int> list(Context& context) {
   co_return 0;
 }
 
-Task<int> inspect(Context& context) {
+Task<int> inspectNetworks(Context& context) {
   Inspection inspection(context);
   auto cluster = co_await context.connection.cluster();
   for (auto& name : context.args.operands()) {
@@ -67,14 +67,15 @@ Task<int> inspect(Context& context) {
 
 }  // namespace
 
-const Command NETWORK_LS = {"network ls", "", 0, 0, "List networks", OPTIONS, list};
+const Command NETWORK_LS = {"network ls",       "",          0, 0, "List networks",
+                            NETWORK_LS_OPTIONS, listNetworks};
 const Command NETWORK_INSPECT = {"network inspect",
                                  "NETWORK...",
                                  1,
                                  ANY_NUMBER,
                                  "Show all that is known of one or more networks",
                                  INSPECT_OPTIONS,
-                                 inspect,
+                                 inspectNetworks,
                                  Operands::network};
 
 }  // namespace orch::cli

@@ -10,7 +10,7 @@ namespace orch::cli {
 
 namespace {
 
-constexpr Option OPTIONS[] = {
+constexpr Option NODE_LS_OPTIONS[] = {
     {"-f,--filter", "FILTER",
      "Show only what matches: id=…, name=…, role=manager|worker, label=… (of the engine), "
      "node.label=…",
@@ -29,7 +29,7 @@ kj::StringPtr managerStatus(schema::Node::Reader node) {
   return node.getState() == schema::Node::State::READY ? "Reachable"_kj : "Unreachable"_kj;
 }
 
-Task<int> list(Context& context) {
+Task<int> listNodes(Context& context) {
   Filters filters(context.args, {"id", "name", {"role", "manager|worker"}, "label", "node.label"});
   auto cluster = co_await context.connection.cluster();
   auto askSelf = cluster.nodeRequest();
@@ -71,7 +71,7 @@ Task<int> list(Context& context) {
   co_return 0;
 }
 
-Task<int> inspect(Context& context) {
+Task<int> inspectNodes(Context& context) {
   Inspection inspection(context);
   auto cluster = co_await context.connection.cluster();
   for (auto& name : context.args.operands()) {
@@ -89,14 +89,14 @@ Task<int> inspect(Context& context) {
 
 }  // namespace
 
-const Command NODE_LS = {"node ls", "", 0, 0, "List nodes", OPTIONS, list};
+const Command NODE_LS = {"node ls", "", 0, 0, "List nodes", NODE_LS_OPTIONS, listNodes};
 const Command NODE_INSPECT = {"node inspect",
                               "self|NODE...",
                               1,
                               ANY_NUMBER,
                               "Show all that is known of one or more nodes",
                               INSPECT_OPTIONS,
-                              inspect,
+                              inspectNodes,
                               Operands::node};
 
 }  // namespace orch::cli

@@ -11,7 +11,7 @@ namespace orch::cli {
 
 namespace {
 
-constexpr Option OPTIONS[] = {
+constexpr Option PLUGIN_LS_OPTIONS[] = {
     {"-q,--quiet", nullptr, "Print ids only"},
 };
 
@@ -33,7 +33,7 @@ kj::String stateOf(schema::PluginStatus::Reader plugin) {
   return kj::str("Unknown");
 }
 
-Task<int> list(Context& context) {
+Task<int> listPlugins(Context& context) {
   auto kernel = co_await context.connection.kernel();
   auto request = kernel.pluginsRequest();
   auto response = co_await request.send();
@@ -62,7 +62,7 @@ bool isFile(kj::StringPtr operand) {
   return operand.findFirst('/') != nullptr || operand.endsWith(".so");
 }
 
-Task<int> inspect(Context& context) {
+Task<int> inspectPlugin(Context& context) {
   auto operands = context.args.operands();
   if (operands.size() == 1 && isFile(operands[0])) {
     kj::Vector<kj::String> arguments;
@@ -96,7 +96,8 @@ Task<int> inspect(Context& context) {
 
 }  // namespace
 
-const Command PLUGIN_LS = {"plugin ls", "", 0, 0, "List the plugins of the node", OPTIONS, list};
+const Command PLUGIN_LS = {"plugin ls",       "",         0, 0, "List the plugins of the node",
+                           PLUGIN_LS_OPTIONS, listPlugins};
 const Command PLUGIN_INSPECT = {
     "plugin inspect",
     "PLUGIN...|FILE",
@@ -104,7 +105,7 @@ const Command PLUGIN_INSPECT = {
     ANY_NUMBER,
     "Show all that is known of plugins, or what a plugin's file says of itself",
     INSPECT_OPTIONS,
-    inspect,
+    inspectPlugin,
     Operands::plugin};
 
 }  // namespace orch::cli

@@ -16,8 +16,6 @@ struct Range {
   uint64_t count() const { return last - first + 1; }
 };
 
-std::string_view view(kj::StringPtr text) { return {text.begin(), text.size()}; }
-
 Range parseRange(kj::StringPtr flag, kj::StringPtr text, std::string_view digits) {
   Range range;
   auto dash = digits.find('-');

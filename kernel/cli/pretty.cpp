@@ -38,7 +38,7 @@ kj::String amount(kj::StringPtr name, int64_t value) {
   return kj::str(value);
 }
 
-class Printer {
+class PrettyPrinter {
  public:
   void object(capnp::DynamicStruct::Reader value, unsigned depth) {
     for (auto field : value.getSchema().getFields()) {
@@ -132,7 +132,7 @@ class Printer {
 }  // namespace
 
 kj::String pretty(capnp::DynamicStruct::Reader value) {
-  Printer printer;
+  PrettyPrinter printer;
   printer.object(value, 0);
   return printer.finish();
 }

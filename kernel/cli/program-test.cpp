@@ -7,20 +7,7 @@
 namespace orch::cli {
 namespace {
 
-using Words = std::vector<std::string>;
-
-Words create(Words options, Words rest = {"nginx:1"}) {
-  Words words = {"service", "create", "--name", "web"};
-  words.insert(words.end(), options.begin(), options.end());
-  words.insert(words.end(), rest.begin(), rest.end());
-  return words;
-}
-
 std::string firstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 TEST_CASE("cli: what is mistyped is answered with what was meant", "[cli]") {
   RecordingServer server;

@@ -125,7 +125,7 @@ int runCommand(const Arguments& args, Output& out, kj::StringPtr host) {
   return outcome.value();
 }
 
-int run(kj::ArrayPtr<const kj::String> words, Output& out, kj::StringPtr host) {
+int runWords(kj::ArrayPtr<const kj::String> words, Output& out, kj::StringPtr host) {
   auto leading = readLeading(words);
   words = words.slice(leading.count, words.size());
   if (printedHelp(words, leading, out)) return 0;
@@ -156,7 +156,7 @@ int runProgram(kj::Vector<kj::String> words, kj::StringPtr host) {
   signal(SIGPIPE, SIG_IGN);
   Output out(STDOUT_FILENO, STDERR_FILENO);
   auto outcome = attemptNow([&] {
-    int status = run(words, out, host);
+    int status = runWords(words, out, host);
     out.flush();
     return status;
   });

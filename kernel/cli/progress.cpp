@@ -12,7 +12,7 @@ constexpr uint64_t POLL_MS = 30'000;  // the server answers at once if something
 constexpr uint64_t SECOND_MS = 1000;
 constexpr kj::StringPtr PAUSED = "update paused: "_kj;  // what the server's message begins with
 
-using Results = schema::ClusterControl::ProgressResults;
+using ProgressResults = schema::ClusterControl::ProgressResults;
 using State = schema::UpdateStatus::State;
 
 kj::String verifyLine(uint64_t leftMs) {
@@ -177,7 +177,7 @@ Task<int> waitFor(Context& context, Wait wait) {
   uint64_t after = 0;
   uint64_t timeoutMs = POLL_MS;
   for (;;) {
-    auto response = co_await context.connection.change<Results>(
+    auto response = co_await context.connection.change<ProgressResults>(
         [&](schema::ClusterControl::Client& cluster) {
           auto request = cluster.progressRequest();
           request.setId(wait.id);

@@ -426,4 +426,15 @@ Ran RecordingServer::runAndInterrupt(std::vector<std::string> words, int signal)
              std::string(text, n > 0 ? static_cast<size_t>(n) : 0), ""};
 }
 
+Words create(Words options, Words rest) {
+  Words words = {"service", "create", "--name", "web"};
+  words.insert(words.end(), options.begin(), options.end());
+  words.insert(words.end(), rest.begin(), rest.end());
+  return words;
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
 }  // namespace orch::cli

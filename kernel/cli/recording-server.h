@@ -17,6 +17,12 @@
 
 namespace orch::cli {
 
+using Words = std::vector<std::string>;
+
+// `service create --name web`, then these.
+Words create(Words options, Words rest = {"nginx:1"});
+bool has(const std::string& text, const std::string& part);
+
 // What the program did.
 struct Ran {
   int status = 0;

@@ -14,9 +14,9 @@ namespace orch::cli {
 
 namespace {
 
-using Results = schema::ClusterControl::CreateServiceResults;
+using CreateResults = schema::ClusterControl::CreateServiceResults;
 
-Task<int> run(Context& context) {
+Task<int> createService(Context& context) {
   capnp::MallocMessageBuilder message;
   auto spec = message.initRoot<schema::ServiceSpec>();
   applyOptions(context.args, spec, [](kj::StringPtr name) { return getenv(name.cStr()); });
@@ -26,8 +26,8 @@ Task<int> run(Context& context) {
   uint64_t verify = verifyMs(context.args);
 
   auto requestId = context.env.newId();
-  auto response =
-      co_await context.connection.change<Results>([&](schema::ClusterControl::Client& cluster) {
+  auto response = co_await context.connection.change<CreateResults>(
+      [&](schema::ClusterControl::Client& cluster) {
         auto request = cluster.createServiceRequest();
         request.setRequestId(requestId);
         request.setSpec(spec.asReader());
@@ -59,7 +59,7 @@ const Command SERVICE_CREATE = {"service create",
                                 ANY_NUMBER,
                                 "Create a new service",
                                 serviceCreateOptions(),
-                                run,
+                                createService,
                                 Operands::image,
                                 true,
                                 true};

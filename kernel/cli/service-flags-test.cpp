@@ -9,19 +9,6 @@
 namespace orch::cli {
 namespace {
 
-using Words = std::vector<std::string>;
-
-Words create(Words options, Words rest = {"nginx:1"}) {
-  Words words = {"service", "create", "--name", "web"};
-  words.insert(words.end(), options.begin(), options.end());
-  words.insert(words.end(), rest.begin(), rest.end());
-  return words;
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 TEST_CASE("cli: create sends what its flags say", "[cli]") {
   RecordingServer server;
   auto file = server.tryPath("vars");

@@ -29,7 +29,7 @@ kj::String prettyService(schema::Service::Reader service, int64_t nowNs) {
                  "  Message: ", update.getMessage(), "\n", rest);
 }
 
-Task<int> run(Context& context) {
+Task<int> inspectServices(Context& context) {
   Inspection inspection(context);
   auto cluster = co_await context.connection.cluster();
   for (auto& name : context.args.operands()) {
@@ -58,7 +58,7 @@ const Command SERVICE_INSPECT = {"service inspect",
                                  ANY_NUMBER,
                                  "Show all that is known of one or more services",
                                  INSPECT_OPTIONS,
-                                 run,
+                                 inspectServices,
                                  Operands::service};
 
 }  // namespace orch::cli

@@ -13,7 +13,7 @@ namespace orch::cli {
 
 namespace {
 
-constexpr Option OPTIONS[] = {
+constexpr Option SERVICE_LS_OPTIONS[] = {
     {"-f,--filter", "FILTER",
      "Show only what matches: id=…, name=…, mode=replicated|global, label=…[=…]", true},
     {"-q,--quiet", nullptr, "Print ids only"},
@@ -47,7 +47,7 @@ Task<std::set<std::string>> labelled(schema::ClusterControl::Client cluster,
   co_return kj::mv(ids);
 }
 
-Task<int> run(Context& context) {
+Task<int> listServices(Context& context) {
   Filters filters(context.args, {"id", "name", {"mode", "replicated|global"}, "label"});
   auto cluster = co_await context.connection.cluster();
   auto request = cluster.servicesRequest();
@@ -89,6 +89,7 @@ Task<int> run(Context& context) {
 
 }  // namespace
 
-const Command SERVICE_LS = {"service ls", "", 0, 0, "List services", OPTIONS, run};
+const Command SERVICE_LS = {"service ls",       "",          0, 0, "List services",
+                            SERVICE_LS_OPTIONS, listServices};
 
 }  // namespace orch::cli

@@ -9,7 +9,7 @@ namespace orch::cli {
 
 namespace {
 
-constexpr Option OPTIONS[] = {
+constexpr Option SERVICE_LOGS_OPTIONS[] = {
     {"-f,--follow", nullptr, "Go on with what is written from now on"},
     {"-n,--tail", "LINES", "Only the last lines of each task (default all)"},
     {"--since", "TIME", "From a time on: 10m, 2026-08-03T12:00:00Z, or seconds since 1970"},
@@ -20,7 +20,7 @@ constexpr Option OPTIONS[] = {
     {"--no-trunc", nullptr, "Do not shorten ids"},
 };
 
-Task<int> run(Context& context) {
+Task<int> serviceLogs(Context& context) {
   const Arguments& args = context.args;
   LogStyle style;
   style.raw = args.on("--raw");
@@ -69,8 +69,8 @@ const Command SERVICE_LOGS = {"service logs",
                               1,
                               1,
                               "Show the logs of a service or of one task",
-                              OPTIONS,
-                              run,
+                              SERVICE_LOGS_OPTIONS,
+                              serviceLogs,
                               Operands::service};
 
 }  // namespace orch::cli

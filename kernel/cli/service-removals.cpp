@@ -15,7 +15,7 @@ struct Item {
 };
 using Items = kj::Vector<Item>;
 
-kj::String before(kj::StringPtr text, char end) {
+kj::String textBefore(kj::StringPtr text, char end) {
   return kj::heapString(text.begin(), text.findFirst(end).orDefault(text.size()));
 }
 
@@ -31,16 +31,16 @@ Items items(capnp::List<schema::KeyValue>::Reader pairs) {
   return result;
 }
 
-// By what is before `end`, or as a whole.
+// By what is textBefore `end`, or as a whole.
 Items itemsBefore(capnp::List<capnp::Text>::Reader texts, char end, bool wholeToo) {
   Items result;
   for (auto text : texts) {
-    result.add(Item{before(text, end), wholeToo ? kj::str(text) : kj::String()});
+    result.add(Item{textBefore(text, end), wholeToo ? kj::str(text) : kj::String()});
   }
   return result;
 }
 
-void check(const Arguments& args, kj::StringPtr flag, const Items& items) {
+void checkRemovals(const Arguments& args, kj::StringPtr flag, const Items& items) {
   for (auto& value : args.values(flag)) {
     bool found = false;
     kj::Vector<kj::StringPtr> names;
@@ -60,31 +60,31 @@ void check(const Arguments& args, kj::StringPtr flag, const Items& items) {
 void checkRemovals(const Arguments& args, schema::ServiceSpec::Reader spec) {
   auto task = spec.getTask();
   auto container = task.getContainer();
-  check(args, "--label-rm", items(spec.getLabels()));
-  check(args, "--container-label-rm", items(container.getLabels()));
-  check(args, "--sysctl-rm", items(container.getSysctls()));
-  check(args, "--env-rm", itemsBefore(container.getEnv(), '=', false));
-  check(args, "--host-rm", itemsBefore(container.getHosts(), ':', true));
-  check(args, "--constraint-rm", items(task.getPlacement().getConstraints()));
-  check(args, "--network-rm", items(task.getNetworks()));
-  check(args, "--dns-rm", items(container.getDns()));
-  check(args, "--dns-option-rm", items(container.getDnsOptions()));
-  check(args, "--dns-search-rm", items(container.getDnsSearch()));
-  check(args, "--group-rm", items(container.getGroups()));
+  checkRemovals(args, "--label-rm", items(spec.getLabels()));
+  checkRemovals(args, "--container-label-rm", items(container.getLabels()));
+  checkRemovals(args, "--sysctl-rm", items(container.getSysctls()));
+  checkRemovals(args, "--env-rm", itemsBefore(container.getEnv(), '=', false));
+  checkRemovals(args, "--host-rm", itemsBefore(container.getHosts(), ':', true));
+  checkRemovals(args, "--constraint-rm", items(task.getPlacement().getConstraints()));
+  checkRemovals(args, "--network-rm", items(task.getNetworks()));
+  checkRemovals(args, "--dns-rm", items(container.getDns()));
+  checkRemovals(args, "--dns-option-rm", items(container.getDnsOptions()));
+  checkRemovals(args, "--dns-search-rm", items(container.getDnsSearch()));
+  checkRemovals(args, "--group-rm", items(container.getGroups()));
   Items mounts;
   for (auto mount : container.getMounts())
     mounts.add(Item{kj::str(mount.getTarget()), kj::String()});
-  check(args, "--mount-rm", mounts);
+  checkRemovals(args, "--mount-rm", mounts);
   Items limits;
   for (auto limit : container.getUlimits())
     limits.add(Item{kj::str(limit.getName()), kj::String()});
-  check(args, "--ulimit-rm", limits);
+  checkRemovals(args, "--ulimit-rm", limits);
   Items ports;
   for (auto port : spec.getEndpoint().getPorts()) {
     auto protocol = port.getProtocol() == schema::PortSpec::Protocol::UDP ? "udp" : "tcp";
     ports.add(Item{kj::str(port.getTarget(), "/", protocol), kj::str(port.getTarget())});
   }
-  check(args, "--publish-rm", ports);
+  checkRemovals(args, "--publish-rm", ports);
 }
 
 }  // namespace orch::cli

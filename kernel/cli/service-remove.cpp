@@ -9,9 +9,9 @@ namespace orch::cli {
 
 namespace {
 
-using Results = schema::ClusterControl::RemoveServiceResults;
+using RemoveResults = schema::ClusterControl::RemoveServiceResults;
 
-constexpr Option OPTIONS[] = {
+constexpr Option SERVICE_RM_OPTIONS[] = {
     {"-d,--detach", nullptr, "Do not wait until the containers are gone"},
     {"-q,--quiet", nullptr, "Print no progress"},
 };
@@ -21,14 +21,14 @@ struct Gone {
   kj::String id;
 };
 
-Task<int> run(Context& context) {
+Task<int> removeServices(Context& context) {
   kj::Vector<Gone> gone;
   kj::Vector<kj::String> documents;
   int status = 0;
   for (auto& name : context.args.operands()) {
     auto requestId = context.env.newId();
     auto outcome = co_await attempt(
-        context.connection.change<Results>([&](schema::ClusterControl::Client& cluster) {
+        context.connection.change<RemoveResults>([&](schema::ClusterControl::Client& cluster) {
           auto request = cluster.removeServiceRequest();
           request.setRequestId(requestId);
           request.setId(name);
@@ -44,7 +44,7 @@ Task<int> run(Context& context) {
     }
     gone.add(Gone{kj::str(name), kj::str(outcome.value().getServiceId())});
     if (context.out.json) {
-      documents.add(toJson(capnp::toDynamic(Results::Reader(outcome.value())), false));
+      documents.add(toJson(capnp::toDynamic(RemoveResults::Reader(outcome.value())), false));
     } else {
       context.out.line(name);
     }
@@ -66,8 +66,15 @@ Task<int> run(Context& context) {
 
 }  // namespace
 
-const Command SERVICE_RM = {
-    "service rm", "SERVICE...",      1,     ANY_NUMBER, "Remove one or more services", OPTIONS,
-    run,          Operands::service, false, true};
+const Command SERVICE_RM = {"service rm",
+                            "SERVICE...",
+                            1,
+                            ANY_NUMBER,
+                            "Remove one or more services",
+                            SERVICE_RM_OPTIONS,
+                            removeServices,
+                            Operands::service,
+                            false,
+                            true};
 
 }  // namespace orch::cli

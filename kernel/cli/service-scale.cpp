@@ -11,9 +11,9 @@ namespace orch::cli {
 
 namespace {
 
-using Results = schema::ClusterControl::ScaleServiceResults;
+using ScaleResults = schema::ClusterControl::ScaleServiceResults;
 
-constexpr Option OPTIONS[] = {
+constexpr Option SERVICE_SCALE_OPTIONS[] = {
     {"-d,--detach", nullptr, "Do not wait until the service has converged"},
     {"-q,--quiet", nullptr, "Print no progress"},
     ORCH_VERIFY_OPTION  //
@@ -39,7 +39,7 @@ kj::Vector<Wish> readWishes(const Arguments& args) {
   return wishes;
 }
 
-Task<int> run(Context& context) {
+Task<int> scaleServices(Context& context) {
   auto wishes = readWishes(context.args);
   uint64_t verify = verifyMs(context.args);
   kj::Vector<kj::String> documents;
@@ -47,7 +47,7 @@ Task<int> run(Context& context) {
   for (auto& wish : wishes) {
     auto requestId = context.env.newId();
     auto outcome = co_await attempt(
-        context.connection.change<Results>([&](schema::ClusterControl::Client& cluster) {
+        context.connection.change<ScaleResults>([&](schema::ClusterControl::Client& cluster) {
           auto request = cluster.scaleServiceRequest();
           request.setRequestId(requestId);
           request.setId(wish.service);
@@ -68,7 +68,7 @@ Task<int> run(Context& context) {
     }
     printWarnings(context.out, outcome.value().getWarnings());
     if (context.out.json) {
-      documents.add(toJson(capnp::toDynamic(Results::Reader(outcome.value())), false));
+      documents.add(toJson(capnp::toDynamic(ScaleResults::Reader(outcome.value())), false));
     } else {
       context.out.line(wish.service, " scaled to ", wish.replicas);
     }
@@ -97,8 +97,8 @@ const Command SERVICE_SCALE = {"service scale",
                                1,
                                ANY_NUMBER,
                                "Scale one or more replicated services",
-                               OPTIONS,
-                               run,
+                               SERVICE_SCALE_OPTIONS,
+                               scaleServices,
                                Operands::service,
                                false,
                                true};

@@ -7,9 +7,9 @@ namespace orch::cli {
 
 namespace {
 
-constexpr Option OPTIONS[] = {ORCH_TASK_OPTIONS};
+constexpr Option SERVICE_PS_OPTIONS[] = {ORCH_TASK_OPTIONS};
 
-Task<int> run(Context& context) {
+Task<int> listServiceTasks(Context& context) {
   auto filters = taskFilters(context.args);
   auto own = co_await ownNodeId(context, filters);
   auto cluster = co_await context.connection.cluster();
@@ -48,8 +48,8 @@ const Command SERVICE_PS = {"service ps",
                             1,
                             ANY_NUMBER,
                             "List the tasks of one or more services",
-                            OPTIONS,
-                            run,
+                            SERVICE_PS_OPTIONS,
+                            listServiceTasks,
                             Operands::service};
 
 }  // namespace orch::cli

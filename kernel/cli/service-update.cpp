@@ -14,14 +14,14 @@ namespace orch::cli {
 
 namespace {
 
-using Results = schema::ClusterControl::UpdateServiceResults;
+using UpdateResults = schema::ClusterControl::UpdateServiceResults;
 
 // How often a change is made anew on what somebody else has made of the service meanwhile.
 constexpr int MAX_TRIES = 20;
 constexpr kj::StringPtr OUT_OF_SEQUENCE = "update out of sequence"_kj;
 
 struct Changed {
-  capnp::Response<Results> response;
+  capnp::Response<UpdateResults> response;
   Wait wait;  // for what was asked
 };
 
@@ -59,7 +59,7 @@ Task<Changed> change(Context& context, uint64_t verify) {
     auto requestId = context.env.newId();
     auto meta = before.getService().getMeta();
     auto outcome = co_await attempt(
-        context.connection.change<Results>([&](schema::ClusterControl::Client& client) {
+        context.connection.change<UpdateResults>([&](schema::ClusterControl::Client& client) {
           auto request = client.updateServiceRequest();
           request.setRequestId(requestId);
           request.setId(meta.getId());
@@ -81,7 +81,7 @@ Task<Changed> change(Context& context, uint64_t verify) {
   }
 }
 
-Task<int> run(Context& context) {
+Task<int> updateService(Context& context) {
   // Wrong values are refused before anything is asked.
   {
     capnp::MallocMessageBuilder scratch;
@@ -91,7 +91,7 @@ Task<int> run(Context& context) {
   auto changed = co_await change(context, verify);
   printWarnings(context.out, changed.response.getWarnings());
   if (context.out.json) {
-    context.out.document(capnp::toDynamic(Results::Reader(changed.response)));
+    context.out.document(capnp::toDynamic(UpdateResults::Reader(changed.response)));
   } else {
     context.out.line(changed.wait.name);
   }
@@ -104,7 +104,7 @@ Task<int> run(Context& context) {
 }  // namespace
 
 const Command SERVICE_UPDATE = {
-    "service update",  "SERVICE", 1,   1, "Update a service", serviceUpdateOptions(), run,
-    Operands::service, false,     true};
+    "service update", "SERVICE",         1,     1,   "Update a service", serviceUpdateOptions(),
+    updateService,    Operands::service, false, true};
 
 }  // namespace orch::cli

@@ -16,7 +16,7 @@ bool sameSlot(schema::Task::Reader a, schema::Task::Reader b) {
   return a.getServiceId() == b.getServiceId() && a.getSlot() == b.getSlot();
 }
 
-bool before(schema::Task::Reader a, schema::Task::Reader b) {
+bool comesBefore(schema::Task::Reader a, schema::Task::Reader b) {
   auto name = [](schema::Task::Reader task) {
     return std::string_view(task.getServiceName().begin(), task.getServiceName().size());
   };
@@ -73,7 +73,7 @@ Task<kj::String> ownNodeId(Context& context, const Filters& filters) {
 void printTasks(const Arguments& args, Output& out, kj::Vector<schema::Task::Reader> tasks,
                 const NodeNames& nodes, kj::StringPtr ownNode, int64_t nowNs) {
   auto filters = taskFilters(args);
-  std::stable_sort(tasks.begin(), tasks.end(), before);
+  std::stable_sort(tasks.begin(), tasks.end(), comesBefore);
   bool whole = args.on("--no-trunc");
   bool quiet = args.on("--quiet");
   Table table({"ID", "NAME", "IMAGE", "NODE", "DESIRED STATE", "CURRENT STATE", "ERROR", "PORTS"});

@@ -8,9 +8,9 @@ namespace orch::cli {
 
 namespace {
 
-constexpr Option OPTIONS[] = {ORCH_TASK_OPTIONS};
+constexpr Option TASK_LS_OPTIONS[] = {ORCH_TASK_OPTIONS};
 
-Task<int> list(Context& context) {
+Task<int> listTasks(Context& context) {
   auto filters = taskFilters(context.args);
   auto own = co_await ownNodeId(context, filters);
   auto cluster = co_await context.connection.cluster();
@@ -26,7 +26,7 @@ Task<int> list(Context& context) {
   co_return 0;
 }
 
-Task<int> inspect(Context& context) {
+Task<int> inspectTasks(Context& context) {
   Inspection inspection(context);
   auto cluster = co_await context.connection.cluster();
   for (auto& name : context.args.operands()) {
@@ -44,14 +44,14 @@ Task<int> inspect(Context& context) {
 
 }  // namespace
 
-const Command TASK_LS = {"task ls", "", 0, 0, "List tasks", OPTIONS, list};
+const Command TASK_LS = {"task ls", "", 0, 0, "List tasks", TASK_LS_OPTIONS, listTasks};
 const Command TASK_INSPECT = {"task inspect",
                               "TASK...",
                               1,
                               ANY_NUMBER,
                               "Show all that is known of one or more tasks",
                               INSPECT_OPTIONS,
-                              inspect,
+                              inspectTasks,
                               Operands::task};
 
 }  // namespace orch::cli

@@ -15,8 +15,8 @@
 namespace orch::cli {
 namespace {
 
-// The text of the refusal, or empty.
-std::string refusal(const std::function<void()>& parse) {
+// The text of the valueRefusal, or empty.
+std::string valueRefusal(const std::function<void()>& parse) {
   auto outcome = attemptNow([&] { parse(); });
   return outcome.ok() ? "" : plainText(outcome.error()).cStr();
 }
@@ -44,7 +44,7 @@ TEST_CASE("cli: durations are those of Go", "[cli]") {
   for (auto text :
        {"", "5", "-5s", "s", "5 s", "5x", "1.2.3s", "5s ", "1us", "999999999h", "10S"}) {
     INFO(text);
-    CHECK(refusal([&] {
+    CHECK(valueRefusal([&] {
             parseDurationMs("--x", text);
           }).rfind(std::string("usage: invalid value '") + text + "' for --x: expected ", 0) == 0);
   }
@@ -68,7 +68,7 @@ TEST_CASE("cli: sizes are powers of 1024", "[cli]") {
   for (auto text :
        {"", "m", "-1", "1x", "1mm", "1 2m", "1.2.3m", "99999999p", "18446744073709551615"}) {
     INFO(text);
-    CHECK(refusal([&] { parseSizeBytes("--x", text); }) != "");
+    CHECK(valueRefusal([&] { parseSizeBytes("--x", text); }) != "");
   }
 }
 
@@ -84,19 +84,19 @@ TEST_CASE("cli: cores are exact to the ninth place", "[cli]") {
   }
   for (auto text : {"", ".", "-1", "0.0009", "1.0000000001", "1,5", "1e3", "abc", "1.5.5"}) {
     INFO(text);
-    CHECK(refusal([&] { parseCpuNanos("--x", text); }) != "");
+    CHECK(valueRefusal([&] { parseCpuNanos("--x", text); }) != "");
   }
 }
 
 TEST_CASE("cli: a wrong choice is answered with what there is", "[cli]") {
   CHECK(parseChoice("--x", "on-failure", "any|on-failure|none") == 1);
-  CHECK(refusal([] { parseChoice("--x", "never", "any|on-failure|none"); }) ==
+  CHECK(valueRefusal([] { parseChoice("--x", "never", "any|on-failure|none"); }) ==
         "usage: invalid value 'never' for --x: expected any, on-failure or none");
-  CHECK(refusal([] { parseWhole("--replicas", "many", 0, 10); }) ==
+  CHECK(valueRefusal([] { parseWhole("--replicas", "many", 0, 10); }) ==
         "usage: invalid value 'many' for --replicas: expected a whole number from 0 to 10");
-  CHECK(refusal([] { parseWhole("--replicas", "-1", 0, 10); }) != "");
-  CHECK(refusal([] { parseWhole("--replicas", "", 0, 10); }) != "");
-  CHECK(refusal([] { parseRatio("--x", "1.1"); }) != "");
+  CHECK(valueRefusal([] { parseWhole("--replicas", "-1", 0, 10); }) != "");
+  CHECK(valueRefusal([] { parseWhole("--replicas", "", 0, 10); }) != "");
+  CHECK(valueRefusal([] { parseRatio("--x", "1.1"); }) != "");
   CHECK(parseRatio("--x", "0.25") == 0.25f);
 }
 
@@ -111,34 +111,35 @@ TEST_CASE("cli: a moment is a date, seconds or a duration ago", "[cli]") {
   for (auto text : {"", "yesterday", "2023-13-01", "10", "2023-11-14T", "99999999999999"}) {
     if (std::string(text) == "10") continue;  // ten seconds after the epoch
     INFO(text);
-    CHECK(refusal([&] { parseMomentNs("--since", text, NOW); }) != "");
+    CHECK(valueRefusal([&] { parseMomentNs("--since", text, NOW); }) != "");
   }
 }
 
 TEST_CASE("cli: names, signals and capabilities are checked", "[cli]") {
-  CHECK(refusal([] { parseServiceName("--name", "web.1_a-b"); }) == "");
-  CHECK(refusal([] { parseServiceName("--name", "-web-"); }) != "");
-  CHECK(refusal([] { parseServiceName("--name", ""); }) != "");
-  CHECK(refusal([] { parseServiceName("--name", kj::str(std::string(64, 'a').c_str())); }) != "");
-  CHECK(refusal([] { parseSignal("--x", "SIGTERM"); }) == "");
-  CHECK(refusal([] { parseSignal("--x", "hup"); }) == "");
+  CHECK(valueRefusal([] { parseServiceName("--name", "web.1_a-b"); }) == "");
+  CHECK(valueRefusal([] { parseServiceName("--name", "-web-"); }) != "");
+  CHECK(valueRefusal([] { parseServiceName("--name", ""); }) != "");
+  CHECK(valueRefusal([] { parseServiceName("--name", kj::str(std::string(64, 'a').c_str())); }) !=
+        "");
+  CHECK(valueRefusal([] { parseSignal("--x", "SIGTERM"); }) == "");
+  CHECK(valueRefusal([] { parseSignal("--x", "hup"); }) == "");
   for (auto text : {"RTMIN+3", "SIGRTMIN+3", "rtmax-1", "IO", "SIGPOLL", "IOT"}) {
     INFO(text);
-    CHECK(refusal([&] { parseSignal("--x", text); }) == "");
+    CHECK(valueRefusal([&] { parseSignal("--x", text); }) == "");
   }
-  CHECK(refusal([] { parseSignal("--x", "15"); }) == "");
+  CHECK(valueRefusal([] { parseSignal("--x", "15"); }) == "");
   for (auto text : {"", "0", "65", "SIGFOO", "RTMIN+99", "TERM "}) {
     INFO(text);
-    CHECK(refusal([&] { parseSignal("--x", text); }) != "");
+    CHECK(valueRefusal([&] { parseSignal("--x", text); }) != "");
   }
   CHECK(parseCapability("--cap-add", "cap_net_admin") == "NET_ADMIN");
   CHECK(
-      refusal([] { parseCapability("--cap-add", "NET_ADMN"); }) ==
+      valueRefusal([] { parseCapability("--cap-add", "NET_ADMN"); }) ==
       "usage: invalid value 'NET_ADMN' for --cap-add: expected a capability such as NET_ADMIN, or "
       "ALL; did you mean 'NET_ADMIN'?");
-  CHECK(refusal([] { parseHostname("--hostname", "web-1.lan"); }) == "");
-  CHECK(refusal([] { parseHostname("--hostname", "-web"); }) != "");
-  CHECK(refusal([] { parseHostname("--hostname", "a b"); }) != "");
+  CHECK(valueRefusal([] { parseHostname("--hostname", "web-1.lan"); }) == "");
+  CHECK(valueRefusal([] { parseHostname("--hostname", "-web"); }) != "");
+  CHECK(valueRefusal([] { parseHostname("--hostname", "a b"); }) != "");
 }
 
 TEST_CASE("cli: the nearest name is suggested if it is near", "[cli]") {

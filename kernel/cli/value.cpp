@@ -21,8 +21,6 @@ constexpr Unit UNITS[] = {
     {"ns", 1},           {"us", 1'000},         {"µs", 1'000},          {"ms", 1'000'000},
     {"s", 1000'000'000}, {"m", 60'000'000'000}, {"h", 3600'000'000'000}};
 
-std::string_view view(kj::StringPtr text) { return {text.begin(), text.size()}; }
-
 // A decimal number without sign or exponent at the beginning of `text`, which is cut off.
 bool takeDecimal(std::string_view& text, double& out) {
   size_t n = 0;

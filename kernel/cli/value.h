@@ -10,6 +10,8 @@
 
 namespace orch::cli {
 
+inline std::string_view view(kj::StringPtr text) { return {text.begin(), text.size()}; }
+
 // Fails as above. `expected` completes "expected …".
 [[noreturn]] void badValue(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr expected);
 

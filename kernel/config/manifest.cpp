@@ -75,11 +75,11 @@ KeyReader::Read text(const std::string& key, std::string& into) {
   return [&into, key](const Value& value) { into = readLine(value, key); };
 }
 
-KeyReader::Read absolute(const std::string& key, std::string& into) {
+KeyReader::Read absolutePath(const std::string& key, std::string& into) {
   return [&into, key](const Value& value) {
     into = readLine(value, key);
     if (into.empty() || into[0] != '/')
-      failAt(value, "'" + key + "' is '" + into + "'; accepted: an absolute path");
+      failAt(value, "'" + key + "' is '" + into + "'; accepted: an absolutePath path");
   };
 }
 
@@ -148,7 +148,7 @@ PluginEntry readPlugin(const Value& value) {
                           "'; accepted: kind.name or kind.name#instance, such as \"runtime.crun\"");
              }
            })
-      .key("file", absolute("file", entry.file))
+      .key("file", absolutePath("file", entry.file))
       .key("isolation",
            [&](const Value& v) {
              auto& written = expect<std::string>(v, "isolation", "a text");
@@ -212,8 +212,8 @@ void readLabels(const Value& value, NodeEntry& node) {
 void readNode(const Value& value, NodeEntry& node) {
   KeyReader()
       .key("name", [&](const Value& v) { readName(v, node); })
-      .key("data", absolute("data", node.data))
-      .key("run", absolute("run", node.run))
+      .key("data", absolutePath("data", node.data))
+      .key("run", absolutePath("run", node.run))
       .key("listen", text("listen", node.listen))
       .key("logLevel",
            [&](const Value& v) {
@@ -239,7 +239,7 @@ void readNode(const Value& value, NodeEntry& node) {
            [&](const Value& v) {
              for (auto& item : expect<Array>(v, "plugins", "a list of folders")) {
                expect<std::string>(item, "plugins", "a list of texts");
-               absolute("plugins", node.pluginFolders.emplace_back())(item);
+               absolutePath("plugins", node.pluginFolders.emplace_back())(item);
              }
            })
       .key("labels", [&](const Value& v) { readLabels(v, node); })

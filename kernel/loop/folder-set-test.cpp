@@ -13,8 +13,8 @@
 namespace orch::loop {
 namespace {
 
-struct Fixture {
-  explicit Fixture(kj::StringPtr name)
+struct FolderFixture {
+  explicit FolderFixture(kj::StringPtr name)
       : scratch(name),
         io(kj::setupAsyncIo()),
         env(newSystemEnv(io)),
@@ -42,7 +42,7 @@ struct Fixture {
 };
 
 TEST_CASE("folder set: a file in a folder that was not there yet is seen", "[loop]") {
-  Fixture f("folder-set");
+  FolderFixture f("folder-set");
   std::string folder = f.scratch.sub("a/b/plugins").cStr();
   f.set.watch({folder}).wait(f.io.waitScope);
   f.seen = f.changes;
@@ -58,7 +58,7 @@ TEST_CASE("folder set: a file in a folder that was not there yet is seen", "[loo
 }
 
 TEST_CASE("folder set: a folder that goes and comes again is watched again", "[loop]") {
-  Fixture f("folder-set-again");
+  FolderFixture f("folder-set-again");
   std::string folder = f.scratch.sub("plugins").cStr();
   std::filesystem::create_directories(folder);
   f.set.watch({folder}).wait(f.io.waitScope);

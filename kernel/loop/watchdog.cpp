@@ -14,7 +14,7 @@ namespace {
 
 constexpr int STACK_DEPTH = 64;
 
-void print(const char* text) {
+void printRaw(const char* text) {
   ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
   (void)ignored;  // nothing is left to do about it
 }
@@ -31,9 +31,9 @@ void nameCulprit(int) {
       culprit = info.dli_fname;
     }
   }
-  print("kernel.loop-blocked: the event loop has stood still for too long; held by ");
-  print(culprit == nullptr ? "the kernel" : culprit);
-  print("\n");
+  printRaw("kernel.loop-blocked: the event loop has stood still for too long; held by ");
+  printRaw(culprit == nullptr ? "the kernel" : culprit);
+  printRaw("\n");
   backtrace_symbols_fd(frames, depth, STDERR_FILENO);
   signal(SIGABRT, SIG_DFL);
   abort();

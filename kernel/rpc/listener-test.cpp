@@ -22,8 +22,8 @@ class VersionServer final : public schema::Gateway::Server {
   }
 };
 
-struct Fixture {
-  explicit Fixture(kj::StringPtr name, uint32_t maxConnections = Listener::MAX_CONNECTIONS)
+struct ListenerFixture {
+  explicit ListenerFixture(kj::StringPtr name, uint32_t maxConnections = Listener::MAX_CONNECTIONS)
       : folder(name),
         io(kj::setupAsyncIo()),
         env(newSystemEnv(io)),
@@ -56,7 +56,7 @@ struct Fixture {
 };
 
 TEST_CASE("listener: one connection too many is closed, and one that ends makes room", "[rpc]") {
-  Fixture f("listener-full", 2);
+  ListenerFixture f("listener-full", 2);
   auto first = f.connect();
   CHECK(f.answers(*first));
   auto one = f.connect(), two = f.connect(), three = f.connect();
@@ -74,7 +74,7 @@ TEST_CASE("listener: one connection too many is closed, and one that ends makes 
 
 TEST_CASE("listener: without descriptors connections wait, and are served when there are some",
           "[rpc]") {
-  Fixture f("listener-emfile");
+  ListenerFixture f("listener-emfile");
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   REQUIRE(fd >= 0);
   struct sockaddr_un address = {};

@@ -7,7 +7,7 @@
 namespace orch::plugin {
 namespace {
 
-std::string problemOf(const std::string& config) {
+std::string settingsProblem(const std::string& config) {
   auto manifest = config::parseManifest(
       "[[plugin]]\nid = 'store.local'\nconfig = { " + config + " }\n", "n.toml");
   PluginPlaces places;
@@ -19,11 +19,11 @@ std::string problemOf(const std::string& config) {
 
 TEST_CASE("settings: a number outside of what its field accepts is named with its place",
           "[config]") {
-  CHECK(problemOf("maxOps = 100000") == "");
-  CHECK(problemOf("maxOps = 0") == "n.toml:3: 'maxOps' is 0; accepted: 1 to 100000");
-  CHECK(problemOf("maxBytes = '65m'") ==
+  CHECK(settingsProblem("maxOps = 100000") == "");
+  CHECK(settingsProblem("maxOps = 0") == "n.toml:3: 'maxOps' is 0; accepted: 1 to 100000");
+  CHECK(settingsProblem("maxBytes = '65m'") ==
         "n.toml:3: 'maxBytes' is 68157440; accepted: 4096 to 67108864");
-  CHECK(problemOf("changeRecords = -5") ==
+  CHECK(settingsProblem("changeRecords = -5") ==
         "n.toml:3: 'changeRecords' is -5; accepted: 1000 to 1000000");
 }
 

@@ -3,6 +3,8 @@
 #include <capnp/serialize.h>
 #include <kj/debug.h>
 
+#include "orch/fail.h"
+
 namespace orch::control::agent {
 
 using schema::TaskState;

@@ -18,8 +18,6 @@ namespace orch::image::oci {
 
 namespace {
 
-constexpr std::string_view SHA256 = "sha256:";
-
 std::string fileOf(const std::string& holder, const std::string& imageId) {
   return holder + "." + imageId.substr(SHA256.size());
 }

@@ -11,8 +11,6 @@ namespace orch::image::oci {
 
 namespace {
 
-constexpr std::string_view SHA256 = "sha256:";
-
 capnp::ReaderOptions unlimited() {
   capnp::ReaderOptions options;
   // A record is read as often as it is asked for; its bytes are our own and checked.

@@ -14,15 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string HEX(64, 'a');
-
-// Everything in the store that is not an image.
-void checkNothingLeft(TestStore& test) {
-  CHECK(filesIn(test.root() + "/tmp").empty());
-  CHECK(filesIn(test.root() + "/layers").empty());
-  CHECK(filesIn(test.root() + "/blobs").empty());
-}
-
 TEST_CASE("import: an OCI layout, a folder or a tar, and its names", "[image][root]") {
   TestStore test("layout");
   writeLayout(test.sub("layout"), {imageOf("quay.io/a/b:1", "one"), imageOf("web:2", "two")});

@@ -11,13 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Everything in the store that is not an image.
-void checkNothingLeft(TestStore& test) {
-  CHECK(filesIn(test.root() + "/tmp").empty());
-  CHECK(filesIn(test.root() + "/layers").empty());
-  CHECK(filesIn(test.root() + "/blobs").empty());
-}
-
 TEST_CASE("pull: from a registry, with the layers that are missing only", "[image][root]") {
   TestStore test("pull");
   TestRegistry registry(test);

@@ -9,8 +9,6 @@
 namespace orch::image::oci::test {
 namespace {
 
-const std::string HEX(64, 'a');
-
 TEST_CASE("reference: names are read as docker reads them", "[image]") {
   auto canonical = [](const char* text) { return parseReference(text).canonical(); };
   CHECK(canonical("nginx") == "docker.io/library/nginx:latest");

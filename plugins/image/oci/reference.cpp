@@ -10,7 +10,6 @@ namespace {
 
 constexpr size_t MAX_NAME = 255;  // of registry and repository, distribution/reference
 constexpr size_t MAX_TAG = 128;
-constexpr std::string_view SHA256 = "sha256:";
 
 bool isLower(char c) { return c >= 'a' && c <= 'z'; }
 bool isUpper(char c) { return c >= 'A' && c <= 'Z'; }

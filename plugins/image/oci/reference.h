@@ -26,6 +26,7 @@ struct Reference {
 // Fails with a text that names the input and what is accepted.
 Reference parseReference(kj::StringPtr text);
 
+inline constexpr std::string_view SHA256 = "sha256:";
 // `sha256:` and 64 lower-case hexadecimal digits.
 bool isDigest(std::string_view text);
 bool isHex(std::string_view text);

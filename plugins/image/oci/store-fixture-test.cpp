@@ -1,5 +1,6 @@
 #include "store-fixture.h"
 
+#include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <kj/io.h>
@@ -97,6 +98,12 @@ size_t TestStore::eventsOf(const std::string& topic) const {
   auto& events = testHost->events();
   return std::count_if(events.begin(), events.end(),
                        [&](auto& event) { return event.topic == topic; });
+}
+
+void checkNothingLeft(TestStore& test) {
+  CHECK(filesIn(test.root() + "/tmp").empty());
+  CHECK(filesIn(test.root() + "/layers").empty());
+  CHECK(filesIn(test.root() + "/blobs").empty());
 }
 
 TestRegistry::TestRegistry(TestStore& store) : store(store) {

@@ -50,6 +50,9 @@ class TestStore final {
   schema::ImageStore::Client& service() { return KJ_ASSERT_NONNULL(client); }
 };
 
+// Fails the test if the store's folders hold anything.
+void checkNothingLeft(TestStore& test);
+
 // Debian's docker-registry on a loopback port of its own.
 class TestRegistry final {
  public:

@@ -15,15 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string HEX(64, 'a');
-
-// Everything in the store that is not an image.
-void checkNothingLeft(TestStore& test) {
-  CHECK(filesIn(test.root() + "/tmp").empty());
-  CHECK(filesIn(test.root() + "/layers").empty());
-  CHECK(filesIn(test.root() + "/blobs").empty());
-}
-
 TEST_CASE("holds: durable before the answer, and nothing held is removed", "[image][root]") {
   TestStore test("holds");
   writeLayout(test.sub("layout"), {imageOf("a:1", "a"), imageOf("b:1", "b")});

@@ -7,6 +7,8 @@
 
 namespace orch::image::oci::test {
 
+inline const std::string HEX(64, 'a');  // of a digest that nothing has
+
 struct TarEntry {
   std::string path;
   char type = 'f';      // f file, d folder, l symbolic link, h hard link, c device

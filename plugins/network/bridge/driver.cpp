@@ -21,8 +21,6 @@ namespace {
 constexpr size_t MAX_PORTS_PER_TASK = 1024;
 constexpr kj::Duration CLAIM_PAUSE = 100 * kj::MILLISECONDS;
 
-PortKey keyOf(const TaskPort& port) { return {port.protocol, port.published}; }
-
 kj::String portsPrefix(uint16_t port, uint8_t protocol) {
   return kj::str("cannot publish port ", portText(port, protocol));
 }

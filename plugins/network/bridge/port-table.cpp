@@ -6,9 +6,7 @@
 
 namespace orch::network::bridge {
 
-namespace {
-PortKey keyOf(const TaskPort& port) { return {port.protocol, port.published}; }
-}  // namespace
+namespace {}  // namespace
 
 std::optional<std::string> PortTable::conflict(const TaskPort& port) const {
   auto found = ports.find(keyOf(port));

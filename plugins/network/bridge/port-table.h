@@ -19,6 +19,8 @@ struct PortKey {
   auto operator<=>(const PortKey&) const = default;
 };
 
+inline PortKey keyOf(const TaskPort& port) { return {port.protocol, port.published}; }
+
 // Where one connection may go.
 struct Backend {
   Ipv4 address = 0;

@@ -86,7 +86,7 @@ bool setBridgeFilter(bool on) {
   int fd = open("/proc/sys/net/bridge/bridge-nf-call-iptables", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return false;
   kj::AutoCloseFd owned(fd);
-  return write(fd, on ? "1" : "0", 1) == 1;
+  return ::write(fd, on ? "1" : "0", 1) == 1;
 }
 
 uint16_t checksum(const uint8_t* bytes, size_t size) {

@@ -18,8 +18,6 @@ namespace orch::runtime {
 
 namespace {
 
-bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
-
 std::vector<std::string> folders(const std::string& path) {
   std::vector<std::string> names;
   DIR* folder = opendir(path.c_str());

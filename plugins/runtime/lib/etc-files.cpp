@@ -5,6 +5,8 @@
 #include <kj/vector.h>
 #include <unistd.h>
 
+#include "file-access.h"
+
 namespace orch::runtime {
 
 namespace {
@@ -16,7 +18,6 @@ constexpr kj::StringPtr STANDARD_HOSTS =
     "ff00::0\tip6-mcastprefix\n"
     "ff02::1\tip6-allnodes\n"
     "ff02::2\tip6-allrouters\n"_kj;
-constexpr size_t MAX_BYTES = 1 << 20;
 
 template <typename F>
 void forEachLine(kj::StringPtr text, F&& use) {
@@ -94,7 +95,7 @@ kj::String readSmallFile(kj::StringPtr path) {
   kj::AutoCloseFd owned(fd);
   kj::Vector<char> text;
   char buffer[4096];
-  while (text.size() < MAX_BYTES) {
+  while (text.size() < MAX_FILE_BYTES) {
     ssize_t n = read(fd, buffer, sizeof(buffer));
     if (n <= 0) break;
     text.addAll(buffer, buffer + n);

@@ -15,11 +15,7 @@
 
 namespace orch::runtime {
 
-namespace {
-
-constexpr size_t MAX_BYTES = 1 << 20;  // of a file that is read whole
-
-}  // namespace
+bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 kj::Maybe<kj::String> readIfThere(const std::string& path) {
   int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -30,7 +26,7 @@ kj::Maybe<kj::String> readIfThere(const std::string& path) {
   kj::AutoCloseFd owned(fd);
   kj::Vector<char> text;
   char buffer[4096];
-  while (text.size() < MAX_BYTES) {
+  while (text.size() < MAX_FILE_BYTES) {
     ssize_t n = read(fd, buffer, sizeof(buffer));
     if (n == 0) break;
     if (n < 0 && errno == EINTR) continue;

@@ -13,9 +13,11 @@
 
 namespace orch::runtime {
 
+inline constexpr size_t MAX_FILE_BYTES = 1 << 20;  // of a file that is read whole
 // The whole text; null if there is no such file. Fails on every other error: a file that cannot be
 // read is not one that is missing.
 kj::Maybe<kj::String> readIfThere(const std::string& path);
+bool exists(const std::string& path);
 // Names of the entries but `.` and `..`, sorted; none if the folder is missing.
 std::vector<std::string> entriesOf(const std::string& folder);
 

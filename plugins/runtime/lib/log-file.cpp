@@ -16,8 +16,6 @@ namespace orch::runtime {
 
 namespace {
 
-constexpr size_t TAG_OFFSET = 43;  // `2026-01-01T00:00:00.000000000+00:00 stdout F text`
-constexpr size_t BLOCK_BYTES = 64 << 10;
 constexpr size_t MAX_HELD_BYTES = 1 << 20;  // of pieces before `since`; a longer line is cut
 constexpr unsigned MAX_TRIES = 100;         // of a look that a rotation can spoil
 

@@ -12,6 +12,10 @@
 
 namespace orch::runtime {
 
+// Where `F` or `P` is: `2026-01-01T00:00:00.000000000+00:00 stdout F text`.
+inline constexpr size_t TAG_OFFSET = 43;
+inline constexpr size_t BLOCK_BYTES = 64 << 10;  // that are read at once
+
 struct LogEntry {
   int64_t timeNs = 0;
   bool isError = false;  // stderr

@@ -12,11 +12,9 @@ namespace orch::runtime {
 
 namespace {
 
-constexpr size_t BLOCK_BYTES = 64 << 10;
 // `2026-01-01T00:00:00.000000000+00:00 stdout F text`
-constexpr size_t STREAM_OFFSET = 39;  // `o` or `e`
-constexpr size_t TAG_OFFSET = 43;
-// Pieces that lie further back than that are given up: a program that never ends its line.
+constexpr size_t STREAM_OFFSET =
+    39;  // Pieces that lie further back than that are given up: a program that never ends its line.
 constexpr off_t MAX_PIECES_BYTES = 16 << 20;
 
 // Hears of the entries from the last one to the first.

@@ -38,7 +38,7 @@ uint64_t statField(int pid, int number) {
   return 0;
 }
 
-std::vector<std::string> argumentsOf(int pid) {
+std::vector<std::string> commandLineOf(int pid) {
   std::vector<std::string> arguments;
   KJ_IF_MAYBE (line, readIfThere("/proc/" + std::to_string(pid) + "/cmdline")) {
     const char* end = line->begin() + line->size();
@@ -80,7 +80,7 @@ bool sendSignal(int pidfd, int number) {
 }
 
 bool hasArgument(int pid, const std::string& argument) {
-  for (auto& part : argumentsOf(pid)) {
+  for (auto& part : commandLineOf(pid)) {
     if (part.compare(0, argument.size(), argument) != 0) continue;
     if (part.size() == argument.size() || part[argument.size()] == '/') return true;
   }
@@ -102,7 +102,7 @@ bool runsOneOf(int pid, const std::vector<std::string>& programs) {
   std::string executable(path, n < 0 ? 0 : n);
   constexpr const char* REPLACED = " (deleted)";
   if (size_t at = executable.rfind(REPLACED); at != std::string::npos) executable.resize(at);
-  auto arguments = argumentsOf(pid);
+  auto arguments = commandLineOf(pid);
   for (auto& program : programs) {
     auto name = baseName(program);
     if (baseName(executable) == name) return true;

@@ -115,7 +115,7 @@ constexpr uint64_t PERSONALITIES[] = {0x0, 0x8, 0x20000, 0x20008, 0xffffffff};
 // The flags of clone(2) that make namespaces; clone3(2) hides its flags from a filter.
 constexpr uint64_t NAMESPACE_FLAGS = 0x7e020000;
 
-std::vector<std::string> words(const char* text) {
+std::vector<std::string> wordsOf(const char* text) {
   std::istringstream stream(text);
   std::vector<std::string> result;
   for (std::string word; stream >> word;) result.push_back(word);
@@ -191,12 +191,12 @@ std::string compile(CapabilitySet capabilities) {
 
 std::vector<SyscallRule> seccompRules(CapabilitySet capabilities) {
   std::vector<SyscallRule> rules;
-  rules.push_back({words(ALWAYS), {}, 0});
-  rules.push_back({words(OF_THIS_ARCHITECTURE), {}, 0});
+  rules.push_back({wordsOf(ALWAYS), {}, 0});
+  rules.push_back({wordsOf(OF_THIS_ARCHITECTURE), {}, 0});
   for (auto value : PERSONALITIES) {
     rules.push_back({{"personality"}, {{0, ~uint64_t(0), value}}, 0});
   }
-  if (kernelIsAtLeast(4, 8)) rules.push_back({words(SINCE_4_8), {}, 0});
+  if (kernelIsAtLeast(4, 8)) rules.push_back({wordsOf(SINCE_4_8), {}, 0});
   for (int family = 0; family < END_OF_FAMILIES; ++family) {
     if (std::find(std::begin(REFUSED_FAMILIES), std::end(REFUSED_FAMILIES), family) ==
         std::end(REFUSED_FAMILIES)) {
@@ -204,7 +204,7 @@ std::vector<SyscallRule> seccompRules(CapabilitySet capabilities) {
     }
   }
   for (auto& entry : CONDITIONAL) {
-    if (capabilities.has(entry.capability)) rules.push_back({words(entry.names), {}, 0});
+    if (capabilities.has(entry.capability)) rules.push_back({wordsOf(entry.names), {}, 0});
   }
   if (!capabilities.has("SYS_ADMIN")) {
     rules.push_back({{"clone"}, {{0, NAMESPACE_FLAGS, 0}}, 0});

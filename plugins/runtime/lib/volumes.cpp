@@ -21,8 +21,6 @@ namespace {
 // In a folder of `.new`: a symbolic link whose target is the volume that it is being moved into.
 constexpr const char* INTO = "/into";
 
-bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
-
 std::string linkTarget(const std::string& path) {
   char target[300];  // a volume's name has at most 255 bytes
   ssize_t n = readlink(path.c_str(), target, sizeof(target));

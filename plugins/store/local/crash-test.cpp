@@ -15,7 +15,7 @@ namespace {
 
 constexpr int KILLS = 60;
 
-struct Node {
+struct CrashedNode {
   kj::AsyncIoContext io = kj::setupAsyncIo();
   kj::Own<Env> env = newSystemEnv(io);
 };
@@ -93,7 +93,7 @@ void checkComplete(const std::string& folder, uint64_t acknowledged) {
 }
 
 TEST_CASE("store.local: what was acknowledged is there after SIGKILL at any instant", "[store]") {
-  Node node;
+  CrashedNode node;
   testing::TestFolder folder("store-crash");
   uint64_t seed = testing::testSeed(), acknowledged = 0;
   for (int i = 0; i < KILLS; ++i) {
@@ -108,7 +108,7 @@ TEST_CASE("store.local: what was acknowledged is there after SIGKILL at any inst
 
 // The last revision that a program acknowledged which is killed as it enters its `nth` call that
 // changes a file.
-uint64_t killAtCall(Node& node, kj::StringPtr folder, int nth) {
+uint64_t killAtCall(CrashedNode& node, kj::StringPtr folder, int nth) {
   ProcessSpec spec;
   for (auto text : {"strace", "-f", "-o", "/dev/null", "-e"}) spec.argv.add(kj::str(text));
   spec.argv.add(kj::str("inject=pwrite64,write,fsync,fdatasync,rename,ftruncate,unlink,mkdir",
@@ -124,7 +124,7 @@ uint64_t killAtCall(Node& node, kj::StringPtr folder, int nth) {
 }
 
 TEST_CASE("store.local: a new state survives a kill at each of its first calls", "[store]") {
-  Node node;
+  CrashedNode node;
   testing::TestFolder folder("store-calls");
   uint64_t acknowledged = 0;
   for (int nth = 1; acknowledged < 3; ++nth) {

@@ -48,7 +48,7 @@ std::string openAndDump(const std::string& folder, uint64_t acceptLoss = 0) {
   return dump(store);
 }
 
-std::string refusalOf(const std::string& folder) {
+std::string openingRefusal(const std::string& folder) {
   auto outcome = attemptNow([&] { return openAndDump(folder); });
   return outcome.ok() ? "" : outcome.message().cStr();
 }
@@ -108,7 +108,7 @@ TEST_CASE("store.local: a damaged object is refused by name, and dropped only wh
   auto copy = crashed(folder, "copy");
   auto revision = LocalStore(smallState(copy.c_str())).revision();
   tamper(copy, "UPDATE objects SET value = x'00' WHERE key = 'first-7'");
-  auto refusal = refusalOf(copy);
+  auto refusal = openingRefusal(copy);
   CHECK(refusal.find("object 'task/first-7'") != std::string::npos);
   CHECK(refusal.find("acceptLoss = " + std::to_string(revision)) != std::string::npos);
 
@@ -128,7 +128,7 @@ TEST_CASE("store.local: an object that is missing is noticed", "[store]") {
   testing::TestFolder folder("store-missing");
   auto copy = crashed(folder, "copy");
   tamper(copy, "DELETE FROM objects WHERE key = 'first-7'");
-  CHECK(refusalOf(copy).find("do not add up") != std::string::npos);
+  CHECK(openingRefusal(copy).find("do not add up") != std::string::npos);
 }
 
 TEST_CASE("store.local: a database behind what was acknowledged is refused with both revisions",
@@ -139,7 +139,7 @@ TEST_CASE("store.local: a database behind what was acknowledged is refused with 
   auto log = copy + "/state.db-wal";
   auto bytes = readFile(log);
   writeFile(log, bytes.substr(0, bytes.size() / 2));
-  auto refusal = refusalOf(copy);
+  auto refusal = openingRefusal(copy);
   INFO(refusal);
   CHECK(refusal.find("but revision 9 (epoch 0) was acknowledged") != std::string::npos);
   auto at = refusal.find("is at revision ");
@@ -148,7 +148,7 @@ TEST_CASE("store.local: a database behind what was acknowledged is refused with 
   CHECK(behind < 9);
   auto state = openAndDump(copy, behind);
   CHECK(state.find("revision 10 ") != std::string::npos);
-  CHECK(refusalOf(copy).empty());
+  CHECK(openingRefusal(copy).empty());
 }
 
 TEST_CASE("store.local: an acknowledged epoch that is lost is refused", "[store]") {
@@ -161,7 +161,7 @@ TEST_CASE("store.local: an acknowledged epoch that is lost is refused", "[store]
   CHECK(store.elect("manager-1", 0).won);
   copyState(live, copy);
   writeFile(copy + "/state.db-wal", log);
-  CHECK(refusalOf(copy).find("(epoch 0), but revision 1 (epoch 1)") != std::string::npos);
+  CHECK(openingRefusal(copy).find("(epoch 0), but revision 1 (epoch 1)") != std::string::npos);
 }
 
 TEST_CASE("store.local: a database ahead of what was acknowledged is what a crash leaves",
@@ -185,7 +185,7 @@ TEST_CASE("store.local: a file that is gone or empty is refused", "[store]") {
   auto database = readFile(copy + "/state.db");
   auto revision = readFile(copy + "/revision");
   auto refused = [&](const char* text) {
-    auto refusal = refusalOf(copy);
+    auto refusal = openingRefusal(copy);
     INFO(refusal);
     CHECK(refusal.find(text) != std::string::npos);
   };
@@ -202,7 +202,7 @@ TEST_CASE("store.local: a file that is gone or empty is refused", "[store]") {
   writeFile(copy + "/revision", revision.substr(0, 10));
   refused("revision' is missing or damaged");
   writeFile(copy + "/revision", revision);
-  CHECK(refusalOf(copy).empty());
+  CHECK(openingRefusal(copy).empty());
 }
 
 TEST_CASE("store.local: what a rebuilt database still has is accepted when told to", "[store]") {

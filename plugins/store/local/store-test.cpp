@@ -15,7 +15,7 @@
 namespace orch::store::local {
 namespace {
 
-struct Node {
+struct StoreNode {
   kj::AsyncIoContext io = kj::setupAsyncIo();
   kj::Own<Env> env = newSystemEnv(io);
 };
@@ -26,7 +26,7 @@ std::string refusalOf(kj::Function<void()> call) {
 }
 
 TEST_CASE("store.local: a setting that cannot be used is named with what is accepted", "[store]") {
-  Node node;
+  StoreNode node;
   testing::TestFolder folder("store-settings");
   testing::TestHost host(folder.sub("data"), folder.sub("run"), "store.local");
   auto refusal = [&](kj::Function<void(Config::Builder)> set) {
@@ -59,7 +59,7 @@ TEST_CASE("store.local: a second owner is told who has the folder", "[store]") {
 
 TEST_CASE("store.local: commits that wait are written together, a refused one hurts none",
           "[store]") {
-  Node node;
+  StoreNode node;
   testing::TestFolder folder("store-group");
   auto options = smallState(folder.sub("state"));
   options.logBytes = 1 << 20;

@@ -10,7 +10,7 @@ namespace {
 using Action = schema::UpdateConfig::FailureAction;
 using Order = schema::UpdateConfig::Order;
 using schema::TaskState;
-using State = schema::UpdateStatus::State;
+using UpdateState = schema::UpdateStatus::State;
 
 Spec withUpdate(uint32_t replicas, const char* image,
                 std::function<void(schema::UpdateConfig::Builder)> more = {}) {
@@ -22,13 +22,13 @@ Spec withUpdate(uint32_t replicas, const char* image,
   return spec;
 }
 
-struct Fixture : TestCluster {
-  Fixture() {
+struct UpdateFixture : TestCluster {
+  UpdateFixture() {
     start();
     node = &addNode();
     node->open();
   }
-  State state() { return service("web").getService().getUpdate().getState(); }
+  UpdateState state() { return service("web").getService().getUpdate().getState(); }
   uint32_t onImage(const char* image) {
     uint32_t count = 0;
     for (auto& entry : node->tasks)
@@ -39,7 +39,7 @@ struct Fixture : TestCluster {
 };
 
 TEST_CASE("update: replaces all tasks, then waits for the monitor time", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   cluster.create(withUpdate(4, "web:1"));
   cluster.settle();
   CHECK(cluster.update(withUpdate(4, "web:2")) == "");
@@ -47,9 +47,9 @@ TEST_CASE("update: replaces all tasks, then waits for the monitor time", "[manag
   CHECK(cluster.onImage("web:2") == 4);
   CHECK(cluster.onImage("web:1") == 0);
   CHECK_FALSE(cluster.progress("web").getProgress().getConverged());
-  CHECK(cluster.state() == State::UPDATING);
+  CHECK(cluster.state() == UpdateState::UPDATING);
   cluster.advance(5100 * kj::MILLISECONDS);
-  CHECK(cluster.state() == State::COMPLETED);
+  CHECK(cluster.state() == UpdateState::COMPLETED);
   CHECK(cluster.progress("web").getProgress().getConverged());
   auto service = cluster.service("web");
   CHECK(service.getService().getUpdate().getCompletedAtNs() > 0);
@@ -59,7 +59,7 @@ TEST_CASE("update: replaces all tasks, then waits for the monitor time", "[manag
 }
 
 TEST_CASE("update: so many at a time, with the delay between", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   auto pace = [](auto update) {
     update.setParallelism(2);
     update.setDelayMs(10'000);
@@ -78,7 +78,7 @@ TEST_CASE("update: so many at a time, with the delay between", "[manager]") {
 }
 
 TEST_CASE("update: stop-first prepares the new task while the old one stops", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   cluster.create(withUpdate(1, "web:1"));
   cluster.settle();
   cluster.node->obeysStop = false;
@@ -94,7 +94,7 @@ TEST_CASE("update: stop-first prepares the new task while the old one stops", "[
 
 TEST_CASE("update: an old task that does not stop holds things up for its grace and a minute",
           "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   cluster.create(withUpdate(1, "web:1"));
   cluster.settle();
   cluster.node->obeysStop = false;
@@ -107,7 +107,7 @@ TEST_CASE("update: an old task that does not stop holds things up for its grace 
 
 TEST_CASE("update: start-first keeps the capacity and never exceeds it by more than a batch",
           "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   auto order = [](auto update) {
     update.setOrder(Order::START_FIRST);
     update.setParallelism(2);
@@ -130,7 +130,7 @@ TEST_CASE("update: start-first keeps the capacity and never exceeds it by more t
 
 TEST_CASE("update: start-first begins the next batch when the old tasks have really stopped",
           "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   auto order = [](auto update) { update.setOrder(Order::START_FIRST); };
   cluster.create(withUpdate(3, "web:1", order));
   cluster.settle();
@@ -142,7 +142,7 @@ TEST_CASE("update: start-first begins the next batch when the old tasks have rea
 }
 
 TEST_CASE("update: pauses at a failure and stays paused until the next update", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   cluster.create(withUpdate(4, "web:1"));
   cluster.settle();
   cluster.node->onStart = [](auto&, auto& task) {
@@ -150,7 +150,7 @@ TEST_CASE("update: pauses at a failure and stays paused until the next update", 
   };
   cluster.update(withUpdate(4, "web:bad"));
   cluster.advance(60 * kj::SECONDS);
-  CHECK(cluster.state() == State::PAUSED);
+  CHECK(cluster.state() == UpdateState::PAUSED);
   CHECK(cluster.onImage("web:1") == 3);
   auto progress = cluster.progress("web");
   CHECK(progress.getProgress().getStuck());
@@ -158,14 +158,14 @@ TEST_CASE("update: pauses at a failure and stays paused until the next update", 
              Catch::Contains("update paused: task web.1 ended: task: non-zero exit (1)"));
   cluster.update(withUpdate(4, "web:2"));
   cluster.advance(10 * kj::SECONDS);
-  CHECK(cluster.state() == State::COMPLETED);
+  CHECK(cluster.state() == UpdateState::COMPLETED);
   CHECK(cluster.onImage("web:2") == 4);
 }
 
 TEST_CASE("update: a task that fails within the monitor time counts, a later one does not",
           "[manager]") {
   for (bool within : {true, false}) {
-    Fixture cluster;
+    UpdateFixture cluster;
     auto pace = [](auto update) { update.setDelayMs(20'000); };
     cluster.create(withUpdate(3, "web:1", pace));
     cluster.settle();
@@ -177,13 +177,13 @@ TEST_CASE("update: a task that fails within the monitor time counts, a later one
       break;
     }
     cluster.settle();
-    CHECK(cluster.state() == (within ? State::PAUSED : State::UPDATING));
+    CHECK(cluster.state() == (within ? UpdateState::PAUSED : UpdateState::UPDATING));
   }
 }
 
 TEST_CASE("update: continues over failures if it should, or below the ratio", "[manager]") {
   for (bool ratio : {true, false}) {
-    Fixture cluster;
+    UpdateFixture cluster;
     auto policy = [&](auto update) {
       if (ratio) {
         update.setMaxFailureRatio(0.5);
@@ -200,12 +200,12 @@ TEST_CASE("update: continues over failures if it should, or below the ratio", "[
     cluster.update(withUpdate(4, "web:2", policy));
     cluster.advance(20 * kj::SECONDS);
     CHECK(cluster.onImage("web:2") == 4);
-    CHECK(cluster.state() == State::COMPLETED);
+    CHECK(cluster.state() == UpdateState::COMPLETED);
   }
 }
 
 TEST_CASE("update: a task that does not run by the deadline is a failure", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   auto policy = [](auto update) { update.setProgressDeadlineMs(30'000); };
   auto hungry = withUpdate(2, "web:2", policy);
   hungry.more = [more = hungry.more](schema::ServiceSpec::Builder spec) {
@@ -216,9 +216,9 @@ TEST_CASE("update: a task that does not run by the deadline is a failure", "[man
   cluster.settle();
   cluster.update(hungry);
   cluster.advance(29 * kj::SECONDS);
-  CHECK(cluster.state() == State::UPDATING);
+  CHECK(cluster.state() == UpdateState::UPDATING);
   cluster.advance(2 * kj::SECONDS);
-  CHECK(cluster.state() == State::PAUSED);
+  CHECK(cluster.state() == UpdateState::PAUSED);
   CHECK(cluster.onImage("web:1") == 1);
   CHECK_THAT(
       cluster.service("web").getService().getUpdate().getMessage().cStr(),
@@ -226,7 +226,7 @@ TEST_CASE("update: a task that does not run by the deadline is a failure", "[man
 }
 
 TEST_CASE("update: a new spec during an update replaces that one", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   auto pace = [](auto update) { update.setDelayMs(10'000); };
   cluster.create(withUpdate(3, "web:1", pace));
   cluster.settle();
@@ -236,12 +236,12 @@ TEST_CASE("update: a new spec during an update replaces that one", "[manager]") 
   cluster.update(withUpdate(3, "web:3", pace));
   cluster.advance(60 * kj::SECONDS);
   CHECK(cluster.onImage("web:3") == 3);
-  CHECK(cluster.state() == State::COMPLETED);
+  CHECK(cluster.state() == UpdateState::COMPLETED);
 }
 
 TEST_CASE("update: a change of constraints, replicas or labels restarts nothing that fits",
           "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   cluster.create(withUpdate(2, "web:1"));
   cluster.settle();
   auto changed = withUpdate(3, "web:1");
@@ -253,7 +253,7 @@ TEST_CASE("update: a change of constraints, replicas or labels restarts nothing 
   cluster.update(changed);
   cluster.settle();
   CHECK(cluster.states("web", "") == "running running running");
-  CHECK(cluster.state() == State::NONE);
+  CHECK(cluster.state() == UpdateState::NONE);
   CHECK(cluster.service("web").getService().getSpecVersion() == 1);
   changed.more = [](schema::ServiceSpec::Builder spec) {
     spec.initUpdate().setParallelism(0);
@@ -265,7 +265,7 @@ TEST_CASE("update: a change of constraints, replicas or labels restarts nothing 
 }
 
 TEST_CASE("update: taking a failed one back leaves alone what it had not reached", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   cluster.create(withUpdate(4, "web:1"));
   cluster.settle();
   cluster.node->onStart = [](auto&, auto& task) {
@@ -282,17 +282,17 @@ TEST_CASE("update: taking a failed one back leaves alone what it had not reached
   auto untouched = ids();
   cluster.update(withUpdate(4, "web:bad"));
   cluster.advance(10 * kj::SECONDS);
-  REQUIRE(cluster.state() == State::PAUSED);
+  REQUIRE(cluster.state() == UpdateState::PAUSED);
   cluster.update(withUpdate(4, "web:1"));
   cluster.advance(40 * kj::SECONDS);
-  CHECK(cluster.state() == State::COMPLETED);
+  CHECK(cluster.state() == UpdateState::COMPLETED);
   CHECK(cluster.onImage("web:1") == 4);
   CHECK(ids() == untouched);
   CHECK(cluster.progress("web").getProgress().getConverged());
 }
 
 TEST_CASE("update: one that is resumed while its tasks go on failing pauses again", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   auto bad = withUpdate(1, "web:bad");
   cluster.create(withUpdate(1, "web:1"));
   cluster.settle();
@@ -302,17 +302,17 @@ TEST_CASE("update: one that is resumed while its tasks go on failing pauses agai
   cluster.update(bad);
   cluster.advance(10 * kj::SECONDS);
   for (int again = 0; again < 2; ++again) {
-    REQUIRE(cluster.state() == State::PAUSED);
+    REQUIRE(cluster.state() == UpdateState::PAUSED);
     cluster.update(bad);
     cluster.settle();
-    CHECK(cluster.state() == State::UPDATING);
+    CHECK(cluster.state() == UpdateState::UPDATING);
     cluster.advance(60 * kj::SECONDS);
   }
-  CHECK(cluster.state() == State::PAUSED);
+  CHECK(cluster.state() == UpdateState::PAUSED);
 }
 
 TEST_CASE("update: what says the same in another way changes nothing", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   cluster.create(withUpdate(2, "web:1"));
   cluster.settle();
   auto version = cluster.service("web").getService().getMeta().getVersion();
@@ -331,12 +331,12 @@ TEST_CASE("update: what says the same in another way changes nothing", "[manager
   CHECK(cluster.update(same) == "");
   cluster.settle();
   CHECK(cluster.service("web").getService().getMeta().getVersion() == version);
-  CHECK(cluster.state() == State::NONE);
+  CHECK(cluster.state() == UpdateState::NONE);
 }
 
 TEST_CASE("update: tasks that complete by design are no failures", "[manager]") {
   for (auto order : {Order::STOP_FIRST, Order::START_FIRST}) {
-    Fixture cluster;
+    UpdateFixture cluster;
     cluster.node->onStart = [](auto&, auto&) { return TaskState::COMPLETE; };
     auto job = [&](const char* image) {
       auto spec = withUpdate(2, image, [&](auto update) { update.setOrder(order); });
@@ -352,13 +352,13 @@ TEST_CASE("update: tasks that complete by design are no failures", "[manager]") 
     CHECK(cluster.progress("web").getProgress().getUpdated() == 2);
     cluster.update(job("job:2"));
     cluster.advance(6 * kj::SECONDS);
-    CHECK(cluster.state() == State::COMPLETED);
+    CHECK(cluster.state() == UpdateState::COMPLETED);
     CHECK(cluster.progress("web").getProgress().getConverged());
   }
 }
 
 TEST_CASE("update: goes on after a restart of the manager", "[manager]") {
-  Fixture cluster;
+  UpdateFixture cluster;
   auto pace = [](auto update) { update.setDelayMs(10'000); };
   cluster.create(withUpdate(3, "web:1", pace));
   cluster.settle();
@@ -372,7 +372,7 @@ TEST_CASE("update: goes on after a restart of the manager", "[manager]") {
   cluster.node->open();
   cluster.advance(40 * kj::SECONDS);
   CHECK(cluster.onImage("web:2") == 3);
-  CHECK(cluster.state() == State::COMPLETED);
+  CHECK(cluster.state() == UpdateState::COMPLETED);
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ class Strategy final : public schema::Scheduler::Server {
   Choose choose;
 };
 
-struct Fixture : TestCluster {
-  explicit Fixture(Choose choose) {
+struct StrategyFixture : TestCluster {
+  explicit StrategyFixture(Choose choose) {
     host.addService("scheduler.odd", kj::heap<Strategy>(std::move(choose)));
     start();
     node = &addNode();
@@ -65,7 +65,7 @@ struct Fixture : TestCluster {
 };
 
 TEST_CASE("strategy: one that never answers holds nobody else up", "[manager]") {
-  Fixture cluster([](uint32_t) { return kj::NEVER_DONE; });
+  StrategyFixture cluster([](uint32_t) { return kj::NEVER_DONE; });
   auto beginNs = cluster.world.env().nowNs();
   cluster.create(cluster.odd("one", 2));
   cluster.create(cluster.odd("two", 2));
@@ -84,8 +84,8 @@ TEST_CASE("strategy: one that never answers holds nobody else up", "[manager]") 
 }
 
 TEST_CASE("strategy: an answer after its pass still counts", "[manager]") {
-  Fixture* fixture = nullptr;
-  Fixture cluster([&](uint32_t count) {
+  StrategyFixture* fixture = nullptr;
+  StrategyFixture cluster([&](uint32_t count) {
     auto& timer = fixture->world.env().timer();
     return timer.afterDelay(500 * kj::MILLISECONDS).then([count] {
       return std::vector<std::string>(count, "node1");
@@ -104,7 +104,7 @@ TEST_CASE("strategy: an answer after its pass still counts", "[manager]") {
 
 TEST_CASE("strategy: a node that cannot take the task is not accepted", "[manager]") {
   for (auto chosen : {"nosuch", "node1"}) {
-    Fixture cluster([&](uint32_t count) {
+    StrategyFixture cluster([&](uint32_t count) {
       return kj::Promise<std::vector<std::string>>(std::vector<std::string>(count, chosen));
     });
     cluster.addNode("node2").open();
@@ -122,7 +122,7 @@ TEST_CASE("strategy: a node that cannot take the task is not accepted", "[manage
 
 TEST_CASE("strategy: an earlier wake-up of a service is not put off by its retry", "[manager]") {
   int calls = 0;
-  Fixture cluster([&](uint32_t count) -> kj::Promise<std::vector<std::string>> {
+  StrategyFixture cluster([&](uint32_t count) -> kj::Promise<std::vector<std::string>> {
     if (++calls > 2) return kj::NEVER_DONE;
     return std::vector<std::string>(count, "node1");
   });

@@ -9,7 +9,6 @@
 namespace orch::control::manager {
 
 namespace {
-constexpr size_t FULL_ID = 25;
 
 bool isFullId(kj::StringPtr id) {
   return id.size() == FULL_ID && std::all_of(id.begin(), id.end(), [](char c) {

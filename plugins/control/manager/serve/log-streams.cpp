@@ -13,7 +13,7 @@ namespace {
 using schema::TaskState;
 constexpr size_t MAX_FOLLOWERS = 1000;
 
-std::string nameOf(schema::Task::Reader task) {
+std::string taskName(schema::Task::Reader task) {
   return text(task.getServiceName()) + "." + std::to_string(task.getSlot()) + "." +
          text(task.getMeta().getId());
 }
@@ -30,7 +30,7 @@ class NamingSink final : public schema::LogSink::Server {
   NamingSink(schema::LogSink::Client sink, schema::Task::Reader task)
       : sink(kj::mv(sink)),
         taskId(kj::str(task.getMeta().getId())),
-        taskName(kj::str(nameOf(task).c_str())),
+        taskName(kj::str(manager::taskName(task).c_str())),
         nodeId(kj::str(task.getNodeId())) {}
 
   kj::Promise<void> lines(LinesContext context) override {
@@ -71,7 +71,7 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
   void add(schema::Task::Reader task, bool late) {
     if (!mayHaveLogs(task)) return;
     if (!started.insert(text(task.getMeta().getId())).second) return;
-    tasks.add(read(kj::str(nameOf(task).c_str()), task, late));
+    tasks.add(read(kj::str(taskName(task).c_str()), task, late));
   }
   void addAll(const State& state, bool late) {
     if (!taskId.empty()) {

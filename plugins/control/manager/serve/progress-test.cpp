@@ -9,8 +9,8 @@ namespace {
 using schema::TaskState;
 using schema::Verdict;
 
-struct Fixture : TestCluster {
-  Fixture() {
+struct ProgressFixture : TestCluster {
+  ProgressFixture() {
     start();
     node = &addNode();
     node->open();
@@ -21,7 +21,7 @@ struct Fixture : TestCluster {
 TEST_CASE("progress: three tasks in a row that end before they run are told as stuck",
           "[manager]") {
   for (auto end : {TaskState::REJECTED, TaskState::FAILED}) {
-    Fixture cluster;
+    ProgressFixture cluster;
     cluster.node->onStart = [&](auto&, auto&) { return end; };
     cluster.create({"web", 2});
     cluster.settle();
@@ -42,7 +42,7 @@ TEST_CASE("progress: a program that ends within five seconds three times in a ro
           "[manager]") {
   for (auto end : {TaskState::FAILED, TaskState::COMPLETE}) {
     for (bool stays : {false, true}) {
-      Fixture cluster;
+      ProgressFixture cluster;
       cluster.create({"web", 1});
       Verdict verdict = Verdict::WORKING;
       for (int i = 0; i < 4; ++i) {
@@ -63,7 +63,7 @@ TEST_CASE("progress: a program that ends within five seconds three times in a ro
 }
 
 TEST_CASE("progress: one word says where a service is", "[manager]") {
-  Fixture cluster;
+  ProgressFixture cluster;
   auto verdict = [&](const std::string& id) {
     return cluster.progress(id).getProgress().getVerdict();
   };
@@ -106,7 +106,7 @@ TEST_CASE("progress: one word says where a service is", "[manager]") {
 }
 
 TEST_CASE("progress: a change counts the failures anew", "[manager]") {
-  Fixture cluster;
+  ProgressFixture cluster;
   cluster.node->onStart = [](auto&, auto&) { return TaskState::REJECTED; };
   cluster.create({"web", 1});
   cluster.advance(5 * kj::SECONDS);
@@ -120,7 +120,7 @@ TEST_CASE("progress: a change counts the failures anew", "[manager]") {
 TEST_CASE("progress: start-first that only its own old task keeps from a node is stuck at once",
           "[manager]") {
   for (bool port : {true, false}) {
-    Fixture cluster;
+    ProgressFixture cluster;
     auto spec = [&](const char* image) {
       Spec spec{"web", 1, image, {}};
       spec.more = [port](schema::ServiceSpec::Builder it) {
@@ -152,7 +152,7 @@ TEST_CASE("progress: start-first that only its own old task keeps from a node is
 }
 
 TEST_CASE("progress: of a removed service the tasks are those that still stop", "[manager]") {
-  Fixture cluster;
+  ProgressFixture cluster;
   auto id = cluster.create({"web", 2});
   cluster.settle();
   // History, whose containers have ended long ago.

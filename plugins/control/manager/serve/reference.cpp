@@ -5,7 +5,7 @@
 namespace orch::control::manager {
 
 namespace {
-constexpr size_t MAX_NAME = 255;
+constexpr size_t MAX_REPOSITORY = 255;
 constexpr size_t MAX_TAG = 128;
 
 bool lowerOrDigit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
@@ -55,7 +55,7 @@ bool isRegistry(std::string_view host) {
 
 std::string nameProblem(std::string_view name) {
   if (name.empty()) return "it has no name";
-  if (name.size() > MAX_NAME) return "its name is longer than 255 characters";
+  if (name.size() > MAX_REPOSITORY) return "its name is longer than 255 characters";
   size_t slash = name.find('/');
   if (slash != std::string_view::npos) {
     auto host = name.substr(0, slash);

@@ -8,7 +8,6 @@
 namespace orch::control::manager {
 
 namespace {
-constexpr size_t FULL_ID = 25;
 constexpr size_t MAX_EDITS = 2;
 constexpr size_t MAX_LISTED = 5;
 

@@ -13,7 +13,7 @@
 namespace orch::control::manager {
 
 namespace {
-constexpr size_t MAX_NAME = 63;
+constexpr size_t MAX_SERVICE_NAME = 63;
 
 bool nameChar(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -105,11 +105,11 @@ void checkReplicas(uint32_t replicas) {
 }
 
 void checkName(kj::StringPtr noun, kj::StringPtr name) {
-  bool valid = name.size() > 0 && name.size() <= MAX_NAME && nameChar(name[0]) &&
+  bool valid = name.size() > 0 && name.size() <= MAX_SERVICE_NAME && nameChar(name[0]) &&
                std::all_of(name.begin(), name.end(),
                            [](char c) { return nameChar(c) || c == '_' || c == '.' || c == '-'; });
   if (valid) return;
-  fail(kj::str("usage: the ", noun, " name '", name, "' must be 1 to ", MAX_NAME,
+  fail(kj::str("usage: the ", noun, " name '", name, "' must be 1 to ", MAX_SERVICE_NAME,
                " letters, digits, '_', '.' or '-', and begin with a letter or a digit"));
 }
 

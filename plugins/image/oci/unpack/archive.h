@@ -10,6 +10,8 @@
 
 namespace orch::image::oci {
 
+inline constexpr size_t BLOCK = 256 << 10;  // bytes that are read at once
+
 struct ArchiveFree {
   void operator()(struct archive* archive) const { archive_free(archive); }
 };

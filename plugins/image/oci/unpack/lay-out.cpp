@@ -18,9 +18,8 @@ namespace orch::image::oci {
 
 namespace {
 
-constexpr size_t BLOCK = 256 << 10;
 // docker's archives have one for each layer that occurs twice.
-constexpr size_t MAX_LINKS = 100'000;
+constexpr size_t MAX_LINKS_OF_LAYER = 100'000;
 
 // Null if it is no archive at all.
 Archive openArchive(const std::string& path) {
@@ -108,7 +107,7 @@ class Contents final {
       docker = true;
       readManifest(archive);
     }
-    if (links.size() >= MAX_LINKS) return;
+    if (links.size() >= MAX_LINKS_OF_LAYER) return;
     if (const char* target = archive_entry_hardlink(entry)) {
       links[name] = plainPath(target);
     } else if (archive_entry_filetype(entry) == AE_IFLNK) {

@@ -25,7 +25,6 @@ namespace orch::image::oci {
 
 namespace {
 
-constexpr size_t BLOCK = 256 << 10;
 // The largest images have some 300,000 files.
 constexpr uint64_t MAX_ENTRIES = 2'000'000;
 constexpr uint64_t ENTRY_BYTES = 4096;  // of an inode and a name, or of a small folder

@@ -19,7 +19,6 @@ namespace orch::image::oci {
 
 namespace {
 
-constexpr size_t BLOCK = 256 << 10;
 bool exists(const std::string& path) {
   struct stat info;
   return stat(path.c_str(), &info) == 0;
