@@ -31,7 +31,7 @@ Items items(capnp::List<schema::KeyValue>::Reader pairs) {
   return result;
 }
 
-// By what is textBefore `end`, or as a whole.
+// By what is before `end`, or as a whole.
 Items itemsBefore(capnp::List<capnp::Text>::Reader texts, char end, bool wholeToo) {
   Items result;
   for (auto text : texts) {

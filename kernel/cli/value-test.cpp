@@ -15,7 +15,7 @@
 namespace orch::cli {
 namespace {
 
-// The text of the valueRefusal, or empty.
+// The text of the refusal, or empty.
 std::string valueRefusal(const std::function<void()>& parse) {
   auto outcome = attemptNow([&] { parse(); });
   return outcome.ok() ? "" : plainText(outcome.error()).cStr();

@@ -79,7 +79,7 @@ KeyReader::Read absolutePath(const std::string& key, std::string& into) {
   return [&into, key](const Value& value) {
     into = readLine(value, key);
     if (into.empty() || into[0] != '/')
-      failAt(value, "'" + key + "' is '" + into + "'; accepted: an absolutePath path");
+      failAt(value, "'" + key + "' is '" + into + "'; accepted: an absolute path");
   };
 }
 
