@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include <cstring>
+
 namespace orch {
 
 void fail(kj::String text) {
@@ -11,10 +13,14 @@ void fail(kj::String text) {
 }
 
 kj::StringPtr plainText(const kj::Exception& exception) {
-  static constexpr kj::StringPtr PREFIX = "remote exception: "_kj;
   kj::StringPtr text = exception.getDescription();
-  while (text.startsWith(PREFIX)) text = text.slice(PREFIX.size());
-  return text;
+  for (auto prefix : {"remote exception: "_kj, "std::exception: "_kj}) {
+    while (text.startsWith(prefix)) text = text.slice(prefix.size());
+  }
+  // KJ_REQUIRE(a > 0, "a must be at least 1") gives "expected a > 0 [0 > 0]; a must be at least 1".
+  if (!text.startsWith("expected ")) return text;
+  auto* end = strstr(text.cStr(), "; ");
+  return end == nullptr ? text : text.slice(end + 2 - text.begin());
 }
 
 }  // namespace orch

@@ -5,6 +5,7 @@
 
 #include <variant>
 
+#include "orch/fail.h"
 #include "orch/task.h"
 
 namespace orch {
@@ -26,8 +27,8 @@ class Outcome {
     KJ_REQUIRE(!ok(), "asked for the error of an attempt that succeeded");
     return std::get<1>(state);
   }
-  // The error without KJ's file and line: what a user can read.
-  kj::StringPtr message() { return error().getDescription(); }
+  // What a user can read: plainText of the error.
+  kj::StringPtr message() { return plainText(error()); }
 
  private:
   std::variant<Value, kj::Exception> state;

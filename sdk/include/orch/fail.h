@@ -9,7 +9,9 @@ namespace orch {
 // Throws FAILED with exactly this text. For wrong input and for what the outside refuses.
 [[noreturn]] void fail(kj::String text);
 
-// The text of an error without what RPC put before it on its way ("remote exception: ").
+// The text of an error for those who do not know its source: without what RPC put before it on its
+// way ("remote exception: "), the condition of a KJ_REQUIRE that has a text of its own, and
+// "std::exception: ".
 kj::StringPtr plainText(const kj::Exception& exception);
 
 }  // namespace orch

@@ -196,7 +196,7 @@ Task<void> Scheduling::awaitLate(kj::ForkedPromise<kj::Own<Answer>> forked, std:
 
 void Scheduling::noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason) {
   strategy.table = nullptr;
-  strategy.why = "the strategy '" + name + "' does not answer: " + shortened(reason).cStr();
+  strategy.why = "the strategy '" + name + "' " + shortened(reason).cStr();
   strategy.downUntilNs = env.nowNs() + RETRY_NS;
   if (!std::exchange(strategy.failed, true)) {
     host.log().warn("manager.strategy-failed, asking again every 5 s",
@@ -216,7 +216,10 @@ Task<kj::Own<Scheduling::Answer>> Scheduling::ask(PlaceRequest request) {
   if (outcome.ok()) {
     for (auto id : outcome.value().getNodes()) answer->nodes.push_back(text(id));
   } else {
-    answer->failure = kj::str(plainText(outcome.error()));
+    auto type = outcome.error().getType();
+    bool silent =
+        type == kj::Exception::Type::OVERLOADED || type == kj::Exception::Type::DISCONNECTED;
+    answer->failure = kj::str(silent ? "does not answer: " : "failed: ", outcome.message());
   }
   co_return kj::mv(answer);
 }
