@@ -11,6 +11,7 @@
 
 #include "kernel/check.h"
 #include "kernel/kernel.h"
+#include "kernel/loop/crash.h"
 #include "kernel/loop/folder-set.h"
 #include "kernel/loop/watchdog.h"
 #include "kernel/node-folders.h"
@@ -90,7 +91,7 @@ Task<int> run(kj::UnixEventPort& port, Kernel& kernel, log::Logger& logger, rpc:
 Task<int> serve(kj::AsyncIoContext& io, Env& env, Kernel& kernel) {
   log::Logger logger("kernel", schema::LogLevel::INFO);
   rpc::Listener listener(env, logger, kernel.manifest().node.run, kernel.gateway());
-  loop::Watchdog watchdog(kernel.lag(), kernel.manifest().node.loopLimitMs);
+  loop::Watchdog watchdog(kernel.lag(), kernel.manifest().node.loopLimitMs, logger);
   loop::UvBridge uv(io.unixEventPort, env.timer());
   loop::FolderSet folders(env, uv, [&kernel]() { kernel.plugins().filesChanged(); });
   auto terminated = io.unixEventPort.onSignal(SIGTERM)
@@ -140,6 +141,7 @@ int runNode(const Options& options) {
         kj::str("needs root, for mounts, namespaces and control groups: run it with sudo, or as "
                 "the service orchd of systemd"));
   }
+  loop::reportCrashes();
   // Before any thread: they must not receive these.
   kj::UnixEventPort::captureSignal(SIGTERM);
   kj::UnixEventPort::captureSignal(SIGINT);

@@ -6,6 +6,7 @@
 #include <list>
 #include <mutex>
 
+#include "kernel/loop/stack.h"
 #include "orch/abi.h"
 #include "orch/fail.h"
 
@@ -42,6 +43,7 @@ CreateFunction loadPlugin(const PluginFile& file) {
   }
   auto& create = library.get<void(Env&, schema::Plugin::Client*)>("orch_plugin_create");
   keepForever(std::move(library));
+  loop::notePluginFile(reinterpret_cast<void*>(&create), file.path.c_str());
   return &create;
 }
 
