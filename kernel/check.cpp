@@ -89,15 +89,17 @@ int checkManifest(const config::Manifest& manifest, const plugin::PluginPlaces& 
     } else {
       item.field("file").setNull();
       if (!json) {
-        printf("%s: no file yet; it would wait for '%s'\n", entry.id.c_str(),
-               plugin::candidatesOf(entry, places).front().c_str());
+        printf("%s: it would wait: %s\n", entry.id.c_str(),
+               plugin::whyMissing(entry, places).c_str());
       }
     }
   }
   if (json) {
     print(root);
   } else {
-    printf("%s: valid, %zu plugins\n", file.c_str(), manifest.plugins.size());
+    auto count = manifest.plugins.size();
+    printf("%s: valid, %zu plugin%s%s\n", file.c_str(), count, count == 1 ? "" : "s",
+           count == 0 ? ": orchd would run and do nothing; add a [[plugin]]" : "");
   }
   return 0;
 }

@@ -5,8 +5,8 @@
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/suggest.h"
 #include "output.h"
-#include "suggest.h"
 #include "unavailable.h"
 #include "value.h"
 

@@ -2,7 +2,7 @@
 
 #include "arguments.h"
 #include "orch/fail.h"
-#include "suggest.h"
+#include "orch/suggest.h"
 #include "unavailable.h"
 
 namespace orch::cli {

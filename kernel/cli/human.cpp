@@ -41,6 +41,13 @@ kj::String humanSize(uint64_t bytes) {
   return kj::str(text);
 }
 
+kj::String shortDuration(uint64_t microseconds) {
+  constexpr uint64_t MILLI = 1000, SECOND = 1000 * MILLI;
+  if (microseconds < MILLI) return kj::str(microseconds, "us");
+  if (microseconds < SECOND) return kj::str(microseconds / MILLI, "ms");
+  return kj::str(microseconds / SECOND, ".", microseconds % SECOND / (SECOND / 10), "s");
+}
+
 kj::String durationText(uint64_t milliseconds) {
   if (milliseconds == 0) return kj::str("0s");
   uint64_t hours = milliseconds / 3600'000;

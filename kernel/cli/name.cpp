@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "orch/kernel-names.h"
-#include "suggest.h"
+#include "orch/suggest.h"
 #include "value.h"
 
 namespace orch::cli {

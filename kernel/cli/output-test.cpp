@@ -27,6 +27,9 @@ TEST_CASE("cli: times and sizes read as docker's", "[cli]") {
   constexpr int64_t SECOND = 1'000'000'000;
   CHECK(humanDuration(SECOND / 2) == "Less than a second");
   CHECK(humanDuration(-SECOND) == "Less than a second");
+  CHECK(shortDuration(512) == "512us");
+  CHECK(shortDuration(32'768) == "32ms");
+  CHECK(shortDuration(2'097'152) == "2.0s");
   CHECK(humanDuration(45 * SECOND) == "45 seconds");
   CHECK(humanDuration(61 * SECOND) == "About a minute");
   CHECK(humanDuration(3600 * SECOND) == "About an hour");

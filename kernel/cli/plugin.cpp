@@ -48,10 +48,11 @@ Task<int> listPlugins(Context& context) {
       context.out.line(plugin.getId());
       continue;
     }
+    auto isolation = plugin.getIsolation().size() == 0 ? "-"_kj : plugin.getIsolation();
     auto memory = plugin.getMemoryBytes() == 0 ? kj::str("-") : binarySize(plugin.getMemoryBytes());
-    auto p99 = plugin.getCalls() == 0 ? kj::str("-") : kj::str(plugin.getCallP99Us(), "us");
+    auto p99 = plugin.getCalls() == 0 ? kj::str("-") : shortDuration(plugin.getCallP99Us());
     table.row(kj::arr(kj::str(plugin.getId()), kj::str(plugin.getVersion()), stateOf(plugin),
-                      kj::str(plugin.getIsolation()), kj::str(plugin.getRestarts()), kj::mv(memory),
+                      kj::str(isolation), kj::str(plugin.getRestarts()), kj::mv(memory),
                       kj::str(plugin.getCalls()), kj::mv(p99), kj::str(plugin.getReason())));
   }
   if (!context.args.on("--quiet")) context.out.table(table);

@@ -10,7 +10,7 @@
 #include "name.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
-#include "suggest.h"
+#include "orch/suggest.h"
 
 namespace orch::cli {
 namespace {

@@ -5,10 +5,14 @@
 #include <sys/stat.h>
 
 #include <cctype>
+#include <filesystem>
+#include <string_view>
 
 #include "kernel/config/settings.h"
 #include "orch/abi.h"
+#include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/suggest.h"
 
 namespace orch::plugin {
 
@@ -32,20 +36,8 @@ bool names(const std::string& text, const std::string& word) {
   return false;
 }
 
-}  // namespace
-
-std::vector<std::string> candidatesOf(const config::PluginEntry& entry,
+std::optional<CheckedEntry> checkFile(const config::PluginEntry& entry,
                                       const PluginPlaces& places) {
-  if (!entry.file.empty()) return {entry.file};
-  std::vector<std::string> paths;
-  for (auto& folder : places.folders) {
-    paths.push_back(folder + "/" + entry.kind + "." + entry.name + ".so");
-  }
-  return paths;
-}
-
-std::optional<CheckedEntry> checkEntry(const config::PluginEntry& entry,
-                                       const PluginPlaces& places) {
   std::string path;
   for (auto& candidate : candidatesOf(entry, places)) {
     struct stat info;
@@ -68,6 +60,45 @@ std::optional<CheckedEntry> checkEntry(const config::PluginEntry& entry,
   capnp::MallocMessageBuilder values;
   schema.read(std::get<config::Table>(entry.config.data), entry.id, values);
   return found;
+}
+
+}  // namespace
+
+std::vector<std::string> candidatesOf(const config::PluginEntry& entry,
+                                      const PluginPlaces& places) {
+  if (!entry.file.empty()) return {entry.file};
+  std::vector<std::string> paths;
+  for (auto& folder : places.folders) {
+    paths.push_back(folder + "/" + entry.kind + "." + entry.name + ".so");
+  }
+  return paths;
+}
+
+std::string whyMissing(const config::PluginEntry& entry, const PluginPlaces& places) {
+  auto text = "there is no file '" + candidatesOf(entry, places).front() + "'";
+  if (!entry.file.empty()) return text;
+  constexpr std::string_view ENDING = ".so";
+  std::vector<std::string> ids;
+  for (auto& folder : places.folders) {
+    std::error_code ignored;  // it may come later
+    for (auto& file : std::filesystem::directory_iterator(folder, ignored)) {
+      std::string name = file.path().filename();
+      if (name.ends_with(ENDING)) ids.push_back(name.substr(0, name.size() - ENDING.size()));
+    }
+  }
+  kj::Vector<kj::StringPtr> known;
+  for (auto& id : ids) known.add(id.c_str());
+  return text + suggestion((entry.kind + "." + entry.name).c_str(), known).cStr();
+}
+
+std::optional<CheckedEntry> checkEntry(const config::PluginEntry& entry,
+                                       const PluginPlaces& places) {
+  auto outcome = attemptNow([&]() { return checkFile(entry, places); });
+  if (outcome.ok()) return std::move(outcome.value());
+  std::string text = outcome.message().cStr();
+  bool placed = text.compare(0, entry.config.file.size() + 1, entry.config.file + ":") == 0;
+  kj::throwFatalException(kj::Exception(outcome.error().getType(), __FILE__, __LINE__,
+                                        kj::str((placed ? text : located(entry, text)).c_str())));
 }
 
 std::string located(const config::PluginEntry& entry, const std::string& reason) {

@@ -31,6 +31,9 @@ std::vector<std::string> candidatesOf(const config::PluginEntry& entry, const Pl
 std::optional<CheckedEntry> checkEntry(const config::PluginEntry& entry,
                                        const PluginPlaces& places);
 
+// What to say of an entry without a file; names the plugin that was meant, perhaps. Blocks.
+std::string whyMissing(const config::PluginEntry& entry, const PluginPlaces& places);
+
 // Puts before `reason`, which a plugin gave for refusing its settings, the file and line of the
 // setting that it names, or of the entry.
 std::string located(const config::PluginEntry& entry, const std::string& reason);

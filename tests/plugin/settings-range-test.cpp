@@ -27,6 +27,13 @@ TEST_CASE("settings: a number outside of what its field accepts is named with it
         "n.toml:3: 'changeRecords' is -5; accepted: 1000 to 1000000");
 }
 
+TEST_CASE("settings: a file that cannot be used is told with the entry's place", "[config]") {
+  auto manifest = config::parseManifest("[[plugin]]\nid = 'a.b'\nfile = '/etc/passwd'\n", "n.toml");
+  auto checked = attemptNow([&]() { return checkEntry(manifest.plugins[0], PluginPlaces{}); });
+  REQUIRE_FALSE(checked.ok());
+  CHECK(checked.message() == "n.toml:1: plugin file '/etc/passwd' is not an ELF file");
+}
+
 TEST_CASE("settings: what a plugin refuses is told with the place of the setting that it names",
           "[config]") {
   auto manifest = config::parseManifest(

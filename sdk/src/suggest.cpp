@@ -1,9 +1,9 @@
-#include "suggest.h"
+#include "orch/suggest.h"
 
 #include <algorithm>
 #include <vector>
 
-namespace orch::cli {
+namespace orch {
 
 namespace {
 
@@ -51,4 +51,4 @@ kj::String suggestion(kj::StringPtr mistyped, kj::ArrayPtr<const kj::StringPtr> 
   return name.size() == 0 ? kj::String() : kj::str("; did you mean '", name, "'?");
 }
 
-}  // namespace orch::cli
+}  // namespace orch

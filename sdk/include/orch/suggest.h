@@ -4,7 +4,7 @@
 #include <kj/array.h>
 #include <kj/string.h>
 
-namespace orch::cli {
+namespace orch {
 
 // The nearest of `known` (a swap of neighbours is one step), or empty if none is within a third of
 // its length. Borrows from `known`.
@@ -13,4 +13,4 @@ kj::StringPtr nearest(kj::StringPtr mistyped, kj::ArrayPtr<const kj::StringPtr> 
 // `; did you mean 'service'?`, or nothing.
 kj::String suggestion(kj::StringPtr mistyped, kj::ArrayPtr<const kj::StringPtr> known);
 
-}  // namespace orch::cli
+}  // namespace orch
