@@ -18,8 +18,6 @@ namespace {
 constexpr uint32_t API_VERSION = 1;
 // How long a client that asks for a plugin's service waits for a node that has just been started.
 constexpr uint64_t START_PATIENCE_MS = 30'000;
-// Of a call to the kernel itself: a reload lets plugins drain, one after the other.
-constexpr uint64_t KERNEL_DEADLINE_MS = 600'000;
 
 kj::Path absolute(const std::string& path) { return kj::Path::parse(path.c_str() + 1); }
 
@@ -140,7 +138,6 @@ Kernel::Kernel(Env& env, config::Manifest manifest, plugin::PluginPlaces places,
       current(std::move(manifest)),
       manifestFile(std::move(manifestFile)),
       startedAt(env.timer().now()),
-      registry(env.timer()),
       logger("kernel", log::levelNamed(current.node.logLevel)),
       places(std::move(places)) {
   auto folder = absolute(current.node.data + "/events");
@@ -186,7 +183,7 @@ Task<void> Kernel::open() {
   eventBus = kj::heap<bus::Bus>(env, *eventLog);
   plugin::NodeParts parts{env, current.node, node, *eventBus, registry};
   pluginSet = kj::heap<plugin::PluginSet>(parts, places);
-  registry.offer("kernel", kj::heap<KernelServer>(*this), ownStats, KERNEL_DEADLINE_MS);
+  registry.offer("kernel", kj::heap<KernelServer>(*this));
   eventBus->publish("node.started", node.id.c_str(), {{"version", ORCH_VERSION}});
   if (opened.cutBytes > 0) {
     eventBus->publish("events.tornTail", node.id.c_str(), {{"cutBytes", kj::str(opened.cutBytes)}});

@@ -58,7 +58,6 @@ class Kernel final : private bus::EventLogWatcher {
   kj::TimePoint startedAt;
   plugin::NodeIdentity node;
   rpc::Registry registry;
-  rpc::CallStats ownStats;
   log::Logger logger;
   kj::Own<bus::EventLog> eventLog;
   kj::Own<bus::Bus> eventBus;

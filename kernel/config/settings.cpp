@@ -1,7 +1,5 @@
 #include "kernel/config/settings.h"
 
-#include <capnp/schema.capnp.h>
-#include <capnp/serialize.h>
 #include <kj/debug.h>
 
 #include <cmath>
@@ -209,17 +207,45 @@ std::string tomlValue(DynamicValue::Reader value) {
   }
 }
 
+kj::Array<capnp::word> wordsOf(kj::ArrayPtr<const kj::byte> content) {
+  auto words = kj::heapArray<capnp::word>((content.size() + 7) / 8);
+  memset(words.begin(), 0, words.asBytes().size());
+  memcpy(words.begin(), content.begin(), content.size());
+  return words;
+}
+
+using Nodes = std::map<uint64_t, capnp::schema::Node::Reader>;
+
+// The type itself and those that its fields have, but none of the other schemas: they stay loaded.
+void loadWithParts(capnp::SchemaLoader& loader, Nodes& nodes, uint64_t id) {
+  auto found = nodes.find(id);
+  if (found == nodes.end()) return;
+  auto node = found->second;
+  nodes.erase(found);
+  loader.load(node);
+  if (!node.isStruct()) return;
+  for (auto field : node.getStruct().getFields()) {
+    if (field.isGroup()) loadWithParts(loader, nodes, field.getGroup().getTypeId());
+    if (!field.isSlot()) continue;
+    auto type = field.getSlot().getType();
+    while (type.isList()) type = type.getList().getElementType();
+    if (type.isStruct()) loadWithParts(loader, nodes, type.getStruct().getTypeId());
+    if (type.isEnum()) loadWithParts(loader, nodes, type.getEnum().getTypeId());
+  }
+}
+
 }  // namespace
 
-SettingsSchema::SettingsSchema(kj::ArrayPtr<const kj::byte> request, uint64_t typeId) {
-  auto words = kj::heapArray<capnp::word>((request.size() + 7) / 8);
-  memset(words.begin(), 0, words.asBytes().size());
-  memcpy(words.begin(), request.begin(), request.size());
-  capnp::FlatArrayMessageReader reader(words);
-  auto generated = reader.getRoot<capnp::schema::CodeGeneratorRequest>();
-  for (auto node : generated.getNodes()) loader.load(node);
+CompiledSchema::CompiledSchema(kj::ArrayPtr<const kj::byte> content)
+    : words(wordsOf(content)), reader(words) {}
+
+SettingsSchema::SettingsSchema(kj::ArrayPtr<const kj::byte> content, uint64_t typeId) {
+  CompiledSchema compiled(content);
+  Nodes nodes;
+  for (auto node : compiled.root().getNodes()) nodes.emplace(node.getId(), node);
+  loadWithParts(loader, nodes, typeId);
   type = loader.get(typeId).asStruct();
-  for (auto source : generated.getSourceInfo()) {
+  for (auto source : compiled.root().getSourceInfo()) {
     if (source.getId() != typeId) continue;
     auto members = source.getMembers();
     for (auto field : type.getFields()) {

@@ -5,6 +5,8 @@
 #include <capnp/dynamic.h>
 #include <capnp/message.h>
 #include <capnp/schema-loader.h>
+#include <capnp/schema.capnp.h>
+#include <capnp/serialize.h>
 
 #include <map>
 #include <string>
@@ -13,11 +15,24 @@
 
 namespace orch::config {
 
-// The compiled config.capnp of one plugin.
+// The section .orch.schema of a plugin's file: its config.capnp and the interfaces of the SDK that
+// it was built with. Reading fails if it is damaged.
+class CompiledSchema final {
+ public:
+  explicit CompiledSchema(kj::ArrayPtr<const kj::byte> content);
+  capnp::schema::CodeGeneratorRequest::Reader root() {
+    return reader.getRoot<capnp::schema::CodeGeneratorRequest>();
+  }
+
+ private:
+  kj::Array<capnp::word> words;
+  capnp::FlatArrayMessageReader reader;
+};
+
+// The settings of one plugin.
 class SettingsSchema final {
  public:
-  // `request` is the content of the section .orch.schema; fails if it is damaged.
-  SettingsSchema(kj::ArrayPtr<const kj::byte> request, uint64_t typeId);
+  SettingsSchema(kj::ArrayPtr<const kj::byte> content, uint64_t typeId);
   KJ_DISALLOW_COPY(SettingsSchema);
 
   // Fills a struct in `message`. A field whose name ends in `Ms` also takes a duration text, one in

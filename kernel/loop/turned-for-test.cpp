@@ -10,7 +10,7 @@ namespace {
 constexpr auto DEADLINE = 80 * kj::MILLISECONDS;
 
 // A timer that the test moves: the loop itself never waits.
-struct Fixture {
+struct DeadlineFixture {
   // Time goes on step by step, as on a loop that turns, or at once, as on one that stood still.
   void turn(kj::Duration duration) {
     for (auto left = duration; left > 0 * kj::MILLISECONDS; left -= 1 * kj::MILLISECONDS) {
@@ -30,7 +30,7 @@ struct Fixture {
 };
 
 TEST_CASE("deadline: it is over after its time, and not before", "[loop]") {
-  Fixture f;
+  DeadlineFixture f;
   CHECK_FALSE(f.over());
   f.turn(DEADLINE - 1 * kj::MILLISECONDS);
   CHECK_FALSE(f.over());
@@ -41,7 +41,7 @@ TEST_CASE("deadline: it is over after its time, and not before", "[loop]") {
 TEST_CASE("deadline: time in which the loop stood still is not charged, whenever that was",
           "[loop]") {
   for (int before = 0; before < 80; ++before) {
-    Fixture f;
+    DeadlineFixture f;
     CHECK_FALSE(f.over());
     f.turn(before * kj::MILLISECONDS);
     f.jump(1 * kj::HOURS);
@@ -52,7 +52,7 @@ TEST_CASE("deadline: time in which the loop stood still is not charged, whenever
 }
 
 TEST_CASE("deadline: a loop that is always late has deadlines all the same", "[loop]") {
-  Fixture f;
+  DeadlineFixture f;
   int turns = 0;
   while (!f.over() && turns < 100) {
     f.jump(1 * kj::SECONDS);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernel/loop/turned-for.h"
 #include "kernel/plugin/loader.h"
 
 extern char** environ;
@@ -16,6 +17,8 @@ namespace orch::plugin {
 namespace {
 
 constexpr int HOST_FD = 3;
+// A socket closes a moment before its process can be reaped.
+constexpr uint64_t REAP_MS = 5'000;
 
 class KernelInstance final : public Instance {
  public:
@@ -36,8 +39,9 @@ kj::String describeExit(int status) {
 
 class ProcessInstance final : public Instance {
  public:
-  ProcessInstance(kj::Own<kj::AsyncIoStream> stream, kj::Own<Process> process)
-      : stream(kj::mv(stream)),
+  ProcessInstance(kj::Timer& timer, kj::Own<kj::AsyncIoStream> stream, kj::Own<Process> process)
+      : timer(timer),
+        stream(kj::mv(stream)),
         process(kj::mv(process)),
         connection(*this->stream),
         root(connection.bootstrap().castAs<schema::Plugin>()),
@@ -47,11 +51,15 @@ class ProcessInstance final : public Instance {
 
   schema::Plugin::Client plugin() override { return root; }
   kj::Promise<kj::String> onGone() override {
-    return exit.addBranch().then([](int status) { return describeExit(status); });
+    auto ended = exit.addBranch().then([](int status) { return describeExit(status); });
+    auto broken = connection.onDisconnect().then(
+        [this]() { return loop::turnedFor(timer, REAP_MS * kj::MILLISECONDS); });
+    return ended.exclusiveJoin(broken.then([]() { return kj::str("its connection broke"); }));
   }
   uint32_t pid() const override { return process->pid(); }
 
  private:
+  kj::Timer& timer;
   kj::Own<kj::AsyncIoStream> stream;
   kj::Own<Process> process;
   capnp::TwoPartyClient connection;
@@ -86,7 +94,7 @@ Task<kj::Own<Instance>> newProcessInstance(Env& env, PluginFile file, std::strin
   auto stream = env.lowLevelIo().wrapSocketFd(
       ours.release(),
       kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP | kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
-  co_return kj::heap<ProcessInstance>(kj::mv(stream), kj::mv(process));
+  co_return kj::heap<ProcessInstance>(env.timer(), kj::mv(stream), kj::mv(process));
 }
 
 }  // namespace orch::plugin

@@ -11,7 +11,8 @@ class Instance {
  public:
   virtual ~Instance() noexcept(false) {}
   virtual schema::Plugin::Client plugin() = 0;
-  // Settles with the reason when the process behind it has ended; never in the kernel.
+  // Settles with the reason when the process behind it has ended, or lives on without a connection;
+  // never in the kernel.
   virtual kj::Promise<kj::String> onGone() = 0;
   virtual uint32_t pid() const = 0;  // 0 in the kernel
 };

@@ -12,8 +12,7 @@ namespace orch::plugin {
 
 namespace {
 
-// A socket closes a moment before its process can be reaped.
-constexpr uint64_t REAP_MS = 5'000;
+constexpr kj::StringPtr STOPPED = "it was stopped"_kj;
 
 uint64_t residentBytes(uint32_t pid) {
   std::ifstream statm("/proc/" + std::to_string(pid) + "/statm");
@@ -33,6 +32,7 @@ PluginRunner::PluginRunner(NodeParts parts, const PluginPlaces& places,
       settings(std::move(entry)),
       logger(settings.id, level),
       kernelLogger("kernel", schema::LogLevel::INFO),
+      isolation(settings.isolation.value_or(config::Isolation::KERNEL)),
       startedBy(startedBy),
       runningSince(parts.env.timer().now()),
       stopAsked(kj::newPromiseAndFulfiller<void>()),
@@ -40,7 +40,10 @@ PluginRunner::PluginRunner(NodeParts parts, const PluginPlaces& places,
       ended(kj::newPromiseAndFulfiller<void>()),
       endedSignal(ended.promise.fork()) {}
 
-PluginRunner::~PluginRunner() noexcept(false) { withdraw(); }
+PluginRunner::~PluginRunner() noexcept(false) {
+  withdraw();
+  KJ_IF_MAYBE (around, guard) (*around)->end("this node has stopped");
+}
 
 kj::Promise<void> PluginRunner::run() {
   return live()
@@ -53,7 +56,7 @@ kj::Promise<void> PluginRunner::run() {
         return kj::READY_NOW;
       }))
       .then([this]() {
-        letGo();
+        letGo(STOPPED);
         ended.fulfiller->fulfill();
       });
 }
@@ -97,12 +100,12 @@ Task<void> PluginRunner::live() {
       ++failedStarts;
       gone = co_await whyNotStarted(started.error());
       if (endingOf(started.error()) == Ending::FINAL) {
-        letGo();
+        letGo(gone);
         enter(State::FAILED, gone);
         co_return;
       }
     }
-    letGo();
+    letGo(gone);
     if (!mayRestart()) {
       enter(State::FAILED, kj::str(gone, "; ", recentRestarts.size() - 1,
                                    " restarts within the window did not help; when the cause is "
@@ -126,20 +129,16 @@ PluginRunner::Ending PluginRunner::endingOf(const kj::Exception& error) const {
 }
 
 Task<kj::String> PluginRunner::whyNotStarted(kj::Exception& error) {
-  auto text = kj::str(plainText(error));
-  if (gaveUp || error.getType() != kj::Exception::Type::DISCONNECTED) {
-    if (step != Step::CONFIGURE || gaveUp) co_return kj::mv(text);
-    co_return kj::str(located(settings, text.cStr()).c_str());
-  }
+  bool broke = error.getType() == kj::Exception::Type::DISCONNECTED && isolated() &&
+               !rpc::saidByPlugin(error) && !gaveUp;
   KJ_IF_MAYBE (dying, instance) {
-    auto gone = (*dying)->onGone();
-    auto silent = parts.env.timer().afterDelay(REAP_MS * kj::MILLISECONDS).then([]() {
-      return kj::str("its connection broke");
-    });
-    auto reason = co_await gone.exclusiveJoin(kj::mv(silent));
-    co_return kj::str(reason, " while it was starting");
+    auto gone = broke ? (*dying)->onGone() : kj::Promise<kj::String>(kj::str());
+    auto reason = co_await gone;
+    if (broke) co_return kj::str(reason, " while it was starting");
   }
-  co_return kj::mv(text);
+  auto text = kj::str(plainText(error));
+  if (endingOf(error) == Ending::AGAIN || gaveUp) co_return kj::mv(text);
+  co_return kj::str(located(settings, text.cStr()).c_str());
 }
 
 // What was only slow is tried again for as long as it takes.
@@ -157,13 +156,19 @@ bool PluginRunner::mayRestart() {
 Task<CheckedEntry> PluginRunner::findFile() {
   for (;;) {
     auto changed = neighbours.whenFilesChange();
-    auto look = [entry = settings, places = places]() { return checkEntry(entry, places); };
+    struct Look {
+      std::optional<CheckedEntry> found;
+      std::string missing;
+    };
+    auto look = [entry = settings, places = places]() {
+      Look result{checkEntry(entry, places), ""};
+      if (!result.found) result.missing = whyMissing(entry, places);
+      return result;
+    };
     auto looked = co_await attempt(parts.env.workers().run(kj::mv(look)));
-    if (looked.ok() && looked.value()) co_return std::move(*looked.value());
+    if (looked.ok() && looked.value().found) co_return std::move(*looked.value().found);
     if (looked.ok()) {
-      auto first = candidatesOf(settings, places).front();
-      enter(State::WAITING,
-            kj::str("there is no file '", first.c_str(), "'; starts when it appears"));
+      enter(State::WAITING, kj::str(looked.value().missing.c_str(), "; starts when it appears"));
     } else if (looked.error().getType() == kj::Exception::Type::OVERLOADED) {
       enter(State::WAITING, kj::str(plainText(looked.error()), "; looks again when it changes"));
     } else {
@@ -180,6 +185,8 @@ Task<void> PluginRunner::prepare() {
   required = file.requirements();
   schema = std::make_unique<config::SettingsSchema>(file.schema, file.descriptor.settingsType);
   schema->read(std::get<config::Table>(settings.config.data), settings.id, values);
+  parts.registry.methods().learn(file.schema);
+  file.schema = nullptr;
 }
 
 Task<void> PluginRunner::waitForRequirements() {
@@ -224,7 +231,11 @@ Task<void> PluginRunner::startOnce() {
                   ? newKernelInstance(parts.env, kj::mv(copy))
                   : newProcessInstance(parts.env, kj::mv(copy), places.hostProgram);
   auto fresh = co_await kj::mv(made);
-  auto plugin = fresh->plugin();
+  rpc::Guard::Plugin guarded{settings.id, isolated(), settings.deadlineMs};
+  auto around = kj::refcounted<rpc::Guard>(std::move(guarded), parts.env.timer(),
+                                           parts.registry.methods(), stats);
+  auto plugin = around->around(fresh->plugin());
+  guard = kj::mv(around);
   instance = kj::mv(fresh);
   step = Step::CONFIGURE;
   auto configure = plugin.configureRequest();
@@ -243,7 +254,7 @@ kj::Promise<void> PluginRunner::startAndOffer(schema::Plugin::Client plugin) {
       [this](capnp::Response<schema::Plugin::StartResults>&& started) {
         for (auto service : started.getServices()) {
           std::string name = service.getName().cStr();
-          parts.registry.offer(name, service.getCapability(), stats, settings.deadlineMs);
+          parts.registry.offer(name, service.getCapability());
           services.push_back(name);
         }
       });
@@ -265,7 +276,7 @@ Task<kj::String> PluginRunner::watch() {
                  config::durationText(settings.deadlineMs).c_str(), " (deadline)"));
   });
   auto outcome = co_await attempt(drained.exclusiveJoin(kj::mv(slow)));
-  letGo();
+  letGo(STOPPED);
   enter(State::STOPPED, outcome.ok() ? "" : plainText(outcome.error()));
   co_return kj::str();
 }
@@ -295,9 +306,11 @@ void PluginRunner::withdraw() {
   services.clear();
 }
 
-void PluginRunner::letGo() {
+void PluginRunner::letGo(kj::StringPtr reason) {
   bool offered = !services.empty();
   withdraw();
+  KJ_IF_MAYBE (around, guard) (*around)->end(reason);
+  guard = nullptr;
   KJ_IF_MAYBE (running, instance) {
     if (offered && !isolated()) kept.add(kj::mv(*running));
   }
@@ -328,7 +341,9 @@ void PluginRunner::describe(schema::PluginStatus::Builder status) const {
   status.setVersion(file.path.empty() ? "" : file.descriptor.pluginVersion);
   status.setState(current);
   status.setReason(why.c_str());
-  status.setIsolation(isolated() ? "process" : "kernel");
+  if (!file.path.empty() || settings.isolation) {  // else the file's folder will say it
+    status.setIsolation(isolated() ? "process" : "kernel");
+  }
   status.setRestarts(restarts);
   status.setCallP99Us(stats.p99Us());
   status.setCalls(stats.calls());

@@ -13,6 +13,8 @@
 #include "kernel/plugin/entry-check.h"
 #include "kernel/plugin/host-server.h"
 #include "kernel/plugin/instance.h"
+#include "kernel/rpc/call-stats.h"
+#include "kernel/rpc/guard.h"
 #include "orch/schema/gateway.capnp.h"
 
 namespace orch::plugin {
@@ -87,7 +89,7 @@ class PluginRunner final {
   Task<kj::String> whenHung();
   bool mayRestart();
   void withdraw();
-  void letGo();
+  void letGo(kj::StringPtr reason);
   void enter(State state, kj::StringPtr reason = "");
   void tell(schema::LogLevel level, kj::StringPtr message, kj::StringPtr reason);
 
@@ -101,13 +103,14 @@ class PluginRunner final {
 
   State current = State::WAITING;
   std::string why;
-  config::Isolation isolation = config::Isolation::KERNEL;
+  config::Isolation isolation;  // as the manifest says until the file is known
   PluginFile file;
   std::vector<std::string> required;
   std::unique_ptr<config::SettingsSchema> schema;
   capnp::MallocMessageBuilder values{SETTINGS_WORDS};
   kj::Maybe<kj::Own<Instance>> instance;
-  kj::Vector<kj::Own<Instance>> kept;  // in the kernel, stopped; one at most per runner and start
+  kj::Maybe<kj::Own<rpc::Guard>> guard;  // around it
+  kj::Vector<kj::Own<Instance>> kept;    // in the kernel, stopped; one at most per runner and start
   std::vector<std::string> services;
   StartedBy startedBy;
   enum class Step { LOAD, CONFIGURE, RECOVER, START } step = Step::LOAD;

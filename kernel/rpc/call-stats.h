@@ -14,14 +14,16 @@ class CallStats final {
   static constexpr uint32_t LATE_CALLS = 2;  // in a row: then somebody should look
 
   void add(uint64_t us) {
-    answered();
-    ++count;
+    addUntimed();
     size_t bucket = 0;
     while (bucket + 1 < buckets.size() && (1ull << bucket) < us) ++bucket;
     ++buckets[bucket];
   }
-  // An answer of whatever kind, an error too.
-  void answered() { lateInARow = 0; }
+  // An answer of whatever kind, an error too, or of a call that takes as long as the work takes.
+  void addUntimed() {
+    lateInARow = 0;
+    ++count;
+  }
   // A call has not been answered within its deadline.
   void addLate() {
     if (++lateInARow < LATE_CALLS) return;
@@ -39,10 +41,11 @@ class CallStats final {
   uint64_t calls() const { return count; }
   // The upper edge of the bucket that holds the 99th percentile.
   uint64_t p99Us() const {
-    uint64_t seen = 0;
-    for (size_t i = 0; i < buckets.size(); ++i) {
+    uint64_t timed = 0, seen = 0;
+    for (auto calls : buckets) timed += calls;
+    for (size_t i = 0; i < buckets.size() && timed > 0; ++i) {
       seen += buckets[i];
-      if (count > 0 && seen * 100 >= count * 99) return 1ull << i;
+      if (seen * 100 >= timed * 99) return 1ull << i;
     }
     return 0;
   }

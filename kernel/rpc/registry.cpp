@@ -41,17 +41,14 @@ Registry::~Registry() noexcept(false) {
   for (auto& entry : waiting) entry.second->registryGone();
 }
 
-void Registry::offer(const std::string& name, capnp::Capability::Client service, CallStats& stats,
-                     uint64_t deadlineMs) {
+void Registry::offer(const std::string& name, capnp::Capability::Client service) {
   auto& target = targets[name];
-  if (target.get() == nullptr) target = kj::refcounted<ServiceTarget>(name, timer);
+  if (target.get() == nullptr) target = kj::refcounted<ServiceTarget>(name);
   if (target->current != nullptr) {
     fail(kj::str("two plugins offer a service '", name.c_str(),
                  "'; a plugin's service is called like its instance"));
   }
   target->current = kj::mv(service);
-  target->stats = &stats;
-  target->deadlineMs = deadlineMs;
   for (;;) {
     auto next = waiting.find(name);
     if (next == waiting.end()) break;
@@ -63,7 +60,6 @@ void Registry::withdraw(const std::string& name) {
   auto found = targets.find(name);
   if (found == targets.end()) return;
   found->second->current = nullptr;
-  found->second->stats = nullptr;
 }
 
 bool Registry::runs(const std::string& name) const {

@@ -7,19 +7,19 @@
 #include <string>
 #include <vector>
 
+#include "kernel/rpc/method-table.h"
 #include "kernel/rpc/service-proxy.h"
 
 namespace orch::rpc {
 
 class Registry final {
  public:
-  explicit Registry(kj::Timer& timer) : timer(timer) {}
+  Registry() = default;
   ~Registry() noexcept(false);  // who still waits gets DISCONNECTED
   KJ_DISALLOW_COPY(Registry);
 
-  // `stats` outlives the offer. Offering a name that runs is refused.
-  void offer(const std::string& name, capnp::Capability::Client service, CallStats& stats,
-             uint64_t deadlineMs);
+  // Offering a name that runs is refused.
+  void offer(const std::string& name, capnp::Capability::Client service);
   void withdraw(const std::string& name);
 
   bool runs(const std::string& name) const;
@@ -29,10 +29,12 @@ class Registry final {
   std::vector<std::string> names(const std::string& prefix) const;
   // Names that somebody waits for: none is kept for a name that nobody asks for any more.
   size_t waitedFor() const { return waiting.size(); }
+  // Of all plugins that the node has read the files of.
+  MethodTable& methods() { return knownMethods; }
 
  private:
   class Waiter;
-  kj::Timer& timer;
+  MethodTable knownMethods;
   std::map<std::string, kj::Own<ServiceTarget>> targets;
   std::multimap<std::string, Waiter*> waiting;  // each takes itself out
 };

@@ -29,7 +29,7 @@ struct PluginStatus {
   version @1 :Text;
   state @2 :State;
   reason @3 :Text;                   # why it waits or failed
-  isolation @4 :Text;                # kernel or process
+  isolation @4 :Text;                # kernel or process; empty while only its file would say it
   restarts @5 :UInt32;
   memoryBytes @6 :UInt64;            # of its process; 0 in the kernel
   callP99Us @7 :UInt64;

@@ -6,8 +6,9 @@ using Objects = import "objects.capnp";
 $Cxx.namespace("orch::schema");
 
 annotation longRunning @0x96150f19b00025dc (method) :Void;
-# A method that may take as long as the work takes (a pull, a wait, a log that is followed). Every
-# other call into a plugin fails with OVERLOADED past the plugin's `deadline`.
+# A method that may take as long as the work takes (a pull, a wait, a log that is followed, a reader
+# who is slow). Every other call into a plugin fails with OVERLOADED past the plugin's `deadline`,
+# whichever of its capabilities it comes through. orchd reads this from the plugin's own file.
 
 interface Plugin {
   # The root of an instance. The kernel calls the methods in this order, once each, and `stop` last.
@@ -56,7 +57,7 @@ interface Host {
 enum LogLevel { trace @0; debug @1; info @2; warn @3; error @4; }
 
 interface EventSink {
-  events @0 (events :List(Event), lagged :UInt64) -> ();
+  events @0 (events :List(Event), lagged :UInt64) -> () $longRunning;
   # `lagged`: so many events before these were dropped since this subscriber was too slow; read the
   # state again. The next batch is sent when this call has returned.
 }

@@ -87,7 +87,7 @@ struct LogOptions {
 }
 
 interface LogSink {
-  lines @0 (lines :List(LogLine)) -> ();
+  lines @0 (lines :List(LogLine)) -> () $Plugin.longRunning;
 }
 
 struct LogLine {

@@ -8,8 +8,11 @@
 
 #include "kernel/plugin/elf-reader.h"
 #include "kernel/plugin/loader.h"
+#include "kernel/rpc/method-table.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/schema/runtime.capnp.h"
+#include "orch/schema/scheduler.capnp.h"
 #include "orch/testing/test-host.h"
 
 namespace orch::plugin {
@@ -43,6 +46,18 @@ TEST_CASE("plugin file: the descriptor and the settings are read without loading
   CHECK(std::string(file.descriptor.name) == "misbehaves");
   CHECK(std::string(file.descriptor.pluginVersion) == "1.0.0");
   CHECK(file.schema.size() > 0);
+}
+
+TEST_CASE("plugin file: it says which methods have no deadline, of every kind", "[plugin]") {
+  rpc::MethodTable methods;
+  methods.learn(readPluginFile(GOOD).schema);
+  auto wait = methods.find(capnp::typeId<schema::Runtime>(), 3);
+  CHECK(wait.name == "wait");
+  CHECK(wait.longRunning);
+  auto open = methods.find(capnp::typeId<schema::Scheduler>(), 0);
+  CHECK(open.name == "open");
+  CHECK_FALSE(open.longRunning);
+  CHECK(methods.find(1, 7).name == "method 7");
 }
 
 TEST_CASE("plugin file: what is no plugin is refused with the reason", "[plugin]") {

@@ -1,8 +1,5 @@
-#include <capnp/rpc-twoparty.h>
 #include <catch2/catch.hpp>
-#include <kj/async-io.h>
 #include <signal.h>
-#include <sys/wait.h>
 
 #include <cstddef>
 #include <cstring>
@@ -45,6 +42,10 @@ TEST_CASE(
   auto crashed = node.call(client, "crash");
   REQUIRE_FALSE(crashed.ok());
   CHECK(crashed.error().getType() == kj::Exception::Type::DISCONNECTED);
+  CHECK(
+      plainText(crashed.error()) ==
+      "plugin 'test.misbehaves': its process was ended by signal 9 (Killed) while it was asked for "
+      "'open'");
   node.waitFor("test.misbehaves", State::WAITING);
   node.restartUntil("test.misbehaves", State::RUNNING);
   CHECK(node.call(client, "n1").ok());
@@ -94,7 +95,8 @@ TEST_CASE("supervision: a call that is not answered ends with the plugin's deadl
     auto answer = kj::mv(call).wait(node.io.waitScope);
     REQUIRE_FALSE(answer.ok());
     CHECK(answer.error().getType() == kj::Exception::Type::OVERLOADED);
-    CHECK(plainText(answer.error()) == "'test.misbehaves' has not answered within 50 ms");
+    CHECK(plainText(answer.error()) ==
+          "plugin 'test.misbehaves' has not answered 'open' within 50 ms");
   }
 }
 
@@ -173,10 +175,21 @@ TEST_CASE("supervision: wrong settings are named with file, line, key and what i
   }
 }
 
+TEST_CASE("supervision: a plugin that waits for its file shows what is known of it", "[plugin]") {
+  TestNode node("[[plugin]]\nid = 'scheduler.spraed'\nisolation = 'process'\n");
+  CHECK(node.plugin("scheduler.spraed").state() == State::WAITING);
+  CHECK(node.isolationOf("scheduler.spraed") == "process");
+  CHECK(node.plugin("scheduler.spraed")
+            .reason()
+            .find("'; did you mean 'scheduler.spread'?; starts when it appears") !=
+        std::string::npos);
+}
+
 TEST_CASE("supervision: a plugin without a file waits, and starts when it appears", "[plugin]") {
   TestNode node("[[plugin]]\nid = 'test.late'\n");
   CHECK(node.plugin("test.late").state() == State::WAITING);
   CHECK(node.plugin("test.late").reason().find("starts when it appears") != std::string::npos);
+  CHECK(node.isolationOf("test.late") == "");
   std::filesystem::create_directories(node.folder.sub("plugins").cStr());
   std::filesystem::copy(TEST_PLUGINS "/test.misbehaves.so",
                         node.folder.sub("plugins/test.late.so").cStr());
@@ -278,53 +291,6 @@ TEST_CASE("supervision: plugins that need each other in a circle are refused by 
         "manifest");
   node.waitForReason("test.three", "needs");
   CHECK(node.plugin("test.three").reason() == "needs 'test.two', which does not run");
-}
-
-TEST_CASE("supervision: who blocks the loop is named, and orchd ends", "[plugin][root]") {
-  testing::TestFolder folder("watchdog");
-  std::string manifest = folder.sub("node.toml").cStr();
-  // Copied to where the installation's plugins would be, so that the watchdog knows it for a
-  // plugin.
-  std::filesystem::create_directories(folder.sub("orch/plugins").cStr());
-  std::filesystem::copy(TEST_PLUGINS "/test.misbehaves.so",
-                        folder.sub("orch/plugins/test.misbehaves.so").cStr());
-  std::ofstream(manifest) << "[node]\nname = 'test'\ndata = '" << folder.sub("data").cStr()
-                          << "'\nrun = '" << folder.sub("run").cStr()
-                          << "'\nloopLimit = '2s'\nplugins = ['"
-                          << folder.sub("orch/plugins").cStr() << "']\n"
-                          << misbehaving("kernel");
-  auto io = kj::setupAsyncIo();
-  auto env = newSystemEnv(io);
-  ProcessSpec spec;
-  for (auto* arg :
-       {"sh", "-c", "exec " PROGRAMS "/orchd --config \"$0\" 2>\"$1\"", manifest.c_str()})
-    spec.argv.add(kj::str(arg));
-  spec.argv.add(folder.sub("log"));
-  spec.env.add(kj::str("PATH=/usr/bin:/bin"));
-  auto orchd = env->processes().spawn(kj::mv(spec)).wait(io.waitScope);
-  auto socket = kj::str("unix:", folder.sub("run/orchd.sock"));
-  testing::until(*env, io.waitScope, "the socket of orchd", [&]() {
-    return !orchd->signal(0) || std::filesystem::exists(folder.sub("run/orchd.sock").cStr());
-  });
-  auto address = io.provider->getNetwork().parseAddress(socket).wait(io.waitScope);
-  auto stream = address->connect().wait(io.waitScope);
-  capnp::TwoPartyClient connection(*stream);
-  auto gateway = connection.bootstrap().castAs<schema::Gateway>();
-  auto find = gateway.serviceRequest();
-  find.setName("test.misbehaves");
-  auto blocker = find.send().getCapability().castAs<schema::Scheduler>();
-  auto request = blocker.openRequest();
-  request.initNodes(1)[0].setId("block");
-  auto answer = attempt(request.send().ignoreResult()).wait(io.waitScope);
-  CHECK_FALSE(answer.ok());
-  int status = orchd->onExit().wait(io.waitScope);
-  CHECK(WIFSIGNALED(status));
-  CHECK(WTERMSIG(status) == SIGABRT);
-  std::ifstream log(folder.sub("log").cStr());
-  std::string text((std::istreambuf_iterator<char>(log)), std::istreambuf_iterator<char>());
-  CHECK(text.find("kernel.loop-blocked: the event loop has stood still for too long; held by ") !=
-        std::string::npos);
-  CHECK(text.find("/orch/plugins/test.misbehaves.so") != std::string::npos);
 }
 
 }  // namespace

@@ -62,6 +62,11 @@ class TestNode {
   Outcome<void> call(schema::Scheduler::Client client, kj::StringPtr wish) {
     return begin(kj::mv(client), wish).wait(io.waitScope);
   }
+  kj::Promise<Outcome<void>> place(schema::PlacementTable::Client table, kj::StringPtr wish) {
+    auto request = table.placeRequest();
+    request.initGroup().setServiceId(wish);
+    return attempt(request.send().ignoreResult()).promise();
+  }
   // One that nobody answers: its deadline passes.
   Outcome<void> callInVain(schema::Scheduler::Client client, kj::StringPtr wish) {
     auto call = begin(kj::mv(client), wish);
@@ -88,9 +93,15 @@ class TestNode {
   }
   uint32_t pidOf(const std::string& id) {
     capnp::MallocMessageBuilder message;
-    auto status = message.initRoot<schema::PluginStatus>();
-    plugin(id).describe(status);
-    return status.getPid();
+    return statusOf(id, message).getPid();
+  }
+  uint64_t callsOf(const std::string& id) {
+    capnp::MallocMessageBuilder message;
+    return statusOf(id, message).getCalls();
+  }
+  std::string isolationOf(const std::string& id) {
+    capnp::MallocMessageBuilder message;
+    return statusOf(id, message).getIsolation().cStr();
   }
 
   testing::TestFolder folder;
@@ -101,6 +112,12 @@ class TestNode {
   kj::Promise<void> starting = kj::READY_NOW;
 
  private:
+  schema::PluginStatus::Reader statusOf(const std::string& id,
+                                        capnp::MallocMessageBuilder& message) {
+    auto status = message.initRoot<schema::PluginStatus>();
+    plugin(id).describe(status);
+    return status.asReader();
+  }
   std::string textOf(const std::string& plugins) {
     return std::string("[node]\nname = 'test'\ndata = '") + folder.sub("data").cStr() +
            "'\nrun = '" + folder.sub("run").cStr() + "'\nlogLevel = 'error'\n" + plugins;

@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <cstdlib>
 
 #include "orch/fail.h"
 
@@ -10,18 +12,58 @@ namespace orch::test::misbehaves {
 
 namespace {
 
+// Faults as plugins have them, as they are written.
+#if defined(__clang__)
+#define AS_WRITTEN __attribute__((noinline, optnone, no_sanitize("address", "undefined")))
+#else
+#define AS_WRITTEN __attribute__((noinline, optimize("O0")))
+#endif
+
+AS_WRITTEN int endless(int depth) { return depth < 0 ? depth : endless(depth + 1) + 1; }
+
+AS_WRITTEN void fault(kj::StringPtr wish) {
+  if (wish == "segv") *reinterpret_cast<volatile int*>(8) = 1;
+  if (wish == "call nowhere") reinterpret_cast<void (*)()>(16)();
+  if (wish == "overflow") endless(0);
+  if (wish == "ill") __builtin_trap();
+  if (wish == "bus") raise(SIGBUS);
+  if (wish == "fpe") raise(SIGFPE);
+  if (wish == "abort") abort();
+}
+
+void throwAround() noexcept { fail(kj::str("thrown where nobody catches")); }
+
+kj::Promise<void> misbehave(kj::StringPtr wish) {
+  fault(wish);
+  if (wish == "terminate") throwAround();
+  if (wish.startsWith("block ")) {
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(wish[6] - '0');
+    while (std::chrono::steady_clock::now() < end) {
+    }
+  }
+  if (wish == "crash") raise(SIGKILL);
+  if (wish == "throw") fail(kj::str("as you wish"));
+  if (wish == "hang") return kj::NEVER_DONE;
+  if (wish == "block") {
+    for (;;) pause();
+  }
+  return kj::READY_NOW;
+}
+
+class Table final : public schema::PlacementTable::Server {
+ public:
+  kj::Promise<void> place(PlaceContext context) override {
+    return misbehave(context.getParams().getGroup().getServiceId());
+  }
+};
+
 class Misbehaviour final : public schema::Scheduler::Server {
  public:
   kj::Promise<void> open(OpenContext context) override {
     auto nodes = context.getParams().getNodes();
     auto wish = nodes.size() == 0 ? kj::StringPtr("") : kj::StringPtr(nodes[0].getId());
-    if (wish == "crash") raise(SIGKILL);
-    if (wish == "throw") fail(kj::str("as you wish"));
-    if (wish == "hang") return kj::NEVER_DONE;
-    if (wish == "block") {
-      for (;;) pause();
-    }
-    return kj::READY_NOW;
+    context.getResults().setTable(kj::heap<Table>());
+    return misbehave(wish);
   }
 };
 

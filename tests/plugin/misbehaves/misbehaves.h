@@ -1,5 +1,6 @@
-// A scheduler whose `open` does what the id of its first node says: "crash", "block", "hang",
-// "throw", or answers.
+// A scheduler whose `open` does what the id of its first node says, and its table's `place` what
+// the group's service says: "crash", "block", "hang", "throw", a fault such as
+// "segv", or they answer.
 #pragma once
 
 #include "orch/env.h"
