@@ -1,35 +1,17 @@
-// Names of images as docker's users write them: `nginx`, `registry:5000/team/app:1.2`,
-// `name@sha256:…`. Pure; the rules are those of github.com/distribution/distribution/reference.
+// Names of images, and those that look alike.
 #pragma once
-
-#include <kj/string.h>
 
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "orch/image-reference.h"
+
 namespace orch::image::oci {
 
-// Either a tag or a digest is set. A digest beside a tag wins, as for docker.
-struct Reference {
-  std::string registry;    // `docker.io`, `registry:5000`
-  std::string repository;  // without the registry: `library/nginx`
-  std::string tag;         // `latest`
-  std::string digest;      // `sha256:…`
-
-  std::string canonical() const;  // docker.io/library/nginx:latest
-  std::string familiar() const;   // nginx:latest
-  // The registry is this machine: plain HTTP is no risk.
-  bool loopback() const;
-};
-
-// Fails with a text that names the input and what is accepted.
-Reference parseReference(kj::StringPtr text);
-
 inline constexpr std::string_view SHA256 = "sha256:";
-// `sha256:` and 64 lower-case hexadecimal digits.
-bool isDigest(std::string_view text);
-bool isHex(std::string_view text);
+using Reference = ImageReference;
+inline Reference parseReference(kj::StringPtr text) { return parseImageReference(text); }
 
 // Those of `names` that look like `wanted`, the likeliest first, at most three.
 std::vector<std::string> similarNames(const std::string& wanted,

@@ -6,7 +6,6 @@
 #include "decide/node-health.h"
 #include "decide/slot-rules.h"
 #include "schedule/placement.h"
-#include "serve/reference.h"
 #include "serve/resolve.h"
 #include "state/committer.h"
 

@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/image-reference.h"
 #include "orch/kernel-names.h"
 #include "serve/amounts.h"
-#include "serve/reference.h"
 #include "serve/resolve.h"
 #include "serve/validate.h"
 
@@ -155,10 +156,8 @@ void validateContainer(schema::TaskSpec::Reader task) {
   auto container = task.getContainer();
   auto image = container.getImage();
   if (image.size() == 0) fail(kj::str("usage: an image is needed"));
-  auto problem = referenceProblem(view(image));
-  if (!problem.empty()) {
-    fail(kj::str("usage: '", image, "' is no image reference: ", problem.c_str()));
-  }
+  auto parsed = attemptNow([&] { parseImageReference(image); });
+  if (!parsed.ok()) fail(kj::str("usage: ", plainText(parsed.error())));
   checkHostname(container.getHostname());
   checkSignal(container.getStopSignal());
   if (container.getWorkdir().size() > 0) checkAbsolute("--workdir", container.getWorkdir());
