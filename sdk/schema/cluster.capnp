@@ -97,4 +97,5 @@ struct TaskProgress {
   slot @0 :UInt32;
   state @1 :Objects.TaskState;
   error @2 :Text;
+  nodeId @3 :Text;                   # instead of a slot's number, where the slot is a node
 }

@@ -154,6 +154,7 @@ struct Service {
   specVersion @3 :UInt64;            # counted up when `spec` changes; tasks carry the one they were made from
   update @4 :UpdateStatus;
   ports @5 :List(PortSpec);          # with the chosen published ports
+  specAtNs @6 :Int64;                # when a user last changed `spec`
 }
 
 struct UpdateStatus {
@@ -188,18 +189,18 @@ struct Task {
   meta @0 :Meta;
   serviceId @1 :Text;
   serviceName @2 :Text;
-  slot @3 :UInt32;                   # 1 and up
+  slot @3 :UInt32;                   # 1 and up; 0: its slot is its node
   nodeId @4 :Text;                   # empty until assigned
   spec @5 :TaskSpec;
   specVersion @6 :UInt64;
   desired @7 :TaskState;             # ready, running, shutdown or remove; written by the manager only
-  status @8 :TaskStatus;             # written by the agent once assigned
+  status @8 :TaskStatus;             # written by the agent once assigned; in the store a record of its own
   ports @9 :List(PortSpec);
   restartOf @10 :Text;               # the task of the same slot that this one replaces
   startAfterNs @11 :Int64;           # desired becomes running then; 0: not waiting for a time
   serviceLabels @12 :List(KeyValue);
   restarts @13 :UInt32;              # of this slot before it, since the spec last changed
-  runningAtNs @14 :Int64;            # when the manager learned that it runs; 0: it never has
+  desiredAtNs @14 :Int64;            # since when `desired` is shutdown or remove
 }
 
 struct TaskStatus {
@@ -210,7 +211,13 @@ struct TaskStatus {
   container @4 :ContainerStatus;
   addresses @5 :List(Text);          # of its network legs
   hostPorts @6 :List(PortSpec);      # mode=host, with the chosen published ports
+  runningAtNs @7 :Int64;             # when the manager learned that it runs; 0: it never has
+  endedAtNs @8 :Int64;               # the same of its end
 }
+
+# What a task is before anything was said of it.
+const pendingStatus :TaskStatus = (state = pending, message = "created");
+const assignedStatus :TaskStatus = (state = assigned, message = "assigned to a node");
 
 struct ContainerStatus {
   id @0 :Text;
@@ -228,12 +235,13 @@ struct Node {
   meta @0 :Meta;
   description @1 :NodeDescription;
   labels @2 :List(KeyValue);
-  state @3 :State;
+  state @3 :State;                   # not stored: who is alive is in the leader's memory
   availability @4 :Availability;
-  role @5 :Role;
-  leader @6 :Bool;
-  message @7 :Text;
+  role @5 :Role;                     # not stored
+  leader @6 :Bool;                   # not stored: who holds the epoch
+  message @7 :Text;                  # about `state`; not stored
   address @8 :Text;
+  downSinceNs @9 :Int64;             # 0: it is not down
 }
 
 struct NodeDescription {

@@ -102,12 +102,12 @@ Task<void> TaskStore::writeAll() {
     pending.clear();
     std::vector<std::vector<Changes::iterator>> units;
     for (auto it = current.begin(); it != current.end(); ++it) units.push_back({it});
-    auto bytesOf = [](Changes::iterator change) {
-      size_t bytes = change->first.size();
-      KJ_IF_MAYBE (value, change->second.value) bytes += value->size();
-      return bytes;
+    auto sizeOf = [](Changes::iterator change) {
+      StoreSize size{1, change->first.size()};
+      KJ_IF_MAYBE (value, change->second.value) size.bytes += value->size();
+      return size;
     };
-    auto batches = cutIntoBatches(kj::mv(units), limits, bytesOf);
+    auto batches = cutIntoBatches(kj::mv(units), limits, sizeOf);
     for (auto& batch : batches) {
       auto outcome = co_await commit(batch);
       if (outcome.kind != CommitOutcome::Kind::COMMITTED) {

@@ -9,7 +9,6 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       host(host),
       settings(settings),
       manager(env, host, settings),
-      events(host, manager),
       sessions(*this, env, host, manager, settings),
       progress(env, manager),
       logs(env, manager, sessions) {

@@ -2,7 +2,6 @@
 // handed out.
 #pragma once
 
-#include "events.h"
 #include "orch/plugin.h"
 #include "serve/cluster-server.h"
 
@@ -22,7 +21,6 @@ class Core final : public kj::Refcounted {
   Host& host;
   Config::Reader settings;
   Manager manager;
-  EventPublisher events;
   Sessions sessions;
   ProgressTable progress;
   LogStreams logs;

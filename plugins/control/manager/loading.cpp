@@ -11,73 +11,67 @@ namespace orch::control::manager {
 
 namespace {
 
-// What is being loaded. Shared by the loading and the store, which may go on with its calls after
-// that was given up.
-struct Incoming final : public kj::Refcounted {
-  State state;
-};
-
-class Loader final : public schema::ObjectSink::Server {
- public:
-  explicit Loader(kj::Own<Incoming> incoming)
-      : incoming(kj::mv(incoming)), state(this->incoming->state) {}
-  kj::Promise<void> objects(ObjectsContext context) override {
-    for (auto object : context.getParams().getObjects()) {
-      // Kinds that a later version added are left alone.
-      KJ_IF_MAYBE (kind, kindNamed(object.getKind())) {
-        auto words = attemptNow([&] { return checkedWords(*kind, object.getValue()); });
-        if (!words.ok()) {
-          fail(kj::str("cannot read ", object.getKind(), " '", object.getKey(),
-                       "' of the cluster's state: ", words.message()));
-        }
-        state.apply(Key{*kind, text(object.getKey())}, Change{kj::mv(words.value())},
-                    object.getRevision());
-      }
+// Kinds that a later version added are left alone.
+void take(State& state, schema::StoredObject::Reader object) {
+  KJ_IF_MAYBE (record, recordNamed(object.getKind())) {
+    auto words = attemptNow([&] { return checkedWords(*record, object.getValue()); });
+    if (!words.ok()) {
+      fail(kj::str("cannot read ", object.getKind(), " '", object.getKey(),
+                   "' of the cluster's state: ", words.message()));
     }
-    return kj::READY_NOW;
+    Change change;
+    (record->status ? change.status : change.words) = kj::mv(words.value());
+    state.apply(Key{record->kind, text(object.getKey())}, kj::mv(change), object.getRevision());
   }
+}
 
- private:
-  kj::Own<Incoming> incoming;
-  State& state;
-};
+void checkComplete(const State& state) {
+  for (size_t i = 0; i < KINDS; ++i) {
+    auto kind = static_cast<Kind>(i);
+    if (traitsOf(kind).statusName.size() == 0) continue;
+    for (auto& entry : state.all(kind)) {
+      if (entry.second.words.size() > 0) continue;
+      fail(kj::str("cannot read ", traitsOf(kind).name, " '", entry.first.c_str(),
+                   "' of the cluster's state: there is its status, but not the object"));
+    }
+  }
+}
 
 }  // namespace
 
 Task<void> Manager::load() {
-  auto limits = co_await store.limitsRequest().send();
-  storeLimits = StoreLimits{limits.getMaxOps(), limits.getMaxBytes()};
+  storeLimits = co_await store->limits();
   KJ_REQUIRE(storeLimits.maxOps >= 2, "the store takes too few operations in one batch",
              storeLimits.maxOps);
-  // Beside the state that is read meanwhile.
-  auto incoming = kj::refcounted<Incoming>();
-  auto loading = store.loadRequest();
-  loading.setSink(kj::heap<Loader>(kj::addRef(*incoming)));
-  auto loaded = co_await loading.send();
-  incoming->state.revision = loaded.getRevision();
+  State next;  // beside the one that is read meanwhile
+  auto loaded =
+      co_await store->load([&](schema::StoredObject::Reader object) { take(next, object); });
+  next.revision = loaded.revision;
+  checkComplete(next);
 
-  auto electing = store.electRequest();
+  auto electing = host.service<schema::Store>(settings.getStore()).electRequest();
   electing.setCandidate(host.node().id);
-  electing.setExpectedEpoch(loaded.getEpoch());
+  electing.setExpectedEpoch(loaded.epoch);
   auto elected = co_await electing.send();
   if (!elected.getWon()) {
     fail(kj::str("cannot lead the cluster: '", elected.getLeader(), "' leads it (epoch ",
                  elected.getEpoch(), "); a store has one manager at a time"));
   }
-  incoming->state.newestStampNs = std::max(incoming->state.newestStampNs, current.newestStampNs);
-  current = kj::mv(incoming->state);
+  next.newestStampNs = std::max(next.newestStampNs, current.newestStampNs);
+  current = kj::mv(next);
+  current.leader = host.node().id.cStr();
   currentEpoch = elected.getEpoch();
   leading = true;
   notLeading = nullptr;
 
   dirty.clear();
-  wakes.clear();
-  waiting.clear();
-  retryAll = true;
-  nodesAgainNs = 0;
-  requestsAgainNs = 0;
-  for (auto& service : current.all(Kind::SERVICE)) dirty.insert(service.first);
-  for (auto& entry : current.tasksByService()) dirty.insert(entry.first);
+  int64_t now = env.nowNs();
+  for (auto& node : current.all(Kind::NODE)) dirty.add({Concern::NODE, node.first}, now);
+  for (auto& service : current.all(Kind::SERVICE))
+    dirty.add({Concern::SERVICE, service.first}, now);
+  for (auto& entry : current.tasksByService()) dirty.add({Concern::SERVICE, entry.first}, now);
+  dirty.add({Concern::REQUESTS, {}}, now);
+  dirty.add({Concern::PLACEMENT, {}}, now);
   for (auto observer : observers) observer->reloaded();
   poke();
 }

@@ -8,47 +8,37 @@
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "state/events.h"
 
 namespace orch::control::manager {
 
 namespace {
 constexpr size_t MAX_QUEUED = 20'000;
-constexpr int64_t SLICE_NS = 5 * NS_PER_MS;  // of work in one pass before the loop turns
+// Of work in one pass before the loop turns: by the clock, and by nodes that were looked at.
+constexpr int64_t SLICE_NS = 5 * NS_PER_MS;
+constexpr uint64_t SLICE_LOOKS = 2'500;
 // DESIGN: a leader that cannot reach its store for so long says nothing more to agents.
 constexpr kj::Duration STORE_SILENCE = 2 * kj::SECONDS;
 constexpr int64_t FIRST_PAUSE_NS = 100 * NS_PER_MS;
 constexpr int64_t LAST_PAUSE_NS = 10'000 * NS_PER_MS;
 
-std::set<std::string> servicesIn(const std::map<Key, Change>& changes, const State& state) {
-  std::set<std::string> result;
-  for (auto& [key, change] : changes) {
-    if (key.kind == Kind::SERVICE) result.insert(key.id);
-    if (key.kind != Kind::TASK) continue;
-    auto task = change.isDelete() ? state.find(Kind::TASK, key.id)->as<schema::Task>()
-                                  : change.as<schema::Task>();
-    result.insert(text(task.getServiceId()));
-  }
-  return result;
-}
 }  // namespace
 
 Manager::Manager(Env& env, Host& host, Config::Reader settings)
     : env(env),
       host(host),
       settings(settings),
-      store(nullptr),
       placer(env, host, settings.getScheduler(),
              // If it is refused, or not saved, the tasks still wait and are placed again.
              [this](Decide decide) { submit(kj::mv(decide)).detach([](kj::Exception&&) {}); }),
-      committer(env, settings.getStoreTimeoutMs() * kj::MILLISECONDS),
       timer(kj::READY_NOW),
       loop(kj::READY_NOW) {}
 
 Manager::~Manager() noexcept(false) {}
 
 Task<void> Manager::start() {
-  store = host.service<schema::Store>(settings.getStore());
-  committer.connect(store);
+  store = kj::heap<StoreClient>(env, host.service<schema::Store>(settings.getStore()),
+                                settings.getStoreTimeoutMs() * kj::MILLISECONDS);
   co_await load();
   loop = run().promise().eagerlyEvaluate([this](kj::Exception&& e) {
     host.log().error("manager.loop-ended", {{"reason", plainText(e)}});
@@ -79,8 +69,16 @@ kj::Promise<void> Manager::submit(Decide decide, kj::StringPtr requestId) {
   return kj::mv(pair.promise);
 }
 
-void Manager::retryUnplaced() {
-  retryAll = true;
+void Manager::noteNode(const std::string& nodeId, Presence presence) {
+  if (!leading || !current.setPresence(nodeId, presence)) return;
+  auto nowNs = env.nowNs();
+  dirty.add({Concern::NODE, nodeId}, nowNs);
+  if (presence == Presence::HEARD) {
+    dirty.add({Concern::PLACEMENT, {}}, nowNs);
+    auto object = current.find(Kind::NODE, nodeId);
+    bool up = object != nullptr && !isDown(object->as<schema::Node>());
+    if (up) tellNodeState(host, object->as<schema::Node>(), schema::Node::State::READY);
+  }
   poke();
 }
 
@@ -95,13 +93,7 @@ bool Manager::hasWork() {
   if (stopping || !leading) return false;
   if (!queue.empty()) return true;
   int64_t nowNs = env.nowNs();
-  if (nowNs < pausedUntilNs) return false;
-  if (!dirty.empty() || !waiting.empty() || retryAll) return true;
-  if (nodesAgainNs <= nowNs || requestsAgainNs <= nowNs) return true;
-  for (auto& wake : wakes) {
-    if (wake.second <= nowNs) return true;
-  }
-  return false;
+  return nowNs >= pausedUntilNs && dirty.nextNs() <= nowNs;
 }
 
 Task<void> Manager::run() {
@@ -118,27 +110,28 @@ Task<void> Manager::run() {
     auto done = co_await attempt(pass());
     if (!done.ok()) {
       host.log().error("manager.pass-failed", {{"reason", plainText(done.error())}});
+      lookAgain();
       pauseNs = std::clamp(pauseNs * 2, FIRST_PAUSE_NS, LAST_PAUSE_NS);
       pausedUntilNs = env.nowNs() + pauseNs;
+    } else if (!done.value() && dirty.nextNs() <= env.nowNs()) {
+      // Nothing was waited for: let others have their turn.
+      co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
     }
   }
 }
 
-Task<void> Manager::pass() {
-  int64_t nowNs = env.nowNs();
+// Whether it waited for a commit.
+Task<bool> Manager::pass() {
   Seed seed = {env.random(), env.random(), env.random(), env.random()};
-  View view(current, nowNs, seed);
+  View view(current, env.nowNs(), seed);
+  inHand.clear();
   auto jobs = decideJobs(view);
-  if (nowNs >= pausedUntilNs) {
-    takeDueWakes(nowNs);
-    for (auto& id : view.takeTouched()) dirty.insert(id);
-    reconcile(view);
-    co_await placeTasks(view);
-  } else {
-    for (auto& id : view.takeTouched()) dirty.insert(id);
-  }
-  keepWakes(view);
+  markTouched(view);
+  if (view.now() >= pausedUntilNs) co_await reconcileDirty(view);
+  for (auto& wake : view.wakeUps()) dirty.add({Concern::SERVICE, wake.first}, wake.second);
+  bool commits = !view.changes().empty() || view.mustConfirm();
   co_await commitAll(view, jobs);
+  co_return commits;
 }
 
 Manager::Jobs Manager::decideJobs(View& view) {
@@ -155,71 +148,46 @@ Manager::Jobs Manager::decideJobs(View& view) {
   return accepted;
 }
 
-void Manager::takeDueWakes(int64_t nowNs) {
-  for (auto it = wakes.begin(); it != wakes.end();) {
-    if (it->second <= nowNs) {
-      dirty.insert(it->first);
-      it = wakes.erase(it);
-    } else {
-      ++it;
-    }
-  }
+void Manager::markTouched(View& view) {
+  for (auto& id : view.takeTouched()) dirty.add({Concern::SERVICE, id}, view.now());
 }
 
-void Manager::keepWakes(const View& view) {
-  for (auto& wake : view.wakeUps()) {
-    auto it = wakes.try_emplace(wake.first, wake.second).first;
-    it->second = std::min(it->second, wake.second);
-  }
-}
-
-void Manager::reconcile(View& view) {
-  if (nodesAgainNs <= view.now()) {
-    nodesAgainNs = reconcileNodes(view, settings.getOrphanAfterMs() * NS_PER_MS);
-    for (auto& id : view.takeTouched()) dirty.insert(id);
-  }
-  requestsAgainNs = forgetRequests(view, settings.getRequestMemoryMs() * NS_PER_MS,
-                                   settings.getRequestMemoryCount());
+// A slice of what is dirty. What a service's reconcilers made is placed at once, so that a new task
+// is written together with its node.
+Task<void> Manager::reconcileDirty(View& view) {
   int64_t untilNs = env.nowNs() + SLICE_NS;
-  std::set<std::string> unfinished;
-  while (!dirty.empty() && env.nowNs() <= untilNs) {
-    auto id = *dirty.begin();
-    dirty.erase(dirty.begin());
-    wakes.erase(id);
-    if (reconcileService(view, id)) unfinished.insert(id);
-    if (view.unplaced(id) > 0) waiting.insert(id);
-  }
-  dirty.insert(unfinished.begin(), unfinished.end());
-  view.takeTouched();  // by the reconcilers themselves
-}
-
-Task<void> Manager::placeTasks(View& view) {
-  if (std::exchange(retryAll, false)) {
-    for (auto& entry : current.usage().allServices()) {
-      if (entry.second.unplaced > 0) waiting.insert(entry.first);
+  std::vector<std::pair<DirtyKey, int64_t>> again;  // in the next pass
+  DirtyKey key;
+  while (env.nowNs() <= untilNs && view.looked() < SLICE_LOOKS && dirty.take(view.now(), key)) {
+    if (key.concern == Concern::PLACEMENT && key.id.empty()) {
+      for (auto& entry : current.usage().allServices()) {
+        if (entry.second.unplaced > 0) dirty.add({Concern::PLACEMENT, entry.first}, view.now());
+      }
+      continue;
     }
+    inHand.push_back(key);
+    if (key.concern != Concern::PLACEMENT) {
+      again.emplace_back(key, reconcile(view, settings, key));
+      if (key.concern == Concern::SERVICE) view.takeTouched();  // by the reconcilers themselves
+      markTouched(view);
+    }
+    if (view.unplaced(key.id) > 0) co_await placer.place(view, key.id);
+    view.takeTouched();
   }
-  auto ids = std::exchange(waiting, {});
-  for (auto& id : ids) {
-    if (view.unplaced(id) <= 0) continue;
-    co_await placer.place(view, id);
-  }
+  for (auto& entry : again) dirty.add(kj::mv(entry.first), entry.second);
 }
 
 Task<void> Manager::commitAll(View& view, Jobs& jobs) {
-  std::set<std::string> touched = servicesIn(view.changes(), current);
   auto batches = cutBatches(view.takeChanges(), current, storeLimits);
   if (batches.empty() && view.mustConfirm()) batches.emplace_back();
-  for (auto& batch : batches) {
-    auto outcome = co_await commitOrFallSilent(batch);
+  for (size_t i = 0; i < batches.size(); ++i) {
+    auto outcome = co_await commitOrFallSilent(batches[i]);
     if (outcome.kind != CommitOutcome::Kind::COMMITTED) {
-      // What was decided has not happened: decide again.
-      dirty.insert(touched.begin(), touched.end());
-      retryAll = true;
+      lookAgain();
       co_await commitFailed(kj::mv(outcome), jobs);
       co_return;
     }
-    apply(kj::mv(batch), outcome.revision, jobs);
+    apply(kj::mv(batches[i]), outcome.revision, jobs);
   }
   pauseNs = 0;
   for (auto& job : jobs) job.done->fulfill();
@@ -231,7 +199,8 @@ Task<CommitOutcome> Manager::commitOrFallSilent(const Batch& batch) {
     silence();
   });
   patience = patience.eagerlyEvaluate(nullptr);
-  co_return co_await committer.commit(batch, current, currentEpoch);
+  auto ops = storeOps(batch, current);
+  co_return co_await store->commit(kj::arrayPtr(ops.data(), ops.size()), currentEpoch);
 }
 
 void Manager::silence() {
@@ -240,21 +209,28 @@ void Manager::silence() {
 
 void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
   std::set<std::string> requests;
+  bool freed = false;
   for (auto& [key, change] : batch) {
-    for (auto observer : observers) observer->changing(key, current.find(key.kind, key.id), change);
+    auto before = current.snapshot(key);
+    Snapshot after = change.over(before);
+    auto publish = traitsOf(key.kind).publish;
+    if (publish != nullptr) publish(host, before, after);
+    for (auto observer : observers) observer->changing(key, before, after);
     if (key.kind == Kind::REQUEST) requests.insert(key.id);
-    if (key.kind == Kind::TASK) {
+    if (key.kind == Kind::TASK && before) {
       // Room may have become free.
-      auto before = current.find(Kind::TASK, key.id);
-      bool held = before != nullptr && before->as<schema::Task>().getNodeId().size() > 0 &&
-                  !isTerminal(before->as<schema::Task>());
-      if (held && (change.isDelete() || isTerminal(change.as<schema::Task>()))) retryAll = true;
+      TaskReader old(before);
+      bool held = old.getNodeId().size() > 0 && !isTerminal(old);
+      freed |= held && (!after || isTerminal(TaskReader(after)));
     }
-    if (key.kind == Kind::NODE) {
-      retryAll = true;
-      nodesAgainNs = 0;
-    }
+    freed |= key.kind == Kind::NODE;
     current.apply(key, kj::mv(change), revision);
+  }
+  if (freed) dirty.add({Concern::PLACEMENT, {}}, env.nowNs());
+  if (!requests.empty()) {
+    bool many = current.requestsByAge().size() > settings.getRequestMemoryCount();
+    int64_t memoryNs = settings.getRequestMemoryMs() * NS_PER_MS;
+    dirty.add({Concern::REQUESTS, {}}, env.nowNs() + (many ? 0 : memoryNs));
   }
   std::erase_if(jobs, [&](Job& job) {
     if (job.requestId.size() == 0 || requests.count(job.requestId.cStr()) == 0) return false;
@@ -262,6 +238,12 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
     return true;
   });
   for (auto observer : observers) observer->applied();
+}
+
+// What was decided has not happened.
+void Manager::lookAgain() {
+  for (auto& key : inHand) dirty.add(key, env.nowNs());
+  dirty.add({Concern::PLACEMENT, {}}, env.nowNs());
 }
 
 Task<void> Manager::commitFailed(CommitOutcome outcome, Jobs& jobs) {
@@ -309,11 +291,7 @@ void Manager::refuseAll(Jobs& jobs, kj::StringPtr why) {
 }
 
 void Manager::armTimer() {
-  int64_t atNs = std::min(nodesAgainNs, requestsAgainNs);
-  for (auto& wake : wakes) atNs = std::min(atNs, wake.second);
-  bool work = !dirty.empty() || !waiting.empty() || retryAll;
-  if (work) atNs = 0;
-  atNs = std::max(atNs, pausedUntilNs);
+  int64_t atNs = std::max(dirty.nextNs(), pausedUntilNs);
   if (atNs == timerAtNs) return;
   timerAtNs = atNs;
   timer = kj::READY_NOW;

@@ -6,10 +6,11 @@
 #include <kj/async.h>
 
 #include "config.capnp.h"
+#include "decide/dirty-queue.h"
 #include "orch/env.h"
 #include "orch/host.h"
 #include "schedule/scheduling.h"
-#include "state/committer.h"
+#include "state/batches.h"
 #include "state/view.h"
 
 namespace orch::control::manager {
@@ -17,9 +18,9 @@ namespace orch::control::manager {
 // Told of what was committed.
 class ChangeObserver {
  public:
-  // Before it is applied to the state. `before` is null for a new object, `after.isDelete()` for a
-  // deleted one.
-  virtual void changing(const Key& key, const Object* before, const Change& after) = 0;
+  // Before it is applied to the state. `before` is empty for a new object, `after` for one that
+  // is deleted.
+  virtual void changing(const Key& key, const Snapshot& before, const Snapshot& after) = 0;
   // After a batch was applied.
   virtual void applied() {}
   // The state was loaded again: nothing that was known of it holds.
@@ -46,12 +47,11 @@ class Manager final {
   // Settles when what `decide` did is durable and applied. With a request id the call is answered
   // by the batch that holds its record, else by the last one of the pass.
   kj::Promise<void> submit(Decide decide, kj::StringPtr requestId = nullptr);
-  // The nodes have changed in a way that may let waiting tasks run.
-  void retryUnplaced();
+  // What was heard of a node, or that nothing was.
+  void noteNode(const std::string& nodeId, Presence presence);
 
   const State& state() const { return current; }
   uint64_t epoch() const { return currentEpoch; }
-  bool leads() const { return leading; }
   Scheduling& scheduling() { return placer; }
   StoreLimits limits() const { return storeLimits; }
   void observe(ChangeObserver& observer) { observers.add(&observer); }
@@ -65,14 +65,13 @@ class Manager final {
   using Jobs = std::vector<Job>;
 
   Task<void> run();
-  Task<void> pass();
+  Task<bool> pass();
   bool hasWork();
   void poke();
   Jobs decideJobs(View& view);
-  void reconcile(View& view);
-  void takeDueWakes(int64_t nowNs);
-  void keepWakes(const View& view);
-  Task<void> placeTasks(View& view);
+  void markTouched(View& view);
+  Task<void> reconcileDirty(View& view);
+  void lookAgain();
   Task<void> commitAll(View& view, Jobs& jobs);
   void apply(Batch batch, uint64_t revision, Jobs& jobs);
   Task<void> commitFailed(CommitOutcome outcome, Jobs& jobs);
@@ -87,10 +86,9 @@ class Manager final {
   Env& env;
   Host& host;
   Config::Reader settings;
-  schema::Store::Client store;
+  kj::Own<StoreClient> store;  // from `start` on
   State current;
   Scheduling placer;
-  Committer committer;
   StoreLimits storeLimits;
   uint64_t currentEpoch = 0;
   bool leading = false;
@@ -98,13 +96,9 @@ class Manager final {
   kj::String notLeading;
 
   Jobs queue;
-  std::set<std::string> dirty;           // services to look at
-  std::set<std::string> waiting;         // services whose unplaced tasks should be tried again
-  std::map<std::string, int64_t> wakes;  // services, by time
-  bool retryAll = false;
-  int64_t nodesAgainNs = 0;
-  int64_t requestsAgainNs = INT64_MAX;
-  int64_t pausedUntilNs = 0;  // after a commit that failed
+  DirtyQueue dirty;
+  std::vector<DirtyKey> inHand;  // taken by this pass
+  int64_t pausedUntilNs = 0;     // after a commit that failed
   int64_t pauseNs = 0;
   int64_t timerAtNs = INT64_MAX;
 

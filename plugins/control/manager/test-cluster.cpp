@@ -9,6 +9,7 @@
 #include "core.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "state/events.h"
 
 namespace orch::control::manager {
 
@@ -87,6 +88,8 @@ class ScriptedAgent final : public schema::Agent::Server {
     auto request = params.getSink().linesRequest();
     auto line = request.initLines(1)[0];
     line.setText(kj::str("hello of ", params.getTaskId()).asBytes());
+    auto& task = (*link)->tasks[params.getTaskId().cStr()];
+    line.setTaskName(kj::str(task.serviceName.c_str(), ".", task.slot, ".", params.getTaskId()));
     auto sent = request.send().ignoreResult();
     if (!params.getOptions().getFollow()) return sent;
     return sent.then([] { return kj::Promise<void>(kj::NEVER_DONE); });

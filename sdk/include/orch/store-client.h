@@ -67,30 +67,44 @@ class StoreClient final {
   kj::Duration timeout;
 };
 
-// Cuts units of operations, in their order, into batches within the limits. A unit that is larger
-// than a batch is split after all. `bytesOf(op)`: its content and key.
-template <typename Op, typename BytesOf>
-std::vector<std::vector<Op>> cutIntoBatches(std::vector<std::vector<Op>> units, StoreLimits limits,
-                                            BytesOf&& bytesOf) {
-  std::vector<std::vector<Op>> batches;
+// What a change takes of a batch: its operations, and the bytes of their contents and keys.
+struct StoreSize {
+  size_t ops = 1;
   size_t bytes = 0;
-  auto fits = [&](size_t ops, size_t more) {
-    return !batches.empty() && batches.back().size() + ops <= limits.maxOps &&
-           bytes + more <= limits.maxBytes;
+};
+
+// Cuts units of changes, in their order, into batches within the limits. A unit that is larger
+// than a batch is split after all, a change never. `sizeOf(change)` answers a StoreSize.
+template <typename Change, typename SizeOf>
+std::vector<std::vector<Change>> cutIntoBatches(std::vector<std::vector<Change>> units,
+                                                StoreLimits limits, SizeOf&& sizeOf) {
+  std::vector<std::vector<Change>> batches;
+  StoreSize used;
+  auto add = [](StoreSize& sum, const StoreSize& more) {
+    sum.ops += more.ops;
+    sum.bytes += more.bytes + more.ops * STORE_OP_BYTES;
+  };
+  auto fits = [&](const StoreSize& more) {
+    return !batches.empty() && used.ops + more.ops <= limits.maxOps &&
+           used.bytes + more.bytes + more.ops * STORE_OP_BYTES <= limits.maxBytes;
   };
   for (auto& unit : units) {
-    size_t whole = 0;
-    for (auto& op : unit) whole += bytesOf(op) + STORE_OP_BYTES;
-    bool together = fits(unit.size(), whole);
-    for (auto& op : unit) {
-      size_t size = bytesOf(op) + STORE_OP_BYTES;
-      bool begins = !together && &op == &unit.front();
-      if (begins || !fits(1, size)) {
+    StoreSize whole{0, 0};
+    for (auto& change : unit) {
+      auto size = sizeOf(change);
+      whole.ops += size.ops;
+      whole.bytes += size.bytes;
+    }
+    bool together = fits(whole);
+    for (auto& change : unit) {
+      StoreSize size = sizeOf(change);
+      bool begins = !together && &change == &unit.front();
+      if (begins || !fits(size)) {
         batches.emplace_back();
-        bytes = 0;
+        used = {0, 0};
       }
-      bytes += size;
-      batches.back().push_back(kj::mv(op));
+      add(used, size);
+      batches.back().push_back(kj::mv(change));
     }
   }
   return batches;

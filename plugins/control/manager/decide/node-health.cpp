@@ -17,7 +17,7 @@ void touchTasksOf(View& view, std::string_view nodeId) {
 
 // Whether a state that was reached lets something else go on: a restart, or the next step of an
 // update. Ten thousand tasks that start are no reason to look at their service so many times.
-bool matters(const View& view, schema::Task::Reader task, schema::TaskState state) {
+bool matters(const View& view, const TaskReader& task, schema::TaskState state) {
   if (state != schema::TaskState::RUNNING) return state > schema::TaskState::RUNNING;
   KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
     auto update = service->getUpdate().getState();
@@ -27,54 +27,85 @@ bool matters(const View& view, schema::Task::Reader task, schema::TaskState stat
   return false;
 }
 // A worker's word may be as long as it likes, but not in the store: there it would hold others up.
-void setStatus(schema::Task::Builder task, schema::TaskStatus::Reader status) {
-  size_t bytes = status.totalSize().wordCount * sizeof(capnp::word);
-  if (bytes <= MAX_STATUS_BYTES) return task.setStatus(status);
-  auto cut = task.initStatus();
-  cut.setState(status.getState());
-  cut.setAtNs(status.getAtNs());
-  cut.setMessage(kj::str("the node's report of ", bytes, " bytes was cut"));
-  cut.setError(shortened(status.getError().size() > 0 ? status.getError() : status.getMessage()));
-  auto container = cut.initContainer();
+void fillStatus(schema::TaskStatus::Builder target, schema::TaskStatus::Reader status,
+                size_t bytes) {
+  target.setState(status.getState());
+  target.setAtNs(status.getAtNs());
+  target.setMessage(kj::str("the node's report of ", bytes, " bytes was cut"));
+  target.setError(
+      shortened(status.getError().size() > 0 ? status.getError() : status.getMessage()));
+  auto container = target.initContainer();
   container.setPid(status.getContainer().getPid());
   container.setExitCode(status.getContainer().getExitCode());
   container.setOomKilled(status.getContainer().getOomKilled());
 }
+
+// The status that a report makes of `before`, or no words if that says the same.
+Words statusAfter(schema::TaskStatus::Reader before, schema::TaskStatus::Reader report,
+                  int64_t nowNs) {
+  capnp::MallocMessageBuilder message;
+  size_t bytes = report.totalSize().wordCount * sizeof(capnp::word);
+  if (bytes <= MAX_STATUS_BYTES) {
+    message.setRoot(report);
+  } else {
+    fillStatus(message.initRoot<schema::TaskStatus>(), report, bytes);
+  }
+  auto after = message.getRoot<schema::TaskStatus>();
+  after.setRunningAtNs(before.getRunningAtNs());
+  after.setEndedAtNs(before.getEndedAtNs());
+  if (capnp::canonicalize(before).asBytes() == capnp::canonicalize(after.asReader()).asBytes()) {
+    return nullptr;
+  }
+  auto state = after.getState();
+  if (state == schema::TaskState::RUNNING && before.getState() < state) {
+    after.setRunningAtNs(nowNs);
+  }
+  if (isTerminal(state)) after.setEndedAtNs(nowNs);
+  return toWords(after.asReader());
+}
 }  // namespace
 
-void registerNode(View& view, std::string_view nodeId, schema::NodeDescription::Reader description,
-                  bool leads) {
-  auto fill = [&](schema::Node::Builder node) {
-    node.setDescription(description);
-    node.setState(schema::Node::State::READY);
-    node.setMessage("");
-    if (leads) {
-      node.setRole(schema::Node::Role::MANAGER);
-      node.setLeader(true);
-    }
-  };
+void registerNode(View& view, std::string_view nodeId,
+                  schema::NodeDescription::Reader description) {
+  auto fill = [&](schema::Node::Builder node) { node.setDescription(description); };
   KJ_IF_MAYBE (known, view.node(nodeId)) {
-    bool same = known->getState() == schema::Node::State::READY && known->getLeader() == leads &&
-                capnp::canonicalize(known->getDescription()).asBytes() ==
-                    capnp::canonicalize(description).asBytes();
-    if (same) return;
-    if (known->getState() == schema::Node::State::DOWN) touchTasksOf(view, nodeId);
-    view.edit<schema::Node>(Kind::NODE, nodeId, fill);
+    bool same = capnp::canonicalize(known->getDescription()).asBytes() ==
+                capnp::canonicalize(description).asBytes();
+    if (!same) view.edit<schema::Node>(Kind::NODE, nodeId, fill);
   } else {
     view.createAs<schema::Node>(Key{Kind::NODE, std::string(nodeId)}, fill);
   }
 }
 
-void setNodeState(View& view, std::string_view nodeId, schema::Node::State state,
-                  const std::string& message) {
-  KJ_IF_MAYBE (known, view.node(nodeId)) {
-    if (known->getState() == state) return;
-    view.edit<schema::Node>(Kind::NODE, nodeId, [&](schema::Node::Builder node) {
-      node.setState(state);
-      node.setMessage(message.c_str());
-    });
+int64_t reconcileNode(View& view, std::string_view nodeId, int64_t orphanAfterNs) {
+  int64_t downSinceNs = 0;
+  KJ_IF_MAYBE (node, view.node(nodeId)) {
+    downSinceNs = node->getDownSinceNs();
+  } else {
+    return NEVER_NS;
+  }
+  auto presence = view.base().presenceOf(nodeId);
+  bool changes = presence == (downSinceNs == 0 ? Presence::MISSED : Presence::HEARD);
+  if (changes) {
+    downSinceNs = downSinceNs == 0 ? view.now() : 0;
+    view.edit<schema::Node>(Kind::NODE, nodeId,
+                            [&](schema::Node::Builder node) { node.setDownSinceNs(downSinceNs); });
     touchTasksOf(view, nodeId);
   }
+  if (downSinceNs == 0) return NEVER_NS;
+  if (view.now() < downSinceNs + orphanAfterNs) return downSinceNs + orphanAfterNs;
+  for (auto& id : view.base().tasksOf(nodeId)) {
+    KJ_IF_MAYBE (task, view.task(id)) {
+      if (isTerminal(*task)) continue;
+      view.editStatus(*task, [&](schema::TaskStatus::Builder status) {
+        status.setState(schema::TaskState::ORPHANED);
+        status.setAtNs(view.now());
+        status.setEndedAtNs(view.now());
+        status.setMessage("its node has been down for too long");
+      });
+    }
+  }
+  return NEVER_NS;
 }
 
 void checkDescription(std::string_view nodeId, schema::NodeDescription::Reader description,
@@ -94,17 +125,12 @@ bool mergeReport(View& view, std::string_view nodeId, schema::TaskReport::Reader
     auto after = report.getStatus();
     if (after.getState() < before.getState() || isTerminal(before.getState())) return true;
     if (after.getState() == schema::TaskState::REMOVE) return true;  // never an observed state
-    if (capnp::canonicalize(before).asBytes() == capnp::canonicalize(after).asBytes()) return true;
-    auto change = [&](schema::Task::Builder changed) {
-      setStatus(changed, after);
-      bool starts = after.getState() == schema::TaskState::RUNNING &&
-                    before.getState() < schema::TaskState::RUNNING;
-      if (starts) changed.setRunningAtNs(view.now());
-    };
+    auto words = statusAfter(before, after, view.now());
+    if (words.size() == 0) return true;
     if (matters(view, *task, after.getState())) {
-      view.editTask(*task, change);
+      view.putStatus(Key{Kind::TASK, task->id()}, kj::mv(words));
     } else {
-      view.editTaskQuietly(*task, change);
+      view.putStatusQuietly(*task, kj::mv(words));
     }
     return true;
   }

@@ -6,16 +6,14 @@
 
 namespace orch::control::manager {
 
-// A node's agent is there: the node exists, is ready and looks like this. `leads`: it is the one
-// that this manager runs on.
-void registerNode(View& view, std::string_view nodeId, schema::NodeDescription::Reader description,
-                  bool leads);
+// A node's agent is there: the node exists and looks like this.
+void registerNode(View& view, std::string_view nodeId, schema::NodeDescription::Reader description);
 // Refuses a description that the store could not take. `maxBytes` of an object.
 void checkDescription(std::string_view nodeId, schema::NodeDescription::Reader description,
                       size_t maxBytes);
-// Nothing if the node is gone or in that state already.
-void setNodeState(View& view, std::string_view nodeId, schema::Node::State state,
-                  const std::string& message);
+// What follows from what was heard of the node: since when it is down, and that its tasks count as
+// ended once that is `orphanAfterNs` ago. Answers when to look again.
+int64_t reconcileNode(View& view, std::string_view nodeId, int64_t orphanAfterNs);
 
 // Takes a report in. A state lower than the known one is ignored; of one that is larger than 16 KiB
 // what can be cut is cut, and says so. False if there is no such task on

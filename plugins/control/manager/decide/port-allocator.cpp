@@ -5,7 +5,7 @@
 namespace orch::control::manager {
 
 namespace {
-using Mode = schema::PortSpec::PublishMode;
+using schema::PortSpec;
 constexpr uint16_t FIRST_DYNAMIC = 30000;
 constexpr uint16_t LAST_DYNAMIC = 32767;
 
@@ -16,7 +16,7 @@ kj::StringPtr protocolName(schema::PortSpec::Reader port) {
 // A port that ingress publishes is everywhere, so nobody else may have it. The same host port of
 // two services is allowed: the scheduler keeps them apart.
 void checkFree(View& view, schema::PortSpec::Reader port, std::string_view serviceId) {
-  bool ingress = port.getMode() == Mode::INGRESS;
+  bool ingress = port.getMode() == PortSpec::PublishMode::INGRESS;
   for (auto& use : view.portUse(portKey(port.getProtocol(), port.getPublished()))) {
     if (use.first == serviceId) continue;
     if (!ingress && use.second.ingress == 0) continue;
@@ -68,7 +68,7 @@ std::vector<uint16_t> allocatePorts(View& view, schema::ServiceSpec::Reader spec
     taken.insert(portKey(ports[i].getProtocol(), published[i]));
   }
   for (uint32_t i = 0; i < ports.size(); ++i) {
-    if (ports[i].getPublished() != 0 || ports[i].getMode() == Mode::HOST) continue;
+    if (ports[i].getPublished() != 0 || ports[i].getMode() == PortSpec::PublishMode::HOST) continue;
     published[i] = chosenBefore(view, serviceId, ports[i], taken);
     if (published[i] == 0) published[i] = chooseFree(view, ports[i], taken);
     taken.insert(portKey(ports[i].getProtocol(), published[i]));

@@ -5,9 +5,7 @@
 namespace orch::control::manager {
 
 namespace {
-void forget(View& view, schema::Task::Reader task) {
-  view.erase(Key{Kind::TASK, text(task.getMeta().getId())});
-}
+void forget(View& view, const TaskReader& task) { view.erase(Key{Kind::TASK, task.id()}); }
 
 // A slot has so many tasks, the one that should run among them, as docker has it. The restart
 // policy counts attempts within a window in the history, so that has to reach as far.
@@ -19,7 +17,7 @@ size_t historyOf(const View& view, const Slot& slot, size_t limit) {
 }
 }  // namespace
 
-void reap(View& view, const Slots& slots, const std::vector<schema::Task::Reader>& leaving) {
+void reap(View& view, const Slots& slots, const std::vector<TaskReader>& leaving) {
   size_t limit = 5;
   KJ_IF_MAYBE (cluster, view.cluster()) limit = cluster->getTaskHistoryLimit();
 
@@ -28,7 +26,7 @@ void reap(View& view, const Slots& slots, const std::vector<schema::Task::Reader
   }
   for (auto& slot : slots) {
     if (slot.tasks.size() < 2) continue;
-    std::vector<schema::Task::Reader> ended;
+    std::vector<TaskReader> ended;
     for (auto& task : slot.tasks) {
       if (isWanted(task)) continue;
       if (isTerminal(task)) {

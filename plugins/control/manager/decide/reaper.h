@@ -7,6 +7,6 @@
 namespace orch::control::manager {
 
 // `slots` and `leaving` are the service's as they are now.
-void reap(View& view, const Slots& slots, const std::vector<schema::Task::Reader>& leaving);
+void reap(View& view, const Slots& slots, const std::vector<TaskReader>& leaving);
 
 }  // namespace orch::control::manager

@@ -1,69 +1,42 @@
 #include "decide/reconcile.h"
 
+#include "decide/node-health.h"
 #include "decide/reaper.h"
-#include "decide/replicated-reconciler.h"
 #include "decide/restart-supervisor.h"
+#include "decide/slot-reconciler.h"
 #include "decide/updater.h"
 
 namespace orch::control::manager {
 
 namespace {
-constexpr int MAX_ROUNDS = 4;  // of the updater in one pass; each one sees what the last did
+constexpr int MAX_ROUNDS = 4;  // of one step in one pass; each one sees what the last did
 constexpr size_t MAX_FORGOTTEN_PER_PASS = 256;
 
-void removeTasks(View& view, std::string_view serviceId) {
+// What happens to a service, in this order.
+constexpr Step (*STEPS[])(View&, schema::Service::Reader, const Slots&) = {
+    superviseRestarts, reconcileSlots, advanceUpdate};
+
+bool removeTasks(View& view, std::string_view serviceId) {
+  uint32_t removed = 0;
   for (auto& slot : view.slots(serviceId)) {
-    for (auto& task : slot.tasks) setDesired(view, task, schema::TaskState::REMOVE);
-  }
-}
-}  // namespace
-
-bool reconcileService(View& view, std::string_view serviceId) {
-  bool unfinished = false;
-  KJ_IF_MAYBE (service, view.service(serviceId)) {
-    auto slots = view.slots(serviceId);
-    if (superviseRestarts(view, *service, slots)) slots = view.slots(serviceId);
-    auto replication = reconcileReplicas(view, *service, slots);
-    if (replication.changed) slots = view.slots(serviceId);
-    unfinished = replication.unfinished;
-    for (int round = 0; round < MAX_ROUNDS; ++round) {
-      auto current = KJ_ASSERT_NONNULL(view.service(serviceId));
-      if (!advanceUpdate(view, current, slots)) break;
-      slots = view.slots(serviceId);
-    }
-  } else {
-    removeTasks(view, serviceId);
-  }
-  reap(view, view.slots(serviceId), view.leaving(serviceId));
-  return unfinished;
-}
-
-int64_t reconcileNodes(View& view, int64_t orphanAfterNs) {
-  int64_t againNs = NEVER_NS;
-  for (auto node : view.nodes()) {
-    if (node.getState() != schema::Node::State::DOWN) continue;
-    int64_t orphanNs = node.getMeta().getUpdatedAtNs() + orphanAfterNs;
-    if (view.now() < orphanNs) {
-      againNs = std::min(againNs, orphanNs);
-      continue;
-    }
-    for (auto& id : view.base().tasksOf(manager::view(node.getMeta().getId()))) {
-      KJ_IF_MAYBE (task, view.task(id)) {
-        if (isTerminal(*task)) continue;
-        view.editTask(*task, [&](schema::Task::Builder changed) {
-          changed.getStatus().setState(schema::TaskState::ORPHANED);
-          changed.getStatus().setAtNs(view.now());
-          changed.getStatus().setMessage("its node has been down for too long");
-        });
-      }
+    for (auto& task : slot.tasks) {
+      if (removed++ == MAX_CHANGED_PER_PASS) return true;
+      setDesired(view, task, schema::TaskState::REMOVE);
     }
   }
-  return againNs;
+  return false;
 }
 
-int64_t forgetRequests(View& view, int64_t memoryNs, size_t memoryCount) {
+int64_t runNode(View& view, Config::Reader settings, std::string_view id) {
+  return reconcileNode(view, id, settings.getOrphanAfterMs() * NS_PER_MS);
+}
+
+// Forgets request ids that are too old or too many, some per pass.
+int64_t runRequests(View& view, Config::Reader settings, std::string_view) {
   auto& requests = view.base().requestsByAge();
-  size_t surplus = requests.size() > memoryCount ? requests.size() - memoryCount : 0;
+  int64_t memoryNs = settings.getRequestMemoryMs() * NS_PER_MS;
+  size_t most = settings.getRequestMemoryCount();
+  size_t surplus = requests.size() > most ? requests.size() - most : 0;
   size_t forgotten = 0;
   for (auto& entry : requests) {
     bool old = entry.first + memoryNs <= view.now();
@@ -73,6 +46,40 @@ int64_t forgetRequests(View& view, int64_t memoryNs, size_t memoryCount) {
     ++forgotten;
   }
   return NEVER_NS;
+}
+
+int64_t runService(View& view, Config::Reader, std::string_view id) {
+  return reconcileService(view, id) ? view.now() : NEVER_NS;
+}
+
+// By concern.
+constexpr int64_t (*RECONCILERS[])(View&, Config::Reader, std::string_view) = {runNode, runRequests,
+                                                                               runService, nullptr};
+}  // namespace
+
+int64_t reconcile(View& view, Config::Reader settings, const DirtyKey& key) {
+  return RECONCILERS[static_cast<size_t>(key.concern)](view, settings, key.id);
+}
+
+bool reconcileService(View& view, std::string_view serviceId) {
+  bool unfinished = false;
+  if (view.service(serviceId) == nullptr) {
+    unfinished = removeTasks(view, serviceId);
+  } else {
+    if (modeOf(KJ_ASSERT_NONNULL(view.service(serviceId)).getSpec()) == nullptr) return false;
+    auto slots = view.slots(serviceId);
+    for (auto step : STEPS) {
+      bool again = true;
+      for (int round = 0; again && round < MAX_ROUNDS; ++round) {
+        auto done = step(view, KJ_ASSERT_NONNULL(view.service(serviceId)), slots);
+        if (done.changed) slots = view.slots(serviceId);
+        unfinished |= done.unfinished;
+        again = done.again && !done.unfinished;
+      }
+    }
+  }
+  reap(view, view.slots(serviceId), view.leaving(serviceId));
+  return unfinished;
 }
 
 }  // namespace orch::control::manager

@@ -1,19 +1,19 @@
-// Everything that has to happen to one service, in order: restarts, replicas, update, history.
+// Who looks at what is dirty. A new reconciler is a function in a file of its own and a line in
+// reconcile.cpp's tables.
 #pragma once
 
+#include "config.capnp.h"
+#include "decide/dirty-queue.h"
 #include "state/view.h"
 
 namespace orch::control::manager {
 
-// True if there is more to do than one pass should: call again in the next pass.
+// Answers when to look again: NEVER_NS, or now if there is more to do than one pass should. Not for
+// placements: those ask plugins (scheduling.h).
+int64_t reconcile(View& view, Config::Reader settings, const DirtyKey& key);
+
+// Everything that has to happen to one service, in order: restarts, slots, update, history. True if
+// there is more to do than one pass should.
 bool reconcileService(View& view, std::string_view serviceId);
-
-// Nodes that have not been heard of for too long: the tasks of a node that has been down for
-// `orphanAfterNs` count as ended. Answers when to look again.
-int64_t reconcileNodes(View& view, int64_t orphanAfterNs);
-
-// Forgets request ids that are older than `memoryNs` or beyond the newest `memoryCount`, some per
-// pass. Answers when to look again.
-int64_t forgetRequests(View& view, int64_t memoryNs, size_t memoryCount);
 
 }  // namespace orch::control::manager

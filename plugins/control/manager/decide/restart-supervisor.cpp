@@ -14,13 +14,13 @@ bool hasNewerWanted(const Slot& slot, size_t index) {
                      [](auto& task) { return isWanted(task); });
 }
 
-void replace(View& view, schema::Service::Reader service, const Slot& slot,
-             schema::Task::Reader old, int64_t delayNs) {
-  auto oldId = text(old.getMeta().getId());
+void replace(View& view, schema::Service::Reader service, const Slot& slot, const TaskReader& old,
+             int64_t delayNs) {
+  auto oldId = old.id();
   int64_t unused = NEVER_NS;
   bool free = isStopped(view, old) && othersStopped(view, slot, oldId, unused);
   NewTask next;
-  next.slot = slot.number;
+  next.slot = slot.key;
   next.desired = delayNs == 0 && free ? TaskState::RUNNING : TaskState::READY;
   next.startAfterNs = delayNs == 0 ? 0 : view.now() + delayNs;
   next.restartOf = oldId;
@@ -31,17 +31,14 @@ void replace(View& view, schema::Service::Reader service, const Slot& slot,
 
 // A node that is down or drained loses its tasks to others. If it is down and no other node could
 // take this one, it stays where it is: the node may come back with the task still running.
-bool canGoElsewhere(const View& view, schema::Service::Reader service, schema::Task::Reader task) {
-  auto node = view.node(manager::view(task.getNodeId()));
-  bool down = false;
-  KJ_IF_MAYBE (present, node) down = present->getState() == schema::Node::State::DOWN;
-  if (!down) return true;
-  return !candidatesFor(view, manager::view(service.getMeta().getId()), service.getSpec().getTask(),
-                        service.getPorts())
-              .nodes.empty();
+bool canGoElsewhere(const View& view, const TaskReader& task, Room& room) {
+  KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId())))
+    return !isDown(*node) || room.any();
+  return true;
 }
 
-bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot, size_t index) {
+bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot, size_t index,
+                   Room& room) {
   auto task = slot.tasks[index];
   if (!isWanted(task)) return false;
   if (isTerminal(task)) {
@@ -62,7 +59,7 @@ bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot
       setDesired(view, task, TaskState::SHUTDOWN);
       return true;
     }
-    if (!mayRestart(view, slot, task) || !canGoElsewhere(view, service, task)) return false;
+    if (!mayRestart(view, slot, task) || !canGoElsewhere(view, task, room)) return false;
     setDesired(view, task, TaskState::SHUTDOWN);
     replace(view, service, slot, task, std::max<int64_t>(0, task.getStartAfterNs() - view.now()));
     return true;
@@ -85,14 +82,19 @@ bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot
 
 }  // namespace
 
-bool superviseRestarts(View& view, schema::Service::Reader service, const Slots& slots) {
-  bool changed = false;
+Step superviseRestarts(View& view, schema::Service::Reader service, const Slots& slots) {
+  Step result;
+  Room room(view, service);
+  uint32_t changed = 0;
   for (auto& slot : slots) {
     for (size_t i = 0; i < slot.tasks.size(); ++i) {
-      changed |= superviseTask(view, service, slot, i);
+      changed += superviseTask(view, service, slot, i, room);
     }
+    result.changed = changed > 0;
+    result.unfinished = changed >= MAX_CHANGED_PER_PASS;
+    if (result.unfinished) break;
   }
-  return changed;
+  return result;
 }
 
 }  // namespace orch::control::manager

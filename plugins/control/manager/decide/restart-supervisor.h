@@ -6,7 +6,7 @@
 
 namespace orch::control::manager {
 
-// Asks for a wake-up when a delay ends. True if it changed anything.
-bool superviseRestarts(View& view, schema::Service::Reader service, const Slots& slots);
+// Asks for a wake-up when a delay ends.
+Step superviseRestarts(View& view, schema::Service::Reader service, const Slots& slots);
 
 }  // namespace orch::control::manager

@@ -16,10 +16,10 @@ bool endedByItself(TaskState state) {
 }
 
 // How long it ran, or was about to.
-int64_t lifetimeNs(schema::Task::Reader task) {
+int64_t lifetimeNs(const TaskReader& task) {
   int64_t from = std::max(task.getMeta().getCreatedAtNs(), task.getStartAfterNs());
-  from = std::max(from, task.getRunningAtNs());
-  return task.getMeta().getUpdatedAtNs() - from;
+  from = std::max(from, task.runningAtNs());
+  return task.endedAtNs() - from;
 }
 }  // namespace
 
@@ -33,7 +33,7 @@ SlotState stateOf(const View& view, const Slot& slot) {
   return done ? SlotState::DONE : SlotState::DEAD;
 }
 
-bool endedWell(schema::Task::Reader task) {
+bool endedWell(const TaskReader& task) {
   return task.getStatus().getState() == TaskState::COMPLETE &&
          task.getSpec().getRestart().getCondition() != schema::RestartPolicy::Condition::ANY;
 }
@@ -43,19 +43,18 @@ bool hasCompleted(const View& view, const Slot& slot) {
          slot.tasks.back().getStatus().getState() == TaskState::COMPLETE;
 }
 
-bool isStopped(const View& view, schema::Task::Reader task) {
+bool isStopped(const View& view, const TaskReader& task) {
   if (isTerminal(task) || task.getNodeId().size() == 0) return true;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
-    return node->getState() == schema::Node::State::DOWN;
+    return isDown(*node);
   }
   return true;
 }
 
-bool mustLeave(const View& view, schema::Task::Reader task) {
+bool mustLeave(const View& view, const TaskReader& task) {
   if (task.getNodeId().size() == 0) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
-    return node->getState() == schema::Node::State::DOWN ||
-           node->getAvailability() == schema::Node::Availability::DRAIN;
+    return isDown(*node) || node->getAvailability() == schema::Node::Availability::DRAIN;
   }
   return true;
 }
@@ -68,7 +67,7 @@ bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTa
     if (manager::view(task.getMeta().getId()) == exceptTaskId) continue;
     int64_t graceNs =
         static_cast<int64_t>(task.getSpec().getContainer().getStopGraceMs()) * NS_PER_MS;
-    int64_t giveUpNs = task.getMeta().getUpdatedAtNs() + graceNs + STOP_MARGIN_NS;
+    int64_t giveUpNs = task.getDesiredAtNs() + graceNs + STOP_MARGIN_NS;
     if (view.now() >= giveUpNs) continue;
     wakeAtNs = std::min(wakeAtNs, giveUpNs);
     all = false;
@@ -76,7 +75,7 @@ bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTa
   return all;
 }
 
-bool mayRestart(const View& view, const Slot& slot, schema::Task::Reader task) {
+bool mayRestart(const View& view, const Slot& slot, const TaskReader& task) {
   auto policy = task.getSpec().getRestart();
   switch (policy.getCondition()) {
     case schema::RestartPolicy::Condition::NONE:
@@ -89,7 +88,7 @@ bool mayRestart(const View& view, const Slot& slot, schema::Task::Reader task) {
   }
   if (policy.getMaxAttempts() == 0) return true;
   if (policy.getWindowMs() == 0) return task.getRestarts() < policy.getMaxAttempts();
-  int64_t endNs = isTerminal(task) ? task.getMeta().getUpdatedAtNs() : view.now();
+  int64_t endNs = isTerminal(task) ? task.endedAtNs() : view.now();
   int64_t since = endNs - static_cast<int64_t>(policy.getWindowMs()) * NS_PER_MS;
   uint64_t attempts = 0;
   for (auto& other : slot.tasks) {
@@ -99,7 +98,7 @@ bool mayRestart(const View& view, const Slot& slot, schema::Task::Reader task) {
   return attempts < policy.getMaxAttempts();
 }
 
-int64_t restartDelayNs(const View&, schema::Task::Reader task) {
+int64_t restartDelayNs(const View&, const TaskReader& task) {
   int64_t delayMs = task.getSpec().getRestart().getDelayMs();
   if (delayMs >= 0) return delayMs * NS_PER_MS;
   if (task.getRestarts() == 0) return 0;
@@ -117,7 +116,8 @@ std::string createTask(View& view, schema::Service::Reader service, const NewTas
     auto spec = service.getSpec();
     task.setServiceId(service.getMeta().getId());
     task.setServiceName(spec.getName());
-    task.setSlot(wanted.slot);
+    task.setSlot(wanted.slot.number);
+    if (wanted.slot.number == 0) task.setNodeId(wanted.slot.node.c_str());
     task.setSpec(spec.getTask());
     task.setSpecVersion(service.getSpecVersion());
     task.setDesired(wanted.desired);
@@ -126,15 +126,14 @@ std::string createTask(View& view, schema::Service::Reader service, const NewTas
     if (!wanted.restartOf.empty()) task.setRestartOf(wanted.restartOf.c_str());
     task.setStartAfterNs(wanted.startAfterNs);
     task.setRestarts(wanted.restarts);
-    auto status = task.initStatus();
-    status.setState(TaskState::PENDING);
-    status.setAtNs(view.now());
-    status.setMessage("created");
   });
 }
 
-void setDesired(View& view, schema::Task::Reader task, TaskState desired) {
-  view.editTask(task, [&](schema::Task::Builder changed) { changed.setDesired(desired); });
+void setDesired(View& view, const TaskReader& task, TaskState desired) {
+  view.editTask(task, [&](schema::Task::Builder changed) {
+    changed.setDesired(desired);
+    if (isWanted(task)) changed.setDesiredAtNs(view.now());
+  });
 }
 
 }  // namespace orch::control::manager

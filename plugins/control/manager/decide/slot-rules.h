@@ -12,14 +12,14 @@ enum class SlotState {
 };
 SlotState stateOf(const View& view, const Slot& slot);
 // Whether the task came to a good end that its restart policy leaves it at.
-bool endedWell(schema::Task::Reader task);
+bool endedWell(const TaskReader& task);
 // Whether the slot is done, and well.
 bool hasCompleted(const View& view, const Slot& slot);
 
 // Whether the task can hold nothing up any more: it ended, never had a node, or its node is away.
-bool isStopped(const View& view, schema::Task::Reader task);
+bool isStopped(const View& view, const TaskReader& task);
 // Whether its node is down, drained or gone.
-bool mustLeave(const View& view, schema::Task::Reader task);
+bool mustLeave(const View& view, const TaskReader& task);
 // Whether everything in the slot that was asked to end has stopped, or was given up on: a minute
 // after its grace period, so that one hung container does not block an update for ever.
 // Otherwise lowers `wakeAtNs` to the time when that would be.
@@ -28,12 +28,22 @@ bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTa
 
 // Whether the restart policy allows another task in place of this one. Attempts are counted within
 // the window before its end, so that the answer stays the same afterwards.
-bool mayRestart(const View& view, const Slot& slot, schema::Task::Reader task);
+bool mayRestart(const View& view, const Slot& slot, const TaskReader& task);
 // How long to wait before: the policy's delay, or the back-off (see RestartPolicy.delayMs).
-int64_t restartDelayNs(const View& view, schema::Task::Reader task);
+int64_t restartDelayNs(const View& view, const TaskReader& task);
+
+// Of one service's tasks, created or asked to end in one pass; the rest comes with the next.
+inline constexpr uint32_t MAX_CHANGED_PER_PASS = 2000;
+
+// What a reconciler did to a service.
+struct Step {
+  bool changed = false;     // its slots are not what they were
+  bool again = false;       // it may go on from there in this pass
+  bool unfinished = false;  // there is more to do than one pass should
+};
 
 struct NewTask {
-  uint32_t slot = 0;
+  SlotKey slot;
   schema::TaskState desired = schema::TaskState::RUNNING;
   int64_t startAfterNs = 0;
   std::string restartOf;
@@ -41,7 +51,7 @@ struct NewTask {
 };
 // A task of the service's current spec, waiting for a node. Answers its id.
 std::string createTask(View& view, schema::Service::Reader service, const NewTask& task);
-void setDesired(View& view, schema::Task::Reader task, schema::TaskState desired);
+void setDesired(View& view, const TaskReader& task, schema::TaskState desired);
 
 inline constexpr int64_t NS_PER_MS = 1'000'000;
 inline constexpr int64_t NEVER_NS = INT64_MAX;

@@ -91,7 +91,7 @@ std::string taskMeaning(schema::ServiceSpec::Reader spec) {
   return meaning;
 }
 
-bool CurrentSpec::matches(schema::Task::Reader task) {
+bool CurrentSpec::matches(const TaskReader& task) {
   if (task.getSpecVersion() == wantedBy.getSpecVersion()) return true;
   auto it = known.find(task.getSpecVersion());
   if (it == known.end()) {

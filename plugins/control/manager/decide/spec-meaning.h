@@ -23,7 +23,7 @@ class CurrentSpec final {
  public:
   explicit CurrentSpec(schema::Service::Reader service) : wantedBy(service) {}
   schema::Service::Reader service() const { return wantedBy; }
-  bool matches(schema::Task::Reader task);
+  bool matches(const TaskReader& task);
 
  private:
   schema::Service::Reader wantedBy;

@@ -36,13 +36,14 @@ class Planner final {
   void begin(const Slot& slot);
   void setStatus(UpdateStatus::State state, const std::string& message);
   bool advance(const Slots& slots);
+  bool unfinished = false;
 
  private:
   void surveySlot(const Slot& slot, Survey& result);
   bool failedIn(const Slot& slot, std::string& why);
-  bool overdue(schema::Task::Reader task, std::string& why);
-  bool ofThisUpdate(schema::Task::Reader task) const;
-  void countDelay(const Slot& slot, schema::Task::Reader task, Survey& result);
+  bool overdue(const TaskReader& task, std::string& why);
+  bool ofThisUpdate(const TaskReader& task) const;
+  void countDelay(const Slot& slot, const TaskReader& task, Survey& result);
 
   View& view;
   schema::Service::Reader service;
@@ -51,13 +52,13 @@ class Planner final {
   std::string_view serviceId;
 };
 
-std::string nameOf(schema::Task::Reader task) {
-  return text(task.getServiceName()) + "." + std::to_string(task.getSlot());
+std::string fullName(const TaskReader& task) {
+  return text(task.getServiceName()) + "." + nameOf(task.slot());
 }
 
-std::string endOf(schema::Task::Reader task) {
+std::string endOf(const TaskReader& task) {
   auto status = task.getStatus();
-  return "task " + nameOf(task) +
+  return "task " + fullName(task) +
          " ended: " + text(status.getError().size() > 0 ? status.getError() : status.getMessage());
 }
 
@@ -84,17 +85,17 @@ bool Planner::failedIn(const Slot& slot, std::string& why) {
     auto state = task.getStatus().getState();
     bool ended =
         state == TaskState::COMPLETE || state == TaskState::FAILED || state == TaskState::REJECTED;
-    int64_t endedAtNs = task.getMeta().getUpdatedAtNs();
+    int64_t endedAtNs = task.endedAtNs();
     if (!ended || endedWell(task) || !current.matches(task)) continue;
     if (endedAtNs < service.getUpdate().getStartedAtNs()) continue;
-    if (task.getRunningAtNs() != 0 && endedAtNs - task.getRunningAtNs() > monitorNs) continue;
+    if (task.runningAtNs() != 0 && endedAtNs - task.runningAtNs() > monitorNs) continue;
     why = endOf(task);
     return true;
   }
   return false;
 }
 
-bool Planner::overdue(schema::Task::Reader task, std::string& why) {
+bool Planner::overdue(const TaskReader& task, std::string& why) {
   if (policy.getProgressDeadlineMs() == 0) return false;
   int64_t sinceNs = std::max(task.getMeta().getCreatedAtNs(), service.getUpdate().getStartedAtNs());
   int64_t deadlineNs = sinceNs + static_cast<int64_t>(policy.getProgressDeadlineMs()) * NS_PER_MS;
@@ -102,7 +103,7 @@ bool Planner::overdue(schema::Task::Reader task, std::string& why) {
     view.wakeAt(serviceId, deadlineNs);
     return false;
   }
-  why = "task " + nameOf(task) + " does not run after " +
+  why = "task " + fullName(task) + " does not run after " +
         std::to_string(policy.getProgressDeadlineMs() / 1000) + " s";
   if (task.getStatus().getError().size() > 0) why += ": " + text(task.getStatus().getError());
   return true;
@@ -156,19 +157,19 @@ void Planner::surveySlot(const Slot& slot, Survey& result) {
     result.busy += task.getRestartOf().size() > 0;  // a new slot holds no other one up
     return;
   }
-  if (!failed) result.lastAtNs = std::max(result.lastAtNs, task.getRunningAtNs());
+  if (!failed) result.lastAtNs = std::max(result.lastAtNs, task.runningAtNs());
   if (ofThisUpdate(task)) countDelay(slot, task, result);
 }
 
-bool Planner::ofThisUpdate(schema::Task::Reader task) const {
+bool Planner::ofThisUpdate(const TaskReader& task) const {
   return task.getRestartOf().size() > 0 &&
          task.getMeta().getCreatedAtNs() >= service.getUpdate().getStartedAtNs();
 }
 
-void Planner::countDelay(const Slot& slot, schema::Task::Reader task, Survey& result) {
-  int64_t settledNs = isRunning(task) ? task.getRunningAtNs() : task.getMeta().getCreatedAtNs();
+void Planner::countDelay(const Slot& slot, const TaskReader& task, Survey& result) {
+  int64_t settledNs = isRunning(task) ? task.runningAtNs() : task.getMeta().getCreatedAtNs();
   for (auto& other : slot.tasks) {
-    if (isTerminal(other)) settledNs = std::max(settledNs, other.getMeta().getUpdatedAtNs());
+    if (isTerminal(other)) settledNs = std::max(settledNs, other.endedAtNs());
   }
   int64_t delayNs = static_cast<int64_t>(policy.getDelayMs()) * NS_PER_MS;
   if (settledNs + delayNs > view.now()) {
@@ -202,7 +203,7 @@ void Planner::begin(const Slot& slot) {
     stopped &= isStopped(view, *task);
   }
   NewTask next;
-  next.slot = slot.number;
+  next.slot = slot.key;
   next.restartOf = text(slot.tasks.back().getMeta().getId());
   next.desired = stopped || keepsOne ? TaskState::RUNNING : TaskState::READY;
   createTask(view, service, next);
@@ -244,6 +245,8 @@ bool Planner::advance(const Slots& slots) {
   if (policy.getParallelism() > 0) {
     allowed = now.busy >= policy.getParallelism() ? 0 : policy.getParallelism() - now.busy;
   }
+  unfinished = std::min(allowed, now.outdated.size()) > MAX_CHANGED_PER_PASS;
+  allowed = std::min<size_t>(allowed, MAX_CHANGED_PER_PASS);
   for (size_t i = 0; i < allowed && i < now.outdated.size(); ++i) begin(*now.outdated[i]);
   if (!now.outdated.empty()) return allowed > 0;
   if (now.inFlight > 0) return false;
@@ -259,27 +262,31 @@ bool Planner::advance(const Slots& slots) {
 
 }  // namespace
 
-schema::Task::Reader representative(const Slot& slot) {
+TaskReader representative(const Slot& slot) {
   for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
     if (isWanted(*task)) return *task;
   }
   return slot.tasks.back();
 }
 
-bool isOutdated(const View& view, CurrentSpec& current, schema::Task::Reader task) {
+bool isOutdated(const View& view, CurrentSpec& current, const TaskReader& task) {
   if (!current.matches(task)) return true;
   auto spec = current.service().getSpec().getTask();
   if (spec.getPlacement().getConstraints().size() == 0) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId())))
-    return !meetsConstraints(*node, spec);
+    return !meetsConstraints(view, *node, spec);
   return false;
 }
 
-bool advanceUpdate(View& view, schema::Service::Reader service, const Slots& slots) {
+Step advanceUpdate(View& view, schema::Service::Reader service, const Slots& slots) {
   Planner planner(view, service);
   // The slots are looked at again.
-  if (planner.retireReplaced(slots) || planner.dropOvertaken(slots)) return true;
-  return planner.advance(slots);
+  Step result;
+  result.changed =
+      planner.retireReplaced(slots) || planner.dropOvertaken(slots) || planner.advance(slots);
+  result.again = result.changed;
+  result.unfinished = planner.unfinished;
+  return result;
 }
 
 }  // namespace orch::control::manager

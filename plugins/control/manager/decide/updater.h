@@ -8,14 +8,13 @@
 
 namespace orch::control::manager {
 
-// Asks for wake-ups at the ends of delays, deadlines and the monitor time. True if it changed
-// anything.
-bool advanceUpdate(View& view, schema::Service::Reader service, const Slots& slots);
+// Asks for wake-ups at the ends of delays, deadlines and the monitor time.
+Step advanceUpdate(View& view, schema::Service::Reader service, const Slots& slots);
 
 // Whether the task is not what the service's spec asks for, or its node no longer meets the
 // constraints. A change of nothing but constraints does not count the spec's version up.
-bool isOutdated(const View& view, CurrentSpec& current, schema::Task::Reader task);
+bool isOutdated(const View& view, CurrentSpec& current, const TaskReader& task);
 // The task that stands for the slot: the newest that should run, else the newest.
-schema::Task::Reader representative(const Slot& slot);
+TaskReader representative(const Slot& slot);
 
 }  // namespace orch::control::manager

@@ -41,13 +41,13 @@ std::string labelOf(capnp::List<schema::KeyValue>::Reader labels, std::string_vi
 constexpr std::string_view NODE_LABELS = "node.labels.";
 constexpr std::string_view ENGINE_LABELS = "engine.labels.";
 
-std::string attribute(schema::Node::Reader node, std::string_view key) {
+std::string attribute(const View& view, schema::Node::Reader node, std::string_view key) {
   auto description = node.getDescription();
   if (key == "node.id") return text(node.getMeta().getId());
   if (key == "node.hostname") return text(description.getHostname());
   if (key == "node.ip") return text(node.getAddress());
   if (key == "node.role") {
-    return node.getRole() == schema::Node::Role::MANAGER ? "manager" : "worker";
+    return view.base().isManager(manager::view(node.getMeta().getId())) ? "manager" : "worker";
   }
   if (key == "node.platform.os") return text(description.getOs());
   if (key == "node.platform.arch") return text(description.getArchitecture());
@@ -56,10 +56,11 @@ std::string attribute(schema::Node::Reader node, std::string_view key) {
   return labelOf(description.getEngineLabels(), key.substr(ENGINE_LABELS.size()));
 }
 
-kj::Maybe<Refusal> refusalOf(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+kj::Maybe<Refusal> refusalOf(const View& view, schema::Node::Reader node,
+                             schema::TaskSpec::Reader spec,
                              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
                              int64_t ofService) {
-  if (node.getState() != schema::Node::State::READY) return Refusal::NOT_READY;
+  if (view.base().stateOf(node) != schema::Node::State::READY) return Refusal::NOT_READY;
   if (node.getAvailability() != schema::Node::Availability::ACTIVE) return Refusal::NOT_ACTIVE;
   auto description = node.getDescription();
   auto wanted = spec.getResources();
@@ -75,7 +76,7 @@ kj::Maybe<Refusal> refusalOf(schema::Node::Reader node, schema::TaskSpec::Reader
     return Refusal::RUNTIME;
   }
   if (!hasNetworks(node, spec)) return Refusal::NETWORK;
-  if (!meetsConstraints(node, spec)) return Refusal::CONSTRAINT;
+  if (!meetsConstraints(view, node, spec)) return Refusal::CONSTRAINT;
   for (auto port : ports) {
     if (port.getMode() != schema::PortSpec::PublishMode::HOST || port.getPublished() == 0) continue;
     auto it = usage.hostPorts.find(portKey(port.getProtocol(), port.getPublished()));
@@ -114,10 +115,10 @@ bool knownConstraintKey(std::string_view key) {
          (key.starts_with(ENGINE_LABELS) && key.size() > ENGINE_LABELS.size());
 }
 
-bool meetsConstraints(schema::Node::Reader node, schema::TaskSpec::Reader spec) {
+bool meetsConstraints(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec) {
   for (auto whole : spec.getPlacement().getConstraints()) {
-    KJ_IF_MAYBE (constraint, parseConstraint(view(whole))) {
-      auto actual = attribute(node, constraint->key);
+    KJ_IF_MAYBE (constraint, parseConstraint(manager::view(whole))) {
+      auto actual = attribute(view, node, constraint->key);
       bool same = strcasecmp(actual.c_str(), constraint->value.c_str()) == 0;
       if (same != constraint->equal) return false;
     } else {
@@ -127,28 +128,49 @@ bool meetsConstraints(schema::Node::Reader node, schema::TaskSpec::Reader spec) 
   return true;
 }
 
+namespace {
+// Every node with the reason why it cannot take a task, if there is one, until `use` answers true.
+template <typename F>
+bool anyVerdict(const View& view, std::string_view serviceId, schema::TaskSpec::Reader spec,
+                capnp::List<schema::PortSpec>::Reader ports, F&& use) {
+  auto counts = view.wantedByNode(serviceId);
+  return view.anyNode([&](schema::Node::Reader node) {
+    view.look();
+    auto id = text(node.getMeta().getId());
+    auto count = counts.find(id);
+    int64_t ofService = count == counts.end() ? 0 : count->second;
+    return use(id, refusalOf(view, node, spec, ports, view.nodeUsage(id), ofService));
+  });
+}
+}  // namespace
+
 Candidates candidatesFor(const View& view, std::string_view serviceId,
                          schema::TaskSpec::Reader spec,
                          capnp::List<schema::PortSpec>::Reader ports) {
   Candidates result;
-  auto counts = view.wantedByNode(serviceId);
-  for (auto node : view.nodes()) {
-    auto id = text(node.getMeta().getId());
-    auto count = counts.find(id);
-    int64_t ofService = count == counts.end() ? 0 : count->second;
-    KJ_IF_MAYBE (refusal, refusalOf(node, spec, ports, view.nodeUsage(id), ofService)) {
-      ++result.refused[static_cast<size_t>(*refusal)];
+  anyVerdict(view, serviceId, spec, ports, [&](std::string& id, kj::Maybe<Refusal> refusal) {
+    KJ_IF_MAYBE (why, refusal) {
+      ++result.refused[static_cast<size_t>(*why)];
     } else {
-      result.nodes.push_back(id);
+      result.nodes.push_back(std::move(id));
     }
-  }
+    return false;
+  });
   return result;
 }
 
-bool canTake(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+bool Room::any() {
+  KJ_IF_MAYBE (answer, known) return *answer;
+  return known.emplace(
+      anyVerdict(view, manager::view(service.getMeta().getId()), service.getSpec().getTask(),
+                 service.getPorts(),
+                 [](std::string&, kj::Maybe<Refusal> refusal) { return refusal == nullptr; }));
+}
+
+bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
              int64_t ofService) {
-  return refusalOf(node, spec, ports, usage, ofService) == nullptr;
+  return refusalOf(view, node, spec, ports, usage, ofService) == nullptr;
 }
 
 std::string whyNone(const Candidates& candidates) {

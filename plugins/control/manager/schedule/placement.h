@@ -28,13 +28,25 @@ struct Candidates {
 Candidates candidatesFor(const View& view, std::string_view serviceId,
                          schema::TaskSpec::Reader spec,
                          capnp::List<schema::PortSpec>::Reader ports);
+// Whether any node could take a task of the service as it is now. Looks once, no further than to
+// the first that could, however often it is asked.
+class Room final {
+ public:
+  Room(const View& view, schema::Service::Reader service) : view(view), service(service) {}
+  bool any();
+
+ private:
+  const View& view;
+  schema::Service::Reader service;
+  kj::Maybe<bool> known;
+};
 // Whether the node could take one more task, with `usage` on it and `ofService` tasks of the
 // service.
-bool canTake(schema::Node::Reader node, schema::TaskSpec::Reader spec,
+bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
              int64_t ofService);
 // Whether the node meets the spec's constraints. Those have been validated.
-bool meetsConstraints(schema::Node::Reader node, schema::TaskSpec::Reader spec);
+bool meetsConstraints(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec);
 // "no suitable node (insufficient memory on 2 nodes; host port in use on 1 node)"
 std::string whyNone(const Candidates& candidates);
 // At most so many on a node: by the spec, and one if it takes a port of the node; 0: no limit.

@@ -28,7 +28,7 @@ std::map<std::string, uint32_t> recentFailures(const View& view, const Slots& sl
       auto state = task.getStatus().getState();
       if (state != TaskState::FAILED && state != TaskState::REJECTED) continue;
       if (task.getSpecVersion() != specVersion || task.getNodeId().size() == 0) continue;
-      if (task.getMeta().getUpdatedAtNs() + RECENT_FAILURE_NS <= view.now()) continue;
+      if (task.endedAtNs() + RECENT_FAILURE_NS <= view.now()) continue;
       // The one before the oldest is forgotten, and is taken to have been like it: a slot keeps
       // fewer ended tasks than a strategy may want to see.
       result[text(task.getNodeId())] += first && task.getRestarts() > 0 ? 2 : 1;
@@ -37,31 +37,31 @@ std::map<std::string, uint32_t> recentFailures(const View& view, const Slots& sl
   return result;
 }
 
-void explain(View& view, const std::vector<schema::Task::Reader>& tasks, const std::string& why) {
+void explain(View& view, const std::vector<TaskReader>& tasks, const std::string& why) {
   for (auto& waiting : tasks) {
     if (manager::view(waiting.getStatus().getError()) == why) continue;
-    view.editTask(waiting, [&](schema::Task::Builder task) {
-      task.getStatus().setMessage("waits for a node");
-      task.getStatus().setError(why.c_str());
+    view.editStatus(waiting, [&](schema::TaskStatus::Builder status) {
+      status.setMessage("waits for a node");
+      status.setError(why.c_str());
     });
   }
 }
 
 // What it is placed by: a change of nothing but constraints left the tasks' specs as they were.
-schema::TaskSpec::Reader specFor(const View& view, schema::Task::Reader task) {
+schema::TaskSpec::Reader specFor(const View& view, const TaskReader& task) {
   KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
     if (service->getSpecVersion() == task.getSpecVersion()) return service->getSpec().getTask();
   }
   return task.getSpec();
 }
 
-void assignTo(View& view, schema::Task::Reader task, const std::string& nodeId) {
-  view.editTask(task, [&](schema::Task::Builder changed) {
-    changed.setNodeId(nodeId.c_str());
-    auto status = changed.getStatus();
+void assignTo(View& view, const TaskReader& task, const std::string& nodeId) {
+  view.editTask(task, [&](schema::Task::Builder changed) { changed.setNodeId(nodeId.c_str()); });
+  if (!task.hasOwnStatus()) return;  // that it has a node says it all
+  view.editStatus(task, [&](schema::TaskStatus::Builder status) {
     status.setState(TaskState::ASSIGNED);
     status.setAtNs(view.now());
-    status.setMessage("assigned to a node");
+    status.setMessage(schema::ASSIGNED_STATUS->getMessage());
     status.setError("");
   });
 }
@@ -70,7 +70,7 @@ void assignTo(View& view, schema::Task::Reader task, const std::string& nodeId) 
 // answer old: each node is checked again.
 void assign(View& view, const std::string& serviceId, const std::vector<std::string>& taskIds,
             const std::vector<std::string>& nodes, const std::string& strategy) {
-  std::vector<schema::Task::Reader> left;
+  std::vector<TaskReader> left;
   auto counts = view.wantedByNode(serviceId);
   size_t next = 0;
   bool wrong = false;
@@ -81,8 +81,8 @@ void assign(View& view, const std::string& serviceId, const std::vector<std::str
       while (!placed && next < nodes.size()) {
         auto& nodeId = nodes[next++];
         KJ_IF_MAYBE (node, view.node(nodeId)) {
-          placed = canTake(*node, specFor(view, *task), task->getPorts(), view.nodeUsage(nodeId),
-                           counts[nodeId]);
+          placed = canTake(view, *node, specFor(view, *task), task->getPorts(),
+                           view.nodeUsage(nodeId), counts[nodeId]);
         }
         wrong |= !placed;
         if (!placed) continue;
@@ -107,7 +107,7 @@ struct Scheduling::Group {
   std::string serviceId;
   schema::TaskSpec::Reader spec;
   capnp::List<schema::PortSpec>::Reader ports;
-  std::vector<schema::Task::Reader> tasks;
+  std::vector<TaskReader> tasks;
   std::map<std::string, uint32_t> failures;
   Candidates candidates;
 };
@@ -144,7 +144,7 @@ Task<void> Scheduling::placeGroup(View& view, Group& group) {
     co_return;
   }
   TaskIds ids;
-  for (auto& task : group.tasks) ids.push_back(text(task.getMeta().getId()));
+  for (auto& task : group.tasks) ids.push_back(task.id());
   // A second time if its plugin was restarted: the table is gone, so another one is opened.
   for (int tries = 0; tries < 2 && view.now() >= strategy.downUntilNs; ++tries) {
     auto patience = strategy.failed || strategy.slow ? 0 * kj::MILLISECONDS : PASS_LIMIT;

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 
-#include "decide/slot-rules.h"
+#include "decide/mode.h"
 #include "orch/fail.h"
 #include "serve/resolve.h"
+#include "state/events.h"
 
 namespace orch::control::manager {
 
@@ -15,25 +16,50 @@ bool isFullId(kj::StringPtr id) {
            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
          });
 }
+
+uint32_t addressesUsed(const State& state, std::string_view nodeId, const std::string& network) {
+  uint32_t used = 0;
+  for (auto& id : state.tasksOf(nodeId)) {
+    TaskReader task(*state.find(Kind::TASK, id));
+    auto status = task.getStatus();
+    bool holds =
+        status.getAddresses().size() > 0 && status.getState() < schema::TaskState::COMPLETE;
+    if (!holds) continue;
+    eachNetwork(task.getSpec(), [&](const std::string& name) { used += name == network; });
+  }
+  return used;
+}
+
 }  // namespace
+
+void complete(const State& state, const Object& object, schema::Node::Builder copy) {
+  auto id = manager::view(copy.asReader().getMeta().getId());
+  auto is = state.stateOf(copy.asReader());
+  copy.getMeta().setVersion(object.version());
+  copy.setState(is);
+  copy.setMessage(stateText(is));
+  copy.setLeader(id == state.leader);
+  if (state.isManager(id)) copy.setRole(schema::Node::Role::MANAGER);
+  // The node's own word would be as old as its last description.
+  for (auto pool : copy.getDescription().getNetworks()) {
+    pool.setUsed(addressesUsed(state, id, text(pool.asReader().getName())));
+  }
+}
 
 void describeInfo(ClusterParts& parts, schema::ClusterInfo::Builder info) {
   auto& state = parts.manager.state();
   for (auto& entry : state.all(Kind::CLUSTER)) {
     info.setInitialized(true);
     info.setCluster(entry.second.as<schema::Cluster>());
-    withVersion<schema::Cluster>(entry.second, info.getCluster());
+    complete(state, entry.second, info.getCluster());
   }
   uint32_t managers = 0;
-  for (auto& entry : state.all(Kind::NODE)) {
-    auto node = entry.second.as<schema::Node>();
-    managers += node.getRole() == schema::Node::Role::MANAGER;
-    if (node.getLeader()) info.setLeader(node.getMeta().getId());
-  }
+  for (auto& entry : state.all(Kind::NODE)) managers += state.isManager(entry.first);
   uint32_t running = 0;
   for (auto& entry : state.usage().allServices()) running += runningTasks(state, entry.first);
   info.setNodes(state.all(Kind::NODE).size());
   info.setManagers(managers);
+  info.setLeader(state.leader.c_str());
   info.setServices(state.all(Kind::SERVICE).size());
   info.setTasksRunning(running);
   info.setRevision(state.revision);
@@ -41,8 +67,9 @@ void describeInfo(ClusterParts& parts, schema::ClusterInfo::Builder info) {
   info.setStore(parts.settings.getStore());
 }
 
-void listServices(const State& state,
+void listServices(const View& view,
                   kj::Function<capnp::List<schema::ServiceRow>::Builder(uint32_t)> makeList) {
+  auto& state = view.base();
   auto list = makeList(state.all(Kind::SERVICE).size());
   uint32_t i = 0;
   for (auto& named : state.services().byName) {
@@ -52,10 +79,10 @@ void listServices(const State& state,
       auto row = list[i++];
       row.setId(service.getMeta().getId());
       row.setName(spec.getName());
-      row.setMode(spec.getMode().isReplicated() ? "replicated" : "global");
+      auto mode = modeOf(spec);
+      row.setMode(mode == nullptr ? "unknown"_kj : mode->name);
       row.setRunning(runningTasks(state, entry.first));
-      row.setDesired(spec.getMode().isReplicated() ? spec.getMode().getReplicated().getReplicas()
-                                                   : 0);
+      row.setDesired(mode == nullptr ? 0 : mode->desired(view, spec));
       row.setImage(spec.getTask().getContainer().getImage());
       row.setPorts(service.getPorts());
       row.setUpdateState(service.getUpdate().getState());
@@ -74,9 +101,9 @@ std::vector<std::string> selectTasks(const View& view, schema::TaskFilter::Reade
   if (filter.getServiceId().size() > 0) serviceId = resolveService(view, filter.getServiceId());
   if (filter.getNodeId().size() > 0) nodeId = resolveNode(view, filter.getNodeId(), ownNodeId);
 
-  std::vector<schema::Task::Reader> tasks;
+  std::vector<TaskReader> tasks;
   auto consider = [&](const Object* object) {
-    auto task = object->as<schema::Task>();
+    TaskReader task(*object);
     if (!nodeId.empty() && manager::view(task.getNodeId()) != nodeId) return;
     if (desired == "running" && !isWanted(task)) return;
     if (desired == "shutdown" && isWanted(task)) return;
@@ -97,13 +124,13 @@ std::vector<std::string> selectTasks(const View& view, schema::TaskFilter::Reade
   std::sort(tasks.begin(), tasks.end(), [](auto& a, auto& b) {
     auto key = [](auto& task) {
       // The newest of a slot comes first.
-      return std::make_tuple(manager::view(task.getServiceName()), task.getSlot(),
+      return std::make_tuple(manager::view(task.getServiceName()), task.slot(),
                              -task.getMeta().getCreatedAtNs());
     };
     return key(a) < key(b);
   });
   std::vector<std::string> ids;
-  for (auto& task : tasks) ids.push_back(text(task.getMeta().getId()));
+  for (auto& task : tasks) ids.push_back(task.id());
   return ids;
 }
 
@@ -122,26 +149,6 @@ std::string resolveNetwork(const State& state, kj::StringPtr typed) {
   auto names = networkNames(state);
   if (std::find(names.begin(), names.end(), typed.cStr()) != names.end()) return typed.cStr();
   fail(kj::str("no network '", typed, "'", suggestion(view(typed), names).c_str()));
-}
-
-uint32_t addressesUsed(const State& state, std::string_view nodeId, const std::string& network) {
-  uint32_t used = 0;
-  for (auto& id : state.tasksOf(nodeId)) {
-    auto task = state.find(Kind::TASK, id)->as<schema::Task>();
-    auto status = task.getStatus();
-    bool holds =
-        status.getAddresses().size() > 0 && status.getState() < schema::TaskState::COMPLETE;
-    if (!holds) continue;
-    eachNetwork(task.getSpec(), [&](const std::string& name) { used += name == network; });
-  }
-  return used;
-}
-
-void countAddresses(const State& state, schema::Node::Builder node) {
-  auto nodeId = text(node.asReader().getMeta().getId());
-  for (auto pool : node.getDescription().getNetworks()) {
-    pool.setUsed(addressesUsed(state, nodeId, text(pool.asReader().getName())));
-  }
 }
 
 // Networks are the nodes' own so far: an id of its own comes with networks that users make.

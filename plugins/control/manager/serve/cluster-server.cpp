@@ -39,7 +39,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
   kj::Promise<void> progress(ProgressContext context) override { return doProgress(context); }
 
   kj::Promise<void> services(ServicesContext context) override {
-    listServices(state(), [&](uint32_t count) { return context.getResults().initServices(count); });
+    listServices(now(), [&](uint32_t count) { return context.getResults().initServices(count); });
     return kj::READY_NOW;
   }
   kj::Promise<void> service(ServiceContext context) override {
@@ -52,7 +52,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto ids = selectTasks(now(), context.getParams().getFilter(), parts.host.node().id);
     auto list = context.getResults().initTasks(ids.size());
     for (uint32_t i = 0; i < ids.size(); ++i) {
-      copyInto<schema::Task>(*state().find(Kind::TASK, ids[i]), list, i);
+      copyInto<schema::Task>(state(), *state().find(Kind::TASK, ids[i]), list, i);
     }
     return kj::READY_NOW;
   }
@@ -61,17 +61,14 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto& object = *state().find(Kind::TASK, id);
     auto results = context.getResults();
     results.setTask(object.as<schema::Task>());
-    withVersion<schema::Task>(object, results.getTask());
+    complete(state(), object, results.getTask());
     return kj::READY_NOW;
   }
   kj::Promise<void> nodes(NodesContext context) override {
     auto& all = state().all(Kind::NODE);
     auto list = context.getResults().initNodes(all.size());
     uint32_t i = 0;
-    for (auto& entry : all) {
-      copyInto<schema::Node>(entry.second, list, i);
-      countAddresses(state(), list[i++]);
-    }
+    for (auto& entry : all) copyInto<schema::Node>(state(), entry.second, list, i++);
     return kj::READY_NOW;
   }
   kj::Promise<void> node(NodeContext context) override {
@@ -79,8 +76,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto& object = *state().find(Kind::NODE, id);
     auto results = context.getResults();
     results.setNode(object.as<schema::Node>());
-    withVersion<schema::Node>(object, results.getNode());
-    countAddresses(state(), results.getNode());
+    complete(state(), object, results.getNode());
     return kj::READY_NOW;
   }
   kj::Promise<void> networks(NetworksContext context) override {
@@ -108,7 +104,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto object = state().find(Kind::SERVICE, id);
     if (object == nullptr) fail(kj::str("service '", id.c_str(), "' has been removed since"));
     results.setService(object->as<schema::Service>());
-    withVersion<schema::Service>(*object, results.getService());
+    complete(state(), *object, results.getService());
   }
   // The service that was changed, and what there is to say of it.
   template <typename Results>
@@ -150,7 +146,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     results.setCreated(outcome->created);
     auto& object = *state().find(Kind::CLUSTER, outcome->answer.id);
     results.setCluster(object.as<schema::Cluster>());
-    withVersion<schema::Cluster>(object, results.getCluster());
+    complete(state(), object, results.getCluster());
   }
 
   Task<void> doCreate(CreateServiceContext context) {

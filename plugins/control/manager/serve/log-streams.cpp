@@ -13,44 +13,16 @@ namespace {
 using schema::TaskState;
 constexpr size_t MAX_FOLLOWERS = 1000;
 
-std::string taskName(schema::Task::Reader task) {
-  return text(task.getServiceName()) + "." + std::to_string(task.getSlot()) + "." +
-         text(task.getMeta().getId());
+kj::String logName(const TaskReader& task) {
+  return kj::str(task.getServiceName(), ".", nameOf(task.slot()).c_str(), ".",
+                 task.getMeta().getId());
 }
 
-bool mayHaveLogs(schema::Task::Reader task) {
+bool mayHaveLogs(const TaskReader& task) {
   auto state = task.getStatus().getState();
   return task.getNodeId().size() > 0 && state >= TaskState::STARTING &&
          state != TaskState::REJECTED && state != TaskState::ORPHANED;
 }
-
-// Puts the names on the lines, which the node need not know.
-class NamingSink final : public schema::LogSink::Server {
- public:
-  NamingSink(schema::LogSink::Client sink, schema::Task::Reader task)
-      : sink(kj::mv(sink)),
-        taskId(kj::str(task.getMeta().getId())),
-        taskName(kj::str(manager::taskName(task).c_str())),
-        nodeId(kj::str(task.getNodeId())) {}
-
-  kj::Promise<void> lines(LinesContext context) override {
-    auto request = sink.linesRequest();
-    request.setLines(context.getParams().getLines());
-    for (auto line : request.getLines()) {
-      line.setTaskId(taskId);
-      line.setTaskName(taskName);
-      line.setNodeId(nodeId);
-    }
-    context.releaseParams();
-    return request.send().ignoreResult();  // the agent waits: the reader sets the pace
-  }
-
- private:
-  schema::LogSink::Client sink;
-  kj::String taskId;
-  kj::String taskName;
-  kj::String nodeId;
-};
 }  // namespace
 
 // One caller's request.
@@ -68,20 +40,20 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
   std::string taskId;     // of this one
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> serviceGone;
 
-  void add(schema::Task::Reader task, bool late) {
+  void add(const TaskReader& task, bool late) {
     if (!mayHaveLogs(task)) return;
-    if (!started.insert(text(task.getMeta().getId())).second) return;
-    tasks.add(read(kj::str(taskName(task).c_str()), task, late));
+    if (!started.insert(task.id()).second) return;
+    tasks.add(read(logName(task), task, late));
   }
   void addAll(const State& state, bool late) {
     if (!taskId.empty()) {
-      if (auto object = state.find(Kind::TASK, taskId)) add(object->as<schema::Task>(), late);
+      if (auto object = state.find(Kind::TASK, taskId)) add(TaskReader(*object), late);
       return;
     }
     auto slots = state.slots(serviceId);
     if (slots == nullptr) return;
     for (auto& slot : *slots) {
-      for (auto object : slot.second) add(object->as<schema::Task>(), late);
+      for (auto object : slot.second) add(TaskReader(*object), late);
     }
   }
   kj::Promise<void> onEnd() { return tasks.onEmpty(); }
@@ -93,7 +65,7 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
   }
 
  private:
-  Task<void> read(kj::String name, schema::Task::Reader task, bool late) {
+  Task<void> read(kj::String name, TaskReader task, bool late) {
     auto agent = sessions.agentOf(manager::view(task.getNodeId()));
     KJ_IF_MAYBE (present, agent) {
       auto request = present->logsRequest();
@@ -102,7 +74,7 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
       options.setFollow(follow);
       options.setTail(late ? -1 : tail);  // of a task that starts later everything is new
       options.setSinceNs(sinceNs);
-      request.setSink(kj::heap<NamingSink>(sink, task));
+      request.setSink(sink);
       auto sent = attempt(request.send().ignoreResult());
       auto done = co_await kj::mv(sent);
       if (!done.ok()) missing.push_back(kj::str(name, ": ", plainText(done.error())).cStr());
@@ -167,12 +139,10 @@ Task<void> LogStreams::run(kj::Own<Subscription> subscription) {
   subscription->check();
 }
 
-void LogStreams::changing(const Key& key, const Object*, const Change& after) {
+void LogStreams::changing(const Key& key, const Snapshot&, const Snapshot& after) {
   if (followers.empty()) return;
-  if (key.kind == Kind::SERVICE && after.isDelete()) touched.insert(key.id);
-  if (key.kind == Kind::TASK && !after.isDelete()) {
-    touched.insert(text(after.as<schema::Task>().getServiceId()));
-  }
+  if (key.kind == Kind::SERVICE && !after) touched.insert(key.id);
+  if (key.kind == Kind::TASK && after) touched.insert(text(TaskReader(after).getServiceId()));
 }
 
 void LogStreams::applied() {

@@ -20,7 +20,7 @@ class LogStreams final : public ChangeObserver {
   kj::Promise<void> stream(kj::StringPtr typed, schema::LogOptions::Reader options,
                            schema::LogSink::Client sink);
 
-  void changing(const Key& key, const Object* before, const Change& after) override;
+  void changing(const Key& key, const Snapshot& before, const Snapshot& after) override;
   void applied() override;
 
  private:

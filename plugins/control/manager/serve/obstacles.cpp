@@ -11,15 +11,15 @@ constexpr uint32_t FAILURES_TO_TELL = 3;
 
 constexpr int64_t STAYS_NS = 5'000 * NS_PER_MS;  // docker's time to see that a task stays up
 
-bool fellAtOnce(schema::Task::Reader task) {
+bool fellAtOnce(const TaskReader& task) {
   auto state = task.getStatus().getState();
   bool ended = state == TaskState::FAILED || state == TaskState::REJECTED ||
                (state == TaskState::COMPLETE && !endedWell(task));
-  bool ran = task.getRunningAtNs() != 0;
-  return ended && (!ran || task.getMeta().getUpdatedAtNs() - task.getRunningAtNs() < STAYS_NS);
+  bool ran = task.runningAtNs() != 0;
+  return ended && (!ran || task.endedAtNs() - task.runningAtNs() < STAYS_NS);
 }
 
-NodeUsage without(NodeUsage usage, schema::Task::Reader task) {
+NodeUsage without(NodeUsage usage, const TaskReader& task) {
   UsageTable table;
   table.count(task, 1);
   auto& held = table.node(view(task.getNodeId()));
@@ -32,7 +32,7 @@ NodeUsage without(NodeUsage usage, schema::Task::Reader task) {
 }  // namespace
 
 std::string whyNeverStays(CurrentSpec& current, const Slot& slot) {
-  int64_t sinceNs = current.service().getMeta().getUpdatedAtNs();
+  int64_t sinceNs = current.service().getSpecAtNs();
   std::string why;
   uint32_t failures = 0;
   for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
@@ -49,7 +49,8 @@ std::string whyNeverStays(CurrentSpec& current, const Slot& slot) {
   return {};
 }
 
-std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, const Slot& slot) {
+std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, const Slot& slot,
+                             Room& room) {
   auto task = representative(slot);
   bool refused = isUnplaced(task) && task.getStatus().getError().size() > 0;
   if (!refused || slot.tasks.size() < 2) return {};
@@ -61,12 +62,12 @@ std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, 
   auto id = manager::view(service.getMeta().getId());
   auto spec = service.getSpec().getTask();
   auto ports = service.getPorts();
-  if (!candidatesFor(view, id, spec, ports).nodes.empty()) return {};
+  if (room.any()) return {};
   auto nodeId = text(old->getNodeId());
   KJ_IF_MAYBE (node, view.node(nodeId)) {
     auto usage = without(view.nodeUsage(nodeId), *old);
     auto counts = view.wantedByNode(id);
-    if (canTake(*node, spec, ports, usage, counts[nodeId] - 1)) {
+    if (canTake(view, *node, spec, ports, usage, counts[nodeId] - 1)) {
       return text(task.getStatus().getError()) +
              ": only the task that it replaces is in the way; --update-order stop-first stops "
              "that one before";

@@ -3,6 +3,7 @@
 
 #include "decide/slot-rules.h"
 #include "decide/spec-meaning.h"
+#include "schedule/placement.h"
 
 namespace orch::control::manager {
 
@@ -13,6 +14,7 @@ std::string whyNeverStays(CurrentSpec& current, const Slot& slot);
 
 // Why the new task of a slot finds no node while the old one runs (start-first), although it would
 // find one without it. Empty if it is not so.
-std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, const Slot& slot);
+std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, const Slot& slot,
+                             Room& room);
 
 }  // namespace orch::control::manager

@@ -1,6 +1,6 @@
 #include "serve/progress.h"
 
-#include "decide/slot-rules.h"
+#include "decide/mode.h"
 #include "decide/updater.h"
 #include "orch/fail.h"
 #include "serve/obstacles.h"
@@ -11,9 +11,9 @@ namespace {
 using schema::TaskState;
 constexpr size_t MAX_WAITERS = 10'000;
 
-bool isDown(const View& view, schema::Task::Reader task) {
+bool onDownNode(const View& view, const TaskReader& task) {
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
-    return node->getState() == schema::Node::State::DOWN;
+    return isDown(*node);
   }
   return false;
 }
@@ -21,7 +21,7 @@ bool isDown(const View& view, schema::Task::Reader task) {
 // What to say of a slot that is not as it should be; empty if nothing is known.
 std::string errorOf(const View& view, const Slot& slot) {
   auto task = representative(slot);
-  if (isDown(view, task)) {
+  if (onDownNode(view, task)) {
     auto node = KJ_ASSERT_NONNULL(view.node(manager::view(task.getNodeId())));
     return "node '" + text(node.getDescription().getHostname()) + "' is down";
   }
@@ -49,28 +49,28 @@ struct Sum {
 };
 
 // Why the slot will not get there by itself; empty if it may.
-std::string obstacleOf(const View& view, CurrentSpec& current, const Slot& slot) {
+std::string obstacleOf(const View& view, CurrentSpec& current, const Slot& slot, Room& room) {
   if (stateOf(view, slot) == SlotState::DONE) return errorOf(view, slot);
   auto why = whyNeverStays(current, slot);
-  return why.empty() ? whyOldIsInTheWay(view, current.service(), slot) : why;
+  return why.empty() ? whyOldIsInTheWay(view, current.service(), slot, room) : why;
 }
 
 void addProblem(schema::Service::Reader service, const Slot& slot, const std::string& error,
                 bool stuck, Sum& sum) {
-  int64_t atNs = representative(slot).getMeta().getUpdatedAtNs();
+  auto task = representative(slot);
+  int64_t atNs = std::max(task.getMeta().getCreatedAtNs(), task.endedAtNs());
   bool shown = stuck ? !sum.stuck : !sum.stuck && atNs >= sum.problemNs;
   sum.stuck |= stuck;
   if (!shown || error.empty()) return;
   sum.problemNs = atNs;
-  sum.problem = "task " + text(service.getSpec().getName()) + "." + std::to_string(slot.number) +
-                ": " + error;
+  sum.problem = "task " + text(service.getSpec().getName()) + "." + nameOf(slot.key) + ": " + error;
 }
 
-void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Sum& sum,
+void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Room& room, Sum& sum,
              schema::TaskProgress::Builder out) {
   auto task = representative(slot);
   bool current = !isOutdated(view, spec, task);
-  bool runs = isRunning(task) && !isDown(view, task);
+  bool runs = isRunning(task) && !onDownNode(view, task);
   bool completed = hasCompleted(view, slot);
   bool settled = current && (runs || completed);
   sum.running += runs && current;
@@ -80,13 +80,14 @@ void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Sum& sum,
   for (auto& other : slot.tasks) {
     sum.stopping += !isWanted(other) && !isStopped(view, other);
   }
-  out.setSlot(slot.number);
+  out.setSlot(slot.key.number);
+  out.setNodeId(slot.key.node.c_str());
   // One that ended and will be tried again sits its delay out.
   bool again = isWanted(task) && isTerminal(task);
   out.setState(again ? TaskState::PENDING : task.getStatus().getState());
   sum.trying += out.getState() < TaskState::RUNNING;
   if (settled) return;
-  auto obstacle = obstacleOf(view, spec, slot);
+  auto obstacle = obstacleOf(view, spec, slot, room);
   bool stuck = !obstacle.empty() || (stateOf(view, slot) == SlotState::DONE && !completed);
   auto error = obstacle.empty() ? errorOf(view, slot) : obstacle;
   out.setError(error.c_str());
@@ -94,11 +95,12 @@ void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Sum& sum,
 }
 
 // Those of its tasks that have not stopped yet.
-void describeLeaving(const std::vector<schema::Task::Reader>& stopping,
+void describeLeaving(const std::vector<TaskReader>& stopping,
                      schema::ServiceProgress::Builder progress) {
   auto list = progress.initTasks(stopping.size());
   for (uint32_t i = 0; i < list.size(); ++i) {
-    list[i].setSlot(stopping[i].getSlot());
+    list[i].setSlot(stopping[i].slot().number);
+    list[i].setNodeId(stopping[i].slot().node.c_str());
     list[i].setState(stopping[i].getStatus().getState());
   }
 }
@@ -111,9 +113,15 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
   }
   Sum sum;
   CurrentSpec spec(service);
+  Room room(view, service);
   auto list = progress.initTasks(shown.size());
-  for (uint32_t i = 0; i < shown.size(); ++i) addSlot(view, spec, shown[i], sum, list[i]);
-  uint32_t desired = service.getSpec().getMode().getReplicated().getReplicas();
+  for (uint32_t i = 0; i < shown.size(); ++i) addSlot(view, spec, shown[i], room, sum, list[i]);
+  auto mode = modeOf(service.getSpec());
+  uint32_t desired = mode == nullptr ? 0 : mode->desired(view, service.getSpec());
+  if (mode == nullptr) {
+    sum.stuck = true;
+    sum.problem = "this version does not know the service's mode, and leaves it alone";
+  }
   auto update = service.getUpdate();
   bool paused = update.getState() == schema::UpdateStatus::State::PAUSED;
   bool updating = update.getState() == schema::UpdateStatus::State::UPDATING;
@@ -126,7 +134,7 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
   // While it is updated it is not what it was asked to be, though each task runs: the newest have
   // yet to get through the monitor time.
   progress.setConverged(sum.settled == desired && shown.size() == desired && remaining == 0 &&
-                        !updating);
+                        !updating && mode != nullptr);
   progress.setStuck(!progress.getConverged() && (paused || sum.stuck));
   progress.setVerdict(progress.getConverged() ? schema::Verdict::CONVERGED
                       : paused                ? schema::Verdict::PAUSED
@@ -144,16 +152,14 @@ uint32_t runningTasks(const State& state, std::string_view serviceId) {
   int64_t sum = 0;
   for (auto& entry : state.usage().service(serviceId).runningByNode) {
     auto node = state.find(Kind::NODE, entry.first);
-    if (node != nullptr && node->as<schema::Node>().getState() != schema::Node::State::DOWN) {
-      sum += entry.second;
-    }
+    if (node != nullptr && !isDown(node->as<schema::Node>())) sum += entry.second;
   }
   return sum;
 }
 
 void describeProgress(const View& view, std::string_view serviceId, uint32_t leftovers,
                       schema::ServiceProgress::Builder progress) {
-  std::vector<schema::Task::Reader> stopping;
+  std::vector<TaskReader> stopping;
   for (auto& task : view.leaving(serviceId)) {
     if (!isStopped(view, task)) stopping.push_back(task);
   }
@@ -216,17 +222,13 @@ void ProgressTable::tell(const std::string& serviceId) {
   }
 }
 
-void ProgressTable::changing(const Key& key, const Object* before, const Change& after) {
+void ProgressTable::changing(const Key& key, const Snapshot& before, const Snapshot& after) {
+  auto& state = manager.state();
+  auto touch = [&](const Snapshot& task) { touched.insert(text(TaskReader(task).getServiceId())); };
   if (key.kind == Kind::SERVICE) touched.insert(key.id);
-  if (key.kind == Kind::TASK) {
-    auto task = after.isDelete() ? before->as<schema::Task>() : after.as<schema::Task>();
-    touched.insert(text(task.getServiceId()));
-  }
+  if (key.kind == Kind::TASK) touch(after ? after : before);
   if (key.kind == Kind::NODE) {
-    for (auto& id : manager.state().tasksOf(key.id)) {
-      auto task = manager.state().find(Kind::TASK, id)->as<schema::Task>();
-      touched.insert(text(task.getServiceId()));
-    }
+    for (auto& id : state.tasksOf(key.id)) touch(*state.find(Kind::TASK, id));
   }
 }
 

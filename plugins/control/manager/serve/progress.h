@@ -26,7 +26,7 @@ class ProgressTable final : public ChangeObserver, public GoneObserver {
   uint64_t revisionOf(const std::string& serviceId) const;
   uint32_t leftoversOf(const std::string& serviceId) const;
 
-  void changing(const Key& key, const Object* before, const Change& after) override;
+  void changing(const Key& key, const Snapshot& before, const Snapshot& after) override;
   void applied() override;
   void reloaded() override;
   void leftover(const std::string& serviceId, int32_t change) override;

@@ -29,7 +29,7 @@ size_t edits(std::string_view a, std::string_view b) {
 
 std::string byPrefix(const View& view, Kind kind, kj::StringPtr typed,
                      const std::vector<std::string>& names) {
-  auto noun = kindName(kind);
+  auto noun = traitsOf(kind).name;
   if (typed.size() == 0) fail(kj::str("usage: the name or id of a ", noun, " is needed"));
   auto ids = view.idsWithPrefix(kind, manager::view(typed), MAX_LISTED + 1);
   if (ids.size() == 1) return ids[0];
@@ -75,7 +75,7 @@ std::string resolveTask(const View& view, kj::StringPtr typed) {
   auto serviceId = view.serviceNamed(whole.substr(0, dot));
   if (!serviceId.empty()) {
     for (auto& slot : view.slots(serviceId)) {
-      if (std::to_string(slot.number) == last) return text(slot.tasks.back().getMeta().getId());
+      if (nameOf(slot.key) == last) return slot.tasks.back().id();
     }
   }
   fail(kj::str("no task '", typed, "'"));

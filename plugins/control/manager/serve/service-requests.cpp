@@ -68,7 +68,7 @@ void checkPools(const View& view, schema::ServiceSpec::Reader spec, uint32_t rep
     uint32_t had = 0;
     KJ_IF_MAYBE (old, before) {
       eachNetwork(old->getTask(), [&](const std::string& name) {
-        if (name == network) had = old->getMode().getReplicated().getReplicas();
+        if (name == network) had = replicasOf(*old).orDefault(0);
       });
     }
     needed -= had;
@@ -120,11 +120,12 @@ Answer createService(View& view, kj::StringPtr requestId, schema::ServiceSpec::R
     fail(
         kj::str("service '", spec.getName(), "' exists already; choose another name or update it"));
   }
-  checkPools(view, spec, spec.getMode().getReplicated().getReplicas(), nullptr);
+  checkPools(view, spec, replicasOf(spec).orDefault(0), nullptr);
   auto published = allocatePorts(view, spec, {});
   answer.id = view.create<schema::Service>(Kind::SERVICE, [&](schema::Service::Builder service) {
     service.setSpec(spec);
     service.setSpecVersion(1);
+    service.setSpecAtNs(view.now());
     setPorts(service, spec, published);
   });
   remember(view, requestId, "createService", answer.id);
@@ -142,7 +143,7 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
   checkVersion(view, service, answer.id, version);
   validateSpec(view, spec, offer, answer.warnings);
   refuseOtherIdentity(old, spec);
-  checkPools(view, spec, spec.getMode().getReplicated().getReplicas(), old);
+  checkPools(view, spec, replicasOf(spec).orDefault(0), old);
   auto published = allocatePorts(view, spec, answer.id);
 
   bool paused = service.getUpdate().getState() == schema::UpdateStatus::State::PAUSED;
@@ -152,6 +153,7 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
     view.editService(answer.id, [&](schema::Service::Builder builder) {
       if (changed) builder.setPreviousSpec(old);
       builder.setSpec(spec);
+      builder.setSpecAtNs(view.now());
       setPorts(builder, spec, published);
       if (tasksChange) builder.setSpecVersion(service.getSpecVersion() + 1);
       if (tasksChange || paused) beginUpdate(view, builder);
@@ -168,14 +170,18 @@ Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, ui
   answer.id = resolveService(view, typed);
   auto service = KJ_ASSERT_NONNULL(view.service(answer.id));
   checkReplicas(replicas);
-  if (!service.getSpec().getMode().isReplicated()) {
+  uint32_t had = 0;
+  KJ_IF_MAYBE (number, replicasOf(service.getSpec())) {
+    had = *number;
+  } else {
     fail(kj::str("usage: only replicated services can be scaled: service '",
                  service.getSpec().getName(), "'"));
   }
   checkPools(view, service.getSpec(), replicas, service.getSpec());
-  if (service.getSpec().getMode().getReplicated().getReplicas() != replicas) {
+  if (had != replicas) {
     view.editService(answer.id, [&](schema::Service::Builder builder) {
-      builder.getSpec().getMode().getReplicated().setReplicas(replicas);
+      setReplicas(builder.getSpec(), replicas);
+      builder.setSpecAtNs(view.now());
     });
   }
   remember(view, requestId, "scaleService", answer.id);

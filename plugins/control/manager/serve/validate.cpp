@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "decide/mode.h"
 #include "orch/fail.h"
 #include "schedule/placement.h"
 #include "serve/amounts.h"
@@ -171,8 +172,8 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
   if (spec.getMode().isGlobal()) {
     fail(kj::str("usage: the mode 'global' is not available yet; use replicated"));
   }
-  if (!spec.getMode().isReplicated()) fail(kj::str("usage: unknown service mode; use replicated"));
-  checkReplicas(spec.getMode().getReplicated().getReplicas());
+  if (modeOf(spec) == nullptr) fail(kj::str("usage: unknown service mode; use replicated"));
+  checkReplicas(replicasOf(spec).orDefault(0));
   validateContainer(spec.getTask());
   validateMounts(spec.getTask().getContainer());
   validateResources(spec.getTask().getResources());

@@ -11,6 +11,8 @@ namespace {
 
 using schema::TaskState;
 
+constexpr const char* OWN_NODE = "testnode00000000000000000";  // of the test host
+
 bool saw(TestCluster& cluster, const std::string& topic) {
   auto& events = cluster.host.events();
   return std::any_of(events.begin(), events.end(),
@@ -167,6 +169,78 @@ TEST_CASE("dispatcher: after a restart of the manager nodes have time to come ba
   again.cut();
   cluster.advance(3 * kj::SECONDS);
   CHECK(nodeState(cluster) == schema::Node::State::DOWN);
+}
+
+TEST_CASE("dispatcher: who is alive is not written, nor who leads", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  cluster.addNode("node1").open();
+  cluster.addNode(OWN_NODE).open();
+  cluster.settle();
+  auto read = [&] { return cluster.control.nodesRequest().send().wait(cluster.world.waitScope()); };
+  auto before = read();
+  cluster.stop();
+  cluster.start();
+  auto unknown = read();
+  for (auto node : unknown.getNodes()) CHECK(node.getState() == schema::Node::State::UNKNOWN);
+  cluster.addNode("node1").open();
+  cluster.addNode(OWN_NODE).open();
+  cluster.advance(20 * kj::SECONDS);
+  auto after = read();
+  REQUIRE(after.getNodes().size() == 2);
+  for (uint32_t i = 0; i < 2; ++i) {
+    auto node = after.getNodes()[i];
+    bool own = node.getMeta().getId() == OWN_NODE;
+    CHECK(node.getMeta().getVersion() == before.getNodes()[i].getMeta().getVersion());
+    CHECK(node.getState() == schema::Node::State::READY);
+    CHECK(node.getLeader() == own);
+    CHECK((node.getRole() == schema::Node::Role::MANAGER) == own);
+  }
+  auto info = cluster.control.infoRequest().send().wait(cluster.world.waitScope());
+  CHECK(info.getInfo().getLeader() == OWN_NODE);
+  CHECK(info.getInfo().getManagers() == 1);
+}
+
+TEST_CASE("dispatcher: a node that was down stays so until it is heard of", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  node.cut();
+  cluster.advance(3 * kj::SECONDS);
+  REQUIRE(nodeState(cluster) == schema::Node::State::DOWN);
+  cluster.stop();
+  cluster.start();
+  CHECK(nodeState(cluster) == schema::Node::State::DOWN);
+  cluster.addNode().open();
+  cluster.settle();
+  CHECK(nodeState(cluster) == schema::Node::State::READY);
+}
+
+TEST_CASE("dispatcher: the loss of many tasks is worked off in slices", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& lost = cluster.addNode("lost");
+  lost.open();
+  constexpr uint32_t SERVICES = 200;
+  for (uint32_t i = 0; i < SERVICES; ++i) cluster.create({"web" + std::to_string(i), 1});
+  cluster.settle();
+  REQUIRE(lost.running() == SERVICES);
+  constexpr uint32_t NODES = 50;
+  std::vector<ScriptedNode*> others;
+  for (uint32_t i = 0; i < NODES; ++i) {
+    others.push_back(&cluster.addNode("node" + std::to_string(i)));
+    others.back()->onStart = [](auto&, auto&) { return TaskState::NEW; };  // says nothing
+    others.back()->open();
+  }
+  cluster.advance(1 * kj::SECONDS);
+  lost.cut();
+  cluster.advance(5 * kj::SECONDS);
+  size_t moved = 0;
+  for (auto node : others) moved += node->tasks.size();
+  CHECK(moved == SERVICES);
+  // Each of them looks at all nodes, and one pass at little more than 2,500.
+  CHECK(cluster.store.largestBatch() <= 2 * (2500 / NODES + 1) + 1);
 }
 
 TEST_CASE("dispatcher: tasks of a node that is away for a day are given up", "[manager]") {

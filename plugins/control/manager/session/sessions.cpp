@@ -13,9 +13,13 @@ namespace orch::control::manager {
 
 namespace {
 constexpr kj::Duration ASSIGN_LIMIT = 30 * kj::SECONDS;
-constexpr kj::Duration TOLERATED_LAG = 200 * kj::MILLISECONDS;
 constexpr size_t MAX_NODE_ID = 64;
 constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
+
+bool sameForAgent(const TaskReader& a, const TaskReader& b) {
+  return a.getNodeId() == b.getNodeId() && a.getDesired() == b.getDesired() &&
+         a.getStartAfterNs() == b.getStartAfterNs();
+}
 }  // namespace
 
 // One node's session. Shared by the map, the session's capability and the call in flight.
@@ -66,9 +70,8 @@ class SessionServer final : public schema::Session::Server {
     check();
     checkDescription(connection->nodeId, context.getParams().getDescription(),
                      sessions.maxDescriptionBytes());
-    bool leads = sessions.isLocal(connection->nodeId);
-    return sessions.manager.submit([context, leads, id = connection->nodeId](View& view) mutable {
-      registerNode(view, id, context.getParams().getDescription(), leads);
+    return sessions.manager.submit([context, id = connection->nodeId](View& view) mutable {
+      registerNode(view, id, context.getParams().getDescription());
     });
   }
 
@@ -98,10 +101,10 @@ class DispatcherServer final : public schema::Dispatcher::Server {
       fail(kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not '", nodeId, "'"));
     }
     checkDescription(nodeId.cStr(), params.getDescription(), sessions.maxDescriptionBytes());
-    bool leads = sessions.isLocal(nodeId.cStr());
-    Decide decide = [context, leads](View& view) mutable {
+    Decide decide = [context, &all = sessions](View& view) mutable {
       auto params = context.getParams();
-      registerNode(view, manager::view(params.getNodeId()), params.getDescription(), leads);
+      all.hear(params.getNodeId().cStr());
+      registerNode(view, manager::view(params.getNodeId()), params.getDescription());
       view.confirm();  // or a manager that was deposed would go on giving orders
     };
     co_await sessions.manager.submit(kj::mv(decide));
@@ -122,9 +125,9 @@ Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager
       host(host),
       manager(manager),
       settings(settings),
-      tasks(*this),
-      watchedUntil(kj::origin<kj::TimePoint>()),
-      watcher(kj::READY_NOW) {
+      beats(env,
+            [&manager](const std::string& nodeId) { manager.noteNode(nodeId, Presence::MISSED); }),
+      tasks(*this) {
   manager.observe(*this);
 }
 
@@ -138,8 +141,6 @@ schema::Dispatcher::Client Sessions::dispatcher() {
   return kj::heap<DispatcherServer>(kj::addRef(owner), *this);
 }
 
-bool Sessions::isLocal(const std::string& nodeId) const { return host.node().id == nodeId.c_str(); }
-
 kj::Maybe<schema::Agent::Client> Sessions::agentOf(std::string_view nodeId) {
   auto it = connections.find(nodeId);
   if (it == connections.end() || it->second->over) return nullptr;
@@ -152,7 +153,7 @@ kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agen
   auto connection = kj::refcounted<Connection>(nodeId, kj::mv(agent));
   auto result = kj::addRef(*connection);
   connections.insert_or_assign(nodeId.cStr(), kj::mv(connection));
-  expectBeat(nodeId.cStr(), settings.getDownAfterMs() * kj::MILLISECONDS);
+  hear(nodeId.cStr());
   return result;
 }
 
@@ -173,34 +174,27 @@ void Sessions::countLeftover(const std::string& serviceId, int32_t change) {
 void Sessions::stop() {
   stopped = true;
   for (auto& entry : connections) finish(*entry.second);
-  watcher = kj::READY_NOW;
+  beats.stop();
 }
 
 // ---- assignments --------------------------------------------------------------------------------
 
-void Sessions::changing(const Key& key, const Object* before, const Change& after) {
+void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& after) {
   if (key.kind != Kind::TASK) return;
-  if (after.isDelete()) {
-    auto task = before->as<schema::Task>();
-    auto it = connections.find(manager::view(task.getNodeId()));
-    if (it == connections.end() || it->second->over) return;
+  TaskReader task(after ? after : before);
+  auto it = connections.find(manager::view(task.getNodeId()));
+  if (it == connections.end() || it->second->over) return;
+  if (!after) {
     it->second->changed.erase(key.id);
     auto serviceId = text(task.getServiceId());
     it->second->gone[key.id] = serviceId;
     countLeftover(serviceId, 1);
-    toPush.insert(it->first);
-    return;
+  } else {
+    // Of its status nobody knows more than the agent.
+    if (before && before.words == after.words) return;
+    if (before && sameForAgent(TaskReader(before), task)) return;
+    it->second->changed.insert(key.id);
   }
-  auto task = after.as<schema::Task>();
-  auto it = connections.find(manager::view(task.getNodeId()));
-  if (it == connections.end() || it->second->over) return;
-  if (before != nullptr) {
-    auto old = before->as<schema::Task>();
-    bool same = old.getNodeId() == task.getNodeId() && old.getDesired() == task.getDesired() &&
-                old.getStartAfterNs() == task.getStartAfterNs();
-    if (same) return;
-  }
-  it->second->changed.insert(key.id);
   toPush.insert(it->first);
 }
 
@@ -229,9 +223,10 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
   }
   auto list = params.initAssignments(objects.size());
   for (uint32_t i = 0; i < list.size(); ++i) {
-    list[i].setVersion(objects[i]->revision);
-    list[i].setTask(objects[i]->as<schema::Task>());
-    list[i].getTask().getMeta().setVersion(objects[i]->revision);
+    TaskReader task(*objects[i]);
+    list[i].setVersion(objects[i]->version());
+    list[i].setTask(task.record());
+    task.complete(list[i].getTask(), objects[i]->version());
   }
   connection.sent = std::exchange(connection.gone, {});
   auto gone = params.initGone(connection.sent.size());
@@ -267,57 +262,17 @@ Task<void> Sessions::assign(kj::Own<Connection> connection) {
 
 // ---- who is alive -------------------------------------------------------------------------------
 
+void Sessions::hear(const std::string& nodeId) {
+  if (stopped) return;
+  beats.expect(nodeId, settings.getDownAfterMs() * kj::MILLISECONDS);
+  manager.noteNode(nodeId, Presence::HEARD);
+}
+
 uint32_t Sessions::beat(Connection& connection) {
-  expectBeat(connection.nodeId, settings.getDownAfterMs() * kj::MILLISECONDS);
-  auto node = manager.state().find(Kind::NODE, connection.nodeId);
-  if (node != nullptr && node->as<schema::Node>().getState() != schema::Node::State::READY) {
-    tellState(connection.nodeId, schema::Node::State::READY, "");
-  }
+  hear(connection.nodeId);
   uint32_t period = settings.getHeartbeatMs();
   uint32_t spread = period / 5;  // a tenth to either side
   return spread == 0 ? period : period - spread / 2 + env.random() % spread;
-}
-
-void Sessions::expectBeat(const std::string& nodeId, kj::Duration within) {
-  auto deadline = env.timer().now() + within;
-  beats.insert_or_assign(nodeId, deadline);
-  bool asleepTooLong = watching && deadline < watchedUntil;
-  if (stopped || (watching && !asleepTooLong)) return;
-  watching = true;
-  watchedUntil = deadline;
-  watcher =
-      watchBeats().promise().eagerlyEvaluate([this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
-}
-
-Task<void> Sessions::watchBeats() {
-  while (!beats.empty()) {
-    auto next = std::min_element(beats.begin(), beats.end(), [](auto& a, auto& b) {
-                  return a.second < b.second;
-                })->second;
-    co_await env.timer().atTime(next);
-    auto now = env.timer().now();
-    // If this loop was stuck, it is not the agents' fault that their beats were not read.
-    auto late = now - next;
-    for (auto it = beats.begin(); it != beats.end();) {
-      if (late > TOLERATED_LAG) it->second += late;
-      if (it->second > now) {
-        ++it;
-        continue;
-      }
-      tellState(it->first, schema::Node::State::DOWN, "no heartbeat");
-      it = beats.erase(it);
-    }
-  }
-  watching = false;
-}
-
-void Sessions::tellState(const std::string& nodeId, schema::Node::State state,
-                         std::string message) {
-  if (stopped || !manager.leads()) return;
-  Decide decide = [nodeId, state, message](View& view) {
-    setNodeState(view, nodeId, state, message);
-  };
-  tasks.add(manager.submit(kj::mv(decide)));
 }
 
 // Whoever leads now is found by opening another session; until this one is sure that it does, that
@@ -326,20 +281,15 @@ void Sessions::silenced() {
   for (auto& entry : connections) finish(*entry.second);
   connections.clear();
   toPush.clear();
-  for (auto& entry : beats) {
-    entry.second = env.timer().now() + settings.getStartGraceMs() * kj::MILLISECONDS;
-  }
+  beats.expectAll(settings.getStartGraceMs() * kj::MILLISECONDS);
 }
 
 // A new epoch: every agent has to open a session with it, within the grace period.
 void Sessions::reloaded() {
-  for (auto& entry : connections) finish(*entry.second);
-  connections.clear();
+  silenced();
   for (auto& entry : manager.state().all(Kind::NODE)) {
-    if (entry.second.as<schema::Node>().getState() == schema::Node::State::DOWN) continue;
-    tellState(entry.first, schema::Node::State::UNKNOWN,
-              "has not been heard of since the manager started");
-    expectBeat(entry.first, settings.getStartGraceMs() * kj::MILLISECONDS);
+    if (isDown(entry.second.as<schema::Node>())) continue;
+    beats.expect(entry.first, settings.getStartGraceMs() * kj::MILLISECONDS);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "manager.h"
 #include "orch/schema/agent.capnp.h"
+#include "session/beat-watch.h"
 
 namespace orch::control::manager {
 
@@ -30,7 +31,7 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   // Refuses the calls of all sessions from now on.
   void stop();
 
-  void changing(const Key& key, const Object* before, const Change& after) override;
+  void changing(const Key& key, const Snapshot& before, const Snapshot& after) override;
   void applied() override;
   void reloaded() override;
   void silenced() override;
@@ -40,7 +41,6 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   friend class DispatcherServer;
   struct Connection;
 
-  bool isLocal(const std::string& nodeId) const;
   size_t maxDescriptionBytes() const { return manager.limits().maxBytes / 4; }
   // A new session, which ends the node's last one.
   kj::Own<Connection> adopt(kj::StringPtr nodeId, schema::Agent::Client agent);
@@ -52,9 +52,8 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   void countLeftover(const std::string& serviceId, int32_t change);
   // Answers in how many milliseconds the next one should come.
   uint32_t beat(Connection& connection);
-  void expectBeat(const std::string& nodeId, kj::Duration within);
-  Task<void> watchBeats();
-  void tellState(const std::string& nodeId, schema::Node::State state, std::string message);
+  // It said something: it is there.
+  void hear(const std::string& nodeId);
   void taskFailed(kj::Exception&& exception) override;
 
   kj::Refcounted& owner;
@@ -63,14 +62,11 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   Manager& manager;
   Config::Reader settings;
   std::map<std::string, kj::Own<Connection>, std::less<>> connections;  // the newest of each node
-  std::map<std::string, kj::TimePoint> beats;  // when a node is down if nothing is heard of it
-  std::set<std::string> toPush;                // nodes whose tasks changed in this batch
+  std::set<std::string> toPush;  // nodes whose tasks changed in this batch
   GoneObserver* goneObserver = nullptr;
   bool stopped = false;
+  BeatWatch beats;
   kj::TaskSet tasks;
-  bool watching = false;
-  kj::TimePoint watchedUntil;  // when `watcher` looks again
-  kj::Promise<void> watcher;
 };
 
 }  // namespace orch::control::manager

@@ -1,5 +1,6 @@
 // An object of the cluster as it lies in memory and in the store: one flat Cap'n Proto message of a
-// single segment. Reading it costs nothing: `as<T>()` points into the words.
+// single segment, and for tasks a second one with the status. Reading costs nothing: `as<T>()`
+// points into the words.
 #pragma once
 
 #include <capnp/any.h>
@@ -13,20 +14,39 @@
 
 namespace orch::control::manager {
 
+// What there is to know of each stands in kind.cpp.
 enum class Kind : uint8_t { CLUSTER, NODE, SERVICE, REQUEST, TASK };
 inline constexpr size_t KINDS = 5;
-// What the store calls it.
-kj::StringPtr kindName(Kind kind);
-kj::Maybe<Kind> kindNamed(kj::StringPtr name);
 
 // The words of a message: a segment table of one word, the root pointer, the content.
 using Words = kj::Array<capnp::word>;
 
+// An object as it is at one moment. Valid as long as what it points into.
+struct Snapshot {
+  const capnp::word* words = nullptr;   // null: there is no such object
+  const capnp::word* status = nullptr;  // null: it has none, or none yet
+
+  explicit operator bool() const { return words != nullptr; }
+  // Only for words that `toWords` made.
+  template <typename T>
+  typename T::Reader as() const {
+    return capnp::readMessageUnchecked<T>(words + 1);
+  }
+};
+
 struct Object {
   Words words;
-  uint64_t revision = 0;  // of the store, that wrote it last
+  Words status;           // empty: none
+  uint64_t revision = 0;  // of the store, that wrote the words last
+  uint64_t statusRevision = 0;
 
-  // Valid as long as the object. Only for words that `toWords` made.
+  operator Snapshot() const {
+    return {words.size() == 0 ? nullptr : words.begin(),
+            status.size() == 0 ? nullptr : status.begin()};
+  }
+  // The newest of both.
+  uint64_t version() const { return revision > statusRevision ? revision : statusRevision; }
+  // Valid as long as the object.
   template <typename T>
   typename T::Reader as() const {
     return capnp::readMessageUnchecked<T>(words.begin() + 1);
@@ -42,9 +62,6 @@ Words toWords(Reader reader) {
   capnp::copyToUnchecked(reader, words.slice(1, size + 1));
   return words;
 }
-
-// Checks bytes from outside; fails if they are no message.
-Words checkedWords(Kind kind, kj::ArrayPtr<const kj::byte> bytes);
 
 // A text of others for an object: at most 4 KiB of it, cut between two characters.
 kj::String shortened(kj::StringPtr text);

@@ -4,6 +4,15 @@
 
 namespace orch::control::manager {
 
+kj::Maybe<uint32_t> replicasOf(schema::ServiceSpec::Reader spec) {
+  if (!spec.getMode().isReplicated()) return nullptr;
+  return spec.getMode().getReplicated().getReplicas();
+}
+
+void setReplicas(schema::ServiceSpec::Builder spec, uint32_t replicas) {
+  spec.getMode().getReplicated().setReplicas(replicas);
+}
+
 void ServiceIndex::count(schema::Service::Reader service, int sign) {
   auto id = text(service.getMeta().getId());
   auto spec = service.getSpec();
@@ -19,12 +28,12 @@ void ServiceIndex::count(schema::Service::Reader service, int sign) {
     if (use.ingress == 0 && use.host == 0) byPort[key].erase(id);
     if (byPort[key].empty()) byPort.erase(key);
   }
-  if (!spec.getMode().isReplicated()) return;
-  int64_t replicas = spec.getMode().getReplicated().getReplicas();
-  eachNetwork(spec.getTask(), [&](std::string name) {
-    replicasByNetwork[name] += sign * replicas;
-    if (replicasByNetwork[name] == 0) replicasByNetwork.erase(name);
-  });
+  KJ_IF_MAYBE (replicas, replicasOf(spec)) {
+    eachNetwork(spec.getTask(), [&](std::string name) {
+      replicasByNetwork[name] += sign * static_cast<int64_t>(*replicas);
+      if (replicasByNetwork[name] == 0) replicasByNetwork.erase(name);
+    });
+  }
 }
 
 }  // namespace orch::control::manager

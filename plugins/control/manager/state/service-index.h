@@ -18,6 +18,10 @@ void eachNetwork(schema::TaskSpec::Reader spec, F&& use) {
   for (auto name : spec.getNetworks()) use(text(name));
 }
 
+// The only ones to look into a spec for its number. Null: its mode has none.
+kj::Maybe<uint32_t> replicasOf(schema::ServiceSpec::Reader spec);
+void setReplicas(schema::ServiceSpec::Builder spec, uint32_t replicas);
+
 class ServiceIndex final {
  public:
   struct PortUse {

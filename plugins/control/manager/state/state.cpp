@@ -1,6 +1,7 @@
 #include "state/state.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "config.capnp.h"
 
@@ -14,65 +15,84 @@ const Object* State::find(Kind kind, std::string_view id) const {
 
 void State::apply(const Key& key, Change change, uint64_t atRevision) {
   auto& kindObjects = objects[static_cast<size_t>(key.kind)];
+  auto index = traitsOf(key.kind).index;
   auto it = kindObjects.find(key.id);
-  if (it != kindObjects.end()) index(key.kind, it->second, -1);
+  auto count = [&](int sign) {
+    // A status may be loaded before what it is the status of.
+    if (index != nullptr && it->second.words.size() > 0) index(*this, it->second, sign);
+  };
+  if (it != kindObjects.end()) count(-1);
   if (change.isDelete()) {
     if (it != kindObjects.end()) kindObjects.erase(it);
   } else {
     if (it == kindObjects.end()) it = kindObjects.try_emplace(key.id).first;
-    it->second.words = kj::mv(change.words);
-    it->second.revision = atRevision;
-    index(key.kind, it->second, 1);
+    auto& object = it->second;
+    if (change.words.size() > 0) {
+      object.words = kj::mv(change.words);
+      object.revision = atRevision;
+    }
+    if (change.status.size() > 0) {
+      object.status = kj::mv(change.status);
+      object.statusRevision = atRevision;
+    }
+    count(1);
   }
   revision = std::max(revision, atRevision);
 }
 
-void State::index(Kind kind, const Object& object, int sign) {
-  switch (kind) {
-    case Kind::TASK:
-      return indexTask(object, sign);
-    case Kind::SERVICE: {
-      auto service = object.as<schema::Service>();
-      newestStampNs = std::max(newestStampNs, service.getMeta().getCreatedAtNs());
-      return serviceIndex.count(service, sign);
-    }
-    case Kind::REQUEST: {
-      auto record = object.as<RequestRecord>();
-      auto entry = std::make_pair(record.getAtNs(), text(record.getId()));
-      if (sign > 0) {
-        requests.insert(entry);
-      } else {
-        requests.erase(entry);
-      }
-      return;
-    }
-    case Kind::CLUSTER:
-    case Kind::NODE:
-      return;
+void State::indexService(State& state, const Object& object, int sign) {
+  auto service = object.as<schema::Service>();
+  state.newestStampNs = std::max(state.newestStampNs, service.getMeta().getCreatedAtNs());
+  state.serviceIndex.count(service, sign);
+}
+
+void State::indexRequest(State& state, const Object& object, int sign) {
+  auto record = object.as<RequestRecord>();
+  auto entry = std::make_pair(record.getAtNs(), text(record.getId()));
+  if (sign > 0) {
+    state.requests.insert(entry);
+  } else {
+    state.requests.erase(entry);
   }
 }
 
-void State::indexTask(const Object& object, int sign) {
-  auto task = object.as<schema::Task>();
-  newestStampNs = std::max(newestStampNs, task.getMeta().getCreatedAtNs());
-  use.count(task, sign);
-  auto id = text(task.getMeta().getId());
+void State::indexTask(State& state, const Object& object, int sign) {
+  TaskReader task(object);
+  state.newestStampNs = std::max(state.newestStampNs, task.getMeta().getCreatedAtNs());
+  state.use.count(task, sign);
+  auto id = task.id();
   auto nodeId = text(task.getNodeId());
   auto serviceId = text(task.getServiceId());
   if (sign > 0) {
-    if (!nodeId.empty()) byNode[nodeId].insert(id);
-    byService[serviceId][task.getSlot()].push_back(&object);
+    if (!nodeId.empty()) state.byNode[nodeId].insert(id);
+    state.byService[serviceId][task.slot()].push_back(&object);
     return;
   }
   if (!nodeId.empty()) {
-    byNode[nodeId].erase(id);
-    if (byNode[nodeId].empty()) byNode.erase(nodeId);
+    state.byNode[nodeId].erase(id);
+    if (state.byNode[nodeId].empty()) state.byNode.erase(nodeId);
   }
-  auto& slots = byService[serviceId];
-  auto& inSlot = slots[task.getSlot()];
+  auto& slots = state.byService[serviceId];
+  auto& inSlot = slots[task.slot()];
   inSlot.erase(std::remove(inSlot.begin(), inSlot.end(), &object), inSlot.end());
-  if (inSlot.empty()) slots.erase(task.getSlot());
-  if (slots.empty()) byService.erase(serviceId);
+  if (inSlot.empty()) slots.erase(task.slot());
+  if (slots.empty()) state.byService.erase(serviceId);
+}
+
+bool State::setPresence(const std::string& nodeId, Presence now) {
+  auto& entry = presence.try_emplace(nodeId, Presence::SILENT).first->second;
+  return std::exchange(entry, now) != now;
+}
+
+Presence State::presenceOf(std::string_view nodeId) const {
+  auto it = presence.find(nodeId);
+  return it == presence.end() ? Presence::SILENT : it->second;
+}
+
+schema::Node::State State::stateOf(schema::Node::Reader node) const {
+  if (isDown(node)) return schema::Node::State::DOWN;
+  bool heard = presenceOf(manager::view(node.getMeta().getId())) == Presence::HEARD;
+  return heard ? schema::Node::State::READY : schema::Node::State::UNKNOWN;
 }
 
 const State::SlotIndex* State::slots(std::string_view serviceId) const {

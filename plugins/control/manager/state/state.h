@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "state/object.h"
+#include "state/kind.h"
 #include "state/service-index.h"
 #include "state/usage.h"
 
@@ -20,24 +20,43 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 };
 
-// What a pass wants of one object: other words, or none.
+// What a pass wants of one object: other words, another status, both, or neither: none at all.
 struct Change {
-  Words words;  // empty: the object is deleted
-  bool isDelete() const { return words.size() == 0; }
-  template <typename T>
-  typename T::Reader as() const {
-    return capnp::readMessageUnchecked<T>(words.begin() + 1);
+  Words words;
+  Words status;
+  bool isDelete() const { return words.size() == 0 && status.size() == 0; }
+  // What the object is with it.
+  Snapshot over(const Snapshot& before) const {
+    if (isDelete()) return {};
+    return {words.size() == 0 ? before.words : words.begin(),
+            status.size() == 0 ? before.status : status.begin()};
   }
 };
+
+// What the leader has heard of a node, since it leads.
+enum class Presence : uint8_t {
+  SILENT,  // nothing yet
+  HEARD,   // it is there
+  MISSED   // it was expected, and is not
+};
+inline bool isDown(schema::Node::Reader node) { return node.getDownSinceNs() != 0; }
 
 class State final {
  public:
   using Objects = std::map<std::string, Object, std::less<>>;
   // Tasks of one service by slot. The pointers are valid until the object is deleted.
-  using SlotIndex = std::map<uint32_t, std::vector<const Object*>>;
+  using SlotIndex = std::map<SlotKey, std::vector<const Object*>>;
+
+  static void indexService(State& state, const Object& object, int sign);
+  static void indexRequest(State& state, const Object& object, int sign);
+  static void indexTask(State& state, const Object& object, int sign);
 
   // Null if there is none. Valid until the object is deleted; its words until it changes.
   const Object* find(Kind kind, std::string_view id) const;
+  Snapshot snapshot(const Key& key) const {
+    auto object = find(key.kind, key.id);
+    return object == nullptr ? Snapshot() : *object;
+  }
   const Objects& all(Kind kind) const { return objects[static_cast<size_t>(kind)]; }
 
   void apply(const Key& key, Change change, uint64_t revision);
@@ -49,17 +68,25 @@ class State final {
   const UsageTable& usage() const { return use; }
   const ServiceIndex& services() const { return serviceIndex; }
 
+  // ---- what is not stored ----
+  // False if it was so before.
+  bool setPresence(const std::string& nodeId, Presence presence);
+  Presence presenceOf(std::string_view nodeId) const;
+  // `node` as it is stored, or in a view.
+  schema::Node::State stateOf(schema::Node::Reader node) const;
+  // So far the leader is the only manager.
+  bool isManager(std::string_view nodeId) const { return nodeId == leader; }
+  std::string leader;  // id of the node that holds the epoch
+
   uint64_t revision = 0;      // of the newest commit
   int64_t newestStampNs = 0;  // the highest creation time seen
 
  private:
-  void index(Kind kind, const Object& object, int sign);
-  void indexTask(const Object& object, int sign);
-
   std::array<Objects, KINDS> objects;
   std::map<std::string, SlotIndex, std::less<>> byService;
   std::map<std::string, std::set<std::string>, std::less<>> byNode;
   std::set<std::pair<int64_t, std::string>> requests;
+  std::map<std::string, Presence, std::less<>> presence;
   UsageTable use;
   ServiceIndex serviceIndex;
   std::set<std::string> noTasks;

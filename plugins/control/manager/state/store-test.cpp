@@ -1,3 +1,4 @@
+#include <capnp/serialize.h>
 #include <catch2/catch.hpp>
 
 #include "orch/attempt.h"
@@ -235,6 +236,21 @@ TEST_CASE("manager: without an answer of its store it says nothing to agents", "
   CHECK(node.running() == 2);
   cluster.advance(30 * kj::SECONDS);
   for (auto& event : cluster.host.events()) CHECK(event.topic != "node.down");
+}
+
+TEST_CASE("manager: a status whose task is missing is refused by name", "[manager]") {
+  TestCluster cluster;
+  auto request = cluster.store.client().commitRequest();
+  request.getBatch().setId("damage");
+  auto op = request.getBatch().initOps(1)[0];
+  op.setKind("task-status");
+  op.setKey("lonely");
+  capnp::MallocMessageBuilder message;
+  message.initRoot<schema::TaskStatus>().setState(schema::TaskState::RUNNING);
+  op.setPut(capnp::messageToFlatArray(message).asBytes());
+  request.send().wait(cluster.world.waitScope());
+  CHECK_THROWS_WITH(cluster.start(), Catch::Contains("cannot read task 'lonely'") &&
+                                         Catch::Contains("not the object"));
 }
 
 TEST_CASE("manager: the same seed makes the same decisions", "[manager]") {

@@ -12,7 +12,7 @@ void add(Map& counts, const Key& key, int64_t amount) {
 }
 }  // namespace
 
-void UsageTable::count(schema::Task::Reader task, int sign) {
+void UsageTable::count(const TaskReader& task, int sign) {
   auto it = services.try_emplace(text(task.getServiceId())).first;
   auto& service = it->second;
   service.tasks += sign;
@@ -24,7 +24,7 @@ void UsageTable::count(schema::Task::Reader task, int sign) {
   }
 }
 
-void UsageTable::countOnNode(schema::Task::Reader task, ServiceUsage& service, int sign) {
+void UsageTable::countOnNode(const TaskReader& task, ServiceUsage& service, int sign) {
   if (isTerminal(task)) return;
   auto nodeId = text(task.getNodeId());
   auto& node = nodes[nodeId];

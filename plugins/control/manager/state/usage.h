@@ -7,25 +7,22 @@
 #include <map>
 #include <string>
 
-#include "orch/schema/objects.capnp.h"
-#include "state/object.h"
+#include "state/task-reader.h"
 
 namespace orch::control::manager {
 
 inline bool isTerminal(schema::TaskState state) {
   return state >= schema::TaskState::COMPLETE && state != schema::TaskState::REMOVE;
 }
-inline bool isTerminal(schema::Task::Reader task) {
-  return isTerminal(task.getStatus().getState());
-}
+inline bool isTerminal(const TaskReader& task) { return isTerminal(task.getStatus().getState()); }
 // Whether it should run, now or soon.
-inline bool isWanted(schema::Task::Reader task) {
+inline bool isWanted(const TaskReader& task) {
   return task.getDesired() <= schema::TaskState::RUNNING;
 }
-inline bool isUnplaced(schema::Task::Reader task) {
+inline bool isUnplaced(const TaskReader& task) {
   return task.getNodeId().size() == 0 && isWanted(task) && !isTerminal(task);
 }
-inline bool isRunning(schema::Task::Reader task) {
+inline bool isRunning(const TaskReader& task) {
   return task.getStatus().getState() == schema::TaskState::RUNNING && isWanted(task);
 }
 
@@ -51,13 +48,13 @@ struct ServiceUsage {
 class UsageTable final {
  public:
   // Adds (`sign` 1) or takes away (-1) what a task holds.
-  void count(schema::Task::Reader task, int sign);
+  void count(const TaskReader& task, int sign);
   const NodeUsage& node(std::string_view id) const;
   const ServiceUsage& service(std::string_view id) const;
   const std::map<std::string, ServiceUsage, std::less<>>& allServices() const { return services; }
 
  private:
-  void countOnNode(schema::Task::Reader task, ServiceUsage& service, int sign);
+  void countOnNode(const TaskReader& task, ServiceUsage& service, int sign);
   std::map<std::string, NodeUsage, std::less<>> nodes;
   std::map<std::string, ServiceUsage, std::less<>> services;
   NodeUsage noNode;

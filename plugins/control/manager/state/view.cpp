@@ -6,7 +6,7 @@ namespace orch::control::manager {
 
 namespace {
 uint64_t rotated(uint64_t value, int bits) { return value << bits | value >> (64 - bits); }
-void sortByAge(std::vector<schema::Task::Reader>& tasks) {
+void sortByAge(std::vector<TaskReader>& tasks) {
   std::sort(tasks.begin(), tasks.end(), [](auto& a, auto& b) {
     return a.getMeta().getCreatedAtNs() < b.getMeta().getCreatedAtNs();
   });
@@ -39,35 +39,29 @@ std::string View::newId() {
   return id;
 }
 
-const capnp::word* View::wordsOf(Kind kind, std::string_view id) const {
-  if (!changed.empty()) {
-    auto it = changed.find(Key{kind, std::string(id)});
-    if (it != changed.end()) return it->second.isDelete() ? nullptr : it->second.words.begin();
-  }
+Snapshot View::now(Kind kind, std::string_view id) const {
   auto object = state.find(kind, id);
-  return object == nullptr ? nullptr : object->words.begin();
+  Snapshot before = object == nullptr ? Snapshot() : *object;
+  if (changed.empty()) return before;
+  auto it = changed.find(Key{kind, std::string(id)});
+  return it == changed.end() ? before : it->second.over(before);
 }
 
 kj::Maybe<schema::Cluster::Reader> View::cluster() const {
   for (auto& entry : state.all(Kind::CLUSTER))
     return find<schema::Cluster>(Kind::CLUSTER, entry.first);
   for (auto& entry : changed) {
-    if (entry.first.kind == Kind::CLUSTER) return entry.second.as<schema::Cluster>();
+    if (entry.first.kind == Kind::CLUSTER) return entry.second.over({}).as<schema::Cluster>();
   }
   return nullptr;
 }
 
 std::vector<schema::Node::Reader> View::nodes() const {
   std::vector<schema::Node::Reader> result;
-  for (auto& entry : state.all(Kind::NODE)) {
-    KJ_IF_MAYBE (found, node(entry.first)) result.push_back(*found);
-  }
-  for (auto& entry : changed) {
-    if (entry.first.kind != Kind::NODE || entry.second.isDelete()) continue;
-    if (state.find(Kind::NODE, entry.first.id) == nullptr) {
-      result.push_back(entry.second.as<schema::Node>());
-    }
-  }
+  anyNode([&](schema::Node::Reader node) {
+    result.push_back(node);
+    return false;
+  });
   return result;
 }
 
@@ -77,7 +71,7 @@ std::vector<std::string> View::idsWithPrefix(Kind kind, std::string_view prefix,
   auto& objects = state.all(kind);
   for (auto it = objects.lower_bound(prefix); it != objects.end() && ids.size() < limit; ++it) {
     if (!it->first.starts_with(prefix)) break;
-    if (wordsOf(kind, it->first) != nullptr) ids.insert(it->first);
+    if (now(kind, it->first)) ids.insert(it->first);
   }
   for (auto it = changed.lower_bound(Key{kind, std::string(prefix)}); it != changed.end(); ++it) {
     if (it->first.kind != kind || !it->first.id.starts_with(prefix)) break;
@@ -105,8 +99,8 @@ void View::forEachTask(std::string_view serviceId, F&& use) const {
   if (auto index = state.slots(serviceId)) {
     for (auto& slot : *index) {
       for (auto object : slot.second) {
-        auto task = object->as<schema::Task>();
-        if (none || overlay->second.count(text(task.getMeta().getId())) == 0) use(task);
+        TaskReader task(*object);
+        if (none || overlay->second.count(task.id()) == 0) use(task);
       }
     }
   }
@@ -117,23 +111,23 @@ void View::forEachTask(std::string_view serviceId, F&& use) const {
 }
 
 Slots View::slots(std::string_view serviceId) const {
-  std::map<uint32_t, Slot> bySlot;
-  forEachTask(serviceId, [&](schema::Task::Reader task) {
+  std::map<SlotKey, Slot> bySlot;
+  forEachTask(serviceId, [&](const TaskReader& task) {
     if (task.getDesired() == schema::TaskState::REMOVE) return;
-    bySlot[task.getSlot()].tasks.push_back(task);
+    bySlot[task.slot()].tasks.push_back(task);
   });
   Slots result;
   for (auto& entry : bySlot) {
-    entry.second.number = entry.first;
+    entry.second.key = entry.first;
     sortByAge(entry.second.tasks);
     result.push_back(std::move(entry.second));
   }
   return result;
 }
 
-std::vector<schema::Task::Reader> View::leaving(std::string_view serviceId) const {
-  std::vector<schema::Task::Reader> result;
-  forEachTask(serviceId, [&](schema::Task::Reader task) {
+std::vector<TaskReader> View::leaving(std::string_view serviceId) const {
+  std::vector<TaskReader> result;
+  forEachTask(serviceId, [&](const TaskReader& task) {
     if (task.getDesired() == schema::TaskState::REMOVE) result.push_back(task);
   });
   sortByAge(result);
@@ -215,19 +209,38 @@ void View::count(const Key& key, int sign) {
 void View::put(const Key& key, Words words) {
   count(key, -1);
   auto& change = changed[key];
-  if (!change.isDelete()) replaced.push_back(kj::mv(change.words));
+  if (change.words.size() > 0) replaced.push_back(kj::mv(change.words));
   change.words = kj::mv(words);
   count(key, 1);
+}
+
+void View::putStatus(const Key& key, Words status) {
+  count(key, -1);
+  auto& change = changed[key];
+  if (change.status.size() > 0) replaced.push_back(kj::mv(change.status));
+  change.status = kj::mv(status);
+  count(key, 1);
+}
+
+void View::putStatusQuietly(const TaskReader& task, Words status) {
+  auto serviceId = text(task.getServiceId());
+  bool before = touched.count(serviceId) > 0;
+  putStatus(Key{Kind::TASK, task.id()}, kj::mv(status));
+  if (!before) touched.erase(serviceId);
 }
 
 void View::erase(const Key& key) {
   count(key, -1);
   auto it = changed.find(key);
-  if (it != changed.end() && !it->second.isDelete()) replaced.push_back(kj::mv(it->second.words));
+  if (it != changed.end()) {
+    for (auto words : {&it->second.words, &it->second.status}) {
+      if (words->size() > 0) replaced.push_back(kj::mv(*words));
+    }
+  }
   if (state.find(key.kind, key.id) == nullptr) {
     if (it != changed.end()) changed.erase(it);
   } else {
-    changed[key].words = nullptr;
+    changed[key] = Change();
   }
 }
 

@@ -18,10 +18,10 @@ using Seed = std::array<uint64_t, 4>;
 
 // The tasks of one slot, the oldest first. Those that are to be removed are not part of it.
 struct Slot {
-  uint32_t number = 0;
-  std::vector<schema::Task::Reader> tasks;
+  SlotKey key;
+  std::vector<TaskReader> tasks;
 };
-using Slots = std::vector<Slot>;  // by number
+using Slots = std::vector<Slot>;  // by key
 
 // Lives for one pass. Readers that it hands out are valid as long as it.
 class View final {
@@ -31,28 +31,52 @@ class View final {
   KJ_DISALLOW_COPY(View);
 
   int64_t now() const { return nowNs; }
+  // The object as it is now; null if there is none.
+  Snapshot now(Kind kind, std::string_view id) const;
   uint64_t random();
   std::string newId();
   const State& base() const { return state; }
 
   template <typename T>
   kj::Maybe<typename T::Reader> find(Kind kind, std::string_view id) const {
-    const capnp::word* words = wordsOf(kind, id);
-    if (words == nullptr) return nullptr;
-    return capnp::readMessageUnchecked<T>(words + 1);
+    auto object = now(kind, id);
+    if (!object) return nullptr;
+    return object.as<T>();
   }
   auto service(std::string_view id) const { return find<schema::Service>(Kind::SERVICE, id); }
-  auto task(std::string_view id) const { return find<schema::Task>(Kind::TASK, id); }
+  kj::Maybe<TaskReader> task(std::string_view id) const {
+    auto object = now(Kind::TASK, id);
+    if (!object) return nullptr;
+    return TaskReader(object);
+  }
   auto node(std::string_view id) const { return find<schema::Node>(Kind::NODE, id); }
   // The only one there is; null before `init`.
   kj::Maybe<schema::Cluster::Reader> cluster() const;
+  // All nodes until `use` answers true; whether it did.
+  template <typename F>
+  bool anyNode(F&& use) const {
+    for (auto& entry : state.all(Kind::NODE)) {
+      KJ_IF_MAYBE (found, node(entry.first)) {
+        if (use(*found)) return true;
+      }
+    }
+    for (auto it = changed.lower_bound(Key{Kind::NODE, {}});
+         it != changed.end() && it->first.kind == Kind::NODE; ++it) {
+      bool isNew = !it->second.isDelete() && state.find(Kind::NODE, it->first.id) == nullptr;
+      if (isNew && use(it->second.over({}).template as<schema::Node>())) return true;
+    }
+    return false;
+  }
   std::vector<schema::Node::Reader> nodes() const;
+  // Counts the nodes that were looked at for a task: what a pass costs.
+  void look() const { ++looks; }
+  uint64_t looked() const { return looks; }
   // At most `limit` ids that begin with `prefix`, sorted.
   std::vector<std::string> idsWithPrefix(Kind kind, std::string_view prefix, size_t limit) const;
   std::vector<std::string> serviceNames() const;
   Slots slots(std::string_view serviceId) const;
   // Its tasks that are to be removed.
-  std::vector<schema::Task::Reader> leaving(std::string_view serviceId) const;
+  std::vector<TaskReader> leaving(std::string_view serviceId) const;
 
   // Resources and ports that tasks hold on a node, with this pass's changes.
   NodeUsage nodeUsage(std::string_view nodeId) const;
@@ -93,14 +117,25 @@ class View final {
     put(Key{kind, std::string(id)}, toWords(object.asReader()));
   }
   template <typename F>
-  void editTask(schema::Task::Reader task, F&& change) {
+  void editTask(const TaskReader& task, F&& change) {
     edit<schema::Task>(Kind::TASK, manager::view(task.getMeta().getId()), change);
+  }
+  // The same of its status alone.
+  template <typename F>
+  void editStatus(const TaskReader& task, F&& change) {
+    capnp::MallocMessageBuilder message(kj::arrayPtr(scratch.begin(), scratch.size()));
+    message.setRoot(task.getStatus());
+    auto status = message.getRoot<schema::TaskStatus>();
+    if (!task.hasOwnStatus()) status.setAtNs(task.getMeta().getUpdatedAtNs());
+    change(status);
+    putStatus(Key{Kind::TASK, task.id()}, toWords(status.asReader()));
   }
   template <typename F>
   void editService(std::string_view id, F&& change) {
     edit<schema::Service>(Kind::SERVICE, id, change);
   }
   void put(const Key& key, Words words);
+  void putStatus(const Key& key, Words status);
   void erase(const Key& key);
 
   // Asks for the service to be looked at again then.
@@ -108,13 +143,8 @@ class View final {
 
   const std::map<Key, Change>& changes() const { return changed; }
   std::map<Key, Change> takeChanges() { return kj::mv(changed); }
-  // Changes a task in a way that cannot matter to what becomes of its service.
-  template <typename F>
-  void editTaskQuietly(schema::Task::Reader task, F&& change) {
-    bool before = touched.count(text(task.getServiceId())) > 0;
-    editTask(task, change);
-    if (!before) touched.erase(text(task.getServiceId()));
-  }
+  // A status that cannot matter to what becomes of the service.
+  void putStatusQuietly(const TaskReader& task, Words status);
   // Has the pass confirmed by the store even if it changes nothing: that this manager still leads.
   void confirm() { confirmed = true; }
   bool mustConfirm() const { return confirmed; }
@@ -128,7 +158,6 @@ class View final {
   // All tasks of a service, changed ones as they are now.
   template <typename F>
   void forEachTask(std::string_view serviceId, F&& use) const;
-  const capnp::word* wordsOf(Kind kind, std::string_view id) const;
   void count(const Key& key, int sign);
   // Creation times are unique, so that tasks of a slot have an order.
   int64_t stamp() { return stampNs = std::max(nowNs, stampNs + 1); }
@@ -142,6 +171,7 @@ class View final {
   std::map<std::string, std::set<std::string>, std::less<>> changedTasks;  // by service
   std::set<std::string> touched;
   bool confirmed = false;
+  mutable uint64_t looks = 0;
   std::map<std::string, int64_t> wakes;
   UsageTable usageDelta;
   ServiceIndex serviceDelta;

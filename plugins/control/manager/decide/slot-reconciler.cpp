@@ -1,0 +1,56 @@
+#include "decide/slot-reconciler.h"
+
+namespace orch::control::manager {
+
+namespace {
+using schema::TaskState;
+
+void removeSlot(View& view, const Slot& slot) {
+  for (auto& task : slot.tasks) setDesired(view, task, TaskState::REMOVE);
+}
+
+void fillSlot(View& view, schema::Service::Reader service, const SlotKey& key,
+              const Slot* history) {
+  NewTask task;
+  task.slot = key;
+  int64_t wakeAtNs = NEVER_NS;
+  if (history != nullptr && !othersStopped(view, *history, {}, wakeAtNs)) {
+    task.desired = TaskState::READY;
+    if (wakeAtNs != NEVER_NS) view.wakeAt(manager::view(service.getMeta().getId()), wakeAtNs);
+  }
+  createTask(view, service, task);
+}
+}  // namespace
+
+Step reconcileSlots(View& view, schema::Service::Reader service, const Slots& slots) {
+  Step result;
+  std::vector<const Slot*> occupied;
+  std::map<SlotKey, const Slot*> history;
+  for (auto& slot : slots) {
+    if (stateOf(view, slot) == SlotState::DEAD) {
+      history[slot.key] = &slot;
+    } else {
+      occupied.push_back(&slot);
+    }
+  }
+  auto plan = modeOf(service.getSpec())->plan(view, service.getSpec(), occupied);
+  for (auto& key : plan.missing) {
+    auto it = history.find(key);
+    fillSlot(view, service, key, it == history.end() ? nullptr : it->second);
+    result.changed = true;
+  }
+  result.unfinished = plan.unfinished;
+  if (result.changed) return result;  // what history is left over belongs to a slot that is filled
+  for (auto slot : plan.superfluous) {
+    removeSlot(view, *slot);
+    result.changed = true;
+  }
+  for (auto& entry : history) {
+    if (entry.second->tasks.empty()) continue;
+    removeSlot(view, *entry.second);
+    result.changed = true;
+  }
+  return result;
+}
+
+}  // namespace orch::control::manager

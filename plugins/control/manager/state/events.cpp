@@ -1,0 +1,68 @@
+#include "state/events.h"
+
+namespace orch::control::manager {
+
+kj::StringPtr stateName(schema::TaskState state) {
+  static constexpr const char* NAMES[] = {"new",    "pending",  "assigned", "accepted", "preparing",
+                                          "ready",  "starting", "running",  "complete", "shutdown",
+                                          "failed", "rejected", "remove",   "orphaned"};
+  auto index = static_cast<size_t>(state);
+  return index < std::size(NAMES) ? NAMES[index] : "unknown";
+}
+
+kj::StringPtr stateText(schema::Node::State state) {
+  switch (state) {
+    case schema::Node::State::READY:
+      return ""_kj;
+    case schema::Node::State::DOWN:
+      return "no heartbeat"_kj;
+    case schema::Node::State::UNKNOWN:
+      break;
+  }
+  return "has not been heard of since the manager started"_kj;
+}
+
+void publishTask(Host& host, const Snapshot& before, const Snapshot& after) {
+  auto tell = [&](kj::StringPtr topic, const TaskReader& task) {
+    host.publish(topic, task.getMeta().getId(),
+                 {{"service", task.getServiceName()},
+                  {"serviceId", task.getServiceId()},
+                  {"slot", nameOf(task.slot()).c_str()},
+                  {"node", task.getNodeId()},
+                  {"exitCode", task.getStatus().getContainer().getExitCode()},
+                  {"error", task.getStatus().getError()}});
+  };
+  if (!after) return tell("task.removed", TaskReader(before));
+  TaskReader task(after);
+  auto state = task.getStatus().getState();
+  if (!before) tell("task.created", task);
+  auto old = before ? TaskReader(before).getStatus().getState() : schema::TaskState::PENDING;
+  if (state != old) tell(kj::str("task.", stateName(state)), task);
+}
+
+void publishService(Host& host, const Snapshot& before, const Snapshot& after) {
+  auto service = (after ? after : before).as<schema::Service>();
+  auto topic = !after    ? "service.removed"_kj
+               : !before ? "service.created"_kj
+                         : "service.updated"_kj;
+  host.publish(
+      topic, service.getMeta().getId(),
+      {{"name", service.getSpec().getName()}, {"update", service.getUpdate().getMessage()}});
+}
+
+void tellNodeState(Host& host, schema::Node::Reader node, schema::Node::State state) {
+  host.publish(state == schema::Node::State::READY ? "node.ready"_kj : "node.down"_kj,
+               node.getMeta().getId(),
+               {{"hostname", node.getDescription().getHostname()}, {"message", stateText(state)}});
+}
+
+void publishNode(Host& host, const Snapshot& before, const Snapshot& after) {
+  if (!after) return;
+  auto node = after.as<schema::Node>();
+  bool was = before && before.as<schema::Node>().getDownSinceNs() == 0;
+  bool is = node.getDownSinceNs() == 0;
+  if (before && was == is) return;
+  tellNodeState(host, node, is ? schema::Node::State::READY : schema::Node::State::DOWN);
+}
+
+}  // namespace orch::control::manager

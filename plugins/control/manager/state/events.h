@@ -1,0 +1,22 @@
+// What the bus is told of a change that was committed: `service.created`, `task.running`,
+// `node.down`. `before` is empty for a new object, `after` for one that is gone.
+#pragma once
+
+#include "orch/host.h"
+#include "state/task-reader.h"
+
+namespace orch::control::manager {
+
+void publishTask(Host& host, const Snapshot& before, const Snapshot& after);
+void publishService(Host& host, const Snapshot& before, const Snapshot& after);
+void publishNode(Host& host, const Snapshot& before, const Snapshot& after);
+
+// That a node is `ready` or `down`, which is not all stored.
+void tellNodeState(Host& host, schema::Node::Reader node, schema::Node::State state);
+// What there is to say of it; empty if it is ready.
+kj::StringPtr stateText(schema::Node::State state);
+
+// `running`, as in the topic `task.running` and on the command line.
+kj::StringPtr stateName(schema::TaskState state);
+
+}  // namespace orch::control::manager
