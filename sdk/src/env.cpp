@@ -9,6 +9,7 @@
 #include <climits>
 #include <list>
 
+#include "fail-point.h"
 #include "memory-trimmer.h"
 #include "processes.h"
 #include "workers.h"
@@ -59,6 +60,9 @@ class SystemEnvWithOwnWorkers final : public Env {
   Workers& workers() override { return threads; }
   Processes& processes() override { return world.processes(); }
   uint64_t random() override { return world.random(); }
+  void failPoint(kj::StringPtr owner, kj::StringPtr place) override {
+    world.failPoint(owner, place);
+  }
 
  private:
   Env& world;
@@ -91,6 +95,9 @@ class SystemEnv final : public Env {
     KJ_ASSERT(n == sizeof(value));
     return value;
   }
+  void failPoint(kj::StringPtr owner, kj::StringPtr place) override {
+    killAt.reached(owner, place);
+  }
 
  private:
   kj::AsyncIoContext& io;
@@ -99,6 +106,7 @@ class SystemEnv final : public Env {
   ThreadWorkers threads;
   SystemProcesses children;
   MemoryTrimmer trimmer;
+  FailPoint killAt;
   std::list<SystemEnvWithOwnWorkers> plugins;  // as many as plugins were given one
 };
 

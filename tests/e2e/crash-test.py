@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """orchd is killed with SIGKILL at random instants while a service is created, scaled, updated and
-removed. Afterwards the state is what was acknowledged, the containers that ran run under the same pids,
+removed, and at each of the places that POINTS names. Afterwards the state is what was acknowledged, the containers that ran run under the same pids,
 logs are complete, the end of a container that ended meanwhile is known, and nothing is left over.
 
 usage: crash-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
-ORCH_ROUNDS (3) kills per kind of change, ORCH_SEED (from the clock) for the instants.
+ORCH_ROUNDS (2) kills per kind of change, ORCH_SEED (from the clock) for the instants.
 """
 import collections
 import os
@@ -21,7 +21,7 @@ import single  # noqa: E402
 from single import eventually  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
-ROUNDS = int(os.environ.get("ORCH_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("ORCH_ROUNDS", "2"))
 SEED = int(os.environ.get("ORCH_SEED", time.time_ns() % 1_000_000))
 PORT = 8080
 # The instants to kill at: within this time after the command was started. It is answered after about
@@ -33,12 +33,19 @@ COUNT = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done"
 STATUS = 42
 WAIT = f"trap 'echo ends; exit {STATUS}' TERM; echo waits; sleep 1000 & wait"
 
+# Where a kill has to come at least once per run: as Env::failPoint says, and the files where it counts.
+POINTS = [f"{owner} {place}" for owner, places in (
+    ("store.local", ("commit-begins", "commit-written", "commit-durable")),
+    ("store.local#agent", ("commit-begins", "commit-written", "commit-durable")),
+    ("control.agent", ("start-begins", "start-done"))) for place in places]
+ARMED = "/run/orch-kill-at"
+
 # What a kill left: whether the change was acknowledged, what the command said, and which web servers
 # ran while orchd was dead, as {pid: version}.
 Killed = collections.namedtuple("Killed", "acknowledged output survivors")
 
 
-class Crash(single.HostTest):
+class Crashing(single.HostTest):
     programs = PROGRAMS
     images = 2
 
@@ -56,17 +63,28 @@ class Crash(single.HostTest):
         self.counted = 0
         self.clean = self.node.leftovers()
 
-    def killedDuring(self, *arguments):
-        """Runs `orch` and kills orchd at a random instant meanwhile; starts it again. `--detach` returns
-        as soon as the change is acknowledged."""
+    def killedDuring(self, *arguments, at=None):
+        """Runs `orch` and kills orchd meanwhile, at a random instant or `at` a point, (name, number of
+        times); starts it again. `--detach` returns as soon as the change is acknowledged."""
+        if at:
+            self.node.stop()
+            self.node.start(f"ORCH_KILL_AT={at[0]},{ARMED}")
         self.node.orch("service", "create", "--verify", "0s", "--name", "waiter", "--restart-condition", "none",
                        "web:1", "sh", "-c", WAIT)
         waiter = self.node.pids("waiter")[1]
         eventually("the waiter waits", lambda: self.logs("waiter") == ["waits"])
+        if at:
+            self.node.host.run("sh", "-c", f"echo {at[1]} >{ARMED}", check=True)
         process = subprocess.Popen(self.node.host.command(f"{PROGRAMS}/orch", *arguments), stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True)
-        time.sleep(self.random.uniform(0, WINDOW_S))  # the instant, whatever goes on then
-        self.node.crash()
+        if at:
+            said = f"killed at '{at[0]}', as ORCH_KILL_AT asks"
+            eventually(said, lambda: not self.node.runs(self.node.orchd))
+            self.assertIn(said, self.node.logTail(5))
+            self.node.host.run("rm", ARMED, check=True)
+        else:
+            time.sleep(self.random.uniform(0, WINDOW_S))  # the instant, whatever goes on then
+            self.node.crash()
         self.node.kill(waiter, signal.SIGTERM)
         eventually("the waiter has ended", lambda: not self.node.runs(waiter))
         survivors = self.node.webServers()
@@ -125,6 +143,22 @@ class Crash(single.HostTest):
         except AssertionError:
             self.assertEqual(left(), {})
 
+    def survived(self, killed, version):
+        """The web servers of this version that ran while orchd was dead still do."""
+        survivors = {pid for pid, theirs in killed.survivors.items() if theirs == version}
+        self.assertLessEqual(survivors, set(self.node.pids("web").values()))
+
+    def createKilled(self, at=None):
+        killed = self.killedDuring("service", "create", "--detach", "--name", "web", "--replicas", "3",
+                                   "-p", f"{PORT}:80", "web:1", "/bin/web", at=at)
+        there = self.service()
+        self.assertTrue(there or not killed.acknowledged, killed.output)
+        if there:
+            self.runs(3)
+            self.survived(killed, 1)
+
+
+class Instants(Crashing):
     def rounds(self, act):
         for round in range(ROUNDS):
             with self.subTest(round=round, seed=SEED):
@@ -132,21 +166,8 @@ class Crash(single.HostTest):
                 self.counterGoesOn()
                 self.nothingLeft()
 
-    def survived(self, killed, version):
-        """The web servers of this version that ran while orchd was dead still do."""
-        survivors = {pid for pid, theirs in killed.survivors.items() if theirs == version}
-        self.assertLessEqual(survivors, set(self.node.pids("web").values()))
-
     def test_a_crash_during_create_keeps_what_was_acknowledged(self):
-        def act():
-            killed = self.killedDuring("service", "create", "--detach", "--name", "web", "--replicas", "3",
-                                       "-p", f"{PORT}:80", "web:1", "/bin/web")
-            there = self.service()
-            self.assertTrue(there or not killed.acknowledged, killed.output)
-            if there:
-                self.runs(3)
-                self.survived(killed, 1)
-        self.rounds(act)
+        self.rounds(self.createKilled)
 
     def test_a_crash_during_scale_keeps_running_containers(self):
         def act():
@@ -192,6 +213,19 @@ class Crash(single.HostTest):
             self.runs(3)
             self.assertEqual(self.node.pids("web"), before)
         self.rounds(act)
+
+
+class Places(Crashing):
+    def test_a_crash_at_each_place_of_a_commit_and_of_a_start_is_survived(self):
+        reached = collections.Counter()
+        for point in POINTS:
+            with self.subTest(point=point, seed=SEED):
+                self.createKilled(at=(point, self.random.choice((1, 2, 3))))
+                reached[point] += 1
+                self.counterGoesOn()
+                self.nothingLeft()
+        print(f"killed at {dict(reached)}", flush=True)
+        self.assertEqual(set(reached), set(POINTS))
 
 
 if __name__ == "__main__":

@@ -48,8 +48,9 @@ class SingleHost:
             raise
         return self
 
-    def start(self):
-        self.orchd = self.host.spawn([f"{self.programs}/orchd", "--config", self.config], self.log)
+    def start(self, *environment):
+        """`environment`: KEY=VALUE, besides what this process has."""
+        self.orchd = self.host.spawn(["env", *environment, f"{self.programs}/orchd", "--config", self.config], self.log)
         eventually(f"orchd answers\n{self.logTail()}", self._answers)
         return self
 

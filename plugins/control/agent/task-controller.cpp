@@ -219,7 +219,9 @@ Task<bool> TaskController::startWhenAsked() {
   task->advance(TaskState::STARTING, services.env.nowNs(), "starting");
   co_await store.save(*task);
   observer.statusChanged(*task);
+  services.env.failPoint("control.agent", "start-begins");
   co_await startContainer();
+  services.env.failPoint("control.agent", "start-done");
   co_return true;
 }
 

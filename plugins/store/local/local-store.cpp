@@ -188,13 +188,16 @@ void LocalStore::beginWriting() {
 }
 
 void LocalStore::finish(const Draft& draft) {
+  options.failPoint("commit-begins");
   tables->putSummary(draft.summary);
   stage = Stage::COMMITTING;
   end->run();
+  options.failPoint("commit-written");
   summary = draft.summary;
   firstChange = draft.firstChange;
   stage = Stage::ACKNOWLEDGING;
   revisionFile->write(summary.state);
+  options.failPoint("commit-durable");
   ++syncCount;
 }
 

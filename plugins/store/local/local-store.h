@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +25,8 @@ struct StoreOptions {
   uint64_t changeBytes = 64 << 20;
   uint64_t acceptLoss = 0;
   uint64_t logBytes = 4 << 20;  // reserved for the write-ahead log
+  // Told of each commit that it begins, is written, and is durable (Env::failPoint).
+  std::function<void(kj::StringPtr)> failPoint = [](kj::StringPtr) {};
 };
 
 struct PendingCommit {

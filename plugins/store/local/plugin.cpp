@@ -31,6 +31,9 @@ class Local final : public PluginInstance {
     options.directory = directory.size() > 0
                             ? directory.cStr()
                             : kj::str(host.node().dataDir, "/", host.node().instance).cStr();
+    options.failPoint = [&env, &host](kj::StringPtr place) {
+      env.failPoint(host.node().instance, place);
+    };
   }
 
   Task<void> recover() override {

@@ -102,6 +102,10 @@ class Env {
   // else: each plugin is given one. It lives as long as this Env, which is its own answer where no
   // work waits for other work.
   virtual Env& withOwnWorkers() { return *this; }
+  // A place where a crash test may end the process, as a power cut would. From any thread. Does
+  // nothing unless the environment has ORCH_KILL_AT="OWNER PLACE,FILE"; then, once FILE is there
+  // with a number N in it, the Nth time that the owner comes to the place. Nothing in virtual time.
+  virtual void failPoint(kj::StringPtr /*owner*/, kj::StringPtr /*place*/) {}
 
   // Nanoseconds since the epoch.
   int64_t nowNs() { return (clock().now() - kj::UNIX_EPOCH) / kj::NANOSECONDS; }
