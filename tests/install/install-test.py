@@ -113,21 +113,64 @@ class Installed(unittest.TestCase):
         self.assertIn("RestartSec=1s\n", service)
         self.assertIn("TimeoutStopSec=75s\n", service)
 
-    def test_a_plugin_is_built_elsewhere_with_four_lines_of_cmake(self):
-        source = f"{self.folder}/elsewhere"
-        os.makedirs(source)
-        spread = os.path.join(single.REPOSITORY, "plugins", "scheduler", "spread")
-        for name in ("config.capnp", "plugin.cpp", "spread.cpp", "spread.h"):
-            shutil.copy(f"{spread}/{name}", source)
-        with open(f"{source}/CMakeLists.txt", "w") as file:
-            file.write("cmake_minimum_required(VERSION 3.25)\nproject(elsewhere LANGUAGES C CXX)\n"
-                       "find_package(OrchSdk REQUIRED)\norch_add_plugin(scheduler/spread SOURCES spread.cpp)\n")
-        run("cmake", "-S", source, "-B", f"{source}/build", "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={self.prefix}",
-            f"-DCMAKE_C_COMPILER={cached('CMAKE_C_COMPILER')}", f"-DCMAKE_CXX_COMPILER={cached('CMAKE_CXX_COMPILER')}")
-        run("cmake", "--build", f"{source}/build")
-        told = run(f"{self.prefix}/bin/orchd", "--inspect", f"{source}/build/scheduler.spread.so")
-        self.assertIn("scheduler.spread 1.0.0", told)
-        self.assertIn("failureLimit = 5", told)
+
+class ReadMe(unittest.TestCase):
+    """sdk/README.md, word for word, on a host where orch is installed in /usr. A block with the name of a
+    file shows a part of that file of the template, or is one to write if the name is a path."""
+    TEMPLATE = os.path.join(single.REPOSITORY, "sdk", "template")
+
+    @classmethod
+    def setUpClass(cls):
+        with open(os.path.join(single.REPOSITORY, "sdk", "README.md")) as file:
+            cls.blocks = re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", file.read(), re.M | re.S)
+
+    def test_what_it_shows_is_in_the_template(self):
+        shown = [(name, text) for _, name, text in self.blocks if name and not name.startswith("/")]
+        self.assertEqual({name for name, _ in shown}, {"CMakeLists.txt", "config.capnp", "first.h", "plugin.cpp",
+                                                       "conformance-test.cpp"})
+        for name, text in shown:
+            with open(f"{self.TEMPLATE}/{name}") as file:
+                content = file.read()
+            for part in text.split("…\n"):
+                self.assertIn(part, content, name)
+
+    def test_what_it_says_works_in_its_order(self):
+        node = self.installedHost()
+        script = ["export CC={} CXX={}".format(*(cached(f"CMAKE_{language}_COMPILER") for language in ("C", "CXX")))]
+        for language, name, text in self.blocks:
+            if language == "sh":
+                script.append(text)
+            elif name and name.startswith("/"):
+                script.append(f"cat >{name} <<'END'\n{text}END\n")
+        work = tempfile.mkdtemp(dir=node.host.folder)
+        done = node.host.run("bash", "-euxc", "\n".join(script), cwd=work)
+        self.assertEqual(done.returncode, 0, f"{done.stdout[-5000:]}{done.stderr[-5000:]}{node.logTail()}")
+        for said in ("100% tests passed, 0 tests failed out of 1", "scheduler.first 1.0.0", "sparePercent = 0",
+                     "valid, 10 plugins"):
+            self.assertIn(said, done.stdout)
+        plugin, = (row for row in node.json("plugin", "ls") if row["id"] == "scheduler.first")
+        self.assertEqual((plugin["state"], plugin["isolation"]), ("running", "process"))
+        self.assertEqual(len(node.running("packed")), 2)
+
+    def installedHost(self):
+        """What `cmake --install --prefix /usr` gives lies over the machine's /usr and /etc, in this host only."""
+        node = single.SingleHost(f"install-readme-{os.getpid()}", "/usr/bin", "/etc/orch/orchd.toml")
+        self.addCleanup(node.remove)
+        node.host.create()
+        root, *changes = (f"{node.host.folder}/{name}" for name in ("installed", "etc", "etc-work"))
+        run("cmake", "--install", BUILD, "--prefix", "/usr", env={**os.environ, "DESTDIR": root})
+        for folder in changes:
+            os.makedirs(folder)
+        overlays = (f"lowerdir={root}/usr:/usr /usr",
+                    "lowerdir={0}/etc:/etc,upperdir={1},workdir={2} /etc".format(root, *changes))
+        for overlay in overlays:
+            done = node.host.run("mount", "-t", "overlay", "overlay", "-o", *overlay.split())
+            self.assertEqual(done.returncode, 0, done.stderr)
+        node.start()
+        image = f"{node.host.folder}/image.tar"
+        run(f"{single.REPOSITORY}/tests/testbed/make-image", "1", image)
+        node.orch("image", "import", image, "--name", "busybox")
+        return node
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+// The first node, by id, that has room: fills nodes one after the other. Pure: the same loads,
+// group and count give the same nodes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "orch/schema/scheduler.capnp.h"
+
+namespace orch::scheduler::first {
+
+// Copyable: a copy is a fork.
+class FirstTable final {
+ public:
+  explicit FirstTable(uint32_t sparePercent) : sparePercent(sparePercent) {}
+
+  void put(schema::NodeLoad::Reader node);
+  void erase(const std::string& id);
+  // One node id per task, as many as could be placed. Each placement counts for the next.
+  std::vector<std::string> place(schema::TaskGroup::Reader group, uint32_t count);
+
+ private:
+  struct Node {
+    uint64_t freeCpuNanos = 0;
+    uint64_t freeMemoryBytes = 0;
+    std::map<std::string, uint32_t> tasks;  // by service
+  };
+  uint32_t sparePercent;
+  std::map<std::string, Node> nodes;
+};
+
+}  // namespace orch::scheduler::first
