@@ -1,37 +1,120 @@
-// What arrives on orchd's socket: bytes of a stranger end a connection at worst, never the kernel.
+// What arrives on orchd's socket. An input is either the bytes of a stranger, who ends a connection
+// at worst; or calls with any parameters to the services of a whole node in virtual time, which
+// answer or refuse. Whatever comes, the kernel answers afterwards and all plugins run.
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
 #include <kj/debug.h>
 
+#include "any-call.h"
 #include "kernel/kernel.h"
+#include "orch/schema/agent.capnp.h"
+#include "orch/schema/cluster.capnp.h"
+#include "orch/schema/image.capnp.h"
+#include "orch/schema/runtime.capnp.h"
+#include "orch/schema/scheduler.capnp.h"
+#include "orch/schema/store.capnp.h"
+#include "orch/testing/test-host.h"
 #include "orch/testing/virtual-env.h"
 
+namespace orch::fuzz {
 namespace {
 
-// One kernel for all inputs, as in life: what one connection does must not harm the next.
-struct Fixture {
-  orch::testing::VirtualWorld world{1};
-  orch::Kernel kernel{world.env(), orch::config::Manifest{}, orch::plugin::PluginPlaces{}, ""};
-  Fixture() {
-    auto started = kernel.start().promise();
-    started.wait(world.waitScope());
+constexpr size_t MAX_CALLS = 24;           // of one input
+constexpr uint32_t INPUTS_PER_NODE = 200;  // what they leave behind makes later ones slower
+
+// For many inputs, as in life: what one connection does must not harm the next.
+class Node final {
+ public:
+  Node() : kernel(world.env(), manifest(), places(), "") {
+    kernel.start().wait(world.waitScope());
+    check();
   }
+  ~Node() noexcept(false) { kernel.stop().wait(world.waitScope()); }
+
+  void bytes(kj::ArrayPtr<const kj::byte> data) {
+    auto pipe = kj::newTwoWayPipe();
+    capnp::TwoPartyServer server(kernel.gateway());
+    server.accept(kj::mv(pipe.ends[0]));
+    auto answers = pipe.ends[1]->readAllBytes(1 << 20).then([](kj::Array<kj::byte>&&) {},
+                                                            [](kj::Exception&&) {});
+    auto sent = pipe.ends[1]
+                    ->write(data.begin(), data.size())
+                    .then([&]() { pipe.ends[1]->shutdownWrite(); }, [](kj::Exception&&) {})
+                    .eagerlyEvaluate(nullptr);
+    world.settle();
+  }
+
+  void calls(kj::ArrayPtr<const kj::byte> data) {
+    auto pipe = kj::newTwoWayPipe();
+    capnp::TwoPartyServer server(kernel.gateway());
+    server.accept(kj::mv(pipe.ends[0]));
+    capnp::TwoPartyClient connection(*pipe.ends[1]);
+    auto gateway = connection.bootstrap().castAs<schema::Gateway>();
+    AnyCalls calls(data);
+    calls.add(service<schema::ClusterControl>(gateway, "cluster"));
+    calls.add(service<schema::Store>(gateway, "store.local#other"));
+    calls.add(service<schema::ImageStore>(gateway, "image.oci"));
+    calls.add(service<schema::Dispatcher>(gateway, "dispatcher"));
+    calls.add(service<schema::Runtime>(gateway, "runtime.sim"));
+    calls.add(service<schema::Scheduler>(gateway, "scheduler.spread"));
+    calls.add(service<schema::Kernel>(gateway, "kernel"));
+    for (size_t i = 0; i < MAX_CALLS && calls.next(); ++i) world.settle();
+    world.advance(300 * kj::MILLISECONDS);
+  }
+
+  void check() {
+    kernel.gateway().versionRequest().send().wait(world.waitScope());
+    for (auto* runner : kernel.plugins().runners()) {
+      KJ_ASSERT(runner->state() == plugin::PluginRunner::State::RUNNING, runner->entry().id.c_str(),
+                runner->reason().c_str());
+    }
+  }
+
+ private:
+  template <typename T>
+  static typename T::Client service(schema::Gateway::Client gateway, kj::StringPtr name) {
+    auto request = gateway.serviceRequest();
+    request.setName(name);
+    return request.send().getCapability().castAs<T>();
+  }
+  config::Manifest manifest() {
+    auto text = kj::str("[node]\nname = 'fuzz'\nlogLevel = 'error'\ndata = '", folder.sub("data"),
+                        "'\nrun = '", folder.sub("run"), "'\n");
+    for (auto id : {"store.local", "store.local#agent", "store.local#other", "scheduler.spread",
+                    "runtime.sim", "image.oci", "control.manager", "control.agent"}) {
+      text = kj::str(text, "[[plugin]]\nid = '", id, "'\nisolation = 'kernel'\n");
+    }
+    return config::parseManifest(text.cStr(), "fuzz.toml");
+  }
+  static plugin::PluginPlaces places() {
+    plugin::PluginPlaces places;
+    places.folders = {SHIPPED_PLUGINS};
+    places.ownFolder = SHIPPED_PLUGINS;
+    return places;
+  }
+
+  testing::TestFolder folder{"rpc-fuzz"};
+  testing::VirtualWorld world{1};
+  Kernel kernel;
 };
 
 }  // namespace
+}  // namespace orch::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static Fixture fixture;
-  auto& world = fixture.world;
-  auto pipe = kj::newTwoWayPipe();
-  capnp::TwoPartyServer server(fixture.kernel.gateway());
-  server.accept(kj::mv(pipe.ends[0]));
-  auto answers = pipe.ends[1]->readAllBytes(1 << 20).then([](kj::Array<kj::byte>&&) {},
-                                                          [](kj::Exception&&) {});
-  auto sent = pipe.ends[1]
-                  ->write(data, size)
-                  .then([&]() { pipe.ends[1]->shutdownWrite(); }, [](kj::Exception&&) {})
-                  .eagerlyEvaluate(nullptr);
-  world.settle();
+  static kj::Own<orch::fuzz::Node> node;
+  static uint32_t inputs = 0;
+  if (size == 0) return 0;
+  if (inputs++ % orch::fuzz::INPUTS_PER_NODE == 0) {
+    node = nullptr;
+    node = kj::heap<orch::fuzz::Node>();
+  }
+  auto rest = kj::arrayPtr(data + 1, size - 1);
+  if (data[0] % 8 == 0) {
+    node->bytes(rest);
+  } else {
+    node->calls(rest);
+  }
+  node->check();
   return 0;
 }
