@@ -204,6 +204,15 @@ void unknownCandidates(schema::Scheduler::Client scheduler, kj::WaitScope& waitS
   requireRoomKept(table.place({.cpu = 1}, 3, {"gone", "a", "", "a"}), rows, 3);
 }
 
+void absurdCounts(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Placing table(scheduler, waitScope, {{.id = "a", .cpu = 2}});
+  for (uint32_t count : {2'000'000u, 1u << 31, UINT32_MAX}) {
+    auto placed = kj::runCatchingExceptions([&]() { table.place({}, count, {"a"}); });
+    KJ_REQUIRE(placed != nullptr, "more tasks than any service has were placed", count);
+  }
+  KJ_REQUIRE(table.place({.cpu = 1}, 9, {"a"}).size() == 2, "a refused call changed the table");
+}
+
 void manyNodes(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
   std::vector<std::string> names;
   for (int i = 0; i < 500; ++i) names.push_back("node-" + std::to_string(i));
@@ -288,6 +297,8 @@ const SchedulerCheck SCHEDULER_CHECKS[] = {
     {"tasks go to candidates with room for them, as many as there is room for", roomOfOneCall},
     {"a candidate that the table does not know is passed over, and named twice it is one",
      unknownCandidates},
+    {"more tasks than a service may have (a million) are refused, since they would hold the loop",
+     absurdCounts},
     {"hundreds of nodes and many more tasks than fit", manyNodes},
     {"what was placed counts for the next call", placementsCount},
     {"the same table, group, count and seed give the same answer", sameAnswer},

@@ -1,5 +1,7 @@
 #include "first.h"
 
+#include <kj/debug.h>
+
 #include <set>
 
 namespace orch::scheduler::first {
@@ -25,6 +27,7 @@ void FirstTable::put(schema::NodeLoad::Reader load) {
 void FirstTable::erase(const std::string& id) { nodes.erase(id); }
 
 std::vector<std::string> FirstTable::place(schema::TaskGroup::Reader group, uint32_t count) {
+  KJ_REQUIRE(count <= MAX_TASKS, "too many tasks to be placed at once", count);
   const uint64_t cpu = group.getReserveCpuNanos();
   const uint64_t memory = group.getReserveMemoryBytes();
   const uint32_t most = group.getMaxPerNode();

@@ -15,6 +15,7 @@ namespace orch::scheduler::first {
 class FirstTable final {
  public:
   explicit FirstTable(uint32_t sparePercent) : sparePercent(sparePercent) {}
+  static constexpr uint32_t MAX_TASKS = 1'000'000;  // in one call: as many as a service may have
 
   void put(schema::NodeLoad::Reader node);
   void erase(const std::string& id);

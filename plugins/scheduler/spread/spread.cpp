@@ -34,6 +34,7 @@ void SpreadTable::erase(const std::string& id) { nodes.erase(id); }
 
 std::vector<std::string> SpreadTable::place(schema::TaskGroup::Reader group, uint32_t count,
                                             uint64_t seed) {
+  KJ_REQUIRE(count <= MAX_TASKS, "too many tasks to be placed at once", count);
   const std::string serviceId = group.getServiceId().cStr();
   const uint64_t cpu = group.getReserveCpuNanos();
   const uint64_t memory = group.getReserveMemoryBytes();

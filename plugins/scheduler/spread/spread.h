@@ -16,12 +16,15 @@ namespace orch::scheduler::spread {
 class SpreadTable final {
  public:
   static constexpr size_t MAX_NODES = 100'000;
+  // In one call: as many as a service may have.
+  static constexpr uint32_t MAX_TASKS = 1'000'000;
 
   explicit SpreadTable(uint32_t failureLimit) : failureLimit(failureLimit) {}
 
   void put(schema::NodeLoad::Reader node);
   void erase(const std::string& id);
-  // One node id per task, as many as could be placed. Each placement counts for the next.
+  // One node id per task, as many as could be placed. Each placement counts for the next. More than
+  // MAX_TASKS are refused: they would hold the loop for minutes.
   std::vector<std::string> place(schema::TaskGroup::Reader group, uint32_t count, uint64_t seed);
 
  private:
