@@ -61,7 +61,12 @@ void writePiece(int fd, kj::ArrayPtr<const kj::byte> bytes, const std::string& p
 void replaceWith(const std::string& path, kj::ArrayPtr<const kj::byte> head,
                  kj::ArrayPtr<const kj::byte> content, Outlives outlives, mode_t mode) {
   auto fresh = unfinishedName(path);
-  int fd = open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+  constexpr int NEW = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  int fd = open(fresh.c_str(), NEW, mode);
+  if (fd < 0 && errno == EEXIST) {
+    unlink(fresh.c_str());
+    fd = open(fresh.c_str(), NEW, mode);
+  }
   if (fd < 0) failFile("write", path, errno);
   kj::AutoCloseFd file(fd);
   bool done = false;

@@ -5,14 +5,12 @@
 #include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <deque>
 
 #include "hold-table.h"
-#include "orch/durable-file.h"
 #include "orch/testing/test-host.h"
 #include "test-images.h"
 
@@ -120,35 +118,6 @@ TEST_CASE("job: a child that has just been started goes with its job", "[image]"
   char byte;
   CHECK(read(readEnd, &byte, 1) == 0);  // nobody has the other end any more
   CHECK(filesIn(folder.path().cStr()).empty());
-}
-
-TEST_CASE("removal: a tree is removed however deep it is", "[image][root]") {
-  testing::TestFolder folder("image-deep");
-  std::string disk = folder.sub("disk").cStr(), tree = disk + "/tree";
-  KJ_SYSCALL(mkdir(disk.c_str(), 0755));
-  // In memory: a disk takes a millisecond for each folder.
-  KJ_SYSCALL(mount("orch-image-test", disk.c_str(), "tmpfs", 0, "size=64m"));
-  KJ_DEFER(umount2(disk.c_str(), MNT_DETACH));
-  KJ_SYSCALL(mkdir(tree.c_str(), 0755));
-  int fd;
-  KJ_SYSCALL(fd = open(tree.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  kj::AutoCloseFd here(fd);
-  constexpr int LEVELS = 40'000;
-  for (int i = 0; i < LEVELS; ++i) {
-    KJ_SYSCALL(mkdirat(here, "d", 0755));
-    if (i % 10'000 == 0) {
-      KJ_SYSCALL(symlinkat("/", here, "link"));
-      KJ_SYSCALL(mkdirat(here, "empty", 0755));
-    }
-    KJ_SYSCALL(fd = openat(here, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    here = kj::AutoCloseFd(fd);
-  }
-  here = nullptr;
-  writeFile(disk + "/file", "x");
-  removeTree(tree);
-  removeTree(tree);  // gone already
-  removeTree(disk + "/file");
-  CHECK(filesIn(disk).empty());
 }
 
 }  // namespace
