@@ -134,6 +134,10 @@ Task<void> OciRuntime::logs(kj::String id, schema::LogOptions::Reader options,
       co_await send(sink, batch, *container, host.node().id);
     }
     if (!batch.atEnd) continue;
+    if (ended) {
+      batch.entries = cursor->readCutOff();
+      if (!batch.entries.empty()) co_await send(sink, batch, *container, host.node().id);
+    }
     if (!follow || ended) co_return;
     auto more = bell->next().exclusiveJoin(container->whenExited());
     co_await more;

@@ -53,6 +53,51 @@ TEST_CASE("log: all files are read, oldest first", "[runtime]") {
   CHECK(texts(folder, -1, 1767225603'000000000) == Texts{"c", "d"});
 }
 
+TEST_CASE("log: what a full disk has cut off hides nothing beside it", "[runtime]") {
+  testing::TestFolder folder("log-cut");
+  auto cut = [](std::string record, size_t bytes) { return record.substr(0, bytes); };
+  std::ofstream(folder.sub("log").cStr())
+      << entry(1, "a") << cut(entry(2, "never seen"), 20) << entry(3, "b")
+      << cut(entry(4, "some text"), 49) << entry(5, "c") << cut(entry(6, "x"), 40)
+      << cut(entry(7, "y"), 3) << entry(8, "d");
+  CHECK(texts(folder) == Texts{"a", LOG_GAP, "b", "some", LOG_GAP, "c", LOG_GAP, "d"});
+  CHECK(texts(folder, 1) == Texts{LOG_GAP, "d"});
+  CHECK(texts(folder, 2) == Texts{"some", LOG_GAP, "c", LOG_GAP, "d"});
+}
+
+TEST_CASE("log: a record of the other stream behind one that is cut off is in the tail",
+          "[runtime]") {
+  testing::TestFolder folder("log-cut-stream");
+  auto error = entry(3, "oops");
+  error.replace(error.find("stdout"), 6, "stderr");
+  std::ofstream(folder.sub("log").cStr())
+      << entry(1, "a") << entry(2, "some text").substr(0, 49) << error << entry(4, "b");
+  CHECK(texts(folder, 2) == Texts{"some", LOG_GAP, "oops", "b"});
+}
+
+TEST_CASE("log: the end of a log may be cut off, of a rotated one too", "[runtime]") {
+  testing::TestFolder folder("log-cut-end");
+  std::ofstream(folder.sub("log.1").cStr()) << entry(1, "a") << entry(2, "b").substr(0, 30);
+  std::ofstream(folder.sub("log").cStr()) << entry(3, "c") << entry(4, "some text").substr(0, 49);
+  CHECK(texts(folder) == Texts{"a", LOG_GAP, "c"});
+  LogCursor cursor(folder.path().cStr(), -1, 0);
+  for (bool atEnd = false; !atEnd;) cursor.read(atEnd);
+  auto end = cursor.readCutOff();
+  REQUIRE(end.size() == 2);
+  CHECK(end[0].text == "some");
+  CHECK(end[1].text == LOG_GAP);
+  CHECK(cursor.readCutOff().empty());
+}
+
+TEST_CASE("log: a program that prints a log of this kind is no gap", "[runtime]") {
+  testing::TestFolder folder("log-relay");
+  auto inner = entry(1, "inner");
+  inner.pop_back();
+  std::ofstream(folder.sub("log").cStr()) << entry(5, inner.c_str()) << entry(6, "b std");
+  CHECK(texts(folder) == Texts{inner, "b std"});
+  CHECK(texts(folder, 1) == Texts{"b std"});
+}
+
 TEST_CASE("log: the last lines, across files", "[runtime]") {
   testing::TestFolder folder("log");
   std::ofstream(folder.sub("log.1").cStr()) << entry(1, "a") << entry(2, "b");

@@ -16,6 +16,7 @@ namespace orch::runtime {
 
 namespace {
 
+constexpr size_t STREAM_OFFSET = 35;        // the space before the stream
 constexpr size_t MAX_HELD_BYTES = 1 << 20;  // of pieces before `since`; a longer line is cut
 constexpr unsigned MAX_TRIES = 100;         // of a look that a rotation can spoil
 
@@ -43,6 +44,11 @@ int digits(std::string_view text, size_t at, size_t count) {
 
 // `2026-01-01T00:00:00.000000000+00:00` in nanoseconds; -1 if it is none.
 int64_t timeOf(std::string_view text) {
+  constexpr std::string_view FORM = "0000-00-00T00:00:00.000000000+00:00";
+  for (size_t i = 0; i < FORM.size(); ++i) {
+    bool right = FORM[i] == '0' || text[i] == FORM[i] || (FORM[i] == '+' && text[i] == '-');
+    if (!right) return -1;
+  }
   struct tm when = {};
   when.tm_year = digits(text, 0, 4) - 1900;
   when.tm_mon = digits(text, 5, 2) - 1;
@@ -60,6 +66,26 @@ int64_t timeOf(std::string_view text) {
 }
 
 }  // namespace
+
+const char* const LOG_GAP =
+    "[orch: the log is incomplete here: it could not be written, as when the disk is full]";
+
+size_t lastRecordIn(std::string_view line) {
+  size_t candidate = line.rfind(" std");
+  if (candidate == std::string_view::npos || candidate <= STREAM_OFFSET) return 0;
+  auto first = parseLogLine(line);
+  int64_t firstNs = -1;
+  KJ_IF_MAYBE (record, first) firstNs = record->timeNs;
+  for (size_t end = line.size(); (end = line.rfind(" std", end)) != std::string_view::npos; --end) {
+    if (end <= STREAM_OFFSET) break;
+    size_t begin = end - STREAM_OFFSET;
+    KJ_IF_MAYBE (record, parseLogLine(line.substr(begin))) {
+      // A program that prints a log of this kind prints what is older than its own line.
+      if (record->timeNs > firstNs) return begin;
+    }
+  }
+  return 0;
+}
 
 kj::Maybe<LogEntry> parseLogLine(std::string_view line) {
   if (line.size() < TAG_OFFSET + 2 || line[35] != ' ' || line[42] != ' ') return nullptr;
@@ -156,12 +182,42 @@ void LogCursor::takeLines(const File& file, std::vector<LogEntry>& entries) {
   size_t begin = 0;
   off_t restAt = file.offset - static_cast<off_t>(rest.size());
   for (size_t end; (end = rest.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    KJ_IF_MAYBE (entry, parseLogLine(std::string_view(rest).substr(begin, end - begin))) {
-      bool wanted = restAt + static_cast<off_t>(begin) >= file.begin[entry->isError];
-      if (wanted) take(std::move(*entry), entries);
-    }
+    takeLine(file, restAt + static_cast<off_t>(begin),
+             std::string_view(rest).substr(begin, end - begin), entries);
   }
   rest.erase(0, begin);
+}
+
+void LogCursor::takeLine(const File& file, off_t at, std::string_view line,
+                         std::vector<LogEntry>& entries) {
+  size_t last = lastRecordIn(line);
+  KJ_IF_MAYBE (entry, parseLogLine(line.substr(last))) {
+    if (at < file.begin[entry->isError]) return;
+    lastNs = entry->timeNs;
+    if (last > 0) takeCutOff(line.substr(0, last), entries);
+    take(std::move(*entry), entries);
+  } else if (at >= file.begin[0]) {
+    takeCutOff(line, entries);
+  }
+}
+
+// Its text as far as it goes, and that more is missing.
+void LogCursor::takeCutOff(std::string_view record, std::vector<LogEntry>& entries) {
+  LogEntry gap{lastNs, false, false, LOG_GAP};
+  KJ_IF_MAYBE (entry, parseLogLine(record)) {
+    entry->partial = false;
+    gap.isError = entry->isError;
+    gap.timeNs = entry->timeNs;
+    take(std::move(*entry), entries);
+  }
+  take(std::move(gap), entries);
+}
+
+std::vector<LogEntry> LogCursor::readCutOff() {
+  std::vector<LogEntry> entries;
+  if (!rest.empty()) takeCutOff(rest, entries);
+  rest.clear();
+  return entries;
 }
 
 void LogCursor::take(LogEntry entry, std::vector<LogEntry>& entries) {
@@ -204,7 +260,7 @@ std::vector<LogEntry> LogCursor::read(bool& atEnd) {
     if (files.size() > 1) {
       lastNumber = file.number;
       files.pop_front();
-      rest.clear();
+      for (auto& entry : readCutOff()) entries.push_back(std::move(entry));
       continue;
     }
     // The last one known. It has an end only if a newer file exists, which conmon makes when it

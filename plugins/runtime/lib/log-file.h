@@ -23,8 +23,14 @@ struct LogEntry {
   std::string text;
 };
 
-// One line of the file, without its end. Null if it is damaged.
+// One record of the file, without its end. Null if it is damaged.
 kj::Maybe<LogEntry> parseLogLine(std::string_view line);
+
+// Where the last record in a line of the file begins. conmon drops what a full disk does not take:
+// a record that was cut off then ends where the next one begins, without an end of line.
+size_t lastRecordIn(std::string_view line);
+// What is shown in the place of what is missing.
+extern const char* const LOG_GAP;
 
 // What a look at the size of a log found.
 struct LogLook {
@@ -74,6 +80,9 @@ class LogCursor final {
 
   // What comes next, at most about MAX_BATCH_BYTES. `atEnd` is set if there is no more for now.
   std::vector<LogEntry> read(bool& atEnd);
+  // At the end of the log of a container that has ended: what is there of a record that was cut
+  // off.
+  std::vector<LogEntry> readCutOff();
 
  private:
   struct File {
@@ -88,6 +97,8 @@ class LogCursor final {
   bool openNext();
   bool readMore(File& file);
   void takeLines(const File& file, std::vector<LogEntry>& entries);
+  void takeLine(const File& file, off_t at, std::string_view line, std::vector<LogEntry>& entries);
+  void takeCutOff(std::string_view record, std::vector<LogEntry>& entries);
   void take(LogEntry entry, std::vector<LogEntry>& entries);
 
   std::string folder;
@@ -98,6 +109,7 @@ class LogCursor final {
   // Pieces from before `sinceNs` of lines whose end is not known yet, by stream.
   std::vector<LogEntry> held[2];
   size_t heldBytes = 0;
+  int64_t lastNs = 0;  // of the last record
 };
 
 }  // namespace orch::runtime

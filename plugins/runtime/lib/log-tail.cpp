@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
 
 #include "file-access.h"
 #include "log-file.h"
@@ -12,9 +13,8 @@ namespace orch::runtime {
 
 namespace {
 
-// `2026-01-01T00:00:00.000000000+00:00 stdout F text`
-constexpr size_t STREAM_OFFSET =
-    39;  // Pieces that lie further back than that are given up: a program that never ends its line.
+constexpr off_t MAX_LINE_BYTES = 64 << 10;  // conmon's records have at most 8 KiB of text
+// Pieces that lie further back than that are given up: a program that never ends its line.
 constexpr off_t MAX_PIECES_BYTES = 16 << 20;
 
 // Hears of the entries from the last one to the first.
@@ -80,11 +80,16 @@ off_t endOfLines(int fd) {
 bool walkBack(int fd, size_t file, off_t end, TailFinder& finder) {
   off_t lineEnd = end;  // behind the newline of the entry that is looked for
   auto entry = [&](off_t begin) {
-    char head[TAG_OFFSET + 1];
-    if (lineEnd - begin <= static_cast<off_t>(sizeof(head))) return true;
-    if (pread(fd, head, sizeof(head), begin) != sizeof(head)) return true;
-    return finder.take({file, begin}, lineEnd - begin, head[STREAM_OFFSET] == 'e',
-                       head[TAG_OFFSET] == 'P');
+    std::string line(std::min(lineEnd - begin, MAX_LINE_BYTES), '\0');
+    ssize_t n = pread(fd, line.data(), line.size(), begin);
+    if (n < 0) failFile("read", "a log", errno);
+    line.resize(n);
+    if (!line.empty() && line.back() == '\n') line.pop_back();
+    auto record = parseLogLine(std::string_view(line).substr(lastRecordIn(line)));
+    KJ_IF_MAYBE (found, record) {
+      return finder.take({file, begin}, lineEnd - begin, found->isError, found->partial);
+    }
+    return finder.take({file, begin}, lineEnd - begin, false, false);
   };
   std::vector<char> block(BLOCK_BYTES);
   while (end > 0) {
