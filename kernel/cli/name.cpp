@@ -32,12 +32,12 @@ kj::String parseHostname(kj::StringPtr flag, kj::StringPtr text) {
   bool good = text.size() >= 1 && text.size() <= 63;
   char before = '.';
   for (char c : text) {
-    good &=
-        isAlnum(c) || (c == '-' && before != '.') || (c == '.' && before != '.' && before != '-');
+    good &= isAlnum(c) || c == '_' || (c == '-' && before != '.') ||
+            (c == '.' && before != '.' && before != '-');
     before = c;
   }
   if (!good || before == '-' || before == '.') {
-    badValue(flag, text, "at most 63 letters, digits, '-' and '.'");
+    badValue(flag, text, "at most 63 letters, digits, '-', '_' and '.'");
   }
   return kj::str(text);
 }

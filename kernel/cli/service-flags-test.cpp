@@ -201,6 +201,14 @@ TEST_CASE("cli: create leaves what is not given to the schema's defaults", "[cli
   CHECK(spec.getTask().getContainer().getStopGraceMs() == 10'000);
 }
 
+TEST_CASE("cli: an empty entrypoint takes the image's away", "[cli]") {
+  RecordingServer server;
+  REQUIRE(server.run(create({"-d", "--entrypoint", ""})).status == 0);
+  auto command = server.lastSpec().getTask().getContainer().getCommand();
+  REQUIRE(command.size() == 1);
+  CHECK(command[0] == "");
+}
+
 TEST_CASE("cli: a wrong value is refused in one line and nothing is sent", "[cli]") {
   RecordingServer server;
   struct Case {

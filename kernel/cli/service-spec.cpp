@@ -52,6 +52,7 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
 void applyContainer(const Arguments& args, schema::ContainerSpec::Builder container) {
   ifGiven(args, "--entrypoint", [&](auto flag, auto value) {
     auto words = splitWords(flag, value);
+    if (words.size() == 0) words.add(kj::str());  // docker's: the image's is taken away
     setTexts(container.initCommand(static_cast<unsigned>(words.size())), words);
   });
   ifGiven(args, "--user", [&](auto flag, auto value) {

@@ -138,6 +138,7 @@ TEST_CASE("cli: names, signals and capabilities are checked", "[cli]") {
       "usage: invalid value 'NET_ADMN' for --cap-add: expected a capability such as NET_ADMIN, or "
       "ALL; did you mean 'NET_ADMIN'?");
   CHECK(valueRefusal([] { parseHostname("--hostname", "web-1.lan"); }) == "");
+  CHECK(valueRefusal([] { parseHostname("--hostname", "build_01"); }) == "");
   CHECK(valueRefusal([] { parseHostname("--hostname", "-web"); }) != "");
   CHECK(valueRefusal([] { parseHostname("--hostname", "a b"); }) != "");
 }

@@ -95,6 +95,20 @@ const std::vector<BadInput>& badInputs() {
        }),
        "nofile=10:5"},
       {"env", container([](auto it) { it.initEnv(1).set(0, "=x"); }), "must be NAME=VALUE"},
+      {"env with a NUL",
+       container([](auto it) { it.initEnv(1).set(0, kj::heapString("A=b\0c", 5)); }),
+       "a value of --env has a NUL byte in it"},
+      {"env with a template",
+       container([](auto it) { it.initEnv(1).set(0, "SLOT={{ .Task.Slot }}"); }),
+       "the environment variable 'SLOT={{ .Task.Slot }}' has a template"},
+      {"hostname with a template",
+       container([](auto it) { it.setHostname("web-{{.Node.Hostname}}"); }), "has a template"},
+      {"mount with a template", mounts({"/data"}, "v-{{.Service.Name}}", Type::VOLUME),
+       "has a template"},
+      {"hostname", container([](auto it) { it.setHostname("a b"); }),
+       "must be at most 63 letters, digits, '-', '_' and '.'"},
+      {"long hostname", container([](auto it) { it.setHostname(std::string(64, 'a').c_str()); }),
+       "must be at most 63 letters"},
       {"dns", container([](auto it) { it.initDns(1).set(0, "1.2.3"); }), "must be an IP address"},
       {"host", container([](auto it) { it.initHosts(1).set(0, "db"); }), "must be NAME:ADDRESS"},
       {"port without a target", [](auto it) { publish(it, 0, 80); }, "needs a target port"},
@@ -216,6 +230,17 @@ TEST_CASE("requests: image references that docker users write", "[manager]") {
         "app@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}) {
     CHECK(cluster.createError({"s" + std::to_string(++number), 0, reference, {}}) == "");
   }
+}
+
+TEST_CASE("requests: host names and variables that docker users write", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  Spec spec{"web", 0, "web:1", {}};
+  spec.more = container([](auto it) {
+    it.setHostname("build_01.lan");
+    it.initEnv(1).set(0, "FORMAT={{.Message}} {{ json . }} {{");  // of somebody else's templates
+  });
+  CHECK(cluster.createError(spec) == "");
 }
 
 TEST_CASE("requests: signals that docker users write", "[manager]") {

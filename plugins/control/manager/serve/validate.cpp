@@ -63,12 +63,16 @@ void checkPlacement(schema::Placement::Reader placement) {
                  "' must be KEY==VALUE, KEY=VALUE or KEY!=VALUE"));
   }
 }
-// What is not UTF-8 cannot be shown as JSON. Names and paths with rules of their own are not here.
+// What is not UTF-8 cannot be shown as JSON, and a NUL would cut a text short. Names and paths with
+// rules of their own are not here.
 void checkTexts(schema::ServiceSpec::Reader spec) {
   auto container = spec.getTask().getContainer();
   auto check = [](kj::StringPtr flag, capnp::Text::Reader value) {
     if (kj::encodeUtf32(value).hadErrors)
       fail(kj::str("usage: a value of ", flag, " is not valid UTF-8"));
+    // A program would get what is before it.
+    if (value.findFirst('\0') != nullptr)
+      fail(kj::str("usage: a value of ", flag, " has a NUL byte in it"));
   };
   auto checkAll = [&](kj::StringPtr flag, capnp::List<capnp::Text>::Reader values) {
     for (auto value : values) check(flag, value);
