@@ -50,7 +50,7 @@ struct TaskSpec {
 struct ContainerSpec {
   image @0 :Text;                    # reference as the user wrote it
   imageDigest @1 :Text;              # `sha256:…` of the manifest that the reference meant; may be empty
-  command @2 :List(Text);            # replaces the image's entrypoint
+  command @2 :List(Text);            # replaces the image's entrypoint; one empty text takes it away
   args @3 :List(Text);               # replaces the image's command
   env @4 :List(Text);                # KEY=value
   user @5 :Text;                     # name|uid[:group|gid]
@@ -83,7 +83,7 @@ struct Mount {
   readOnly @3 :Bool;
   propagation @4 :Text;              # bind: rprivate (default), private, rshared, shared, rslave, slave
   tmpfsSizeBytes @5 :UInt64;         # 0: unlimited
-  tmpfsMode @6 :UInt32 = 1023;       # 01777
+  tmpfsMode @6 :UInt32 = 1023;       # 01777; whatever the image's folder has
 }
 
 struct Ulimit {

@@ -9,9 +9,10 @@ $Cxx.namespace("orch::schema");
 
 interface Runtime {
   info @0 () -> (name :Text, version :Text, usesImages :Bool, cgroups :Text);
-  create @1 (request :ContainerRequest) -> (container :Container) $Plugin.longRunning;
+  create @1 (request :ContainerRequest, waiting :Waiting) -> (container :Container) $Plugin.longRunning;
   # Bundle, root file system, processes up to the point before the user's program. Idempotent: an id
-  # that exists is answered as it is. On failure nothing is left.
+  # that exists is answered as it is. On failure nothing is left. `waiting`, which may be missing,
+  # hears what it waits for if it takes long; `stop` and `remove` break that off.
   start @2 (id :Text) -> (container :Container) $Plugin.longRunning;
   # Runs the user's program. A second call answers as the first.
   wait @3 (id :Text) -> (exit :ExitStatus) $Plugin.longRunning;
@@ -31,6 +32,12 @@ interface Runtime {
   # name: `found` is false, and nothing has been done, so that a repeated call does no harm.
   pruneVolumes @10 () -> (removed :List(Text));
   # Removes all that no task uses, and names them.
+}
+
+interface Waiting {
+  because @0 (reason :Text) -> ();
+  # `waits for the mount source '/mnt/nfs': it has not answered for 10 s`. Said again as time goes
+  # by; empty when it goes on.
 }
 
 struct ContainerRequest {

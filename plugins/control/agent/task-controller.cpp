@@ -13,6 +13,20 @@ namespace {
 
 constexpr uint64_t PORT_WORDS = 4;  // of a published port in a message
 
+// Hears what the runtime waits for while it makes a container, until `end`.
+class WaitingListener final : public schema::Waiting::Server {
+ public:
+  explicit WaitingListener(kj::Function<void(kj::StringPtr)> told) : told(kj::mv(told)) {}
+  void end() { told = nullptr; }
+  kj::Promise<void> because(BecauseContext context) override {
+    KJ_IF_MAYBE (tell, told) (*tell)(context.getParams().getReason());
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Maybe<kj::Function<void(kj::StringPtr)>> told;
+};
+
 class NoProgress final : public schema::Progress::Server {
  public:
   kj::Promise<void> update(UpdateContext) override { return kj::READY_NOW; }
@@ -130,8 +144,15 @@ Task<bool> TaskController::prepare() {
   auto attached = co_await attaching;
   if (!ensured.ok()) kj::throwFatalException(kj::mv(ensured.error()));
   if (stopping()) co_return false;
-  co_await createContainer(kj::mv(ensured.value()), kj::mv(attached));
-  co_return !stopping();
+  auto creating = createContainer(kj::mv(ensured.value()), kj::mv(attached)).promise().fork();
+  bool created = co_await orStopped(creating.addBranch());
+  if (created) co_return !stopping();
+  // It may wait for what never comes: the runtime breaks that off.
+  auto stop = runtime().stopRequest(SMALL);
+  stop.setId(task->id());
+  co_await attempt(stop.send());
+  co_await attempt(creating.addBranch());
+  co_return false;
 }
 
 Task<void> TaskController::createContainer(kj::Maybe<Ensured> ensured,
@@ -139,6 +160,7 @@ Task<void> TaskController::createContainer(kj::Maybe<Ensured> ensured,
   auto service = kj::str("runtime.", task->task().getSpec().getRuntime());
   co_await services.cleared(service);
   auto pass = co_await services.making.enter();
+  if (stopping()) co_return;
   kj::Maybe<schema::ImageInfo::Reader> image;
   KJ_IF_MAYBE (present, ensured) image = present->getImage();
   kj::Maybe<schema::Endpoint::Reader> endpoint;
@@ -146,11 +168,21 @@ Task<void> TaskController::createContainer(kj::Maybe<Ensured> ensured,
     endpoint = present->getEndpoint();
     noteEndpoint(present->getEndpoint());
   }
-  auto created = co_await insist(services.env, [this, &image, &endpoint]() {
+  // What waits for a file system that hangs takes nobody's place.
+  auto heard = kj::heap<WaitingListener>([this, &pass](kj::StringPtr reason) {
+    if (reason.size() > 0) pass.release();
+    noteTrouble(reason, "task.waiting");
+  });
+  auto& listener = *heard;
+  schema::Waiting::Client waiting = kj::mv(heard);
+  KJ_DEFER(listener.end());
+  auto created = co_await insist(services.env, [this, &image, &endpoint, &waiting]() {
     auto request = runtime().createRequest(sizeOfContainerRequest(*task, image));
     fillContainerRequest(*task, image, endpoint, request.initRequest());
+    request.setWaiting(waiting);
     return request.send();
   });
+  noteTrouble("");
   auto container = created.getContainer();
   auto status = task->status().initContainer();
   status.setId(container.getId());
@@ -320,7 +352,7 @@ Task<void> TaskController::finishByExit() {
   auto container = task->status().getContainer();
   int code = container.getExitCode();
   auto error = kj::str();
-  if (container.getOomKilled()) {
+  if (container.getOomKilled() && code != 0) {
     error = kj::str("task: out of memory (exit ", code, ")");
   } else if (lost.size() > 0) {
     error = kj::str("task: ", lost);
@@ -329,6 +361,10 @@ Task<void> TaskController::finishByExit() {
   }
   auto state = code == 0 ? TaskState::COMPLETE : TaskState::FAILED;
   kj::StringPtr message = code == 0 ? "finished"_kj : "started"_kj;
+  if (code == 0 && container.getOomKilled()) {
+    // Not the program itself: that ended well.
+    message = "finished; one of its processes was out of memory";
+  }
   co_await finish(state, message, kj::mv(error));
 }
 
@@ -393,10 +429,10 @@ void TaskController::noteExit(schema::ExitStatus::Reader exit) {
 }
 
 // What keeps a task from being looked after; empty when that is over. For `orch service ps`.
-void TaskController::noteTrouble(kj::StringPtr trouble) {
+void TaskController::noteTrouble(kj::StringPtr trouble, kj::StringPtr id) {
   if (task->status().getError() == trouble) return;
   if (trouble.size() > 0) {
-    services.host.log().warn("task.out-of-reach", {{"task", task->name()}, {"reason", trouble}});
+    services.host.log().warn(id, {{"task", task->name()}, {"reason", trouble}});
   }
   task->status().setError(trouble);
   observer.statusChanged(*task);

@@ -68,7 +68,7 @@ class TaskController final {
 
   void noteExit(schema::ExitStatus::Reader exit);
   void noteEndpoint(schema::Endpoint::Reader endpoint);
-  void noteTrouble(kj::StringPtr trouble);
+  void noteTrouble(kj::StringPtr trouble, kj::StringPtr id = "task.out-of-reach");
   void enter(schema::TaskState state, kj::StringPtr message);
   bool stopping() { return task->task().getDesired() >= schema::TaskState::COMPLETE; }
   kj::StringPtr networkName();

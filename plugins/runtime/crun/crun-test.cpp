@@ -22,6 +22,7 @@ kj::Own<capnp::MallocMessageBuilder> settings(kj::StringPtr cgroupParent, kj::St
   if (program.size() > 0) {
     config.setProgram(program);
     config.setCommandTimeoutMs(500);
+    config.setPrepareTimeoutMs(1500);
   }
   return message;
 }

@@ -131,6 +131,9 @@ TEST_CASE("conmon: its answer is the pid or the runtime's words", "[runtime]") {
   };
   CHECK(words("{\"data\": -1, \"message\": \"2026-01-01T00:00:00.000000Z: no `x`\\n\"}\n") ==
         "crun cannot create the container: no `x`");
+  CHECK(words("{\"data\": -1, \"message\": \"time=\\\"2026-11-28T13:28:23Z\\\" level=error "
+              "msg=\\\"runc create failed: exec: \\\\\\\"/bin\\\\\\\": denied\\\"\\n\"}\n") ==
+        "crun cannot create the container: runc create failed: exec: \"/bin\": denied");
   CHECK(words("") == "crun cannot create the container: conmon ended without saying why");
   CHECK(words("{\"data\"") == "crun cannot create the container: conmon ended without saying why");
 }
@@ -158,6 +161,78 @@ TEST_CASE("etc files: servers on the host's loopback are of no use in a namespac
   CHECK(resolvText(request, host) == "nameserver 127.0.0.1\nnameserver 10.0.0.2\nsearch lan\n");
   request.getSpec().initDns(1).set(0, "9.9.9.9");
   CHECK(resolvText(request, host) == "search lan\nnameserver 9.9.9.9\n");
+}
+
+TEST_CASE("etc files: of the host's servers only those that can be reached", "[runtime]") {
+  capnp::MallocMessageBuilder message;
+  auto request = requestIn(message);
+  request.getNetwork().setNamespace("/ns");
+  CHECK(resolvText(request,
+                   "# by hand\nnameserver fe80::1%eth0\nnameserver\t2001:db8::53\n"
+                   "nameserver 0.0.0.0\nnameserver ::ffff:127.0.0.1\nnameserver\n"
+                   "nameserver\t10.9.9.9 # ours\noptions edns0\n") ==
+        "# by hand\nnameserver\t10.9.9.9 # ours\noptions edns0\n");
+  auto servers = request.getSpec().initDns(1);
+  servers.set(0, "2001:db8::1");  // what the user says is said
+  CHECK(resolvText(request, "nameserver 10.9.9.9\n") == "nameserver 2001:db8::1\n");
+}
+
+TEST_CASE("etc files: the root alone is no search domain", "[runtime]") {
+  capnp::MallocMessageBuilder message;
+  auto request = requestIn(message);
+  request.getNetwork().setNone();
+  CHECK(resolvText(request, "search .\ndomain .\n") == "");  // as systemd-resolved writes it
+  CHECK(resolvText(request, "search . lan  example.com\n") == "search lan example.com\n");
+  request.getSpec().initDnsSearch(1).set(0, ".");
+  CHECK(resolvText(request, "search lan\ndomain lan\n") == "");
+  auto both = request.getSpec().initDnsSearch(2);
+  both.set(0, "a.example");
+  both.set(1, ".");
+  CHECK(resolvText(request, "search lan\n") == "search a.example\n");
+}
+
+TEST_CASE("users: lines that tools have written badly are read as docker reads them", "[runtime]") {
+  capnp::MallocMessageBuilder message;
+  auto none = message.initRoot<capnp::List<capnp::Text>>(0).asReader();
+  kj::StringPtr passwd =
+      "root:x:0:0::/root:/bin/sh\r\nweb:x:33:33:web\n  pad:x:7:7::/pad:/bin/sh\n"
+      "short:x:8\nempty:x:9::::\nbad:x:ten:10::/:/bin/sh\n\n# no:line:1:1\n";
+  kj::StringPtr group = "  staff:x:50:web , pad \nnobody:x:65534:\r\n";
+  auto ids = [&](kj::StringPtr user) { return resolveUser(passwd, group, user, none); };
+  CHECK(ids("web").home == "/");
+  CHECK(ids("web").groups == std::vector<uint32_t>{33, 50});
+  CHECK(ids("pad").uid == 7);
+  CHECK(ids("pad").home == "/pad");
+  CHECK(ids("pad").groups == std::vector<uint32_t>{7, 50});
+  CHECK(ids("short").gid == 0);
+  CHECK(ids("empty").gid == 0);
+  CHECK(ids("1234").home == "/");
+  CHECK(ids("").home == "/root");
+  CHECK(ids("web:nobody").gid == 65534);
+  CHECK_THROWS_WITH(ids("bad"), Catch::Contains("unknown user 'bad'"));
+}
+
+TEST_CASE("bundle: a text with a NUL in it is refused, not cut", "[runtime]") {
+  auto refusal = [](auto change) -> std::string {
+    capnp::MallocMessageBuilder message;
+    auto request = requestIn(message);
+    change(request);
+    try {
+      checkRequest(request);
+    } catch (kj::Exception& e) {
+      return e.getDescription().cStr();
+    }
+    return "";
+  };
+  auto nul = kj::heapString("A=b\0c", 5);
+  CHECK(refusal([&](auto r) { r.getSpec().initEnv(1).set(0, nul); }) ==
+        "env 'A=b' has a NUL byte in it");
+  CHECK(refusal([&](auto r) { r.getImage().initEnv(1).set(0, nul); }) ==
+        "env 'A=b' of the image has a NUL byte in it");
+  CHECK(refusal([&](auto r) { r.getSpec().initArgs(1).set(0, nul); }) ==
+        "argument 'A=b' has a NUL byte in it");
+  CHECK(refusal([&](auto r) { r.getSpec().setWorkdir(nul); }) != "");
+  CHECK(refusal([&](auto r) { r.getSpec().setUser(nul); }) != "");
 }
 
 TEST_CASE("paths: normal form", "[runtime]") {

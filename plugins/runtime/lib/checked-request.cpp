@@ -3,7 +3,6 @@
 #include <kj/debug.h>
 #include <kj/encoding.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,7 +29,9 @@ constexpr uint64_t MIN_MEMORY_BYTES = 4ull << 20;
 constexpr uint64_t MIN_CPU_NANOS = 1'000'000;
 constexpr size_t MAX_NAME_BYTES = 64;
 
-void mustBeUtf8(kj::StringPtr what, kj::StringPtr text) {
+void mustBeText(kj::StringPtr what, kj::StringPtr text) {
+  // A program would get what is before it.
+  if (text.findFirst('\0') != nullptr) fail(kj::str(what, " has a NUL byte in it"));
   // The runtime reads JSON, which holds nothing else.
   if (kj::encodeUtf32(text).hadErrors) fail(kj::str(what, " is not valid UTF-8"));
 }
@@ -57,9 +58,12 @@ std::vector<std::string> environmentOf(schema::ContainerRequest::Reader request,
   setVariable(environment, DEFAULT_PATH);
   setVariable(environment, kj::str("HOSTNAME=", hostname.c_str()));
   if (request.getSpec().getTty()) setVariable(environment, "TERM=xterm");
-  for (auto entry : request.getImage().getEnv()) setVariable(environment, entry);
+  for (auto entry : request.getImage().getEnv()) {
+    mustBeText(kj::str("env '", entry.cStr(), "' of the image"), entry);
+    setVariable(environment, entry);
+  }
   for (auto entry : request.getSpec().getEnv()) {
-    mustBeUtf8(kj::str("env '", entry, "'"), entry);
+    mustBeText(kj::str("env '", entry.cStr(), "'"), entry);
     if (entry.size() == 0 || entry[0] == '=') {
       fail(kj::str("env '", entry, "' has no name: write KEY=value"));
     }
@@ -74,15 +78,19 @@ std::vector<std::string> argumentsOf(schema::ContainerRequest::Reader request) {
   std::vector<std::string> arguments;
   auto append = [&](capnp::List<capnp::Text>::Reader list) {
     for (auto text : list) {
-      mustBeUtf8(kj::str("argument '", text, "'"), text);
+      mustBeText(kj::str("argument '", text.cStr(), "'"), text);
       arguments.push_back(text.cStr());
     }
   };
+  // One empty text is how docker writes "no entrypoint": of an image, or taken away by the user.
+  auto appendEntrypoint = [&](capnp::List<capnp::Text>::Reader list) {
+    if (list.size() != 1 || list[0].size() > 0) append(list);
+  };
   if (spec.getCommand().size() > 0) {
-    append(spec.getCommand());
+    appendEntrypoint(spec.getCommand());
     append(spec.getArgs());
   } else {
-    append(image.getEntrypoint());
+    appendEntrypoint(image.getEntrypoint());
     append(spec.getArgs().size() > 0 ? spec.getArgs() : image.getCommand());
   }
   if (arguments.empty()) {
@@ -100,7 +108,8 @@ std::string hostnameOf(schema::ContainerRequest::Reader request) {
       bad = bad || !(isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.' || c == '_');
     }
     if (bad) {
-      fail(kj::str("hostname '", given, "' is invalid: letters, digits, '-', '.', at most 63"));
+      fail(kj::str("hostname '", given,
+                   "' is invalid: letters, digits, '-', '_' and '.', at most 63"));
     }
     return given.cStr();
   }
@@ -117,8 +126,6 @@ CheckedMount checkBind(schema::Mount::Reader mount, CheckedMount checked) {
   if (!source.startsWith("/")) {
     fail(kj::str("bind source '", source, "' is not an absolute path"));
   }
-  struct stat info;
-  if (stat(source.cStr(), &info) != 0) fail(kj::str("bind source '", source, "' does not exist"));
   checked.kind = CheckedMount::Kind::BIND;
   checked.source = source.cStr();
   kj::StringPtr propagation = mount.getPropagation();
@@ -135,8 +142,8 @@ CheckedMount checkBind(schema::Mount::Reader mount, CheckedMount checked) {
 
 CheckedMount checkMount(schema::Mount::Reader mount, unsigned& ownVolumes) {
   auto target = mount.getTarget();
-  mustBeUtf8("a mount's target", target);
-  mustBeUtf8("a mount's source", mount.getSource());
+  mustBeText("a mount's target", target);
+  mustBeText("a mount's source", mount.getSource());
   if (!target.startsWith("/")) {
     fail(kj::str("mount target '", target, "' is not an absolute path"));
   }
@@ -161,9 +168,8 @@ CheckedMount checkMount(schema::Mount::Reader mount, unsigned& ownVolumes) {
       if (mount.getTmpfsMode() > 07777) {
         fail(kj::str("tmpfs mode of the mount at '", target, "' is not within 0 and 07777"));
       }
-      char mode[16];
-      snprintf(mode, sizeof(mode), "mode=%o", mount.getTmpfsMode());
-      checked.options = {"noexec", "nosuid", "nodev", mode};
+      checked.mode = mount.getTmpfsMode();
+      checked.options = {"noexec", "nosuid", "nodev"};
       if (mount.getTmpfsSizeBytes() > 0) {
         checked.options.push_back("size=" + std::to_string(mount.getTmpfsSizeBytes()));
       }
@@ -185,14 +191,12 @@ std::vector<CheckedMount> mountsOf(schema::ContainerRequest::Reader request) {
     byTarget.emplace(checked.target, checked);
   }
   for (auto target : request.getImage().getVolumes()) {
-    if (!target.startsWith("/")) continue;
-    auto path = normalPath(target);
+    auto path = normalPath(kj::str("/", target));  // `./data` and `data` are meant from the root
     if (path == "/" || byTarget.count(path) > 0) continue;
     byTarget.emplace(path, CheckedMount{CheckedMount::Kind::OWN_VOLUME,
                                         std::to_string(ownVolumes++),
                                         path,
-                                        {"rbind", "rprivate", "rw"},
-                                        false});
+                                        {"rbind", "rprivate", "rw"}});
   }
   std::vector<CheckedMount> mounts;
   for (auto& entry : byTarget) mounts.push_back(entry.second);
@@ -294,8 +298,9 @@ CheckedRequest checkRequest(schema::ContainerRequest::Reader request) {
   if (!workdir.startsWith("/")) {
     fail(kj::str("working directory '", workdir, "' is not an absolute path"));
   }
-  mustBeUtf8("the working directory", workdir);
+  mustBeText("the working directory", workdir);
   checked.workdir = normalPath(workdir);
+  mustBeText("the user", spec.getUser());
   checked.user = (spec.getUser().size() > 0 ? spec.getUser() : image.getUser()).cStr();
   checked.stopSignal =
       signalNumber(spec.getStopSignal().size() > 0 ? spec.getStopSignal() : image.getStopSignal());

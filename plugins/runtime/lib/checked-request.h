@@ -17,6 +17,8 @@ struct CheckedMount {
   std::string target;  // absolute, without `.`, `..` and double slashes
   std::vector<std::string> options;
   bool readOnly = false;
+  unsigned mode = 0;     // TMPFS
+  bool isFolder = true;  // of a bind: found out later, since its file system may hang
 };
 
 struct CheckedRlimit {
@@ -39,8 +41,8 @@ struct CheckedRequest {
   std::string rootPropagation;  // empty, `shared` or `slave`
 };
 
-// Fails with one line that names the input. Reads from the host only whether bind sources and an
-// init program exist.
+// Fails with one line that names the input. Reads from the host only whether an init program
+// exists.
 CheckedRequest checkRequest(schema::ContainerRequest::Reader request);
 
 // [a-z0-9] first, then also `_`, `.`, `-`; at most 64 bytes: it becomes the name of folders.

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 
@@ -72,20 +73,34 @@ Task<int> createWithConmon(Env& env, const Layout& layout, const Options& option
   co_return pidFromSync(line, options.name.c_str());
 }
 
+kj::String runtimesWords(kj::StringPtr log) {
+  std::string text = log.cStr();
+  while (!text.empty() && isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+  text.erase(0, text.rfind('\n') + 1);
+  constexpr std::string_view MESSAGE = " msg=\"";
+  if (size_t at = text.find(MESSAGE); text.compare(0, 5, "time=") == 0 && at != std::string::npos) {
+    // A JSON string, as far as logrus writes one.
+    size_t end = text.size() > at + MESSAGE.size() && text.back() == '"' ? text.size() - 1 : 0;
+    std::string words;
+    for (size_t i = at + MESSAGE.size(); i < end; ++i) {
+      if (text[i] == '\\' && i + 1 < end) ++i;
+      words += text[i];
+    }
+    if (!words.empty()) text = words;
+  } else if (size_t colon = text.find("Z: "); colon < 40) {
+    text.erase(0, colon + 3);
+  }
+  for (auto& c : text) c = c == '\n' || c == '\t' ? ' ' : c;
+  return kj::str(text.c_str());
+}
+
 int pidFromSync(kj::StringPtr line, kj::StringPtr runtimeName) {
   auto sync = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
   if (sync.is_object()) {
     int pid = sync.value("data", -1);
     if (pid > 0) return pid;
-    auto message = sync.value("message", std::string());
-    // crun logs as `2026-…Z: what failed`, runc as logfmt; the rest is theirs.
-    for (auto& c : message) c = c == '\n' || c == '\t' ? ' ' : c;
-    while (!message.empty() && message.back() == ' ') message.pop_back();
-    if (size_t at = message.find("Z: "); at < 40) {
-      message = message.substr(at + 3);
-    }
-    if (!message.empty())
-      fail(kj::str(runtimeName, " cannot create the container: ", message.c_str()));
+    auto words = runtimesWords(sync.value("message", std::string()).c_str());
+    if (words.size() > 0) fail(kj::str(runtimeName, " cannot create the container: ", words));
   }
   fail(kj::str(runtimeName, " cannot create the container: conmon ended without saying why"));
 }

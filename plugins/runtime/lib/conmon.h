@@ -15,6 +15,10 @@ namespace orch::runtime {
 Task<int> createWithConmon(Env& env, const Layout& layout, const Options& options, kj::String id,
                            bool tty);
 
+// The reason in what crun (`2026-…Z: no such thing`) or runc (`time="…" level=error msg="…"`) has
+// logged last, on one line.
+kj::String runtimesWords(kj::StringPtr log);
+
 // What conmon wrote to its sync pipe: the pid, or the runtime's error. Public for its test.
 int pidFromSync(kj::StringPtr line, kj::StringPtr runtimeName);
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "conmon.h"
 #include "file-access.h"
 #include "oci-runtime.h"
 #include "orch/attempt.h"
@@ -176,6 +177,7 @@ Task<void> OciRuntime::remove(kj::String id) {
   auto found = containers.find(id.cStr());
   if (found == containers.end()) co_return;
   auto& entry = found->second;
+  entry.container->giveUp();
   if (entry.removing == nullptr) {
     entry.removing = keepGoing(runRemove(kj::addRef(*entry.container)));
   }
@@ -230,11 +232,17 @@ Task<void> OciRuntime::takeAway(kj::Own<Container> container) {
   container->removed = true;
   co_await container->whenWritten();
   co_await endConmon(kj::addRef(*container));
-  auto pass = co_await places.enter(Semaphore::Turn::FIRST);
-  co_await deleteState(kj::str(container->id.c_str()));
+  kj::Maybe<Semaphore::Pass> pass = co_await places.enter(Semaphore::Turn::FIRST);
+  auto slow = passOnIfSlow(pass);
   auto job = maker;
   auto id = container->id;
-  auto removing = env.workers().run([job, id] { job->takeAway(id); });
+  // Of crun and runc only a folder is left, once the processes are gone: to have it removed would
+  // cost as much as half a creation. Another program may keep more.
+  if (!job->options.isItself()) co_await deleteState(kj::str(id.c_str()));
+  auto removing = env.workers().run([job, id] {
+    removeTree(job->layout.runtimeState() + "/" + id);
+    job->takeAway(id);
+  });
   co_await removing;
 }
 
@@ -260,7 +268,7 @@ Task<void> OciRuntime::deleteState(kj::String id) {
   if (access(path.c_str(), F_OK) != 0) co_return;
   auto result = co_await runtimeCommand(kj::str("delete"), kj::mv(id), true);
   if (result.status != 0) {
-    fail(kj::str(name(), " delete: ", lastLine(result.errors)));
+    fail(kj::str(name(), " delete: ", runtimesWords(result.errors)));
   }
 }
 

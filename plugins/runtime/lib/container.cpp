@@ -8,12 +8,14 @@ namespace orch::runtime {
 
 Container::Container(std::string id)
     : Container(std::move(id), kj::newPromiseAndFulfiller<void>(),
-                kj::newPromiseAndFulfiller<void>()) {}
+                kj::newPromiseAndFulfiller<void>(), kj::newPromiseAndFulfiller<void>()) {}
 
 Container::Container(std::string id, kj::PromiseFulfillerPair<void> exit,
-                     kj::PromiseFulfillerPair<void> file)
+                     kj::PromiseFulfillerPair<void> file, kj::PromiseFulfillerPair<void> give)
     : id(std::move(id)),
       exitSeen(kj::mv(exit.fulfiller)),
+      givenUp(kj::mv(give.fulfiller)),
+      giving(give.promise.fork()),
       exitFileThere(kj::mv(file.fulfiller)),
       exited(exit.promise.fork()),
       exitFile(file.promise.fork()) {}

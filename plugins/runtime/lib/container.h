@@ -61,6 +61,13 @@ class Container final : public kj::Refcounted {
   // conmon's exit file is there.
   kj::Promise<void> whenExitFile() { return exitFile.addBranch(); }
   void setExitFile() { exitFileThere->fulfill(); }
+  // While it is being made: what it waits for, told to those who asked for it.
+  std::string waitsFor;
+  kj::Vector<schema::Waiting::Client> listeners;
+  // Nobody wants it any more: what is being made waits for nothing.
+  void giveUp() { givenUp->fulfill(); }
+  bool isGivenUp() { return !givenUp->isWaiting(); }
+  kj::Promise<void> whenGivenUp() { return giving.addBranch(); }
   // Sends by pidfd; false if it is gone.
   bool signal(int number);
 
@@ -69,8 +76,10 @@ class Container final : public kj::Refcounted {
 
  private:
   explicit Container(std::string id, kj::PromiseFulfillerPair<void> exit,
-                     kj::PromiseFulfillerPair<void> file);
+                     kj::PromiseFulfillerPair<void> file, kj::PromiseFulfillerPair<void> give);
   kj::Own<kj::PromiseFulfiller<void>> exitSeen;
+  kj::Own<kj::PromiseFulfiller<void>> givenUp;
+  kj::ForkedPromise<void> giving;
   kj::Own<kj::PromiseFulfiller<void>> exitFileThere;
   kj::ForkedPromise<void> exited;
   kj::ForkedPromise<void> exitFile;

@@ -5,6 +5,10 @@
 #include <kj/vector.h>
 #include <unistd.h>
 
+#include <sstream>
+#include <string>
+#include <vector>
+
 #include "file-access.h"
 
 namespace orch::runtime {
@@ -30,8 +34,33 @@ void forEachLine(kj::StringPtr text, F&& use) {
   }
 }
 
-bool isLoopbackServer(kj::StringPtr line) {
-  return line.startsWith("nameserver 127.") || line.startsWith("nameserver ::1");
+// `nameserver 10.0.0.1 # ours`: the words of a line, up to the first comment. As glibc reads it: a
+// keyword begins the line, spaces and tabs separate.
+std::vector<std::string> wordsOf(kj::StringPtr line) {
+  std::vector<std::string> words;
+  if (line.startsWith(" ") || line.startsWith("\t")) return words;
+  std::istringstream stream(line.cStr());
+  for (std::string word; stream >> word;) {
+    if (word[0] == '#' || word[0] == ';') break;
+    words.push_back(word);
+  }
+  return words;
+}
+
+// A network of the container's own has neither the host's loopback nor, so far, IPv6. 0.0.0.0 is
+// the host itself to a resolver.
+bool isOutOfReach(const std::string& server) {
+  return server.find(':') != std::string::npos || server.rfind("127.", 0) == 0 ||
+         server == "0.0.0.0";
+}
+
+// The root alone says "no search list", in docker's words and in systemd's; to musl it is a domain.
+void addSearch(kj::Vector<kj::String>& lines, const std::vector<std::string>& domains) {
+  kj::String list;
+  for (auto& domain : domains) {
+    if (domain != ".") list = kj::str(list, " ", domain.c_str());
+  }
+  if (list.size() > 0) lines.add(kj::str("search", list, "\n"));
 }
 
 }  // namespace
@@ -61,17 +90,21 @@ kj::String resolvText(schema::ContainerRequest::Reader request, kj::StringPtr re
   kj::Vector<kj::String> lines;
   bool ofHost = request.getNetwork().isHost();
   forEachLine(resolvFile, [&](kj::StringPtr line) {
-    bool given = (line.startsWith("nameserver") && spec.getDns().size() > 0) ||
-                 (line.startsWith("search") && spec.getDnsSearch().size() > 0) ||
-                 (line.startsWith("domain") && spec.getDnsSearch().size() > 0) ||
-                 (line.startsWith("options") && spec.getDnsOptions().size() > 0);
-    bool useless = !ofHost && isLoopbackServer(line);
-    if (!given && !useless) lines.add(kj::str(line, "\n"));
+    auto words = wordsOf(line);
+    std::string key = words.empty() ? "" : words[0];
+    if (key == "nameserver") {
+      bool usable = words.size() > 1 && (ofHost || !isOutOfReach(words[1]));
+      if (usable && spec.getDns().size() == 0) lines.add(kj::str(line, "\n"));
+    } else if (key == "search" || key == "domain") {
+      if (spec.getDnsSearch().size() == 0) addSearch(lines, {words.begin() + 1, words.end()});
+    } else if (key != "options" || spec.getDnsOptions().size() == 0) {
+      lines.add(kj::str(line, "\n"));
+    }
   });
   for (auto server : spec.getDns()) lines.add(kj::str("nameserver ", server, "\n"));
-  if (spec.getDnsSearch().size() > 0) {
-    lines.add(kj::str("search ", kj::strArray(spec.getDnsSearch(), " "), "\n"));
-  }
+  std::vector<std::string> domains;
+  for (auto domain : spec.getDnsSearch()) domains.push_back(domain.cStr());
+  addSearch(lines, domains);
   if (spec.getDnsOptions().size() > 0) {
     lines.add(kj::str("options ", kj::strArray(spec.getDnsOptions(), " "), "\n"));
   }

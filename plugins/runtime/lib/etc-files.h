@@ -12,7 +12,8 @@ namespace orch::runtime {
 kj::String hostsText(schema::ContainerRequest::Reader request, kj::StringPtr hostname,
                      kj::StringPtr hostsFile);
 // The servers, search list and options given; what is not given is the host's. In a network of its
-// own, servers of the host's loopback are left out: they cannot be reached from there.
+// own, servers of the host that cannot be reached from there are left out: those on its loopback,
+// and IPv6. A search domain `.` is none.
 kj::String resolvText(schema::ContainerRequest::Reader request, kj::StringPtr resolvFile);
 // The host's resolver configuration; behind systemd-resolved that of the real servers.
 kj::String hostResolvConf();

@@ -78,7 +78,10 @@ class Service final : public schema::Runtime::Server {
 
  private:
   Task<void> doCreate(CreateContext context) {
-    auto container = co_await runtime.create(context.getParams().getRequest());
+    auto params = context.getParams();
+    kj::Maybe<schema::Waiting::Client> listener;
+    if (params.hasWaiting()) listener = params.getWaiting();
+    auto container = co_await runtime.create(params.getRequest(), kj::mv(listener));
     container->describe(context.getResults(sizeOf(*container)).initContainer());
   }
   Task<void> doStart(StartContext context) {

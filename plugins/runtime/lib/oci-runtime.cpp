@@ -20,20 +20,13 @@ using Stage = Container::Stage;
 
 }  // namespace
 
-kj::String lastLine(kj::StringPtr text) {
-  size_t end = text.size();
-  while (end > 0 && text[end - 1] == '\n') --end;
-  size_t begin = end;
-  while (begin > 0 && text[begin - 1] != '\n') --begin;
-  return kj::heapString(text.begin() + begin, end - begin);
-}
-
 OciRuntime::OciRuntime(Env& env, Host& host, Options options)
     : env(env),
       host(host),
       maker(std::make_shared<BundleMaker>(Layout::of(host.node()), kj::mv(options),
                                           host.node().instance.cStr())),
       places(maker->options.parallelism, "too many containers wait for the runtime"_kj),
+      sources(env),
       tasks(*this) {}
 
 void OciRuntime::taskFailed(kj::Exception&& exception) {
@@ -53,103 +46,6 @@ kj::ForkedPromise<void> OciRuntime::keepGoing(Task<void> operation) {
   tasks.add(forked.addBranch().catch_([](kj::Exception&&) {}));
   return forked;
 }
-
-// ---- create -------------------------------------------------------------------------------------
-
-Task<kj::Own<Container>> OciRuntime::create(schema::ContainerRequest::Reader request) {
-  auto id = kj::str(request.getId());
-  // What could not be cleared away may be by now.
-  auto there = containers.find(id.cStr());
-  bool leftover = there != containers.end() && !there->second.container->trouble.empty() &&
-                  !there->second.container->mayRun;
-  if (leftover) co_await remove(kj::str(id));
-  if (containers.count(id.cStr()) == 0) {
-    // Of just the size: many creations may wait at once.
-    auto copy = std::make_shared<capnp::MallocMessageBuilder>(request.totalSize().wordCount + 8);
-    copy->setRoot(request);
-    auto container = kj::refcounted<Container>(id.cStr());
-    auto& entry = containers[id.cStr()];
-    entry.container = kj::addRef(*container);
-    entry.creating = keepGoing(runCreate(kj::mv(container), kj::mv(copy)));
-  }
-  auto& entry = find(id);
-  auto container = kj::addRef(*entry.container);
-  kj::Promise<void> made = kj::READY_NOW;
-  KJ_IF_MAYBE (creating, entry.creating) made = creating->addBranch();
-  co_await made;
-  co_return kj::mv(container);
-}
-
-Task<void> OciRuntime::runCreate(kj::Own<Container> container, Request request) {
-  co_await kj::evalLater([] {});  // the entry is complete before anything can fail
-  auto id = container->id;
-  auto entered = co_await attempt(places.enter());
-  if (!entered.ok()) {
-    containers.erase(id);
-    container->setNeverMade(entered.error());
-    kj::throwFatalException(kj::mv(entered.error()));
-  }
-  auto made = co_await attempt(make(*container, kj::mv(request)));
-  if (made.ok()) {
-    watch(*container);
-    co_return;
-  }
-  auto cleared = co_await attempt(clear(kj::str(id.c_str())));
-  if (cleared.ok()) {
-    containers.erase(id);
-  } else {
-    host.log().error("runtime.leftover",
-                     {{"container", id.c_str()}, {"reason", cleared.message()}});
-    container->trouble = made.message().cStr();
-  }
-  container->setNeverMade(made.error());
-  kj::throwFatalException(kj::mv(made.error()));
-}
-
-Task<void> OciRuntime::make(Container& container, Request request) {
-  auto job = maker;
-  auto id = container.id;
-  auto nowNs = env.nowNs();
-  auto reader = request->getRoot<schema::ContainerRequest>().asReader();
-  bool tty = reader.getSpec().getTty();
-  // The job holds `request` for as long as it runs, whoever leaves.
-  auto preparing =
-      env.workers().run([job, request, reader, nowNs] { return job->prepare(reader, nowNs); });
-  request = nullptr;
-  auto record = co_await preparing;
-  container.load(record);
-  record = nullptr;
-  auto& options = job->options;
-  auto creating = createWithConmon(env, job->layout, options, kj::str(id.c_str()), tty).promise();
-  auto late = afterMs(options.createTimeoutMs).then([&options, id]() -> kj::Promise<int> {
-    fail(kj::str(options.name.c_str(), " has not created container '", id.c_str(), "' within ",
-                 options.createTimeoutMs, " ms; is the node overloaded, or a disk hanging?"));
-  });
-  auto created = creating.exclusiveJoin(kj::mv(late));
-  auto& init = container.state.init;
-  init.pid = co_await created;
-  init.startTicks = startTicks(init.pid);
-  container.state.bootId = job->bootId;
-  KJ_IF_MAYBE (process, openProcess(init)) {
-    container.process = kj::mv(*process);
-  } else {
-    fail(kj::str("container '", id.c_str(), "' ended before it was created"));
-  }
-  // The init's parent by now: conmon is the reaper of what it starts.
-  auto& conmon = container.state.conmon;
-  conmon.pid = parentOf(init.pid);
-  if (hasArgument(conmon.pid, job->layout.bundle(id))) {
-    conmon.startTicks = startTicks(conmon.pid);
-    KJ_IF_MAYBE (process, openProcess(conmon)) container.conmon = kj::mv(*process);
-  }
-  if (container.conmon.get() < 0) {
-    fail(kj::str("the conmon of container '", id.c_str(), "' ended before it was started"));
-  }
-  co_await saveState(container);
-  container.stage = Stage::CREATED;
-}
-
-// ---- start, wait, stop --------------------------------------------------------------------------
 
 Task<kj::Own<Container>> OciRuntime::start(kj::String id) {
   auto& entry = find(id);
@@ -173,7 +69,8 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
   kj::Promise<void> made = kj::READY_NOW;
   KJ_IF_MAYBE (creating, find(container->id.c_str()).creating) made = creating->addBranch();
   co_await made;
-  auto pass = co_await places.enter(Semaphore::Turn::FIRST);
+  kj::Maybe<Semaphore::Pass> pass = co_await places.enter(Semaphore::Turn::FIRST);
+  auto slow = passOnIfSlow(pass);
   if (container->stage == Stage::EXITED) {
     fail(kj::str("container '", container->id.c_str(), "' ended before it was started"));
   }
@@ -181,7 +78,7 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
   auto result = co_await runtimeCommand(kj::str("start"), kj::str(container->id.c_str()), false);
   if (result.status != 0) {
     fail(kj::str(name(), " cannot start container '", container->id.c_str(),
-                 "': ", lastLine(result.errors)));
+                 "': ", runtimesWords(result.errors)));
   }
   container->state.startedAtNs = startedAtNs;
   if (container->stage == Stage::CREATED) container->stage = Stage::RUNNING;
@@ -222,6 +119,7 @@ Task<kj::Own<Container>> OciRuntime::stop(kj::String id, kj::String signal, uint
   auto& entry = find(id);
   auto container = kj::addRef(*entry.container);
   int number = signal.size() > 0 ? signalNumber(signal) : container->stopSignal;
+  container->giveUp();
   kj::Promise<void> made = kj::READY_NOW;
   KJ_IF_MAYBE (creating, entry.creating) made = creating->addBranch();
   co_await made;

@@ -11,15 +11,13 @@
 #include "container.h"
 #include "inotify.h"
 #include "log-file.h"
+#include "mount-sources.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
 #include "orch/semaphore.h"
 #include "prepare.h"
 
 namespace orch::runtime {
-
-// The last line that a program wrote: where both runtimes say what is wrong.
-kj::String lastLine(kj::StringPtr text);
 
 class OciRuntime final : private kj::TaskSet::ErrorHandler {
  public:
@@ -45,7 +43,8 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   kj::StringPtr name() const { return maker->options.name.c_str(); }
 
   // As in sdk/schema/runtime.capnp. An operation goes on if its caller leaves.
-  Task<kj::Own<Container>> create(schema::ContainerRequest::Reader request);
+  Task<kj::Own<Container>> create(schema::ContainerRequest::Reader request,
+                                  kj::Maybe<schema::Waiting::Client> listener);
   Task<kj::Own<Container>> start(kj::String id);
   Task<kj::Own<Container>> wait(kj::String id);
   Task<kj::Own<Container>> stop(kj::String id, kj::String signal, uint64_t graceMs);
@@ -57,6 +56,8 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<std::vector<std::string>> pruneVolumes();
 
  private:
+  // Into volumes, at once: a large one shall not hold up everything else.
+  static constexpr unsigned MAX_COPIES = 2;
   using Request = std::shared_ptr<capnp::MallocMessageBuilder>;  // of the loop and one worker job
   struct Entry {
     kj::Own<Container> container;
@@ -65,6 +66,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
     kj::Maybe<kj::ForkedPromise<void>> removing;
   };
   struct Left;  // of the last run
+  class Patience;
 
   void taskFailed(kj::Exception&& exception) override;
   // Fails if there is none, or if it cannot be used.
@@ -73,7 +75,15 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   kj::ForkedPromise<void> keepGoing(Task<void> operation);
 
   Task<void> runCreate(kj::Own<Container> container, Request request);
-  Task<void> make(Container& container, Request request);
+  Task<void> make(Container& container, Request request, kj::Maybe<Semaphore::Pass> pass);
+  Task<void> seeSources(Container& container, Preparation& preparation);
+  Task<void> fillVolumes(Container& container, std::shared_ptr<Preparation> preparation);
+  Task<void> waitFor(kj::Promise<void> event, Patience& patience);
+  kj::Promise<void> proceed(std::shared_ptr<Preparation> preparation, bool mayCopy);
+  Task<void> runConmon(Container& container, bool tty, kj::Maybe<Semaphore::Pass>& pass);
+  // Gives it to others if it is still held in some seconds, unless dropped before.
+  kj::Promise<void> passOnIfSlow(kj::Maybe<Semaphore::Pass>& pass);
+  void sayWaiting(Container& container, kj::StringPtr reason);
   Task<void> runStart(kj::Own<Container> container);
   Task<void> runRemove(kj::Own<Container> container);
   Task<void> deleteState(kj::String id);
@@ -108,6 +118,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   void leaveAlone(std::string id, kj::StringPtr reason);
   // Whatever there is of a half-made container, its processes first.
   Task<void> clear(kj::String id);
+  Task<void> endProcesses(std::string id);
   Task<bool> hasStarted(kj::String id);
   // Fails if it takes too long.
   Task<CommandResult> runtimeCommand(kj::String verb, kj::String id, bool force);
@@ -117,6 +128,8 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   std::shared_ptr<BundleMaker> maker;  // of this object and its jobs on worker threads
   kj::String versionText;
   Semaphore places;
+  Semaphore copying{MAX_COPIES, "too many containers wait to fill a volume"_kj};
+  MountSources sources;
   kj::Maybe<Inotify> inotify;
   kj::Maybe<kj::Own<Inotify::Watch>> exits;
   std::map<std::string, Entry> containers;

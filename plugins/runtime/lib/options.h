@@ -18,6 +18,7 @@ struct Options {
   std::string cgroupRoot;
   std::string cgroupParent;
   unsigned parallelism = 4;
+  uint64_t prepareTimeoutMs = 300'000;
   uint64_t createTimeoutMs = 60'000;
   uint64_t killTimeoutMs = 10'000;
   uint64_t commandTimeoutMs = 60'000;
@@ -25,6 +26,9 @@ struct Options {
   bool filterByAnnotation = false;  // takes a finished seccomp filter
   bool refusesHybrid = false;
   std::string alternative;  // what to use instead on such a host
+
+  // `program` is the one that the plugin is named after, and not another in its place.
+  bool isItself() const { return program.substr(program.rfind('/') + 1) == name; }
 };
 
 // `Settings` is the Config::Reader of either plugin: their fields are the same.
@@ -36,6 +40,7 @@ Options optionsFrom(kj::StringPtr name, Settings settings) {
   options.conmon = settings.getConmon().cStr();
   options.cgroupRoot = settings.getCgroupRoot().cStr();
   options.cgroupParent = settings.getCgroupParent().cStr();
+  options.prepareTimeoutMs = settings.getPrepareTimeoutMs();
   options.createTimeoutMs = settings.getCreateTimeoutMs();
   options.killTimeoutMs = settings.getKillTimeoutMs();
   options.commandTimeoutMs = settings.getCommandTimeoutMs();
@@ -49,6 +54,7 @@ Options optionsFrom(kj::StringPtr name, Settings settings) {
       parent.find("/..") != std::string::npos) {
     fail(kj::str("cgroupParent '", parent.c_str(), "' must be an absolute cgroup such as /orch"));
   }
+  if (options.prepareTimeoutMs == 0) fail(kj::str("prepareTimeoutMs must be at least 1"));
   if (options.createTimeoutMs == 0) fail(kj::str("createTimeoutMs must be at least 1"));
   if (options.killTimeoutMs == 0) fail(kj::str("killTimeoutMs must be at least 1"));
   if (options.commandTimeoutMs == 0) fail(kj::str("commandTimeoutMs must be at least 1"));

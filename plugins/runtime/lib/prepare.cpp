@@ -1,26 +1,28 @@
 #include "prepare.h"
 
 #include <kj/debug.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
+#include "container-tree.h"
 #include "etc-files.h"
 #include "file-access.h"
+#include "mount-sources.h"
 #include "orch/fail.h"
 #include "process-table.h"
 #include "record.h"
+#include "runnable.h"
 
 namespace orch::runtime {
 
 namespace {
-
-constexpr unsigned MAX_KILL_ROUNDS = 10;
 
 kj::ArrayPtr<const kj::byte> bytesOf(const std::string& text) {
   return kj::arrayPtr(reinterpret_cast<const kj::byte*>(text.data()), text.size());
@@ -62,49 +64,11 @@ std::vector<std::string> layersOf(schema::ContainerRequest::Reader request) {
   return layers;
 }
 
-// The three files that are the container's own, whatever the image has there. Not on the run
-// folder's tmpfs: the container may write to them as much as it likes.
-void addEtcFiles(const BundleInput& input, const std::string& folder,
-                 std::vector<BundleMount>& mounts) {
-  kj::StringPtr hostname = input.checked.hostname.c_str();
-  bool readOnly = input.request.getSpec().getReadOnly();
-  struct File {
-    const char* name;
-    kj::String text;
-  };
-  File files[] = {
-      {"hosts", hostsText(input.request, hostname, readSmallFile("/etc/hosts"))},
-      {"hostname", kj::str(hostname, "\n")},
-      {"resolv.conf", resolvText(input.request, hostResolvConf())},
-  };
-  for (auto& file : files) {
-    std::string target = std::string("/etc/") + file.name;
-    bool mounted = false;
-    for (auto& mount : input.checked.mounts) mounted = mounted || mount.target == target;
-    if (mounted) continue;
-    std::string path = folder + "/" + file.name;
-    writeNew(path, file.text.asBytes());
-    mounts.push_back({target, "bind", path, {"bind", "rprivate", readOnly ? "ro" : "rw"}});
-  }
-}
-
-void addUserMounts(const BundleInput& input, const BundleMaker& maker, const std::string& id,
-                   const RootFolder& root, std::vector<BundleMount>& mounts) {
-  for (auto& mount : input.checked.mounts) {
-    BundleMount ready{mount.target, "bind", mount.source, mount.options};
-    if (mount.kind == CheckedMount::Kind::TMPFS) {
-      ready.type = "tmpfs";
-      ready.source = "tmpfs";
-    } else if (mount.kind == CheckedMount::Kind::VOLUME) {
-      ready.source = maker.volumes.use(mount.source, id, root, mount.target);
-    } else if (mount.kind == CheckedMount::Kind::OWN_VOLUME) {
-      ready.source = maker.layout.disk(id) + "/volumes/" + mount.source + "/_data";
-      makeFolders(ready.source.substr(0, ready.source.rfind('/')));
-      makeFolder(ready.source, 0755);
-      copyFromImage(root, mount.target, ready.source);
-    }
-    mounts.push_back(ready);
-  }
+// Of a file system without a block or an inode for anybody.
+bool takesNothing(const std::string& folder) {
+  struct statvfs info;
+  if (statvfs(folder.c_str(), &info) != 0) return false;
+  return info.f_bavail == 0 || (info.f_files > 0 && info.f_ffree == 0);
 }
 
 }  // namespace
@@ -118,47 +82,153 @@ BundleMaker::BundleMaker(Layout where, Options chosen, std::string instance)
       ceiling(rlimitCeiling()),
       hiddenPaths(thermalPaths()) {}
 
-kj::Array<capnp::word> BundleMaker::prepare(schema::ContainerRequest::Reader request,
-                                            int64_t nowNs) {
-  auto checked = checkRequest(request);
-  std::string id = request.getId().cStr();
-  std::string disk = layout.disk(id);
-  std::string bundle = layout.bundle(id);
+struct Preparation::Mounted {
+  explicit Mounted(const std::string& rootfs) : root(rootfs), tree(root) {}
+  RootFolder root;
+  ContainerTree tree;
+  UserIds user;
+  std::vector<BundleMount> mounts;
+};
 
+std::shared_ptr<Preparation> BundleMaker::check(
+    std::shared_ptr<capnp::MallocMessageBuilder> message, int64_t nowNs) const {
+  auto made = std::make_shared<Preparation>();
+  auto& preparation = *made;
+  preparation.request = message->getRoot<schema::ContainerRequest>().asReader();
+  preparation.message = std::move(message);
+  preparation.id = preparation.request.getId().cStr();
+  preparation.checked = checkRequest(preparation.request);
+  preparation.record = makeRecord(preparation.request, preparation.checked.stopSignal, nowNs);
+  for (auto& mount : preparation.checked.mounts) {
+    if (mount.kind != CheckedMount::Kind::BIND) continue;
+    KJ_IF_MAYBE (mode, lookWithoutWaiting(mount.source)) {
+      mount.isFolder = S_ISDIR(*mode);
+    } else {
+      preparation.unseen.push_back(mount.source);
+    }
+  }
+  return made;
+}
+
+void BundleMaker::proceed(Preparation& preparation, bool mayCopy) {
+  if (preparation.mounted == nullptr) begin(preparation);
+  auto& mounts = preparation.checked.mounts;
+  for (; preparation.nextMount < mounts.size(); ++preparation.nextMount) {
+    if (!addMount(preparation, mounts[preparation.nextMount], mayCopy)) return;
+  }
+  finish(preparation);
+  preparation.needs = Preparation::Needs::NOTHING;
+}
+
+// Up to the files of /etc, which are the container's own, whatever the image has there. Not on the
+// run folder's tmpfs: the container may write to them as much as it likes.
+void BundleMaker::begin(Preparation& preparation) {
+  auto& id = preparation.id;
+  auto& checked = preparation.checked;
+  std::string disk = layout.disk(id);
   makeFolder(disk);
-  auto record = makeRecord(request, checked.stopSignal, nowNs);
-  writeRecord(layout.record(id), record);
+  writeRecord(layout.record(id), preparation.record);
   makeFolder(disk + "/upper", 0755);
   makeFolder(disk + "/work");
-  makeFolder(bundle);
-  writeRecord(layout.recordCopy(id), record);
-  makeFolder(bundle + "/rootfs");
-  mountOverlay(layersOf(request), disk + "/upper", disk + "/work", layout.rootfs(id));
+  makeFolder(layout.bundle(id));
+  writeRecord(layout.recordCopy(id), preparation.record);
+  makeFolder(layout.rootfs(id));
+  mountOverlay(layersOf(preparation.request), disk + "/upper", disk + "/work", layout.rootfs(id));
 
-  RootFolder root(layout.rootfs(id));
-  auto user = resolveUser(root.read("/etc/passwd"), root.read("/etc/group"), checked.user.c_str(),
-                          request.getSpec().getGroups());
-  BundleInput input{request,
-                    checked,
-                    user,
-                    layout.rootfs(id),
-                    cgroups.pathOf(id),
-                    {},
-                    "",
-                    cgroups.limitsSwap(),
-                    ceiling,
-                    hiddenPaths};
-  std::vector<BundleMount> mounts;
-  addEtcFiles(input, disk, mounts);
-  if (!checked.initProgram.empty()) {
-    mounts.push_back({"/sbin/docker-init", "bind", checked.initProgram, {"bind", "ro"}});
+  preparation.mounted = std::make_shared<Preparation::Mounted>(layout.rootfs(id));
+  auto& mounted = *preparation.mounted;
+  mounted.user = resolveUser(mounted.root.read("/etc/passwd"), mounted.root.read("/etc/group"),
+                             checked.user.c_str(), preparation.request.getSpec().getGroups());
+  setHome(checked.environment, mounted.user.home);
+  auto addFile = [&](const std::string& target, const std::string& source, bool readOnly) {
+    for (auto& mount : checked.mounts) {
+      if (mount.target == target) return;
+    }
+    auto path = mounted.tree.makeTarget(target, false).path;
+    mounted.mounts.push_back({path, "bind", source, {"bind", "rprivate", readOnly ? "ro" : "rw"}});
+    mounted.tree.mount(path, source, false, readOnly);
+  };
+  kj::StringPtr hostname = checked.hostname.c_str();
+  auto hosts = hostsText(preparation.request, hostname, readSmallFile("/etc/hosts"));
+  auto resolver = resolvText(preparation.request, hostResolvConf());
+  writeNew(disk + "/hosts", hosts.asBytes());
+  writeNew(disk + "/hostname", kj::str(hostname, "\n").asBytes());
+  writeNew(disk + "/resolv.conf", resolver.asBytes());
+  bool readOnly = preparation.request.getSpec().getReadOnly();
+  for (auto name : {"hosts", "hostname", "resolv.conf"}) {
+    addFile(std::string("/etc/") + name, disk + "/" + name, readOnly);
   }
-  addUserMounts(input, *this, id, root, mounts);
-  if (checked.workdir != "/") root.makeDirectories(checked.workdir);
-  input.mounts = kj::mv(mounts);
+  if (!checked.initProgram.empty()) addFile("/sbin/docker-init", checked.initProgram, true);
+}
+
+// False if it has to wait; see `needs`.
+bool BundleMaker::addMount(Preparation& preparation, const CheckedMount& mount, bool mayCopy) {
+  auto& mounted = *preparation.mounted;
+  auto& id = preparation.id;
+  BundleMount ready{"", "bind", mount.source, mount.options};
+  auto target = mounted.tree.makeTarget(mount.target, mount.isFolder);
+  ready.target = target.path;
+  std::string source = mount.source;
+  switch (mount.kind) {
+    case CheckedMount::Kind::BIND:
+      break;
+    case CheckedMount::Kind::TMPFS: {
+      // crun gives it the mode that it is asked for, runc that of the folder below: so both are
+      // the same. A folder of the user's own stays as it is.
+      unsigned mode = mount.mode;
+      if (target.inRoot) mounted.root.setMode(target.path, mode);
+      if (!target.inRoot && target.mode != 0) mode = target.mode;
+      char option[24];
+      snprintf(option, sizeof(option), "mode=%o", mode);
+      ready.options.push_back(option);
+      ready.type = ready.source = "tmpfs";
+      source.clear();
+      break;
+    }
+    case CheckedMount::Kind::VOLUME: {
+      auto use = volumes.use(mount.source, id, mounted.root, mount.target, mayCopy);
+      preparation.needs =
+          use.locked ? Preparation::Needs::VOLUME : Preparation::Needs::TURN_TO_COPY;
+      preparation.volume = mount.source;
+      if (use.data.empty()) return false;
+      source = use.data;
+      break;
+    }
+    case CheckedMount::Kind::OWN_VOLUME:
+      preparation.needs = Preparation::Needs::TURN_TO_COPY;
+      if (!mayCopy) return false;
+      source = layout.disk(id) + "/volumes/" + mount.source + "/_data";
+      makeFolders(source.substr(0, source.rfind('/')));
+      makeFolder(source, 0755);
+      copyFromImage(mounted.root, mount.target, source);
+      break;
+  }
+  if (ready.type == "bind") ready.source = source;
+  mounted.tree.mount(target.path, source, mount.isFolder, mount.readOnly);
+  mounted.mounts.push_back(ready);
+  return true;
+}
+
+void BundleMaker::finish(Preparation& preparation) {
+  auto& id = preparation.id;
+  auto& mounted = *preparation.mounted;
+  auto& checked = preparation.checked;
+  if (checked.workdir != "/") mounted.tree.makeFolder(checked.workdir);
+  BundleInput input{
+      preparation.request, checked, mounted.user,         layout.rootfs(id), cgroups.pathOf(id),
+      mounted.mounts,      "",      cgroups.limitsSwap(), ceiling,           hiddenPaths};
   if (options.filterByAnnotation) input.seccompFilter = filters.filterBase64(checked.capabilities);
-  writeNew(bundle + "/config.json", bytesOf(ociConfig(input)));
-  return record;
+  writeNew(layout.bundle(id) + "/config.json", bytesOf(ociConfig(input)));
+}
+
+kj::Maybe<kj::String> BundleMaker::whyNotCreated(const Preparation& preparation) const {
+  for (auto& folder : {layout.data, layout.run}) {
+    if (takesNothing(folder)) {
+      return kj::str("no space is left; free some on the file system of '", folder.c_str(), "'");
+    }
+  }
+  if (preparation.mounted == nullptr) return nullptr;
+  return whyNotRunnable(preparation.mounted->tree, preparation.checked);
 }
 
 void BundleMaker::takeAway(const std::string& id) {
@@ -177,28 +247,21 @@ void BundleMaker::takeAway(const std::string& id) {
   removeTree(layout.disk(id));
 }
 
-void BundleMaker::endProcesses(const std::string& id) {
-  // More than one round: what is ended may have started something in between.
-  for (unsigned round = 0; round < MAX_KILL_ROUNDS; ++round) {
-    // conmon first: it would go on to start what its `create` left.
-    std::vector<int> pids;
-    for (int pid : processesWithArgument(layout.bundle(id))) {
-      // Somebody may just be reading a file there.
-      if (runsOneOf(pid, {options.conmon, options.program})) pids.push_back(pid);
-    }
-    for (int pid : cgroups.processes(id)) pids.push_back(pid);
-    std::vector<kj::AutoCloseFd> ended;
-    for (int pid : pids) {
-      KJ_IF_MAYBE (fd, openProcess({pid, startTicks(pid)})) {
-        if (sendSignal(*fd, SIGKILL)) ended.push_back(kj::mv(*fd));
-      }
-    }
-    if (ended.empty()) return;
-    for (auto& fd : ended) {
-      pollfd gone{fd.get(), POLLIN, 0};
-      poll(&gone, 1, options.killTimeoutMs);
+std::vector<kj::AutoCloseFd> BundleMaker::killProcesses(const std::string& id) const {
+  // conmon first: it would go on to start what its `create` left.
+  std::vector<int> pids;
+  for (int pid : processesWithArgument(layout.bundle(id))) {
+    // Somebody may just be reading a file there.
+    if (runsOneOf(pid, {options.conmon, options.program})) pids.push_back(pid);
+  }
+  for (int pid : cgroups.processes(id)) pids.push_back(pid);
+  std::vector<kj::AutoCloseFd> killed;
+  for (int pid : pids) {
+    KJ_IF_MAYBE (fd, openProcess({pid, startTicks(pid)})) {
+      if (sendSignal(*fd, SIGKILL)) killed.push_back(kj::mv(*fd));
     }
   }
+  return killed;
 }
 
 }  // namespace orch::runtime

@@ -317,20 +317,6 @@ Task<bool> OciRuntime::hasStarted(kj::String id) {
   co_return result.status == 0 && !created;
 }
 
-Task<void> OciRuntime::clear(kj::String id) {
-  auto job = maker;
-  std::string name = id.cStr();
-  auto ending = env.workers().run([job, name] { job->endProcesses(name); });
-  co_await ending;
-  // The runtime's own state may be as half-made as the rest: then there is nothing for it to do.
-  co_await attempt(deleteState(kj::mv(id)));
-  auto removing = env.workers().run([job, name] {
-    removeTree(job->layout.runtimeState() + "/" + name);
-    job->takeAway(name);
-  });
-  co_await removing;
-}
-
 Task<void> OciRuntime::drain() {
   kj::Vector<kj::Promise<void>> underWay;
   for (auto& item : containers) {

@@ -144,6 +144,13 @@ void mountOverlayByOptions(const std::vector<std::string>& layers, const std::st
   held.push_back(openPath(work));
   options += ",workdir=" + viaFd(held.back());
   std::string complete = options + (isVolatile ? ",volatile" : "");
+  // The kernel cuts what does not fit, and may even mount what is left of it.
+  if (complete.size() >= static_cast<size_t>(sysconf(_SC_PAGESIZE))) {
+    cannotMount(target, kj::str("the image has ", layers.size(),
+                                " layers; a kernel before 6.8 takes what fits into one page of "
+                                "options, some 220; build the image with fewer")
+                            .cStr());
+  }
   if (mount("overlay", target.c_str(), "overlay", 0, complete.c_str()) == 0) return;
   if (isVolatile && errno == EINVAL &&
       mount("overlay", target.c_str(), "overlay", 0, options.c_str()) == 0) {
@@ -203,27 +210,27 @@ kj::String RootFolder::read(const std::string& path) const {
   return kj::String();
 }
 
-void RootFolder::makeDirectories(const std::string& path) const {
-  if (openDirectory(path) != nullptr) return;
-  std::string done;
-  for (size_t begin = 0; begin < path.size();) {
-    size_t end = path.find('/', begin);
-    if (end == std::string::npos) end = path.size();
-    std::string name = path.substr(begin, end - begin);
-    begin = end + 1;
-    if (name.empty() || name == ".") continue;
-    std::string parent = done.empty() ? "/" : done;
-    done += "/" + name;
-    if (openDirectory(done) != nullptr) continue;
-    KJ_IF_MAYBE (folder, openDirectory(parent)) {
-      if (mkdirat(*folder, name.c_str(), 0755) == 0) continue;
-      if (errno == ENOSPC || errno == EDQUOT || errno == EROFS) {
-        failFile("make in the container the folder", done, errno);
-      }
-    }
-    fail(kj::str("cannot make the directory '", path.c_str(), "' in the container: '", done.c_str(),
-                 "' is in the way"));
+void RootFolder::make(const std::string& path, bool isFile) const {
+  size_t slash = path.rfind('/');
+  auto name = path.substr(slash + 1);
+  KJ_IF_MAYBE (folder, openDirectory(path.substr(0, slash))) {
+    int made = isFile ? openat(*folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)
+                      : mkdirat(*folder, name.c_str(), 0755);
+    if (made < 0) failFile("make in the container", path, errno);
+    if (isFile) close(made);
+  } else {
+    failFile("make in the container", path, ENOENT);
   }
+}
+
+void RootFolder::setMode(const std::string& folder, unsigned mode) const {
+  KJ_IF_MAYBE (fd, openDirectory(folder)) {
+    if (fchmod(*fd, mode) != 0) failFile("set in the container the mode of", folder, errno);
+  }
+}
+
+kj::Maybe<kj::AutoCloseFd> RootFolder::openEntry(const std::string& path) const {
+  return open(path, O_PATH | O_NOFOLLOW);
 }
 
 kj::Maybe<kj::AutoCloseFd> RootFolder::openDirectory(const std::string& path) const {

@@ -32,9 +32,11 @@ class RootFolder final {
   int fd() const { return root.get(); }
   // The file's text, at most 1 MiB; empty if there is none.
   kj::String read(const std::string& path) const;
-  // The directory and those above it, mode 0755; what exists stays. Fails if something in the way
-  // is no directory.
-  void makeDirectories(const std::string& path) const;
+  // An empty folder of mode 0755, or an empty file; the folder above it is there.
+  void make(const std::string& path, bool isFile) const;
+  void setMode(const std::string& folder, unsigned mode) const;
+  // What is at `path`, as O_PATH; a link at its end is not followed. Null if there is nothing.
+  kj::Maybe<kj::AutoCloseFd> openEntry(const std::string& path) const;
   // The directory at `path`, or null if there is none.
   kj::Maybe<kj::AutoCloseFd> openDirectory(const std::string& path) const;
 

@@ -15,6 +15,14 @@ using std::string_view;
 
 string_view view(kj::StringPtr text) { return string_view(text.begin(), text.size()); }
 
+// Without the spaces at both ends, which some tools write and docker ignores.
+string_view trimmed(string_view line) {
+  constexpr string_view SPACE = " \t\r\f\v";
+  size_t begin = line.find_first_not_of(SPACE);
+  if (begin == string_view::npos) return {};
+  return line.substr(begin, line.find_last_not_of(SPACE) - begin + 1);
+}
+
 std::vector<string_view> split(string_view text, char separator) {
   std::vector<string_view> parts;
   for (;;) {
@@ -41,17 +49,19 @@ struct Account {
   string_view name;
   uint32_t uid;
   uint32_t gid;
+  string_view home;
 };
 
 kj::Maybe<Account> findAccount(kj::StringPtr passwd, string_view user) {
   auto wanted = number(user);
   kj::Maybe<Account> byNumber;
   for (auto line : split(view(passwd), '\n')) {
-    auto fields = split(line, ':');
-    if (fields.size() < 4) continue;
+    auto fields = split(trimmed(line), ':');
+    if (fields.size() < 3) continue;
+    fields.resize(std::max<size_t>(fields.size(), 6));
     KJ_IF_MAYBE (uid, number(fields[2])) {
-      KJ_IF_MAYBE (gid, number(fields[3])) {
-        Account account{fields[0], *uid, *gid};
+      KJ_IF_MAYBE (gid, number(fields[3].empty() ? "0" : fields[3])) {
+        Account account{fields[0], *uid, *gid, fields[5]};
         if (fields[0] == user) return account;  // a name wins over a number that looks like it
         if (wanted == *uid && byNumber == nullptr) byNumber = account;
       }
@@ -62,7 +72,7 @@ kj::Maybe<Account> findAccount(kj::StringPtr passwd, string_view user) {
 
 kj::Maybe<uint32_t> findGroup(kj::StringPtr groups, string_view name) {
   for (auto line : split(view(groups), '\n')) {
-    auto fields = split(line, ':');
+    auto fields = split(trimmed(line), ':');
     if (fields.size() < 3 || fields[0] != name) continue;
     KJ_IF_MAYBE (gid, number(fields[2])) return *gid;
   }
@@ -72,10 +82,10 @@ kj::Maybe<uint32_t> findGroup(kj::StringPtr groups, string_view name) {
 std::vector<uint32_t> groupsOf(kj::StringPtr groups, string_view user) {
   std::vector<uint32_t> result;
   for (auto line : split(view(groups), '\n')) {
-    auto fields = split(line, ':');
+    auto fields = split(trimmed(line), ':');
     if (fields.size() < 4) continue;
     for (auto member : split(fields[3], ',')) {
-      if (member != user) continue;
+      if (trimmed(member) != user) continue;
       KJ_IF_MAYBE (gid, number(fields[2])) result.push_back(*gid);
     }
   }
@@ -101,6 +111,7 @@ UserIds resolveUser(kj::StringPtr passwd, kj::StringPtr group, kj::StringPtr use
   KJ_IF_MAYBE (account, findAccount(passwd, userPart)) {
     ids.uid = account->uid;
     ids.gid = account->gid;
+    if (!account->home.empty()) ids.home = account->home;
     if (!groupGiven) memberOf = groupsOf(group, account->name);
   } else KJ_IF_MAYBE (uid, number(userPart)) {
     ids.uid = *uid;

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -87,8 +88,28 @@ kj::AutoCloseFd openFolder(int parent, const char* name) {
   return kj::AutoCloseFd(fd);
 }
 
+// What has been copied of files with several names: their further names become links to the copy.
+class HardLinks {
+ public:
+  explicit HardLinks(int top) : top(top) {}
+  // False if this is the first name of it that is met: it is to be copied to there.
+  bool link(const struct stat& info, int toFolder, const char* name, const std::string& path) {
+    if (info.st_nlink < 2) return false;
+    auto [known, isFirst] = copies.try_emplace({info.st_dev, info.st_ino}, path);
+    if (isFirst) return false;
+    if (linkat(top, known->second.c_str(), toFolder, name, 0) != 0) {
+      failFile("make", pathOf(toFolder, name), errno);
+    }
+    return true;
+  }
+
+ private:
+  int top;
+  std::map<std::pair<dev_t, ino_t>, std::string> copies;  // paths below `top`
+};
+
 // The content of one open folder into another. Descriptors only: nothing can be swapped meanwhile.
-void copyFolder(int from, int to, unsigned depth) {
+void copyFolder(int from, int to, const std::string& path, unsigned depth, HardLinks& links) {
   if (depth >= MAX_DEPTH) {
     fail(kj::str("folders of the image are nested too deeply to copy into a volume: '",
                  pathOf(from).c_str(), "'"));
@@ -105,11 +126,14 @@ void copyFolder(int from, int to, unsigned depth) {
     if (fstatat(from, name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
       failFile("read", pathOf(from, name), errno);
     }
+    auto inside = path + name;
     if (S_ISDIR(info.st_mode)) {
       if (mkdirat(to, name, 0700) != 0) failFile("make the folder", pathOf(to, name), errno);
       auto childFrom = openFolder(from, name);
       auto childTo = openFolder(to, name);
-      copyFolder(childFrom, childTo, depth + 1);
+      copyFolder(childFrom, childTo, inside + "/", depth + 1, links);
+    } else if (links.link(info, to, name, inside)) {
+      continue;
     } else if (S_ISREG(info.st_mode)) {
       copyFile(from, to, name, info);
     } else {
@@ -126,7 +150,8 @@ void copyFolder(int from, int to, unsigned depth) {
 bool copyFromImage(const RootFolder& rootfs, const std::string& target, const std::string& to) {
   KJ_IF_MAYBE (image, rootfs.openDirectory(target)) {
     auto folder = openFolder(AT_FDCWD, to.c_str());
-    copyFolder(*image, folder, 0);
+    HardLinks links(folder);
+    copyFolder(*image, folder, "", 0, links);
     return true;
   }
   return false;

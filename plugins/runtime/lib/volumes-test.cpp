@@ -1,7 +1,9 @@
 #include "volumes.h"
 
 #include <catch2/catch.hpp>
+#include <fcntl.h>
 #include <kj/debug.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -61,7 +63,7 @@ TEST_CASE("volumes: a copy keeps owners, modes, times and links", "[runtime][roo
   testing::TestFolder folder("volume-copy");
   RootFolder inside(makeRoot(folder));
   VolumeFolder volumes(folder.sub("volumes").cStr(), "runtime.a");
-  auto data = volumes.use("v", "1", inside, "/data");
+  auto data = volumes.use("v", "1", inside, "/data").data;
   struct stat file, link, own;
   REQUIRE(stat((data + "/sub/file").c_str(), &file) == 0);
   CHECK(file.st_uid == 12);
@@ -78,11 +80,55 @@ TEST_CASE("volumes: a copy keeps owners, modes, times and links", "[runtime][roo
   CHECK_FALSE(fs::exists(data + "/sub"));  // what is not empty is left as it is
 }
 
+TEST_CASE("volumes: names of one file stay names of one file", "[runtime][root]") {
+  testing::TestFolder folder("volume-links");
+  std::string root = makeRoot(folder);
+  fs::create_hard_link(root + "/data/sub/file", root + "/data/again");
+  fs::create_hard_link(root + "/data/sub/file", root + "/outside");
+  fs::create_directories(root + "/data/zz");
+  fs::create_hard_link(root + "/data/sub/file", root + "/data/zz/third");
+  KJ_SYSCALL(
+      linkat(AT_FDCWD, (root + "/data/link").c_str(), AT_FDCWD, (root + "/data/link2").c_str(), 0));
+  RootFolder inside(root);
+  VolumeFolder volumes(folder.sub("volumes").cStr(), "runtime.a");
+  auto data = volumes.use("v", "1", inside, "/data").data;
+  struct stat info;
+  for (auto name : {"/again", "/sub/file", "/zz/third"}) {
+    REQUIRE(stat((data + name).c_str(), &info) == 0);
+    CHECK(info.st_nlink == 3);  // the fourth name is not in the volume
+    CHECK(info.st_uid == 12);
+  }
+  REQUIRE(lstat((data + "/link2").c_str(), &info) == 0);
+  CHECK(info.st_nlink == 2);
+}
+
+TEST_CASE("volumes: one that somebody else fills is not waited for", "[runtime][root]") {
+  testing::TestFolder folder("volume-locked");
+  RootFolder inside(makeRoot(folder));
+  VolumeFolder volumes(folder.sub("volumes").cStr(), "runtime.a");
+  fs::create_directories(folder.sub("volumes/v").cStr());
+  {
+    kj::AutoCloseFd other(open(folder.sub("volumes/v").cStr(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    REQUIRE(flock(other, LOCK_EX) == 0);
+    auto used = volumes.use("v", "1", inside, "/data");
+    CHECK(used.locked);
+    CHECK(used.data == "");
+    volumes.release("1");
+    CHECK_THROWS_WITH(volumes.remove("v"), Catch::Contains("is just being filled"));
+    CHECK(volumes.prune().empty());
+  }
+  auto later = volumes.use("v", "1", inside, "/data", false);
+  CHECK_FALSE(later.locked);
+  CHECK(later.data == "");  // it would have to be filled
+  CHECK(volumes.use("v", "1", inside, "/data").data == volumes.dataOf("v"));
+  CHECK(volumes.use("v", "1", inside, "/data", false).data == volumes.dataOf("v"));
+}
+
 TEST_CASE("volumes: an empty one gets what the image has, mounted or not", "[runtime][root]") {
   testing::TestFolder folder("volume-empty");
   RootFolder inside(makeRoot(folder));
   VolumeFolder volumes(folder.sub("volumes").cStr(), "runtime.a");
-  auto data = volumes.use("v", "1", inside, "/nothing-there");
+  auto data = volumes.use("v", "1", inside, "/nothing-there").data;
   struct stat before, after;
   REQUIRE(stat(data.c_str(), &before) == 0);
   volumes.use("v", "2", inside, "/data");
@@ -97,7 +143,7 @@ TEST_CASE("volumes: no name that a user can give is taken for a half-made one", 
   testing::TestFolder folder("volume-names");
   RootFolder inside(makeRoot(folder));
   VolumeFolder volumes(folder.sub("volumes").cStr(), "runtime.a");
-  auto data = volumes.use("db.new-data", "1", inside, "/data");
+  auto data = volumes.use("db.new-data", "1", inside, "/data").data;
   fs::create_directories(folder.sub("volumes/.new/runtime.a/2/_data/half").cStr());
   volumes.recover({{"1", {"db.new-data"}}});
   CHECK(fs::exists(data + "/sub/file"));
@@ -110,7 +156,7 @@ TEST_CASE("volumes: what a crash cut off while filling an empty one is finished"
   testing::TestFolder folder("volume-fill");
   RootFolder inside(makeRoot(folder));
   VolumeFolder volumes(folder.sub("volumes").cStr(), "runtime.a");
-  auto data = volumes.use("v", "1", inside, "/nothing-there");
+  auto data = volumes.use("v", "1", inside, "/nothing-there").data;
   std::string fresh = folder.sub("volumes/.new/runtime.a/2").cStr();
   fs::create_directories(fresh + "/_data/second");
   fs::create_directories(data + "/first");
@@ -144,8 +190,8 @@ TEST_CASE("volumes: one that another runtime's container uses is not removed", "
   RootFolder inside(makeRoot(folder));
   std::string path = folder.sub("volumes").cStr();
   VolumeFolder crun(path, "runtime.crun"), runc(path, "runtime.runc");
-  auto data = crun.use("v", "1", inside, "/data");
-  CHECK(runc.use("v", "2", inside, "/data") == data);
+  auto data = crun.use("v", "1", inside, "/data").data;
+  CHECK(runc.use("v", "2", inside, "/data").data == data);
   crun.release("1");
   CHECK(usersOf(crun) == Names{"2"});
   auto outcome = attemptNow([&] { return crun.remove("v"); });

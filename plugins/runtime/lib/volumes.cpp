@@ -58,7 +58,8 @@ void VolumeFolder::noteUse(const std::string& name, const std::string& id) const
   writeNew(usesOf(id) + "/" + name, nullptr);
 }
 
-kj::AutoCloseFd VolumeFolder::lock(const std::string& name) const {
+// Null if somebody else has it and this is not to wait for him.
+kj::Maybe<kj::AutoCloseFd> VolumeFolder::lock(const std::string& name, bool wait) const {
   std::string path = root + "/" + name;
   for (;;) {
     makeFolders(path);
@@ -66,21 +67,27 @@ kj::AutoCloseFd VolumeFolder::lock(const std::string& name) const {
     if (fd < 0 && errno == ENOENT) continue;
     if (fd < 0) failFile("open", path, errno);
     kj::AutoCloseFd owned(fd);
-    if (flock(fd, LOCK_EX) != 0) failFile("lock", path, errno);
+    if (flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) return nullptr;
+      failFile("lock", path, errno);
+    }
     // Removed while this waited: then the lock is on a folder that is no volume any more.
     struct stat mine, there;
     if (fstat(fd, &mine) == 0 && stat(path.c_str(), &there) == 0 && mine.st_ino == there.st_ino) {
-      return owned;
+      return kj::mv(owned);
     }
   }
 }
 
-std::string VolumeFolder::use(const std::string& name, const std::string& id,
-                              const RootFolder& rootfs, const std::string& target) const {
+VolumeFolder::Used VolumeFolder::use(const std::string& name, const std::string& id,
+                                     const RootFolder& rootfs, const std::string& target,
+                                     bool mayCopy) const {
   noteUse(name, id);  // before the lock: whoever removes the volume looks behind it
   auto locked = lock(name);
+  if (locked == nullptr) return {"", true};
   std::string data = dataOf(name);
-  if (exists(data) && !entriesOf(data).empty()) return data;
+  if (exists(data) && !entriesOf(data).empty()) return {data};
+  if (!mayCopy) return {};
   std::string fresh = freshOf(id);
   removeTree(fresh);
   makeFolders(fresh);
@@ -93,7 +100,7 @@ std::string VolumeFolder::use(const std::string& name, const std::string& id,
     fill(name, fresh);
   }
   removeTree(fresh);
-  return data;
+  return {data};
 }
 
 // Somebody may have the empty folder mounted: it stays, its content comes one by one. After a crash
@@ -166,6 +173,9 @@ std::vector<std::string> VolumeFolder::prune() const {
 bool VolumeFolder::remove(const std::string& name) const {
   if (!exists(root + "/" + name)) return false;
   auto locked = lock(name);
+  if (locked == nullptr) {
+    fail(kj::str("volume '", name.c_str(), "' is just being filled for a container; try again"));
+  }
   auto usedBy = users()[name];
   if (!usedBy.empty()) {
     std::string ids;
@@ -187,7 +197,7 @@ void VolumeFolder::recover(const std::vector<Use>& uses) const {
   for (auto& id : entriesOf(root + "/.new/" + instance)) {
     auto name = linkTarget(freshOf(id) + INTO);
     if (!name.empty() && exists(dataOf(name))) {
-      auto locked = lock(name);
+      auto locked = lock(name, true);
       for (auto& entry : entriesOf(freshOf(id) + "/_data")) {
         renameat2(AT_FDCWD, (freshOf(id) + "/_data/" + entry).c_str(), AT_FDCWD,
                   (dataOf(name) + "/" + entry).c_str(), RENAME_NOREPLACE);

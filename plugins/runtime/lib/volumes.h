@@ -35,8 +35,14 @@ class VolumeFolder final {
   // The folder with the volume's data, made on first use, in use by `id` from now on. If it is
   // empty it gets what the image has at `target`, as with docker: all of it or, on failure,
   // nothing.
-  std::string use(const std::string& name, const std::string& id, const RootFolder& rootfs,
-                  const std::string& target) const;
+  // Without waiting: whoever fills it meanwhile has it locked, and without `mayCopy` nothing is
+  // filled that would have to be. Then `data` is empty; the volume counts as used all the same.
+  struct Used {
+    std::string data;
+    bool locked = false;
+  };
+  Used use(const std::string& name, const std::string& id, const RootFolder& rootfs,
+           const std::string& target, bool mayCopy = true) const;
   // The container `id` is no more: what it used it uses no longer, what it had half-made is
   // removed.
   void release(const std::string& id) const;
@@ -66,7 +72,7 @@ class VolumeFolder final {
   std::vector<std::string> names() const;
   std::map<std::string, std::vector<std::string>> users() const;  // ids of containers by name
   void noteUse(const std::string& name, const std::string& id) const;
-  kj::AutoCloseFd lock(const std::string& name) const;
+  kj::Maybe<kj::AutoCloseFd> lock(const std::string& name, bool wait = false) const;
   void fill(const std::string& name, const std::string& fresh) const;
 
   std::string root;

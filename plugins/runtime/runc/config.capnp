@@ -31,4 +31,8 @@ struct Config {
   commandTimeoutMs @8 :UInt64 = 60000;
   # A start, a deletion or a question to the OCI runtime that takes longer fails, and its process is
   # ended.
+
+  prepareTimeoutMs @9 :UInt64 = 300000;
+  # A container that waits longer for a mount source that does not answer, or for a volume that
+  # somebody else has locked, fails. Its task says meanwhile what it waits for.
 }

@@ -16,7 +16,7 @@ struct PluginUnderTest {
   MakeInstance make;
   kj::StringPtr name;  // `crun`
   // Its settings with this parent cgroup, in a message of their own. With a program of the test's
-  // own commands may take half a second.
+  // own commands may take half a second, and waits one and a half.
   kj::Own<capnp::MallocMessageBuilder> (*settings)(kj::StringPtr cgroupParent,
                                                    kj::StringPtr program);
   schema::Plugin::Client (*configure)(testing::TestHost& host, schema::Plugin::Client plugin,
