@@ -26,6 +26,10 @@ class JsonObject final {
   }
   void text(kj::StringPtr name, kj::StringPtr value) { field(name).setString(value); }
   void flag(kj::StringPtr name, bool value) { field(name).setBoolean(value); }
+  void texts(kj::StringPtr name, const std::vector<std::string>& values) {
+    auto list = field(name).initArray(values.size());
+    for (unsigned i = 0; i < list.size(); ++i) list[i].setString(values[i].c_str());
+  }
 
  private:
   capnp::List<Value::Field>::Builder fields;
@@ -41,7 +45,7 @@ void print(Value::Reader value) {
 std::string joined(const std::vector<std::string>& texts) {
   std::string all;
   for (auto& text : texts) all += (all.empty() ? "" : ", ") + text;
-  return all;
+  return all.empty() ? "nothing" : all;
 }
 
 std::string settingsOf(const plugin::PluginFile& file) {
@@ -55,16 +59,16 @@ void printJson(const plugin::PluginFile& file) {
   auto& d = file.descriptor;
   capnp::MallocMessageBuilder message;
   auto root = message.initRoot<Value>();
-  JsonObject object(root, 8);
+  JsonObject object(root, 10);
   object.text("id", kj::str(d.kind, ".", d.name));
   object.text("version", d.pluginVersion);
   object.text("file", file.path.c_str());
   object.text("sdkVersion", d.sdkVersion);
   object.text("abiId", d.abiId);
   object.flag("runsInKernel", std::string(d.abiId) == ORCH_ABI_ID);
-  auto required = file.requirements();
-  auto list = object.field("requires").initArray(required.size());
-  for (unsigned i = 0; i < list.size(); ++i) list[i].setString(required[i].c_str());
+  object.texts("requires", file.requirements());
+  object.texts("calls", file.calls());
+  object.texts("capabilities", config::capabilityNames(d.capabilities));
   object.text("settings", settingsOf(file).c_str());
   print(root);
 }
@@ -121,12 +125,14 @@ int inspectPlugin(const std::string& path, bool json) {
     return 0;
   }
   auto& d = found.descriptor;
-  auto required = found.requirements();
   printf("plugin    %s.%s %s\nfile      %s\nsdk       %s\nabi       %s%s\n", d.kind, d.name,
          d.pluginVersion, path.c_str(), d.sdkVersion, d.abiId,
          std::string(d.abiId) == ORCH_ABI_ID ? "" : " (not this orchd's: runs isolated)");
-  printf("requires  %s\n\nsettings:\n", required.empty() ? "nothing" : joined(required).c_str());
-  printf("%s", settingsOf(found).c_str());
+  printf("requires  %s\ncalls     %s\nrights    %s%s%s\n\nsettings:\n%s",
+         joined(found.requirements()).c_str(), joined(found.calls()).c_str(),
+         joined(config::capabilityNames(d.capabilities)).c_str(),
+         (d.keeps & HOST_MOUNTS) != 0 ? "; the host's mounts" : "",
+         (d.keeps & NEW_PRIVILEGES) != 0 ? "; new privileges" : "", settingsOf(found).c_str());
   return 0;
 }
 

@@ -13,7 +13,7 @@ int checkManifest(const config::Manifest& manifest, const plugin::PluginPlaces& 
 // The same for one that is not valid, with why not; as JSON only: {file, valid, problem}.
 void printInvalid(const std::string& file, const std::string& problem);
 // Prints descriptor and settings of a plugin's file. The exit status. As JSON: {id, version, file,
-// sdkVersion, abiId, runsInKernel, requires, settings}.
+// sdkVersion, abiId, runsInKernel, requires, calls, capabilities, settings}.
 int inspectPlugin(const std::string& path, bool json);
 
 }  // namespace orch::check

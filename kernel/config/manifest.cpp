@@ -9,6 +9,7 @@
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/kernel-names.h"
 
 namespace orch::config {
 
@@ -133,6 +134,48 @@ RestartSettings readRestart(const Value& value) {
   return restart;
 }
 
+bool isLabelKey(const std::string& key) {
+  constexpr size_t LONGEST = 255;
+  return !key.empty() && key.size() <= LONGEST && isOneLine(key) &&
+         key.find_first_of(" =") == std::string::npos;
+}
+constexpr const char* LABEL_KEYS =
+    "a key of 1 to 255 bytes without blanks, '=' and control characters";
+
+std::vector<std::string> readServices(const Value& value) {
+  std::vector<std::string> services;
+  for (auto& item : expect<Array>(value, "services", "a list such as [\"store\", \"image.oci\"]")) {
+    services.push_back(readLine(item, "services"));
+  }
+  return services;
+}
+
+std::vector<std::pair<std::string, std::string>> readEnv(const Value& value) {
+  std::vector<std::pair<std::string, std::string>> env;
+  for (auto& [key, item] : expect<Table>(value, "env", "a table").entries) {
+    if (!isLabelKey(key)) {
+      failAt(item, "'env' has the name " + tomlText(key) + "; accepted: " + LABEL_KEYS);
+    }
+    env.emplace_back(key, readLine(item, key));
+  }
+  return env;
+}
+
+uint64_t readCapabilities(const Value& value) {
+  uint64_t mask = 0;
+  for (auto& item : expect<Array>(value, "capabilities", "a list such as [\"NET_ADMIN\"]")) {
+    auto& name = expect<std::string>(item, "capabilities", "a list of names");
+    auto known = std::find(std::begin(CAPABILITY_NAMES), std::end(CAPABILITY_NAMES), name);
+    if (known == std::end(CAPABILITY_NAMES)) {
+      failAt(item, "'capabilities' has " + tomlText(name) +
+                       "; accepted: the names of capabilities(7) without CAP_, such as "
+                       "\"NET_ADMIN\"");
+    }
+    mask |= uint64_t{1} << (known - std::begin(CAPABILITY_NAMES));
+  }
+  return mask;
+}
+
 PluginEntry readPlugin(const Value& value) {
   PluginEntry entry;
   entry.config.data = Table();
@@ -162,6 +205,9 @@ PluginEntry readPlugin(const Value& value) {
       .key("deadline", duration("deadline", entry.deadlineMs, DEADLINE))
       .key("startDeadline", duration("startDeadline", entry.startDeadlineMs, DEADLINE))
       .key("restart", [&](const Value& v) { entry.restart = readRestart(v); })
+      .key("services", [&](const Value& v) { entry.services = readServices(v); })
+      .key("env", [&](const Value& v) { entry.env = readEnv(v); })
+      .key("capabilities", [&](const Value& v) { entry.capabilities = readCapabilities(v); })
       .key("config",
            [&](const Value& v) {
              expect<Table>(v, "config", "a table");
@@ -180,14 +226,6 @@ void setLabel(NodeEntry& node, const std::string& key, const std::string& value)
   }
   node.labels.emplace_back(key, value);
 }
-
-bool isLabelKey(const std::string& key) {
-  constexpr size_t LONGEST = 255;
-  return !key.empty() && key.size() <= LONGEST && isOneLine(key) &&
-         key.find_first_of(" =") == std::string::npos;
-}
-constexpr const char* LABEL_KEYS =
-    "a key of 1 to 255 bytes without blanks, '=' and control characters";
 
 void readName(const Value& value, NodeEntry& node) {
   constexpr size_t LONGEST = 253;  // of a host's name
@@ -322,6 +360,14 @@ std::vector<std::string> changedKeys(const NodeEntry& a, const NodeEntry& b) {
   };
   compare("labels", sorted(a.labels) == sorted(b.labels));
   return keys;
+}
+
+std::vector<std::string> capabilityNames(uint64_t mask) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < std::size(CAPABILITY_NAMES); ++i) {
+    if ((mask >> i & 1) != 0) names.emplace_back(CAPABILITY_NAMES[i]);
+  }
+  return names;
 }
 
 bool splitPluginId(const std::string& id, std::string& kind, std::string& name) {

@@ -33,8 +33,11 @@ struct PluginEntry {
   uint64_t deadlineMs = 30'000;        // of a call into it
   uint64_t startDeadlineMs = 120'000;  // of its start: adopting containers, preparing the host
   RestartSettings restart;
-  Value config;                    // a Table; empty if the manifest has none
-  std::vector<std::string> given;  // the keys that the manifest sets
+  std::vector<std::string> services;                     // that it may call, beside its own asks
+  std::vector<std::pair<std::string, std::string>> env;  // of its process
+  std::optional<uint64_t> capabilities;  // 1 << CAP_…; nothing: those that its file asks for
+  Value config;                          // a Table; empty if the manifest has none
+  std::vector<std::string> given;        // the keys that the manifest sets
 };
 
 struct NodeEntry {
@@ -67,6 +70,9 @@ Manifest readManifest(const kj::Directory& root, const std::string& file);
 void addCommandLineLabel(NodeEntry& node, const std::string& key, const std::string& value);
 // The keys of [node] whose values differ.
 std::vector<std::string> changedKeys(const NodeEntry& before, const NodeEntry& after);
+
+// The names of those in `mask` (1 << CAP_…), without CAP_.
+std::vector<std::string> capabilityNames(uint64_t mask);
 
 // "runtime.crun#a" → kind, name; false if it is not of that form.
 bool splitPluginId(const std::string& id, std::string& kind, std::string& name);

@@ -25,9 +25,15 @@ class Lines final {
   bool all;
 };
 
-std::string labelsToml(const std::vector<std::pair<std::string, std::string>>& labels) {
+std::string listToml(const std::vector<std::string>& texts) {
   std::string out;
-  for (auto& [key, value] : labels) {
+  for (auto& text : texts) out += (out.empty() ? "" : ", ") + tomlText(text);
+  return "[" + out + "]";
+}
+
+std::string textsToml(const std::vector<std::pair<std::string, std::string>>& texts) {
+  std::string out;
+  for (auto& [key, value] : texts) {
     out += (out.empty() ? " " : ", ") + tomlKey(key) + " = " + tomlText(value);
   }
   return "{" + out + " }";
@@ -50,12 +56,8 @@ std::string nodeToml(const NodeEntry& node, const std::string& name, bool defaul
   lines.add("logLevel", tomlText(node.logLevel));
   lines.add("eventLog", tomlText(sizeText(node.eventLogBytes)));
   lines.add("loopLimit", tomlText(durationText(node.loopLimitMs)));
-  std::string folders;
-  for (auto& folder : node.pluginFolders) {
-    folders += (folders.empty() ? "" : ", ") + tomlText(folder);
-  }
-  lines.add("plugins", "[" + folders + "]");
-  if (defaults || !node.labels.empty()) lines.always("labels", labelsToml(node.labels));
+  lines.add("plugins", listToml(node.pluginFolders));
+  if (defaults || !node.labels.empty()) lines.always("labels", textsToml(node.labels));
   return "[node]\n" + lines.text;
 }
 
@@ -69,6 +71,11 @@ std::string pluginToml(const PluginEntry& entry, Isolation isolation, const std:
   lines.add("deadline", tomlText(durationText(entry.deadlineMs)));
   lines.add("startDeadline", tomlText(durationText(entry.startDeadlineMs)));
   lines.add("restart", restartToml(entry.restart));
+  lines.add("services", listToml(entry.services));
+  lines.add("env", textsToml(entry.env));
+  if (entry.capabilities) {
+    lines.add("capabilities", listToml(capabilityNames(*entry.capabilities)));
+  }
   std::string text = "[[plugin]]\n" + lines.text;
   if (defaults && !settings.empty()) return text + "[plugin.config]\n" + settings;
   auto& table = std::get<Table>(entry.config.data);

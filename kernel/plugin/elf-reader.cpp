@@ -126,19 +126,23 @@ PluginDescriptor checked(const ElfFile& file, kj::ArrayPtr<const kj::byte> bytes
                terminated(d.kind, sizeof(d.kind)) && terminated(d.name, sizeof(d.name)) &&
                terminated(d.pluginVersion, sizeof(d.pluginVersion));
   for (auto& text : d.requires_) whole = whole && terminated(text, sizeof(text));
+  for (auto& text : d.calls) whole = whole && terminated(text, sizeof(text));
   if (!whole || d.kind[0] == 0 || d.name[0] == 0) file.refuse(kj::str("has a damaged descriptor"));
   return d;
 }
 
-}  // namespace
-
-std::vector<std::string> PluginFile::requirements() const {
+std::vector<std::string> named(const char (&texts)[MAX_REQUIRES][64]) {
   std::vector<std::string> all;
-  for (auto& text : descriptor.requires_) {
+  for (auto& text : texts) {
     if (text[0] != 0) all.emplace_back(text);
   }
   return all;
 }
+
+}  // namespace
+
+std::vector<std::string> PluginFile::requirements() const { return named(descriptor.requires_); }
+std::vector<std::string> PluginFile::calls() const { return named(descriptor.calls); }
 
 PluginFile readPluginFile(const std::string& path) {
   ElfFile file(path);

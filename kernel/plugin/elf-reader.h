@@ -16,6 +16,7 @@ struct PluginFile {
   PluginDescriptor descriptor;
   kj::Array<kj::byte> schema;  // of .orch.schema
   std::vector<std::string> requirements() const;
+  std::vector<std::string> calls() const;
 };
 
 // Blocks. Fails with the path and what is wrong: not a regular file, not an ELF file of this

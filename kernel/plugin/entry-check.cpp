@@ -25,6 +25,21 @@ config::Isolation isolationOf(const config::PluginEntry& entry, const PluginPlac
   return own ? config::Isolation::KERNEL : config::Isolation::PROCESS;
 }
 
+// What is granted must be of use: else a mistake would go unseen.
+void checkRights(const config::PluginEntry& entry, const CheckedEntry& found) {
+  bool apart = found.isolation == config::Isolation::PROCESS;
+  if (!apart && (!entry.env.empty() || entry.capabilities)) {
+    fail(kj::str((entry.env.empty() ? "capabilities" : "env"),
+                 " is for a plugin in a process of its own; '", entry.id.c_str(),
+                 "' runs in the kernel: set isolation = \"process\""));
+  }
+  auto extra = entry.capabilities.value_or(0) & ~found.file.descriptor.capabilities;
+  for (auto& name : config::capabilityNames(extra)) {
+    fail(kj::str("plugin '", entry.id.c_str(), "' does not ask for the capability ", name.c_str(),
+                 "; 'orchd --inspect ", found.file.path.c_str(), "' says what it asks for"));
+  }
+}
+
 // `word` stands in `text`, and not within a longer one.
 bool names(const std::string& text, const std::string& word) {
   auto letter = [&text](size_t at) {
@@ -56,6 +71,7 @@ std::optional<CheckedEntry> checkFile(const config::PluginEntry& entry,
     fail(kj::str("plugin file '", path.c_str(), "' was built for another ABI (", d.abiId,
                  ", this orchd is ", ORCH_ABI_ID, "); rebuild it, or set isolation = \"process\""));
   }
+  checkRights(entry, found);
   config::SettingsSchema schema(found.file.schema, d.settingsType);
   capnp::MallocMessageBuilder values;
   schema.read(std::get<config::Table>(entry.config.data), entry.id, values);
@@ -99,6 +115,18 @@ std::optional<CheckedEntry> checkEntry(const config::PluginEntry& entry,
   bool placed = text.compare(0, entry.config.file.size() + 1, entry.config.file + ":") == 0;
   kj::throwFatalException(kj::Exception(outcome.error().getType(), __FILE__, __LINE__,
                                         kj::str((placed ? text : located(entry, text)).c_str())));
+}
+
+Rights rightsOf(const config::PluginEntry& entry, const PluginFile& file) {
+  auto asked = file.descriptor.capabilities;
+  return {entry.env, entry.capabilities.value_or(asked) & asked, file.descriptor.keeps};
+}
+
+std::vector<std::string> reachableFrom(const config::PluginEntry& entry, const PluginFile& file) {
+  auto names = file.requirements();
+  for (auto& name : file.calls()) names.push_back(name);
+  names.insert(names.end(), entry.services.begin(), entry.services.end());
+  return names;
 }
 
 std::string located(const config::PluginEntry& entry, const std::string& reason) {

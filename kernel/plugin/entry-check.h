@@ -8,6 +8,7 @@
 
 #include "kernel/config/manifest.h"
 #include "kernel/plugin/elf-reader.h"
+#include "kernel/plugin/instance.h"
 
 namespace orch::plugin {
 
@@ -33,6 +34,11 @@ std::optional<CheckedEntry> checkEntry(const config::PluginEntry& entry,
 
 // What to say of an entry without a file; names the plugin that was meant, perhaps. Blocks.
 std::string whyMissing(const config::PluginEntry& entry, const PluginPlaces& places);
+
+// What the entry grants of what the file asks for: the rights of a process of its own, and the
+// kinds, plugins and services that may be called.
+Rights rightsOf(const config::PluginEntry& entry, const PluginFile& file);
+std::vector<std::string> reachableFrom(const config::PluginEntry& entry, const PluginFile& file);
 
 // Puts before `reason`, which a plugin gave for refusing its settings, the file and line of the
 // setting that it names, or of the entry.

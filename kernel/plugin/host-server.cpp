@@ -2,7 +2,10 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
+
 #include "orch/abi.h"
+#include "orch/fail.h"
 #include "orch/task.h"
 
 namespace orch::plugin {
@@ -11,8 +14,9 @@ namespace {
 
 class HostServer final : public schema::Host::Server {
  public:
-  HostServer(NodeParts parts, const std::string& instance, log::Logger& logger)
-      : parts(parts), instance(instance), logger(logger) {}
+  HostServer(NodeParts parts, const std::string& instance, std::vector<std::string> reachable,
+             log::Logger& logger)
+      : parts(parts), instance(instance), reachable(std::move(reachable)), logger(logger) {}
 
   kj::Promise<void> node(NodeContext context) override {
     auto results = context.getResults();
@@ -52,6 +56,7 @@ class HostServer final : public schema::Host::Server {
 
   kj::Promise<void> services(ServicesContext context) override {
     auto names = parts.registry.names(context.getParams().getPrefix().cStr());
+    std::erase_if(names, [this](auto& name) { return !mayCall(name); });
     auto list = context.getResults().initNames(names.size());
     for (uint32_t i = 0; i < names.size(); ++i) list.set(i, names[i].c_str());
     return kj::READY_NOW;
@@ -69,20 +74,34 @@ class HostServer final : public schema::Host::Server {
  private:
   Task<void> findService(ServiceContext context) {
     std::string name = context.getParams().getName().cStr();
+    if (!mayCall(name)) {
+      fail(kj::str("plugin '", instance.c_str(), "' may not call the service '", name.c_str(),
+                   "', which its file does not ask for; to grant it, add services = [\"",
+                   name.c_str(), "\"] to its entry in the manifest"));
+    }
     auto found = co_await parts.registry.find(name);
     context.getResults().setCapability(found);
   }
 
+  bool mayCall(const std::string& name) const {
+    return std::any_of(reachable.begin(), reachable.end(), [&name](auto& granted) {
+      if (!name.starts_with(granted)) return false;
+      return name.size() == granted.size() || name[granted.size()] == '.' ||
+             name[granted.size()] == '#';
+    });
+  }
+
   NodeParts parts;
   std::string instance;
+  std::vector<std::string> reachable;
   log::Logger& logger;
 };
 
 }  // namespace
 
 schema::Host::Client newHostServer(NodeParts parts, const std::string& instance,
-                                   log::Logger& logger) {
-  return kj::heap<HostServer>(parts, instance, logger);
+                                   std::vector<std::string> reachable, log::Logger& logger) {
+  return kj::heap<HostServer>(parts, instance, std::move(reachable), logger);
 }
 
 }  // namespace orch::plugin

@@ -23,8 +23,10 @@ struct NodeParts {
   rpc::Registry& registry;
 };
 
-// `logger` outlives the capability's use.
+// `logger` outlives the capability's use. Of services it hands out those that `reachable` names: by
+// kind (`store`), by plugin (`store.local`, any instance) or in full. No others exist for the
+// plugin, and asking for one fails.
 schema::Host::Client newHostServer(NodeParts parts, const std::string& instance,
-                                   log::Logger& logger);
+                                   std::vector<std::string> reachable, log::Logger& logger);
 
 }  // namespace orch::plugin

@@ -10,8 +10,6 @@
 #include "kernel/loop/turned-for.h"
 #include "kernel/plugin/loader.h"
 
-extern char** environ;
-
 namespace orch::plugin {
 
 namespace {
@@ -77,7 +75,8 @@ Task<kj::Own<Instance>> newKernelInstance(Env& env, PluginFile file) {
   co_return kj::heap<KernelInstance>(kj::mv(client));
 }
 
-Task<kj::Own<Instance>> newProcessInstance(Env& env, PluginFile file, std::string hostProgram) {
+Task<kj::Own<Instance>> newProcessInstance(Env& env, PluginFile file, std::string hostProgram,
+                                           Rights rights) {
   int pair[2];
   KJ_SYSCALL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
   kj::AutoCloseFd ours(pair[0]), theirs(pair[1]);
@@ -85,7 +84,12 @@ Task<kj::Own<Instance>> newProcessInstance(Env& env, PluginFile file, std::strin
   spec.argv.add(kj::str(hostProgram.c_str()));
   spec.argv.add(kj::str(file.path.c_str()));
   spec.argv.add(kj::str(HOST_FD));
-  for (char** entry = environ; *entry != nullptr; ++entry) spec.env.add(kj::str(*entry));
+  spec.argv.add(kj::str(kj::hex(rights.capabilities)));
+  spec.argv.add(kj::str(rights.keeps));
+  // The later of two equal names would not count: what was granted comes first.
+  for (auto& [key, value] : rights.env) spec.env.add(kj::str(key.c_str(), "=", value.c_str()));
+  spec.env.add(kj::str("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+  spec.env.add(kj::str("LANG=C.UTF-8"));
   spec.fds.add(ProcessSpec::Fd{HOST_FD, theirs.get()});
   spec.fds.add(ProcessSpec::Fd{1, STDERR_FILENO});
   spec.fds.add(ProcessSpec::Fd{2, STDERR_FILENO});

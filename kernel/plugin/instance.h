@@ -19,8 +19,15 @@ class Instance {
 
 // dlopen in a worker thread, then the plugin lives on this loop.
 Task<kj::Own<Instance>> newKernelInstance(Env& env, PluginFile file);
+// What a process of its own keeps of the rights of orchd.
+struct Rights {
+  std::vector<std::pair<std::string, std::string>> env;  // beside PATH and LANG: all there is
+  uint64_t capabilities = 0;                             // 1 << CAP_…
+  uint64_t keeps = 0;                                    // as in the descriptor
+};
 // orch-plugin-host, found at `hostProgram`, serves over a socket pair. The process ends with this
 // one.
-Task<kj::Own<Instance>> newProcessInstance(Env& env, PluginFile file, std::string hostProgram);
+Task<kj::Own<Instance>> newProcessInstance(Env& env, PluginFile file, std::string hostProgram,
+                                           Rights rights);
 
 }  // namespace orch::plugin

@@ -229,7 +229,8 @@ Task<void> PluginRunner::startOnce() {
   copy.descriptor = file.descriptor;
   auto made = isolation == config::Isolation::KERNEL
                   ? newKernelInstance(parts.env, kj::mv(copy))
-                  : newProcessInstance(parts.env, kj::mv(copy), places.hostProgram);
+                  : newProcessInstance(parts.env, kj::mv(copy), places.hostProgram,
+                                       rightsOf(settings, file));
   auto fresh = co_await kj::mv(made);
   rpc::Guard::Plugin guarded{settings.id, isolated(), settings.deadlineMs};
   auto around = kj::refcounted<rpc::Guard>(std::move(guarded), parts.env.timer(),
@@ -239,7 +240,7 @@ Task<void> PluginRunner::startOnce() {
   instance = kj::mv(fresh);
   step = Step::CONFIGURE;
   auto configure = plugin.configureRequest();
-  configure.setHost(newHostServer(parts, settings.id, logger));
+  configure.setHost(newHostServer(parts, settings.id, reachableFrom(settings, file), logger));
   configure.getSettings().set(values.getRoot<capnp::AnyPointer>().asReader());
   co_await configure.send().ignoreResult();
   co_await setLogLevel(logger.level());

@@ -34,7 +34,8 @@ bool sameValue(const config::Value& a, const config::Value& b) {
 bool sameEntry(const config::PluginEntry& a, const config::PluginEntry& b) {
   return a.file == b.file && a.isolation == b.isolation && a.critical == b.critical &&
          a.deadlineMs == b.deadlineMs && a.startDeadlineMs == b.startDeadlineMs &&
-         a.restart == b.restart && sameValue(a.config, b.config);
+         a.restart == b.restart && a.services == b.services && a.env == b.env &&
+         a.capabilities == b.capabilities && sameValue(a.config, b.config);
 }
 
 // How long a reload waits for what it has started.

@@ -125,7 +125,7 @@ TEST_CASE("reload: a file that is still being written is waited for", "[plugin]"
   std::filesystem::create_directories(node.folder.sub("plugins").cStr());
   std::string path = node.folder.sub("plugins/test.misbehaves.so").cStr();
   std::ofstream(path, std::ios::binary) << content.substr(0, content.size() / 2);
-  node.write(misbehaving("process"));
+  node.write(misbehaving("process", FINDS_SDK));
   auto refused = attempt(node.kernel.reload()).wait(node.io.waitScope);
   CHECK_FALSE(refused.ok());
   std::ofstream(path, std::ios::binary) << content;
@@ -135,7 +135,7 @@ TEST_CASE("reload: a file that is still being written is waited for", "[plugin]"
 
 TEST_CASE("reload: a file that is half there at the start is looked at again", "[plugin]") {
   auto content = pluginContent();
-  TestNode node("[[plugin]]\nid = 'test.late'\n");
+  TestNode node(std::string("[[plugin]]\nid = 'test.late'\n") + FINDS_SDK);
   std::filesystem::create_directories(node.folder.sub("plugins").cStr());
   std::string path = node.folder.sub("plugins/test.late.so").cStr();
   std::ofstream(path, std::ios::binary) << content.substr(0, content.size() / 2);

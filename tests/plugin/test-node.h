@@ -139,9 +139,9 @@ inline std::string misbehaving(const char* isolation, const char* rest = "") {
          "'\nrestart = { backoff = '1ms..5ms', limit = 3, window = '1m' }\n" + rest;
 }
 
-// A copy elsewhere does not find the SDK beside it.
+// A copy elsewhere does not find the SDK beside it: this goes into its entry.
+inline constexpr const char* FINDS_SDK = "env = { LD_LIBRARY_PATH = '" PROGRAMS "/../lib' }\n";
 inline std::string pluginContent() {
-  setenv("LD_LIBRARY_PATH", PROGRAMS "/../lib", 1);
   std::ifstream file(TEST_PLUGINS "/test.misbehaves.so", std::ios::binary);
   return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
 }

@@ -28,4 +28,5 @@ class AgentPlugin final : public PluginInstance {
 }  // namespace orch::control::agent
 
 ORCH_PLUGIN("control", "agent", "1.0.0", orch::control::agent::AgentPlugin,
-            orch::control::agent::Config, "store", "runtime")
+            orch::control::agent::Config, "store", "runtime",
+            orch::Calls{"dispatcher", "image", "network"})

@@ -92,4 +92,8 @@ class Oci final : public PluginInstance {
 }  // namespace
 }  // namespace orch::image::oci
 
-ORCH_PLUGIN("image", "oci", "1.0.0", orch::image::oci::Oci, orch::image::oci::Config)
+// For the layers of images: owners and modes, devices, trusted.* attributes, and to remove what is
+// there. CAP_SETPCAP, so that the unpacker can drop what it does not need.
+ORCH_PLUGIN("image", "oci", "1.0.0", orch::image::oci::Oci, orch::image::oci::Config,
+            orch::Capabilities{CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETPCAP,
+                               CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN})

@@ -107,4 +107,6 @@ class Bridge final : public PluginInstance {
 }  // namespace orch::network::bridge
 
 ORCH_PLUGIN("network", "bridge", "1.0.0", orch::network::bridge::Bridge,
-            orch::network::bridge::Config)
+            orch::network::bridge::Config,
+            orch::Capabilities{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_SYS_ADMIN},
+            orch::Keeps{orch::HOST_MOUNTS})

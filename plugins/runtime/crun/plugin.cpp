@@ -15,4 +15,5 @@ class Crun final : public OciPlugin {
 }  // namespace
 }  // namespace orch::runtime::crun
 
-ORCH_PLUGIN("runtime", "crun", "1.0.0", orch::runtime::crun::Crun, orch::runtime::crun::Config)
+ORCH_PLUGIN("runtime", "crun", "1.0.0", orch::runtime::crun::Crun, orch::runtime::crun::Config,
+            orch::Everything{})

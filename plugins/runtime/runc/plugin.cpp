@@ -15,4 +15,5 @@ class Runc final : public OciPlugin {
 }  // namespace
 }  // namespace orch::runtime::runc
 
-ORCH_PLUGIN("runtime", "runc", "1.0.0", orch::runtime::runc::Runc, orch::runtime::runc::Config)
+ORCH_PLUGIN("runtime", "runc", "1.0.0", orch::runtime::runc::Runc, orch::runtime::runc::Config,
+            orch::Everything{})
