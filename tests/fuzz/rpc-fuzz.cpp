@@ -27,6 +27,8 @@ class Node final {
  public:
   Node() : kernel(world.env(), manifest(), places(), "") {
     kernel.start().wait(world.waitScope());
+    // Some may still be on their way.
+    for (int second = 0; second < 60 && !allRun(); ++second) world.advance(1 * kj::SECONDS);
     check();
   }
   ~Node() noexcept(false) { kernel.stop().wait(world.waitScope()); }
@@ -71,6 +73,12 @@ class Node final {
   }
 
  private:
+  bool allRun() {
+    for (auto* runner : kernel.plugins().runners()) {
+      if (runner->state() != plugin::PluginRunner::State::RUNNING) return false;
+    }
+    return true;
+  }
   template <typename T>
   static typename T::Client service(schema::Gateway::Client gateway, kj::StringPtr name) {
     auto request = gateway.serviceRequest();
