@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "kernel/config/settings.h"
+#include "kernel/plugin/settings-check.h"
 #include "orch/abi.h"
 
 namespace orch::check {
@@ -75,21 +76,22 @@ void printJson(const plugin::PluginFile& file) {
 
 }  // namespace
 
-int checkManifest(const config::Manifest& manifest, const plugin::PluginPlaces& places,
-                  const std::string& file, bool json) {
+Task<int> checkManifest(Env& env, const config::Manifest& manifest,
+                        const plugin::PluginPlaces& places, const std::string& file, bool json) {
+  auto found = plugin::checkEntries(manifest.plugins, places);
+  co_await plugin::checkSettings(env, manifest.plugins, found, places, manifest.node);
   capnp::MallocMessageBuilder message;
   auto root = message.initRoot<Value>();
   JsonObject object(root, 3);
   object.text("file", file.c_str());
   object.flag("valid", true);
-  auto list = object.field("plugins").initArray(manifest.plugins.size());
-  unsigned i = 0;
-  for (auto& entry : manifest.plugins) {
-    auto found = plugin::checkEntry(entry, places);
-    JsonObject item(list[i++], 2);
+  auto list = object.field("plugins").initArray(found.size());
+  for (unsigned i = 0; i < list.size(); ++i) {
+    auto& entry = manifest.plugins[i];
+    JsonObject item(list[i], 2);
     item.text("id", entry.id.c_str());
-    if (found) {
-      item.text("file", found->file.path.c_str());
+    if (found[i]) {
+      item.text("file", found[i]->file.path.c_str());
     } else {
       item.field("file").setNull();
       if (!json) {
@@ -105,7 +107,7 @@ int checkManifest(const config::Manifest& manifest, const plugin::PluginPlaces& 
     printf("%s: valid, %zu plugin%s%s\n", file.c_str(), count, count == 1 ? "" : "s",
            count == 0 ? ": orchd would run and do nothing; add a [[plugin]]" : "");
   }
-  return 0;
+  co_return 0;
 }
 
 void printInvalid(const std::string& file, const std::string& problem) {

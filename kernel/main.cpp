@@ -164,8 +164,13 @@ int runNode(const Options& options) {
 
 int check(const Options& options) {
   auto outcome = attemptNow([&]() {
+    signal(SIGPIPE, SIG_IGN);
+    auto io = kj::setupAsyncIo();
+    auto env = newSystemEnv(io);
     auto manifest = readManifest(options);
-    return check::checkManifest(manifest, findPlaces(manifest.node), options.config, options.json);
+    auto places = findPlaces(manifest.node);
+    return check::checkManifest(*env, manifest, places, options.config, options.json)
+        .wait(io.waitScope);
   });
   if (outcome.ok()) return outcome.value();
   std::string problem = plainText(outcome.error()).cStr();

@@ -48,9 +48,7 @@ int64_t wholeNumber(const Value& value, const std::string& key) {
   failAt(value, "'" + key + "' must be a whole number, not " + value.typeName());
 }
 
-// Annotations of a number's field, for which a config.capnp declares
-//   annotation least @0xab91c2a90c3c0c5d (field) :Int64;
-//   annotation most @0xe3f5d3a6b4c8f0b1 (field) :Int64;
+// Annotations of a number's field: sdk/schema/settings.capnp.
 constexpr uint64_t LEAST_ID = 0xab91c2a90c3c0c5d;
 constexpr uint64_t MOST_ID = 0xe3f5d3a6b4c8f0b1;
 

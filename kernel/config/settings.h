@@ -36,8 +36,8 @@ class SettingsSchema final {
   KJ_DISALLOW_COPY(SettingsSchema);
 
   // Fills a struct in `message`. A field whose name ends in `Ms` also takes a duration text, one in
-  // `Bytes` a size text. A field may say with annotations (settings.cpp) what it accepts. Fails
-  // with file, line, key and what is accepted.
+  // `Bytes` a size text. A field may say with the annotations of sdk/schema/settings.capnp what it
+  // accepts. Fails with file, line, key and what is accepted.
   void read(const Table& table, const std::string& pluginId, capnp::MessageBuilder& message) const;
   // One `key = value` line per field, each below its comment.
   std::string toToml(capnp::MessageBuilder& message, bool comments) const;

@@ -19,18 +19,7 @@ class HostServer final : public schema::Host::Server {
       : parts(parts), instance(instance), reachable(std::move(reachable)), logger(logger) {}
 
   kj::Promise<void> node(NodeContext context) override {
-    auto results = context.getResults();
-    results.setId(parts.identity.id.c_str());
-    results.setName(parts.identity.name.c_str());
-    results.setDataDir(parts.node.data.c_str());
-    results.setRunDir(parts.node.run.c_str());
-    results.setVersion(ORCH_VERSION);
-    results.setInstance(instance.c_str());
-    auto labels = results.initLabels(parts.node.labels.size());
-    for (uint32_t i = 0; i < labels.size(); ++i) {
-      labels[i].setKey(parts.node.labels[i].first.c_str());
-      labels[i].setValue(parts.node.labels[i].second.c_str());
-    }
+    describeNode(context.getResults(), parts.node, parts.identity, instance);
     return kj::READY_NOW;
   }
 
@@ -98,6 +87,21 @@ class HostServer final : public schema::Host::Server {
 };
 
 }  // namespace
+
+void describeNode(schema::Host::NodeResults::Builder results, const config::NodeEntry& node,
+                  const NodeIdentity& identity, const std::string& instance) {
+  results.setId(identity.id.c_str());
+  results.setName(identity.name.c_str());
+  results.setDataDir(node.data.c_str());
+  results.setRunDir(node.run.c_str());
+  results.setVersion(ORCH_VERSION);
+  results.setInstance(instance.c_str());
+  auto labels = results.initLabels(node.labels.size());
+  for (uint32_t i = 0; i < labels.size(); ++i) {
+    labels[i].setKey(node.labels[i].first.c_str());
+    labels[i].setValue(node.labels[i].second.c_str());
+  }
+}
 
 schema::Host::Client newHostServer(NodeParts parts, const std::string& instance,
                                    std::vector<std::string> reachable, log::Logger& logger) {

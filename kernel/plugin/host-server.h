@@ -23,6 +23,10 @@ struct NodeParts {
   rpc::Registry& registry;
 };
 
+// Answers what the node is.
+void describeNode(schema::Host::NodeResults::Builder results, const config::NodeEntry& node,
+                  const NodeIdentity& identity, const std::string& instance);
+
 // `logger` outlives the capability's use. Of services it hands out those that `reachable` names: by
 // kind (`store`), by plugin (`store.local`, any instance) or in full. No others exist for the
 // plugin, and asking for one fails.

@@ -63,6 +63,8 @@ class PluginRunner final {
   bool isolated() const { return isolation == config::Isolation::PROCESS; }
   // On its way to a state that lasts: not if it has failed to start and is tried again.
   bool starting() const;
+  // It has been tried, and does not start as it is now.
+  bool failsToStart() const { return current == State::FAILED || failedStarts > 0; }
   // Its failure ends orchd.
   bool endsOrchd() const { return settings.critical && startedBy == StartedBy::ORCHD; }
   // Known once its file has been read.

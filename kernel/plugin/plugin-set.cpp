@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernel/plugin/settings-check.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 
@@ -109,40 +110,62 @@ Task<void> PluginSet::stop() {
   }
 }
 
+// What runs as it is written stays: its settings have been taken.
 Task<void> PluginSet::check(const std::vector<config::PluginEntry>& entries) {
-  auto look = [entries, places = places]() {
-    std::vector<std::string> missing;
-    for (auto& entry : entries) {
-      if (!checkEntry(entry, places)) missing.push_back(entry.id);
-    }
-    return missing;
-  };
-  auto missing = co_await parts.env.workers().run(kj::mv(look));
-  for (auto& entry : entries) {
+  auto look = [entries, places = places]() { return checkEntries(entries, places); };
+  auto found = co_await parts.env.workers().run(kj::mv(look));
+  for (size_t i = 0; i < entries.size(); ++i) {
+    auto& entry = entries[i];
     auto* known = find(entry.id);
     if (known == nullptr || known->state() != PluginRunner::State::RUNNING) continue;
-    if (std::find(missing.begin(), missing.end(), entry.id) == missing.end()) continue;
-    if (sameEntry(known->entry(), entry)) continue;
-    auto path = candidatesOf(entry, places).front();
-    fail(kj::str(located(entry, "plugin '" + entry.id + "' runs, and its new entry has no file '" +
-                                    path + "'; put it there first")
-                     .c_str()));
+    if (sameEntry(known->entry(), entry)) {
+      found[i].reset();
+    } else if (!found[i]) {
+      auto path = candidatesOf(entry, places).front();
+      fail(
+          kj::str(located(entry, "plugin '" + entry.id + "' runs, and its new entry has no file '" +
+                                     path + "'; put it there first")
+                      .c_str()));
+    }
   }
+  co_await checkSettings(parts.env, entries, found, places, parts.node);
 }
 
 Task<ReloadResult> PluginSet::reload(const std::vector<config::PluginEntry>& entries) {
   co_await check(entries);
+  std::vector<config::PluginEntry> before;
+  for (auto& [id, runner] : plugins) before.push_back(runner->entry());
   ReloadResult result;
-  std::vector<std::string> started;
+  std::vector<Started> started;
   co_await apply(entries, result, started);
   fulfillAll(folderWaiters);
   co_await report(started, result);
+  co_await takeBack(started, before);
   co_return kj::mv(result);
+}
+
+Task<void> PluginSet::takeBack(const std::vector<Started>& started,
+                               const std::vector<config::PluginEntry>& before) {
+  auto failed = std::find_if(started.begin(), started.end(), [this](auto& one) {
+    auto* runner = find(one.id);
+    return one.ranBefore && runner != nullptr && runner->failsToStart();
+  });
+  if (failed == started.end()) co_return;
+  auto* runner = find(failed->id);
+  auto text = "plugin '" + failed->id + "' does not start as it stands here: " + runner->reason() +
+              ". All runs on as before";
+  auto reason = kj::str(located(runner->entry(), text).c_str());
+  ReloadResult undone;
+  std::vector<Started> again;
+  co_await apply(before, undone, again);
+  fulfillAll(folderWaiters);
+  co_await report(again, undone);
+  fail(kj::mv(reason));
 }
 
 // What is there is looked up again after each wait: orchd may have begun to stop.
 Task<void> PluginSet::apply(const std::vector<config::PluginEntry>& entries, ReloadResult& result,
-                            std::vector<std::string>& started) {
+                            std::vector<Started>& started) {
   std::vector<std::string> gone;
   for (auto& [id, runner] : plugins) {
     if (!hasId(entries, id)) gone.push_back(id);
@@ -158,7 +181,7 @@ Task<void> PluginSet::apply(const std::vector<config::PluginEntry>& entries, Rel
     auto* known = find(entry.id);
     if (known == nullptr) {
       add(entry, StartedBy::RELOAD);
-      started.push_back(entry.id);
+      started.push_back({entry.id, false});
       result.applied.push_back(entry.id + " added");
       continue;
     }
@@ -173,16 +196,16 @@ Task<void> PluginSet::apply(const std::vector<config::PluginEntry>& entries, Rel
     if (stopping) co_return;
     retire(entry.id);
     add(entry, StartedBy::RELOAD);
-    started.push_back(entry.id);
+    started.push_back({entry.id, state == PluginRunner::State::RUNNING});
     result.applied.push_back(entry.id + " restarted");
   }
 }
 
-Task<void> PluginSet::report(const std::vector<std::string>& started, ReloadResult& result) {
+Task<void> PluginSet::report(const std::vector<Started>& started, ReloadResult& result) {
   if (started.empty()) co_return;
   auto enough = parts.env.timer().afterDelay(REPORT_MS * kj::MILLISECONDS);
   co_await onSettled().exclusiveJoin(kj::mv(enough));
-  for (auto& id : started) {
+  for (auto& [id, ranBefore] : started) {
     auto* runner = find(id);
     if (runner == nullptr || runner->state() == PluginRunner::State::RUNNING) continue;
     for (auto& text : result.applied) {

@@ -27,8 +27,9 @@ class PluginSet final : public PluginNeighbours, private kj::TaskSet::ErrorHandl
   Task<void> stop();
   // Checks all entries, and fails without a change at the first that cannot be used. Then starts
   // what is new, stops what is gone, restarts isolated plugins whose entry changed; what needs a
-  // new orchd is only named. A critical plugin that does not start this time leaves orchd alone.
-  // Waits a moment for what it has started, to say what became of it. One at a time; `entries`
+  // new orchd is only named. Waits a moment for what it has started, to say what became of it: if
+  // one that ran before does not start now, all is as it was before, and the reload fails. A
+  // critical plugin that does not start this time leaves orchd alone. One at a time; `entries`
   // outlives it.
   Task<ReloadResult> reload(const std::vector<config::PluginEntry>& entries);
   // Of all plugins, and of those to come.
@@ -57,9 +58,15 @@ class PluginSet final : public PluginNeighbours, private kj::TaskSet::ErrorHandl
   // Keeps a runner that has stopped out of sight.
   void retire(const std::string& id);
   Task<void> check(const std::vector<config::PluginEntry>& entries);
+  struct Started {
+    std::string id;
+    bool ranBefore;
+  };
   Task<void> apply(const std::vector<config::PluginEntry>& entries, ReloadResult& result,
-                   std::vector<std::string>& started);
-  Task<void> report(const std::vector<std::string>& started, ReloadResult& result);
+                   std::vector<Started>& started);
+  Task<void> report(const std::vector<Started>& started, ReloadResult& result);
+  Task<void> takeBack(const std::vector<Started>& started,
+                      const std::vector<config::PluginEntry>& before);
   // "a.one → b.two → a.one" if `id` can never start since others wait for it; else nothing.
   std::string circleOf(const std::string& id) const;
   std::vector<const PluginRunner*> providersOf(const std::string& requirement) const;

@@ -20,15 +20,16 @@ function(orch_add_plugin path)
     set(arg_SCHEMA config.capnp)
   endif()
   set(schema ${here}/${arg_SCHEMA})
+  get_filename_component(imports ${ORCH_SCHEMA_DIR}/../.. ABSOLUTE)
   set(compiled ${generated}/${arg_SCHEMA}.bin)
   # orchd learns from the file which methods have no deadline.
   file(GLOB interfaces CONFIGURE_DEPENDS ${ORCH_SCHEMA_DIR}/*.capnp)
   add_custom_command(
     OUTPUT ${generated}/${arg_SCHEMA}.c++ ${generated}/${arg_SCHEMA}.h ${compiled}
-    COMMAND ${CAPNP_EXECUTABLE} compile -I${CAPNP_INCLUDE_DIRECTORY} --src-prefix=${here}
+    COMMAND ${CAPNP_EXECUTABLE} compile -I${CAPNP_INCLUDE_DIRECTORY} -I${imports} --src-prefix=${here}
             -o${CAPNPC_CXX_EXECUTABLE}:${generated} ${schema}
-    COMMAND ${CAPNP_EXECUTABLE} compile -I${CAPNP_INCLUDE_DIRECTORY} --src-prefix=${here}
-            -o- ${schema} ${interfaces} > ${compiled}
+    COMMAND ${CAPNP_EXECUTABLE} compile -I${CAPNP_INCLUDE_DIRECTORY} -I${imports} --src-prefix=${here}
+            --src-prefix=${imports} -o- ${schema} ${interfaces} > ${compiled}
     DEPENDS ${schema} ${interfaces} VERBATIM)
   file(WRITE ${generated}/schema.c "__asm__(\".pushsection .orch.schema,\\\"a\\\",@progbits\\n.incbin \\\"${compiled}\\\"\\n.popsection\");\n")
   set_source_files_properties(${generated}/schema.c PROPERTIES OBJECT_DEPENDS ${compiled})

@@ -61,19 +61,29 @@ TEST_CASE("reload: a reload with a bad entry is refused as a whole", "[plugin]")
   }
 }
 
-TEST_CASE("reload: a critical plugin that fails after a reload does not end orchd", "[plugin]") {
-  TestNode node(misbehaving("process", "critical = true\n"));
+TEST_CASE("reload: if a plugin that ran does not start any more, all is as it was", "[plugin]") {
+  TestNode node(misbehaving("process", "critical = true\n") +
+                "[[plugin]]\nid = 'scheduler.spread'\n");
   auto critical = node.kernel.plugins().onCriticalFailure();
-  node.write(misbehaving("process", "critical = true\nconfig = { mode = 'refuse' }\n"));
-  auto result = node.kernel.reload().wait(node.io.waitScope);
-  REQUIRE(result.applied.size() == 1);
-  CHECK(result.applied[0] == kj::str("test.misbehaves restarted, but does not run: ",
-                                     node.folder.sub("node.toml"), ":11: mode 'refuse' is refused")
-                                 .cStr());
+  node.write(misbehaving("process", "critical = true\nconfig = { mode = 'throwInStart' }\n") +
+             "[[plugin]]\nid = 'scheduler.spread#new'\n");
+  auto outcome = attempt(node.kernel.reload()).wait(node.io.waitScope);
+  REQUIRE_FALSE(outcome.ok());
+  CHECK(std::string(plainText(outcome.error()).cStr()) ==
+        kj::str(node.folder.sub("node.toml"),
+                ":11: plugin 'test.misbehaves' does not start as it stands here: cannot start: it "
+                "was told not to; starts again in 1 ms. All runs on as before")
+            .cStr());
   CHECK_FALSE(critical.poll(node.io.waitScope));
-  node.write(misbehaving("process", "critical = true\n"));
-  node.kernel.reload().wait(node.io.waitScope);
   CHECK(node.plugin("test.misbehaves").state() == State::RUNNING);
+  CHECK(node.call(node.scheduler("test.misbehaves"), "n1").ok());
+  CHECK(node.plugin("scheduler.spread").state() == State::RUNNING);
+  CHECK(node.kernel.plugins().find("scheduler.spread#new") == nullptr);
+  // What the manifest says is still another thing than what runs.
+  node.write(misbehaving("process", "critical = true\nconfig = { pauseMs = 5 }\n"));
+  auto result = node.kernel.reload().wait(node.io.waitScope);
+  CHECK(result.applied ==
+        std::vector<std::string>{"scheduler.spread stopped", "test.misbehaves restarted"});
 }
 
 TEST_CASE("reload: a plugin in the kernel may be taken away while a call is in it", "[plugin]") {

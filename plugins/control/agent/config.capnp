@@ -1,5 +1,6 @@
 @0x9320ae7882d5590a;
 using Cxx = import "/capnp/c++.capnp";
+using Settings = import "/orch/schema/settings.capnp";
 $Cxx.namespace("orch::control::agent");
 
 struct Config {
@@ -15,6 +16,6 @@ struct Config {
   runtimes @3 :List(Text) = ["crun", "runc", "sim"];
   # For services that name none: the first of these that works here.
 
-  retryMaxMs @4 :UInt32 = 1000;
+  retryMaxMs @4 :UInt32 = 1000 $Settings.least(50);
   # Longest pause before the manager is looked for again.
 }

@@ -1,6 +1,7 @@
 #include "orch/plugin.h"
 
 #include "agent.h"
+#include "orch/fail.h"
 
 namespace orch::control::agent {
 namespace {
@@ -9,7 +10,11 @@ class AgentPlugin final : public PluginInstance {
  public:
   AgentPlugin(Env& env, Host& host, Config::Reader settings)
       : host(host), agent(env, host, settings) {
-    KJ_REQUIRE(settings.getRetryMaxMs() >= 50, "retryMaxMs must be at least 50");
+    if (settings.getStore().size() == 0) fail(kj::str("store must name a service, as store.local"));
+    if (settings.getDispatcher().size() == 0) {
+      fail(kj::str("dispatcher must name a service, as dispatcher"));
+    }
+    if (settings.getRuntimes().size() == 0) fail(kj::str("runtimes must name one, as crun"));
   }
   Task<Services> start() override {
     co_await agent.start();

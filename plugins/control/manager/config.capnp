@@ -1,5 +1,6 @@
 @0xbdc0cb69aaea3156;
 using Cxx = import "/capnp/c++.capnp";
+using Settings = import "/orch/schema/settings.capnp";
 $Cxx.namespace("orch::control::manager");
 
 struct Config {
@@ -9,7 +10,7 @@ struct Config {
   # The strategy of services that name none.
   autoInit @2 :Bool = true;
   # Whether the first start creates a cluster. Otherwise `orch init` does.
-  heartbeatMs @3 :UInt32 = 1000;
+  heartbeatMs @3 :UInt32 = 1000 $Settings.least(10);
   # How often an agent tells that it is there, give or take a tenth.
   downAfterMs @4 :UInt32 = 2500;
   # A node without a heartbeat for so long is `down`: its tasks are restarted elsewhere.
@@ -21,7 +22,7 @@ struct Config {
   # How long a commit whose outcome is unknown is asked for before the state is loaded again.
   requestMemoryMs @8 :UInt64 = 600000;
   # How long a request id is remembered.
-  requestMemoryCount @9 :UInt32 = 10000;
+  requestMemoryCount @9 :UInt32 = 10000 $Settings.least(1);
   # And how many.
 }
 

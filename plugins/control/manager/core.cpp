@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include "orch/fail.h"
+
 namespace orch::control::manager {
 
 Core::Core(Env& env, Host& host, Config::Reader settings)
@@ -12,12 +14,15 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       sessions(*this, env, host, manager, settings),
       progress(env, manager),
       logs(env, manager, sessions) {
-  KJ_REQUIRE(settings.getStore().size() > 0, "store must name a service, as store.local");
-  KJ_REQUIRE(settings.getScheduler().startsWith("scheduler."),
-             "scheduler must name a service, as scheduler.spread", settings.getScheduler());
-  KJ_REQUIRE(settings.getHeartbeatMs() >= 10, "heartbeatMs must be at least 10");
-  KJ_REQUIRE(settings.getDownAfterMs() > settings.getHeartbeatMs(),
-             "downAfterMs must be more than heartbeatMs");
+  if (settings.getStore().size() == 0) fail(kj::str("store must name a service, as store.local"));
+  if (!settings.getScheduler().startsWith("scheduler.")) {
+    fail(kj::str("scheduler must name a service, as scheduler.spread, not '",
+                 settings.getScheduler(), "'"));
+  }
+  if (settings.getDownAfterMs() <= settings.getHeartbeatMs()) {
+    fail(kj::str("downAfterMs must be more than heartbeatMs, ", settings.getHeartbeatMs(), ", not ",
+                 settings.getDownAfterMs()));
+  }
   sessions.observeGone(progress);
 }
 

@@ -1,5 +1,6 @@
 @0xe5aeb492df8eeea7;
 using Cxx = import "/capnp/c++.capnp";
+using Settings = import "/orch/schema/settings.capnp";
 $Cxx.namespace("orch::image::oci");
 
 struct Config {
@@ -15,13 +16,13 @@ struct Config {
   # vouches for. Loopback addresses are always among them.
   authFile @4 :Text;
   # A containers-auth.json(5) with credentials. Empty: skopeo's own default.
-  pullTimeoutSeconds @5 :UInt32 = 1800;
+  pullTimeoutSeconds @5 :UInt32 = 1800 $Settings.least(1);
   # A copy from a registry that takes longer is given up.
-  concurrentTransfers @6 :UInt32 = 3;
+  concurrentTransfers @6 :UInt32 = 3 $Settings.least(1) $Settings.most(64);
   # So many pulls and imports run at once, 1 to 64; the rest wait their turn.
-  maxLayerBytes @7 :UInt64 = 68719476736;
+  maxLayerBytes @7 :UInt64 = 68719476736 $Settings.least(1);
   # A layer that is larger than this (64 GiB), unpacked, is refused; so is an archive that holds more
   # than this of images' blobs. Each entry of a layer counts for 4 KiB beside its content.
-  unpackTimeoutSeconds @8 :UInt32 = 3600;
+  unpackTimeoutSeconds @8 :UInt32 = 3600 $Settings.least(1);
   # An archive or a pulled image that takes longer to unpack is given up.
 }

@@ -9,8 +9,6 @@
 namespace orch::image::oci {
 namespace {
 
-constexpr uint32_t MAX_TRANSFERS = 64;
-
 // As images name architectures, which is Go's way.
 constexpr const char* ARCHITECTURE =
 #if defined(__x86_64__)
@@ -56,19 +54,10 @@ StoreSettings settingsOf(const NodeFacts& node, Config::Reader config) {
     settings.skopeo.insecureRegistries.push_back(name.cStr());
   }
   settings.skopeo.architecture = ARCHITECTURE;
-  if (config.getPullTimeoutSeconds() == 0) fail(kj::str("pullTimeoutSeconds must be at least 1"));
   settings.pullTimeout = config.getPullTimeoutSeconds() * kj::SECONDS;
-  if (config.getUnpackTimeoutSeconds() == 0) {
-    fail(kj::str("unpackTimeoutSeconds must be at least 1"));
-  }
   settings.unpackTimeout = config.getUnpackTimeoutSeconds() * kj::SECONDS;
   settings.concurrentTransfers = config.getConcurrentTransfers();
-  if (settings.concurrentTransfers < 1 || settings.concurrentTransfers > MAX_TRANSFERS) {
-    fail(kj::str("concurrentTransfers must be between 1 and ", MAX_TRANSFERS, ", not ",
-                 settings.concurrentTransfers));
-  }
   settings.maxLayerBytes = config.getMaxLayerBytes();
-  if (settings.maxLayerBytes == 0) fail(kj::str("maxLayerBytes must be at least 1"));
   return settings;
 }
 

@@ -1,5 +1,6 @@
 @0x99c885ecab8ebd15;
 using Cxx = import "/capnp/c++.capnp";
+using Settings = import "/orch/schema/settings.capnp";
 $Cxx.namespace("orch::network::bridge");
 
 struct Config {
@@ -11,8 +12,8 @@ struct Config {
   # Where the tasks' addresses come from, as ADDRESS/PREFIX with a prefix of 8 to 29. The first address
   # is the gateway's. No other network of the node may overlap with it.
 
-  mtu @2 :UInt32 = 1500;
-  # Of the tasks' devices, in bytes, 576 to 65535.
+  mtu @2 :UInt32 = 1500 $Settings.least(576) $Settings.most(65535);
+  # Of the tasks' devices, in bytes, 576 (RFC 791: what every host takes) to 65535.
 
   table @3 :Text = "orch";
   # Name of the nftables table (family ip) that belongs to this plugin alone.

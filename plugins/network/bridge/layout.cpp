@@ -9,8 +9,6 @@ namespace {
 
 constexpr uint8_t WIDEST_PREFIX = 8;
 constexpr uint8_t NARROWEST_PREFIX = 29;
-constexpr uint32_t LEAST_MTU = 576;  // RFC 791: what every host takes
-constexpr uint32_t MOST_MTU = 65535;
 constexpr size_t MAX_TABLE_NAME = 64;
 constexpr size_t HASH_CHARACTERS = 13;  // of base 36: 64 bits
 
@@ -70,9 +68,6 @@ Layout layoutOf(Config::Reader settings, const NodeFacts& node) {
   layout.subnet = *subnet;
   layout.gateway = subnet->network + 1;
   layout.mtu = settings.getMtu();
-  if (layout.mtu < LEAST_MTU || layout.mtu > MOST_MTU) {
-    fail(kj::str("'mtu' cannot be ", layout.mtu, ": it must be 576 to 65535"));
-  }
   return layout;
 }
 

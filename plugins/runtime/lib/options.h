@@ -49,16 +49,17 @@ Options optionsFrom(kj::StringPtr name, Settings settings) {
   if (options.parallelism == 0) {
     options.parallelism = 2 * std::max(1u, std::thread::hardware_concurrency());
   }
+  if (options.program.empty()) fail(kj::str("program must name a program, as ", name));
+  if (options.conmon.empty()) fail(kj::str("conmon must name a program, as conmon"));
+  if (options.cgroupRoot.empty() || options.cgroupRoot[0] != '/') {
+    fail(kj::str("cgroupRoot '", options.cgroupRoot.c_str(),
+                 "' must be an absolute path such as /sys/fs/cgroup"));
+  }
   auto& parent = options.cgroupParent;
   if (parent.size() < 2 || parent[0] != '/' || parent.back() == '/' ||
       parent.find("/..") != std::string::npos) {
     fail(kj::str("cgroupParent '", parent.c_str(), "' must be an absolute cgroup such as /orch"));
   }
-  if (options.prepareTimeoutMs == 0) fail(kj::str("prepareTimeoutMs must be at least 1"));
-  if (options.createTimeoutMs == 0) fail(kj::str("createTimeoutMs must be at least 1"));
-  if (options.killTimeoutMs == 0) fail(kj::str("killTimeoutMs must be at least 1"));
-  if (options.commandTimeoutMs == 0) fail(kj::str("commandTimeoutMs must be at least 1"));
-  if (options.logCheckMs == 0) fail(kj::str("logCheckMs must be at least 1"));
   return options;
 }
 

@@ -1,5 +1,6 @@
 @0xa4d72ec260b3e88f;
 using Cxx = import "/capnp/c++.capnp";
+using Settings = import "/orch/schema/settings.capnp";
 $Cxx.namespace("orch::runtime::runc");
 
 struct Config {
@@ -18,21 +19,21 @@ struct Config {
   parallelism @4 :UInt32 = 0;
   # So many containers are created, started or removed at once. 0: twice the number of cores.
 
-  createTimeoutMs @5 :UInt64 = 60000;
+  createTimeoutMs @5 :UInt64 = 60000 $Settings.least(1);
   # A container that is not there after it is given up and cleared away.
 
-  killTimeoutMs @6 :UInt64 = 10000;
+  killTimeoutMs @6 :UInt64 = 10000 $Settings.least(1);
   # A container that has not ended so long after SIGKILL fails its removal.
 
-  logCheckMs @7 :UInt64 = 1000;
+  logCheckMs @7 :UInt64 = 1000 $Settings.least(1);
   # How often at least a running container's log is compared with its size limit; one that grows fast
   # is looked at as often as it takes.
 
-  commandTimeoutMs @8 :UInt64 = 60000;
+  commandTimeoutMs @8 :UInt64 = 60000 $Settings.least(1);
   # A start, a deletion or a question to the OCI runtime that takes longer fails, and its process is
   # ended.
 
-  prepareTimeoutMs @9 :UInt64 = 300000;
+  prepareTimeoutMs @9 :UInt64 = 300000 $Settings.least(1);
   # A container that waits longer for a mount source that does not answer, or for a volume that
   # somebody else has locked, fails. Its task says meanwhile what it waits for.
 }

@@ -1,7 +1,6 @@
 #include "orch/plugin.h"
 
 #include "config.capnp.h"
-#include "orch/fail.h"
 #include "orch/schema/scheduler.capnp.h"
 #include "spread.h"
 
@@ -53,9 +52,7 @@ class Strategy final : public schema::Scheduler::Server {
 class Spread final : public PluginInstance {
  public:
   Spread(Env&, Host& host, Config::Reader settings)
-      : host(host), failureLimit(settings.getFailureLimit()) {
-    if (failureLimit == 0) fail(kj::str("failureLimit must be at least 1, not 0"));
-  }
+      : host(host), failureLimit(settings.getFailureLimit()) {}
   Task<Services> start() override {
     Services services;
     services.add(host.node().instance, schema::Scheduler::Client(kj::heap<Strategy>(failureLimit)));

@@ -1,0 +1,165 @@
+// A bad value of every setting of every shipped plugin: what `config check` and a reload say of it
+// is what a start would say.
+#include <catch2/catch.hpp>
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "kernel/plugin/settings-check.h"
+#include "orch/fail.h"
+#include "test-node.h"
+
+namespace orch {
+namespace {
+
+struct Bad {
+  const char* plugin;
+  const char* key;
+  const char* value;
+};
+const Bad ALL[] = {
+    {"control.agent", "store", "''"},
+    {"control.agent", "dispatcher", "''"},
+    {"control.agent", "image", "7"},
+    {"control.agent", "runtimes", "[]"},
+    {"control.agent", "retryMaxMs", "49"},
+    {"control.manager", "store", "''"},
+    {"control.manager", "scheduler", "'spread'"},
+    {"control.manager", "autoInit", "'yes'"},
+    {"control.manager", "heartbeatMs", "9"},
+    {"control.manager", "downAfterMs", "1000"},
+    {"control.manager", "startGraceMs", "-1"},
+    {"control.manager", "orphanAfterMs", "'a day'"},
+    {"control.manager", "storeTimeoutMs", "4294967296"},
+    {"control.manager", "requestMemoryMs", "-1"},
+    {"control.manager", "requestMemoryCount", "0"},
+    {"image.oci", "root", "'images'"},
+    {"image.oci", "skopeo", "''"},
+    {"image.oci", "unpacker", "7"},
+    {"image.oci", "insecureRegistries", "'localhost'"},
+    {"image.oci", "authFile", "7"},
+    {"image.oci", "pullTimeoutSeconds", "0"},
+    {"image.oci", "concurrentTransfers", "200"},
+    {"image.oci", "maxLayerBytes", "0"},
+    {"image.oci", "unpackTimeoutSeconds", "0"},
+    {"network.bridge", "bridge", "'a name that is too long'"},
+    {"network.bridge", "subnet", "'172.30.0.0/99'"},
+    {"network.bridge", "mtu", "-5"},
+    {"network.bridge", "table", "''"},
+    {"runtime.crun", "program", "''"},
+    {"runtime.crun", "conmon", "''"},
+    {"runtime.crun", "cgroupRoot", "'cgroup'"},
+    {"runtime.crun", "cgroupParent", "'orch'"},
+    {"runtime.crun", "parallelism", "-1"},
+    {"runtime.crun", "createTimeoutMs", "0"},
+    {"runtime.crun", "prepareTimeoutMs", "0"},
+    {"runtime.crun", "killTimeoutMs", "0"},
+    {"runtime.crun", "logCheckMs", "0"},
+    {"runtime.crun", "commandTimeoutMs", "0"},
+    {"runtime.runc", "program", "''"},
+    {"runtime.runc", "conmon", "''"},
+    {"runtime.runc", "cgroupRoot", "''"},
+    {"runtime.runc", "cgroupParent", "'/../orch'"},
+    {"runtime.runc", "parallelism", "'two'"},
+    {"runtime.runc", "createTimeoutMs", "0"},
+    {"runtime.runc", "prepareTimeoutMs", "0"},
+    {"runtime.runc", "killTimeoutMs", "0"},
+    {"runtime.runc", "logCheckMs", "0"},
+    {"runtime.runc", "commandTimeoutMs", "0"},
+    {"runtime.sim", "createDelayMs", "-1"},
+    {"runtime.sim", "startDelayMs", "'soon'"},
+    {"scheduler.spread", "failureLimit", "0"},
+    {"store.local", "directory", "'state'"},
+    {"store.local", "maxOps", "0"},
+    {"store.local", "maxBytes", "'1g'"},
+    {"store.local", "changeRecords", "1"},
+    {"store.local", "changeBytes", "8192"},
+    {"store.local", "acceptLoss", "-1"},
+};
+
+std::string idOf(const Bad& bad) {
+  std::string id = std::string(bad.plugin) + "#" + bad.key;
+  for (auto& c : id) c = std::tolower(c);
+  return id;
+}
+std::string entryOf(const Bad& bad) {
+  return "[[plugin]]\nid = '" + idOf(bad) + "'\nconfig = { " + bad.key + " = " + bad.value + " }\n";
+}
+// Without the file and line before it.
+std::string saidOf(const std::string& text) {
+  auto toml = text.find(".toml:");
+  return toml == std::string::npos ? text : text.substr(text.find(": ", toml) + 2);
+}
+
+TEST_CASE("settings: the test knows every setting of every shipped plugin", "[plugin]") {
+  std::set<std::string> known;
+  for (auto& bad : ALL) known.insert(std::string(bad.plugin) + " " + bad.key);
+  std::set<std::string> there;
+  for (auto& file : std::filesystem::directory_iterator(SHIPPED_PLUGINS)) {
+    auto found = plugin::readPluginFile(file.path());
+    config::SettingsSchema schema(found.schema, found.descriptor.settingsType);
+    capnp::MallocMessageBuilder values;
+    schema.defaults(values);
+    std::istringstream lines(schema.toToml(values, false));
+    for (std::string line; std::getline(lines, line);) {
+      there.insert(std::string(found.descriptor.kind) + "." + found.descriptor.name + " " +
+                   line.substr(0, line.find(' ')));
+    }
+  }
+  CHECK(there == known);
+}
+
+TEST_CASE(
+    "settings: a bad one is refused by a reload with the words of a start, and nothing changes",
+    "[plugin]") {
+  std::string good =
+      "[[plugin]]\nid = 'store.local'\n[[plugin]]\nid = 'scheduler.spread'\n"
+      "[[plugin]]\nid = 'runtime.sim'\n";
+  TestNode node(good);
+  std::map<std::string, std::string> refused;
+  for (auto& bad : ALL) {
+    node.write(good + entryOf(bad));
+    auto outcome = attempt(node.kernel.reload()).wait(node.io.waitScope);
+    CAPTURE(bad.plugin, bad.key);
+    REQUIRE_FALSE(outcome.ok());
+    std::string text = plainText(outcome.error()).cStr();
+    CHECK(text.rfind(std::string(node.folder.sub("node.toml").cStr()) + ":14: ", 0) == 0);
+    CHECK(text.find(bad.key) != std::string::npos);
+    CHECK(node.kernel.plugins().runners().size() == 3);
+    refused[idOf(bad)] = saidOf(text);
+  }
+  std::string all = good;
+  for (auto& bad : ALL) all += entryOf(bad);
+  TestNode started(all);
+  for (auto& bad : ALL) {
+    auto id = idOf(bad);
+    CAPTURE(id);
+    auto& plugin = started.plugin(id);
+    started.waitFor(id, State::FAILED);
+    CHECK(saidOf(plugin.reason()).find(bad.key) != std::string::npos);
+    auto said = saidOf(plugin.reason());
+    CHECK(said == refused[id]);
+  }
+}
+
+TEST_CASE("settings: those of a plugin that runs are checked, and it runs on with its own",
+          "[plugin]") {
+  for (auto* isolation : {"process", "kernel"}) {
+    CAPTURE(isolation);
+    TestNode node(misbehaving(isolation));
+    auto pid = node.pidOf("test.misbehaves");
+    node.write(misbehaving(isolation, "config = { mode = 'refuse' }\n"));
+    auto outcome = attempt(node.kernel.reload()).wait(node.io.waitScope);
+    REQUIRE_FALSE(outcome.ok());
+    std::string text = plainText(outcome.error()).cStr();
+    CHECK(text == kj::str(node.folder.sub("node.toml"), ":10: mode 'refuse' is refused").cStr());
+    CHECK(node.plugin("test.misbehaves").state() == State::RUNNING);
+    CHECK(node.pidOf("test.misbehaves") == pid);
+    CHECK(node.call(node.scheduler("test.misbehaves"), "n1").ok());
+  }
+}
+
+}  // namespace
+}  // namespace orch
