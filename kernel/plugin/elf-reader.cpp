@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <climits>
 #include <cstring>
 
 #include "orch/fail.h"
@@ -24,10 +25,48 @@ constexpr uint16_t MACHINE = EM_X86_64;
 constexpr uint16_t MACHINE = EM_AARCH64;
 #endif
 
+FileIdentity identityOf(const struct stat& info) {
+  return {info.st_dev, info.st_ino, static_cast<uint64_t>(info.st_size),
+          info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec};
+}
+
+bool isTrusted(uid_t owner) { return owner == 0 || owner == geteuid(); }
+
+// Why somebody else decides what file is at `path`, since a folder or a link on the way is his.
+// Nothing if nobody does, or if there is no such file.
+kj::Maybe<kj::String> whoElseDecides(const std::string& path, int linksLeft) {
+  for (size_t at = 0; at != std::string::npos;) {
+    at = path.find('/', at + 1);
+    auto here = at == std::string::npos ? path : path.substr(0, at);
+    struct stat info;
+    if (lstat(here.c_str(), &info) < 0 || S_ISREG(info.st_mode)) return nullptr;
+    if (!isTrusted(info.st_uid)) {
+      return kj::str("is behind '", here.c_str(), "', which belongs to user ", info.st_uid,
+                     "; it must belong to root or to the user that runs orchd");
+    }
+    if (S_ISLNK(info.st_mode) && linksLeft > 0) {
+      char target[PATH_MAX] = {};
+      if (readlink(here.c_str(), target, sizeof(target) - 1) < 0) return nullptr;
+      auto folder = target[0] == '/' ? "" : here.substr(0, here.rfind('/') + 1);
+      return whoElseDecides(folder + target + path.substr(here.size()), linksLeft - 1);
+    }
+    // In a sticky folder nobody takes away what is not his.
+    bool lax = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (info.st_mode & S_ISVTX) == 0;
+    if (S_ISDIR(info.st_mode) && lax) {
+      return kj::str("is in or below the folder '", here.c_str(),
+                     "', which others than its owner may write to; run: chmod go-w ", here.c_str());
+    }
+  }
+  return nullptr;
+}
+
 // An open file, read at checked places.
 class ElfFile {
  public:
   explicit ElfFile(const std::string& path) : path(path) {
+    constexpr int MAX_LINKS = 40;  // as the kernel's
+    KJ_IF_MAYBE (why, whoElseDecides("/", MAX_LINKS)) refuse(kj::mv(*why));
+    KJ_IF_MAYBE (why, whoElseDecides(path, MAX_LINKS)) refuse(kj::mv(*why));
     int opened = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (opened < 0) refuse(kj::str("cannot be opened: ", strerror(errno)));
     fd = kj::AutoCloseFd(opened);
@@ -36,11 +75,12 @@ class ElfFile {
     if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
       refuse(kj::str("may be written by others than its owner; run: chmod go-w ", path.c_str()));
     }
-    if (info.st_uid != 0 && info.st_uid != geteuid()) {
+    if (!isTrusted(info.st_uid)) {
       refuse(kj::str("belongs to user ", info.st_uid,
                      "; it must belong to root or to the user that runs orchd"));
     }
     size = info.st_size;
+    identity = identityOf(info);
   }
 
   [[noreturn]] void refuse(kj::String why) const {
@@ -68,6 +108,7 @@ class ElfFile {
     }
   }
   uint64_t bytes() const { return size; }
+  FileIdentity identity;
 
  private:
   std::string path;
@@ -156,6 +197,7 @@ PluginFile readPluginFile(const std::string& path) {
   auto names = content(file, section(header.e_shstrndx), "section names");
   PluginFile found;
   found.path = path;
+  found.identity = file.identity;
   bool described = false;
   for (int i = 0; i < header.e_shnum; ++i) {
     auto entry = section(i);
@@ -174,6 +216,14 @@ PluginFile readPluginFile(const std::string& path) {
   if (!described) file.refuse(kj::str("is not an orch plugin: it has no section .orch.plugin"));
   if (found.schema == nullptr) file.refuse(kj::str("has no section .orch.schema"));
   return found;
+}
+
+void requireSameFile(const PluginFile& file) {
+  struct stat info;
+  if (stat(file.path.c_str(), &info) == 0 && identityOf(info) == file.identity) return;
+  kj::throwFatalException(kj::Exception(
+      kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
+      kj::str("plugin file '", file.path.c_str(), "' was replaced while it was being opened")));
 }
 
 }  // namespace orch::plugin

@@ -86,6 +86,7 @@ Task<kj::Own<Instance>> newProcessInstance(Env& env, PluginFile file, std::strin
   spec.argv.add(kj::str(HOST_FD));
   spec.argv.add(kj::str(kj::hex(rights.capabilities)));
   spec.argv.add(kj::str(rights.keeps));
+  spec.argv.add(kj::str(file.identity.number));
   // The later of two equal names would not count: what was granted comes first.
   for (auto& [key, value] : rights.env) spec.env.add(kj::str(key.c_str(), "=", value.c_str()));
   spec.env.add(kj::str("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));

@@ -10,8 +10,9 @@ namespace orch::plugin {
 
 using CreateFunction = void (*)(Env& env, schema::Plugin::Client* out);
 
-// Blocks. Fails if the file needs another ABI than `orch_plugin_create` of this build, if the
-// linker refuses it, or if the symbol is missing.
+// Blocks. A file that has taken the place of one that is loaded is another one. Fails if the file
+// needs another ABI than `orch_plugin_create` of this build, if the linker refuses it, or if the
+// symbol is missing.
 CreateFunction loadPlugin(const PluginFile& file);
 
 }  // namespace orch::plugin

@@ -1,5 +1,5 @@
-// orch-plugin-host FILE FD CAPABILITIES KEEPS: gives up what one plugin has not been granted, opens
-// its file and lets it serve on the socket FD. CAPABILITIES is a mask in hexadecimal, KEEPS a
+// orch-plugin-host FILE FD CAPABILITIES KEEPS INODE: gives up what one plugin has not been granted,
+// opens its file and lets it serve on the socket FD. CAPABILITIES is a mask in hexadecimal, KEEPS a
 // number, both as in orch/descriptor.h. It knows neither the SDK nor Cap'n Proto, so that a plugin
 // of another SDK version runs with the one it was linked to.
 #define _GNU_SOURCE
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -60,8 +61,9 @@ static int confine(uint64_t capabilities, unsigned long keeps) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    fprintf(stderr, "usage: orch-plugin-host FILE FD CAPABILITIES KEEPS (started by orchd)\n");
+  if (argc != 6) {
+    fprintf(stderr,
+            "usage: orch-plugin-host FILE FD CAPABILITIES KEEPS INODE (started by orchd)\n");
     return 2;
   }
   if (confine(strtoull(argv[3], NULL, 16), strtoul(argv[4], NULL, 10)) < 0) return 1;
@@ -69,6 +71,12 @@ int main(int argc, char** argv) {
   void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
   if (library == NULL) {
     fprintf(stderr, "orch-plugin-host: %s\n", dlerror());
+    return 1;
+  }
+  // What orchd has checked: another file may have taken its place meanwhile.
+  struct stat info;
+  if (stat(argv[1], &info) < 0 || info.st_ino != strtoull(argv[5], NULL, 10)) {
+    fprintf(stderr, "orch-plugin-host: '%s' was replaced while it was being opened\n", argv[1]);
     return 1;
   }
   int (*serve)(int) = (int (*)(int))dlsym(library, "orch_plugin_serve");

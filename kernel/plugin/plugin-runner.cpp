@@ -73,12 +73,13 @@ kj::Promise<void> PluginRunner::stop() {
 }
 
 Task<void> PluginRunner::live() {
-  auto prepared = co_await attempt(prepare());
-  if (!prepared.ok()) {
-    enter(State::FAILED, plainText(prepared.error()));
-    co_return;
-  }
   for (;;) {
+    // Each time: the file may be another one since the last.
+    auto prepared = co_await attempt(prepare());
+    if (!prepared.ok()) {
+      enter(State::FAILED, plainText(prepared.error()));
+      co_return;
+    }
     auto ready = co_await attempt(waitForRequirements());
     if (!ready.ok()) {
       enter(State::FAILED, plainText(ready.error()));
@@ -184,7 +185,8 @@ Task<void> PluginRunner::prepare() {
   isolation = checked.isolation;
   required = file.requirements();
   schema = std::make_unique<config::SettingsSchema>(file.schema, file.descriptor.settingsType);
-  schema->read(std::get<config::Table>(settings.config.data), settings.id, values);
+  values = kj::heap<capnp::MallocMessageBuilder>(SETTINGS_WORDS);
+  schema->read(std::get<config::Table>(settings.config.data), settings.id, *values);
   parts.registry.methods().learn(file.schema);
   file.schema = nullptr;
 }
@@ -227,6 +229,7 @@ Task<void> PluginRunner::startOnce() {
   PluginFile copy;
   copy.path = file.path;
   copy.descriptor = file.descriptor;
+  copy.identity = file.identity;
   auto made = isolation == config::Isolation::KERNEL
                   ? newKernelInstance(parts.env, kj::mv(copy))
                   : newProcessInstance(parts.env, kj::mv(copy), places.hostProgram,
@@ -241,7 +244,7 @@ Task<void> PluginRunner::startOnce() {
   step = Step::CONFIGURE;
   auto configure = plugin.configureRequest();
   configure.setHost(newHostServer(parts, settings.id, reachableFrom(settings, file), logger));
-  configure.getSettings().set(values.getRoot<capnp::AnyPointer>().asReader());
+  configure.getSettings().set(values->getRoot<capnp::AnyPointer>().asReader());
   co_await configure.send().ignoreResult();
   co_await setLogLevel(logger.level());
   step = Step::RECOVER;
@@ -366,7 +369,7 @@ void PluginRunner::describe(schema::PluginStatus::Builder status) const {
 
 std::string PluginRunner::settingsToml(bool comments) const {
   if (schema == nullptr) return "";
-  return schema->toToml(const_cast<capnp::MallocMessageBuilder&>(values), comments);
+  return schema->toToml(*const_cast<kj::Own<capnp::MallocMessageBuilder>&>(values), comments);
 }
 
 kj::Promise<void> PluginRunner::setLogLevel(schema::LogLevel level) {

@@ -63,6 +63,8 @@ class PluginRunner final {
   bool isolated() const { return isolation == config::Isolation::PROCESS; }
   // On its way to a state that lasts: not if it has failed to start and is tried again.
   bool starting() const;
+  // As it was when it was read last.
+  const FileIdentity& fileIdentity() const { return file.identity; }
   // It has been tried, and does not start as it is now.
   bool failsToStart() const { return current == State::FAILED || failedStarts > 0; }
   // Its failure ends orchd.
@@ -109,7 +111,7 @@ class PluginRunner final {
   PluginFile file;
   std::vector<std::string> required;
   std::unique_ptr<config::SettingsSchema> schema;
-  capnp::MallocMessageBuilder values{SETTINGS_WORDS};
+  kj::Own<capnp::MallocMessageBuilder> values;  // once the file has been read
   kj::Maybe<kj::Own<Instance>> instance;
   kj::Maybe<kj::Own<rpc::Guard>> guard;  // around it
   kj::Vector<kj::Own<Instance>> kept;    // in the kernel, stopped; one at most per runner and start

@@ -111,15 +111,17 @@ Task<void> PluginSet::stop() {
 }
 
 // What runs as it is written stays: its settings have been taken.
-Task<void> PluginSet::check(const std::vector<config::PluginEntry>& entries) {
+Task<PluginSet::Found> PluginSet::check(const std::vector<config::PluginEntry>& entries) {
   auto look = [entries, places = places]() { return checkEntries(entries, places); };
   auto found = co_await parts.env.workers().run(kj::mv(look));
+  Found files;
   for (size_t i = 0; i < entries.size(); ++i) {
     auto& entry = entries[i];
+    if (found[i]) files[entry.id] = found[i]->file.identity;
     auto* known = find(entry.id);
     if (known == nullptr || known->state() != PluginRunner::State::RUNNING) continue;
     if (sameEntry(known->entry(), entry)) {
-      found[i].reset();
+      if (!found[i] || found[i]->file.identity == known->fileIdentity()) found[i].reset();
     } else if (!found[i]) {
       auto path = candidatesOf(entry, places).front();
       fail(
@@ -129,15 +131,16 @@ Task<void> PluginSet::check(const std::vector<config::PluginEntry>& entries) {
     }
   }
   co_await checkSettings(parts.env, entries, found, places, parts.node);
+  co_return kj::mv(files);
 }
 
 Task<ReloadResult> PluginSet::reload(const std::vector<config::PluginEntry>& entries) {
-  co_await check(entries);
+  auto files = co_await check(entries);
   std::vector<config::PluginEntry> before;
   for (auto& [id, runner] : plugins) before.push_back(runner->entry());
   ReloadResult result;
   std::vector<Started> started;
-  co_await apply(entries, result, started);
+  co_await apply(entries, files, result, started);
   fulfillAll(folderWaiters);
   co_await report(started, result);
   co_await takeBack(started, before);
@@ -157,15 +160,16 @@ Task<void> PluginSet::takeBack(const std::vector<Started>& started,
   auto reason = kj::str(located(runner->entry(), text).c_str());
   ReloadResult undone;
   std::vector<Started> again;
-  co_await apply(before, undone, again);
+  Found none;
+  co_await apply(before, none, undone, again);
   fulfillAll(folderWaiters);
   co_await report(again, undone);
   fail(kj::mv(reason));
 }
 
 // What is there is looked up again after each wait: orchd may have begun to stop.
-Task<void> PluginSet::apply(const std::vector<config::PluginEntry>& entries, ReloadResult& result,
-                            std::vector<Started>& started) {
+Task<void> PluginSet::apply(const std::vector<config::PluginEntry>& entries, const Found& files,
+                            ReloadResult& result, std::vector<Started>& started) {
   std::vector<std::string> gone;
   for (auto& [id, runner] : plugins) {
     if (!hasId(entries, id)) gone.push_back(id);
@@ -187,16 +191,20 @@ Task<void> PluginSet::apply(const std::vector<config::PluginEntry>& entries, Rel
     }
     auto state = known->state();
     bool failed = state == PluginRunner::State::FAILED;
-    if (sameEntry(known->entry(), entry) && !failed) continue;
+    bool same = sameEntry(known->entry(), entry);
+    auto file = files.find(entry.id);
+    bool rebuilt = state == PluginRunner::State::RUNNING && file != files.end() &&
+                   file->second != known->fileIdentity();
+    if (same && !rebuilt && !failed) continue;
     if (!failed && state != PluginRunner::State::WAITING && !known->isolated()) {
-      result.needRestart.push_back(entry.id);
+      result.needRestart.push_back(entry.id + (same ? " (its file is another one)" : ""));
       continue;
     }
     co_await known->stop();
     if (stopping) co_return;
     retire(entry.id);
     add(entry, StartedBy::RELOAD);
-    started.push_back({entry.id, state == PluginRunner::State::RUNNING});
+    started.push_back({entry.id, !same && state == PluginRunner::State::RUNNING});
     result.applied.push_back(entry.id + " restarted");
   }
 }

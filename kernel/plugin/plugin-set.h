@@ -26,9 +26,9 @@ class PluginSet final : public PluginNeighbours, private kj::TaskSet::ErrorHandl
   // In the reverse order of their starting, each under its deadline.
   Task<void> stop();
   // Checks all entries, and fails without a change at the first that cannot be used. Then starts
-  // what is new, stops what is gone, restarts isolated plugins whose entry changed; what needs a
-  // new orchd is only named. Waits a moment for what it has started, to say what became of it: if
-  // one that ran before does not start now, all is as it was before, and the reload fails. A
+  // what is new, stops what is gone, restarts isolated plugins whose entry or file changed; what
+  // needs a new orchd is only named. Waits a moment for what it has started, to say what became of
+  // it: if one that ran before does not start now, all is as it was before, and the reload fails. A
   // critical plugin that does not start this time leaves orchd alone. One at a time; `entries`
   // outlives it.
   Task<ReloadResult> reload(const std::vector<config::PluginEntry>& entries);
@@ -57,13 +57,14 @@ class PluginSet final : public PluginNeighbours, private kj::TaskSet::ErrorHandl
   void add(const config::PluginEntry& entry, StartedBy startedBy);
   // Keeps a runner that has stopped out of sight.
   void retire(const std::string& id);
-  Task<void> check(const std::vector<config::PluginEntry>& entries);
+  using Found = std::map<std::string, FileIdentity>;  // the file of each entry that has one
+  Task<Found> check(const std::vector<config::PluginEntry>& entries);
   struct Started {
     std::string id;
     bool ranBefore;
   };
-  Task<void> apply(const std::vector<config::PluginEntry>& entries, ReloadResult& result,
-                   std::vector<Started>& started);
+  Task<void> apply(const std::vector<config::PluginEntry>& entries, const Found& files,
+                   ReloadResult& result, std::vector<Started>& started);
   Task<void> report(const std::vector<Started>& started, ReloadResult& result);
   Task<void> takeBack(const std::vector<Started>& started,
                       const std::vector<config::PluginEntry>& before);

@@ -53,6 +53,7 @@ Task<void> checkOne(Env& env, const config::PluginEntry& entry, const CheckedEnt
   PluginFile file;
   file.path = checked.file.path;
   file.descriptor = descriptor;
+  file.identity = checked.file.identity;
   Rights none;
   none.env = entry.env;
   // As in the kernel, where orchd's own SDK is there already.

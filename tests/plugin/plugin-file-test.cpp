@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 #include <elf.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -106,6 +107,70 @@ TEST_CASE("plugin file: a flipped byte in the headers or the descriptor never ki
   }
   CHECK(answered == 2 * ((sizeof(PluginDescriptor) + 2) / 3));
   CHECK(problemOf(folder, good).empty());  // and the reader is as it was
+}
+
+TEST_CASE("plugin file: one that another user may put another in the place of is refused",
+          "[plugin]") {
+  testing::TestFolder folder("plugin-folders");
+  std::filesystem::create_directories(folder.sub("outer/inner").cStr());
+  std::string outer = folder.sub("outer").cStr(), path = outer + "/inner/good.so";
+  std::ofstream(path, std::ios::binary) << contentOf(GOOD);
+  std::filesystem::create_directory_symlink("outer/inner", folder.sub("link").cStr());
+  std::string linked = folder.sub("link/good.so").cStr();
+  auto problem = [](const std::string& at) {
+    auto outcome = attemptNow([&]() { return readPluginFile(at); });
+    return std::string(outcome.ok() ? "" : plainText(outcome.error()).cStr());
+  };
+  CHECK(problem(path) == "");
+  CHECK(problem(linked) == "");
+  for (mode_t mode : {0775, 0757}) {
+    for (auto& lax : {outer, outer + "/inner"}) {
+      chmod(lax.c_str(), mode);
+      auto said = "' is in or below the folder '" + lax +
+                  "', which others than its owner may write to; run: chmod go-w " + lax;
+      CHECK(problem(path) == "plugin file '" + path + said);
+      CHECK(problem(linked).find("may write to; run: chmod go-w ") != std::string::npos);
+      chmod(lax.c_str(), 0755);
+    }
+  }
+  chmod(outer.c_str(), 01777);  // as /tmp
+  CHECK(problem(path) == "");
+  chmod(outer.c_str(), 0755);
+  if (geteuid() != 0) return;
+  REQUIRE(chown(outer.c_str(), 1000, 0) == 0);
+  CHECK(problem(path).find("' is behind '" + outer + "', which belongs to user 1000") !=
+        std::string::npos);
+  REQUIRE(chown(outer.c_str(), 0, 0) == 0);
+  REQUIRE(lchown(folder.sub("link").cStr(), 1000, 0) == 0);
+  CHECK(problem(linked).find("which belongs to user 1000") != std::string::npos);
+}
+
+TEST_CASE("plugin file: one that has taken another's place is another one", "[plugin]") {
+  testing::TestFolder folder("plugin-replaced");
+  std::filesystem::create_directories(folder.path().cStr());
+  std::string path = folder.sub("good.so").cStr(), beside = folder.sub("beside.so").cStr();
+  auto put = [&]() {
+    std::ofstream(beside, std::ios::binary) << contentOf(GOOD);
+    std::filesystem::rename(beside, path);
+  };
+  put();
+  auto first = readPluginFile(path);
+  auto create = loadPlugin(first);
+  CHECK(loadPlugin(first) == create);
+  put();
+  auto second = readPluginFile(path);
+  auto created = loadPlugin(second);
+  CHECK(created != create);
+  CHECK(loadPlugin(second) == created);
+  auto third = readPluginFile(path);
+  put();
+  third.identity.bytes = 0;  // one that nobody has loaded
+  auto late = attemptNow([&]() { return loadPlugin(third); });
+  REQUIRE_FALSE(late.ok());
+  CHECK(late.error().getType() == kj::Exception::Type::OVERLOADED);
+  CHECK(plainText(late.error()) ==
+        kj::str("plugin file '", path.c_str(), "' was replaced while it was being opened"));
+  CHECK(loadPlugin(readPluginFile(path)) != created);
 }
 
 TEST_CASE("plugin file: another ABI is not loaded into the kernel", "[plugin]") {

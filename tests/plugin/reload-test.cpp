@@ -143,6 +143,53 @@ TEST_CASE("reload: a file that is still being written is waited for", "[plugin]"
   CHECK(node.plugin("test.misbehaves").state() == State::RUNNING);
 }
 
+// Installs the test's plugin with this version, as a package would.
+void install(const TestNode& node, kj::StringPtr version) {
+  auto content = pluginContent();
+  content.replace(content.find("ORCHPLG1") + offsetof(PluginDescriptor, pluginVersion),
+                  version.size(), version.cStr());
+  std::filesystem::create_directories(node.folder.sub("plugins").cStr());
+  std::ofstream(node.folder.sub("new").cStr(), std::ios::binary) << content;
+  std::filesystem::rename(node.folder.sub("new").cStr(),
+                          node.folder.sub("plugins/test.misbehaves.so").cStr());
+}
+std::string versionOf(TestNode& node) {
+  capnp::MallocMessageBuilder message;
+  auto status = message.initRoot<schema::PluginStatus>();
+  node.plugin("test.misbehaves").describe(status);
+  return status.getVersion().cStr();
+}
+
+TEST_CASE("reload: a plugin that was built anew is taken up, or needs a restart of orchd",
+          "[plugin]") {
+  TestNode node("[[plugin]]\nid = 'scheduler.spread'\n");
+  install(node, "1.0.1");
+  node.write(misbehaving("process", FINDS_SDK));
+  node.kernel.reload().wait(node.io.waitScope);
+  REQUIRE(versionOf(node) == "1.0.1");
+  CHECK(node.kernel.reload().wait(node.io.waitScope).applied.empty());
+  install(node, "1.0.2");
+  auto result = node.kernel.reload().wait(node.io.waitScope);
+  CHECK(result.applied == std::vector<std::string>{"test.misbehaves restarted"});
+  CHECK(versionOf(node) == "1.0.2");
+  CHECK(node.call(node.scheduler("test.misbehaves"), "n1").ok());
+  install(node, "1.0.3");
+  node.call(node.scheduler("test.misbehaves"), "crash");
+  node.waitFor("test.misbehaves", State::WAITING);
+  node.restartUntil("test.misbehaves", State::RUNNING);
+  CHECK(versionOf(node) == "1.0.3");
+
+  node.write(misbehaving("kernel"));
+  node.kernel.reload().wait(node.io.waitScope);
+  CHECK(node.kernel.reload().wait(node.io.waitScope).needRestart.empty());
+  install(node, "1.0.4");
+  result = node.kernel.reload().wait(node.io.waitScope);
+  CHECK(result.applied.empty());
+  CHECK(result.needRestart ==
+        std::vector<std::string>{"test.misbehaves (its file is another one)"});
+  CHECK(versionOf(node) == "1.0.3");
+}
+
 TEST_CASE("reload: a file that is half there at the start is looked at again", "[plugin]") {
   auto content = pluginContent();
   TestNode node(std::string("[[plugin]]\nid = 'test.late'\n") + FINDS_SDK);

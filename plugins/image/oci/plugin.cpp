@@ -1,6 +1,11 @@
 #include "orch/plugin.h"
 
 #include <dlfcn.h>
+#include <kj/debug.h>
+
+#include <climits>
+#include <cstdlib>
+#include <cstring>
 
 #include "config.capnp.h"
 #include "image-store.h"
@@ -30,10 +35,11 @@ std::string unpackerBesideThisFile() {
   Dl_info info;
   KJ_REQUIRE(dladdr(reinterpret_cast<void*>(&unpackerBesideThisFile), &info) != 0,
              "this plugin is in no file");
-  std::string path = info.dli_fname;
-  auto slash = path.rfind('/');
-  auto folder = slash == std::string::npos ? std::string(".") : path.substr(0, slash);
-  return folder + "/../orch-image-unpack";
+  char path[PATH_MAX];
+  KJ_REQUIRE(realpath(info.dli_fname, path) != nullptr, "this plugin's file has gone",
+             info.dli_fname);
+  *strrchr(path, '/') = '\0';
+  return std::string(path) + "/../orch-image-unpack";
 }
 
 StoreSettings settingsOf(const NodeFacts& node, Config::Reader config) {
