@@ -68,6 +68,9 @@ class HostServer final : public schema::Host::Server {
                    "', which its file does not ask for; to grant it, add services = [\"",
                    name.c_str(), "\"] to its entry in the manifest"));
     }
+    if (!parts.registry.mayCome(name)) {
+      fail(kj::str("there is no plugin '", name.c_str(), "' in the manifest"));
+    }
     auto found = co_await parts.registry.find(name);
     context.getResults().setCapability(found);
   }

@@ -78,7 +78,10 @@ PluginSet::PluginSet(NodeParts parts, PluginPlaces places)
 PluginSet::~PluginSet() noexcept(false) {}
 
 void PluginSet::start(const std::vector<config::PluginEntry>& entries) {
-  for (auto& entry : entries) add(entry, StartedBy::ORCHD);
+  for (auto& entry : entries) {
+    parts.registry.expect(entry.id);
+    add(entry, StartedBy::ORCHD);
+  }
 }
 
 void PluginSet::add(const config::PluginEntry& entry, StartedBy startedBy) {
@@ -170,12 +173,14 @@ Task<void> PluginSet::takeBack(const std::vector<Started>& started,
 // What is there is looked up again after each wait: orchd may have begun to stop.
 Task<void> PluginSet::apply(const std::vector<config::PluginEntry>& entries, const Found& files,
                             ReloadResult& result, std::vector<Started>& started) {
+  for (auto& entry : entries) parts.registry.expect(entry.id);
   std::vector<std::string> gone;
   for (auto& [id, runner] : plugins) {
     if (!hasId(entries, id)) gone.push_back(id);
   }
   for (auto& id : gone) {
     if (stopping) co_return;
+    parts.registry.expectNoMore(id);
     co_await find(id)->stop();
     retire(id);
     result.applied.push_back(id + " stopped");

@@ -4,6 +4,7 @@
 #include <kj/async.h>
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,13 @@ class Registry final {
   bool runs(const std::string& name) const;
   // At once, or when it is offered for the first time. Dropping the promise forgets the wait.
   kj::Promise<capnp::Capability::Client> find(const std::string& name);
+  // A plugin of the manifest: a service of its name may come.
+  void expect(const std::string& id) { expected.insert(id); }
+  void expectNoMore(const std::string& id) { expected.erase(id); }
+  // False for a name like a plugin's id (with a dot) that is not in the manifest and does not run.
+  bool mayCome(const std::string& name) const {
+    return name.find('.') == std::string::npos || expected.count(name) > 0 || runs(name);
+  }
   // Those that run, sorted.
   std::vector<std::string> names(const std::string& prefix) const;
   // Names that somebody waits for: none is kept for a name that nobody asks for any more.
@@ -34,6 +42,7 @@ class Registry final {
 
  private:
   class Waiter;
+  std::set<std::string> expected;
   MethodTable knownMethods;
   std::map<std::string, kj::Own<ServiceTarget>> targets;
   std::multimap<std::string, Waiter*> waiting;  // each takes itself out

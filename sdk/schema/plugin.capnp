@@ -48,9 +48,10 @@ interface Host {
   service @3 (name :Text) -> (capability :Capability) $longRunning;
   # Answers when a service of that name is there, which may be never; a promise of it is enough to
   # start a call. The capability stays valid over restarts of the plugin behind it: calls made
-  # meanwhile fail with DISCONNECTED.
+  # meanwhile fail with DISCONNECTED. Fails for a service that neither the plugin's file asks for nor its
+  # entry in the manifest grants, and for one called like a plugin that is not in the manifest.
   services @4 (prefix :Text) -> (names :List(Text));
-  # Those that run now, sorted.
+  # Those that run now and that this plugin may call, sorted.
   log @5 (level :LogLevel, message :Text, fields :List(Objects.KeyValue)) -> ();
 }
 

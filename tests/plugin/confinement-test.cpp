@@ -5,6 +5,7 @@
 
 #include <climits>
 #include <cstdlib>
+#include <cstring>
 
 #include "orch/fail.h"
 #include "test-node.h"
@@ -68,6 +69,22 @@ TEST_CASE("confinement: a plugin reaches what it asks for or was granted, and no
     CHECK(seen(node, "kernel") == "reached");
     CHECK(seen(node, "services") == "kernel scheduler.spread store.local");
   }
+}
+
+TEST_CASE("confinement: who asks for a plugin that is not in the manifest is told so", "[plugin]") {
+  TestNode node(curious("services = ['store']\n"));
+  CHECK(seen(node, "other.one") == "there is no plugin 'other.one' in the manifest");
+  CHECK(seen(node, "store.local") == "reached");
+  auto without = curious("services = ['store']\n");
+  auto store = without.find("[[plugin]]\nid = 'store.local'\n");
+  node.write(without.erase(store, strlen("[[plugin]]\nid = 'store.local'\n")));
+  auto result = node.kernel.reload().wait(node.io.waitScope);
+  CHECK(result.applied == std::vector<std::string>{"store.local stopped"});
+  CHECK(seen(node, "store.local") == "there is no plugin 'store.local' in the manifest");
+  CHECK(seen(node, "services") == "scheduler.spread");
+  node.write(curious("services = ['store']\n"));
+  node.kernel.reload().wait(node.io.waitScope);
+  CHECK(seen(node, "store.local") == "reached");
 }
 
 TEST_CASE("confinement: a plugin's process has the environment of its entry, not orchd's",
