@@ -25,6 +25,9 @@ interface ImageStore {
   remove @7 (reference :Text, force :Bool) -> (removed :List(Text));
   prune @8 (all :Bool) -> (removed :List(Text), freedBytes :UInt64) $Plugin.longRunning;
   # Without `all`: only what no name points to.
+  resolve @9 (reference :Text) -> (digest :Text);
+  # What the reference means now, as a digest that `ensure` takes behind `name@`: of what its registry
+  # has, without a transfer; of the local image if the name was imported. Fails if nobody knows it.
 }
 
 interface Progress {
@@ -41,5 +44,7 @@ struct ImageInfo {
   config @6 :Runtime.ImageConfig;
   holders @7 :List(Text);
   os @8 :Text;
-  architecture @9 :Text;
+  architecture @9 :Text;             # as Go calls it, whatever the image says: `amd64` for x86_64
+  variant @10 :Text;                 # `v3`; empty: what all of the architecture have
+  pulled @11 :List(Text);            # those of `references` that came from a registry
 }

@@ -25,4 +25,8 @@ struct Config {
   # than this of images' blobs. Each entry of a layer counts for 4 KiB beside its content.
   unpackTimeoutSeconds @8 :UInt32 = 3600 $Settings.least(1);
   # An archive or a pulled image that takes longer to unpack is given up.
+  policy @9 :Text;
+  # Which signatures a pull asks for: a containers-policy.json(5). Empty: the site's own, where skopeo
+  # looks for it ($HOME/.config/containers/policy.json, /etc/containers/policy.json); where there is
+  # none, and with `insecure`, no signature is asked for.
 }

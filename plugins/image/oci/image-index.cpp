@@ -24,13 +24,25 @@ std::set<std::string> namesOf(const ImageRecord& record) {
   return names;
 }
 
-ImageIndex::Record withNames(schema::ImageInfo::Reader info, const std::set<std::string>& names) {
+std::set<std::string> pulledNames(const ImageRecord& record) {
+  std::set<std::string> names;
+  for (auto name : record.info().getPulled()) names.insert(name.cStr());
+  return names;
+}
+
+// Of `pulled` those count that are names.
+ImageIndex::Record withNames(schema::ImageInfo::Reader info, const std::set<std::string>& names,
+                             std::set<std::string> pulled) {
+  std::erase_if(pulled, [&](auto& name) { return names.count(name) == 0; });
   capnp::MallocMessageBuilder message;
   message.setRoot(info);
   auto list = message.getRoot<schema::ImageInfo>().initReferences(names.size());
   uint32_t i = 0;
   for (auto& name : names) list.set(i++, name);
-  // Once more, so that the list that was replaced takes no room.
+  auto remote = message.getRoot<schema::ImageInfo>().initPulled(pulled.size());
+  i = 0;
+  for (auto& name : pulled) remote.set(i++, name);
+  // Once more, so that the lists that were replaced take no room.
   capnp::MallocMessageBuilder compact;
   compact.setRoot(message.getRoot<schema::ImageInfo>().asReader());
   return std::make_shared<const ImageRecord>(capnp::messageToFlatArray(compact));
@@ -104,13 +116,8 @@ ImageIndex::Record ImageIndex::find(kj::StringPtr text, size_t minId) const {
       for (auto& [id, record] : images) {
         bool meant = record->info().getDigest() == reference.digest.c_str() ||
                      record->manifest() == reference.digest;
-        if (!meant) continue;
-        for (auto& name : namesOf(*record)) {
-          auto other = parseReference(name.c_str());
-          if (other.registry == reference.registry && other.repository == reference.repository) {
-            return record;
-          }
-        }
+        // Whatever its names are: it may have lost them since a service was made from it.
+        if (meant) return record;
       }
       return nullptr;
     }
@@ -144,17 +151,22 @@ ImageIndex::Record ImageIndex::require(kj::StringPtr text) const {
 }
 
 void ImageIndex::setNames(const std::string& id, const std::set<std::string>& wanted) {
-  images[id] = withNames(images.at(id)->info(), wanted);
+  auto before = images.at(id);
+  images[id] = withNames(before->info(), wanted, pulledNames(*before));
 }
 
-void ImageIndex::put(schema::ImageInfo::Reader info) {
+void ImageIndex::put(schema::ImageInfo::Reader info, bool pulled) {
   std::string id = info.getId().cStr();
   KJ_REQUIRE(isDigest(id), "an image's id is a digest", id.c_str());
   std::set<std::string> wanted;
   for (auto name : info.getReferences()) wanted.insert(name.cStr());
   for (auto& name : wanted) removeName(name);
-  if (auto before = byId(id)) wanted.merge(namesOf(*before));
-  images[id] = withNames(info, wanted);
+  auto remote = pulled ? wanted : std::set<std::string>();
+  if (auto before = byId(id)) {
+    wanted.merge(namesOf(*before));
+    remote.merge(pulledNames(*before));
+  }
+  images[id] = withNames(info, wanted, kj::mv(remote));
   for (auto& name : wanted) names[name] = id;
   if (images.size() > MAX_IMAGES) {
     fail(kj::str("this node has ", MAX_IMAGES, " images, the most that it can; remove some"));

@@ -73,8 +73,8 @@ class ImageIndex final {
   const std::map<std::string, Record>& all() const { return images; }
 
   // Adds an image or replaces the one of the same id. Names move to it from others; those that it
-  // had stay.
-  void put(schema::ImageInfo::Reader info);
+  // had stay. `pulled`: the new ones came from a registry.
+  void put(schema::ImageInfo::Reader info, bool pulled);
   void removeName(const std::string& familiar);
   void removeImage(const std::string& id);
 

@@ -53,6 +53,10 @@ class ImageService final : public schema::ImageStore::Server {
   kj::Promise<void> inspect(InspectContext context) override { return doInspect(context); }
   kj::Promise<void> remove(RemoveContext context) override { return doRemove(context); }
   kj::Promise<void> prune(PruneContext context) override { return doPrune(context); }
+  kj::Promise<void> resolve(ResolveContext context) override {
+    context.allowCancellation();
+    return doResolve(context);
+  }
 
  private:
   Task<void> doEnsure(EnsureContext context) {
@@ -95,6 +99,11 @@ class ImageService final : public schema::ImageStore::Server {
     auto results = context.getResults();
     fill(results.initRemoved(removal.removed.size()), removal.removed);
     results.setFreedBytes(removal.freedBytes);
+  }
+
+  Task<void> doResolve(ResolveContext context) {
+    auto digest = co_await store.resolve(kj::str(context.getParams().getReference()));
+    context.getResults().setDigest(digest.c_str());
   }
 
   ImageStore& store;

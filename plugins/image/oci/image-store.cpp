@@ -2,6 +2,7 @@
 
 #include <kj/debug.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "orch/attempt.h"
 #include "orch/durable-file.h"
@@ -70,6 +71,8 @@ void ImageStore::describe(const ImageRecord& record, schema::ImageInfo::Builder 
   info.setConfig(from.getConfig());
   info.setOs(from.getOs());
   info.setArchitecture(from.getArchitecture());
+  info.setVariant(from.getVariant());
+  info.setPulled(from.getPulled());
   auto entries = record.layers();
   auto layers = info.initLayers(entries.size());
   for (uint32_t i = 0; i < entries.size(); ++i) {
@@ -158,7 +161,7 @@ Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference) {
     fail(kj::str("cannot pull image '", name, "': ", outcome.message()));
   }
   auto records = kj::mv(outcome.value());
-  co_await commit(records, kj::mv(job));
+  co_await commit(records, true, kj::mv(job));
   auto info = records.at(0)->info();
   host.log().info("image pulled", {{"image", name}, {"id", info.getId()}});
   host.publish(
@@ -199,12 +202,9 @@ Task<void> ImageStore::fetchSourceManifest(Job& job, Reference reference) {
   auto look = [layout = job.folder() + "/layout"]() { return mayBeConverted(layout); };
   bool converted = co_await env.workers().run(kj::mv(look));
   if (!converted) co_return;
-  auto spec = skopeoManifest(settings.skopeo, reference);
-  auto late = env.timer().afterDelay(settings.pullTimeout).then([]() -> CommandResult {
-    return {1, nullptr, nullptr};
-  });
-  auto running = env.command(kj::mv(spec)).promise().exclusiveJoin(kj::mv(late));
-  auto result = co_await attempt(kj::mv(running));
+  auto question = skopeoManifest(settings.skopeo, reference);
+  auto asking = askSkopeo(kj::mv(question));
+  auto result = co_await attempt(kj::mv(asking));
   constexpr size_t LIMIT = 1 << 20;  // of CommandResult: what is longer was cut
   if (!result.ok() || result.value().status != 0 || result.value().output.size() >= LIMIT)
     co_return;
@@ -212,6 +212,42 @@ Task<void> ImageStore::fetchSourceManifest(Job& job, Reference reference) {
     writeChecked(path, text.asBytes());
   };
   co_await env.workers().run(kj::mv(keep));
+}
+
+kj::Promise<CommandResult> ImageStore::askSkopeo(ProcessSpec spec) {
+  auto late = [limit = settings.pullTimeout]() -> CommandResult {
+    fail(kj::str("it does not answer within ", limit / kj::SECONDS, " s"));
+  };
+  return env.command(kj::mv(spec))
+      .promise()
+      .exclusiveJoin(env.timer().afterDelay(settings.pullTimeout).then(kj::mv(late)));
+}
+
+Task<std::string> ImageStore::resolve(kj::String reference) {
+  auto wanted = parseReference(reference);
+  if (!wanted.digest.empty()) co_return wanted.digest;
+  auto name = kj::str(wanted.familiar().c_str());
+  if (auto record = index.byName(name.cStr())) {
+    bool pulled = false;
+    for (auto other : record->info().getPulled()) pulled = pulled || other == name;
+    if (!pulled) co_return std::string(record->info().getDigest().cStr());
+  }
+  auto checked = [&name](CommandResult result) {
+    if (result.status == 0) return kj::mv(result.output);
+    auto reason = skopeoReason(result.errors, result.status);
+    fail(kj::str("cannot resolve image '", name, "': ", reason.c_str()));
+  };
+  auto file = settings.root + "/tmp/resolve-" + env.newId().cStr();
+  auto question = skopeoManifest(settings.skopeo, wanted);
+  auto answer = co_await askSkopeo(kj::mv(question));
+  auto keep = [file, text = checked(kj::mv(answer))]() {
+    replaceFile(file, text.asBytes(), Outlives::PROCESS);
+  };
+  co_await env.workers().run(kj::mv(keep));
+  KJ_DEFER(unlink(file.c_str()));
+  auto count = skopeoDigest(settings.skopeo, file);
+  auto counted = co_await askSkopeo(kj::mv(count));
+  co_return lastLine(checked(kj::mv(counted)));
 }
 
 kj::Promise<ChildResult> ImageStore::within(kj::Duration limit, kj::Promise<ChildResult> running,
@@ -300,30 +336,27 @@ Task<std::vector<ImageStore::Record>> ImageStore::import(
     fail(kj::str("cannot import '", path, "': ", outcome.message()));
   }
   auto records = kj::mv(outcome.value());
-  co_await commit(records, kj::mv(job));
-  std::vector<Record> images;
+  co_await commit(records, false, kj::mv(job));
   for (auto& record : records) {
     auto& info = record->info();
     host.log().info("image imported", {{"image", firstName(*record).c_str()}, {"from", path}});
     host.publish(
         "image.imported", firstName(*record).c_str(),
         {{"id", info.getId()}, {"digest", info.getDigest()}, {"bytes", info.getSizeBytes()}});
-    auto current = index.byId(record->id());
-    images.push_back(current ? current : record);
   }
-  co_return kj::mv(images);
+  co_return kj::mv(records);
 }
 
-kj::Promise<void> ImageStore::commit(std::vector<Record> records, kj::Own<Job> job) {
-  auto done = doCommit(kj::mv(records), kj::mv(job)).promise().fork();
+kj::Promise<void> ImageStore::commit(std::vector<Record> records, bool pulled, kj::Own<Job> job) {
+  auto done = doCommit(kj::mv(records), pulled, kj::mv(job)).promise().fork();
   cleaners.add(done.addBranch().catch_([](kj::Exception&&) {}));  // the caller is told
   return done.addBranch();
 }
 
-Task<void> ImageStore::doCommit(std::vector<Record> records, kj::Own<Job> job) {
+Task<void> ImageStore::doCommit(std::vector<Record> records, bool pulled, kj::Own<Job> job) {
   auto writer = co_await indexWriter.enter();
   ImageIndex next = index;
-  for (auto& record : records) next.put(record->info());
+  for (auto& record : records) next.put(record->info(), pulled);
   auto outcome = co_await attempt(replaceIndex(kj::mv(next)));
   if (!outcome.ok()) {
     writer.release();
@@ -346,19 +379,18 @@ Task<void> ImageStore::lookForDamage() {
 Task<void> ImageStore::abandon(Job& job) {
   co_await job.finish();
   // Layers and blobs that it had moved into the store already, and that no image names.
-  auto swept = gate.sweepWhenIdle();
-  co_await swept;
+  co_await gate.sweepWhenIdle();
 }
 
 // The caller has the writer's permit, and does not go away before the end.
 Task<void> ImageStore::replaceIndex(ImageIndex next) {
-  auto path = settings.root + "/index";
-  auto bytes = next.encode();
   for (auto& [id, record] : index.all()) {
     if (!next.byId(id)) removing.insert(id);
   }
   KJ_DEFER(removing.clear());
-  auto write = [path, bytes = kj::mv(bytes)]() { writeChecked(path, bytes); };
+  auto write = [path = settings.root + "/index", bytes = next.encode()]() {
+    writeChecked(path, bytes);
+  };
   co_await env.workers().run(kj::mv(write));
   index = kj::mv(next);
 }

@@ -44,6 +44,8 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   Task<Record> ensure(kj::String reference, kj::String holder,
                       kj::Maybe<schema::Progress::Client> progress);
   Task<Record> pull(kj::String reference, kj::Maybe<schema::Progress::Client> progress);
+  // What a reference means now: a digest.
+  Task<std::string> resolve(kj::String reference);
   Task<std::vector<Record>> import(kj::String path, kj::String reference,
                                    kj::Maybe<schema::Progress::Client> progress);
   struct Removal {
@@ -74,14 +76,15 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
                                   kj::StringPtr setting);
   Task<void> runSkopeo(Job& job, ProgressSink& progress, Reference reference);
   Task<void> fetchSourceManifest(Job& job, Reference reference);
+  kj::Promise<CommandResult> askSkopeo(ProcessSpec spec);
   // Runs the unpacker over `source`; the images that it found.
   Task<std::vector<Record>> unpack(Job& job, ProgressSink& progress, kj::String source,
                                    kj::String reference);
   std::map<std::string, Placeholder> placeholders() const;
   Task<kj::Own<Job>> newJob();
   // Puts images into the index and ends the job. Goes on if the caller goes away.
-  kj::Promise<void> commit(std::vector<Record> records, kj::Own<Job> job);
-  Task<void> doCommit(std::vector<Record> records, kj::Own<Job> job);
+  kj::Promise<void> commit(std::vector<Record> records, bool pulled, kj::Own<Job> job);
+  Task<void> doCommit(std::vector<Record> records, bool pulled, kj::Own<Job> job);
   Task<void> replaceIndex(ImageIndex next);
   Task<void> lookForDamage();
   // Ends a job that failed. What it put into the store goes too.

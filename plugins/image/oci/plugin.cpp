@@ -56,6 +56,7 @@ StoreSettings settingsOf(const NodeFacts& node, Config::Reader config) {
   settings.skopeo.program = config.getSkopeo().cStr();
   if (settings.skopeo.program.empty()) fail(kj::str("skopeo must name a program"));
   settings.skopeo.authFile = config.getAuthFile().cStr();
+  settings.skopeo.policy = config.getPolicy().cStr();
   for (auto name : config.getInsecureRegistries()) {
     settings.skopeo.insecureRegistries.push_back(name.cStr());
   }

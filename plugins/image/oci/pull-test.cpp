@@ -1,4 +1,6 @@
 #include <catch2/catch.hpp>
+#include <kj/common.h>
+#include <stdlib.h>
 
 #include <filesystem>
 
@@ -84,6 +86,83 @@ TEST_CASE("pull: an image of docker's schema has the digest that its registry kn
   REQUIRE(blobs.size() == 2);
   for (auto& blob : blobs) CHECK(test.ensure("sha256:" + blob, "t4") == id);
   CHECK(test.eventsOf("image.pulled") == 1);
+}
+
+std::string resolved(TestStore& test, const std::string& name) {
+  auto request = test.service().resolveRequest();
+  request.setReference(name);
+  return request.send().wait(test.io.waitScope).getDigest().cStr();
+}
+
+TEST_CASE("resolve: what a tag means now, and what it meant stays to be had", "[image][root]") {
+  TestStore test("resolve");
+  TestRegistry registry(test);
+  auto one = imageOf("", "one"), two = imageOf("", "two");
+  writeLayout(test.sub("one"), {one});
+  writeLayout(test.sub("two"), {two});
+  auto name = registry.address + "/app";
+  registry.push(test.sub("one"), "app:1");
+  auto first = resolved(test, name + ":1");
+  CHECK(test.eventsOf("image.pulled") == 0);
+  CHECK(test.ensure(name + "@" + first, "t1") == sha256(one.configJson()));
+  CHECK(test.ensure(name + ":1", "t1") == sha256(one.configJson()));
+  registry.push(test.sub("two"), "app:1");
+  auto second = resolved(test, name + ":1");
+  CHECK(second != first);
+  CHECK(resolved(test, name + ":1@" + first) == first);
+  auto pull = test.service().pullRequest();
+  pull.setReference(name + ":1");
+  pull.send().wait(test.io.waitScope);
+  CHECK(test.errorOf([&] { resolved(test, name + ":9"); })
+            .find("cannot resolve image '" + name + ":9': ") == 0);
+  // The tag has moved; the one that was pinned is still here, and found without the registry.
+  fs::remove_all(test.sub("registry/docker/registry/v2"));
+  CHECK(test.ensure(name + "@" + first, "t2") == sha256(one.configJson()));
+  CHECK(test.ensure(name + "@" + second, "t3") == sha256(two.configJson()));
+  CHECK(filesIn(test.root() + "/tmp").empty());
+}
+
+TEST_CASE("resolve: an imported name is asked of nobody", "[image][root]") {
+  TestStore test("local");
+  auto one = imageOf("127.0.0.1:1/app:1", "one"), two = imageOf("127.0.0.1:1/app:1", "two");
+  writeLayout(test.sub("one"), {one});
+  writeLayout(test.sub("two"), {two});
+  test.import(test.sub("one"));
+  auto first = resolved(test, "127.0.0.1:1/app:1");
+  test.import(test.sub("two"));
+  test.restart();
+  auto second = resolved(test, "127.0.0.1:1/app:1");
+  CHECK(first != second);
+  CHECK(test.ensure("127.0.0.1:1/app@" + first, "t1") == sha256(one.configJson()));
+  CHECK(test.ensure("127.0.0.1:1/app@" + second, "t1") == sha256(two.configJson()));
+}
+
+TEST_CASE("pull: a site's policy of signatures holds", "[image][root]") {
+  TestStore test("policy");
+  TestRegistry registry(test);
+  auto image = imageOf("", "x");
+  writeLayout(test.sub("layout"), {image});
+  registry.push(test.sub("layout"), "app:1");
+  auto name = registry.address + "/app:1";
+  writeFile(test.sub("reject.json"), R"({"default":[{"type":"reject"}]})");
+  writeFile(test.sub("home/.config/containers/policy.json"), R"({"default":[{"type":"reject"}]})");
+  auto refused = [&]() {
+    return test.errorOf([&] { test.ensure(name, "t1"); }).find("rejected by policy") !=
+           std::string::npos;
+  };
+  test.settings.skopeo.policy = test.sub("reject.json");
+  test.restart();
+  CHECK(refused());
+  test.settings.skopeo.policy = "";
+  test.restart();
+  std::string before = getenv("HOME") == nullptr ? "" : getenv("HOME");
+  setenv("HOME", test.sub("home").c_str(), 1);
+  KJ_DEFER(setenv("HOME", before.c_str(), 1));
+  CHECK(refused());
+  checkNothingLeft(test);
+  test.settings.skopeo.policy = "insecure";
+  test.restart();
+  CHECK(test.ensure(name, "t1") == sha256(image.configJson()));
 }
 
 class Recorder final : public schema::Progress::Server {

@@ -1,6 +1,7 @@
 #include "skopeo.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -72,11 +73,24 @@ std::string withoutPlace(std::string text) {
   return text;
 }
 
+// A site's policy is where skopeo looks (containers-policy.json(5)). Where there is none it would
+// refuse everything. Looked at each time: a policy counts from when it is there.
+void addPolicy(ProcessSpec& spec, const std::string& policy) {
+  if (!policy.empty() && policy != "insecure") {
+    spec.argv.add(kj::str("--policy=", policy.c_str()));
+    return;
+  }
+  const char* home = getenv("HOME");
+  auto own = std::string(home == nullptr ? "" : home) + "/.config/containers/policy.json";
+  bool there = access(own.c_str(), F_OK) == 0 || access("/etc/containers/policy.json", F_OK) == 0;
+  if (policy == "insecure" || !there) spec.argv.add(kj::str("--insecure-policy"));
+}
+
 // The program and what holds for all that it does.
 ProcessSpec command(const SkopeoSettings& settings) {
   ProcessSpec spec;
   spec.argv.add(kj::str(settings.program.c_str()));
-  spec.argv.add(kj::str("--insecure-policy"));
+  addPolicy(spec, settings.policy);
   spec.argv.add(kj::str("--override-os=linux"));
   spec.argv.add(kj::str("--override-arch=", settings.architecture.c_str()));
   for (auto* name : INHERITED) {
@@ -112,6 +126,13 @@ ProcessSpec skopeoManifest(const SkopeoSettings& settings, const Reference& refe
   spec.argv.add(kj::str("--raw"));
   if (insecure(settings, reference)) spec.argv.add(kj::str("--tls-verify=false"));
   addSource(spec, settings, reference);
+  return spec;
+}
+
+ProcessSpec skopeoDigest(const SkopeoSettings& settings, const std::string& file) {
+  auto spec = command(settings);
+  spec.argv.add(kj::str("manifest-digest"));
+  spec.argv.add(kj::str(file.c_str()));
   return spec;
 }
 

@@ -1,4 +1,5 @@
-// How skopeo is asked for an image, and what its complaints mean. Pure.
+// How skopeo is asked for an image, and what its complaints mean. Pure, but for a
+// look whether the site has a policy.
 #pragma once
 
 #include <kj/string.h>
@@ -16,6 +17,7 @@ struct SkopeoSettings {
   std::string authFile;
   std::vector<std::string> insecureRegistries;
   std::string architecture;  // as Go calls it
+  std::string policy;        // of signatures: a file, `insecure`, or empty for the site's own
 };
 
 // The copy of an image from its registry into the OCI layout `layout`. `temporary` is for skopeo's
@@ -25,6 +27,9 @@ ProcessSpec skopeoCopy(const SkopeoSettings& settings, const Reference& referenc
 
 // The manifest of an image, or the list of them, as its registry has it, on stdout.
 ProcessSpec skopeoManifest(const SkopeoSettings& settings, const Reference& reference);
+
+// The digest of a manifest in a file, on stdout.
+ProcessSpec skopeoDigest(const SkopeoSettings& settings, const std::string& file);
 
 // The one reason in what skopeo wrote to stderr, in one line of at most 300 characters.
 std::string skopeoReason(kj::StringPtr errors, int status);

@@ -18,10 +18,11 @@
 #include "orch/attempt.h"
 #include "orch/durable-file.h"
 #include "orch/fail.h"
-#include "reference.h"
 #include "unpack/digest.h"
+#include "unpack/implied-folders.h"
 #include "unpack/layer-unpacker.h"
 #include "unpack/oci-json.h"
+#include "unpack/plan.h"
 #include "unpack/source.h"
 
 namespace orch::image::oci {
@@ -30,50 +31,24 @@ namespace {
 
 constexpr const char* LAYER_ATTRIBUTE =
     "trusted.orch.layer";  // on a layer's folder: LayerEntry.text
-constexpr int MAX_INDEX_DEPTH = 4;
-
 std::string hexOf(const std::string& digest) { return digest.substr(digest.find(':') + 1); }
-std::string blobPath(const std::string& digest) { return "blobs/sha256/" + hexOf(digest); }
-
-// One image of the source, before its layers are there.
-struct Plan {
-  std::set<std::string> names;  // familiar; those of the source that are usable
-  std::string config;           // the document
-  std::string configDigest;
-  std::string manifest;      // the document; empty: to be made
-  std::string sourceDigest;  // of the registry's own manifest, if that is another
-  struct Layer {
-    std::string path;        // within the source
-    std::string blobDigest;  // empty: only the diffId is known
-    uint64_t bytes = 0;
-  };
-  std::vector<Layer> layers;
-  std::string label() const { return names.empty() ? configDigest.substr(0, 19) : *names.begin(); }
-};
 
 class Ingest final {
  public:
-  explicit Ingest(const IngestRequest& request) : request(request) {}
+  explicit Ingest(const IngestRequest& request)
+      : request(request),
+        node{request.architecture,
+             request.level != 0 ? request.level : thisLevel(request.architecture)} {}
 
   void run() {
     auto source = openSource(request.source, request.job, request.maxLayerBytes);
     KJ_SYSCALL(mkdir((request.job + "/layers").c_str(), 0700));
-    switch (source.kind) {
-      case Source::Kind::LAYOUT:
-        readLayout(source.path);
-        break;
-      case Source::Kind::DOCKER_ARCHIVE:
-        readDockerArchive(source.path);
-        break;
-      case Source::Kind::ROOT_TAR:
-      case Source::Kind::ROOT_FOLDER:
-        addRoot(source);
-        finish();
-        return;
+    if (source.kind == Source::Kind::ROOT_TAR || source.kind == Source::Kind::ROOT_FOLDER) {
+      addRoot(source);
+      finish();
+      return;
     }
-    if (plans.empty()) fail(kj::str("it holds no image for linux/", request.architecture.c_str()));
-    mergeEqual();
-    applyReference();
+    auto plans = readPlans(source, request, node);
     for (auto& plan : plans) {
       for (auto& layer : plan.layers) totalBytes += layer.bytes;
     }
@@ -83,154 +58,6 @@ class Ingest final {
 
  private:
   using Message = std::unique_ptr<capnp::MallocMessageBuilder>;
-
-  // A document that is named by its digest.
-  std::string checkedDocument(const std::string& folder, const BlobRef& blob, const char* what) {
-    auto name = std::string(what) + " " + blob.digest;
-    auto text = readWithin(folder, blobPath(blob.digest), name, MAX_DOCUMENT);
-    auto found = sha256(text);
-    if (found != blob.digest) {
-      fail(kj::str(name.c_str(), " is damaged: its content is ", found.c_str()));
-    }
-    return text;
-  }
-
-  bool fits(const IndexEntry& entry) const {
-    return (entry.os.empty() || entry.os == "linux") &&
-           (entry.architecture.empty() || entry.architecture == request.architecture);
-  }
-
-  void readLayout(const std::string& folder) {
-    auto index = parseIndex(readWithin(folder, "index.json", "its index.json", MAX_DOCUMENT));
-    for (auto& entry : index) {
-      if (!entry.isImage || !fits(entry)) continue;
-      std::set<std::string> names;
-      // A bare tag (`latest`) says nothing: it is what tools write that have no name.
-      bool isName = entry.name.find_first_of("/:") != std::string::npos;
-      if (isName) addName(names, entry.name);
-      readManifest(folder, entry, names, 0);
-    }
-  }
-
-  void readManifest(const std::string& folder, const IndexEntry& entry,
-                    const std::set<std::string>& names, int depth) {
-    if (depth > MAX_INDEX_DEPTH) fail(kj::str("its indexes are nested too deeply"));
-    auto text = checkedDocument(folder, entry.blob, "manifest");
-    if (entry.isIndex) {
-      for (auto& inner : parseIndex(text)) {
-        if (!inner.isImage || !fits(inner)) continue;
-        readManifest(folder, inner, names, depth + 1);
-        return;  // the first that fits, as everywhere
-      }
-      return;
-    }
-    Plan plan;
-    plan.names = names;
-    auto manifest = parseManifest(text);
-    plan.manifest = kj::mv(text);
-    plan.configDigest = manifest.config.digest;
-    plan.config = checkedDocument(folder, manifest.config, "configuration");
-    for (auto& layer : manifest.layers) {
-      plan.layers.push_back({blobPath(layer.digest), layer.digest, layer.size});
-    }
-    plan.sourceDigest = sourceDigest(plan, entry.blob.digest);
-    plans.push_back(kj::mv(plan));
-  }
-
-  // What the registry calls the image of which `local` is a rewritten manifest. Empty if it is not
-  // known, or the same.
-  std::string sourceDigest(const Plan& plan, const std::string& local) const {
-    auto content = readChecked(request.job + SOURCE_MANIFEST, "registry's manifest", "try again");
-    KJ_IF_MAYBE (bytes, content) {
-      std::string text(bytes->asChars().begin(), bytes->size());
-      std::string digest;
-      auto read = attemptNow([&]() {
-        if (text.find("\"manifests\"") == std::string::npos) {
-          if (sameLayers(parseManifest(text), plan)) digest = sha256(text);
-          return;
-        }
-        for (auto& entry : parseIndex(text)) {
-          if (!entry.isImage || entry.isIndex || !fits(entry)) continue;
-          digest = entry.blob.digest;
-          return;
-        }
-      });
-      // The name may lead to something else by now: then nothing is known.
-      return read.ok() && digest != local ? digest : std::string();
-    }
-    return {};
-  }
-
-  static bool sameLayers(const Manifest& manifest, const Plan& plan) {
-    if (manifest.layers.size() != plan.layers.size()) return false;
-    for (size_t i = 0; i < plan.layers.size(); ++i) {
-      if (manifest.layers[i].digest != plan.layers[i].blobDigest) return false;
-    }
-    return true;
-  }
-
-  void readDockerArchive(const std::string& folder) {
-    auto text = readWithin(folder, "manifest.json", "its manifest.json", MAX_DOCUMENT);
-    for (auto& image : parseDockerManifest(text)) {
-      Plan plan;
-      for (auto& name : image.names) addName(plan.names, name);
-      plan.config =
-          readWithin(folder, image.config, "configuration '" + image.config + "'", MAX_DOCUMENT);
-      plan.configDigest = sha256(plan.config);
-      // docker names the file after its digest.
-      auto base = image.config.substr(image.config.rfind('/') + 1);
-      auto named = "sha256:" + base.substr(0, base.find('.'));
-      if (isDigest(named) && named != plan.configDigest) {
-        fail(kj::str("configuration ", named.c_str(), " is damaged: its content is ",
-                     plan.configDigest.c_str()));
-      }
-      for (auto& path : image.layers) {
-        auto file = openWithin(folder, path, "layer '" + path + "'");
-        struct stat info;
-        KJ_SYSCALL(fstat(file, &info));
-        plan.layers.push_back({path, "", static_cast<uint64_t>(info.st_size)});
-      }
-      plans.push_back(kj::mv(plan));
-    }
-  }
-
-  // A name that cannot be one is no reason to refuse the image; who imports it can give another.
-  void addName(std::set<std::string>& names, const std::string& text) {
-    auto parsed = attemptNow([&]() { return parseReference(text.c_str()).familiar(); });
-    if (parsed.ok()) {
-      names.insert(parsed.value());
-    } else if (request.reference.empty() && request.onProgress) {
-      auto shown = text.substr(0, 300);
-      for (auto& c : shown) c = static_cast<unsigned char>(c) < ' ' ? ' ' : c;
-      request.onProgress("leaving out the name '" + shown + "', which is no image reference", 0, 0);
-    }
-  }
-
-  // An image that the source lists once for each of its names.
-  void mergeEqual() {
-    std::vector<Plan> merged;
-    std::map<std::string, size_t> places;  // by the image's id
-    for (auto& plan : plans) {
-      auto [place, first] = places.try_emplace(plan.configDigest, merged.size());
-      if (first) {
-        merged.push_back(kj::mv(plan));
-      } else {
-        merged[place->second].names.insert(plan.names.begin(), plan.names.end());
-      }
-    }
-    plans = kj::mv(merged);
-  }
-
-  void applyReference() {
-    if (request.reference.empty()) return;
-    if (plans.size() > 1) {
-      std::string list;
-      for (auto& plan : plans) list += (list.empty() ? "" : ", ") + plan.label();
-      fail(kj::str("it holds ", plans.size(), " images (", list.substr(0, 300).c_str(),
-                   "), so that one name cannot be given to them; leave the name out"));
-    }
-    plans[0].names = {request.reference};
-  }
 
   void addImage(const std::string& folder, Plan& plan) {
     auto message = std::make_unique<capnp::MallocMessageBuilder>();
@@ -246,17 +73,56 @@ class Ingest final {
       entries.push_back(addLayer(folder, plan.layers[i], diffIds[i], plan.label()));
       doneBytes += plan.layers[i].bytes;
     }
+    addImpliedFolders(entries);
     record(image, plan, entries);
     messages.push_back(kj::mv(message));
   }
 
+  // Where a layer is, in the store or in the job's folder; empty if it is not there yet.
+  std::string placeOf(const std::string& diffId) const {
+    auto name = hexOf(diffId).substr(0, LAYER_NAME);
+    for (auto& place : {request.root + "/layers/" + name, request.job + "/layers/" + name}) {
+      if (knownLayer(place, diffId) != nullptr) return place;
+    }
+    return {};
+  }
+
+  void addImpliedFolders(std::vector<LayerEntry>& entries) {
+    std::vector<std::string> places;
+    for (auto& entry : entries) places.push_back(placeOf("sha256:" + entry.diffId));
+    auto folders = impliedFolders(places);
+    if (folders.empty()) return;
+    auto digest = digestOf(folders);
+    LayerEntry entry;
+    entry.diffId = hexOf(digest);
+    if (placeOf(digest).empty()) {
+      auto fresh = request.job + "/layers/" + entry.folder();
+      KJ_SYSCALL(mkdir(fresh.c_str(), 0755), fresh.c_str());
+      makeFolders(fresh, folders);
+      keepLayer(fresh, entry);
+    }
+    entries.push_back(kj::mv(entry));
+  }
+
+  // A layer that is whole.
+  void keepLayer(const std::string& fresh, const LayerEntry& entry) {
+    auto text = entry.text();
+    if (lsetxattr(fresh.c_str(), LAYER_ATTRIBUTE, text.data(), text.size(), 0) < 0) {
+      fail(kj::str("the folder '", request.root.c_str(),
+                   "' is on a file system without trusted.* attributes (", strerror(errno),
+                   "); choose another with the setting root"));
+    }
+    newLayers.push_back(entry.folder());
+  }
+
   void checkPlatform(schema::ImageInfo::Reader image, const std::string& label) {
-    bool os = image.getOs().size() == 0 || image.getOs() == "linux";
-    bool architecture = image.getArchitecture().size() == 0 ||
-                        image.getArchitecture() == request.architecture.c_str();
-    if (os && architecture) return;
-    fail(kj::str("image '", label.c_str(), "' is for ", image.getOs(), "/", image.getArchitecture(),
-                 " and this node is linux/", request.architecture.c_str()));
+    Platform platform{image.getOs().cStr(), image.getArchitecture().cStr(),
+                      image.getVariant().cStr()};
+    if (suitability(platform, node)) return;
+    bool level = platform.architecture == node.architecture;
+    auto here = level ? node.text() : "linux/" + node.architecture;
+    fail(kj::str("image '", label.c_str(), "' is for ", platform.text().c_str(),
+                 " and this node is ", here.c_str()));
   }
 
   static kj::Maybe<LayerEntry> knownLayer(const std::string& folder, const std::string& diffId) {
@@ -295,13 +161,7 @@ class Ingest final {
                     diffId.c_str()));
     }
     wanted = withBlob(wanted, layer);
-    auto text = wanted.text();
-    if (lsetxattr(fresh.c_str(), LAYER_ATTRIBUTE, text.data(), text.size(), 0) < 0) {
-      fail(kj::str("the folder '", request.root.c_str(),
-                   "' is on a file system without trusted.* attributes (", strerror(errno),
-                   "); choose another with the setting root"));
-    }
-    newLayers.push_back(wanted.folder());
+    keepLayer(fresh, wanted);
     return wanted;
   }
 
@@ -454,7 +314,7 @@ class Ingest final {
   }
 
   const IngestRequest& request;
-  std::vector<Plan> plans;
+  const Node node;
   std::vector<std::string> newLayers;  // folders in <job>/layers
   std::map<std::string, std::string> blobs;
   std::vector<Message> messages;

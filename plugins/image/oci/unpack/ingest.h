@@ -15,6 +15,7 @@ struct IngestRequest {
   std::string source;        // a file or folder
   std::string reference;     // familiar name for the one image; empty: the source's own names
   std::string architecture;  // of this node, as Go calls it: amd64
+  unsigned level = 0;        // of this node's processor; 0: it is looked up
   uint64_t maxLayerBytes = 0;
   // How far it is, in bytes of the source's blobs.
   std::function<void(const std::string& text, uint64_t done, uint64_t total)> onProgress;

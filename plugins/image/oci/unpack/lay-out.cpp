@@ -12,6 +12,7 @@
 
 #include "orch/fail.h"
 #include "unpack/archive.h"
+#include "unpack/layer-path.h"
 #include "unpack/oci-json.h"
 
 namespace orch::image::oci {
@@ -20,6 +21,7 @@ namespace {
 
 // docker's archives have one for each layer that occurs twice.
 constexpr size_t MAX_LINKS_OF_LAYER = 100'000;
+constexpr unsigned MAX_LINKS_ON_WAY = 40;  // as the kernel's own (MAXSYMLINKS)
 
 // Null if it is no archive at all.
 Archive openArchive(const std::string& path) {
@@ -32,27 +34,6 @@ Archive openArchive(const std::string& path) {
     return nullptr;
   }
   return archive;
-}
-
-// A path without "." and "..", from the archive's root. Empty if it leads out.
-std::string plainPath(const std::string& path) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= path.size();) {
-    size_t end = std::min(path.find('/', begin), path.size());
-    auto part = path.substr(begin, end - begin);
-    begin = end + 1;
-    if (part.empty() || part == ".") continue;
-    if (part != "..") {
-      parts.push_back(part);
-    } else if (parts.empty()) {
-      return {};
-    } else {
-      parts.pop_back();
-    }
-  }
-  std::string plain;
-  for (auto& part : parts) plain += (plain.empty() ? "" : "/") + part;
-  return plain;
 }
 
 std::string nameOf(struct archive_entry* entry) {
@@ -82,6 +63,7 @@ class Contents final {
     // One that is both is read as a layout, which has the digests that a registry knows.
     if (layout && index) return Source::Kind::LAYOUT;
     if (docker) return Source::Kind::DOCKER_ARCHIVE;
+    refuseHalfLayout(layout, index, blobs);
     if (legacy) {
       fail(kj::str("it was saved by a docker older than 1.10; save it again with a newer one"));
     }
@@ -90,11 +72,8 @@ class Contents final {
 
   // Whether a file is needed to read the images.
   bool needed(const std::string& name) {
-    if (kind() == Source::Kind::LAYOUT) {
-      return name == "oci-layout" || name == "index.json" || name.starts_with("blobs/sha256/");
-    }
     if (referenced.empty()) readReferences();
-    return referenced.count(name) > 0;
+    return referenced.count(name) > 0 || (!blobFolder.empty() && name.starts_with(blobFolder));
   }
 
  private:
@@ -102,6 +81,7 @@ class Contents final {
     auto name = nameOf(entry);
     layout = layout || name == "oci-layout";
     index = index || name == "index.json";
+    blobs = blobs || name.starts_with("blobs/");
     legacy = legacy || name == "repositories";
     if (name == "manifest.json" && archive_entry_filetype(entry) == AE_IFREG) {
       docker = true;
@@ -129,25 +109,43 @@ class Contents final {
   }
 
   void readReferences() {
-    referenced.insert("manifest.json");
-    auto add = [&](const std::string& path) {
-      auto name = plainPath(path);
-      while (referenced.insert(name).second) {
-        auto link = links.find(name);
-        if (link == links.end()) return;
-        name = link->second;
+    if (kind() == Source::Kind::LAYOUT) {
+      for (auto* name : {"oci-layout", "index.json"}) follow(name);
+      blobFolder = follow("blobs/sha256") + "/";
+      for (auto& [name, target] : links) {
+        if (name.starts_with(blobFolder)) follow(name);
       }
-    };
+      return;
+    }
+    follow("manifest.json");
     for (auto& image : parseDockerManifest(manifest)) {
-      add(image.config);
-      for (auto& layer : image.layers) add(layer);
+      follow(plainPath(image.config));
+      for (auto& layer : image.layers) follow(plainPath(layer));
     }
   }
 
-  bool layout = false, index = false, docker = false, legacy = false;
+  // Notes a path, the links on the way and what they lead to. Returns the place in the end.
+  std::string follow(std::string path) {
+    for (unsigned hops = 0; hops < MAX_LINKS_ON_WAY; ++hops) {
+      auto link = links.end();
+      size_t end = 0;
+      while (link == links.end() && end != std::string::npos) {
+        end = path.find('/', end + 1);
+        link = links.find(path.substr(0, end));
+      }
+      referenced.insert(path);
+      if (link == links.end()) break;
+      referenced.insert(link->first);
+      path = plainPath(link->second + (end == std::string::npos ? "" : path.substr(end)));
+    }
+    return path;
+  }
+
+  bool layout = false, index = false, blobs = false, docker = false, legacy = false;
   std::string manifest;                      // the document
   std::map<std::string, std::string> links;  // symbolic and hard ones, and what they lead to
-  std::set<std::string> referenced;          // by a docker archive's manifest
+  std::set<std::string> referenced;          // what the documents name, and links to it
+  std::string blobFolder;                    // of a layout: all in it is needed
 };
 
 // The entries are flat files that only this process reads: no owners, modes or times.

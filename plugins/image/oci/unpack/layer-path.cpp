@@ -44,6 +44,22 @@ std::string parentOf(const std::string& path) {
 
 }  // namespace
 
+std::string plainPath(std::string_view path) {
+  std::string plain;
+  for (size_t begin = 0; begin < path.size();) {
+    size_t end = std::min(path.find('/', begin), path.size());
+    auto part = path.substr(begin, end - begin);
+    begin = end + 1;
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      plain = parentOf(plain);
+    } else {
+      plain += (plain.empty() ? "" : "/") + std::string(part);
+    }
+  }
+  return plain;
+}
+
 std::string cleanPath(std::string_view name, const char* what) {
   std::string clean;
   for (size_t begin = 0; begin < name.size();) {

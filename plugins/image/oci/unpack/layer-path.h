@@ -10,6 +10,11 @@ namespace orch::image::oci {
 
 inline constexpr unsigned MAX_LAYER_DEPTH = 256;  // folders; deeper ones are nobody's software
 
+// A path as seen from the root, without "." and "..", which do not lead above it, and without the
+// first slash. Empty for the root itself. For names in archives and documents, which follow no
+// links.
+std::string plainPath(std::string_view path);
+
 // A name without "./", leading and doubled slashes. Empty for the root itself. Fails on '..', and
 // on what is deeper than MAX_LAYER_DEPTH or longer than a path may be; `what` says what it is the
 // name of.

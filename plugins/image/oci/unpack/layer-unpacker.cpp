@@ -19,6 +19,7 @@
 #include "orch/fail.h"
 #include "unpack/archive.h"
 #include "unpack/digest.h"
+#include "unpack/implied-folders.h"
 #include "unpack/layer-path.h"
 
 namespace orch::image::oci {
@@ -166,6 +167,7 @@ class Unpacking final {
       fail(kj::str("it cannot be unpacked: ", reasonOf(disk.get())));
     }
     markOpaque();
+    markImplied(implied);
   }
 
  private:
@@ -197,6 +199,7 @@ class Unpacking final {
     auto folder = slash == std::string::npos ? std::string() : path.substr(0, slash);
     std::string_view name = std::string_view(path).substr(folder.empty() ? 0 : slash + 1);
     if (name == OPAQUE) {
+      makeParents(path);
       opaque.insert(folder);
       return;
     }
@@ -231,6 +234,16 @@ class Unpacking final {
       struct stat info;
       if (whiteouts.count(folder) == 0 || lstat(folder.c_str(), &info) < 0) continue;
       if (S_ISCHR(info.st_mode)) unlink(folder.c_str());
+    }
+  }
+
+  // What the layer does not name, and where it names something later: that counts.
+  void makeParents(const std::string& path) {
+    for (size_t end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
+      auto folder = path.substr(0, end);
+      if (mkdir(folder.c_str(), 0755) < 0) continue;
+      // One that the layer has deleted before is a new one.
+      if (whiteouts.count(folder) == 0) implied.insert(folder);
     }
   }
 
@@ -280,6 +293,8 @@ class Unpacking final {
 
   void write(struct archive_entry* entry, const std::string& path) {
     reopenFolders(path);
+    makeParents(path);
+    implied.erase(path);
     check(archive_write_header(disk.get(), entry), path);
     // A hard link may bring its content along (pax); the file that it names was just emptied for
     // it.
@@ -356,6 +371,7 @@ class Unpacking final {
   kj::Maybe<kj::String> streamError;
   std::set<std::string> opaque;     // folders
   std::set<std::string> whiteouts;  // what the layer deletes
+  std::set<std::string> implied;    // folders that it does not name
 };
 
 }  // namespace

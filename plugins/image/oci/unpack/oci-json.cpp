@@ -3,8 +3,12 @@
 #include <nlohmann/json.hpp>
 #include <time.h>
 
+#include <algorithm>
+#include <set>
+
 #include "orch/fail.h"
 #include "reference.h"
+#include "unpack/layer-path.h"
 
 namespace orch::image::oci {
 
@@ -119,6 +123,28 @@ int64_t parseTime(const std::string& text) {
   return seconds * 1'000'000'000 + nanos;
 }
 
+bool startsWithOne(const std::string& type, std::initializer_list<std::string_view> prefixes) {
+  return type.empty() || std::any_of(prefixes.begin(), prefixes.end(),
+                                     [&](auto prefix) { return type.starts_with(prefix); });
+}
+
+// What a manifest holds if it is no image. An image has a configuration that a container starts
+// from and layers of files; a signature has the former, an artifact neither.
+std::string otherKindOf(const Manifest& manifest, const std::string& artifactType) {
+  if (!artifactType.empty()) return artifactType;
+  auto& config = manifest.config.mediaType;
+  if (!startsWithOne(config, {CONFIG_TYPE, "application/vnd.docker.container.image.v1+json"})) {
+    return config;
+  }
+  for (auto& layer : manifest.layers) {
+    if (!startsWithOne(layer.mediaType, {"application/vnd.oci.image.layer.",
+                                         "application/vnd.docker.image.rootfs."})) {
+      return layer.mediaType;
+    }
+  }
+  return {};
+}
+
 template <typename List>
 void fill(List list, const std::vector<std::string>& values) {
   for (uint32_t i = 0; i < values.size(); ++i) list.set(i, values[i]);
@@ -140,13 +166,19 @@ std::vector<IndexEntry> parseIndex(std::string_view json) {
     entry.isIndex = type == "application/vnd.oci.image.index.v1+json" ||
                     type == "application/vnd.docker.distribution.manifest.list.v2+json";
     auto& platform = document.object(value, "platform");
-    entry.os = document.text(platform, "os");
-    entry.architecture = document.text(platform, "architecture");
+    entry.platform =
+        normalized({document.text(platform, "os"), document.text(platform, "architecture"),
+                    document.text(platform, "variant")});
     auto& notes = document.object(value, "annotations");
     entry.name = document.text(notes, "io.containerd.image.name");
     if (entry.name.empty()) entry.name = document.text(notes, "org.opencontainers.image.ref.name");
-    entry.isImage = entry.architecture != "unknown" &&
-                    document.text(notes, "vnd.docker.reference.type").empty();
+    entry.otherKind = document.text(value, "artifactType");
+    if (entry.otherKind.empty()) {
+      entry.otherKind = document.text(notes, "vnd.docker.reference.type");
+    }
+    if (entry.otherKind.empty() && entry.platform.architecture == "unknown") {
+      entry.otherKind = "unknown";
+    }
     entries.push_back(std::move(entry));
   }
   return entries;
@@ -165,6 +197,7 @@ Manifest parseManifest(std::string_view json) {
     if (layers->size() > MAX_LAYERS) document.refuse("has more than 500 layers");
     for (auto& layer : *layers) manifest.layers.push_back(document.blob(layer));
   }
+  manifest.otherKind = otherKindOf(manifest, document.text(document.all(), "artifactType"));
   return manifest;
 }
 
@@ -190,13 +223,18 @@ std::vector<std::string> parseConfig(std::string_view json, schema::ImageInfo::B
   Document document("image configuration", json);
   document.requireObject();
   auto& root = document.all();
-  image.setOs(document.text(root, "os"));
-  image.setArchitecture(document.text(root, "architecture"));
+  auto platform = normalized({document.text(root, "os"), document.text(root, "architecture"),
+                              document.text(root, "variant")});
+  image.setOs(platform.os);
+  image.setArchitecture(platform.architecture);
+  image.setVariant(platform.variant);
   image.setCreatedAtNs(parseTime(document.text(root, "created")));
 
   auto& given = document.object(root, "config");
   auto config = image.initConfig();
   auto entrypoint = document.texts(given, "Entrypoint");
+  // What builders write where an entrypoint was taken away.
+  if (entrypoint == std::vector<std::string>{""}) entrypoint.clear();
   fill(config.initEntrypoint(entrypoint.size()), entrypoint);
   auto command = document.texts(given, "Cmd");
   fill(config.initCommand(command.size()), command);
@@ -205,7 +243,13 @@ std::vector<std::string> parseConfig(std::string_view json, schema::ImageInfo::B
   config.setWorkdir(document.text(given, "WorkingDir"));
   config.setUser(document.text(given, "User"));
   config.setStopSignal(document.text(given, "StopSignal"));
-  auto volumes = document.keys(given, "Volumes");
+  std::set<std::string> places;
+  for (auto& volume : document.keys(given, "Volumes")) {
+    auto place = plainPath(volume);
+    if (place.empty()) document.refuse("has a volume '" + volume + "', which is all of the image");
+    places.insert("/" + place);
+  }
+  std::vector<std::string> volumes(places.begin(), places.end());
   fill(config.initVolumes(volumes.size()), volumes);
   auto ports = document.keys(given, "ExposedPorts");
   fill(config.initExposedPorts(ports.size()), ports);

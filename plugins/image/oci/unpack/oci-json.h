@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "orch/schema/image.capnp.h"
+#include "unpack/platform.h"
 
 namespace orch::image::oci {
 
@@ -26,15 +27,16 @@ struct BlobRef {
 struct Manifest {
   BlobRef config;
   std::vector<BlobRef> layers;  // lowest first
+  // Empty for an image, else what it is: the type of a signature, a list of parts, an attestation.
+  std::string otherKind;
 };
 
 struct IndexEntry {
   BlobRef blob;
-  std::string os;  // empty: not said
-  std::string architecture;
-  std::string name;      // from its annotations; may be a bare tag, may be empty
-  bool isImage = true;   // false: an attestation, a signature
-  bool isIndex = false;  // another index
+  Platform platform;
+  std::string name;       // from its annotations; may be a bare tag, may be empty
+  std::string otherKind;  // as Manifest::otherKind, as far as the index says so
+  bool isIndex = false;   // another index
 };
 
 // One entry of a docker archive's manifest.json; the strings are paths within the archive.
@@ -47,7 +49,8 @@ struct DockerImage {
 std::vector<IndexEntry> parseIndex(std::string_view json);
 Manifest parseManifest(std::string_view json);
 std::vector<DockerImage> parseDockerManifest(std::string_view json);
-// Fills config, createdAtNs, os and architecture. Returns the layers' digests, lowest first.
+// Fills config, createdAtNs, os, architecture and variant, in one spelling: docker's for platforms,
+// absolute paths for volumes. Returns the layers' digests, lowest first.
 std::vector<std::string> parseConfig(std::string_view json, schema::ImageInfo::Builder image);
 
 // A manifest over a configuration and its uncompressed layers, for images that came without one.

@@ -26,6 +26,12 @@ bool exists(const std::string& path) {
 
 }  // namespace
 
+void refuseHalfLayout(bool layout, bool index, bool blobs) {
+  if (!blobs || layout == index) return;
+  fail(kj::str("it is an OCI layout without its file '", layout ? "index.json" : "oci-layout",
+               layout ? "'" : "', which holds {\"imageLayoutVersion\":\"1.0.0\"}"));
+}
+
 Source openSource(const std::string& path, const std::string& workFolder, uint64_t maxBytes) {
   struct stat info;
   if (stat(path.c_str(), &info) < 0) fail(kj::str(strerror(errno)));
@@ -34,6 +40,8 @@ Source openSource(const std::string& path, const std::string& workFolder, uint64
       return {Source::Kind::LAYOUT, path};
     }
     if (exists(path + "/manifest.json")) return {Source::Kind::DOCKER_ARCHIVE, path};
+    refuseHalfLayout(exists(path + "/oci-layout"), exists(path + "/index.json"),
+                     exists(path + "/blobs"));
     return {Source::Kind::ROOT_FOLDER, path};
   }
   if (!S_ISREG(info.st_mode))

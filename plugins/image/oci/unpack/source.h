@@ -25,6 +25,10 @@ inline constexpr const char* ACCEPTED_SOURCES =
 // if it is none of them, with what is accepted.
 Source openSource(const std::string& path, const std::string& workFolder, uint64_t maxBytes);
 
+// Fails if it is a layout that lacks one of its two documents: nobody means it as a root file
+// system.
+void refuseHalfLayout(bool layout, bool index, bool blobs);
+
 // A file within a folder; links that lead out of it are refused. `name` is for the error: "blob
 // sha256:…".
 kj::AutoCloseFd openWithin(const std::string& folder, const std::string& path,
