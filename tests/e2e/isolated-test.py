@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A runtime that runs in a process of its own dies: its containers, and the node's idea of them, do not.
+"""Runtime, network, store and scheduler run in processes of their own, with the rights that they ask for; a
+runtime that dies takes neither its containers nor the node's idea of them with it.
 
 usage: isolated-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
@@ -27,7 +28,8 @@ class Isolated(unittest.TestCase):
             text = file.read()
         cls.node.config = os.path.join(cls.node.host.folder, "orchd.toml")
         with open(cls.node.config, "w") as file:
-            file.write(re.sub(r'^(id = "runtime\.\w+")$', r'\1\nisolation = "process"', text, flags=re.MULTILINE))
+            file.write(re.sub(r'^(id = "(?!image|control)\S+")$', r'\1\nisolation = "process"', text,
+                              flags=re.MULTILINE))
         cls.node.start()
         cls.node.makeImages(1)
 
