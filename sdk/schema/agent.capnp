@@ -34,6 +34,10 @@ interface Agent {
   # than the last one is refused, by the next orchd of the node as well. An assignment that this agent
   # cannot take is refused by itself: the others are done.
   logs @1 (taskId :Text, options :Runtime.LogOptions, sink :Runtime.LogSink) -> () $Plugin.longRunning;
+  volumes @2 () -> (volumes :List(Runtime.Volume));
+  removeVolume @3 (name :Text) -> (found :Bool);
+  pruneVolumes @4 () -> (removed :List(Text));
+  # Of the node, as its runtimes have them.
 }
 
 struct Assignment {

@@ -34,6 +34,14 @@ interface ClusterControl {
   network @14 (id :Text) -> (network :Objects.Network);
   logs @15 (id :Text, options :Runtime.LogOptions, sink :Runtime.LogSink) -> () $Plugin.longRunning;
   # Of a service (all its tasks) or of one task.
+
+  volumes @16 () -> (volumes :List(NodeVolume), missing :List(Text));
+  # Of all nodes that have a session; `missing` says why not of the others.
+  removeVolume @17 (name :Text) -> (nodes :List(Text));
+  # On every node that has one of the name. Fails if none has, and if a task uses it; asked again it
+  # does no harm.
+  pruneVolumes @18 () -> (removed :List(NodeVolume), missing :List(Text));
+  # All that no task uses.
 }
 
 struct ClusterInfo {
@@ -58,6 +66,16 @@ struct ServiceRow {
   image @5 :Text;
   ports @6 :List(Objects.PortSpec);
   updateState @7 :Objects.UpdateStatus.State;
+  labels @8 :List(Objects.KeyValue); # of the service
+}
+
+struct NodeVolume {
+  name @0 :Text;
+  driver @1 :Text;
+  node @2 :Text;                     # the host name
+  path @3 :Text;                     # on the node
+  createdAtNs @4 :Int64;             # 0: unknown
+  usedBy @5 :List(Text);             # tasks as `web.1`; ended ones that still have a container too
 }
 
 struct TaskFilter {

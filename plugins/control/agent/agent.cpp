@@ -48,6 +48,18 @@ class NodeAgent::Server final : public schema::Agent::Server {
     auto& agent = link->get();
     return agent.calls.wrap(agent.logs(context).promise());
   }
+  kj::Promise<void> volumes(VolumesContext context) override {
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.volumes(context).promise());
+  }
+  kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.removeVolume(context).promise());
+  }
+  kj::Promise<void> pruneVolumes(PruneVolumesContext context) override {
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.pruneVolumes(context).promise());
+  }
 
  private:
   kj::Own<Link> link;
@@ -284,6 +296,29 @@ Task<void> NodeAgent::logs(LogsContext context) {
   request.setOptions(params.getOptions());
   request.setSink(params.getSink());
   co_await request.send().ignoreResult();
+}
+
+// The runtimes of a node share its volumes: any of them answers for all.
+Task<void> NodeAgent::volumes(VolumesContext context) {
+  auto name = co_await services.runtimeFor("");
+  auto request = services.runtime(name).volumesRequest();
+  auto answer = co_await request.send();
+  context.getResults().setVolumes(answer.getVolumes());
+}
+
+Task<void> NodeAgent::removeVolume(RemoveVolumeContext context) {
+  auto name = co_await services.runtimeFor("");
+  auto request = services.runtime(name).removeVolumeRequest();
+  request.setName(context.getParams().getName());
+  auto answer = co_await request.send();
+  context.getResults().setFound(answer.getFound());
+}
+
+Task<void> NodeAgent::pruneVolumes(PruneVolumesContext context) {
+  auto name = co_await services.runtimeFor("");
+  auto request = services.runtime(name).pruneVolumesRequest();
+  auto answer = co_await request.send();
+  context.getResults().setRemoved(answer.getRemoved());
 }
 
 // ---- session ------------------------------------------------------------------------------------

@@ -43,8 +43,17 @@ class NodeAgent final : private TaskObserver,
   using AssignContext =
       capnp::CallContext<schema::Agent::AssignParams, schema::Agent::AssignResults>;
   using LogsContext = capnp::CallContext<schema::Agent::LogsParams, schema::Agent::LogsResults>;
+  using VolumesContext =
+      capnp::CallContext<schema::Agent::VolumesParams, schema::Agent::VolumesResults>;
+  using RemoveVolumeContext =
+      capnp::CallContext<schema::Agent::RemoveVolumeParams, schema::Agent::RemoveVolumeResults>;
+  using PruneVolumesContext =
+      capnp::CallContext<schema::Agent::PruneVolumesParams, schema::Agent::PruneVolumesResults>;
   Task<void> assign(AssignContext context);
   Task<void> logs(LogsContext context);
+  Task<void> volumes(VolumesContext context);
+  Task<void> removeVolume(RemoveVolumeContext context);
+  Task<void> pruneVolumes(PruneVolumesContext context);
   using Controllers = std::map<std::string, std::unique_ptr<TaskController>>;
 
   Task<void> clearAll();

@@ -13,7 +13,8 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       manager(env, host, settings),
       sessions(*this, env, host, manager, settings),
       progress(env, manager),
-      logs(env, manager, sessions) {
+      logs(env, manager, sessions),
+      volumes(env, manager, sessions) {
   if (settings.getStore().size() == 0) fail(kj::str("store must name a service, as store.local"));
   if (!settings.getScheduler().startsWith("scheduler.")) {
     fail(kj::str("scheduler must name a service, as scheduler.spread, not '",
@@ -30,9 +31,9 @@ Task<Services> Core::start() {
   co_await manager.start();
   if (settings.getAutoInit()) co_await createCluster();
   Services services;
-  services.add("cluster",
-               newClusterServer(kj::addRef(*this), ClusterParts{env, host, manager, sessions,
-                                                                progress, logs, settings}));
+  services.add("cluster", newClusterServer(kj::addRef(*this),
+                                           ClusterParts{env, host, manager, sessions, progress,
+                                                        logs, volumes, settings}));
   services.add("dispatcher", sessions.dispatcher());
   co_return kj::mv(services);
 }

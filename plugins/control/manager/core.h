@@ -24,6 +24,7 @@ class Core final : public kj::Refcounted {
   Sessions sessions;
   ProgressTable progress;
   LogStreams logs;
+  VolumeQueries volumes;
 };
 
 }  // namespace orch::control::manager

@@ -95,6 +95,38 @@ class ScriptedAgent final : public schema::Agent::Server {
     return sent.then([] { return kj::Promise<void>(kj::NEVER_DONE); });
   }
 
+  kj::Promise<void> volumes(VolumesContext context) override {
+    auto& volumes = (*link)->volumes;
+    auto list = context.getResults().initVolumes(volumes.size());
+    uint32_t i = 0;
+    for (auto& [name, user] : volumes) {
+      list[i].setName(name.c_str());
+      if (!user.empty()) list[i].initUsedBy(1).set(0, user.c_str());
+      ++i;
+    }
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
+    auto found = (*link)->volumes.find(context.getParams().getName().cStr());
+    bool there = found != (*link)->volumes.end();
+    if (there && !found->second.empty()) fail(kj::str("a task uses it"));
+    if (there) (*link)->volumes.erase(found);
+    context.getResults().setFound(there);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> pruneVolumes(PruneVolumesContext context) override {
+    std::vector<std::string> removed;
+    for (auto& [name, user] : (*link)->volumes) {
+      if (user.empty()) removed.push_back(name);
+    }
+    auto list = context.getResults().initRemoved(removed.size());
+    for (uint32_t i = 0; i < removed.size(); ++i) {
+      list.set(i, removed[i].c_str());
+      (*link)->volumes.erase(removed[i]);
+    }
+    return kj::READY_NOW;
+  }
+
  private:
   std::shared_ptr<ScriptedNode*> link;
 };

@@ -48,8 +48,9 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   uint32_t running() const;
   bool connected() const { return session != nullptr; }
 
-  std::map<std::string, Seen> tasks;  // what it has
-  std::vector<std::string> gone;      // told to forget, in order
+  std::map<std::string, Seen> tasks;           // what it has
+  std::map<std::string, std::string> volumes;  // and who uses each, if anybody
+  std::vector<std::string> gone;               // told to forget, in order
   uint32_t completeSets = 0;
   uint64_t epoch = 0;
   size_t mostRunning = 0;

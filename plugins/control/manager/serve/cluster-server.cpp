@@ -95,6 +95,13 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto params = context.getParams();
     return parts.logs.stream(params.getId(), params.getOptions(), params.getSink());
   }
+  kj::Promise<void> volumes(VolumesContext context) override { return parts.volumes.list(context); }
+  kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
+    return parts.volumes.remove(context);
+  }
+  kj::Promise<void> pruneVolumes(PruneVolumesContext context) override {
+    return parts.volumes.prune(context);
+  }
 
  private:
   const State& state() { return parts.manager.state(); }

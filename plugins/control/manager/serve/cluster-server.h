@@ -6,6 +6,7 @@
 #include "serve/log-streams.h"
 #include "serve/progress.h"
 #include "serve/service-requests.h"
+#include "serve/volumes.h"
 #include "session/sessions.h"
 
 namespace orch::control::manager {
@@ -17,6 +18,7 @@ struct ClusterParts {
   Sessions& sessions;
   ProgressTable& progress;
   LogStreams& logs;
+  VolumeQueries& volumes;
   Config::Reader settings;
 };
 
