@@ -151,7 +151,15 @@ void Arguments::takeRemaining(const std::vector<std::string>& words) {
       if (why.size() > 0) {
         fail(kj::str("usage: ", why, "; see 'orch ", spec.path, " --help'"));
       }
-      for (const Entry& entry : entries) known.addAll(namesOf(*entry.option, storage));
+      // Only long names have anything to do with each other, and one that takes away is not meant
+      // by one that adds.
+      auto removes = [](kj::StringPtr one) { return one.endsWith("-rm"); };
+      for (const Entry& entry : entries) {
+        for (auto one : namesOf(*entry.option, storage)) {
+          bool like = one.size() > 2 && (removes(one) == removes(name) || one.startsWith(name));
+          if (like) known.add(one);
+        }
+      }
       fail(kj::str("usage: unknown flag '", name, "' for 'orch ", spec.path, "'",
                    suggestion(name, known)));
     }

@@ -3,9 +3,9 @@
 #include "commands.h"
 #include "connection.h"
 #include "human.h"
-#include "name.h"
 #include "orch/abi.h"
 #include "output.h"
+#include "value.h"
 
 namespace orch::cli {
 
@@ -18,7 +18,7 @@ constexpr Option INIT_OPTIONS[] = {
 Task<int> init(Context& context) {
   // Without a name any cluster will do that is there already.
   auto checked = context.args.given("--name")
-                     ? parseServiceName("--name", context.args.text("--name"))
+                     ? parseWord("--name", context.args.text("--name"), "a name without spaces")
                      : kj::String();
   auto requestId = context.env.newId();
   auto response = co_await context.connection.change<schema::ClusterControl::InitResults>(
@@ -36,7 +36,8 @@ Task<int> init(Context& context) {
   auto cluster = response.getCluster();
   context.out.line("Cluster '", cluster.getName(), "' (", cluster.getMeta().getId(),
                    response.getCreated() ? ") initialized: this node is its manager."
-                                         : ") was there already: nothing changed.");
+                                         : ") was there already: nothing changed. A node makes "
+                                           "one at its first start, unless autoInit is false.");
   co_return 0;
 }
 

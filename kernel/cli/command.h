@@ -20,6 +20,7 @@ struct Option {
   const char* help = "";
   bool repeated = false;          // may be given more than once, and all count
   const char* choices = nullptr;  // "any|on-failure|none", if these are all
+  const char* group = nullptr;    // heading in help; those of one follow each other
 };
 
 // What a command works with; outlives it.
@@ -31,7 +32,24 @@ struct Context {
   kj::String waitsFor;  // what Ctrl-C leaves as it is, once the cluster has been told
 };
 
-enum class Operands { none, service, task, node, network, image, plugin, file };  // for completion
+// For what `--force` does without asking: fails unless the user agrees. As docker, a script is
+// asked too.
+void checkAgreed(Context& context, kj::StringPtr what);
+
+// What names are completed as.
+enum class Operands {
+  none,
+  service,
+  task,
+  node,
+  network,
+  volume,
+  image,
+  plugin,
+  strategy,
+  runtime,
+  file
+};
 
 struct Command {
   const char* path;      // "service create"

@@ -1,21 +1,28 @@
 #include "commands.h"
 
+#include <string>
+
 #include "arguments.h"
 #include "orch/fail.h"
 #include "orch/suggest.h"
+#include "table.h"
 #include "unavailable.h"
 
 namespace orch::cli {
 
 namespace {
 
+constexpr size_t HELP_WIDTH = 80;
+constexpr size_t MAX_NAME_COLUMN = 28;
+
 constexpr const Command* COMMANDS[] = {
-    &INIT,           &INFO,        &VERSION,         &NODE_LS,         &NODE_INSPECT,
-    &SERVICE_CREATE, &SERVICE_LS,  &SERVICE_PS,      &SERVICE_INSPECT, &SERVICE_UPDATE,
-    &SERVICE_SCALE,  &SERVICE_RM,  &SERVICE_LOGS,    &TASK_LS,         &TASK_INSPECT,
-    &IMAGE_LS,       &IMAGE_PULL,  &IMAGE_IMPORT,    &IMAGE_INSPECT,   &IMAGE_RM,
-    &IMAGE_PRUNE,    &NETWORK_LS,  &NETWORK_INSPECT, &PLUGIN_LS,       &PLUGIN_INSPECT,
-    &CONFIG_CHECK,   &CONFIG_SHOW, &CONFIG_RELOAD,   &EVENTS,          &COMPLETION_BASH,
+    &INIT,           &INFO,          &VERSION,         &NODE_LS,         &NODE_INSPECT,
+    &SERVICE_CREATE, &SERVICE_LS,    &SERVICE_PS,      &SERVICE_INSPECT, &SERVICE_UPDATE,
+    &SERVICE_SCALE,  &SERVICE_RM,    &SERVICE_LOGS,    &TASK_LS,         &TASK_INSPECT,
+    &IMAGE_LS,       &IMAGE_PULL,    &IMAGE_IMPORT,    &IMAGE_INSPECT,   &IMAGE_RM,
+    &IMAGE_PRUNE,    &NETWORK_LS,    &NETWORK_INSPECT, &VOLUME_LS,       &VOLUME_INSPECT,
+    &VOLUME_RM,      &VOLUME_PRUNE,  &PLUGIN_LS,       &PLUGIN_INSPECT,  &CONFIG_CHECK,
+    &CONFIG_SHOW,    &CONFIG_RELOAD, &EVENTS,          &COMPLETION_BASH,
 };
 
 struct Split {
@@ -43,13 +50,35 @@ kj::StringPtr meant(kj::StringPtr verb) {
   return verb;
 }
 
-// `  name   text`, the text at one column and broken at the end of the line.
+// `  name   text`, the text in one column and broken at the end of the line. A name that is too
+// long for its column has a line of its own.
 void entry(kj::Vector<char>& out, kj::StringPtr name, size_t column, kj::StringPtr text) {
+  auto pad = [&](size_t count) {
+    for (size_t n = 0; n < count; ++n) out.add(' ');
+  };
   out.addAll("  "_kj);
   out.addAll(name);
-  for (size_t n = name.size(); n < column; ++n) out.add(' ');
-  out.addAll("  "_kj);
-  out.addAll(text);
+  size_t at = 2 + displayWidth(name);
+  size_t begin = column + 4;
+  for (bool first = true; text.size() > 0; first = false) {
+    auto end = text.findFirst(' ').orDefault(text.size());
+    auto word = kj::heapString(text.begin(), end);
+    text = text.slice(kj::min(end + 1, text.size()));
+    bool fits = !first && at + 1 + displayWidth(word) <= HELP_WIDTH;
+    if (first && at + 2 <= begin) {
+      pad(begin - at);
+      at = begin;
+    } else if (fits) {
+      pad(1);
+      ++at;
+    } else {
+      out.add('\n');
+      pad(begin);
+      at = begin;
+    }
+    out.addAll(word);
+    at += displayWidth(word);
+  }
   out.add('\n');
 }
 
@@ -67,10 +96,21 @@ kj::String heading(const Option& option) {
                  option.value == nullptr ? "" : option.value);
 }
 
-void options(kj::Vector<char>& out, kj::ArrayPtr<const Option> list, size_t column) {
+void options(kj::Vector<char>& out, kj::ArrayPtr<const Option> list, bool defaults) {
+  size_t column = 0;
+  for (auto& option : list) column = kj::max(column, heading(option).size());
+  column = kj::min(column, MAX_NAME_COLUMN);
+  kj::StringPtr group;
   for (auto& option : list) {
+    kj::StringPtr name = option.group == nullptr ? "Options" : option.group;
+    if (name != group) out.addAll(kj::str("\n", name, ":\n"));
+    group = name;
     auto choices = option.choices == nullptr ? kj::String() : kj::str(" (", option.choices, ")");
-    entry(out, heading(option), column, kj::str(option.help, choices));
+    std::string text = option.help;
+    // What it is if nobody says so; an update leaves it as it is.
+    auto begin = defaults ? std::string::npos : text.find("(default");
+    if (begin != std::string::npos) text.resize(begin);
+    entry(out, heading(option), column, kj::str(text.c_str(), choices));
   }
 }
 
@@ -100,27 +140,27 @@ Found findCommand(kj::ArrayPtr<const kj::String> words) {
     addOnce(nouns, storage, kj::mv(parts.noun));
   }
   if (words.size() == 0) fail(kj::str("usage: no command; see 'orch --help'"));
+  auto why = unavailableCommand(words);
+  if (why.size() > 0) fail(kj::str("usage: ", why));
   if (verbs.size() == 0) {
-    fail(kj::str("usage: unknown command '", words[0], "'", suggestion(words[0], nouns),
-                 nearest(words[0], nouns).size() == 0 ? "; see 'orch --help'" : ""));
+    auto meant = suggestion(words[0], nouns);
+    fail(kj::str("usage: unknown command '", words[0], "'",
+                 meant.size() > 0 ? meant : "; see 'orch --help'"_kj));
   }
   if (words.size() == 1) {
     fail(kj::str("usage: 'orch ", words[0], "' needs one of ", kj::strArray(verbs, ", ")));
   }
-  auto why = unavailableCommand(words[0], words[1]);
-  if (why.size() > 0) fail(kj::str("usage: ", why));
-  bool near = nearest(words[1], verbs).size() > 0;
-  fail(kj::str("usage: unknown command '", words[0], " ", words[1], "'",
-               near ? kj::str("; did you mean '", words[0], " ", nearest(words[1], verbs), "'?")
-                    : kj::str("; there are ", kj::strArray(verbs, ", "))));
+  auto meant = suggestion(words[1], verbs, kj::str(words[0], " "));
+  fail(kj::str(
+      "usage: unknown command '", words[0], " ", words[1], "'",
+      meant.size() > 0 ? kj::mv(meant) : kj::str("; there are ", kj::strArray(verbs, ", "))));
 }
 
 kj::String helpOfAll() {
   kj::Vector<char> out;
   out.addAll("Usage: orch [-H ADDRESS] COMMAND\n\nRuns containers on a cluster.\n\nCommands:\n"_kj);
   for (auto command : COMMANDS) entry(out, command->path, 17, command->help);
-  out.addAll("\nOptions:\n"_kj);
-  options(out, globalOptions(), 20);
+  options(out, globalOptions(), true);
   out.addAll("      --version         Show the version of orch\n"_kj);
   out.addAll("\n'orch COMMAND --help' says more.\n"_kj);
   return finished(out);
@@ -150,11 +190,16 @@ kj::String helpOf(const Command& command) {
     all.add(option);
     if (taken) all.back().names = "-H";
   }
-  size_t column = 0;
-  for (auto& option : all) column = kj::max(column, heading(option).size());
-  out.addAll("\nOptions:\n"_kj);
-  options(out, all, column);
+  options(out, all, command.path != "service update"_kj);
   return finished(out);
+}
+
+const Option* valueAwaited(const Command& command, kj::ArrayPtr<const kj::String> rest) {
+  if (rest.size() < 2) return nullptr;
+  for (auto& option : command.options) {
+    if (option.value != nullptr && hasName(option, rest[rest.size() - 2])) return &option;
+  }
+  return nullptr;
 }
 
 kj::String completions(kj::ArrayPtr<const kj::String> words) {
@@ -162,39 +207,28 @@ kj::String completions(kj::ArrayPtr<const kj::String> words) {
   kj::Vector<kj::String> storage;
   kj::Vector<kj::StringPtr> names;
   kj::StringPtr current = words.size() > 0 ? kj::StringPtr(words.back()) : ""_kj;
-  const Command* found = nullptr;
-  size_t taken = 0;
   for (auto command : COMMANDS) {
     auto parts = splitCommand(*command);
     size_t needed = parts.verb.size() > 0 ? 2 : 1;
-    if (words.size() > needed && words[0] == parts.noun &&
-        (needed == 1 || meant(words[1]) == parts.verb)) {
-      found = command;
-      taken = needed;
-    }
+    bool found = words.size() > needed && words[0] == parts.noun &&
+                 (needed == 1 || meant(words[1]) == parts.verb);
     if (words.size() <= 1) addOnce(names, storage, kj::mv(parts.noun));
     if (words.size() == 2 && words[0] == parts.noun) addOnce(names, storage, kj::mv(parts.verb));
-  }
-  if (found != nullptr) {
+    if (!found) continue;
     names.clear();
-    kj::StringPtr before = words[words.size() - 2];
-    for (auto& option : found->options) {
-      if (words.size() - taken >= 2 && option.choices != nullptr && hasName(option, before)) {
-        names.clear();
-        kj::StringPtr rest = option.choices;
-        for (;;) {
-          auto bar = rest.findFirst('|').orDefault(rest.size());
-          names.add(storage.add(kj::heapString(rest.begin(), bar)));
-          if (bar == rest.size()) break;
-          rest = rest.slice(bar + 1);
-        }
-        break;
+    auto option = valueAwaited(*command, words.slice(needed, words.size()));
+    if (option != nullptr) {
+      kj::StringPtr rest = option->choices == nullptr ? "" : option->choices;
+      while (rest.size() > 0) {
+        auto bar = rest.findFirst('|').orDefault(rest.size());
+        names.add(storage.add(kj::heapString(rest.begin(), bar)));
+        rest = rest.slice(kj::min(bar + 1, rest.size()));
       }
-      if (current.startsWith("-")) names.addAll(namesOf(option, storage));
+    } else if (current.startsWith("-")) {
+      for (auto& one : command->options) names.addAll(namesOf(one, storage));
+      for (auto& one : globalOptions()) names.addAll(namesOf(one, storage));
     }
-    if (current.startsWith("-")) {
-      for (auto& option : globalOptions()) names.addAll(namesOf(option, storage));
-    }
+    break;
   }
   for (auto name : names) {
     if (!name.startsWith(current)) continue;

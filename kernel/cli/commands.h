@@ -23,6 +23,9 @@ kj::String helpOfAll();
 kj::String helpOfNoun(kj::StringPtr noun);
 kj::String helpOf(const Command& command);
 
+// The option whose value the last of `rest` is; `rest` are the words after the command.
+const Option* valueAwaited(const Command& command, kj::ArrayPtr<const kj::String> rest);
+
 // What may follow: the first word of commands, the second, or the flags. One per line.
 kj::String completions(kj::ArrayPtr<const kj::String> words);
 
@@ -51,6 +54,10 @@ ORCH_COMMAND(IMAGE_RM);
 ORCH_COMMAND(IMAGE_PRUNE);
 ORCH_COMMAND(NETWORK_LS);
 ORCH_COMMAND(NETWORK_INSPECT);
+ORCH_COMMAND(VOLUME_LS);
+ORCH_COMMAND(VOLUME_INSPECT);
+ORCH_COMMAND(VOLUME_RM);
+ORCH_COMMAND(VOLUME_PRUNE);
 ORCH_COMMAND(PLUGIN_LS);
 ORCH_COMMAND(PLUGIN_INSPECT);
 ORCH_COMMAND(CONFIG_CHECK);

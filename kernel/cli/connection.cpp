@@ -1,7 +1,10 @@
 #include "connection.h"
 
+#include <grp.h>
 #include <kj/debug.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 namespace orch::cli {
 
@@ -27,6 +30,16 @@ kj::StringPtr systemReason(kj::StringPtr text) {
     if (rest.size() > 0) return rest;
   }
   return text;
+}
+
+kj::String whoMay(kj::StringPtr path) {
+  struct stat socket;
+  bool shared = stat(path.cStr(), &socket) == 0 && socket.st_gid != 0;
+  struct group* owner = shared ? getgrgid(socket.st_gid) : nullptr;
+  return kj::str("this user may not talk to orchd at '", path, "': use sudo",
+                 owner == nullptr
+                     ? kj::String()
+                     : kj::str(", or be in the group '", owner->gr_name, "' of the socket"));
 }
 
 }  // namespace
@@ -57,6 +70,7 @@ Task<void> Connection::connect() {
   auto socket = co_await env.network().parseAddress(kj::str("unix:", path));
   auto outcome = co_await attempt(socket->connect());
   if (!outcome.ok()) {
+    if (access(path.cStr(), R_OK | W_OK) != 0 && errno == EACCES) fail(whoMay(path));
     fail(kj::str("cannot reach orchd at '", path, "': ", systemReason(outcome.message()),
                  "; is orchd running? start it with 'systemctl start orchd' or 'orchd --config "
                  "FILE', or name its socket with --host"));

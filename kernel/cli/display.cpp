@@ -5,18 +5,6 @@
 
 namespace orch::cli {
 
-namespace {
-
-template <typename E>
-kj::String enumName(E value) {
-  auto enumerants = capnp::Schema::from<E>().getEnumerants();
-  auto index = static_cast<unsigned>(value);
-  if (index >= enumerants.size()) return kj::str("unknown(", index, ")");
-  return kj::str(enumerants[index].getProto().getName());
-}
-
-}  // namespace
-
 kj::String portText(schema::PortSpec::Reader port) {
   auto protocol = port.getProtocol() == schema::PortSpec::Protocol::UDP ? "udp" : "tcp";
   auto outside = port.getPublished() == 0 ? kj::String() : kj::str("*:", port.getPublished(), "->");
@@ -52,9 +40,7 @@ kj::String portsText(capnp::List<schema::PortSpec>::Reader ports) {
   return kj::strArray(texts, ", ");
 }
 
-kj::String nameOf(schema::TaskState state) { return enumName(state); }
-kj::String nameOf(schema::Node::State state) { return enumName(state); }
-kj::String nameOf(schema::Node::Availability availability) { return enumName(availability); }
+kj::String nameOf(capnp::DynamicEnum value) { return kj::str(value); }
 
 kj::String taskName(schema::Task::Reader task) {
   return kj::str(task.getServiceName(), ".", task.getSlot());

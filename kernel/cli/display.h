@@ -1,6 +1,7 @@
 // How objects of the cluster look in a column.
 #pragma once
 
+#include <capnp/dynamic.h>
 #include <kj/string.h>
 
 #include "orch/schema/objects.capnp.h"
@@ -12,9 +13,7 @@ kj::String portText(schema::PortSpec::Reader port);
 kj::String portsText(capnp::List<schema::PortSpec>::Reader ports);
 
 // The name that the schema gives to an enum's value: `running`, `stopFirst`.
-kj::String nameOf(schema::TaskState state);
-kj::String nameOf(schema::Node::State state);
-kj::String nameOf(schema::Node::Availability availability);
+kj::String nameOf(capnp::DynamicEnum value);
 
 // `web.3`
 kj::String taskName(schema::Task::Reader task);

@@ -1,13 +1,9 @@
 #include "entry.h"
 
-#include <arpa/inet.h>
-
-#include <cctype>
 #include <string>
 #include <string_view>
 
 #include "orch/fail.h"
-#include "orch/kernel-names.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -70,16 +66,8 @@ void parseUlimit(kj::StringPtr flag, kj::StringPtr text, schema::Ulimit::Builder
   auto all = view(text);
   auto equals = all.find('=');
   auto name = all.substr(0, equals);
-  bool known = false;
-  std::string names;
-  for (std::string_view one : ULIMIT_NAMES) {
-    known |= one == name;
-    names += names.empty() ? "" : ", ";
-    names += one;
-  }
   if (equals == std::string_view::npos)
     badValue(flag, text, "name=soft[:hard] such as nofile=1024:2048");
-  if (!known) badValue(flag, text, kj::str("one of ", names.c_str()));
   auto limits = all.substr(equals + 1);
   auto colon = limits.find(':');
   auto number = [&](std::string_view digits) -> int64_t {
@@ -92,62 +80,9 @@ void parseUlimit(kj::StringPtr flag, kj::StringPtr text, schema::Ulimit::Builder
   };
   int64_t soft = number(limits.substr(0, colon));
   int64_t hard = colon == std::string_view::npos ? soft : number(limits.substr(colon + 1));
-  if (hard != -1 && (soft == -1 || soft > hard)) {
-    badValue(flag, text, "a soft limit that is not above the hard one");
-  }
   out.setName(owned(name));
   out.setSoft(soft);
   out.setHard(hard);
-}
-
-kj::String parseIpAddress(kj::StringPtr flag, kj::StringPtr text) {
-  unsigned char address[16];
-  if (inet_pton(AF_INET, text.cStr(), address) != 1 &&
-      inet_pton(AF_INET6, text.cStr(), address) != 1) {
-    badValue(flag, text, "an IP address");
-  }
-  return kj::str(text);
-}
-
-kj::String parseHost(kj::StringPtr flag, kj::StringPtr text) {
-  auto colon = view(text).find(':');
-  if (colon == std::string_view::npos || colon == 0) badValue(flag, text, "name:address");
-  for (char c : view(text).substr(0, colon)) {
-    if (isSpace(c)) badValue(flag, text, "name:address with a name without spaces");
-  }
-  unsigned char address[16];
-  auto rest = owned(view(text).substr(colon + 1));
-  if (inet_pton(AF_INET, rest.cStr(), address) != 1 &&
-      inet_pton(AF_INET6, rest.cStr(), address) != 1) {
-    badValue(flag, text, "name:address with an IP address");
-  }
-  return kj::str(text);
-}
-
-kj::String parseConstraint(kj::StringPtr flag, kj::StringPtr text) {
-  auto all = view(text);
-  static constexpr kj::StringPtr FORMS = "key==value, key=value or key!=value"_kj;
-  auto operation = all.find_first_of("=!");
-  if (operation == std::string_view::npos) badValue(flag, text, FORMS);
-  auto key = all.substr(0, operation);
-  auto value = all.substr(operation + 1);
-  bool two = !value.empty() && value[0] == '=';
-  if (two) value.remove_prefix(1);
-  if (!two && all[operation] == '!') badValue(flag, text, FORMS);
-  while (!key.empty() && isSpace(key.front())) key.remove_prefix(1);
-  while (!key.empty() && isSpace(key.back())) key.remove_suffix(1);
-  while (!value.empty() && isSpace(value.front())) value.remove_prefix(1);
-  auto letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '_'; };
-  bool good = key.size() >= 2 && letter(key[0]) && !value.empty();
-  for (char c : key) {
-    good &= letter(c) || std::isdigit(static_cast<unsigned char>(c)) || c == '-' || c == '.';
-  }
-  good &= key.starts_with("node.") || key.starts_with("engine.labels.");
-  if (!good) {
-    badValue(flag, text,
-             kj::str(FORMS, " with a key such as node.hostname, node.role or node.labels.NAME"));
-  }
-  return kj::str(text);
 }
 
 kj::Vector<kj::String> splitWords(kj::StringPtr flag, kj::StringPtr text) {

@@ -1,6 +1,6 @@
 // Values with parts, as docker users write them: `8080:80/udp`, `type=bind,source=/a,target=/b`,
-// `KEY=value`, `nofile=1024:2048`. As in value.h, `flag` is for the error only, and a wrong text
-// fails with one line.
+// `KEY=value`, `nofile=1024:2048`. Syntax only: what may be is the manager's to say. As in value.h,
+// `flag` is for the error only, and a wrong text fails with one line.
 #pragma once
 
 #include <capnp/orphan.h>
@@ -42,13 +42,6 @@ capnp::Orphan<schema::Mount> parseMount(kj::StringPtr flag, kj::StringPtr text,
 
 // `name=soft[:hard]`, -1 for unlimited.
 void parseUlimit(kj::StringPtr flag, kj::StringPtr text, schema::Ulimit::Builder out);
-
-// `name:address`, IPv6 too.
-kj::String parseHost(kj::StringPtr flag, kj::StringPtr text);
-kj::String parseIpAddress(kj::StringPtr flag, kj::StringPtr text);
-
-// `node.labels.zone==east` or `!=`.
-kj::String parseConstraint(kj::StringPtr flag, kj::StringPtr text);
 
 // Words as a shell splits them: quotes and backslashes, nothing is expanded.
 kj::Vector<kj::String> splitWords(kj::StringPtr flag, kj::StringPtr text);

@@ -19,9 +19,10 @@ constexpr Option EVENTS_OPTIONS[] = {
 };
 
 kj::String lineOf(schema::Event::Reader event) {
-  auto attributes = KJ_MAP(pair, event.getAttributes()) {
-    return kj::str(pair.getKey(), "=", pair.getValue());
-  };
+  kj::Vector<kj::String> attributes;
+  for (auto pair : event.getAttributes()) {
+    if (pair.getValue().size() > 0) attributes.add(kj::str(pair.getKey(), "=", pair.getValue()));
+  }
   auto subject = event.getSubject().size() > 0 ? kj::str(" ", event.getSubject()) : kj::String();
   auto details =
       attributes.size() > 0 ? kj::str(" (", kj::strArray(attributes, ", "), ")") : kj::String();

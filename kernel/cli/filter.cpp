@@ -8,14 +8,6 @@ namespace orch::cli {
 
 namespace {
 
-kj::String lowerCase(kj::StringPtr text) {
-  auto lower = kj::str(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  }
-  return lower;
-}
-
 void checkChoice(const FilterKey& key, Pair& pair, kj::StringPtr typed) {
   if (key.choices.size() == 0) return;
   auto value = lowerCase(pair.value);

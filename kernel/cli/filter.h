@@ -13,6 +13,8 @@ struct FilterKey {
   kj::StringPtr choices;
 };
 
+bool contains(kj::StringPtr text, kj::StringPtr part);
+
 class Filters final {
  public:
   // Reads the command's --filter. `keys` are those it knows, for the error: "id, name or mode". A
@@ -30,6 +32,16 @@ class Filters final {
     }
     return !any;
   }
+  // That `text` begins with a value, is one, or holds one.
+  bool allowPrefix(kj::StringPtr key, kj::StringPtr text) const {
+    return allow(key, [&](kj::StringPtr value) { return text.startsWith(value); });
+  }
+  bool allowSame(kj::StringPtr key, kj::StringPtr text) const {
+    return allow(key, [&](kj::StringPtr value) { return text == value; });
+  }
+  bool allowPart(kj::StringPtr key, kj::StringPtr text) const {
+    return allow(key, [&](kj::StringPtr value) { return contains(text, value); });
+  }
   // Whether all labels are there that the filters of `key` name, as `name` or `name=value`.
   bool allowLabels(kj::StringPtr key, capnp::List<schema::KeyValue>::Reader labels) const;
   // The texts of one key.
@@ -38,7 +50,5 @@ class Filters final {
  private:
   kj::Vector<Pair> pairs;
 };
-
-bool contains(kj::StringPtr text, kj::StringPtr part);
 
 }  // namespace orch::cli

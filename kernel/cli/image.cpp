@@ -1,3 +1,4 @@
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -10,17 +11,25 @@
 #include "filter.h"
 #include "human.h"
 #include "inspect.h"
-#include "name.h"
+#include "listing.h"
+#include "value.h"
 
 namespace orch::cli {
 
 namespace {
 
-constexpr Option LS_OPTIONS[] = {
-    {"-q,--quiet", nullptr, "Print ids only"},
+constexpr Option IMAGE_LS_OPTIONS[] = {
     {"--digests", nullptr, "Show digests"},
-    {"--no-trunc", nullptr, "Do not shorten ids"},
+    {"-f,--filter", "FILTER", "Only what matches: reference=NAME[:TAG], dangling=true|false", true},
+    ORCH_LIST_OPTIONS  //
 };
+constexpr Column IMAGE_COLUMNS[] = {
+    {"Repository", "REPOSITORY"}, {"Tag", "TAG"},         {"ID", "IMAGE ID"}, {"Digest", nullptr},
+    {"CreatedSince", "CREATED"},  {"CreatedAt", nullptr}, {"Size", "SIZE"}};
+constexpr Column DIGEST_COLUMNS[] = {
+    {"Repository", "REPOSITORY"}, {"Tag", "TAG"},         {"Digest", "DIGEST"}, {"ID", "IMAGE ID"},
+    {"CreatedSince", "CREATED"},  {"CreatedAt", nullptr}, {"Size", "SIZE"}};
+
 constexpr Option TRANSFER_OPTIONS[] = {
     {"-q,--quiet", nullptr, "Print no progress"},
 };
@@ -88,35 +97,50 @@ NameParts splitReference(kj::StringPtr reference) {
   return parts;
 }
 
+// `nginx`, `nginx:1`, `registry/*`: docker's reference filter, with `*` for what has no slash.
+bool isReference(const NameParts& parts, kj::StringPtr wanted) {
+  auto whole = kj::str(parts.repository, ":", parts.tag);
+  auto matches = [&](kj::StringPtr text) {
+    return fnmatch(wanted.cStr(), text.cStr(), FNM_PATHNAME) == 0;
+  };
+  return matches(parts.repository) || matches(whole);
+}
+
 Task<int> listImages(Context& context) {
+  Filters filters(context.args, {"reference", {"dangling", "true|false"}});
+  bool digests = context.args.on("--digests");
+  Listing list(context, digests ? kj::ArrayPtr<const Column>(DIGEST_COLUMNS)
+                                : kj::ArrayPtr<const Column>(IMAGE_COLUMNS));
   auto images = co_await context.connection.images();
   auto request = images.listRequest();
   auto response = co_await request.send();
-  bool whole = context.args.on("--no-trunc");
-  bool digests = context.args.on("--digests");
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(response.getImages()));
-    co_return 0;
-  }
-  Table table({"REPOSITORY", "TAG", digests ? "DIGEST"_kj : "IMAGE ID"_kj, "CREATED", "SIZE"});
+  auto operands = context.args.operands();
   for (auto image : response.getImages()) {
-    if (context.args.on("--quiet")) {
-      context.out.line(shortId(image.getId(), whole));
-      continue;
-    }
     auto add = [&](kj::StringPtr reference) {
       auto parts = splitReference(reference);
-      auto age = image.getCreatedAtNs() == 0
-                     ? kj::str("N/A")
-                     : kj::str(humanDuration(context.env.nowNs() - image.getCreatedAtNs()), " ago");
-      table.row(kj::arr(kj::mv(parts.repository), kj::mv(parts.tag),
-                        digests ? kj::str(image.getDigest()) : shortId(image.getId(), whole),
-                        kj::mv(age), humanSize(image.getSizeBytes())));
+      auto wanted = [&](kj::StringPtr value) { return isReference(parts, value); };
+      bool shown = filters.allow("reference", wanted) &&
+                   filters.allowSame("dangling", reference.size() == 0 ? "true" : "false") &&
+                   (operands.size() == 0 || wanted(operands[0]));
+      if (!shown) return;
+      auto id = list.id(image.getId());
+      bool known = image.getCreatedAtNs() != 0;
+      auto age = known
+                     ? kj::str(humanDuration(context.env.nowNs() - image.getCreatedAtNs()), " ago")
+                     : kj::str("N/A");
+      auto shownId = kj::str(id);
+      auto digest = kj::str(image.getDigest());
+      list.row(id, image,
+               kj::arr(kj::mv(parts.repository), kj::mv(parts.tag),
+                       digests ? kj::mv(digest) : kj::mv(shownId),
+                       digests ? kj::mv(shownId) : kj::mv(digest), kj::mv(age),
+                       known ? timestamp(image.getCreatedAtNs()) : kj::str("N/A"),
+                       humanSize(image.getSizeBytes())));
     };
     for (auto reference : image.getReferences()) add(reference);
     if (image.getReferences().size() == 0) add("");
   }
-  if (!context.args.on("--quiet")) context.out.table(table);
+  list.finish();
   co_return 0;
 }
 
@@ -141,10 +165,37 @@ Task<int> pull(Context& context) {
   co_return 0;
 }
 
+// What comes in on stdin, as a file, since orchd reads files. Gone with this object.
+class SpooledInput final {
+ public:
+  SpooledInput() {
+    kj::AutoCloseFd file(mkstemp(name));
+    if (file.get() < 0) fail(kj::str("cannot keep the input in '", name, "': ", strerror(errno)));
+    char buffer[64 << 10];
+    for (ssize_t n; (n = ::read(STDIN_FILENO, buffer, sizeof(buffer))) != 0;) {
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 || ::write(file, buffer, static_cast<size_t>(n)) != n) {
+        auto why = kj::str(strerror(errno));
+        unlink(name);
+        fail(kj::str("cannot keep the input in '", name, "': ", why));
+      }
+    }
+  }
+  ~SpooledInput() { unlink(name); }
+  KJ_DISALLOW_COPY(SpooledInput);
+  const char* path() const { return name; }
+
+ private:
+  char name[32] = "/var/tmp/orch-import-XXXXXX";
+};
+
 Task<int> import(Context& context) {
   auto operands = context.args.operands();
+  kj::Maybe<SpooledInput> spooled;
+  const char* given = operands[0].cStr();
+  if (operands[0] == "-") given = spooled.emplace().path();
   char path[PATH_MAX];
-  if (realpath(operands[0].cStr(), path) == nullptr) {
+  if (realpath(given, path) == nullptr) {
     fail(kj::str(
         "cannot import '", operands[0], "': ", strerror(errno),
         "; expected a docker archive, an OCI layout, or a root file system (folder or tar)"));
@@ -165,19 +216,14 @@ Task<int> import(Context& context) {
 }
 
 Task<int> inspectImages(Context& context) {
-  Inspection inspection(context);
   auto images = co_await context.connection.images();
-  for (auto& name : context.args.operands()) {
+  auto ask = [&](kj::StringPtr name) {
     auto request = images.inspectRequest();
     request.setReference(name);
-    auto response = co_await attempt(request.send());
-    if (response.ok()) {
-      inspection.found(capnp::toDynamic(response.value().getImage()));
-    } else {
-      inspection.missing(response.error());
-    }
-  }
-  co_return inspection.finish();
+    return request.send();
+  };
+  auto get = [](auto& response) { return response.getImage(); };
+  co_return co_await inspectEach(context, ask, get);
 }
 
 Task<int> remove(Context& context) {
@@ -207,19 +253,9 @@ Task<int> remove(Context& context) {
   co_return status;
 }
 
-// Asks on a terminal; a script is not asked.
-bool agreed(Context& context) {
-  if (context.args.on("--force") || context.out.json || isatty(STDIN_FILENO) != 1) return true;
-  context.out.write(context.args.on("--all")
-                        ? "This removes all images that no task uses. Go on? [y/N] "_kj
-                        : "This removes all images without a name. Go on? [y/N] "_kj);
-  context.out.flush();
-  char answer = 'n';
-  return ::read(STDIN_FILENO, &answer, 1) == 1 && (answer == 'y' || answer == 'Y');
-}
-
 Task<int> prune(Context& context) {
-  if (!agreed(context)) co_return 1;
+  checkAgreed(context, context.args.on("--all") ? "all images that no task uses"
+                                                : "all images without a name");
   auto images = co_await context.connection.images();
   auto request = images.pruneRequest();
   request.setAll(context.args.on("--all"));
@@ -235,13 +271,14 @@ Task<int> prune(Context& context) {
 
 }  // namespace
 
-const Command IMAGE_LS = {"image ls", "",        0, 0, "List the images of the node",
-                          LS_OPTIONS, listImages};
+const Command IMAGE_LS = {
+    "image ls", "[NAME[:TAG]]", 0, 1, "List the images of the node", IMAGE_LS_OPTIONS,
+    listImages, Operands::image};
 const Command IMAGE_PULL = {"image pull",     "IMAGE", 1, 1, "Get an image from its registry",
                             TRANSFER_OPTIONS, pull};
 const Command IMAGE_IMPORT = {
     "image import",
-    "PATH [IMAGE]",
+    "PATH|- [IMAGE]",
     1,
     2,
     "Take in a docker archive, an OCI layout or a root file system (folder or tar)",

@@ -1,14 +1,16 @@
-// `inspect`: objects by name, as a JSON array (as docker), or with --pretty for humans.
+// `inspect`: objects by name, as a JSON array (as docker), by a template, or for humans.
 #pragma once
 
 #include "arguments.h"
 #include "connection.h"
 #include "output.h"
-#include "pretty.h"
 
 namespace orch::cli {
 
+#define ORCH_FORMAT_OPTION \
+  { "-f,--format", "FORMAT", "Print json, or what a template as '{{.Spec.Name}}' says of each" }
 inline constexpr Option INSPECT_OPTIONS[] = {
+    ORCH_FORMAT_OPTION,
     {"--pretty", nullptr, "Print for humans instead of as JSON"},
 };
 
@@ -16,35 +18,35 @@ inline constexpr Option INSPECT_OPTIONS[] = {
 // and make the exit status 1.
 class Inspection final {
  public:
-  explicit Inspection(Context& context) : context(context) {}
+  explicit Inspection(Context& context);
 
-  void found(capnp::DynamicStruct::Reader object) {
-    texts.add(asPretty() ? pretty(object) : toJson(object, false));
-  }
+  void found(capnp::DynamicStruct::Reader object);
   void add(kj::String text) { texts.add(kj::mv(text)); }
   bool asPretty() const { return context.args.on("--pretty") && !context.out.json; }
   // Wrong connections are not a matter of one name: they are thrown on.
-  void missing(kj::Exception& error) {
-    if (context.args.operands().size() == 1 ||
-        error.getType() == kj::Exception::Type::DISCONNECTED) {
-      kj::throwFatalException(kj::mv(error));
-    }
-    context.out.error(plainText(error));
-    status = 1;
-  }
-  int finish() {
-    if (asPretty()) {
-      context.out.write(kj::strArray(texts, "\n"));
-    } else {
-      context.out.documents(texts);
-    }
-    return status;
-  }
+  void missing(kj::Exception& error);
+  int finish();
 
  private:
   Context& context;
+  kj::String format;  // the template; empty: none
   kj::Vector<kj::String> texts;
   int status = 0;
 };
+
+// Asks for each operand with `ask(name)`; `get(response)` is the object.
+template <typename Ask, typename Get>
+Task<int> inspectEach(Context& context, Ask ask, Get get) {
+  Inspection inspection(context);
+  for (auto& name : context.args.operands()) {
+    auto response = co_await attempt(ask(name));
+    if (response.ok()) {
+      inspection.found(capnp::toDynamic(get(response.value())));
+    } else {
+      inspection.missing(response.error());
+    }
+  }
+  co_return inspection.finish();
+}
 
 }  // namespace orch::cli

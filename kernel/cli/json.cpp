@@ -1,6 +1,9 @@
 // The JSON side of Output, apart from it since the codec is slow to compile.
 #include <capnp/compat/json.h>
+#include <kj/debug.h>
 #include <kj/encoding.h>
+
+#include <type_traits>
 
 #include "output.h"
 
@@ -8,8 +11,30 @@ namespace orch::cli {
 
 namespace {
 
+// The codec's own rule makes texts of all 64-bit numbers, as JavaScript has no such integers.
+template <typename T>
+class WholeNumbers final : public capnp::JsonCodec::Handler<T> {
+ public:
+  void encode(const capnp::JsonCodec&, T input, capnp::JsonValue::Builder output) const override {
+    constexpr T LARGEST = (T(1) << 53) - 1;
+    bool fits = input <= LARGEST && (std::is_unsigned_v<T> || input >= T(0) - LARGEST);
+    if (fits) {
+      output.setNumber(static_cast<double>(input));
+    } else {
+      output.setString(kj::str(input));
+    }
+  }
+  T decode(const capnp::JsonCodec&, capnp::JsonValue::Reader) const override {
+    KJ_UNIMPLEMENTED("only written");
+  }
+};
+
 kj::String encode(capnp::DynamicValue::Reader value, capnp::Type type, bool pretty) {
   capnp::JsonCodec codec;
+  WholeNumbers<int64_t> withSign;
+  WholeNumbers<uint64_t> withoutSign;
+  codec.addTypeHandler(withSign);
+  codec.addTypeHandler(withoutSign);
   codec.setPrettyPrint(pretty);
   return codec.encode(value, type);
 }
@@ -22,6 +47,28 @@ kj::String toJson(capnp::DynamicStruct::Reader value, bool oneLine) {
 
 kj::String toJson(capnp::DynamicList::Reader value) {
   return value.size() == 0 ? kj::str("[]") : encode(value, value.getSchema(), true);
+}
+
+kj::String toJson(capnp::DynamicValue::Reader value) {
+  using Dynamic = capnp::DynamicValue;
+  switch (value.getType()) {
+    case Dynamic::STRUCT:
+      return encode(value, value.as<capnp::DynamicStruct>().getSchema(), false);
+    case Dynamic::LIST:
+      return encode(value, value.as<capnp::DynamicList>().getSchema(), false);
+    case Dynamic::TEXT:
+      return jsonText(value.as<capnp::Text>());
+    case Dynamic::ENUM:
+      return jsonText(kj::str(value.as<capnp::DynamicEnum>()));
+    case Dynamic::VOID:
+      return kj::str("null");
+    case Dynamic::INT:
+      return encode(value, capnp::schema::Type::INT64, false);
+    case Dynamic::UINT:
+      return encode(value, capnp::schema::Type::UINT64, false);
+    default:
+      return kj::str(value);  // true, false and numbers with a fraction
+  }
 }
 
 kj::String jsonText(kj::ArrayPtr<const char> text) {

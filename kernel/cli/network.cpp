@@ -2,67 +2,54 @@
 #include "commands.h"
 #include "connection.h"
 #include "filter.h"
-#include "human.h"
 #include "inspect.h"
+#include "listing.h"
 
 namespace orch::cli {
 
 namespace {
 
 constexpr Option NETWORK_LS_OPTIONS[] = {
-    {"-f,--filter", "FILTER", "Show only what matches: id=…, name=…, driver=…, scope=…", true},
-    {"-q,--quiet", nullptr, "Print ids only"},
-    {"--no-trunc", nullptr, "Do not shorten ids"},
+    {"-f,--filter", "FILTER",
+     "Only what matches: id=, name= (or a part of it), driver=, scope=", true},
+    ORCH_LIST_OPTIONS  //
 };
+constexpr Column NETWORK_COLUMNS[] = {{"ID", "NETWORK ID"},
+                                      {"Name", "NAME"},
+                                      {"Driver", "DRIVER"},
+                                      {"Scope", "SCOPE"},
+                                      {"Subnet", "SUBNET"}};
 
 Task<int> listNetworks(Context& context) {
   Filters filters(context.args, {"id", "name", "driver", "scope"});
+  Listing list(context, NETWORK_COLUMNS);
   auto cluster = co_await context.connection.cluster();
   auto request = cluster.networksRequest();
   auto response = co_await request.send();
-  bool whole = context.args.on("--no-trunc");
-  Table table({"NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET"});
-  kj::Vector<kj::String> documents;
   for (auto network : response.getNetworks()) {
-    kj::StringPtr id = network.getMeta().getId();
-    bool shown =
-        filters.allow("id", [&](auto value) { return id.startsWith(value); }) &&
-        filters.allow("name", [&](auto value) { return contains(network.getName(), value); }) &&
-        filters.allow("driver", [&](auto value) { return network.getDriver() == value; }) &&
-        filters.allow("scope", [&](auto value) { return network.getScope() == value; });
+    bool shown = filters.allowPrefix("id", network.getMeta().getId()) &&
+                 filters.allowPart("name", network.getName()) &&
+                 filters.allowSame("driver", network.getDriver()) &&
+                 filters.allowSame("scope", network.getScope());
     if (!shown) continue;
-    if (context.out.json) {
-      documents.add(toJson(capnp::toDynamic(network), true));
-    } else if (context.args.on("--quiet")) {
-      context.out.line(shortId(id, whole));
-    } else {
-      table.row(kj::arr(shortId(id, whole), kj::str(network.getName()),
-                        kj::str(network.getDriver()), kj::str(network.getScope()),
-                        kj::str(network.getSubnet())));
-    }
+    auto id = list.id(network.getMeta().getId());
+    list.row(id, network,
+             kj::arr(kj::str(id), kj::str(network.getName()), kj::str(network.getDriver()),
+                     kj::str(network.getScope()), kj::str(network.getSubnet())));
   }
-  if (context.out.json) {
-    context.out.documents(documents);
-  } else if (!context.args.on("--quiet")) {
-    context.out.table(table);
-  }
+  list.finish();
   co_return 0;
 }
 
 Task<int> inspectNetworks(Context& context) {
-  Inspection inspection(context);
   auto cluster = co_await context.connection.cluster();
-  for (auto& name : context.args.operands()) {
+  auto ask = [&](kj::StringPtr name) {
     auto request = cluster.networkRequest();
     request.setId(name);
-    auto response = co_await attempt(request.send());
-    if (response.ok()) {
-      inspection.found(capnp::toDynamic(response.value().getNetwork()));
-    } else {
-      inspection.missing(response.error());
-    }
-  }
-  co_return inspection.finish();
+    return request.send();
+  };
+  auto get = [](auto& response) { return response.getNetwork(); };
+  co_return co_await inspectEach(context, ask, get);
 }
 
 }  // namespace

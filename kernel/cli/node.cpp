@@ -5,6 +5,7 @@
 #include "filter.h"
 #include "human.h"
 #include "inspect.h"
+#include "listing.h"
 
 namespace orch::cli {
 
@@ -12,12 +13,18 @@ namespace {
 
 constexpr Option NODE_LS_OPTIONS[] = {
     {"-f,--filter", "FILTER",
-     "Show only what matches: id=…, name=…, role=manager|worker, label=… (of the engine), "
-     "node.label=…",
+     "Only what matches: id=, name= (or how it begins), role=, label= (of the engine), node.label=",
      true},
-    {"-q,--quiet", nullptr, "Print ids only"},
-    {"--no-trunc", nullptr, "Do not shorten ids"},
+    ORCH_LIST_OPTIONS  //
 };
+constexpr Column NODE_COLUMNS[] = {{nullptr, "ID"},
+                                   {"ID", nullptr},
+                                   {"Self", nullptr},
+                                   {"Hostname", "HOSTNAME"},
+                                   {"Status", "STATUS"},
+                                   {"Availability", "AVAILABILITY"},
+                                   {"ManagerStatus", "MANAGER STATUS"},
+                                   {"EngineVersion", "ENGINE VERSION"}};
 
 kj::StringPtr roleOf(schema::Node::Reader node) {
   return node.getRole() == schema::Node::Role::MANAGER ? "manager"_kj : "worker"_kj;
@@ -31,6 +38,7 @@ kj::StringPtr managerStatus(schema::Node::Reader node) {
 
 Task<int> listNodes(Context& context) {
   Filters filters(context.args, {"id", "name", {"role", "manager|worker"}, "label", "node.label"});
+  Listing list(context, NODE_COLUMNS);
   auto cluster = co_await context.connection.cluster();
   auto askSelf = cluster.nodeRequest();
   askSelf.setId("self");
@@ -40,51 +48,36 @@ Task<int> listNodes(Context& context) {
   auto answer = co_await kj::mv(self);
   // A node that has never been in this cluster is none of its nodes.
   auto own = answer.ok() ? kj::str(answer.value().getNode().getMeta().getId()) : kj::String();
-  bool whole = context.args.on("--no-trunc");
-  Table table({"ID", "HOSTNAME", "STATUS", "AVAILABILITY", "MANAGER STATUS", "ENGINE VERSION"});
-  kj::Vector<kj::String> documents;
   for (auto node : response.getNodes()) {
     kj::StringPtr id = node.getMeta().getId();
-    kj::StringPtr name = node.getDescription().getHostname();
-    bool matches = filters.allow("id", [&](auto value) { return id.startsWith(value); }) &&
-                   filters.allow("name", [&](auto value) { return contains(name, value); }) &&
-                   filters.allow("role", [&](auto value) { return roleOf(node) == value; }) &&
-                   filters.allowLabels("label", node.getDescription().getEngineLabels()) &&
+    auto description = node.getDescription();
+    kj::StringPtr name = description.getHostname();
+    bool matches = filters.allowPrefix("id", id) && filters.allowPrefix("name", name) &&
+                   filters.allowSame("role", roleOf(node)) &&
+                   filters.allowLabels("label", description.getEngineLabels()) &&
                    filters.allowLabels("node.label", node.getLabels());
     if (!matches) continue;
-    if (context.out.json) {
-      documents.add(toJson(capnp::toDynamic(node), true));
-    } else if (context.args.on("--quiet")) {
-      context.out.line(shortId(id, whole));
-    } else {
-      auto shown = kj::str(shortId(id, whole), id == own ? " *" : "");
-      table.row(kj::arr(kj::mv(shown), kj::str(name), capitalized(nameOf(node.getState())),
-                        capitalized(nameOf(node.getAvailability())), kj::str(managerStatus(node)),
-                        kj::str(node.getDescription().getEngineVersion())));
-    }
+    auto shown = list.id(id);
+    bool self = id == own;
+    list.row(
+        shown, node,
+        kj::arr(kj::str(shown, self ? " *" : ""), kj::str(shown), kj::str(self), kj::str(name),
+                capitalized(nameOf(node.getState())), capitalized(nameOf(node.getAvailability())),
+                kj::str(managerStatus(node)), kj::str(description.getEngineVersion())));
   }
-  if (context.out.json) {
-    context.out.documents(documents);
-  } else if (!context.args.on("--quiet")) {
-    context.out.table(table);
-  }
+  list.finish();
   co_return 0;
 }
 
 Task<int> inspectNodes(Context& context) {
-  Inspection inspection(context);
   auto cluster = co_await context.connection.cluster();
-  for (auto& name : context.args.operands()) {
+  auto ask = [&](kj::StringPtr name) {
     auto request = cluster.nodeRequest();
     request.setId(name);
-    auto response = co_await attempt(request.send());
-    if (response.ok()) {
-      inspection.found(capnp::toDynamic(response.value().getNode()));
-    } else {
-      inspection.missing(response.error());
-    }
-  }
-  co_return inspection.finish();
+    return request.send();
+  };
+  auto get = [](auto& response) { return response.getNode(); };
+  co_return co_await inspectEach(context, ask, get);
 }
 
 }  // namespace

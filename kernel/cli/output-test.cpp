@@ -11,16 +11,21 @@ namespace orch::cli {
 namespace {
 
 TEST_CASE("cli: columns are ten wide at least and three apart", "[cli]") {
-  Table table({"ID", "NAME", "PORTS"});
+  Table table;
+  table.row(kj::arr(kj::str("ID"), kj::str("NAME"), kj::str("PORTS")));
   table.row(kj::arr(kj::str("0123456789ab"), kj::str("wéb"), kj::str("*:80->80/tcp")));
   CHECK(table.text() ==
         "ID             NAME      PORTS\n"
         "0123456789ab   wéb       *:80->80/tcp\n");
-  Table broken({"A", "B"});
+  CHECK(table.text(34) == "ID            NAME  PORTS\n0123456789ab  wéb   *:80->80/tcp\n");
+  Table broken;
+  broken.row(kj::arr(kj::str("A"), kj::str("B")));
   broken.row(kj::arr(kj::str("a\nb"), kj::str("\x1b[31m")));
   CHECK(broken.text() == "A         B\na b        [31m\n");
   CHECK(ellipsis("abcdef", 4) == "abc…");
   CHECK(ellipsis("äöü", 3) == "äöü");
+  CHECK(ending("abcdef", 4) == "…def");
+  CHECK(ending("äöüß", 3) == "…üß");
 }
 
 TEST_CASE("cli: times and sizes read as docker's", "[cli]") {

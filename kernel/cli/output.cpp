@@ -55,6 +55,7 @@ void Output::documents(kj::ArrayPtr<const kj::String> items) {
 void Output::flush() {
   auto text = pending.releaseAsArray();
   pending = kj::Vector<char>();
+  if (text.size() > 0) lineOpen = text.back() != '\n';
   writeAll(out, text);
 }
 
@@ -62,6 +63,8 @@ void Output::error(kj::StringPtr text) { toErrors(kj::str("orch: ", text, "\n"))
 
 void Output::toErrors(kj::ArrayPtr<const char> text) {
   flush();
+  if (lineOpen && isTerminal) writeAll(out, kj::arrayPtr("\n", 1));
+  lineOpen = false;
   writeAll(errors, text);
 }
 

@@ -28,7 +28,7 @@ class Output final {
   void line(Parts&&... parts) {
     write(kj::str(kj::fwd<Parts>(parts)..., '\n'));
   }
-  void table(const Table& table) { write(table.text()); }
+  void table(const Table& table) { write(table.text(isTerminal ? columns() : 0)); }
   // A document, indented, and a line break; or all in one line, for streams.
   void document(capnp::DynamicStruct::Reader value, bool oneLine = false);
   void document(capnp::DynamicList::Reader value);
@@ -40,17 +40,22 @@ class Output final {
   // To stderr, at once, with `orch: ` before it.
   void error(kj::StringPtr text);
   void toErrors(kj::ArrayPtr<const char> text);  // as it is
+  // The terminal has shown `^C`.
+  void interrupted() { lineOpen = true; }
 
  private:
   int out;
   int errors;
   bool isTerminal;
+  bool lineOpen = false;  // what was written last has no end of line yet
   kj::Vector<char> pending;
 };
 
-// Cap'n Proto's JSON: names as in the schemas, 64-bit numbers as texts, enums by name.
+// Cap'n Proto's JSON: names as in the schemas, enums by name, numbers as numbers but for those of
+// 64 bits that a double cannot hold.
 kj::String toJson(capnp::DynamicStruct::Reader value, bool oneLine);
 kj::String toJson(capnp::DynamicList::Reader value);
+kj::String toJson(capnp::DynamicValue::Reader value);  // in one line
 // A text with its quotes and escapes. Bytes that are not UTF-8 become U+FFFD.
 kj::String jsonText(kj::ArrayPtr<const char> text);
 

@@ -3,59 +3,44 @@
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
+#include "display.h"
 #include "human.h"
 #include "inspect.h"
+#include "listing.h"
 #include "orchd.h"
 
 namespace orch::cli {
 
 namespace {
 
-constexpr Option PLUGIN_LS_OPTIONS[] = {
-    {"-q,--quiet", nullptr, "Print ids only"},
-};
-
-kj::String stateOf(schema::PluginStatus::Reader plugin) {
-  switch (plugin.getState()) {
-    case schema::PluginStatus::State::WAITING:
-      return kj::str("Waiting");
-    case schema::PluginStatus::State::STARTING:
-      return kj::str("Starting");
-    case schema::PluginStatus::State::RUNNING:
-      return kj::str("Running");
-    case schema::PluginStatus::State::STOPPING:
-      return kj::str("Stopping");
-    case schema::PluginStatus::State::STOPPED:
-      return kj::str("Stopped");
-    case schema::PluginStatus::State::FAILED:
-      return kj::str("Failed");
-  }
-  return kj::str("Unknown");
-}
+constexpr Option PLUGIN_LS_OPTIONS[] = {ORCH_LIST_OPTIONS};
+constexpr Column PLUGIN_COLUMNS[] = {{"ID", "ID"},
+                                     {"Version", "VERSION"},
+                                     {"State", "STATE"},
+                                     {"Isolation", "ISOLATION"},
+                                     {"Restarts", "RESTARTS"},
+                                     {"Memory", "MEMORY"},
+                                     {"Calls", "CALLS"},
+                                     {"P99", "P99"},
+                                     {"Reason", "REASON"}};
 
 Task<int> listPlugins(Context& context) {
+  Listing list(context, PLUGIN_COLUMNS);
   auto kernel = co_await context.connection.kernel();
   auto request = kernel.pluginsRequest();
   auto response = co_await request.send();
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(response.getPlugins()));
-    co_return 0;
-  }
-  Table table(
-      {"ID", "VERSION", "STATE", "ISOLATION", "RESTARTS", "MEMORY", "CALLS", "P99", "REASON"});
   for (auto plugin : response.getPlugins()) {
-    if (context.args.on("--quiet")) {
-      context.out.line(plugin.getId());
-      continue;
-    }
-    auto isolation = plugin.getIsolation().size() == 0 ? "-"_kj : plugin.getIsolation();
     auto memory = plugin.getMemoryBytes() == 0 ? kj::str("-") : binarySize(plugin.getMemoryBytes());
     auto p99 = plugin.getCalls() == 0 ? kj::str("-") : shortDuration(plugin.getCallP99Us());
-    table.row(kj::arr(kj::str(plugin.getId()), kj::str(plugin.getVersion()), stateOf(plugin),
-                      kj::str(isolation), kj::str(plugin.getRestarts()), kj::mv(memory),
-                      kj::str(plugin.getCalls()), kj::mv(p99), kj::str(plugin.getReason())));
+    list.row(
+        plugin.getId(), plugin,
+        kj::arr(kj::str(plugin.getId()), kj::str(plugin.getVersion()),
+                capitalized(nameOf(plugin.getState())),
+                plugin.getIsolation().size() == 0 ? kj::str("-") : kj::str(plugin.getIsolation()),
+                kj::str(plugin.getRestarts()), kj::mv(memory), kj::str(plugin.getCalls()),
+                kj::mv(p99), kj::str(plugin.getReason())));
   }
-  if (!context.args.on("--quiet")) context.out.table(table);
+  list.finish();
   co_return 0;
 }
 

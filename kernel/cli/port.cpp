@@ -30,7 +30,8 @@ Range parseRange(kj::StringPtr flag, kj::StringPtr text, std::string_view digits
 }
 
 schema::PortSpec::Protocol parseProtocol(kj::StringPtr flag, kj::StringPtr text,
-                                         std::string_view name) {
+                                         std::string_view given) {
+  auto name = lowerCase(kj::heapString(given.data(), given.size()));
   if (name == "tcp") return schema::PortSpec::Protocol::TCP;
   if (name == "udp") return schema::PortSpec::Protocol::UDP;
   badValue(flag, text, "tcp or udp as the protocol");
@@ -50,13 +51,17 @@ void addShort(kj::StringPtr flag, kj::StringPtr text, capnp::Orphanage orphanage
     badValue(flag, text, "a published port without an address: services publish on every node");
   }
   Range target = parseRange(flag, text, published ? rest.substr(colon + 1) : rest);
+  published &= colon != 0;  // `:80` is any port, as without the colon
   Range outside = published ? parseRange(flag, text, rest.substr(0, colon)) : Range{};
-  if (published && outside.count() != target.count()) {
-    badValue(flag, text, "two ranges of the same length");
+  // As docker: a range on the outside may lead to one port.
+  bool toOne = published && target.count() == 1;
+  if (published && !toOne && outside.count() != target.count()) {
+    badValue(flag, text, "two ranges of the same length, or one target");
   }
-  for (uint64_t i = 0; i < target.count(); ++i) {
+  uint64_t count = published ? outside.count() : target.count();
+  for (uint64_t i = 0; i < count; ++i) {
     auto port = orphanage.newOrphan<schema::PortSpec>();
-    port.get().setTarget(static_cast<uint16_t>(target.first + i));
+    port.get().setTarget(static_cast<uint16_t>(target.first + (toOne ? 0 : i)));
     port.get().setPublished(static_cast<uint16_t>(published ? outside.first + i : 0));
     port.get().setProtocol(protocol);
     ports.add(kj::mv(port));

@@ -74,7 +74,9 @@ class PrettyPrinter {
         if (value.as<bool>()) line(depth, label(name), "yes");
         break;
       case capnp::DynamicValue::INT:
-        if (value.as<int64_t>() != 0) line(depth, label(name), amount(name, value.as<int64_t>()));
+        // Below zero a duration stands for a rule of its own, which is in the schema.
+        if (value.as<int64_t>() == 0 || (value.as<int64_t>() < 0 && name.endsWith("Ms"))) break;
+        line(depth, label(name), amount(name, value.as<int64_t>()));
         break;
       case capnp::DynamicValue::UINT:
         if (value.as<uint64_t>() == 0) break;

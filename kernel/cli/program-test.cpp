@@ -2,6 +2,8 @@
 #include <catch2/catch.hpp>
 #include <signal.h>
 
+#include <algorithm>
+
 #include "recording-server.h"
 
 namespace orch::cli {
@@ -22,6 +24,12 @@ TEST_CASE("cli: what is mistyped is answered with what was meant", "[cli]") {
         "orch: unknown command 'service creat'; did you mean 'service create'?");
   check({"service", "create", "--replica", "3", "nginx"},
         "orch: unknown flag '--replica' for 'orch service create'; did you mean '--replicas'?");
+  check({"service", "update", "--env", "A=1", "web"},
+        "orch: unknown flag '--env' for 'orch service update'; there are '--env-add', '--env-rm'");
+  // One that takes away is not meant by one that adds, and one letter is near to every other.
+  check({"service", "create", "--network-rm", "x", "nginx"},
+        "orch: unknown flag '--network-rm' for 'orch service create'");
+  check({"service", "inspect", "-x", "web"}, "orch: unknown flag '-x' for 'orch service inspect'");
   check({"service", "ls", "--quite"},
         "orch: unknown flag '--quite' for 'orch service ls'; did you mean '--quiet'?");
   check({"service", "create"},
@@ -74,11 +82,10 @@ TEST_CASE("cli: lists have docker's columns", "[cli]") {
   CHECK(server.run({"service", "list", "--filter", "name=db", "-q"}).out == "");
   CHECK(server.run({"service", "ps", "web"}).out ==
         "ID             NAME        IMAGE     NODE      DESIRED STATE   CURRENT STATE           "
-        "ERROR                              PORTS\n"
-        "t1aaaaaaaaaa   web.1       nginx:1   node-1    Running         Running 2 minutes ago   "
-        "                                   \n"
+        "ERROR                                              PORTS\n"
+        "t1aaaaaaaaaa   web.1       nginx:1   node-1    Running         Running 2 minutes ago\n"
         "t0aaaaaaaaaa    \\_ web.1   nginx:1   node-1    Shutdown        Failed 5 minutes ago    "
-        "\"task: non-zero exit (1), whic…\"   \n");
+        "\"task: non-zero exit (1), which is a long story\"\n");
   CHECK(server.run({"node", "ls"}).out ==
         "ID               HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ENGINE VERSION\n"
         "n1aaaaaaaaaa *   node-1     Ready     Active         Leader           0.1.0\n");
@@ -93,6 +100,92 @@ TEST_CASE("cli: lists have docker's columns", "[cli]") {
   CHECK(has(both.out, "t1aaaaaaaaaa"));
   CHECK(has(both.errors, "no service 'nosuch'"));
   CHECK(has(server.run({"plugin", "ls"}).out, "store.local   "));
+}
+
+TEST_CASE("cli: a name that is filtered for is a beginning, of networks any part", "[cli]") {
+  RecordingServer server;
+  for (std::string name : {"web", "web-2", "my-web"}) {
+    REQUIRE(server.run({"service", "create", "-d", "--name", name, "nginx:1"}).status == 0);
+  }
+  auto count = [&](Words words) {
+    auto out = server.run(words).out;
+    return std::count(out.begin(), out.end(), '\n');
+  };
+  CHECK(count({"service", "ls", "-q", "-f", "name=web"}) == 2);
+  CHECK(count({"service", "ps", "-q", "-f", "name=we", "web"}) == 2);
+  CHECK(count({"service", "ps", "-q", "-f", "name=eb", "web"}) == 0);
+  CHECK(count({"node", "ls", "-q", "-f", "name=node"}) == 1);
+  CHECK(count({"node", "ls", "-q", "-f", "name=1"}) == 0);
+}
+
+TEST_CASE("cli: lists are printed by a template, with docker's names", "[cli]") {
+  RecordingServer server;
+  REQUIRE(server.run(create({"-d", "--replicas", "2", "-p", "8080:80"})).status == 0);
+  auto format = [&](const char* text) {
+    return server.run({"service", "ls", "--format", text}).out;
+  };
+  CHECK(format("{{.ID}}") == "id-of-web\n");
+  CHECK(format("{{.Name}}\\t{{.Replicas}}") == "web\t0/2\n");
+  CHECK(format("table {{.Name}}\\t{{.Ports}}") == "NAME      PORTS\nweb       *:8080->80/tcp\n");
+  CHECK(format("table").rfind("ID          NAME", 0) == 0);
+  auto json =
+      "{\"ID\":\"id-of-web\",\"Image\":\"nginx:1\",\"Mode\":\"replicated\",\"Name\":\"web\","
+      "\"Ports\":\"*:8080->80/tcp\",\"Replicas\":\"0/2\"}\n";
+  CHECK(format("json") == json);
+  CHECK(format("{{json .}}") == json);
+  CHECK(server.run({"node", "ls", "--format", "{{.ID}} {{if .Self}}*{{end}} {{.ManagerStatus}}"})
+            .out == "n1aaaaaaaaaa * Leader\n");
+  CHECK(
+      server.run({"service", "ps", "--no-trunc", "--format", "{{.CurrentState}}|{{.Error}}", "web"})
+          .out ==
+      "Running 2 minutes ago|\nFailed 5 minutes ago|\"task: non-zero exit (1), which is a long "
+      "story\"\n");
+  CHECK(server.run({"plugin", "ls", "--format", "{{.ID}}: {{.State}}"}).out ==
+        "store.local: Running\nscheduler.spread: Running\n");
+  // Wrong ones are told before anybody is asked, though there may be no row.
+  auto wrong = server.run({"-H", "/nowhere", "network", "ls", "--format", "{{.Nme}}"});
+  CHECK(wrong.status == 2);
+  CHECK(wrong.errors ==
+        "orch: invalid value '{{.Nme}}' for --format: there is no field '.Nme'; there are .Driver, "
+        ".ID, .Name, .Scope, .Subnet\n");
+}
+
+TEST_CASE("cli: volumes are listed, shown and removed", "[cli]") {
+  RecordingServer server;
+  auto list = server.run({"volume", "ls"});
+  CHECK(list.out ==
+        "DRIVER    VOLUME NAME   NODE      USED BY\nlocal     data          node-1    web.1\n");
+  CHECK(list.errors ==
+        "orch: warning: nothing is known of node node-2: it has no session with the manager\n");
+  CHECK(server.run({"volume", "ls", "-q", "-f", "name=at"}).out == "data\n");
+  CHECK(server.run({"volume", "ls", "-q", "-f", "dangling=true"}).out == "");
+  CHECK(server.run({"volume", "inspect", "-f", "{{.Mountpoint}}", "data"}).out == "/v/data\n");
+  CHECK(server.run({"volume", "inspect", "nosuch"}).status == 1);
+  auto both = server.run({"volume", "rm", "data", "nosuch"});
+  CHECK(both.status == 1);
+  CHECK(both.out == "data\n");
+  CHECK(both.errors == "orch: no volume 'nosuch'; see 'orch volume ls'\n");
+  CHECK(server.run({"volume", "rm", "--force", "nosuch"}).status == 0);
+  // Names are data that somebody wanted to keep: docker's prune leaves those alone, too.
+  CHECK(server.run({"volume", "prune"}).status == 2);
+  CHECK(server.calls == Words{"removeVolume data", "removeVolume nosuch", "removeVolume nosuch"});
+}
+
+TEST_CASE("cli: what inspect shows is printed by a template", "[cli]") {
+  RecordingServer server;
+  REQUIRE(server.run(create({"-d", "-l", "a.b=c", "-p", "8080:80"})).status == 0);
+  auto format = [&](const char* text) {
+    return server.run({"service", "inspect", "-f", text, "web"}).out;
+  };
+  CHECK(format("{{.ID}} {{.Spec.Name}}") == "id-of-web web\n");
+  CHECK(format("{{.Spec.TaskTemplate.ContainerSpec.Image}}") == "nginx:1\n");
+  CHECK(format("{{json .Spec.Labels}}") == "[{\"key\":\"a.b\",\"value\":\"c\"}]\n");
+  CHECK(format("{{index .Spec.Labels \"a.b\"}}") == "c\n");
+  CHECK(format("{{.Version.Index}}") == "11\n");
+  auto wrong = server.run({"service", "inspect", "--format", "{{.Spec.Nme}}", "web"});
+  CHECK(wrong.status == 2);
+  CHECK(has(wrong.errors, "there is no field '.Nme'; there are .Name, .Labels, .Mode, "));
+  CHECK(server.run({"service", "inspect", "--format", "x", "--pretty", "web"}).status == 2);
 }
 
 TEST_CASE("cli: services are found by their labels, port ranges are one", "[cli]") {
@@ -117,6 +210,8 @@ TEST_CASE("cli: JSON is one document on stdout", "[cli]") {
   CHECK(created.status == 0);
   CHECK(created.out.rfind("{\"service\": {", 0) == 0);
   CHECK(has(created.out, "\"name\": \"web\""));
+  CHECK(has(created.out, "\"version\": 11"));
+  CHECK(has(created.out, "\"stopGraceMs\": 10000"));
   CHECK_FALSE(has(created.out, "overall progress"));
   auto list = server.run({"--json", "service", "ls"});
   CHECK(list.out.rfind("[{\"id\":\"id-of-web\",\"name\":\"web\"", 0) == 0);
@@ -200,11 +295,15 @@ TEST_CASE("cli: what cannot converge ends with the reason", "[cli]") {
         "orch: service 'web' cannot converge: task web.1: no image 'web:1' for the task; it stays "
         "and goes on trying: see 'orch service ps web', end it with 'orch service rm web'\n");
   server.paused = true;
-  ran = server.run({"service", "update", "--force", "web"});
+  ran = server.run({"service", "update", "--image", "nginx:2", "web"});
   CHECK(ran.status == 1);
   CHECK(ran.errors ==
         "orch: the update of service 'web' is paused: task web.1 failed: exit 1; see 'orch service "
-        "ps web'\n");
+        "ps web'; the way back: 'orch service update --image nginx:1 web'\n");
+  ran = server.run({"service", "update", "--image", "nginx:3", "--env-add", "A=1", "web"});
+  CHECK(has(ran.errors,
+            "; the way back: 'orch service update --image nginx:2 … web' with what 'orch service "
+            "inspect --format \"{{json .PreviousSpec}}\" web' shows\n"));
 }
 
 TEST_CASE("cli: a pause that was there before is no failure of the command", "[cli]") {
@@ -308,6 +407,11 @@ TEST_CASE("cli: completion knows commands, flags, choices and names", "[cli]") {
   CHECK(complete({"service", "create", "--replicas-"}) == "--replicas-max-per-node\n");
   CHECK(complete({"service", "create", "--update-order", ""}) == "stop-first\nstart-first\n");
   CHECK(complete({"service", "rm", "w"}) == "web\n");
+  // A value of a flag, also after bash's `=`, and not the command's operands.
+  CHECK(complete({"service", "create", "--strategy", ""}) == "spread\n");
+  CHECK(complete({"service", "create", "--runtime", "=", "cr"}) == "crun\n");
+  CHECK(complete({"service", "update", "--image", "we"}) == "");
+  CHECK(complete({"service", "update", "--env-add", ""}) == "");
   CHECK(complete({"node", "inspect", ""}) == "self\nnode-1\n");
   CHECK(has(server.run({"completion", "bash"}).out, "complete -o bashdefault"));
 }

@@ -118,6 +118,7 @@ int runCommand(const Arguments& args, Output& out, kj::StringPtr host) {
   });
   if (!outcome.ok()) return report(out, &connection, outcome.error());
   if (outcome.value() == EXIT_INTERRUPTED && command.interruptible) {
+    out.interrupted();
     out.error(context.waitsFor.size() > 0
                   ? kj::str("interrupted: ", context.waitsFor)
                   : kj::str("interrupted before orchd answered: ", Connection::UNKNOWN));

@@ -1,5 +1,7 @@
 #include "progress.h"
 
+#include <capnp/message.h>
+
 #include "arguments.h"
 #include "connection.h"
 #include "human.h"
@@ -80,31 +82,20 @@ bool pausedBefore(schema::ServiceProgress::Reader progress, const Wait& wait) {
          update.getStartedAtNs() == wait.pausedBeforeNs;
 }
 
-// Whether there are as many tasks as there should be and all of them run, of whatever spec.
-bool allRun(schema::ServiceProgress::Reader progress) {
-  bool all = progress.getTasks().size() == progress.getDesired() && progress.getRemaining() == 0;
-  for (auto task : progress.getTasks()) {
-    all &= task.getState() == schema::TaskState::RUNNING && task.getError().size() == 0;
-  }
-  return all;
-}
-
 bool reached(schema::ServiceProgress::Reader progress, const Wait& wait) {
   if (wait.goal == Goal::gone) return progress.getRemoved() && progress.getRemaining() == 0;
-  return progress.getConverged() || (pausedBefore(progress, wait) && allRun(progress));
+  return progress.getConverged() || (pausedBefore(progress, wait) && progress.getAllRun());
 }
 
 // Whether nothing more can be learnt by looking on.
 bool settled(schema::ServiceProgress::Reader progress, const Wait& wait) {
-  if (wait.goal == Goal::gone || wait.verifyMs == 0 || progress.getDesired() == 0) return true;
+  if (wait.goal == Goal::gone || wait.verifyMs == 0 || progress.getEnded()) return true;
   auto update = progress.getUpdate();
   if (wait.updateNs != 0 && update.getState() == State::COMPLETED &&
       update.getStartedAtNs() == wait.updateNs) {
     return true;
   }
-  bool completed = progress.getTasks().size() > 0;
-  for (auto task : progress.getTasks()) completed &= task.getState() == schema::TaskState::COMPLETE;
-  return completed;
+  return false;
 }
 
 kj::String reasonText(kj::StringPtr text) {
@@ -112,45 +103,60 @@ kj::String reasonText(kj::StringPtr text) {
   return text.size() > 0 ? kj::str(": ", withoutIds(text)) : kj::String();
 }
 
-// Whether something is still tried, so that the service is worth a word.
-bool goesOn(schema::ServiceProgress::Reader progress) {
-  bool trying = false;
-  for (auto task : progress.getTasks()) trying |= task.getState() < schema::TaskState::RUNNING;
-  return trying;
+// How to take an update back, if the service has been another before.
+Task<kj::String> wayBack(Context& context, const Wait& wait) {
+  auto cluster = co_await context.connection.cluster();
+  auto request = cluster.serviceRequest();
+  request.setId(wait.id);
+  auto answer = co_await attempt(request.send());
+  if (!answer.ok() || !answer.value().getService().hasPreviousSpec()) co_return kj::String();
+  auto service = answer.value().getService();
+  auto before = service.getPreviousSpec();
+  auto image = before.getTask().getContainer().getImage();
+  bool sameImage = image == service.getSpec().getTask().getContainer().getImage();
+  auto withoutImage = [](schema::ServiceSpec::Reader spec) {
+    capnp::MallocMessageBuilder message;
+    message.setRoot(spec);
+    auto container = message.getRoot<schema::ServiceSpec>().getTask().getContainer();
+    container.disownImage();
+    container.disownImageDigest();
+    return toJson(capnp::toDynamic(message.getRoot<schema::ServiceSpec>().asReader()), true);
+  };
+  bool whole = withoutImage(service.getSpec()) == withoutImage(before);
+  auto command =
+      kj::str("orch service update ", sameImage ? kj::String() : kj::str("--image ", image, " "));
+  co_return kj::str("; the way back: '", command, whole ? "" : "… ", wait.name, "'",
+                    whole ? kj::String()
+                          : kj::str(" with what 'orch service inspect --format \"{{json "
+                                    ".PreviousSpec}}\" ",
+                                    wait.name, "' shows"));
 }
 
 // Why the service will not get to its goal and what to do, or empty.
-kj::String obstacle(schema::ServiceProgress::Reader progress, const Wait& wait) {
-  if (wait.goal == Goal::gone) return kj::String();
-  if (progress.getRemoved()) return kj::str("service '", wait.name, "' was removed meanwhile");
+Task<kj::String> obstacle(Context& context, schema::ServiceProgress::Reader progress,
+                          const Wait& wait) {
+  if (wait.goal == Goal::gone) co_return kj::String();
+  if (progress.getRemoved()) co_return kj::str("service '", wait.name, "' was removed meanwhile");
   auto look = kj::str("; see 'orch service ps ", wait.name, "'");
   auto update = progress.getUpdate();
   kj::StringPtr message = update.getMessage();
   kj::StringPtr problem = progress.getProblem();
   if (wait.updateNs != 0 && update.getStartedAtNs() > wait.updateNs) {
-    return kj::str("another update of service '", wait.name, "' took the place of this one", look);
+    co_return kj::str("another update of service '", wait.name, "' took the place of this one",
+                      look);
   }
-  switch (update.getState()) {
-    case State::PAUSED:
-      if (pausedBefore(progress, wait)) break;
-      return kj::str("the update of service '", wait.name, "' is paused",
-                     reasonText(message.size() > 0 ? message : problem), look);
-    case State::ROLLBACK_PAUSED:
-      return kj::str("the rollback of service '", wait.name, "' is paused", reasonText(message),
-                     look);
-    case State::ROLLBACK_COMPLETED:
-      return kj::str("the update of service '", wait.name, "' was rolled back", reasonText(message),
-                     look);
-    default:
-      break;
+  bool before = pausedBefore(progress, wait);
+  if (update.getState() == State::PAUSED && !before) {
+    auto back = co_await wayBack(context, wait);
+    co_return kj::str("the update of service '", wait.name, "' is paused",
+                      reasonText(message.size() > 0 ? message : problem), look, back);
   }
-  bool stuck = progress.getStuck() && !(pausedBefore(progress, wait) && problem == message);
-  if (!stuck) return kj::String();
+  if (!progress.getStuck() || (before && problem == message)) co_return kj::String();
   auto stays = kj::str("; it stays and goes on trying: see 'orch service ps ", wait.name,
                        "', end it with 'orch service rm ", wait.name, "'");
-  return kj::str("service '", wait.name, "' cannot converge",
-                 reasonText(problem.size() > 0 ? problem : message),
-                 goesOn(progress) ? kj::StringPtr(stays) : kj::StringPtr(look));
+  co_return kj::str("service '", wait.name, "' cannot converge",
+                    reasonText(problem.size() > 0 ? problem : message),
+                    progress.getTrying() ? kj::StringPtr(stays) : kj::StringPtr(look));
 }
 
 kj::String whatGoesOn(const Wait& wait, kj::StringPtr problem) {
@@ -189,7 +195,7 @@ Task<int> waitFor(Context& context, Wait wait) {
     after = response.getRevision();
     auto progress = response.getProgress();
     context.waitsFor = whatGoesOn(wait, progress.getProblem());
-    auto why = obstacle(progress, wait);
+    auto why = co_await obstacle(context, progress, wait);
     uint64_t leftMs = 0;
     bool there = reached(progress, wait) && why.size() == 0;
     if (there && !settled(progress, wait)) {

@@ -94,6 +94,13 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     context.getResults().setService(find(params.getId().cStr()));
     auto service = context.getResults().getService();
     service.setSpec(params.getSpec());
+    auto kept = find(params.getId().cStr());
+    for (auto& entry : state.services) {
+      auto object = entry.second->getRoot<schema::Service>();
+      if (object.getMeta().getId() != kept.getMeta().getId()) continue;
+      object.setPreviousSpec(object.getSpec().asReader());
+      object.setSpec(params.getSpec());
+    }
     if (owner.updates) fillUpdate(service.initUpdate(), schema::UpdateStatus::State::UPDATING, 2);
     return kj::READY_NOW;
   }
@@ -134,6 +141,7 @@ class RecordingCluster final : public schema::ClusterControl::Server {
       row.setDesired(service.getSpec().getMode().getReplicated().getReplicas());
       row.setImage(service.getSpec().getTask().getContainer().getImage());
       row.setPorts(service.getSpec().getEndpoint().getPorts());
+      row.setLabels(service.getSpec().getLabels());
     }
     for (; at < rows.size(); ++at) {
       rows[at].setId(kj::str("extra", at, "aaaaaaaaaaaaaaaaa"));
@@ -177,6 +185,15 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     progress.setRunning(owner.converges ? 2 : 1);
     progress.setConverged(owner.converges);
     progress.setStuck(owner.stuck);
+    bool allRun = owner.taskStates.size() == 2;
+    bool ended = owner.taskStates.size() > 0;
+    for (auto one : owner.taskStates) {
+      allRun &= one == schema::TaskState::RUNNING;
+      ended &= one == schema::TaskState::COMPLETE;
+      if (one < schema::TaskState::RUNNING) progress.setTrying(true);
+    }
+    progress.setAllRun(allRun);
+    progress.setEnded(ended);
     progress.setProblem(owner.problem);
     if (owner.paused) {
       progress.getUpdate().setState(schema::UpdateStatus::State::PAUSED);
@@ -218,9 +235,27 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     node.initMeta().setId(NODE_ID);
     node.getDescription().setHostname("node-1");
     node.getDescription().setEngineVersion("0.1.0");
+    node.getDescription().initRuntimes(1).set(0, "crun");
     node.setState(schema::Node::State::READY);
     node.setRole(schema::Node::Role::MANAGER);
     node.setLeader(true);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> volumes(VolumesContext context) override {
+    auto volume = context.getResults().initVolumes(1)[0];
+    volume.setName("data");
+    volume.setDriver("local");
+    volume.setNode("node-1");
+    volume.setPath("/v/data");
+    volume.initUsedBy(1).set(0, "web.1");
+    context.getResults().initMissing(1).set(0, "node-2: it has no session with the manager");
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
+    auto name = context.getParams().getName();
+    owner.calls.push_back(kj::str("removeVolume ", name).cStr());
+    if (name != "data") fail(kj::str("no volume '", name, "'; see 'orch volume ls'"));
+    context.getResults().initNodes(1).set(0, "node-1");
     return kj::READY_NOW;
   }
   kj::Promise<void> logs(LogsContext context) override {
@@ -286,10 +321,13 @@ namespace {
 class RecordingKernel final : public schema::Kernel::Server {
  public:
   kj::Promise<void> plugins(PluginsContext context) override {
-    auto plugin = context.getResults().initPlugins(1)[0];
-    plugin.setId("store.local");
-    plugin.setState(schema::PluginStatus::State::RUNNING);
-    plugin.setIsolation("kernel");
+    auto plugins = context.getResults().initPlugins(2);
+    plugins[0].setId("store.local");
+    plugins[1].setId("scheduler.spread");
+    for (auto plugin : plugins) {
+      plugin.setState(schema::PluginStatus::State::RUNNING);
+      plugin.setIsolation("kernel");
+    }
     return kj::READY_NOW;
   }
   kj::Promise<void> events(EventsContext context) override {

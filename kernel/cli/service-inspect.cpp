@@ -5,6 +5,7 @@
 #include "connection.h"
 #include "human.h"
 #include "inspect.h"
+#include "pretty.h"
 
 namespace orch::cli {
 

@@ -1,7 +1,6 @@
 // The flags with one value; those of lists are in service-lists.cpp.
 #include "service-spec.h"
 
-#include "name.h"
 #include "orch/fail.h"
 #include "service-lists.h"
 #include "unavailable.h"
@@ -11,20 +10,10 @@ namespace orch::cli {
 
 namespace {
 
-constexpr uint64_t MIN_MEMORY_BYTES = 4 << 20;
-constexpr uint64_t MAX_REPLICAS = 1'000'000;
-constexpr uint64_t MAX_GRACE_MS = 24ull * 3600 * 1000;
-
 // Calls `use` with the name and the value, if the flag was given.
 template <typename F>
 void ifGiven(const Arguments& args, kj::StringPtr name, F&& use) {
   if (args.given(name)) use(name, args.text(name));
-}
-
-uint64_t memoryBytes(kj::StringPtr flag, kj::StringPtr value) {
-  uint64_t bytes = parseSizeBytes(flag, value);
-  if (bytes > 0 && bytes < MIN_MEMORY_BYTES) badValue(flag, value, "0 or at least 4m");
-  return bytes;
 }
 
 template <typename List>
@@ -39,37 +28,34 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
       parseAvailable(flag, value, "replicated", "global|replicated-job|global-job");
       mode.initReplicated();
     });
-    ifGiven(args, "--name",
-            [&](auto flag, auto value) { spec.setName(parseServiceName(flag, value)); });
+    ifGiven(args, "--name", [&](auto flag, auto value) {
+      spec.setName(parseWord(flag, value, "a name without spaces"));
+    });
     if (mode.isReplicated() && !mode.hasReplicated()) mode.initReplicated();
   }
   ifGiven(args, "--replicas", [&](auto flag, auto value) {
-    mode.getReplicated().setReplicas(
-        static_cast<uint32_t>(parseWhole(flag, value, 0, MAX_REPLICAS)));
+    mode.getReplicated().setReplicas(static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX)));
   });
 }
 
 void applyContainer(const Arguments& args, schema::ContainerSpec::Builder container) {
   ifGiven(args, "--entrypoint", [&](auto flag, auto value) {
+    // An empty one takes the image's away, as docker has it.
     auto words = splitWords(flag, value);
-    if (words.size() == 0) words.add(kj::str());  // docker's: the image's is taken away
+    if (words.size() == 0) words.add(kj::String());
     setTexts(container.initCommand(static_cast<unsigned>(words.size())), words);
   });
   ifGiven(args, "--user", [&](auto flag, auto value) {
     container.setUser(value.size() == 0 ? kj::String()
                                         : parseWord(flag, value, "a user or user:group"));
   });
-  ifGiven(args, "--workdir",
-          [&](auto flag, auto value) { container.setWorkdir(parsePath(flag, value)); });
-  ifGiven(args, "--hostname",
-          [&](auto flag, auto value) { container.setHostname(parseHostname(flag, value)); });
-  ifGiven(args, "--stop-signal",
-          [&](auto flag, auto value) { container.setStopSignal(parseSignal(flag, value)); });
-  ifGiven(args, "--stop-grace-period", [&](auto flag, auto value) {
-    container.setStopGraceMs(parseDurationMs(flag, value, MAX_GRACE_MS));
-  });
+  ifGiven(args, "--workdir", [&](auto, auto value) { container.setWorkdir(value); });
+  ifGiven(args, "--hostname", [&](auto, auto value) { container.setHostname(value); });
+  ifGiven(args, "--stop-signal", [&](auto, auto value) { container.setStopSignal(value); });
+  ifGiven(args, "--stop-grace-period",
+          [&](auto flag, auto value) { container.setStopGraceMs(parseDurationMs(flag, value)); });
   ifGiven(args, "--oom-score-adj", [&](auto flag, auto value) {
-    container.setOomScoreAdj(static_cast<int16_t>(parseInteger(flag, value, -1000, 1000)));
+    container.setOomScoreAdj(static_cast<int16_t>(parseInteger(flag, value, INT16_MIN, INT16_MAX)));
   });
   ifGiven(args, "--read-only", [&](auto flag, auto) { container.setReadOnly(args.on(flag)); });
   ifGiven(args, "--init", [&](auto flag, auto) { container.setInit(args.on(flag)); });
@@ -79,15 +65,16 @@ void applyContainer(const Arguments& args, schema::ContainerSpec::Builder contai
 void applyResources(const Arguments& args, schema::Resources::Builder resources) {
   ifGiven(args, "--limit-cpu",
           [&](auto flag, auto value) { resources.setLimitCpuNanos(parseCpuNanos(flag, value)); });
-  ifGiven(args, "--limit-memory",
-          [&](auto flag, auto value) { resources.setLimitMemoryBytes(memoryBytes(flag, value)); });
+  ifGiven(args, "--limit-memory", [&](auto flag, auto value) {
+    resources.setLimitMemoryBytes(parseSizeBytes(flag, value));
+  });
   ifGiven(args, "--limit-pids", [&](auto flag, auto value) {
-    resources.setLimitPids(parseWhole(flag, value, 0, 1ull << 22));
+    resources.setLimitPids(parseWhole(flag, value, 0, UINT64_MAX));
   });
   ifGiven(args, "--reserve-cpu",
           [&](auto flag, auto value) { resources.setReserveCpuNanos(parseCpuNanos(flag, value)); });
   ifGiven(args, "--reserve-memory", [&](auto flag, auto value) {
-    resources.setReserveMemoryBytes(memoryBytes(flag, value));
+    resources.setReserveMemoryBytes(parseSizeBytes(flag, value));
   });
   ifGiven(args, "--memory-swap", [&](auto flag, auto value) {
     auto bytes = value == "-1" ? -1 : static_cast<int64_t>(parseSizeBytes(flag, value));
@@ -110,15 +97,12 @@ void applyPolicies(const Arguments& args, schema::TaskSpec::Builder task) {
   ifGiven(args, "--restart-window",
           [&](auto flag, auto value) { restart.setWindowMs(parseDurationMs(flag, value)); });
 
-  ifGiven(args, "--strategy", [&](auto flag, auto value) {
-    task.getPlacement().setStrategy(parseServiceName(flag, value));
-  });
+  ifGiven(args, "--strategy", [&](auto, auto value) { task.getPlacement().setStrategy(value); });
   ifGiven(args, "--replicas-max-per-node", [&](auto flag, auto value) {
     task.getPlacement().setMaxReplicasPerNode(
-        static_cast<uint32_t>(parseWhole(flag, value, 0, MAX_REPLICAS)));
+        static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX)));
   });
-  ifGiven(args, "--runtime",
-          [&](auto flag, auto value) { task.setRuntime(parseServiceName(flag, value)); });
+  ifGiven(args, "--runtime", [&](auto, auto value) { task.setRuntime(value); });
   ifGiven(args, "--log-driver", [&](auto flag, auto value) {
     parseAvailable(flag, value, "json-file",
                    "none|local|syslog|journald|gelf|fluentd|awslogs|splunk|gcplogs|etwlogs");
@@ -141,7 +125,7 @@ void applyPolicies(const Arguments& args, schema::TaskSpec::Builder task) {
 
 void applyUpdate(const Arguments& args, schema::UpdateConfig::Builder update) {
   ifGiven(args, "--update-parallelism", [&](auto flag, auto value) {
-    update.setParallelism(static_cast<uint32_t>(parseWhole(flag, value, 0, MAX_REPLICAS)));
+    update.setParallelism(static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX)));
   });
   ifGiven(args, "--update-delay",
           [&](auto flag, auto value) { update.setDelayMs(parseDurationMs(flag, value)); });
@@ -164,7 +148,9 @@ void applyUpdate(const Arguments& args, schema::UpdateConfig::Builder update) {
 
 }  // namespace
 
-void applyOptions(const Arguments& args, schema::ServiceSpec::Builder spec, const LookUp& lookUp) {
+kj::Vector<kj::String> applyOptions(const Arguments& args, schema::ServiceSpec::Builder spec,
+                                    const LookUp& lookUp) {
+  kj::Vector<kj::String> absent;
   args.checkUtf8();
   auto task = spec.getTask();
   applyMode(args, spec);
@@ -176,8 +162,8 @@ void applyOptions(const Arguments& args, schema::ServiceSpec::Builder spec, cons
     spec.getEndpoint().setMode(
         static_cast<schema::EndpointSpec::Mode>(parseChoice(flag, value, "vip|dnsrr")));
   });
-  applyLists(args, spec, lookUp);
-  if (args.command().path == kj::StringPtr("service create")) return;
+  applyLists(args, spec, lookUp, absent);
+  if (args.command().path == kj::StringPtr("service create")) return absent;
 
   ifGiven(args, "--image", [&](auto flag, auto value) {
     auto image = parseWord(flag, value, "the name of an image");
@@ -190,6 +176,7 @@ void applyOptions(const Arguments& args, schema::ServiceSpec::Builder spec, cons
     setTexts(task.getContainer().initArgs(static_cast<unsigned>(words.size())), words);
   });
   if (args.on("--force")) task.setForceUpdate(task.getForceUpdate() + 1);
+  return absent;
 }
 
 void applyOperands(kj::ArrayPtr<const kj::String> operands, schema::ServiceSpec::Builder spec) {

@@ -35,8 +35,7 @@ Task<int> listServiceTasks(Context& context) {
     answers.add(kj::mv(answer));
   }
   auto names = co_await kj::mv(nodes);
-  printTasks(context.args, context.out, kj::mv(tasks), nodeNames(names.getNodes()), own,
-             context.env.nowNs());
+  printTasks(context, kj::mv(tasks), nodeNames(names.getNodes()), own);
   for (auto& why : missing) context.out.error(why);
   co_return missing.size() == 0 ? 0 : 1;
 }

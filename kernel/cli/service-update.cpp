@@ -7,7 +7,6 @@
 #include "progress.h"
 #include "service-change.h"
 #include "service-options.h"
-#include "service-removals.h"
 #include "service-spec.h"
 
 namespace orch::cli {
@@ -53,8 +52,7 @@ Task<Changed> change(Context& context, uint64_t verify) {
     capnp::MallocMessageBuilder message;
     message.setRoot(before.getService().getSpec());
     auto spec = message.getRoot<schema::ServiceSpec>();
-    checkRemovals(context.args, spec.asReader());
-    applyOptions(context.args, spec, environment);
+    auto absent = applyOptions(context.args, spec, environment);
 
     auto requestId = context.env.newId();
     auto meta = before.getService().getMeta();
@@ -71,6 +69,9 @@ Task<Changed> change(Context& context, uint64_t verify) {
       bool again = plainText(outcome.error()).startsWith(OUT_OF_SEQUENCE) && tries < MAX_TRIES;
       if (!again) kj::throwFatalException(kj::mv(outcome.error()));
       continue;
+    }
+    for (auto& text : absent) {
+      context.out.error(kj::str("warning: ", text, " names nothing of the service"));
     }
     auto wait = waitBetween(before.getService(), outcome.value().getService());
     bool scaled = before.getService().getSpec().getMode().getReplicated().getReplicas() !=

@@ -1,6 +1,6 @@
 #include "table.h"
 
-#include <kj/debug.h>
+#include <utility>
 
 namespace orch::cli {
 
@@ -28,14 +28,17 @@ kj::String ellipsis(kj::StringPtr text, size_t width) {
   return kj::str(kj::heapString(text.begin(), end), "…");
 }
 
-Table::Table(std::initializer_list<kj::StringPtr> headings) : columns(headings.size()) {
-  auto cells = kj::heapArrayBuilder<kj::String>(columns);
-  for (kj::StringPtr heading : headings) cells.add(kj::str(heading));
-  rows.add(cells.finish());
+kj::String ending(kj::StringPtr text, size_t width) {
+  size_t left = displayWidth(text);
+  if (left <= width) return kj::str(text);
+  while (left >= width) {
+    text = text.slice(1);
+    left -= !continues(text[0]);
+  }
+  return kj::str("…", text);
 }
 
 void Table::row(kj::Array<kj::String> cells) {
-  KJ_REQUIRE(cells.size() == columns, "a row has as many cells as the table has columns");
   for (kj::String& cell : cells) {
     for (char& c : cell) {
       if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = ' ';
@@ -44,20 +47,30 @@ void Table::row(kj::Array<kj::String> cells) {
   rows.add(kj::mv(cells));
 }
 
-kj::String Table::text() const {
-  auto widths = kj::heapArray<size_t>(columns);
-  for (size_t& width : widths) width = MIN_WIDTH;
+kj::String Table::text(size_t width) const {
+  kj::Vector<size_t> content;
   for (auto& cells : rows) {
-    for (size_t i = 0; i < columns; ++i) {
-      widths[i] = kj::max(widths[i], displayWidth(cells[i]) + GAP);
+    for (size_t i = 0; i < cells.size(); ++i) {
+      if (i == content.size()) content.add(size_t(0));
+      content[i] = kj::max(content[i], displayWidth(cells[i]));
     }
+  }
+  kj::Vector<size_t> widths;
+  for (auto [least, gap] : {std::pair(MIN_WIDTH, GAP), std::pair(0ul, 2ul), std::pair(0ul, 1ul)}) {
+    widths.clear();
+    size_t sum = 0;
+    for (size_t one : content) sum += widths.add(kj::max(least, one + gap));
+    if (width == 0 || sum <= width + gap) break;
   }
   kj::Vector<char> out;
   for (auto& cells : rows) {
-    for (size_t i = 0; i < columns; ++i) {
+    size_t blanks = 0;
+    for (size_t i = 0; i < cells.size(); ++i) {
+      if (cells[i].size() > 0) {
+        for (; blanks > 0; --blanks) out.add(' ');
+      }
       out.addAll(cells[i]);
-      if (i + 1 == columns) break;
-      for (size_t n = displayWidth(cells[i]); n < widths[i]; ++n) out.add(' ');
+      blanks += widths[i] - displayWidth(cells[i]);
     }
     out.add('\n');
   }

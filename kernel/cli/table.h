@@ -1,28 +1,28 @@
-// Columns as the docker CLI prints them: left-aligned, at least ten wide, three spaces apart, the
-// last one not padded.
+// Columns as the docker CLI prints them: left-aligned, at least ten wide, three spaces apart, no
+// blanks at the end of a line. On a terminal that is too narrow they move together.
 #pragma once
 
 #include <kj/string.h>
 #include <kj/vector.h>
 
-#include <initializer_list>
-
 namespace orch::cli {
 
 class Table final {
  public:
-  explicit Table(std::initializer_list<kj::StringPtr> headings);
-  // One cell per column. Line breaks and other control characters become spaces.
+  // Line breaks and other control characters become spaces.
   void row(kj::Array<kj::String> cells);
-  kj::String text() const;
+  // In at most `width` columns, if it can be done; 0: as wide as it gets.
+  kj::String text(size_t width = 0) const;
 
  private:
-  size_t columns;
   kj::Vector<kj::Array<kj::String>> rows;
 };
 
 // Shortens to `width` characters, the last of which is `…`.
 kj::String ellipsis(kj::StringPtr text, size_t width);
+
+// The same for the beginning: what is left is the end.
+kj::String ending(kj::StringPtr text, size_t width);
 
 // How many characters a terminal shows.
 size_t displayWidth(kj::StringPtr text);

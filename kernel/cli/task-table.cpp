@@ -5,12 +5,21 @@
 
 #include "display.h"
 #include "human.h"
+#include "listing.h"
 
 namespace orch::cli {
 
 namespace {
 
-constexpr size_t ERROR_WIDTH = 30;  // as docker
+constexpr size_t ERROR_WIDTH = 40;  // on a terminal; the end of it is the reason
+constexpr Column TASK_COLUMNS[] = {{"ID", "ID"},
+                                   {"Name", "NAME"},
+                                   {"Image", "IMAGE"},
+                                   {"Node", "NODE"},
+                                   {"DesiredState", "DESIRED STATE"},
+                                   {"CurrentState", "CURRENT STATE"},
+                                   {"Error", "ERROR"},
+                                   {"Ports", "PORTS"}};
 
 bool sameSlot(schema::Task::Reader a, schema::Task::Reader b) {
   return a.getServiceId() == b.getServiceId() && a.getSlot() == b.getSlot();
@@ -70,56 +79,40 @@ Task<kj::String> ownNodeId(Context& context, const Filters& filters) {
   co_return kj::str(answer.getNode().getMeta().getId());
 }
 
-void printTasks(const Arguments& args, Output& out, kj::Vector<schema::Task::Reader> tasks,
-                const NodeNames& nodes, kj::StringPtr ownNode, int64_t nowNs) {
+void printTasks(Context& context, kj::Vector<schema::Task::Reader> tasks, const NodeNames& nodes,
+                kj::StringPtr ownNode) {
+  const Arguments& args = context.args;
   auto filters = taskFilters(args);
+  Listing list(context, TASK_COLUMNS);
   std::stable_sort(tasks.begin(), tasks.end(), comesBefore);
-  bool whole = args.on("--no-trunc");
-  bool quiet = args.on("--quiet");
-  Table table({"ID", "NAME", "IMAGE", "NODE", "DESIRED STATE", "CURRENT STATE", "ERROR", "PORTS"});
-  kj::Vector<kj::String> documents;
+  bool shortens = context.out.terminal() && !args.on("--no-trunc");
   const schema::Task::Reader* last = nullptr;
   for (auto& task : tasks) {
     auto node =
         args.on("--no-resolve") ? kj::str(task.getNodeId()) : nodeName(nodes, task.getNodeId());
     auto name = taskName(task);
     auto desired = nameOf(task.getDesired());
-    bool shown = filters.allow("id", [&](auto value) {
-      return task.getMeta().getId().startsWith(value);
-    }) && filters.allow("name", [&](auto value) {
-      return contains(name, value);
-    }) && filters.allow("node", [&](auto value) {
-      return node == value || task.getNodeId() == value ||
-             (value == "self" && task.getNodeId() == ownNode);
-    }) && filters.allow("desired-state", [&](auto value) { return desired == value; });
+    bool shown = filters.allowPrefix("id", task.getMeta().getId()) &&
+                 filters.allowPrefix("name", name) && filters.allowSame("desired-state", desired) &&
+                 filters.allow("node", [&](auto value) {
+                   return node == value || task.getNodeId() == value ||
+                          (value == "self" && task.getNodeId() == ownNode);
+                 });
     if (!shown) continue;
     bool older = last != nullptr && sameSlot(*last, task);
     last = &task;
-    if (out.json) {
-      documents.add(toJson(capnp::toDynamic(task), true));
-      continue;
-    }
-    auto id = shortId(task.getMeta().getId(), whole);
-    if (quiet) {
-      out.line(id);
-      continue;
-    }
+    auto id = list.id(task.getMeta().getId());
     auto status = task.getStatus();
-    kj::StringPtr error = status.getError();
-    auto quoted = error.size() == 0
-                      ? kj::String()
-                      : kj::str("\"", whole ? kj::str(error) : ellipsis(error, ERROR_WIDTH), "\"");
-    table.row(kj::arr(kj::mv(id), older ? kj::str(" \\_ ", name) : kj::mv(name),
-                      kj::str(task.getSpec().getContainer().getImage()), kj::mv(node),
-                      capitalized(desired),
-                      sinceText(capitalized(nameOf(status.getState())), status.getAtNs(), nowNs),
-                      kj::mv(quoted), portsOf(task)));
+    auto error = shortens ? ending(status.getError(), ERROR_WIDTH) : kj::str(status.getError());
+    if (error.size() > 0) error = kj::str("\"", error, "\"");
+    auto state =
+        sinceText(capitalized(nameOf(status.getState())), status.getAtNs(), context.env.nowNs());
+    list.row(id, task,
+             kj::arr(kj::str(id), older ? kj::str(" \\_ ", name) : kj::mv(name),
+                     kj::str(task.getSpec().getContainer().getImage()), kj::mv(node),
+                     capitalized(desired), kj::mv(state), kj::mv(error), portsOf(task)));
   }
-  if (out.json) {
-    out.documents(documents);
-  } else if (!quiet) {
-    out.table(table);
-  }
+  list.finish();
 }
 
 }  // namespace orch::cli

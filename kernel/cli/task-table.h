@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "connection.h"
 #include "filter.h"
+#include "listing.h"
 #include "orch/schema/cluster.capnp.h"
 #include "output.h"
 
@@ -18,12 +19,10 @@ NodeNames nodeNames(capnp::List<schema::Node>::Reader nodes);
 // The id itself if the node is not known.
 kj::String nodeName(const NodeNames& names, kj::StringPtr id);
 
-#define ORCH_TASK_OPTIONS                                                                    \
-  {"-f,--filter", "FILTER", "Show only what matches: id=…, name=…, node=…, desired-state=…", \
-   true},                                                                                    \
-      {"--no-resolve", nullptr, "Show ids of nodes instead of their names"},                 \
-      {"--no-trunc", nullptr, "Do not shorten ids and errors"},                              \
-      {"-q,--quiet", nullptr, "Print ids only"},
+#define ORCH_TASK_OPTIONS                                                            \
+  {"-f,--filter", "FILTER",                                                          \
+   "Only what matches: id=, name= (or how it begins), node=, desired-state=", true}, \
+      {"--no-resolve", nullptr, "Show ids of nodes instead of their names"}, ORCH_LIST_OPTIONS
 
 // The filters of the options above.
 Filters taskFilters(const Arguments& args);
@@ -31,8 +30,8 @@ Filters taskFilters(const Arguments& args);
 Task<kj::String> ownNodeId(Context& context, const Filters& filters);
 
 // Prints `tasks` as the options above say: those of a slot together, newest first, older ones
-// indented behind `\_`. As JSON: the tasks, in the same order.
-void printTasks(const Arguments& args, Output& out, kj::Vector<schema::Task::Reader> tasks,
-                const NodeNames& nodes, kj::StringPtr ownNode, int64_t nowNs);
+// indented behind `\_`.
+void printTasks(Context& context, kj::Vector<schema::Task::Reader> tasks, const NodeNames& nodes,
+                kj::StringPtr ownNode);
 
 }  // namespace orch::cli

@@ -21,25 +21,19 @@ Task<int> listTasks(Context& context) {
   kj::Vector<schema::Task::Reader> tasks;
   for (auto task : response.getTasks()) tasks.add(task);
   auto names = co_await kj::mv(nodes);
-  printTasks(context.args, context.out, kj::mv(tasks), nodeNames(names.getNodes()), own,
-             context.env.nowNs());
+  printTasks(context, kj::mv(tasks), nodeNames(names.getNodes()), own);
   co_return 0;
 }
 
 Task<int> inspectTasks(Context& context) {
-  Inspection inspection(context);
   auto cluster = co_await context.connection.cluster();
-  for (auto& name : context.args.operands()) {
+  auto ask = [&](kj::StringPtr name) {
     auto request = cluster.taskRequest();
     request.setId(name);
-    auto response = co_await attempt(request.send());
-    if (response.ok()) {
-      inspection.found(capnp::toDynamic(response.value().getTask()));
-    } else {
-      inspection.missing(response.error());
-    }
-  }
-  co_return inspection.finish();
+    return request.send();
+  };
+  auto get = [](auto& response) { return response.getTask(); };
+  co_return co_await inspectEach(context, ask, get);
 }
 
 }  // namespace

@@ -7,10 +7,8 @@
 #include <vector>
 
 #include "entry.h"
-#include "name.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
-#include "orch/suggest.h"
 
 namespace orch::cli {
 namespace {
@@ -113,44 +111,6 @@ TEST_CASE("cli: a moment is a date, seconds or a duration ago", "[cli]") {
     INFO(text);
     CHECK(valueRefusal([&] { parseMomentNs("--since", text, NOW); }) != "");
   }
-}
-
-TEST_CASE("cli: names, signals and capabilities are checked", "[cli]") {
-  CHECK(valueRefusal([] { parseServiceName("--name", "web.1_a-b"); }) == "");
-  CHECK(valueRefusal([] { parseServiceName("--name", "-web-"); }) != "");
-  CHECK(valueRefusal([] { parseServiceName("--name", ""); }) != "");
-  CHECK(valueRefusal([] { parseServiceName("--name", kj::str(std::string(64, 'a').c_str())); }) !=
-        "");
-  CHECK(valueRefusal([] { parseSignal("--x", "SIGTERM"); }) == "");
-  CHECK(valueRefusal([] { parseSignal("--x", "hup"); }) == "");
-  for (auto text : {"RTMIN+3", "SIGRTMIN+3", "rtmax-1", "IO", "SIGPOLL", "IOT"}) {
-    INFO(text);
-    CHECK(valueRefusal([&] { parseSignal("--x", text); }) == "");
-  }
-  CHECK(valueRefusal([] { parseSignal("--x", "15"); }) == "");
-  for (auto text : {"", "0", "65", "SIGFOO", "RTMIN+99", "TERM "}) {
-    INFO(text);
-    CHECK(valueRefusal([&] { parseSignal("--x", text); }) != "");
-  }
-  CHECK(parseCapability("--cap-add", "cap_net_admin") == "NET_ADMIN");
-  CHECK(
-      valueRefusal([] { parseCapability("--cap-add", "NET_ADMN"); }) ==
-      "usage: invalid value 'NET_ADMN' for --cap-add: expected a capability such as NET_ADMIN, or "
-      "ALL; did you mean 'NET_ADMIN'?");
-  CHECK(valueRefusal([] { parseHostname("--hostname", "web-1.lan"); }) == "");
-  CHECK(valueRefusal([] { parseHostname("--hostname", "build_01"); }) == "");
-  CHECK(valueRefusal([] { parseHostname("--hostname", "-web"); }) != "");
-  CHECK(valueRefusal([] { parseHostname("--hostname", "a b"); }) != "");
-}
-
-TEST_CASE("cli: the nearest name is suggested if it is near", "[cli]") {
-  kj::StringPtr known[] = {"service"_kj, "node"_kj, "network"_kj};
-  CHECK(nearest("servce", known) == "service");
-  CHECK(nearest("servcie", known) == "service");
-  CHECK(nearest("serv", known) == "service");
-  CHECK(nearest("noed", known) == "node");
-  CHECK(nearest("bananas", known) == "");
-  CHECK(nearest("", known) == "");
 }
 
 }  // namespace

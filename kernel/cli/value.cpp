@@ -159,6 +159,21 @@ bool parseBool(kj::StringPtr flag, kj::StringPtr value) {
   badValue(flag, value, "true or false");
 }
 
+kj::String parseWord(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr expected) {
+  bool good = value.size() > 0;
+  for (char c : value) good &= static_cast<unsigned char>(c) > ' ' && c != 0x7f;
+  if (!good) badValue(flag, value, expected);
+  return kj::str(value);
+}
+
+kj::String lowerCase(kj::StringPtr text) {
+  auto lower = kj::str(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+  }
+  return lower;
+}
+
 unsigned parseChoice(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr choices) {
   std::string_view rest = view(choices);
   kj::Vector<kj::String> names;

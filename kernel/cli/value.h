@@ -36,6 +36,12 @@ float parseRatio(kj::StringPtr flag, kj::StringPtr value);
 // `true`, `false`, `1` or `0`.
 bool parseBool(kj::StringPtr flag, kj::StringPtr value);
 
+// Not empty and without spaces: names of users, networks, images.
+kj::String parseWord(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr expected);
+
+// ASCII only.
+kj::String lowerCase(kj::StringPtr text);
+
 // The place of `value` in `choices` ("any|on-failure|none"), from 0.
 unsigned parseChoice(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr choices);
 

@@ -1,5 +1,7 @@
 #include "orch/suggest.h"
 
+#include <kj/vector.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -7,8 +9,11 @@ namespace orch {
 
 namespace {
 
+constexpr size_t MAX_TYPED = 64;
+constexpr size_t MAX_LISTED = 6;
+
 // The optimal string alignment distance.
-size_t distance(kj::StringPtr a, kj::StringPtr b) {
+size_t distanceOf(kj::StringPtr a, kj::StringPtr b) {
   size_t width = b.size() + 1;
   std::vector<size_t> table((a.size() + 1) * width);
   for (size_t i = 0; i <= a.size(); ++i) {
@@ -29,26 +34,41 @@ size_t distance(kj::StringPtr a, kj::StringPtr b) {
   return table.back();
 }
 
-}  // namespace
-
-kj::StringPtr nearest(kj::StringPtr mistyped, kj::ArrayPtr<const kj::StringPtr> known) {
-  if (mistyped.size() == 0 || mistyped.size() > 64) return "";
-  kj::StringPtr best = "";
+struct Nearest {
+  kj::StringPtr name;
+  size_t steps;
+};
+Nearest nearestOf(kj::StringPtr typed, kj::ArrayPtr<const kj::StringPtr> known) {
+  kj::StringPtr best;
   size_t bestSteps = ~size_t(0);
   for (kj::StringPtr name : known) {
-    size_t allowed = std::max<size_t>(1, name.size() / 3);
-    size_t steps = name.startsWith(mistyped) && mistyped.size() >= 3 ? 1 : distance(mistyped, name);
-    if (steps <= allowed && steps < bestSteps) {
-      best = name;
-      bestSteps = steps;
-    }
+    size_t steps = distanceOf(typed, name);
+    bool near = steps <= std::max<size_t>(1, name.size() / 4) && steps < name.size() &&
+                steps < typed.size();
+    if (!near || steps >= bestSteps) continue;
+    best = name;
+    bestSteps = steps;
   }
-  return best;
+  return {best, bestSteps};
 }
 
-kj::String suggestion(kj::StringPtr mistyped, kj::ArrayPtr<const kj::StringPtr> known) {
-  kj::StringPtr name = nearest(mistyped, known);
-  return name.size() == 0 ? kj::String() : kj::str("; did you mean '", name, "'?");
+}  // namespace
+
+kj::String suggestion(kj::StringPtr typed, kj::ArrayPtr<const kj::StringPtr> known,
+                      kj::StringPtr prefix) {
+  if (typed.size() == 0 || typed.size() > MAX_TYPED) return kj::String();
+  kj::Vector<kj::String> found;
+  for (kj::StringPtr name : known) {
+    bool begins = typed.size() >= 3 && name.startsWith(typed);
+    if (begins) found.add(kj::str("'", prefix, name, "'"));
+  }
+  auto nearest = nearestOf(typed, known);
+  if (nearest.steps == 1 || (found.size() == 0 && nearest.name.size() > 0)) {
+    return kj::str("; did you mean '", prefix, nearest.name, "'?");
+  }
+  if (found.size() == 1) return kj::str("; did you mean ", found[0], "?");
+  bool few = found.size() > 0 && found.size() <= MAX_LISTED;
+  return few ? kj::str("; there are ", kj::strArray(found, ", ")) : kj::String();
 }
 
 }  // namespace orch

@@ -96,7 +96,7 @@ class ScriptedAgent final : public schema::Agent::Server {
   }
 
   kj::Promise<void> volumes(VolumesContext context) override {
-    auto& volumes = (*link)->volumes;
+    auto& volumes = here();
     auto list = context.getResults().initVolumes(volumes.size());
     uint32_t i = 0;
     for (auto& [name, user] : volumes) {
@@ -107,27 +107,32 @@ class ScriptedAgent final : public schema::Agent::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
-    auto found = (*link)->volumes.find(context.getParams().getName().cStr());
-    bool there = found != (*link)->volumes.end();
+    auto found = here().find(context.getParams().getName().cStr());
+    bool there = found != here().end();
     if (there && !found->second.empty()) fail(kj::str("a task uses it"));
-    if (there) (*link)->volumes.erase(found);
+    if (there) here().erase(found);
     context.getResults().setFound(there);
     return kj::READY_NOW;
   }
   kj::Promise<void> pruneVolumes(PruneVolumesContext context) override {
     std::vector<std::string> removed;
-    for (auto& [name, user] : (*link)->volumes) {
+    for (auto& [name, user] : here()) {
       if (user.empty()) removed.push_back(name);
     }
     auto list = context.getResults().initRemoved(removed.size());
     for (uint32_t i = 0; i < removed.size(); ++i) {
       list.set(i, removed[i].c_str());
-      (*link)->volumes.erase(removed[i]);
+      here().erase(removed[i]);
     }
     return kj::READY_NOW;
   }
 
  private:
+  std::map<std::string, std::string>& here() {
+    KJ_REQUIRE(*link != nullptr, "the agent is gone");
+    return (*link)->volumes;
+  }
+
   std::shared_ptr<ScriptedNode*> link;
 };
 

@@ -1,4 +1,4 @@
-// "Did you mean …?"
+// "Did you mean …?", for refusals of a name that there is not.
 #pragma once
 
 #include <kj/array.h>
@@ -6,11 +6,11 @@
 
 namespace orch {
 
-// The nearest of `known` (a swap of neighbours is one step), or empty if none is within a third of
-// its length. Borrows from `known`.
-kj::StringPtr nearest(kj::StringPtr mistyped, kj::ArrayPtr<const kj::StringPtr> known);
-
-// `; did you mean 'service'?`, or nothing.
-kj::String suggestion(kj::StringPtr mistyped, kj::ArrayPtr<const kj::StringPtr> known);
+// `; did you mean 'service'?` for the one of `known` that is one step away, or begins with what was
+// typed, else for the nearest within a quarter of its length (a swap of neighbours is one step). If
+// several begin with it, those: `; there are 'a', 'b'`. Otherwise nothing. `prefix` stands before
+// each name. Whoever asks leaves out of `known` what does something else than may be meant.
+kj::String suggestion(kj::StringPtr typed, kj::ArrayPtr<const kj::StringPtr> known,
+                      kj::StringPtr prefix = "");
 
 }  // namespace orch

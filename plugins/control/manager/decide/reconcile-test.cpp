@@ -473,11 +473,5 @@ TEST_CASE("constraints: what they mean, and what is none", "[manager]") {
   CHECK(!knownConstraintKey("node.labels."));
 }
 
-TEST_CASE("suggestions: the nearest name within two edits", "[manager]") {
-  CHECK(suggestion("wbe", {"web", "db"}) == "; did you mean 'web'?");
-  CHECK(suggestion("w", {"web", "db"}) == "");
-  CHECK(suggestion("completely", {"web", "db"}) == "");
-}
-
 }  // namespace
 }  // namespace orch::control::manager

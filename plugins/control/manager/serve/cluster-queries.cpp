@@ -86,6 +86,7 @@ void listServices(const View& view,
       row.setImage(spec.getTask().getContainer().getImage());
       row.setPorts(service.getPorts());
       row.setUpdateState(service.getUpdate().getState());
+      row.setLabels(spec.getLabels());
     }
   }
 }

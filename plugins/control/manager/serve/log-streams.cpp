@@ -67,6 +67,7 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
  private:
   Task<void> read(kj::String name, TaskReader task, bool late) {
     auto agent = sessions.agentOf(manager::view(task.getNodeId()));
+    bool ended = isTerminal(task);
     KJ_IF_MAYBE (present, agent) {
       auto request = present->logsRequest();
       request.setTaskId(task.getMeta().getId());
@@ -77,7 +78,11 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
       request.setSink(sink);
       auto sent = attempt(request.send().ignoreResult());
       auto done = co_await kj::mv(sent);
-      if (!done.ok()) missing.push_back(kj::str(name, ": ", plainText(done.error())).cStr());
+      // One that ended without ever having had a container has no logs, which is no fault.
+      bool none = !done.ok() && plainText(done.error()).startsWith("no such container");
+      if (!done.ok() && !(ended && none)) {
+        missing.push_back(kj::str(name, ": ", plainText(done.error())).cStr());
+      }
     } else {
       missing.push_back(kj::str(name, ": its node has no session with the manager").cStr());
     }

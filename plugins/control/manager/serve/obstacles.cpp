@@ -34,6 +34,7 @@ NodeUsage without(NodeUsage usage, const TaskReader& task) {
 std::string whyNeverStays(CurrentSpec& current, const Slot& slot) {
   int64_t sinceNs = current.service().getSpecAtNs();
   std::string why;
+  bool ran = false;
   uint32_t failures = 0;
   for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
     if (isRunning(*task)) return {};
@@ -42,9 +43,15 @@ std::string whyNeverStays(CurrentSpec& current, const Slot& slot) {
         fellAtOnce(*task) && current.matches(*task) && task->getMeta().getCreatedAtNs() >= sinceNs;
     if (!counts) return {};
     auto status = task->getStatus();
-    if (why.empty())
+    if (failures == 0) {
       why = text(status.getError().size() > 0 ? status.getError() : status.getMessage());
-    if (++failures == FAILURES_TO_TELL) return why;
+      ran = task->runningAtNs() != 0;
+      if (ran && why.empty()) why = "task: exit (0)";
+    }
+    if (++failures < FAILURES_TO_TELL) continue;
+    if (!ran) return why;
+    return why + ", three times in a row within 5 s of its start; what it wrote: 'orch service " +
+           "logs " + text(current.service().getSpec().getName()) + "'";
   }
   return {};
 }

@@ -109,6 +109,8 @@ const std::vector<BadInput>& badInputs() {
        "must be at most 63 letters, digits, '-', '_' and '.'"},
       {"long hostname", container([](auto it) { it.setHostname(std::string(64, 'a').c_str()); }),
        "must be at most 63 letters"},
+      {"path as volume", mounts({"/data"}, "/srv", Type::VOLUME),
+       "is a path, which needs type=bind"},
       {"dns", container([](auto it) { it.initDns(1).set(0, "1.2.3"); }), "must be an IP address"},
       {"host", container([](auto it) { it.initHosts(1).set(0, "db"); }), "must be NAME:ADDRESS"},
       {"port without a target", [](auto it) { publish(it, 0, 80); }, "needs a target port"},
@@ -218,6 +220,16 @@ TEST_CASE("requests: what could never work is refused and changes nothing", "[ma
     CHECK(error.find('\n') == std::string::npos);
   }
   CHECK(cluster.store.commits() == before);
+}
+
+TEST_CASE("requests: a network without isolation is never suggested", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  cluster.addNode().open();
+  Spec spec;
+  spec.more = [](schema::ServiceSpec::Builder it) { it.getTask().initNetworks(1).set(0, "hots"); };
+  CHECK(cluster.createError(spec) ==
+        "usage: no network 'hots' for --network; there is bridge, host, none");
 }
 
 TEST_CASE("requests: image references that docker users write", "[manager]") {

@@ -4,28 +4,12 @@
 
 #include "decide/slot-rules.h"
 #include "orch/fail.h"
+#include "orch/suggest.h"
 
 namespace orch::control::manager {
 
 namespace {
-constexpr size_t MAX_EDITS = 2;
 constexpr size_t MAX_LISTED = 5;
-
-// Levenshtein's distance, given up past MAX_EDITS.
-size_t edits(std::string_view a, std::string_view b) {
-  if (a.size() > b.size() + MAX_EDITS || b.size() > a.size() + MAX_EDITS) return MAX_EDITS + 1;
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 std::string byPrefix(const View& view, Kind kind, kj::StringPtr typed,
                      const std::vector<std::string>& names) {
@@ -47,16 +31,9 @@ std::string byPrefix(const View& view, Kind kind, kj::StringPtr typed,
 }  // namespace
 
 std::string suggestion(std::string_view typed, const std::vector<std::string>& names) {
-  size_t best = MAX_EDITS + 1;
-  const std::string* nearest = nullptr;
-  for (auto& name : names) {
-    size_t distance = edits(typed, name);
-    if (distance < best && distance < std::min(typed.size(), name.size())) {
-      best = distance;
-      nearest = &name;
-    }
-  }
-  return nearest == nullptr ? "" : "; did you mean '" + *nearest + "'?";
+  kj::Vector<kj::StringPtr> known;
+  for (auto& name : names) known.add(name.c_str());
+  return orch::suggestion(kj::heapString(typed.data(), typed.size()), known).cStr();
 }
 
 std::string resolveService(const View& view, kj::StringPtr typed) {

@@ -14,7 +14,7 @@ std::string resolveTask(const View& view, kj::StringPtr typed);
 // `self` is `ownId`.
 std::string resolveNode(const View& view, kj::StringPtr typed, kj::StringPtr ownId);
 
-// "; did you mean 'web'?" for the nearest of `names` within two edits, or nothing.
+// orch/suggest.h for names of the state.
 std::string suggestion(std::string_view typed, const std::vector<std::string>& names);
 
 }  // namespace orch::control::manager

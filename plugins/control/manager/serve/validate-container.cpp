@@ -220,6 +220,10 @@ void validateMounts(schema::ContainerSpec::Reader container) {
         checkAbsolute("the source of a bind mount", mount.getSource());
         break;
       case schema::Mount::Type::VOLUME:
+        if (mount.getSource().findFirst('/') != nullptr) {
+          fail(kj::str("usage: the volume name '", mount.getSource(),
+                       "' is a path, which needs type=bind"));
+        }
         if (mount.getSource().size() > 0) checkName("volume", mount.getSource());
         break;
       case schema::Mount::Type::TMPFS:

@@ -24,7 +24,12 @@ bool nameChar(char c) {
 std::string thereIs(std::string_view typed, const std::vector<std::string>& names) {
   std::string list;
   for (auto& name : names) list += (list.empty() ? "" : ", ") + name;
-  return "; there is " + (list.empty() ? "none" : list) + suggestion(typed, names);
+  // A network without isolation, or none, is never what was meant by another name.
+  std::vector<std::string> likely;
+  for (auto& name : names) {
+    if (name != "host" && name != "none") likely.push_back(name);
+  }
+  return "; there is " + (list.empty() ? "none" : list) + suggestion(typed, likely);
 }
 
 std::string listed(const std::set<std::string>& names) {

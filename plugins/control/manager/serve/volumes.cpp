@@ -13,8 +13,8 @@ constexpr kj::Duration VOLUME_PATIENCE = 10 * kj::SECONDS;
 kj::String userOf(const State& state, kj::StringPtr taskId) {
   auto object = state.find(Kind::TASK, taskId.cStr());
   if (object == nullptr) return kj::str(taskId);
-  auto task = object->as<schema::Task>();
-  return kj::str(task.getServiceName(), ".", task.getSlot());
+  TaskReader task(*object);
+  return kj::str(task.getServiceName(), ".", nameOf(task.slot()).c_str());
 }
 
 void describeVolume(const State& state, schema::Volume::Reader volume, const std::string& node,
@@ -49,7 +49,7 @@ struct VolumeQueries::Answers {
 
 template <typename Results, typename Make>
 Task<VolumeQueries::Answers<Results>> VolumeQueries::ask(Make make) {
-  using Call = Task<Outcome<capnp::Response<Results>>>;
+  using Call = Task<orch::Outcome<capnp::Response<Results>>>;
   std::vector<std::pair<std::string, Call>> calls;
   Answers<Results> answers;
   for (auto& entry : manager.state().all(Kind::NODE)) {

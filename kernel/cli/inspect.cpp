@@ -1,0 +1,42 @@
+#include "inspect.h"
+
+#include "orch/fail.h"
+#include "pretty.h"
+#include "template.h"
+
+namespace orch::cli {
+
+Inspection::Inspection(Context& context) : context(context) {
+  kj::StringPtr asked = context.args.text("--format");
+  format = kj::str(asked == "json" ? "{{json .}}"_kj : asked);
+  if (format.size() > 0 && (context.out.json || context.args.on("--pretty"))) {
+    fail(kj::str("usage: --format excludes --json and --pretty"));
+  }
+}
+
+void Inspection::found(capnp::DynamicStruct::Reader object) {
+  texts.add(format.size() > 0 ? expandObject(format, object)
+            : asPretty()      ? pretty(object)
+                              : toJson(object, false));
+}
+
+void Inspection::missing(kj::Exception& error) {
+  if (context.args.operands().size() == 1 || error.getType() == kj::Exception::Type::DISCONNECTED) {
+    kj::throwFatalException(kj::mv(error));
+  }
+  context.out.error(plainText(error));
+  status = 1;
+}
+
+int Inspection::finish() {
+  if (format.size() > 0) {
+    for (auto& text : texts) context.out.line(text);
+  } else if (asPretty()) {
+    context.out.write(kj::strArray(texts, "\n"));
+  } else {
+    context.out.documents(texts);
+  }
+  return status;
+}
+
+}  // namespace orch::cli
