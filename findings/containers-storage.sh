@@ -10,8 +10,8 @@ work=$(mktemp -d)
 trap 'umount "$work/store/overlay" 2>/dev/null || true; rm -rf "$work"' EXIT
 mkdir "$work/debs"
 (cd "$work/debs" && apt-get download -qq "${packages[@]}")
-for package in "$work"/debs/*.deb; do dpkg -x "$package" "$work/root"; done
-PATH=$work/root/usr/bin:$PATH
+for package in "$work"/debs/*.deb; do dpkg -x "$package" "$work/tree"; done
+PATH=$work/tree/usr/bin:$PATH
 
 # An image of one layer with a hundred files, as an OCI layout.
 blobs=$work/image/blobs/sha256
