@@ -31,6 +31,7 @@ Task<int> createService(Context& context) {
         auto request = cluster.createServiceRequest();
         request.setRequestId(requestId);
         request.setSpec(spec.asReader());
+        request.setResolveImage(!context.args.on("--no-resolve-image"));
         return request.send();
       });
   auto service = response.getService();

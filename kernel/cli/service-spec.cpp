@@ -167,7 +167,7 @@ kj::Vector<kj::String> applyOptions(const Arguments& args, schema::ServiceSpec::
 
   ifGiven(args, "--image", [&](auto flag, auto value) {
     auto image = parseWord(flag, value, "the name of an image");
-    if (image == task.getContainer().asReader().getImage()) return;
+    // The same tag too: it may mean something else by now.
     task.getContainer().setImage(image);
     task.getContainer().setImageDigest("");
   });

@@ -63,6 +63,8 @@ Task<Changed> change(Context& context, uint64_t verify) {
           request.setId(meta.getId());
           request.setVersion(meta.getVersion());
           request.setSpec(spec.asReader());
+          request.setResolveImage(context.args.given("--image") &&
+                                  !context.args.on("--no-resolve-image"));
           return request.send();
         }));
     if (!outcome.ok()) {

@@ -79,6 +79,13 @@ Task<kj::String> ownNodeId(Context& context, const Filters& filters) {
   co_return kj::str(answer.getNode().getMeta().getId());
 }
 
+// The tag as it was written, and what it is pinned to.
+static kj::String imageText(schema::ContainerSpec::Reader container, bool whole) {
+  auto digest = container.getImageDigest();
+  if (digest.size() == 0) return kj::str(container.getImage());
+  return kj::str(container.getImage(), "@", shortId(digest, whole));
+}
+
 void printTasks(Context& context, kj::Vector<schema::Task::Reader> tasks, const NodeNames& nodes,
                 kj::StringPtr ownNode) {
   const Arguments& args = context.args;
@@ -109,7 +116,7 @@ void printTasks(Context& context, kj::Vector<schema::Task::Reader> tasks, const 
         sinceText(capitalized(nameOf(status.getState())), status.getAtNs(), context.env.nowNs());
     list.row(id, task,
              kj::arr(kj::str(id), older ? kj::str(" \\_ ", name) : kj::mv(name),
-                     kj::str(task.getSpec().getContainer().getImage()), kj::mv(node),
+                     imageText(task.getSpec().getContainer(), args.on("--no-trunc")), kj::mv(node),
                      capitalized(desired), kj::mv(state), kj::mv(error), portsOf(task)));
   }
   list.finish();

@@ -15,9 +15,10 @@ interface ClusterControl {
   info @0 () -> (info :ClusterInfo);
   init @1 (requestId :Text, name :Text) -> (cluster :Objects.Cluster, created :Bool);
 
-  createService @2 (requestId :Text, spec :Objects.ServiceSpec) -> (service :Objects.Service, warnings :List(Text));
-  updateService @3 (requestId :Text, id :Text, version :UInt64, spec :Objects.ServiceSpec) -> (service :Objects.Service, warnings :List(Text));
-  # `version` 0: whatever it is now.
+  createService @2 (requestId :Text, spec :Objects.ServiceSpec, resolveImage :Bool) -> (service :Objects.Service, warnings :List(Text));
+  updateService @3 (requestId :Text, id :Text, version :UInt64, spec :Objects.ServiceSpec, resolveImage :Bool) -> (service :Objects.Service, warnings :List(Text));
+  # `version` 0: whatever it is now. `resolveImage`: what the image's tag means now is pinned, so that
+  # all tasks run the same; a warning says why if nobody can tell. Without it the spec is taken as it is.
   scaleService @4 (requestId :Text, id :Text, replicas :UInt32) -> (service :Objects.Service, warnings :List(Text));
   removeService @5 (requestId :Text, id :Text) -> (serviceId :Text);
   services @6 () -> (services :List(ServiceRow));

@@ -11,6 +11,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
 sys.dont_write_bytecode = True
 import single  # noqa: E402
+from registry import Registry  # noqa: E402
 from single import eventually  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
@@ -108,6 +109,30 @@ class Service(single.HostTest):
         done = self.node.orch("service", "update", "--env-rm", "NOSUCH", "web")
         self.assertIn("warning: --env-rm 'NOSUCH' names nothing of the service", done.stderr)
         self.node.orch("service", "update", "--image", "web:1", "--label-add", "a=1", "web")
+        self.assertEqual(self.node.pids("web"), before)
+
+    def test_a_tag_that_moved_is_taken_up_by_an_update_and_by_nothing_else(self):
+        registry = Registry(self.node.host)
+        self.addCleanup(registry.stop)
+        eventually("the registry answers", registry.answers)
+        name = f"{registry.address}/app:latest"
+        self.node.orch("service", "rm", "web")
+        registry.push(1, name)
+        self.node.orch("service", "create", "--verify", "0s", "--name", "web", "--replicas", "2", "-p", f"{PORT}:80",
+                       "--stop-grace-period", "5s", "--update-monitor", "100ms", name, "/bin/web")
+        self.hosts(version=1, count=2)
+        registry.push(2, name)
+        self.node.orch("image", "pull", name)
+        self.node.orch("service", "scale", "--verify", "0s", "web=4")
+        self.hosts(version=1, count=4)
+        self.node.orch("service", "update", "--verify", "0s", "--image", name, "web")
+        self.hosts(version=2, count=4)
+        digest = self.node.json("service", "inspect", "web")[0]["spec"]["task"]["container"]["imageDigest"]
+        self.assertIn(f"{name}@{digest.partition(':')[2][:12]} ", self.node.orch("service", "ps", "web").stdout)
+        registry.stop()
+        before = self.node.pids("web")
+        done = self.node.orch("service", "update", "--image", name, "web")
+        self.assertIn(f"warning: cannot tell what image '{name}' is now (", done.stderr)
         self.assertEqual(self.node.pids("web"), before)
 
     def test_updates_at_the_same_time_all_count(self):

@@ -219,7 +219,9 @@ Task<kj::Maybe<TaskController::Ensured>> TaskController::ensureImage() {
   co_await services.cleared(services.settings.getImage());
   auto ensure = insist(services.env, [this]() {
     auto request = services.images().ensureRequest(SMALL);
-    request.setReference(task->task().asReader().getSpec().getContainer().getImage());
+    auto container = task->task().asReader().getSpec().getContainer();
+    auto pin = container.getImageDigest();
+    request.setReference(kj::str(container.getImage(), pin.size() > 0 ? "@" : "", pin));
     request.setHolder(task->id());
     request.setProgress(kj::heap<NoProgress>());
     return request.send();

@@ -24,6 +24,9 @@ struct Config {
   # How long a request id is remembered.
   requestMemoryCount @9 :UInt32 = 10000 $Settings.least(1);
   # And how many.
+  image @10 :Text = "image.oci";
+  # The service that tells what a tag means when a service is made or updated. Empty: nobody is asked,
+  # and each node takes what it finds under the name.
 }
 
 struct RequestRecord {

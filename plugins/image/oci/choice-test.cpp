@@ -107,6 +107,29 @@ TEST_CASE("import: what is no image beside an image is left aside", "[image][roo
   CHECK(names(test).size() == 5);
 }
 
+TEST_CASE("pull: of a list the registry has, the best that the processor has", "[image][root]") {
+  TestStore test("list");
+  TestRegistry registry(test);
+  Layout layout(test.sub("list"));
+  auto above = imageOf("", "above"), plain = imageOf("", "plain");
+  auto entry = [&](const TestImage& image, const std::string& variant) {
+    return layout.blob(layout.image(image), OCI_MANIFEST, platform("amd64", variant));
+  };
+  auto list = Layout::list({entry(above, "v9"), entry(plain, "")});
+  layout.write({layout.blob(list, OCI_INDEX)});
+  registry.push(test.sub("list"), "app:1", "oci", true);
+  auto name = registry.address + "/app:1";
+  CHECK(test.ensure(name, "t1") == sha256(plain.configJson()));
+  // Pinned by the digest of the list: one digest for nodes of all processors.
+  CHECK(test.ensure(name + "@" + sha256(list), "t2") == sha256(plain.configJson()));
+  CHECK(test.ensure(name + "@" + sha256(list), "t3") == sha256(plain.configJson()));
+  CHECK(test.eventsOf("image.pulled") == 2);
+  layout.write({layout.blob(Layout::list({entry(above, "v9")}), OCI_INDEX)});
+  registry.push(test.sub("list"), "app:2", "oci", true);
+  auto error = test.errorOf([&] { test.ensure(registry.address + "/app:2", "t4"); });
+  CHECK_THAT(error, Catch::Contains("it has no image for linux/amd64"));
+}
+
 std::string chosen(const std::vector<std::pair<std::string, std::string>>& platforms, Node node) {
   std::vector<std::string> entries;
   for (auto& [architecture, variant] : platforms) {

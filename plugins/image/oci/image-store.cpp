@@ -126,128 +126,12 @@ Task<ImageStore::Record> ImageStore::ensure(kj::String reference, kj::String hol
   }
 }
 
-Task<ImageStore::Record> ImageStore::pull(kj::String reference,
-                                          kj::Maybe<schema::Progress::Client> progress) {
-  auto wanted = parseReference(reference);
-  auto name = wanted.familiar();
-  co_await transferOf(kj::mv(wanted), kj::mv(progress));
-  auto record = index.byName(name);
-  if (!record) fail(kj::str("image '", name.c_str(), "' was removed while it was pulled"));
-  co_return record;
-}
-
-kj::Promise<void> ImageStore::transferOf(Reference reference,
-                                         kj::Maybe<schema::Progress::Client> progress) {
-  auto key = reference.canonical();
-  return transfers.join(key, kj::mv(progress),
-                        [&](ProgressSink& sink) { return runPull(sink, kj::mv(reference)); });
-}
-
 Task<kj::Own<Job>> ImageStore::newJob() {
   auto pass = co_await gate.enter();
   auto folder = settings.root + "/tmp/" + env.newId().cStr();
   auto job = kj::heap<Job>(env, cleaners, kj::mv(folder), kj::mv(pass));
   co_await job->prepare();
   co_return kj::mv(job);
-}
-
-Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference) {
-  auto name = kj::str(reference.familiar().c_str());
-  progress.report(kj::str("pulling ", name), 0, 0);
-  auto job = co_await newJob();
-  auto outcome = co_await attempt(download(*job, progress, kj::mv(reference)));
-  if (!outcome.ok()) {
-    co_await abandon(*job);
-    fail(kj::str("cannot pull image '", name, "': ", outcome.message()));
-  }
-  auto records = kj::mv(outcome.value());
-  co_await commit(records, true, kj::mv(job));
-  auto info = records.at(0)->info();
-  host.log().info("image pulled", {{"image", name}, {"id", info.getId()}});
-  host.publish(
-      "image.pulled", name,
-      {{"id", info.getId()}, {"digest", info.getDigest()}, {"bytes", info.getSizeBytes()}});
-}
-
-Task<std::vector<ImageStore::Record>> ImageStore::download(Job& job, ProgressSink& progress,
-                                                           Reference reference) {
-  auto name = kj::str(reference.familiar().c_str());
-  co_await runSkopeo(job, progress, reference);
-  co_await fetchSourceManifest(job, kj::mv(reference));
-  auto layout = kj::str(job.folder().c_str(), "/layout");
-  co_return co_await unpack(job, progress, kj::mv(layout), kj::mv(name));
-}
-
-Task<void> ImageStore::runSkopeo(Job& job, ProgressSink& progress, Reference reference) {
-  auto layout = job.folder() + "/layout";
-  auto blobs = placeholders();
-  auto make = [root = settings.root, layout, blobs = kj::mv(blobs)]() {
-    makeLayout(root, layout, blobs);
-  };
-  co_await env.workers().run(kj::mv(make));
-  auto spec = skopeoCopy(settings.skopeo, reference, layout, job.folder());
-  KJ_IF_MAYBE (held, lock) spec.fds.add(ProcessSpec::Fd{3, *held});
-  kj::Function<void(kj::StringPtr)> onLine = [&progress](kj::StringPtr line) {
-    progress.report(line, 0, 0);
-  };
-  auto running = job.run(kj::mv(spec), kj::mv(onLine)).promise();
-  auto inTime = within(settings.pullTimeout, kj::mv(running), "pullTimeoutSeconds");
-  auto result = co_await inTime;
-  if (result.status != 0) fail(kj::str(skopeoReason(result.errors, result.status).c_str()));
-}
-
-// skopeo writes docker's manifests anew, as OCI ones. A registry knows an image by what it sent
-// itself, which the unpacker looks at. Without it the image is just shown with the new digest.
-Task<void> ImageStore::fetchSourceManifest(Job& job, Reference reference) {
-  auto look = [layout = job.folder() + "/layout"]() { return mayBeConverted(layout); };
-  bool converted = co_await env.workers().run(kj::mv(look));
-  if (!converted) co_return;
-  auto question = skopeoManifest(settings.skopeo, reference);
-  auto asking = askSkopeo(kj::mv(question));
-  auto result = co_await attempt(kj::mv(asking));
-  constexpr size_t LIMIT = 1 << 20;  // of CommandResult: what is longer was cut
-  if (!result.ok() || result.value().status != 0 || result.value().output.size() >= LIMIT)
-    co_return;
-  auto keep = [path = job.folder() + SOURCE_MANIFEST, text = kj::mv(result.value().output)]() {
-    writeChecked(path, text.asBytes());
-  };
-  co_await env.workers().run(kj::mv(keep));
-}
-
-kj::Promise<CommandResult> ImageStore::askSkopeo(ProcessSpec spec) {
-  auto late = [limit = settings.pullTimeout]() -> CommandResult {
-    fail(kj::str("it does not answer within ", limit / kj::SECONDS, " s"));
-  };
-  return env.command(kj::mv(spec))
-      .promise()
-      .exclusiveJoin(env.timer().afterDelay(settings.pullTimeout).then(kj::mv(late)));
-}
-
-Task<std::string> ImageStore::resolve(kj::String reference) {
-  auto wanted = parseReference(reference);
-  if (!wanted.digest.empty()) co_return wanted.digest;
-  auto name = kj::str(wanted.familiar().c_str());
-  if (auto record = index.byName(name.cStr())) {
-    bool pulled = false;
-    for (auto other : record->info().getPulled()) pulled = pulled || other == name;
-    if (!pulled) co_return std::string(record->info().getDigest().cStr());
-  }
-  auto checked = [&name](CommandResult result) {
-    if (result.status == 0) return kj::mv(result.output);
-    auto reason = skopeoReason(result.errors, result.status);
-    fail(kj::str("cannot resolve image '", name, "': ", reason.c_str()));
-  };
-  auto file = settings.root + "/tmp/resolve-" + env.newId().cStr();
-  auto question = skopeoManifest(settings.skopeo, wanted);
-  auto answer = co_await askSkopeo(kj::mv(question));
-  auto keep = [file, text = checked(kj::mv(answer))]() {
-    replaceFile(file, text.asBytes(), Outlives::PROCESS);
-  };
-  co_await env.workers().run(kj::mv(keep));
-  KJ_DEFER(unlink(file.c_str()));
-  auto count = skopeoDigest(settings.skopeo, file);
-  auto counted = co_await askSkopeo(kj::mv(count));
-  co_return lastLine(checked(kj::mv(counted)));
 }
 
 kj::Promise<ChildResult> ImageStore::within(kj::Duration limit, kj::Promise<ChildResult> running,
@@ -258,20 +142,7 @@ kj::Promise<ChildResult> ImageStore::within(kj::Duration limit, kj::Promise<Chil
   return running.exclusiveJoin(env.timer().afterDelay(limit).then(kj::mv(late)));
 }
 
-// Layers that are here already. skopeo does not fetch a blob that the layout has, and the unpacker
-// does not read one whose layer is here: so a file of the right length is enough.
-std::map<std::string, Placeholder> ImageStore::placeholders() const {
-  std::map<std::string, Placeholder> blobs;
-  for (auto& [id, record] : index.all()) {
-    for (auto& layer : record->layers()) {
-      if (!layer.blob.empty()) blobs[layer.blob] = {layer.folder(), layer.blobBytes};
-    }
-  }
-  return blobs;
-}
-
-Task<std::vector<ImageStore::Record>> ImageStore::unpack(Job& job, ProgressSink& progress,
-                                                         kj::String source, kj::String reference) {
+ProcessSpec ImageStore::unpackerSpec(Job& job, kj::StringPtr source) const {
   ProcessSpec spec;
   auto add = [&](kj::StringPtr name, auto&& value) {
     spec.argv.add(kj::str(name));
@@ -281,10 +152,17 @@ Task<std::vector<ImageStore::Record>> ImageStore::unpack(Job& job, ProgressSink&
   add("--root"_kj, settings.root.c_str());
   add("--job"_kj, job.folder().c_str());
   add("--source"_kj, source);
-  add("--reference"_kj, reference);
   add("--architecture"_kj, settings.skopeo.architecture.c_str());
   add("--max-layer-bytes"_kj, settings.maxLayerBytes);
   KJ_IF_MAYBE (held, lock) spec.fds.add(ProcessSpec::Fd{3, *held});
+  return spec;
+}
+
+Task<std::vector<ImageStore::Record>> ImageStore::unpack(Job& job, ProgressSink& progress,
+                                                         kj::String source, kj::String reference) {
+  auto spec = unpackerSpec(job, source);
+  spec.argv.add(kj::str("--reference"));
+  spec.argv.add(kj::mv(reference));
   kj::Function<void(kj::StringPtr)> onLine = [&progress](kj::StringPtr line) {
     char* rest = nullptr;
     uint64_t done = strtoull(line.cStr(), &rest, 10);

@@ -74,9 +74,12 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   // Fails if it takes longer than the setting of that name allows.
   kj::Promise<ChildResult> within(kj::Duration limit, kj::Promise<ChildResult> running,
                                   kj::StringPtr setting);
+  // With the digest of the image that suits this node, if the reference means a list of several.
+  Task<Reference> chooseManifest(Job& job, Reference reference);
   Task<void> runSkopeo(Job& job, ProgressSink& progress, Reference reference);
   Task<void> fetchSourceManifest(Job& job, Reference reference);
   kj::Promise<CommandResult> askSkopeo(ProcessSpec spec);
+  ProcessSpec unpackerSpec(Job& job, kj::StringPtr source) const;
   // Runs the unpacker over `source`; the images that it found.
   Task<std::vector<Record>> unpack(Job& job, ProgressSink& progress, kj::String source,
                                    kj::String reference);

@@ -146,12 +146,13 @@ TestRegistry::~TestRegistry() noexcept(false) {
   process->onExit().ignoreResult().wait(store.io.waitScope);
 }
 
-void TestRegistry::push(const std::string& layout, const std::string& name, const char* format) {
+void TestRegistry::push(const std::string& layout, const std::string& name, const char* format,
+                        bool list) {
   ProcessSpec spec;
   auto target = "docker://" + address + "/" + name;
   auto source = "oci:" + layout;
   for (auto* word : {"skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", "--format",
-                     format, "-q", source.c_str(), target.c_str()}) {
+                     format, list ? "-aq" : "-q", source.c_str(), target.c_str()}) {
     spec.argv.add(kj::str(word));
   }
   spec.env.add(kj::str("PATH=", getenv("PATH")));

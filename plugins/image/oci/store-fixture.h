@@ -60,8 +60,9 @@ class TestRegistry final {
   ~TestRegistry() noexcept(false);
   // `127.0.0.1:12345`
   std::string address;
-  // `format`: of the manifest, `oci` or `v2s2`.
-  void push(const std::string& layout, const std::string& name, const char* format = "oci");
+  // `format`: of the manifest, `oci` or `v2s2`; `list`: of all processors.
+  void push(const std::string& layout, const std::string& name, const char* format = "oci",
+            bool list = false);
 
  private:
   TestStore& store;

@@ -4,6 +4,7 @@
 
 #include "orch/fail.h"
 #include "serve/cluster-queries.h"
+#include "serve/image-pin.h"
 #include "serve/resolve.h"
 
 namespace orch::control::manager {
@@ -156,23 +157,60 @@ class ClusterServer final : public schema::ClusterControl::Server {
     complete(state(), object, results.getCluster());
   }
 
-  Task<void> doCreate(CreateServiceContext context) {
-    auto offer = co_await offerFor(context.getParams().getSpec());
-    auto decide = [offer = kj::mv(offer)](View& view, auto params, Outcome& outcome) {
-      outcome.answer = manager::createService(view, params.getRequestId(), params.getSpec(), offer);
+  // Decides; with `resolveImage` on a view that is thrown away at first, so that what would be
+  // refused asks no registry, and then on a spec whose image is pinned.
+  template <typename Context, typename F>
+  Task<void> change(Context context, kj::StringPtr service, F decide) {
+    auto params = context.getParams();
+    auto offer = co_await offerFor(params.getSpec());
+    kj::Maybe<PinnedSpec> pinned;
+    if (params.getResolveImage()) {
+      tryOut([&](View& view) { decide(view, params, params.getSpec(), offer); });
+      auto known = pinOf(service, params.getSpec());
+      auto pinning =
+          pinImage(parts.env, parts.host, parts.settings, params.getSpec(), kj::mv(known));
+      pinned = co_await kj::mv(pinning);
+    }
+    auto job = [decide, offer = kj::mv(offer), pinned = kj::mv(pinned)](View& view, auto params,
+                                                                        Outcome& outcome) mutable {
+      KJ_IF_MAYBE (copy, pinned) {
+        outcome.answer = decide(view, params, copy->spec(), offer);
+        for (auto& warning : copy->warnings) outcome.answer.warnings.push_back(warning);
+      } else {
+        outcome.answer = decide(view, params, params.getSpec(), offer);
+      }
     };
-    auto outcome = co_await submit(context, kj::mv(decide));
+    auto outcome = co_await submit(context, kj::mv(job));
     fillAnswer(outcome->answer, context.getResults());
   }
 
+  template <typename F>
+  void tryOut(F decide) {
+    View view = now();
+    decide(view);
+  }
+
+  // The digest that the service has for the image of `spec`.
+  kj::String pinOf(kj::StringPtr service, schema::ServiceSpec::Reader spec) {
+    if (service.size() == 0) return kj::String();
+    auto object = state().find(Kind::SERVICE, resolveService(now(), service));
+    auto had = object->as<schema::Service>().getSpec().getTask().getContainer();
+    bool same = had.getImage() == spec.getTask().getContainer().getImage();
+    return same ? kj::str(had.getImageDigest()) : kj::String();
+  }
+
+  Task<void> doCreate(CreateServiceContext context) {
+    return change(context, "", [](View& view, auto params, auto spec, const Offer& offer) {
+      return manager::createService(view, params.getRequestId(), spec, offer);
+    });
+  }
+
   Task<void> doUpdate(UpdateServiceContext context) {
-    auto offer = co_await offerFor(context.getParams().getSpec());
-    auto decide = [offer = kj::mv(offer)](View& view, auto params, Outcome& outcome) {
-      outcome.answer = manager::updateService(view, params.getRequestId(), params.getId(),
-                                              params.getVersion(), params.getSpec(), offer);
-    };
-    auto outcome = co_await submit(context, kj::mv(decide));
-    fillAnswer(outcome->answer, context.getResults());
+    auto id = context.getParams().getId();
+    return change(context, id, [](View& view, auto params, auto spec, const Offer& offer) {
+      return manager::updateService(view, params.getRequestId(), params.getId(),
+                                    params.getVersion(), spec, offer);
+    });
   }
 
   Task<void> doScale(ScaleServiceContext context) {

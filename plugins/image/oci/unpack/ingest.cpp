@@ -33,12 +33,14 @@ constexpr const char* LAYER_ATTRIBUTE =
     "trusted.orch.layer";  // on a layer's folder: LayerEntry.text
 std::string hexOf(const std::string& digest) { return digest.substr(digest.find(':') + 1); }
 
+Node nodeOf(const IngestRequest& request) {
+  return {request.architecture,
+          request.level != 0 ? request.level : thisLevel(request.architecture)};
+}
+
 class Ingest final {
  public:
-  explicit Ingest(const IngestRequest& request)
-      : request(request),
-        node{request.architecture,
-             request.level != 0 ? request.level : thisLevel(request.architecture)} {}
+  explicit Ingest(const IngestRequest& request) : request(request), node(nodeOf(request)) {}
 
   void run() {
     auto source = openSource(request.source, request.job, request.maxLayerBytes);
@@ -326,5 +328,12 @@ class Ingest final {
 }  // namespace
 
 void ingest(const IngestRequest& request) { Ingest(request).run(); }
+
+std::string chooseForThisNode(const IngestRequest& request) {
+  auto slash = request.source.rfind('/');
+  auto text = readWithin(request.source.substr(0, slash), request.source.substr(slash + 1),
+                         "the registry's answer", MAX_DOCUMENT);
+  return chooseManifest(text, nodeOf(request));
+}
 
 }  // namespace orch::image::oci

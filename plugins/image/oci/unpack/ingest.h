@@ -24,4 +24,8 @@ struct IngestRequest {
 // Leaves `<job>/images`, a checked file of image records. Fails with one line for the user.
 void ingest(const IngestRequest& request);
 
+// Of a registry's answer in the file `request.source`: the digest of the image that suits this node
+// best if it is a list of images, else nothing. Fails if none suits.
+std::string chooseForThisNode(const IngestRequest& request);
+
 }  // namespace orch::image::oci

@@ -3,6 +3,10 @@
 //
 //   orch-image-unpack --root DIR --job DIR --source PATH --reference NAME --architecture ARCH
 //                     --max-layer-bytes N
+//   orch-image-unpack … --source MANIFEST --only choose
+//
+// With `--only choose` the source is a registry's answer; if it is a list of images, the digest of
+// the one that suits this node is all that is printed.
 //
 // stdout: a line `<done bytes> <total bytes> <text>` for each step. stderr: one line if it fails,
 // and the exit status is 1. The images are described in `<job>/images`.
@@ -42,6 +46,11 @@ int run(const std::map<std::string, std::string>& options) {
     fflush(stdout);
   };
   orch::image::oci::confine(request.root, request.job, request.source);
+  if (option("--only") == "choose") {
+    auto digest = orch::image::oci::chooseForThisNode(request);
+    if (!digest.empty()) printf("%s\n", digest.c_str());
+    return 0;
+  }
   orch::image::oci::ingest(request);
   return 0;
 }

@@ -1,0 +1,114 @@
+#include <catch2/catch.hpp>
+
+#include "orch/attempt.h"
+#include "orch/schema/image.capnp.h"
+#include "test-cluster.h"
+
+namespace orch::control::manager {
+namespace {
+
+// A registry's answer, as the image plugin passes it on.
+class TagImages final : public schema::ImageStore::Server {
+ public:
+  explicit TagImages(std::map<std::string, std::string>& tags) : tags(tags) {}
+  kj::Promise<void> resolve(ResolveContext context) override {
+    auto found = tags.find(context.getParams().getReference().cStr());
+    if (found == tags.end()) fail(kj::str("the registry does not answer"));
+    context.getResults().setDigest(found->second.c_str());
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::map<std::string, std::string>& tags;
+};
+
+struct PinCluster {
+  PinCluster() {
+    cluster.host.addService("image.oci", kj::heap<TagImages>(tags));
+    cluster.start();
+  }
+  template <typename Request>
+  kj::Vector<kj::String> send(Request request, kj::StringPtr image, kj::StringPtr digest = "") {
+    request.setRequestId(cluster.world.env().newId());
+    request.setResolveImage(resolves);
+    auto spec = request.initSpec();
+    spec.setName("web");
+    spec.getMode().initReplicated().setReplicas(0);
+    auto container = spec.initTask().initContainer();
+    container.setImage(image);
+    container.setImageDigest(digest);
+    auto response = request.send().wait(cluster.world.waitScope());
+    kj::Vector<kj::String> warnings;
+    for (auto warning : response.getWarnings()) warnings.add(kj::str(warning));
+    return warnings;
+  }
+  kj::Vector<kj::String> create(kj::StringPtr image) {
+    return send(cluster.control.createServiceRequest(), image);
+  }
+  kj::Vector<kj::String> update(const std::string& image, kj::StringPtr digest = "") {
+    auto request = cluster.control.updateServiceRequest();
+    request.setId("web");
+    return send(kj::mv(request), image.c_str(), digest);
+  }
+  std::string pin() {
+    auto service = cluster.service("web");
+    return service.getService().getSpec().getTask().getContainer().getImageDigest().cStr();
+  }
+  uint64_t specVersion() { return cluster.service("web").getService().getSpecVersion(); }
+
+  std::map<std::string, std::string> tags{{"app:1", "sha256:one"}};
+  bool resolves = true;
+  TestCluster cluster;
+};
+
+TEST_CASE("pin: a tag is what it means when the service is made, and again when it is asked for",
+          "[manager]") {
+  PinCluster test;
+  CHECK(test.create("app:1").size() == 0);
+  CHECK(test.pin() == "sha256:one");
+  test.tags["app:1"] = "sha256:two";
+  test.resolves = false;
+  CHECK(test.update("app:1", "sha256:one").size() == 0);
+  CHECK(test.specVersion() == 1);
+  CHECK(test.pin() == "sha256:one");
+  test.resolves = true;
+  CHECK(test.update("app:1").size() == 0);
+  CHECK(test.pin() == "sha256:two");
+  CHECK(test.specVersion() == 2);
+  CHECK(test.update("app:1").size() == 0);
+  CHECK(test.specVersion() == 2);
+}
+
+TEST_CASE("pin: where nobody can tell there is a warning, and the service stays what it is",
+          "[manager]") {
+  PinCluster test;
+  test.create("app:1");
+  test.tags.clear();
+  auto warnings = test.update("app:1");
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0] ==
+        "cannot tell what image 'app:1' is now (the registry does not answer); it stays what it "
+        "was, sha256:one");
+  CHECK(test.pin() == "sha256:one");
+  CHECK(test.specVersion() == 1);
+  warnings = test.update("app:2");
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0] ==
+        "cannot tell what image 'app:2' is now (the registry does not answer); each task runs what "
+        "its node has under that name");
+  CHECK(test.pin() == "");
+  // A digest says it all.
+  CHECK(test.update("app@sha256:" + std::string(64, 'a')).size() == 0);
+}
+
+TEST_CASE("pin: what is refused asks no registry", "[manager]") {
+  PinCluster test;
+  test.create("app:1");
+  test.tags.clear();
+  auto outcome = attemptNow([&] { test.create("app:1"); });
+  REQUIRE(!outcome.ok());
+  CHECK_THAT(outcome.message().cStr(), Catch::Contains("service 'web' exists already"));
+}
+
+}  // namespace
+}  // namespace orch::control::manager

@@ -1,0 +1,33 @@
+// What a tag means when a service is made or changed, so that all its tasks run the same image.
+#pragma once
+
+#include <capnp/message.h>
+
+#include <string>
+#include <vector>
+
+#include "config.capnp.h"
+#include "orch/env.h"
+#include "orch/host.h"
+#include "orch/schema/objects.capnp.h"
+
+namespace orch::control::manager {
+
+// A copy of a spec whose image is pinned, as far as somebody could tell what it is.
+class PinnedSpec final {
+ public:
+  schema::ServiceSpec::Reader spec() { return message->getRoot<schema::ServiceSpec>().asReader(); }
+  std::vector<std::string> warnings;
+
+ private:
+  friend Task<PinnedSpec> pinImage(Env&, Host&, Config::Reader, schema::ServiceSpec::Reader,
+                                   kj::String);
+  kj::Own<capnp::MallocMessageBuilder> message;
+};
+
+// Asks the image plugin of this node. `known` is the digest to stay with if nobody can tell. Never
+// fails for want of an answer; `spec` outlives the call.
+Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings,
+                          schema::ServiceSpec::Reader spec, kj::String known);
+
+}  // namespace orch::control::manager

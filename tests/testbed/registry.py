@@ -1,0 +1,61 @@
+"""Debian's docker-registry on a host, with images of tests/testbed/make-image."""
+import hashlib
+import json
+import os
+import subprocess
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PORT = 5000
+
+
+class Registry:
+    """Answers on the host's loopback until `stop`."""
+    address = f"127.0.0.1:{PORT}"
+
+    def __init__(self, host):
+        self.host = host
+        self.log = f"{host.folder}/registry.log"
+        config = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": f"{host.folder}/registry"}},
+                  "http": {"addr": self.address}}
+        with open(f"{host.folder}/registry.yml", "w") as file:
+            json.dump(config, file)  # which is YAML too
+        self.pid = host.spawn(["env", "OTEL_TRACES_EXPORTER=none", "docker-registry", "serve",
+                               f"{host.folder}/registry.yml"], self.log)
+
+    def answers(self):
+        with open(self.log) as file:
+            return "listening on " in file.read()
+
+    def push(self, version, name):
+        """web:`version` as `name`."""
+        folder = f"{self.host.folder}/layout-{version}"
+        if not os.path.exists(folder):
+            writeLayout(version, folder)
+        self.host.run("skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{folder}",
+                      f"docker://{name}", check=True)
+
+    def stop(self):
+        self.host.run("kill", "-9", str(self.pid))
+
+
+def writeLayout(version, folder):
+    blobs = f"{folder}/blobs/sha256"
+    os.makedirs(blobs)
+    layer = f"{folder}/layer.tar"
+    subprocess.run([f"{REPOSITORY}/tests/testbed/make-image", str(version), layer], check=True)
+
+    def put(kind, data):
+        digest = hashlib.sha256(data).hexdigest()
+        with open(f"{blobs}/{digest}", "wb") as file:
+            file.write(data)
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(data)}
+
+    with open(layer, "rb") as file:
+        root = put("layer.v1.tar", file.read())
+    os.remove(layer)
+    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [root["digest"]]}, "config": {}}
+    manifest = {"schemaVersion": 2, "config": put("config.v1+json", json.dumps(config).encode()), "layers": [root]}
+    index = {"schemaVersion": 2, "manifests": [put("manifest.v1+json", json.dumps(manifest).encode())]}
+    for name, content in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", index)):
+        with open(f"{folder}/{name}", "w") as file:
+            json.dump(content, file)
