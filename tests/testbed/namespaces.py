@@ -163,6 +163,46 @@ def mountCgroups(found):
         mount(kind, f"{CGROUPS}/{folder}", kind, MS_NOSUID | MS_NODEV | MS_NOEXEC, data)
 
 
+def _unified(name, file):
+    """A file of the group `name` of cgroup v2, which also machines with v1 have mounted; None without."""
+    for folder, kind, _ in hierarchies():
+        path = os.path.join(CGROUPS, folder, name, file)
+        if kind == "cgroup2" and os.path.exists(path):
+            return path
+    return None
+
+
+def setFrozen(name, frozen):
+    """Whether cgroup v2 is there to do it. The kernel stops each process on its way out of it."""
+    path = _unified(name, "cgroup.freeze")
+    if path:
+        with open(path, "w") as file:
+            file.write("1" if frozen else "0")
+    return path is not None
+
+
+def isFrozen(name):
+    path = _unified(name, "cgroup.freeze")
+    if not path:
+        return False
+    with open(path) as file:
+        return file.read().strip() == "1"
+
+
+def isAllFrozen(name):
+    """Whether all processes have stopped, too."""
+    with open(_unified(name, "cgroup.events")) as file:
+        return "frozen 1" in file.read().splitlines()
+
+
+def killGroup(name):
+    """SIGKILL to all in the group `name`, also to what is being forked, where cgroup v2 can do that."""
+    path = _unified(name, "cgroup.kill")
+    if path:
+        with open(path, "w") as file:
+            file.write("1")
+
+
 def removeCgroups(name):
     """Ends what is left in the groups `name`, then removes them. Gone already is success."""
     for folder, _, _ in hierarchies():

@@ -32,12 +32,12 @@ def eventually(what, condition, patience=PATIENCE):
 class SingleHost:
     """`programs` is the bin folder of a build or of an installation."""
 
-    def __init__(self, name, programs, config=None):
-        self.host = testbed.Host(name)
+    def __init__(self, name, programs, config=None, **options):
+        self.host = testbed.Host(name, **options)
         self.programs = os.path.abspath(programs)
         self.config = config or os.path.join(REPOSITORY, "configs", "single.toml")
         self.log = os.path.join(self.host.folder, "orchd.log")
-        self.orchd = None
+        self._pids = os.path.join(self.host.folder, "orchd.pid")
 
     def create(self):
         self.host.create()
@@ -50,9 +50,33 @@ class SingleHost:
 
     def start(self, *environment):
         """`environment`: KEY=VALUE, besides what this process has."""
-        self.orchd = self.host.spawn(["env", *environment, f"{self.programs}/orchd", "--config", self.config], self.log)
-        eventually(f"orchd answers\n{self.logTail()}", self._answers)
+        self.launch(*environment)
+        self.awaitAnswers()
         return self
+
+    def launch(self, *environment):
+        command = ["env", *environment, f"{self.programs}/orchd", "--config", self.config]
+        inside, outside = self.host.spawn(command, self.log)
+        with open(self._pids, "w") as file:
+            file.write(f"{inside} {outside} {testbed.startTime(outside)}")
+
+    def awaitAnswers(self):
+        eventually("orchd answers", self._answers)
+
+    @property
+    def orchd(self):
+        """The pid of the orchd that was started last, as the host numbers it."""
+        with open(self._pids) as file:
+            return int(file.read().split()[0])
+
+    def orchdRuns(self):
+        """As `runs(orchd)`, without a process in the host to look."""
+        try:
+            with open(self._pids) as file:
+                _, pid, started = file.read().split()
+        except FileNotFoundError:
+            return False
+        return testbed.startTime(int(pid)) == started
 
     def _answers(self):
         if not self.runs(self.orchd):

@@ -30,7 +30,7 @@ class TestHost(unittest.TestCase):
 
     def test_a_spawned_program_goes_on_until_the_host_is_removed(self):
         log = f"{self.host.folder}/log"
-        pid = self.host.spawn(["sh", "-c", "echo here; exec sleep 1000"], log)
+        pid, _ = self.host.spawn(["sh", "-c", "echo here; exec sleep 1000"], log)
         self.assertEqual(self.host.run("kill", "-0", str(pid)).returncode, 0)
         groups = [os.path.join(namespaces.CGROUPS, folder, self.host.cgroup) for folder, _, _ in namespaces.hierarchies()]
         self.assertTrue(all(os.path.isdir(group) for group in groups))
@@ -43,7 +43,7 @@ class TestHost(unittest.TestCase):
     def test_files_under_var_lib_stay_in_it(self):
         self.host.run("touch", f"{testbed.DATA}/inside", "/var/lib/inside", check=True)
         self.assertFalse(os.path.exists("/var/lib/inside"))
-        self.assertTrue(os.path.exists(f"{self.host.folder}/data/inside"))
+        self.assertTrue(os.path.exists(f"{self.host.folder}/disk/data/inside"))
 
     def test_a_second_one_of_the_same_name_is_refused(self):
         with self.assertRaisesRegex(testbed.Failed, f"host '{self.host.name}' exists; remove it with"):

@@ -6,28 +6,34 @@ every process, mount and interface in it. It belongs to no process: who makes it
 finds it again by name.
 """
 import os
+import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 
 import namespaces as ns
+from disk import DATA, Disk, Failed
 
 ROOT = os.path.join(os.environ.get("TMPDIR", "/tmp"), "orch-testbed")
-DATA = "/var/lib/orch"  # inside
-
-
-class Failed(Exception):
-    """One line for the user."""
+# A host CLUSTER/NAME belongs to a cluster (cluster.py), which has to be found whatever TMPDIR is.
+CLUSTERS = "/var/tmp/orch-testbed"
 
 
 class Host:
-    def __init__(self, name):
-        if not name or "/" in name or len(name) > 60:
+    """`diskMegabytes`: see Disk. `own`: folders of the machine of which it has a changeable copy; what
+    it changes there stays on its disk."""
+
+    def __init__(self, name, diskMegabytes=0, own=("/var/lib",)):
+        if not re.fullmatch(r"[\w.-]{1,60}(/[\w.-]{1,30})?", name):
             raise Failed(f"a host cannot be called '{name}'")
         self.name = name
-        self.folder = os.path.join(ROOT, name)
-        self.cgroup = f"orch-testbed-{name}"
+        self.folder = os.path.join(CLUSTERS if "/" in name else ROOT, name)
+        self.cgroup = f"orch-testbed-{name.replace('/', '.')}"
+        self.disk = Disk(self.folder, diskMegabytes)
+        self.own = own
 
     # ---- life ----
 
@@ -35,7 +41,17 @@ class Host:
         """Returns when the host is ready."""
         if os.path.exists(self.folder):
             raise Failed(f"host '{self.name}' exists; remove it with tests/testbed/host rm {self.name}")
-        os.makedirs(f"{self.folder}/data")
+        os.makedirs(self.folder)
+        try:
+            self.disk.make()
+            self.boot()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def boot(self):
+        """Starts it on the disk it has."""
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
@@ -46,15 +62,15 @@ class Host:
         with os.fdopen(reader) as answers:
             answer = answers.read()
         if not answer.startswith("ready"):
-            self.remove()
-            raise Failed(f"cannot make host '{self.name}': {answer.strip() or 'it ended'}")
-        return self
+            self.halt()
+            raise Failed(f"cannot start host '{self.name}': {answer.strip() or 'it ended'}")
 
     def _makeNamespaces(self, writer):
         os.setsid()
         ns.unshare(ns.NEWNS | ns.NEWNET | ns.NEWUTS)
         ns.mount(None, "/", flags=ns.MS_REC | ns.MS_PRIVATE)
         resolver = _read("/etc/resolv.conf")
+        self._mountDisk()
         ns.mount("tmpfs", "/run", "tmpfs", data="mode=755")
         ns.leaveUnifiedEmpty()
         ns.makeCgroups(self.cgroup)
@@ -64,9 +80,8 @@ class Host:
         ns.enterCgroups(self.cgroup, "procs")
         ns.mount("sysfs", "/sys", "sysfs", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
         ns.mountCgroups(hierarchies)
-        self._mountData()
         self._mountResolver(resolver)
-        ns.setHostname(self.name)
+        ns.setHostname(os.path.basename(self.name))
         ns.loopbackUp()
         ns.unshare(ns.NEWPID)
         # The pid is only right in the parent, which records it before pid 1 says that it is ready.
@@ -80,15 +95,20 @@ class Host:
         os.close(pidWritten)
         os._exit(0)
 
-    def _mountData(self):
+    def _mountDisk(self):
         """The machine need not have /var/lib/orch, and gets none: /var/lib is covered by an overlay
-        whose changes stay in this host's folder. The data itself must not be on an overlay."""
-        for part in ("lib", "work"):
-            os.makedirs(f"{self.folder}/{part}")
-        ns.mount("overlay", "/var/lib", "overlay",
-                 data=f"lowerdir=/var/lib,upperdir={self.folder}/lib,workdir={self.folder}/work")
-        os.makedirs(DATA, exist_ok=True)
-        ns.mount(f"{self.folder}/data", DATA, flags=ns.MS_BIND)
+        whose changes stay on this host's disk. The data itself must not be on an overlay."""
+        stage = "/run"
+        self.disk.mount(stage)
+        for folder in self.own:
+            upper = f"{stage}/{folder.strip('/').replace('/', '-')}"
+            for part in (upper, f"{upper}-work"):
+                os.makedirs(part, exist_ok=True)
+            ns.mount("overlay", folder, "overlay", data=f"lowerdir={folder},upperdir={upper},workdir={upper}-work")
+        for path in (f"{stage}/data", DATA):
+            os.makedirs(path, exist_ok=True)
+        ns.mount(f"{stage}/data", DATA, flags=ns.MS_BIND)
+        ns.umount(stage, ns.MNT_DETACH)
 
     def _mountResolver(self, text):
         """resolv.conf is often a link into /run, which is empty now."""
@@ -106,10 +126,39 @@ class Host:
             return None
         return int(pid) if startTime(int(pid)) == started else None
 
+    def root(self):
+        """Its file system as this machine sees it."""
+        return f"/proc/{self._running()}/root"
+
+    def _running(self):
+        pid = self.pid()
+        if pid is None:
+            raise Failed(f"host '{self.name}' does not run")
+        return pid
+
     def remove(self):
         """Ends all its processes and takes everything away. Gone already is success."""
+        self.halt()
+        if os.path.exists(self.folder):
+            shutil.rmtree(self.folder)
+
+    def cutPower(self, unplug):
+        """All of it ends at one instant; `unplug()` takes it off the network. What was not synced is lost
+        if its disk is an image."""
+        pid = self._running()
+        ns.setFrozen(self.cgroup, True)
+        unplug()
+        self.disk.loseUnwritten(f"/proc/{pid}/root")
+        ns.killGroup(self.cgroup)
+        os.kill(pid, signal.SIGKILL)
+        ns.waitGone(pid)
+        self.halt()
+
+    def halt(self):
+        """Ends all its processes, and with them its mounts and links. Its disk stays."""
         pid = self.pid()
         if pid is not None:
+            self.disk.resume(f"/proc/{pid}/root")
             os.kill(pid, signal.SIGKILL)
             ns.waitGone(pid)
         # Seen from a mount namespace like the host's own, where hugetlb is mounted as v1.
@@ -126,18 +175,18 @@ class Host:
                 print(f"host '{self.name}': cannot remove its control groups: {error}", file=sys.stderr)
                 os._exit(1)
         _, status = os.waitpid(child, 0)
-        shutil.rmtree(self.folder, ignore_errors=False) if os.path.exists(self.folder) else None
         if status != 0:
-            raise Failed(f"host '{self.name}' is not completely removed")
+            raise Failed(f"host '{self.name}' has not ended completely")
+        self.disk.waitReleased()
 
     # ---- programs in it ----
 
     def enter(self):
         """Moves this process into the host; processes it starts from now on are in its pid
         namespace, this one is not."""
-        pid = self.pid()
-        if pid is None:
-            raise Failed(f"host '{self.name}' does not run; tests/testbed/host ls shows which do")
+        pid = self._running()
+        if ns.isFrozen(self.cgroup):
+            raise Failed(f"host '{self.name}' is frozen; thaw it first")
         spaces = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in ("cgroup", "net", "uts", "pid", "mnt")]
         where = os.getcwd()
         ns.setns(spaces[-1])  # the mounts first: they hold all hierarchies, hugetlb too
@@ -161,24 +210,30 @@ class Host:
         os._exit(code if code >= 0 else 128 - code)
 
     def spawn(self, command, log):
-        """Starts `command` in the host, detached, with its output appended to the file `log`. The pid
-        as the host numbers it."""
-        reader, writer = os.pipe()
+        """Starts `command` in the host, detached, with its output appended to the file `log`. Its pid as
+        the host numbers it, and as this machine does."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         child = os.fork()
         if child == 0:
-            os.close(reader)
-            _fenced(writer, lambda: self._spawn(command, log, writer))
-        os.close(writer)
+            ours.close()
+            _fenced(theirs.fileno(), lambda: self._spawn(command, log, theirs.fileno()))
+        theirs.close()
         os.waitpid(child, 0)
-        with os.fdopen(reader) as answers:
-            answer = answers.read()
+        with ours:
+            answer, credentials, _, _ = ours.recvmsg(4096, socket.CMSG_SPACE(12))
         if not answer.isdigit():
-            raise Failed(f"cannot start {command[0]} in host '{self.name}': {answer}")
-        return int(answer)
+            raise Failed(f"cannot start {command[0]} in host '{self.name}': {answer.decode()}")
+        return int(answer), struct.unpack("3i", credentials[0][2])[0]
 
     def _spawn(self, command, log, writer):
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self.enter()
+        between = os.fork()
+        if between != 0:
+            os.waitpid(between, 0)
+            os._exit(0)
+        # Its parent has to be in the host, so that the host's pid 1 inherits it and reaps it.
         if os.fork() != 0:
             os._exit(0)
         os.setsid()

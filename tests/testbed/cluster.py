@@ -1,0 +1,235 @@
+"""Several hosts with orchd on each, on a network of their own, and what can happen to them.
+
+    with Cluster("faults", programs, hosts=3) as cluster:     # n1, n2, n3, and c1 without orchd
+        cluster.host("n3").poweroff()
+        cluster.cut("n1", "n2")
+
+A cluster belongs to no process: Cluster.find(name) finds it again, scripts/cluster uses it from the
+command line, and who makes it removes it.
+"""
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+
+import namespaces as ns
+import single
+import testbed
+from single import eventually  # noqa: F401
+from testbed import Failed
+from underlay import EVERYBODY, Underlay
+
+STATES = "/run/orch-testbed"
+DEFAULT = "cluster"  # the name
+CLIENT = "c1"
+CLIENT_NUMBER = 201
+MOST = 50
+DISK_MEGABYTES = 2048
+MANIFEST = "/etc/orch/orchd.toml"
+
+
+def _command(name):
+    return "scripts/cluster" if name == DEFAULT else f"scripts/cluster --name {name}"
+
+
+class Cluster:
+    def __init__(self, name, programs, hosts=3, config=None, diskMegabytes=DISK_MEGABYTES):
+        """`programs`: the folder with orch and orchd. `config`: the manifest that each host gets."""
+        if not 1 <= hosts <= MOST:
+            raise Failed(f"a cluster has 1 to {MOST} hosts, not {hosts}")
+        self.name = name
+        self.programs = os.path.abspath(programs)
+        self.config = os.path.abspath(config or os.path.join(single.REPOSITORY, "configs", "single.toml"))
+        self.folder = os.path.join(STATES, name)
+        self.underlay = Underlay(name)
+        self.hosts = [Node(self, f"n{number}", number, diskMegabytes) for number in range(1, hosts + 1)]
+        self.client = Client(self, CLIENT, CLIENT_NUMBER)
+
+    @staticmethod
+    def find(name):
+        try:
+            with open(os.path.join(STATES, name, "cluster.json")) as file:
+                made = json.load(file)["made"]
+        except FileNotFoundError:
+            raise Failed(f"no cluster '{name}' is up; make one with: {_command(name)} up 3")
+        return Cluster(name, made["programs"], made["hosts"], made["config"])
+
+    # ---- life ----
+
+    def create(self):
+        """Returns when orchd answers on each host."""
+        if os.path.exists(self.folder) or os.path.exists(self._disks()):
+            raise Failed(f"cluster '{self.name}' exists; remove it with: {_command(self.name)} rm")
+        os.makedirs(self.folder)
+        try:
+            made = {"programs": self.programs, "hosts": len(self.hosts), "config": self.config}
+            self._write({"made": made, "cuts": []})
+            self.underlay.create()
+            for member in self.members():
+                member.create()
+            for node in self.hosts:
+                node.launch()
+            for node in self.hosts:
+                node.awaitAnswers()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def remove(self):
+        """Gone already is success."""
+        if os.path.isdir(self._disks()):
+            for name in os.listdir(self._disks()):
+                testbed.Host(f"{self.name}/{name}").remove()
+            os.rmdir(self._disks())
+        if os.path.isdir(self.folder):
+            shutil.rmtree(self.folder)
+        for shared in (STATES, testbed.CLUSTERS):
+            with contextlib.suppress(OSError):  # another cluster is in it, or it is gone
+                os.rmdir(shared)
+
+    def _disks(self):
+        return os.path.join(testbed.CLUSTERS, self.name)
+
+    def __enter__(self):
+        return self.create()
+
+    def __exit__(self, *_):
+        self.remove()
+
+    # ---- hosts ----
+
+    def members(self):
+        return [*self.hosts, self.client]
+
+    def host(self, name):
+        for member in self.members():
+            if member.name == name:
+                return member
+        raise Failed(f"cluster '{self.name}' has no host '{name}'; it has {' '.join(m.name for m in self.members())}")
+
+    def hostsFile(self):
+        lines = ["127.0.0.1 localhost", "::1 localhost"]
+        lines += [f"{member.address} {member.name}" for member in self.members()]
+        return "\n".join(lines) + "\n"
+
+    # ---- faults of the network ----
+
+    def cut(self, one, other=None, oneWay=False):
+        """Nothing passes between two hosts (`oneWay`: from `one` to `other`), or between one and all."""
+        for name in (one, other or one):
+            self.host(name)
+        pairs = [[one, other or EVERYBODY]] + ([] if oneWay else [[other or EVERYBODY, one]])
+        with self._changed() as state:
+            state["cuts"] += [pair for pair in pairs if pair not in state["cuts"]]
+
+    def heal(self, *names):
+        """Ends what is wrong with the network of these hosts, or of all."""
+        for name in names:
+            self.host(name)
+        with self._changed() as state:
+            state["cuts"] = [pair for pair in state["cuts"] if names and not set(pair) & set(names)]
+
+    def faults(self, name):
+        """In words, for a list."""
+        said = []
+        for source, target in self._read()["cuts"]:
+            if name in (source, target):
+                said.append(f"cut {source}>{target}".replace(EVERYBODY, "all"))
+        return said
+
+    @contextlib.contextmanager
+    def _changed(self):
+        """Several commands may be at it at once."""
+        with open(os.path.join(self.folder, "lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = self._read()
+            yield state
+            self.underlay.apply(state["cuts"])
+            self._write(state)
+
+    def _read(self):
+        with open(os.path.join(self.folder, "cluster.json")) as file:
+            return json.load(file)
+
+    def _write(self, state):
+        path = os.path.join(self.folder, "cluster.json")
+        with open(f"{path}.new", "w") as file:
+            json.dump(state, file)
+        os.replace(f"{path}.new", path)
+
+
+class Node(single.SingleHost):
+    """A host of a cluster. Its disk outlives its boots: /var/lib, with orchd's data, and /etc."""
+    hasOrchd = True
+
+    def __init__(self, cluster, name, number, diskMegabytes=0):
+        super().__init__(f"{cluster.name}/{name}", cluster.programs, MANIFEST, diskMegabytes=diskMegabytes,
+                         own=("/var/lib", "/etc"))
+        self.cluster = cluster
+        self.name = name
+        self.mac = f"02:00:0a:5a:00:{number:02x}"
+        self.address = f"10.90.0.{number}"
+        self.addresses = [f"{self.address}/24", f"fd90::{number}/64"]
+
+    def create(self):
+        """Boots it for the first time; orchd is not started."""
+        self.host.create()
+        self._write("/etc/hostname", f"{self.name}\n")
+        self._write("/etc/hosts", self.cluster.hostsFile())
+        with open(self.cluster.config) as file:
+            self._write(MANIFEST, file.read())
+        self.plug()
+
+    def plug(self):
+        self.cluster.underlay.plug(self.host, self.name, self.mac, self.addresses)
+
+    def _write(self, path, text):
+        path = self.host.root() + path
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def state(self):
+        """off, frozen, stopped (there is no orchd) or running."""
+        if self.host.pid() is None:
+            return "off"
+        if ns.isFrozen(self.host.cgroup):
+            return "frozen"
+        return "running" if not self.hasOrchd or self.orchdRuns() else "stopped"
+
+    def _require(self, *states):
+        state = self.state()
+        if state not in states:
+            raise Failed(f"host '{self.name}' is {state}, not {', '.join(states[:-1])}{' or ' * (len(states) > 1)}{states[-1]}")
+
+    # ---- what happens to it ----
+
+    def start(self, *environment):
+        """Boots it if it is off, with the disk it had, and starts orchd."""
+        self._require("off", "stopped")
+        if self.host.pid() is None:
+            self.host.boot()
+            self.plug()
+        return super().start(*environment) if self.hasOrchd else self
+
+    def poweroff(self):
+        """All of it ends at one instant, containers too. What was not synced is lost."""
+        self._require("running", "stopped", "frozen")
+        self.host.cutPower(lambda: self.cluster.underlay.unplug(self.name))
+
+    def crash(self):
+        """Ends orchd alone, with SIGKILL."""
+        self._require("running")
+        super().crash()
+
+
+class Client(Node):
+    """Has no orchd, for requests from outside."""
+    hasOrchd = False
+
+    def crash(self):
+        raise Failed(f"host '{self.name}' has no orchd")
