@@ -5,6 +5,7 @@ usage: cluster-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and
 """
 import glob
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -28,7 +29,28 @@ listening.bind(("0.0.0.0", {PORT}))
 while True:
     print(listening.recv(1000).decode(), flush=True)
 """
-COUNT = "i=0; while :; do i=$((i+1)); echo $i; done"
+# Sends the numbers from 1 on as datagrams.
+SEND = f"""
+import socket, sys
+sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for number in range(1, int(sys.argv[2]) + 1):
+    sending.sendto(str(number).encode(), (sys.argv[1], {PORT}))
+"""
+# Sends so many bytes to who connects; the other end says how many came.
+GIVE = f"""
+import socket
+with socket.create_server(("0.0.0.0", {PORT})) as listening:
+    taker, _ = listening.accept()
+    taker.sendall(bytes(2_000_000))
+"""
+TAKE = f"""
+import socket, sys
+taking, got = socket.create_connection((sys.argv[1], {PORT})), 0
+while part := taking.recv(1 << 16):
+    got += len(part)
+print(got)
+"""
+COUNT = 'i=0; while :; do i=$((i+1)); echo $i >"$1"; done'
 
 
 def script(name, *arguments):
@@ -131,7 +153,7 @@ class Faults(unittest.TestCase):
             self.say(self.n3, other, "lost")
             self.say(other, self.n3, "lost")
         self.arrives(self.n1, self.cluster.client, "passes")
-        self.assertEqual(self.cluster.faults("n3"), ["cut n3>all", "cut all>n3"])
+        self.assertEqual(self.n3.faults(), ["cut n3>all", "cut all>n3"])
         self.cluster.heal("n3")
         for other in (self.n1, self.cluster.client):
             self.arrives(self.n3, other, "healed")
@@ -144,6 +166,114 @@ class Faults(unittest.TestCase):
         self.n3.start()
         self.listen(self.n1, self.n2)
         self.assertNotEqual(self.n1.host.run("busybox", "ping", "-c", "1", "-W", "1", "n3").returncode, 0)
+
+    def test_of_a_thousand_datagrams_some_are_lost_and_some_arrive(self):
+        self.listen(self.n1, self.n3)
+        self.cluster.lose("n3", 30)
+        self.n1.host.run(sys.executable, "-c", SEND, self.n3.address, "1000", check=True)
+        self.assertGreater(self.cluster.underlay.dropped(), 0)
+        self.cluster.heal()
+        self.arrives(self.n1, self.n3, "healed")
+        numbers = self.heard(self.n3) & {str(number) for number in range(1, 1001)}
+        self.assertTrue(0 < len(numbers) < 1000, len(numbers))
+
+    def test_a_delay_is_not_shorter_than_said_and_outlives_a_boot(self):
+        self.cluster.delay("n3", 20)
+        self.assertGreaterEqual(self.roundTrip(self.n1, self.n3), 40)
+        self.assertGreaterEqual(self.roundTrip(self.n3, self.n1), 40)
+        self.n3.poweroff()
+        self.n3.start()
+        self.assertGreaterEqual(self.roundTrip(self.n1, self.n3), 40)
+        self.cluster.delay("n3", 50)
+        self.assertGreaterEqual(self.roundTrip(self.n1, self.n3), 100)
+        self.assertEqual(self.n3.faults(), ["delay 50ms"])
+        self.cluster.heal()
+        self.roundTrip(self.n1, self.n3)
+        self.assertNotIn("n3.slow", self.cluster.underlay.host.run("ls", "/sys/class/net").stdout)
+
+    def test_streams_pass_a_delay_in_both_directions_and_a_cut_holds_behind_it(self):
+        self.cluster.delay("n3", 5)
+        for giver, taker in ((self.n1, self.n3), (self.n3, self.n1)):
+            giver.host.spawn([sys.executable, "-c", GIVE], "/dev/null")
+            eventually("it listens", lambda: f":{PORT}" in giver.host.run("ss", "-ltn").stdout)
+            self.assertEqual(taker.host.run(sys.executable, "-c", TAKE, giver.address, timeout=single.PATIENCE).stdout, "2000000\n")
+        self.cluster.cut("n1", "n3")
+        before = self.cluster.underlay.dropped()
+        self.say(self.n1, self.n3, "lost")
+        eventually("the cut drops", lambda: self.cluster.underlay.dropped() > before)
+
+    def roundTrip(self, one, other):
+        """Milliseconds."""
+        def ping():
+            return re.search(r"time=([\d.]+) ms", one.host.run("busybox", "ping", "-c", "1", other.address).stdout)
+        return float(eventually(f"{one.name} reaches {other.name}", ping)[1])
+
+    def test_a_frozen_host_counts_on_when_it_is_thawed(self):
+        files = {}
+        for node in (self.n1, self.n2):
+            files[node] = f"{node.host.folder}/count"
+            pid, _ = node.host.spawn(["sh", "-c", COUNT, "count", files[node]], "/dev/null")
+            self.addCleanup(node.kill, pid)
+            eventually(f"{node.name} counts", lambda: self.counted(files[node]) > 0)
+        self.n2.freeze()
+        self.assertEqual(self.n2.state(), "frozen")
+        stopped, other = self.counted(files[self.n2]), self.counted(files[self.n1])
+        eventually("n1 counts on", lambda: self.counted(files[self.n1]) > other + 100)
+        self.assertEqual(self.counted(files[self.n2]), stopped)
+        self.assertIn("is frozen; thaw it first", self.n2.host.run("true").stderr)
+        self.n2.thaw()
+        eventually("n2 counts on", lambda: self.counted(files[self.n2]) > stopped + 100)
+        self.assertEqual(self.n2.state(), "running")
+
+    def counted(self, path):
+        try:
+            with open(path) as file:
+                return int(file.read() or 0)
+        except FileNotFoundError:
+            return 0
+
+    def test_a_frozen_host_can_lose_its_power(self):
+        self.n2.freeze()
+        self.n2.poweroff()
+        self.assertEqual(processes(self.n2.host), set())
+        self.n2.start()
+
+    def test_what_writes_to_a_stalled_disk_waits_and_then_goes_on(self):
+        self.n2.stallDisk()
+        with self.assertRaisesRegex(testbed.Failed, "the disk is stalled already"):
+            self.n2.stallDisk()
+        log = f"{self.n2.host.folder}/writer"
+        _, writer = self.n2.host.spawn(["sh", "-c", f"echo text >{DATA}/stalled && cat {DATA}/stalled"], log)
+        eventually("it waits", lambda: self.waitsInKernel(writer))
+        self.assertEqual(self.n2.host.run("cat", f"{DATA}/stalled").stdout, "")
+        self.n2.resumeDisk()
+        eventually("it has written", lambda: self.n2.host.run("cat", log).stdout == "text\n")
+        self.assertEqual(script(self.cluster.name, "stall-disk", "n2", "5ms").returncode, 0)
+        self.n2.host.run("touch", f"{DATA}/stalled", check=True)
+
+    def waitsInKernel(self, pid):
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "D"
+
+    def test_a_host_with_a_stalled_disk_can_lose_its_power(self):
+        self.n2.stallDisk()
+        _, writer = self.n2.host.spawn(["touch", f"{DATA}/never"], "/dev/null")
+        eventually("it waits", lambda: self.waitsInKernel(writer))
+        self.n2.poweroff()
+        self.assertEqual(processes(self.n2.host), set())
+        self.n2.start()
+        self.assertNotEqual(self.n2.host.run("ls", f"{DATA}/never").returncode, 0)
+
+    def test_a_full_disk_takes_no_more_until_it_is_freed(self):
+        write = ("dd", "if=/dev/zero", f"of={DATA}/big", "bs=1M", "count=1", "conv=fsync")
+        self.n2.fillDisk()
+        done = self.n2.host.run(*write)
+        self.assertIn("No space left on device", done.stderr)
+        self.assertEqual((done.returncode, self.n2.faults()), (1, ["disk full"]))
+        self.assertEqual(self.n1.host.run(*write).returncode, 0)
+        self.n2.freeDisk()
+        self.assertEqual(self.n2.host.run(*write).returncode, 0)
+        self.assertEqual(self.n2.faults(), [])
 
     def test_a_host_without_power_has_no_process_and_keeps_what_it_had_synced(self):
         host = self.n3.host
@@ -179,13 +309,17 @@ class Faults(unittest.TestCase):
                 (["poweroff", "n9"], f"cluster '{name}' has no host 'n9'; it has n1 n2 n3 c1"),
                 (["start", "n1"], "host 'n1' is running, not off or stopped"),
                 (["kill", "c1"], "host 'c1' has no orchd"),
+                (["thaw", "n1"], "host 'n1' is running, not frozen"),
+                (["lose", "n1", "101%"], "a loss is 0% to 100%, not 101%"),
                 (["cut", "--one-way", "n1"], "--one-way needs two hosts: from which, to which"),
                 (["up", "2", "--programs", PROGRAMS], f"cluster '{name}' exists; remove it with: scripts/cluster --name {name} rm")):
             done = script(name, *arguments)
             self.assertEqual((done.returncode, done.stderr), (1, f"cluster: {said}\n"))
+        done = script(name, "delay", "n1", "20")
+        self.assertIn("'20' is no time; write 20ms or 1.5s", done.stderr)
         done = script("no-such", "ls")
-        self.assertEqual((done.returncode, done.stderr),
-                         (1, "cluster: no cluster 'no-such' is up; make one with: scripts/cluster --name no-such up 3\n"))
+        self.assertRegex(done.stderr, rf"^cluster: no cluster 'no-such' is up \(there is .*{name}.*\); "
+                                      "make one with: scripts/cluster --name no-such up 3\n$")
 
 
 class Life(unittest.TestCase):

@@ -52,7 +52,9 @@ class Cluster:
             with open(os.path.join(STATES, name, "cluster.json")) as file:
                 made = json.load(file)["made"]
         except FileNotFoundError:
-            raise Failed(f"no cluster '{name}' is up; make one with: {_command(name)} up 3")
+            others = sorted(os.listdir(STATES)) if os.path.isdir(STATES) else []
+            there = f" (there is {', '.join(others)})" if others else ""
+            raise Failed(f"no cluster '{name}' is up{there}; make one with: {_command(name)} up 3")
         return Cluster(name, made["programs"], made["hosts"], made["config"])
 
     # ---- life ----
@@ -64,7 +66,7 @@ class Cluster:
         os.makedirs(self.folder)
         try:
             made = {"programs": self.programs, "hosts": len(self.hosts), "config": self.config}
-            self._write({"made": made, "cuts": []})
+            self._write({"made": made, "cuts": [], "losses": {}, "delays": {}})
             self.underlay.create()
             for member in self.members():
                 member.create()
@@ -124,19 +126,41 @@ class Cluster:
         with self._changed() as state:
             state["cuts"] += [pair for pair in pairs if pair not in state["cuts"]]
 
+    def lose(self, name, percent):
+        """That part of what comes from, and of what goes to, the host."""
+        self.host(name)
+        if not 0 <= percent <= 100:
+            raise Failed(f"a loss is 0% to 100%, not {percent:g}%")
+        with self._changed() as state:
+            state["losses"][name] = percent
+
+    def delay(self, name, milliseconds):
+        """What comes from the host, and what goes to it, is that much later; see relay for its limits."""
+        self.host(name)
+        with self._changed() as state:
+            state["delays"][name] = milliseconds
+
     def heal(self, *names):
         """Ends what is wrong with the network of these hosts, or of all."""
         for name in names:
             self.host(name)
+        whole = lambda name: not names or name in names
         with self._changed() as state:
             state["cuts"] = [pair for pair in state["cuts"] if names and not set(pair) & set(names)]
+            for kind in ("losses", "delays"):
+                state[kind] = {name: value for name, value in state[kind].items() if not whole(name)}
+
+    def delayOf(self, name):
+        return self._read()["delays"].get(name)
 
     def faults(self, name):
         """In words, for a list."""
-        said = []
-        for source, target in self._read()["cuts"]:
-            if name in (source, target):
-                said.append(f"cut {source}>{target}".replace(EVERYBODY, "all"))
+        state = self._read()
+        said = [f"cut {source}>{target}".replace(EVERYBODY, "all") for source, target in state["cuts"]
+                if name in (source, target)]
+        for kind, form in (("losses", "lose {:g}%"), ("delays", "delay {:g}ms")):
+            if name in state[kind]:
+                said.append(form.format(state[kind][name]))
         return said
 
     @contextlib.contextmanager
@@ -145,8 +169,14 @@ class Cluster:
         with open(os.path.join(self.folder, "lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             state = self._read()
+            before = dict(state["delays"])
             yield state
-            self.underlay.apply(state["cuts"])
+            for kind in ("losses", "delays"):
+                state[kind] = {name: value for name, value in state[kind].items() if value}
+            self.underlay.filter(state["cuts"], state["losses"])
+            for member in self.members():
+                if member.host.pid() is not None:
+                    member.changeDelay(before.get(member.name), state["delays"].get(member.name))
             self._write(state)
 
     def _read(self):
@@ -184,6 +214,16 @@ class Node(single.SingleHost):
 
     def plug(self):
         self.cluster.underlay.plug(self.host, self.name, self.mac, self.addresses)
+        self.changeDelay(None, self.cluster.delayOf(self.name))
+
+    def unplug(self):
+        self.cluster.underlay.unplug(self.name, self.cluster.delayOf(self.name))
+
+    def changeDelay(self, before, after):
+        if before and before != after:
+            self.cluster.underlay.endDelay(self.host, self.name)
+        if after and before != after:
+            self.cluster.underlay.delay(self.host, self.name, after)
 
     def _write(self, path, text):
         path = self.host.root() + path
@@ -219,12 +259,42 @@ class Node(single.SingleHost):
     def poweroff(self):
         """All of it ends at one instant, containers too. What was not synced is lost."""
         self._require("running", "stopped", "frozen")
-        self.host.cutPower(lambda: self.cluster.underlay.unplug(self.name))
+        self.host.cutPower(self.unplug)
 
     def crash(self):
         """Ends orchd alone, with SIGKILL."""
         self._require("running")
         super().crash()
+
+    def freeze(self):
+        """Stops all its processes, containers too; returns when none runs."""
+        self._require("running", "stopped")
+        self.host.freeze()
+
+    def thaw(self):
+        self._require("frozen")
+        self.host.thaw()
+
+    def stallDisk(self):
+        """Whatever writes to its disk waits, until resumeDisk."""
+        self.host.disk.stall(self.host.root())
+
+    def resumeDisk(self):
+        self.host.disk.resume(self.host.root())
+
+    def fillDisk(self):
+        """Takes all the space that is left, until freeDisk."""
+        self.host.disk.fill(self.host.root())
+
+    def freeDisk(self):
+        self.host.disk.free(self.host.root())
+
+    def faults(self):
+        """What is wrong with it, in words."""
+        said = self.cluster.faults(self.name)
+        if self.host.pid() is not None and self.host.disk.isFull(self.host.root()):
+            said.append("disk full")
+        return said
 
 
 class Client(Node):

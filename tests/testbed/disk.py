@@ -1,21 +1,19 @@
 """The disk of a test host, and what can go wrong with it."""
+import errno
 import fcntl
 import glob
 import os
 import struct
 import subprocess
-import time
+
+from namespaces import Failed, waitUntil
 
 DATA = "/var/lib/orch"  # where a host has its data
 
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 _EXT4_SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2  # EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH
-# A loop device is released when the kernel has taken apart the last mount.
-_RELEASE_S = 60
-
-
-class Failed(Exception):
-    """One line for the user."""
+# Takes the space when the disk is to be full; part of the disk, and not of orchd's data.
+_BALLAST = "/var/lib/testbed-ballast"
 
 
 class Disk:
@@ -46,11 +44,7 @@ class Disk:
             self._tool("mount", "-n", "--bind", self.tree, target)
 
     def waitReleased(self):
-        end = time.monotonic() + _RELEASE_S
-        while self._device():
-            if time.monotonic() > end:
-                raise Failed(f"{self._device()} still has {self.image}: something holds a mount of it")
-            time.sleep(0.005)
+        waitUntil(f"the loop device of {self.image} is released; something holds a mount of it", lambda: not self._device())
 
     def _device(self):
         for path in glob.glob("/sys/block/loop*/loop/backing_file"):
@@ -71,6 +65,14 @@ class Disk:
             self._control(root, _EXT4_SHUTDOWN, struct.pack("I", _WITHOUT_LOG))
             self.resume(root)
 
+    def stall(self, root):
+        """What writes waits, until `resume`. What was not yet written is written before."""
+        self._requireImage("stall")
+        try:
+            self._control(root, _FIFREEZE)
+        except OSError as error:
+            raise Failed("the disk is stalled already" if error.errno == errno.EBUSY else f"cannot stall the disk: {error}")
+
     def resume(self, root):
         """Writes go on. Without effect if they were."""
         if self.isImage():
@@ -78,6 +80,35 @@ class Disk:
                 self._control(root, _FITHAW)
             except OSError:
                 pass
+
+    def fill(self, root):
+        """Takes all the space that is left."""
+        self._requireImage("be full")
+        fd = os.open(root + _BALLAST, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            piece, end = 1 << 40, os.fstat(fd).st_size
+            while piece >= 512:
+                try:
+                    os.posix_fallocate(fd, end, piece)
+                    end += piece
+                except OSError as error:
+                    if error.errno not in (errno.ENOSPC, errno.EFBIG):
+                        raise
+                    piece //= 2
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def free(self, root):
+        if os.path.exists(root + _BALLAST):
+            os.unlink(root + _BALLAST)
+
+    def isFull(self, root):
+        return os.path.exists(root + _BALLAST)
+
+    def _requireImage(self, what):
+        if not self.isImage():
+            raise Failed(f"a disk that is a folder of this machine cannot {what}; make the cluster with --disk MIB")
 
     def _control(self, root, request, argument=0):
         fd = os.open(root + DATA, os.O_RDONLY | os.O_DIRECTORY)

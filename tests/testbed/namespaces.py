@@ -7,6 +7,7 @@ import glob
 import os
 import select
 import signal
+import time
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -14,6 +15,19 @@ NEWNS, NEWCGROUP, NEWUTS, NEWPID, NEWNET = 0x00020000, 0x02000000, 0x04000000, 0
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 CGROUPS = "/sys/fs/cgroup"
+PATIENCE_S = 60  # for what the kernel does when it gets to it
+
+
+class Failed(Exception):
+    """One line for the user."""
+
+
+def waitUntil(what, condition):
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(f"after {PATIENCE_S} s still not so: {what}")
+        time.sleep(0.005)
 
 
 def _call(name, what, *arguments):

@@ -15,7 +15,8 @@ import subprocess
 import sys
 
 import namespaces as ns
-from disk import DATA, Disk, Failed
+from disk import DATA, Disk
+from namespaces import Failed
 
 ROOT = os.path.join(os.environ.get("TMPDIR", "/tmp"), "orch-testbed")
 # A host CLUSTER/NAME belongs to a cluster (cluster.py), which has to be found whatever TMPDIR is.
@@ -133,7 +134,8 @@ class Host:
     def _running(self):
         pid = self.pid()
         if pid is None:
-            raise Failed(f"host '{self.name}' does not run")
+            tool = "scripts/cluster" if "/" in self.name else "tests/testbed/host"
+            raise Failed(f"host '{self.name}' does not run; {tool} ls shows which do")
         return pid
 
     def remove(self):
@@ -147,12 +149,26 @@ class Host:
         if its disk is an image."""
         pid = self._running()
         ns.setFrozen(self.cgroup, True)
-        unplug()
-        self.disk.loseUnwritten(f"/proc/{pid}/root")
-        ns.killGroup(self.cgroup)
-        os.kill(pid, signal.SIGKILL)
-        ns.waitGone(pid)
-        self.halt()
+        try:
+            unplug()
+            self.disk.loseUnwritten(f"/proc/{pid}/root")
+        finally:
+            ns.killGroup(self.cgroup)
+            os.kill(pid, signal.SIGKILL)
+            ns.waitGone(pid)
+            self.halt()
+
+    def freeze(self):
+        """Stops all its processes; returns when none runs."""
+        self._running()
+        if not ns.setFrozen(self.cgroup, True):
+            raise Failed("freezing needs cgroup v2, alone or beside v1: mount -t cgroup2 none /sys/fs/cgroup/unified")
+        ns.waitUntil(f"all processes of host '{self.name}' are frozen; one is in the kernel, is the disk stalled?",
+                     lambda: ns.isAllFrozen(self.cgroup))
+
+    def thaw(self):
+        self._running()
+        ns.setFrozen(self.cgroup, False)
 
     def halt(self):
         """Ends all its processes, and with them its mounts and links. Its disk stays."""
