@@ -69,13 +69,13 @@ def processes(host):
     return found
 
 
-class Faults(unittest.TestCase):
-    """They share a cluster: each has to end with all hosts running and the network whole."""
+class Faults(cluster.ClusterTest):
+    """Each has to end with all hosts running and the network whole."""
+    programs = PROGRAMS
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = cluster.Cluster(f"cluster-test-{os.getpid()}", PROGRAMS, hosts=3).create()
-        cls.addClassCleanup(cls.cluster.remove)
+        super().setUpClass()
         cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
 
     def setUp(self):

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+import unittest
 
 import namespaces as ns
 import single
@@ -303,3 +304,14 @@ class Client(Node):
 
     def crash(self):
         raise Failed(f"host '{self.name}' has no orchd")
+
+
+class ClusterTest(unittest.TestCase):
+    """Tests of one class share hosts n1, n2, …, whole and with orchd on each; they are no cluster yet."""
+    programs = ""  # the folder with orch and orchd
+    hosts = 3
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(f"test-{cls.__name__.lower()}-{os.getpid()}", cls.programs, cls.hosts).create()
+        cls.addClassCleanup(cls.cluster.remove)
