@@ -34,21 +34,6 @@ Stack lastStack;
 Stack holdersStack;
 int taken = -1;  // an eventfd: holdersStack is there
 
-const char* nameOf(int number) {
-  switch (number) {
-    case SIGSEGV:
-      return "SIGSEGV";
-    case SIGBUS:
-      return "SIGBUS";
-    case SIGFPE:
-      return "SIGFPE";
-    case SIGILL:
-      return "SIGILL";
-    default:
-      return "SIGABRT";
-  }
-}
-
 void lastWords(int number, siginfo_t* info, void* context) {
   if (dying.test_and_set()) {
     for (;;) pause();  // another thread was first and is about to end all
@@ -63,8 +48,8 @@ void lastWords(int number, siginfo_t* info, void* context) {
   } else {
     say(STDERR_FILENO, "kernel.crashed: signal ");
     sayNumber(STDERR_FILENO, number, 10);
-    say(STDERR_FILENO, " (");
-    say(STDERR_FILENO, nameOf(number));
+    say(STDERR_FILENO, " (SIG");
+    say(STDERR_FILENO, sigabbrev_np(number));
     say(STDERR_FILENO, ")");
     if (number != SIGABRT && info->si_code > 0) {
       say(STDERR_FILENO, " at 0x");

@@ -2,7 +2,8 @@
 
 #include <dlfcn.h>
 #include <execinfo.h>
-#include <fcntl.h>
+#include <link.h>
+#include <sys/auxv.h>
 #include <sys/ucontext.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -19,18 +20,25 @@ namespace {
 constexpr size_t MAX_PLUGINS = 128;
 constexpr size_t PLUGIN_PATH_BYTES = 512;
 struct PluginFile {
-  std::atomic<uintptr_t> base{0};
+  std::atomic<const link_map*> mapped{nullptr};
   char path[PLUGIN_PATH_BYTES];
 };
 PluginFile pluginFiles[MAX_PLUGINS];
 
-const char* pluginAt(uintptr_t base) {
+const char* pluginIn(const link_map* mapped) {
   for (auto& file : pluginFiles) {
-    auto known = file.base.load(std::memory_order_acquire);
-    if (known == 0) return nullptr;
-    if (known == base) return file.path;
+    auto known = file.mapped.load(std::memory_order_acquire);
+    if (known == nullptr) return nullptr;
+    if (known == mapped) return file.path;
   }
   return nullptr;
+}
+
+// Unlike dladdr it takes no lock.
+const link_map* mappedAt(uintptr_t address) {
+  dl_find_object found;
+  bool known = _dl_find_object(reinterpret_cast<void*>(address), &found) == 0;
+  return known ? found.dlfo_link_map : nullptr;
 }
 
 // False if nothing is mapped there.
@@ -57,33 +65,17 @@ Registers registersOf(void* context) {
 #endif
 }
 
-uintptr_t hexadecimal(const char*& text) {
-  uintptr_t number = 0;
-  for (;; ++text) {
-    char c = *text;
-    if (c >= '0' && c <= '9') {
-      number = number * 16 + (c - '0');
-    } else if (c >= 'a' && c <= 'f') {
-      number = number * 16 + (c - 'a' + 10);
-    } else {
-      return number;
-    }
-  }
-}
-
 }  // namespace
 
 void notePluginFile(const void* inside, const char* path) {
   static std::mutex mutex;
-  Dl_info info;
-  if (dladdr(inside, &info) == 0) return;
-  auto base = reinterpret_cast<uintptr_t>(info.dli_fbase);
+  auto* mapped = mappedAt(reinterpret_cast<uintptr_t>(inside));
   std::lock_guard guard(mutex);
-  if (pluginAt(base) != nullptr) return;
+  if (mapped == nullptr || pluginIn(mapped) != nullptr) return;
   for (auto& file : pluginFiles) {
-    if (file.base != 0) continue;
+    if (file.mapped != nullptr) continue;
     strncpy(file.path, path, sizeof(file.path) - 1);
-    file.base.store(base, std::memory_order_release);
+    file.mapped.store(mapped, std::memory_order_release);
     return;
   }
 }
@@ -120,56 +112,19 @@ void Stack::takeFrames(uintptr_t here, uintptr_t returnsTo, uintptr_t frame) {
   }
 }
 
-// start-end mode offset device inode path
-void Stack::locateIn(const char* line) {
-  auto start = hexadecimal(line);
-  auto end = hexadecimal(++line);
-  for (int blanks = 0; blanks < 2; ++line) {
-    if (*line == '\0') return;
-    if (*line == ' ') ++blanks;
-  }
-  auto offset = hexadecimal(line);
-  auto* path = strchr(line, '/');
-  if (path == nullptr) return;
-  bool same = fileCount > 0 && strncmp(files[fileCount - 1], path, PATH_BYTES - 1) == 0;
-  if (!same) {
-    if (fileCount == 0 || used) {
-      if (fileCount == MAX_FILES) return;
-      ++fileCount;
-    }
-    strncpy(files[fileCount - 1], path, PATH_BYTES - 1);
-    files[fileCount - 1][PATH_BYTES - 1] = '\0';
-    base = start - offset;
-    used = false;
-  }
+void Stack::locate() {
   for (size_t i = 0; i < depth; ++i) {
     // What a call returns to may be the next function's first byte.
     auto at = reinterpret_cast<uintptr_t>(frames[i]) - (i == 0 && exact ? 0 : 1);
-    if (at < start || at >= end) continue;
-    used = true;
-    places[i] = Place{files[fileCount - 1], at - base, pluginAt(base)};
+    auto* mapped = mappedAt(at);
+    if (mapped == nullptr) continue;
+    auto* plugin = pluginIn(mapped);
+    // The program itself has no name there.
+    auto* name = mapped->l_name[0] != '\0' ? mapped->l_name
+                                           : reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+    places[i] = Place{plugin != nullptr ? plugin : name, at - mapped->l_addr};
+    if (culprit == nullptr) culprit = plugin;
   }
-}
-
-void Stack::locate() {
-  int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  char line[PATH_BYTES * 2];
-  size_t length = 0;
-  char buffer[1024];
-  for (ssize_t n; (n = read(fd, buffer, sizeof(buffer))) > 0;) {
-    for (ssize_t i = 0; i < n; ++i) {
-      if (buffer[i] != '\n') {
-        if (length < sizeof(line) - 1) line[length++] = buffer[i];
-        continue;
-      }
-      line[length] = '\0';
-      locateIn(line);
-      length = 0;
-    }
-  }
-  close(fd);
-  for (size_t i = 0; i < depth && culprit == nullptr; ++i) culprit = places[i].plugin;
 }
 
 void Stack::print(int fd) const {

@@ -24,9 +24,6 @@ class Stack final {
 
  private:
   static constexpr size_t MAX_FRAMES = 64;
-  static constexpr size_t MAX_FILES = 32;
-  static constexpr size_t PATH_BYTES = 256;
-  void locateIn(const char* line);
   void takeFrames(uintptr_t here, uintptr_t returnsTo, uintptr_t frame);
 
   void* frames[MAX_FRAMES];
@@ -35,13 +32,8 @@ class Stack final {
   struct Place {
     const char* file = nullptr;
     uintptr_t address = 0;
-    const char* plugin = nullptr;
   };
   Place places[MAX_FRAMES];
-  char files[MAX_FILES][PATH_BYTES];
-  size_t fileCount = 0;
-  uintptr_t base = 0;  // of the file of the line before
-  bool used = false;   // and whether a frame is in it
   const char* culprit = nullptr;
 };
 
