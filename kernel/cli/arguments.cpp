@@ -167,12 +167,20 @@ void Arguments::takeRemaining(const std::vector<std::string>& words) {
   }
 }
 
+// By how help writes them: in brackets what may be left out, with dots any number.
 void Arguments::checkOperands() const {
-  if (rest.size() >= spec.least && rest.size() <= spec.most) return;
-  kj::String wanted = spec.operands[0] == '\0' ? kj::str("no arguments") : kj::str(spec.operands);
+  std::string_view written = spec.operands;
+  size_t least = 0, most = 0;
+  for (size_t i = 0; i < written.size(); ++i) {
+    if (i > 0 && written[i - 1] != ' ') continue;
+    least += written[i] != '[';
+    ++most;
+  }
+  if (written.find("...") != std::string_view::npos) most = rest.size();
+  if (rest.size() >= least && rest.size() <= most) return;
+  kj::String wanted = written.empty() ? kj::str("no arguments") : kj::str(spec.operands);
   // The first word too many; the right ones are none of the user's trouble.
-  kj::String extra =
-      rest.size() > spec.most ? kj::str(", not '", rest[spec.most], "'") : kj::String();
+  kj::String extra = rest.size() > most ? kj::str(", not '", rest[most], "'") : kj::String();
   fail(kj::str("usage: 'orch ", spec.path, "' takes ", wanted, extra, "; see 'orch ", spec.path,
                " --help'"));
 }

@@ -101,11 +101,9 @@ Task<int> version(Context& context) {
 
 }  // namespace
 
-const Command INIT = {"init",       "",  0, 0, "Make a cluster of which this node is the manager",
-                      INIT_OPTIONS, init};
-const Command INFO = {"info",  "",  0, 0, "Show what the cluster is and how much runs on it",
-                      nullptr, info};
-const Command VERSION = {"version", "",     0, 0, "Show the versions of orch and of orchd",
-                         nullptr,   version};
+const Command INIT = {"init", "", "Make a cluster of which this node is the manager", INIT_OPTIONS,
+                      init};
+const Command INFO = {"info", "", "Show what the cluster is and how much runs on it", {}, info};
+const Command VERSION = {"version", "", "Show the versions of orch and of orchd", {}, version};
 
 }  // namespace orch::cli

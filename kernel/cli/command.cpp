@@ -8,6 +8,12 @@
 
 namespace orch::cli {
 
+void Context::failed(kj::Exception& error) {
+  if (args.operands().size() == 1) kj::throwFatalException(kj::mv(error));
+  out.error(plainText(error));
+  status = 1;
+}
+
 void checkAgreed(Context& context, kj::StringPtr what) {
   if (context.args.on("--force") || context.out.json) return;
   context.out.write(kj::str("This removes ", what, ". Go on? [y/N] "));

@@ -30,40 +30,26 @@ struct Context {
   Connection& connection;
   Env& env;
   kj::String waitsFor;  // what Ctrl-C leaves as it is, once the cluster has been told
+  int status = 0;       // of a command that goes on after a failure
+
+  // What was asked of an operand: of the only one it is the command's failure and thrown on, of one
+  // among several it is told, and makes the status 1.
+  void failed(kj::Exception& error);
 };
 
 // For what `--force` does without asking: fails unless the user agrees. As docker, a script is
 // asked too.
 void checkAgreed(Context& context, kj::StringPtr what);
 
-// What names are completed as.
-enum class Operands {
-  none,
-  service,
-  task,
-  node,
-  network,
-  volume,
-  image,
-  plugin,
-  strategy,
-  runtime,
-  file
-};
-
 struct Command {
-  const char* path;      // "service create"
-  const char* operands;  // "IMAGE [COMMAND] [ARG...]"
-  unsigned least;        // operands
-  unsigned most;
+  const char* path;  // "service create"
+  const char*
+      operands;  // "IMAGE [COMMAND] [ARG...]": says how many, and how the first is completed
   const char* help;
   kj::ArrayPtr<const Option> options;
-  Task<int> (*run)(Context&);  // the exit status
-  Operands kind = Operands::none;
+  Task<int> (*run)(Context&);   // the exit status
   bool stopsAtOperand = false;  // everything after the first operand is an operand
   bool interruptible = false;   // waits for the cluster: Ctrl-C ends only the wait
 };
-
-constexpr unsigned ANY_NUMBER = ~0u;
 
 }  // namespace orch::cli

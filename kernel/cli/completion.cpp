@@ -1,5 +1,6 @@
 // The bash completion: a small script that asks this program what may come next, so that it always
 // knows the flags of the version that is installed.
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -15,6 +16,7 @@ namespace {
 
 // A completion that is late is worse than none.
 constexpr kj::Duration PATIENCE = 500 * kj::MILLISECONDS;
+constexpr kj::StringPtr SCHEDULER = "scheduler."_kj;
 
 Task<int> bash(Context& context) {
   if (context.out.json) fail(kj::str("usage: 'orch completion bash' has no --json"));
@@ -22,74 +24,57 @@ Task<int> bash(Context& context) {
   co_return 0;
 }
 
-// Names of what a command works on, as the cluster knows them.
-Task<kj::Vector<kj::String>> names(Context& context, Operands kind) {
+// Names of what help calls `kind`, as the cluster knows them.
+Task<kj::Vector<kj::String>> names(Context& context, std::string kind) {
   kj::Vector<kj::String> found;
-  if (kind == Operands::service) {
-    auto cluster = co_await context.connection.cluster();
-    auto request = cluster.servicesRequest();
-    auto answer = co_await request.send();
-    for (auto row : answer.getServices()) found.add(kj::str(row.getName()));
-  } else if (kind == Operands::node) {
-    auto cluster = co_await context.connection.cluster();
-    auto request = cluster.nodesRequest();
-    auto answer = co_await request.send();
-    found.add(kj::str("self"));
-    for (auto node : answer.getNodes()) found.add(kj::str(node.getDescription().getHostname()));
-  } else if (kind == Operands::task) {
-    auto cluster = co_await context.connection.cluster();
-    auto request = cluster.tasksRequest();
-    auto answer = co_await request.send();
-    for (auto task : answer.getTasks()) found.add(kj::str(task.getMeta().getId()));
-  } else if (kind == Operands::network) {
-    auto cluster = co_await context.connection.cluster();
-    auto request = cluster.networksRequest();
-    auto answer = co_await request.send();
-    for (auto network : answer.getNetworks()) found.add(kj::str(network.getName()));
-  } else if (kind == Operands::volume) {
-    auto cluster = co_await context.connection.cluster();
-    auto request = cluster.volumesRequest();
-    auto answer = co_await request.send();
-    for (auto volume : answer.getVolumes()) found.add(kj::str(volume.getName()));
-  } else if (kind == Operands::image) {
-    auto images = co_await context.connection.images();
-    auto request = images.listRequest();
-    auto answer = co_await request.send();
-    for (auto image : answer.getImages()) {
-      for (auto name : image.getReferences()) found.add(kj::str(name));
-    }
-  } else if (kind == Operands::plugin) {
-    auto kernel = co_await context.connection.kernel();
-    auto request = kernel.pluginsRequest();
-    auto answer = co_await request.send();
-    for (auto plugin : answer.getPlugins()) found.add(kj::str(plugin.getId()));
-  } else if (kind == Operands::strategy) {
-    auto kernel = co_await context.connection.kernel();
-    auto request = kernel.pluginsRequest();
-    auto answer = co_await request.send();
-    for (auto plugin : answer.getPlugins()) {
-      if (plugin.getId().startsWith("scheduler.")) found.add(kj::str(plugin.getId().slice(10)));
-    }
-  } else if (kind == Operands::runtime) {
-    auto cluster = co_await context.connection.cluster();
-    auto request = cluster.nodesRequest();
-    auto answer = co_await request.send();
+  auto add = [&](kj::StringPtr name) { found.add(kj::str(name)); };
+  auto cluster = co_await context.connection.cluster();
+  if (kind == "SERVICE") {
+    auto answer = co_await cluster.servicesRequest().send();
+    for (auto row : answer.getServices()) add(row.getName());
+  } else if (kind == "NODE") {
+    auto answer = co_await cluster.nodesRequest().send();
+    add("self");
+    for (auto node : answer.getNodes()) add(node.getDescription().getHostname());
+  } else if (kind == "TASK") {
+    auto answer = co_await cluster.tasksRequest().send();
+    for (auto task : answer.getTasks()) add(task.getMeta().getId());
+  } else if (kind == "NETWORK") {
+    auto answer = co_await cluster.networksRequest().send();
+    for (auto network : answer.getNetworks()) add(network.getName());
+  } else if (kind == "VOLUME") {
+    auto answer = co_await cluster.volumesRequest().send();
+    for (auto volume : answer.getVolumes()) add(volume.getName());
+  } else if (kind == "RUNTIME") {
+    auto answer = co_await cluster.nodesRequest().send();
     std::set<std::string> once;
     for (auto node : answer.getNodes()) {
       for (auto name : node.getDescription().getRuntimes()) once.insert(name.cStr());
     }
-    for (auto& name : once) found.add(kj::str(name.c_str()));
+    for (auto& name : once) add(name.c_str());
+  } else if (kind == "IMAGE") {
+    auto images = co_await context.connection.images();
+    auto answer = co_await images.listRequest().send();
+    for (auto image : answer.getImages()) {
+      for (auto name : image.getReferences()) add(name);
+    }
+  } else if (kind == "PLUGIN" || kind == "STRATEGY") {
+    auto kernel = co_await context.connection.kernel();
+    auto answer = co_await kernel.pluginsRequest().send();
+    for (auto plugin : answer.getPlugins()) {
+      kj::StringPtr id = plugin.getId();
+      if (kind == "PLUGIN") add(id);
+      if (kind == "STRATEGY" && id.startsWith(SCHEDULER)) add(id.slice(SCHEDULER.size()));
+    }
   }
   co_return kj::mv(found);
 }
 
-// By what help calls the value of an option.
-Operands kindOfValue(kj::StringPtr value) {
-  if (value == "IMAGE") return Operands::image;
-  if (value == "NETWORK") return Operands::network;
-  if (value == "RUNTIME") return Operands::runtime;
-  if (value == "STRATEGY") return Operands::strategy;
-  return Operands::none;
+// `SERVICE` of `SERVICE|TASK`, `NODE` of `self|NODE...`.
+std::string kindOf(std::string_view written) {
+  constexpr const char* CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  written.remove_prefix(std::min(written.find_first_of(CAPITALS), written.size()));
+  return std::string(written.substr(0, written.find_first_not_of(CAPITALS)));
 }
 
 // Without the `=` of `--network=br`, which bash makes a word of its own.
@@ -116,8 +101,8 @@ Task<int> complete(Context& context) {
   if (!found.ok()) co_return 0;
   auto& command = *found.value().command;
   auto option = valueAwaited(command, words.asPtr().slice(found.value().words, words.size()));
-  auto kind = option == nullptr ? command.kind : kindOfValue(option->value);
-  if (kind == Operands::none) co_return 0;
+  auto kind = kindOf(option == nullptr ? command.operands : option->value);
+  if (kind.empty()) co_return 0;
   auto asked = names(context, kind).promise();
   auto answer = co_await attempt(context.env.timer().timeoutAfter(PATIENCE, kj::mv(asked)));
   if (!answer.ok()) co_return 0;
@@ -130,10 +115,12 @@ Task<int> complete(Context& context) {
 }  // namespace
 
 const Command COMPLETION_BASH = {
-    "completion bash", "",  0, 0, "Print the completion script: source <(orch completion bash)",
-    nullptr,           bash};
-const Command COMPLETE = {
-    "__complete", "[WORD...]",    0,   ANY_NUMBER, "What may come next, one per line", nullptr,
-    complete,     Operands::none, true};
+    "completion bash", "", "Print the completion script: source <(orch completion bash)", {}, bash};
+const Command COMPLETE = {.path = "__complete",
+                          .operands = "[WORD...]",
+                          .help = "What may come next, one per line",
+                          .options = {},
+                          .run = complete,
+                          .stopsAtOperand = true};
 
 }  // namespace orch::cli

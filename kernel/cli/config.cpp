@@ -55,16 +55,12 @@ Task<int> reload(Context& context) {
 
 const Command CONFIG_CHECK = {"config check",
                               "[FILE]",
-                              0,
-                              1,
                               "Say whether a manifest is valid, without a running orchd",
-                              nullptr,
-                              checkConfig,
-                              Operands::file};
-const Command CONFIG_SHOW = {"config show", "",  0, 0, "Show the manifest that orchd runs with",
-                             SHOW_OPTIONS,  show};
+                              {},
+                              checkConfig};
+const Command CONFIG_SHOW = {"config show", "", "Show the manifest that orchd runs with",
+                             SHOW_OPTIONS, show};
 const Command CONFIG_RELOAD = {
-    "config reload", "",    0, 0, "Read the manifest again and apply what can be applied",
-    nullptr,         reload};
+    "config reload", "", "Read the manifest again and apply what can be applied", {}, reload};
 
 }  // namespace orch::cli

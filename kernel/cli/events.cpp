@@ -96,12 +96,8 @@ Task<int> runEvents(Context& context) {
 
 }  // namespace
 
-const Command EVENTS = {"events",
-                        "",
-                        0,
-                        0,
+const Command EVENTS = {"events", "",
                         "Show what happens on the node, and with --since what has happened",
-                        EVENTS_OPTIONS,
-                        runEvents};
+                        EVENTS_OPTIONS, runEvents};
 
 }  // namespace orch::cli

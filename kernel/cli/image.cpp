@@ -229,28 +229,19 @@ Task<int> inspectImages(Context& context) {
 Task<int> remove(Context& context) {
   auto images = co_await context.connection.images();
   kj::Vector<kj::String> removed;
-  int status = 0;
   for (auto& name : context.args.operands()) {
     auto request = images.removeRequest();
     request.setReference(name);
     request.setForce(context.args.on("--force"));
     auto response = co_await attempt(request.send());
     if (!response.ok()) {
-      bool alone = context.args.operands().size() == 1;
-      if (alone) kj::throwFatalException(kj::mv(response.error()));
-      context.out.error(plainText(response.error()));
-      status = 1;
+      context.failed(response.error());
       continue;
     }
     for (auto one : response.value().getRemoved()) removed.add(kj::str(one));
   }
-  if (context.out.json) {
-    for (auto& one : removed) one = jsonText(one);
-    context.out.documents(removed);
-  } else {
-    for (auto& one : removed) context.out.line(one);
-  }
-  co_return status;
+  context.out.names(removed);
+  co_return context.status;
 }
 
 Task<int> prune(Context& context) {
@@ -271,32 +262,19 @@ Task<int> prune(Context& context) {
 
 }  // namespace
 
-const Command IMAGE_LS = {
-    "image ls", "[NAME[:TAG]]", 0, 1, "List the images of the node", IMAGE_LS_OPTIONS,
-    listImages, Operands::image};
-const Command IMAGE_PULL = {"image pull",     "IMAGE", 1, 1, "Get an image from its registry",
+const Command IMAGE_LS = {"image ls", "[IMAGE[:TAG]]", "List the images of the node",
+                          IMAGE_LS_OPTIONS, listImages};
+const Command IMAGE_PULL = {"image pull", "IMAGE", "Get an image from its registry",
                             TRANSFER_OPTIONS, pull};
 const Command IMAGE_IMPORT = {
-    "image import",
-    "PATH|- [IMAGE]",
-    1,
-    2,
-    "Take in a docker archive, an OCI layout or a root file system (folder or tar)",
-    IMPORT_OPTIONS,
-    import,
-    Operands::file};
-const Command IMAGE_INSPECT = {"image inspect",
-                               "IMAGE...",
-                               1,
-                               ANY_NUMBER,
-                               "Show all that is known of one or more images",
-                               INSPECT_OPTIONS,
-                               inspectImages,
-                               Operands::image};
-const Command IMAGE_RM = {
-    "image rm", "IMAGE...",     1, ANY_NUMBER, "Remove one or more images", RM_OPTIONS,
-    remove,     Operands::image};
-const Command IMAGE_PRUNE = {"image prune", "",   0, 0, "Remove images that are not used",
-                             PRUNE_OPTIONS, prune};
+    "image import", "PATH|- [IMAGE]",
+    "Take in a docker archive, an OCI layout or a root file system (folder or tar)", IMPORT_OPTIONS,
+    import};
+const Command IMAGE_INSPECT = {"image inspect", "IMAGE...",
+                               "Show all that is known of one or more images", INSPECT_OPTIONS,
+                               inspectImages};
+const Command IMAGE_RM = {"image rm", "IMAGE...", "Remove one or more images", RM_OPTIONS, remove};
+const Command IMAGE_PRUNE = {"image prune", "", "Remove images that are not used", PRUNE_OPTIONS,
+                             prune};
 
 }  // namespace orch::cli

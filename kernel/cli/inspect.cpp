@@ -21,11 +21,8 @@ void Inspection::found(capnp::DynamicStruct::Reader object) {
 }
 
 void Inspection::missing(kj::Exception& error) {
-  if (context.args.operands().size() == 1 || error.getType() == kj::Exception::Type::DISCONNECTED) {
-    kj::throwFatalException(kj::mv(error));
-  }
-  context.out.error(plainText(error));
-  status = 1;
+  if (error.getType() == kj::Exception::Type::DISCONNECTED) kj::throwFatalException(kj::mv(error));
+  context.failed(error);
 }
 
 int Inspection::finish() {
@@ -36,7 +33,7 @@ int Inspection::finish() {
   } else {
     context.out.documents(texts);
   }
-  return status;
+  return context.status;
 }
 
 }  // namespace orch::cli

@@ -31,7 +31,6 @@ class Inspection final {
   Context& context;
   kj::String format;  // the template; empty: none
   kj::Vector<kj::String> texts;
-  int status = 0;
 };
 
 // Asks for each operand with `ask(name)`; `get(response)` is the object.
@@ -47,6 +46,20 @@ Task<int> inspectEach(Context& context, Ask ask, Get get) {
     }
   }
   co_return inspection.finish();
+}
+
+// The same of objects of the cluster, which `Request` asks for by name or id: the whole of a
+// command.
+template <auto Request, auto Get>
+Task<int> inspectInCluster(Context& context) {
+  auto cluster = co_await context.connection.cluster();
+  auto ask = [&](kj::StringPtr name) {
+    auto request = (cluster.*Request)(nullptr);
+    request.setId(name);
+    return request.send();
+  };
+  auto get = [](auto& response) { return (response.*Get)(); };
+  co_return co_await inspectEach(context, ask, get);
 }
 
 }  // namespace orch::cli

@@ -41,28 +41,13 @@ Task<int> listNetworks(Context& context) {
   co_return 0;
 }
 
-Task<int> inspectNetworks(Context& context) {
-  auto cluster = co_await context.connection.cluster();
-  auto ask = [&](kj::StringPtr name) {
-    auto request = cluster.networkRequest();
-    request.setId(name);
-    return request.send();
-  };
-  auto get = [](auto& response) { return response.getNetwork(); };
-  co_return co_await inspectEach(context, ask, get);
-}
-
 }  // namespace
 
-const Command NETWORK_LS = {"network ls",       "",          0, 0, "List networks",
-                            NETWORK_LS_OPTIONS, listNetworks};
-const Command NETWORK_INSPECT = {"network inspect",
-                                 "NETWORK...",
-                                 1,
-                                 ANY_NUMBER,
-                                 "Show all that is known of one or more networks",
-                                 INSPECT_OPTIONS,
-                                 inspectNetworks,
-                                 Operands::network};
+const Command NETWORK_LS = {"network ls", "", "List networks", NETWORK_LS_OPTIONS, listNetworks};
+const Command NETWORK_INSPECT = {
+    "network inspect", "NETWORK...", "Show all that is known of one or more networks",
+    INSPECT_OPTIONS,
+    inspectInCluster<&schema::ClusterControl::Client::networkRequest,
+                     &schema::ClusterControl::NetworkResults::Reader::getNetwork>};
 
 }  // namespace orch::cli

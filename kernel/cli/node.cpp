@@ -69,27 +69,12 @@ Task<int> listNodes(Context& context) {
   co_return 0;
 }
 
-Task<int> inspectNodes(Context& context) {
-  auto cluster = co_await context.connection.cluster();
-  auto ask = [&](kj::StringPtr name) {
-    auto request = cluster.nodeRequest();
-    request.setId(name);
-    return request.send();
-  };
-  auto get = [](auto& response) { return response.getNode(); };
-  co_return co_await inspectEach(context, ask, get);
-}
-
 }  // namespace
 
-const Command NODE_LS = {"node ls", "", 0, 0, "List nodes", NODE_LS_OPTIONS, listNodes};
-const Command NODE_INSPECT = {"node inspect",
-                              "self|NODE...",
-                              1,
-                              ANY_NUMBER,
-                              "Show all that is known of one or more nodes",
-                              INSPECT_OPTIONS,
-                              inspectNodes,
-                              Operands::node};
+const Command NODE_LS = {"node ls", "", "List nodes", NODE_LS_OPTIONS, listNodes};
+const Command NODE_INSPECT = {
+    "node inspect", "self|NODE...", "Show all that is known of one or more nodes", INSPECT_OPTIONS,
+    inspectInCluster<&schema::ClusterControl::Client::nodeRequest,
+                     &schema::ClusterControl::NodeResults::Reader::getNode>};
 
 }  // namespace orch::cli

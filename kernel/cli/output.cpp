@@ -52,6 +52,11 @@ void Output::documents(kj::ArrayPtr<const kj::String> items) {
   line("[", kj::strArray(items, ",\n"), "]");
 }
 
+void Output::names(kj::ArrayPtr<const kj::String> items) {
+  if (json) return documents(KJ_MAP(item, items) { return jsonText(item); });
+  for (auto& item : items) line(item);
+}
+
 void Output::flush() {
   auto text = pending.releaseAsArray();
   pending = kj::Vector<char>();

@@ -34,6 +34,8 @@ class Output final {
   void document(capnp::DynamicList::Reader value);
   // An array of documents that are JSON already.
   void documents(kj::ArrayPtr<const kj::String> items);
+  // One in a line, or an array of texts.
+  void names(kj::ArrayPtr<const kj::String> items);
   // What a flush has not written yet is written at the latest after 64 KiB.
   void flush();
 

@@ -82,16 +82,11 @@ Task<int> inspectPlugin(Context& context) {
 
 }  // namespace
 
-const Command PLUGIN_LS = {"plugin ls",       "",         0, 0, "List the plugins of the node",
-                           PLUGIN_LS_OPTIONS, listPlugins};
+const Command PLUGIN_LS = {"plugin ls", "", "List the plugins of the node", PLUGIN_LS_OPTIONS,
+                           listPlugins};
 const Command PLUGIN_INSPECT = {
-    "plugin inspect",
-    "PLUGIN...|FILE",
-    1,
-    ANY_NUMBER,
-    "Show all that is known of plugins, or what a plugin's file says of itself",
-    INSPECT_OPTIONS,
-    inspectPlugin,
-    Operands::plugin};
+    "plugin inspect", "PLUGIN...|FILE",
+    "Show all that is known of plugins, or what a plugin's file says of itself", INSPECT_OPTIONS,
+    inspectPlugin};
 
 }  // namespace orch::cli

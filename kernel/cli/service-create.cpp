@@ -54,15 +54,12 @@ Task<int> createService(Context& context) {
 
 }  // namespace
 
-const Command SERVICE_CREATE = {"service create",
-                                "IMAGE [COMMAND] [ARG...]",
-                                1,
-                                ANY_NUMBER,
-                                "Create a new service",
-                                serviceCreateOptions(),
-                                createService,
-                                Operands::image,
-                                true,
-                                true};
+const Command SERVICE_CREATE = {.path = "service create",
+                                .operands = "IMAGE [COMMAND] [ARG...]",
+                                .help = "Create a new service",
+                                .options = serviceCreateOptions(),
+                                .run = createService,
+                                .stopsAtOperand = true,
+                                .interruptible = true};
 
 }  // namespace orch::cli

@@ -53,13 +53,8 @@ Task<int> inspectServices(Context& context) {
 
 }  // namespace
 
-const Command SERVICE_INSPECT = {"service inspect",
-                                 "SERVICE...",
-                                 1,
-                                 ANY_NUMBER,
-                                 "Show all that is known of one or more services",
-                                 INSPECT_OPTIONS,
-                                 inspectServices,
-                                 Operands::service};
+const Command SERVICE_INSPECT = {"service inspect", "SERVICE...",
+                                 "Show all that is known of one or more services", INSPECT_OPTIONS,
+                                 inspectServices};
 
 }  // namespace orch::cli

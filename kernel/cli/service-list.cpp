@@ -45,7 +45,6 @@ Task<int> listServices(Context& context) {
 
 }  // namespace
 
-const Command SERVICE_LS = {"service ls",       "",          0, 0, "List services",
-                            SERVICE_LS_OPTIONS, listServices};
+const Command SERVICE_LS = {"service ls", "", "List services", SERVICE_LS_OPTIONS, listServices};
 
 }  // namespace orch::cli

@@ -64,13 +64,8 @@ Task<int> serviceLogs(Context& context) {
 
 }  // namespace
 
-const Command SERVICE_LOGS = {"service logs",
-                              "SERVICE|TASK",
-                              1,
-                              1,
-                              "Show the logs of a service or of one task",
-                              SERVICE_LOGS_OPTIONS,
-                              serviceLogs,
-                              Operands::service};
+const Command SERVICE_LOGS = {"service logs", "SERVICE|TASK",
+                              "Show the logs of a service or of one task", SERVICE_LOGS_OPTIONS,
+                              serviceLogs};
 
 }  // namespace orch::cli

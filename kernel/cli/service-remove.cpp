@@ -24,7 +24,6 @@ struct Gone {
 Task<int> removeServices(Context& context) {
   kj::Vector<Gone> gone;
   kj::Vector<kj::String> documents;
-  int status = 0;
   for (auto& name : context.args.operands()) {
     auto requestId = context.env.newId();
     auto outcome = co_await attempt(
@@ -34,12 +33,8 @@ Task<int> removeServices(Context& context) {
           request.setId(name);
           return request.send();
         }));
-    if (!outcome.ok() && context.args.operands().size() == 1) {
-      kj::throwFatalException(kj::mv(outcome.error()));
-    }
     if (!outcome.ok()) {
-      context.out.error(plainText(outcome.error()));
-      status = 1;
+      context.failed(outcome.error());
       continue;
     }
     gone.add(Gone{kj::str(name), kj::str(outcome.value().getServiceId())});
@@ -51,7 +46,7 @@ Task<int> removeServices(Context& context) {
   }
   if (context.out.json) context.out.documents(documents);
   context.out.flush();
-  if (context.args.on("--detach")) co_return status;
+  if (context.args.on("--detach")) co_return context.status;
   for (auto& one : gone) {
     Wait wait;
     wait.id = kj::mv(one.id);
@@ -59,22 +54,18 @@ Task<int> removeServices(Context& context) {
     wait.goal = Goal::gone;
     wait.quiet = quiet(context);
     int result = co_await waitFor(context, kj::mv(wait));
-    status = kj::max(status, result);
+    context.status = kj::max(context.status, result);
   }
-  co_return status;
+  co_return context.status;
 }
 
 }  // namespace
 
-const Command SERVICE_RM = {"service rm",
-                            "SERVICE...",
-                            1,
-                            ANY_NUMBER,
-                            "Remove one or more services",
-                            SERVICE_RM_OPTIONS,
-                            removeServices,
-                            Operands::service,
-                            false,
-                            true};
+const Command SERVICE_RM = {.path = "service rm",
+                            .operands = "SERVICE...",
+                            .help = "Remove one or more services",
+                            .options = SERVICE_RM_OPTIONS,
+                            .run = removeServices,
+                            .interruptible = true};
 
 }  // namespace orch::cli

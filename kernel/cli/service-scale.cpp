@@ -43,7 +43,6 @@ Task<int> scaleServices(Context& context) {
   auto wishes = readWishes(context.args);
   uint64_t verify = verifyMs(context.args);
   kj::Vector<kj::String> documents;
-  int status = 0;
   for (auto& wish : wishes) {
     auto requestId = context.env.newId();
     auto outcome = co_await attempt(
@@ -54,11 +53,8 @@ Task<int> scaleServices(Context& context) {
           request.setReplicas(wish.replicas);
           return request.send();
         }));
-    // With one service the error is that of the command; of several, the others are still scaled.
-    if (!outcome.ok() && wishes.size() == 1) kj::throwFatalException(kj::mv(outcome.error()));
     if (!outcome.ok()) {
-      context.out.error(plainText(outcome.error()));
-      status = 1;
+      context.failed(outcome.error());
       continue;
     }
     wish.id = kj::str(outcome.value().getService().getMeta().getId());
@@ -75,7 +71,7 @@ Task<int> scaleServices(Context& context) {
   }
   if (context.out.json) context.out.documents(documents);
   context.out.flush();
-  if (context.args.on("--detach")) co_return status;
+  if (context.args.on("--detach")) co_return context.status;
   for (auto& wish : wishes) {
     if (wish.id.size() == 0) continue;
     Wait wait;
@@ -85,22 +81,18 @@ Task<int> scaleServices(Context& context) {
     wait.verifyMs = verify;
     wait.pausedBeforeNs = wish.pausedBeforeNs;
     int result = co_await waitFor(context, kj::mv(wait));
-    status = kj::max(status, result);
+    context.status = kj::max(context.status, result);
   }
-  co_return status;
+  co_return context.status;
 }
 
 }  // namespace
 
-const Command SERVICE_SCALE = {"service scale",
-                               "SERVICE=REPLICAS...",
-                               1,
-                               ANY_NUMBER,
-                               "Scale one or more replicated services",
-                               SERVICE_SCALE_OPTIONS,
-                               scaleServices,
-                               Operands::service,
-                               false,
-                               true};
+const Command SERVICE_SCALE = {.path = "service scale",
+                               .operands = "SERVICE=REPLICAS...",
+                               .help = "Scale one or more replicated services",
+                               .options = SERVICE_SCALE_OPTIONS,
+                               .run = scaleServices,
+                               .interruptible = true};
 
 }  // namespace orch::cli

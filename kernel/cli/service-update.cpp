@@ -106,8 +106,11 @@ Task<int> updateService(Context& context) {
 
 }  // namespace
 
-const Command SERVICE_UPDATE = {
-    "service update", "SERVICE",         1,     1,   "Update a service", serviceUpdateOptions(),
-    updateService,    Operands::service, false, true};
+const Command SERVICE_UPDATE = {.path = "service update",
+                                .operands = "SERVICE",
+                                .help = "Update a service",
+                                .options = serviceUpdateOptions(),
+                                .run = updateService,
+                                .interruptible = true};
 
 }  // namespace orch::cli

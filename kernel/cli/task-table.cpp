@@ -47,6 +47,18 @@ kj::String portsOf(schema::Task::Reader task) {
   return kj::strArray(texts, ", ");
 }
 
+// The id of the node that is asked, if a filter calls it `self`; otherwise empty.
+Task<kj::String> ownNodeId(Context& context, const Filters& filters) {
+  bool asked = false;
+  for (auto value : filters.values("node")) asked |= value == "self";
+  if (!asked) co_return kj::String();
+  auto cluster = co_await context.connection.cluster();
+  auto request = cluster.nodeRequest();
+  request.setId("self");
+  auto answer = co_await request.send();
+  co_return kj::str(answer.getNode().getMeta().getId());
+}
+
 }  // namespace
 
 NodeNames nodeNames(capnp::List<schema::Node>::Reader nodes) {
@@ -68,17 +80,6 @@ Filters taskFilters(const Arguments& args) {
   return Filters(args, {"id", "name", "node", {"desired-state", "ready|running|shutdown|remove"}});
 }
 
-Task<kj::String> ownNodeId(Context& context, const Filters& filters) {
-  bool asked = false;
-  for (auto value : filters.values("node")) asked |= value == "self";
-  if (!asked) co_return kj::String();
-  auto cluster = co_await context.connection.cluster();
-  auto request = cluster.nodeRequest();
-  request.setId("self");
-  auto answer = co_await request.send();
-  co_return kj::str(answer.getNode().getMeta().getId());
-}
-
 // The tag as it was written, and what it is pinned to.
 static kj::String imageText(schema::ContainerSpec::Reader container, bool whole) {
   auto digest = container.getImageDigest();
@@ -86,10 +87,13 @@ static kj::String imageText(schema::ContainerSpec::Reader container, bool whole)
   return kj::str(container.getImage(), "@", shortId(digest, whole));
 }
 
-void printTasks(Context& context, kj::Vector<schema::Task::Reader> tasks, const NodeNames& nodes,
-                kj::StringPtr ownNode) {
+Task<void> printTasks(Context& context, const Filters& filters,
+                      kj::Vector<schema::Task::Reader> tasks) {
   const Arguments& args = context.args;
-  auto filters = taskFilters(args);
+  auto ownNode = co_await ownNodeId(context, filters);
+  auto cluster = co_await context.connection.cluster();
+  auto answer = co_await cluster.nodesRequest().send();
+  auto nodes = nodeNames(answer.getNodes());
   Listing list(context, TASK_COLUMNS);
   std::stable_sort(tasks.begin(), tasks.end(), comesBefore);
   bool shortens = context.out.terminal() && !args.on("--no-trunc");

@@ -26,12 +26,9 @@ kj::String nodeName(const NodeNames& names, kj::StringPtr id);
 
 // The filters of the options above.
 Filters taskFilters(const Arguments& args);
-// The id of the node that is asked, if a filter calls it `self`; otherwise empty.
-Task<kj::String> ownNodeId(Context& context, const Filters& filters);
-
 // Prints `tasks` as the options above say: those of a slot together, newest first, older ones
 // indented behind `\_`.
-void printTasks(Context& context, kj::Vector<schema::Task::Reader> tasks, const NodeNames& nodes,
-                kj::StringPtr ownNode);
+Task<void> printTasks(Context& context, const Filters& filters,
+                      kj::Vector<schema::Task::Reader> tasks);
 
 }  // namespace orch::cli

@@ -79,26 +79,19 @@ Task<int> inspectVolumes(Context& context) {
 Task<int> removeVolumes(Context& context) {
   auto cluster = co_await context.connection.cluster();
   kj::Vector<kj::String> removed;
-  int status = 0;
   for (auto& name : context.args.operands()) {
     auto request = cluster.removeVolumeRequest();
     request.setName(name);
     auto answer = co_await attempt(request.send());
     bool none = !answer.ok() && plainText(answer.error()).startsWith("no volume ");
     if (answer.ok()) {
-      removed.add(context.out.json ? jsonText(name) : kj::str(name));
+      removed.add(kj::str(name));
     } else if (!none || !context.args.on("--force")) {
-      if (context.args.operands().size() == 1) kj::throwFatalException(kj::mv(answer.error()));
-      context.out.error(plainText(answer.error()));
-      status = 1;
+      context.failed(answer.error());
     }
   }
-  if (context.out.json) {
-    context.out.documents(removed);
-  } else {
-    for (auto& name : removed) context.out.line(name);
-  }
-  co_return status;
+  context.out.names(removed);
+  co_return context.status;
 }
 
 Task<int> pruneVolumes(Context& context) {
@@ -122,21 +115,14 @@ Task<int> pruneVolumes(Context& context) {
 
 }  // namespace
 
-const Command VOLUME_LS = {"volume ls",       "",         0, 0, "List the volumes of the nodes",
-                           VOLUME_LS_OPTIONS, listVolumes};
-const Command VOLUME_INSPECT = {"volume inspect",
-                                "VOLUME...",
-                                1,
-                                ANY_NUMBER,
-                                "Show all that is known of one or more volumes",
-                                INSPECT_OPTIONS,
-                                inspectVolumes,
-                                Operands::volume};
-const Command VOLUME_RM = {
-    "volume rm",   "VOLUME...",     1, ANY_NUMBER, "Remove one or more volumes", VOLUME_RM_OPTIONS,
-    removeVolumes, Operands::volume};
-const Command VOLUME_PRUNE = {
-    "volume prune",       "",          0, 0, "Remove volumes that no task uses",
-    VOLUME_PRUNE_OPTIONS, pruneVolumes};
+const Command VOLUME_LS = {"volume ls", "", "List the volumes of the nodes", VOLUME_LS_OPTIONS,
+                           listVolumes};
+const Command VOLUME_INSPECT = {"volume inspect", "VOLUME...",
+                                "Show all that is known of one or more volumes", INSPECT_OPTIONS,
+                                inspectVolumes};
+const Command VOLUME_RM = {"volume rm", "VOLUME...", "Remove one or more volumes",
+                           VOLUME_RM_OPTIONS, removeVolumes};
+const Command VOLUME_PRUNE = {"volume prune", "", "Remove volumes that no task uses",
+                              VOLUME_PRUNE_OPTIONS, pruneVolumes};
 
 }  // namespace orch::cli
