@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "orch/amounts.h"
 #include "orch/fail.h"
 #include "value.h"
 
@@ -72,11 +73,11 @@ void parseUlimit(kj::StringPtr flag, kj::StringPtr text, schema::Ulimit::Builder
   auto colon = limits.find(':');
   auto number = [&](std::string_view digits) -> int64_t {
     if (digits == "-1") return -1;
-    uint64_t value;
-    if (!readDigits(digits, value) || value > INT64_MAX) {
+    auto value = readDigits(digits);
+    if (!value || *value > INT64_MAX) {
       badValue(flag, text, "name=soft[:hard] with numbers, -1 for unlimited");
     }
-    return static_cast<int64_t>(value);
+    return static_cast<int64_t>(*value);
   };
   int64_t soft = number(limits.substr(0, colon));
   int64_t hard = colon == std::string_view::npos ? soft : number(limits.substr(colon + 1));

@@ -31,14 +31,22 @@ kj::String sinceText(kj::StringPtr word, int64_t atNs, int64_t nowNs) {
   return kj::str(word, " ", ago, " ago");
 }
 
-kj::String humanSize(uint64_t bytes) {
-  static constexpr const char* UNITS[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+static kj::String inUnits(uint64_t bytes, double step, const char* format,
+                          const char* const (&units)[7]) {
   auto amount = static_cast<double>(bytes);
   int unit = 0;
-  for (; amount >= 1000 && unit < 6; ++unit) amount /= 1000;
+  for (; amount >= step && unit < 6; ++unit) amount /= step;
   char text[32];
-  snprintf(text, sizeof(text), "%.3g%s", amount, UNITS[unit]);
-  return kj::str(text);
+  snprintf(text, sizeof(text), format, amount);
+  return kj::str(text, units[unit]);
+}
+
+kj::String humanSize(uint64_t bytes) {
+  return inUnits(bytes, 1000, "%.3g", {"B", "kB", "MB", "GB", "TB", "PB", "EB"});
+}
+
+kj::String binarySize(uint64_t bytes) {
+  return inUnits(bytes, 1024, "%.4g", {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"});
 }
 
 kj::String shortDuration(uint64_t microseconds) {
@@ -46,28 +54,6 @@ kj::String shortDuration(uint64_t microseconds) {
   if (microseconds < MILLI) return kj::str(microseconds, "us");
   if (microseconds < SECOND) return kj::str(microseconds / MILLI, "ms");
   return kj::str(microseconds / SECOND, ".", microseconds % SECOND / (SECOND / 10), "s");
-}
-
-kj::String durationText(uint64_t milliseconds) {
-  if (milliseconds == 0) return kj::str("0s");
-  uint64_t hours = milliseconds / 3600'000;
-  uint64_t minutes = milliseconds / 60'000 % 60;
-  uint64_t seconds = milliseconds / 1000 % 60;
-  uint64_t rest = milliseconds % 1000;
-  return kj::str(hours > 0 ? kj::str(hours, "h") : kj::String(),
-                 minutes > 0 ? kj::str(minutes, "m") : kj::String(),
-                 seconds > 0 ? kj::str(seconds, "s") : kj::String(),
-                 rest > 0 ? kj::str(rest, "ms") : kj::String());
-}
-
-kj::String binarySize(uint64_t bytes) {
-  static constexpr const char* UNITS[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  auto amount = static_cast<double>(bytes);
-  int unit = 0;
-  for (; amount >= 1024 && unit < 6; ++unit) amount /= 1024;
-  char text[32];
-  snprintf(text, sizeof(text), "%.4g%s", amount, UNITS[unit]);
-  return kj::str(text);
 }
 
 kj::String timestamp(int64_t ns) {

@@ -19,8 +19,6 @@ kj::String humanSize(uint64_t bytes);
 // How long something took, for a table: `512us`, `33ms`, `2.1s`.
 kj::String shortDuration(uint64_t microseconds);
 
-// As one writes it for a flag, without a remainder: `1m30s`, `100ms`.
-kj::String durationText(uint64_t milliseconds);
 // `64MiB`, `1.5GiB`, else `1000B`.
 kj::String binarySize(uint64_t bytes);
 

@@ -44,7 +44,6 @@ TEST_CASE("cli: times and sizes read as docker's", "[cli]") {
   CHECK(sinceText("New", 0, 130 * SECOND) == "New");
   CHECK(humanSize(4'262'000) == "4.26MB");
   CHECK(binarySize(64 << 20) == "64MiB");
-  CHECK(durationText(90'500) == "1m30s500ms");
   CHECK(timestamp(1'700'000'000'000'000'001) == "2023-11-14T22:13:20.000000001Z");
 }
 

@@ -1,5 +1,6 @@
 // Published ports.
 #include "entry.h"
+#include "orch/amounts.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -17,12 +18,11 @@ struct Range {
 };
 
 Range parseRange(kj::StringPtr flag, kj::StringPtr text, std::string_view digits) {
-  Range range;
   auto dash = digits.find('-');
-  bool good = readDigits(digits.substr(0, dash), range.first);
-  range.last = range.first;
-  if (dash != std::string_view::npos) good &= readDigits(digits.substr(dash + 1), range.last);
-  if (!good) badValue(flag, text, FORMS);
+  auto first = readDigits(digits.substr(0, dash));
+  auto last = dash == std::string_view::npos ? first : readDigits(digits.substr(dash + 1));
+  if (!first || !last) badValue(flag, text, FORMS);
+  Range range{*first, *last};
   if (range.first < 1 || range.last > 65535 || range.last < range.first) {
     badValue(flag, text, "ports from 1 to 65535");
   }
@@ -77,15 +77,15 @@ void addLong(kj::StringPtr flag, kj::StringPtr text, capnp::Orphanage orphanage,
     auto key = all.substr(0, equals);
     auto value = equals == std::string_view::npos ? "" : all.substr(equals + 1);
     if (key == "target" || key == "published") {
-      uint64_t number;
+      auto number = readDigits(value);
       bool target = key == "target";
-      if (!readDigits(value, number) || number > 65535 || (target && number == 0)) {
+      if (!number || *number > 65535 || (target && *number == 0)) {
         badValue(flag, text, kj::str(target ? "target=1" : "published=0", " to 65535"));
       }
       if (target) {
-        port.setTarget(static_cast<uint16_t>(number));
+        port.setTarget(static_cast<uint16_t>(*number));
       } else {
-        port.setPublished(static_cast<uint16_t>(number));
+        port.setPublished(static_cast<uint16_t>(*number));
       }
     } else if (key == "protocol") {
       port.setProtocol(parseProtocol(flag, text, value));

@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "human.h"
+#include "orch/amounts.h"
 
 namespace orch::cli {
 

@@ -5,6 +5,7 @@
 #include "arguments.h"
 #include "connection.h"
 #include "human.h"
+#include "orch/amounts.h"
 
 namespace orch::cli {
 

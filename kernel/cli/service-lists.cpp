@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "orch/amounts.h"
 #include "orch/fail.h"
 #include "value.h"
 
@@ -111,11 +112,11 @@ bool removesPort(kj::StringPtr typed, AnyReader item) {
   std::string_view text(typed.begin(), typed.size());
   auto slash = text.find('/');
   auto protocol = slash == std::string_view::npos ? "" : text.substr(slash + 1);
-  uint64_t number;
-  bool good = readDigits(text.substr(0, slash), number) && number >= 1 && number <= 65535 &&
+  auto number = readDigits(text.substr(0, slash));
+  bool good = number && *number >= 1 && *number <= 65535 &&
               (slash == std::string_view::npos || protocol == "tcp" || protocol == "udp");
   if (!good) badValue("--publish-rm", typed, "a port in the container such as 80 or 80/udp");
-  return byPort(item) == typed || (protocol.empty() && number == asPort(item).getTarget());
+  return byPort(item) == typed || (protocol.empty() && *number == asPort(item).getTarget());
 }
 bool replacesPort(AnyReader fresh, AnyReader old) {
   auto inside = asPort(fresh);

@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "connection.h"
 #include "log-lines.h"
+#include "orch/amounts.h"
 #include "output.h"
 #include "value.h"
 
@@ -30,12 +31,10 @@ Task<int> serviceLogs(Context& context) {
   int64_t tail = -1;
   int64_t since = 0;
   if (args.given("--tail") && args.text("--tail") != "all") {
-    uint64_t lines;
     auto text = args.text("--tail");
-    if (!readDigits({text.begin(), text.size()}, lines) || lines > INT32_MAX) {
-      badValue("--tail", text, "a number of lines, or all");
-    }
-    tail = static_cast<int64_t>(lines);
+    auto lines = readDigits(view(text));
+    if (!lines || *lines > INT32_MAX) badValue("--tail", text, "a number of lines, or all");
+    tail = static_cast<int64_t>(*lines);
   }
   if (args.given("--since")) {
     since = parseMomentNs("--since", args.text("--since"), context.env.nowNs());

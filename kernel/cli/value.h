@@ -15,16 +15,13 @@ inline std::string_view view(kj::StringPtr text) { return {text.begin(), text.si
 // Fails as above. `expected` completes "expected …".
 [[noreturn]] void badValue(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr expected);
 
-// As in Go: `10s`, `1m30s`, `100ms`, `1.5h`, or `0`. In milliseconds; less than one but not 0 is
-// refused, and so is anything past `mostMs`: the server takes a year at most.
+// orch/amounts.h for flags. Anything past `mostMs` is refused: the server takes a year at most.
 inline constexpr uint64_t MAX_DURATION_MS = 365ull * 24 * 3600 * 1000;
 uint64_t parseDurationMs(kj::StringPtr flag, kj::StringPtr value,
                          uint64_t mostMs = MAX_DURATION_MS);
 
-// `64m`, `1g`, `512k`, `1.5GiB` or bytes; a unit is a power of 1024. In bytes.
 uint64_t parseSizeBytes(kj::StringPtr flag, kj::StringPtr value);
-
-// A decimal number of cores, to the ninth place. In billionths of a core; 0 or at least 0.001.
+// 0 or at least 0.001 cores.
 uint64_t parseCpuNanos(kj::StringPtr flag, kj::StringPtr value);
 
 uint64_t parseWhole(kj::StringPtr flag, kj::StringPtr value, uint64_t least, uint64_t most);
@@ -48,8 +45,5 @@ unsigned parseChoice(kj::StringPtr flag, kj::StringPtr value, kj::StringPtr choi
 // A moment: RFC 3339 (`2026-08-03T12:00:00Z`, a date alone is its midnight UTC), seconds since the
 // epoch with an optional fraction, or a duration before `nowNs`. In nanoseconds since the epoch.
 int64_t parseMomentNs(kj::StringPtr flag, kj::StringPtr value, int64_t nowNs);
-
-// Whole decimal digits into `out`; false if there is anything else, or too much.
-bool readDigits(std::string_view text, uint64_t& out);
 
 }  // namespace orch::cli

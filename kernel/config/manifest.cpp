@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 
+#include "orch/amounts.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/kernel-names.h"
@@ -98,25 +100,31 @@ constexpr Range EVENT_LOG{1 << 20, 64ull << 30};
 KeyReader::Read duration(const std::string& key, uint64_t& into, Range range) {
   return [&into, key, range](const Value& value) {
     auto& written = expect<std::string>(value, key, "a duration such as \"30s\"");
-    if (!parseDurationMs(written, into) || into < range.least || into > range.most) {
+    auto parsed = parseDurationMs(written);
+    if (!parsed || *parsed < range.least || *parsed > range.most) {
       failAt(value, "'" + key + "' is '" + written + "'; accepted: a duration such as \"30s\", \"" +
-                        durationText(range.least) + "\" to \"" + durationText(range.most) + "\"");
+                        durationText(range.least).cStr() + "\" to \"" +
+                        durationText(range.most).cStr() + "\"");
     }
+    into = *parsed;
   };
 }
 
 void readBackoff(const Value& value, RestartSettings& restart) {
   auto& written = expect<std::string>(value, "backoff", "a range such as \"100ms..30s\"");
   auto dots = written.find("..");
-  bool good = dots != std::string::npos &&
-              parseDurationMs(written.substr(0, dots), restart.backoffMinMs) &&
-              parseDurationMs(written.substr(dots + 2), restart.backoffMaxMs) &&
-              restart.backoffMinMs >= BACKOFF.least && restart.backoffMaxMs <= BACKOFF.most &&
-              restart.backoffMinMs <= restart.backoffMaxMs;
+  std::optional<uint64_t> least, most;
+  if (dots != std::string::npos) {
+    least = parseDurationMs(written.substr(0, dots));
+    most = parseDurationMs(written.substr(dots + 2));
+  }
+  bool good = least && most && *least >= BACKOFF.least && *most <= BACKOFF.most && *least <= *most;
   if (!good) {
     failAt(value, "'backoff' is '" + written +
                       "'; accepted: a range such as \"100ms..30s\", within \"1ms..1h\"");
   }
+  restart.backoffMinMs = *least;
+  restart.backoffMaxMs = *most;
 }
 
 RestartSettings readRestart(const Value& value) {
@@ -265,12 +273,13 @@ void readNode(const Value& value, NodeEntry& node) {
       .key("eventLog",
            [&](const Value& v) {
              auto& written = expect<std::string>(v, "eventLog", "a size such as \"64m\"");
-             if (!parseSizeBytes(written, node.eventLogBytes) ||
-                 node.eventLogBytes < EVENT_LOG.least || node.eventLogBytes > EVENT_LOG.most) {
+             auto bytes = parseSizeBytes(written);
+             if (!bytes || *bytes < EVENT_LOG.least || *bytes > EVENT_LOG.most) {
                failAt(v, "'eventLog' is '" + written + "'; accepted: a size such as \"64m\", \"" +
-                             sizeText(EVENT_LOG.least) + "\" to \"" + sizeText(EVENT_LOG.most) +
-                             "\"");
+                             sizeText(EVENT_LOG.least).cStr() + "\" to \"" +
+                             sizeText(EVENT_LOG.most).cStr() + "\"");
              }
+             node.eventLogBytes = *bytes;
            })
       .key("loopLimit", duration("loopLimit", node.loopLimitMs, LOOP_LIMIT))
       .key("plugins",

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "orch/amounts.h"
 #include "orch/fail.h"
 
 namespace orch::config {
@@ -33,14 +34,13 @@ bool endsWith(const std::string& text, const char* ending) {
 int64_t wholeNumber(const Value& value, const std::string& key) {
   if (auto* number = std::get_if<int64_t>(&value.data)) return *number;
   if (auto* written = std::get_if<std::string>(&value.data)) {
-    uint64_t parsed;
     if (endsWith(key, "Ms")) {
-      if (parseDurationMs(*written, parsed)) return parsed;
+      if (auto parsed = parseDurationMs(*written)) return *parsed;
       failAt(value, "'" + key + "' is '" + *written +
                         "'; accepted: milliseconds, or a duration such as \"10s\"");
     }
     if (endsWith(key, "Bytes")) {
-      if (parseSizeBytes(*written, parsed)) return parsed;
+      if (auto parsed = parseSizeBytes(*written)) return *parsed;
       failAt(value,
              "'" + key + "' is '" + *written + "'; accepted: bytes, or a size such as \"64m\"");
     }

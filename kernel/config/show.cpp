@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "orch/amounts.h"
+
 namespace orch::config {
 
 namespace {
@@ -40,9 +42,10 @@ std::string textsToml(const std::vector<std::pair<std::string, std::string>>& te
 }
 
 std::string restartToml(const RestartSettings& restart) {
-  return "{ backoff = \"" + durationText(restart.backoffMinMs) + ".." +
-         durationText(restart.backoffMaxMs) + "\", limit = " + std::to_string(restart.limit) +
-         ", window = \"" + durationText(restart.windowMs) + "\" }";
+  return kj::str("{ backoff = \"", durationText(restart.backoffMinMs), "..",
+                 durationText(restart.backoffMaxMs), "\", limit = ", restart.limit, ", window = \"",
+                 durationText(restart.windowMs), "\" }")
+      .cStr();
 }
 
 }  // namespace
@@ -54,8 +57,8 @@ std::string nodeToml(const NodeEntry& node, const std::string& name, bool defaul
   lines.add("run", tomlText(node.run));
   lines.add("listen", tomlText(node.listen));
   lines.add("logLevel", tomlText(node.logLevel));
-  lines.add("eventLog", tomlText(sizeText(node.eventLogBytes)));
-  lines.add("loopLimit", tomlText(durationText(node.loopLimitMs)));
+  lines.add("eventLog", tomlText(sizeText(node.eventLogBytes).cStr()));
+  lines.add("loopLimit", tomlText(durationText(node.loopLimitMs).cStr()));
   lines.add("plugins", listToml(node.pluginFolders));
   if (defaults || !node.labels.empty()) lines.always("labels", textsToml(node.labels));
   return "[node]\n" + lines.text;
@@ -68,8 +71,8 @@ std::string pluginToml(const PluginEntry& entry, Isolation isolation, const std:
   if (!entry.file.empty()) lines.add("file", tomlText(entry.file));
   lines.add("isolation", isolation == Isolation::PROCESS ? "\"process\"" : "\"kernel\"");
   lines.add("critical", entry.critical ? "true" : "false");
-  lines.add("deadline", tomlText(durationText(entry.deadlineMs)));
-  lines.add("startDeadline", tomlText(durationText(entry.startDeadlineMs)));
+  lines.add("deadline", tomlText(durationText(entry.deadlineMs).cStr()));
+  lines.add("startDeadline", tomlText(durationText(entry.startDeadlineMs).cStr()));
   lines.add("restart", restartToml(entry.restart));
   lines.add("services", listToml(entry.services));
   lines.add("env", textsToml(entry.env));

@@ -75,69 +75,6 @@ Table parseToml(const std::string& text, const std::string& file) {
   return std::get<Table>(std::move(root.data));
 }
 
-namespace {
-
-struct Unit {
-  const char* name;
-  uint64_t factor;
-};
-constexpr Unit DURATIONS[] = {{"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}};
-constexpr Unit SIZES[] = {{"g", 1 << 30}, {"m", 1 << 20}, {"k", 1 << 10}, {"b", 1}, {"", 1}};
-constexpr uint64_t MOST = std::numeric_limits<int64_t>::max();
-
-// Reads digits and a unit from `at` on; false if they are not there or are too many.
-template <size_t N>
-bool parsePart(const std::string& text, size_t& at, const Unit (&units)[N], uint64_t& value) {
-  uint64_t number = 0;
-  size_t digits = at;
-  for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
-    if (number > (MOST - 9) / 10) return false;
-    number = number * 10 + (text[at] - '0');
-  }
-  if (at == digits) return false;
-  size_t begin = at;
-  while (at < text.size() && text[at] >= 'a' && text[at] <= 'z') ++at;
-  for (auto& unit : units) {
-    if (text.compare(begin, at - begin, unit.name) != 0) continue;
-    if (number > MOST / unit.factor) return false;
-    value = number * unit.factor;
-    return true;
-  }
-  return false;
-}
-
-template <size_t N>
-std::string inUnit(uint64_t value, const Unit (&units)[N]) {
-  for (auto& unit : units) {
-    if (value > 0 && value % unit.factor == 0) {
-      return std::to_string(value / unit.factor) + unit.name;
-    }
-  }
-  return std::to_string(value);
-}
-
-}  // namespace
-
-bool parseDurationMs(const std::string& text, uint64_t& ms) {
-  if (text.empty()) return false;
-  uint64_t total = 0;
-  for (size_t at = 0; at < text.size();) {
-    uint64_t part = 0;
-    if (!parsePart(text, at, DURATIONS, part) || part > MOST - total) return false;
-    total += part;
-  }
-  ms = total;
-  return true;
-}
-
-bool parseSizeBytes(const std::string& text, uint64_t& bytes) {
-  size_t at = 0;
-  return parsePart(text, at, SIZES, bytes) && at == text.size();
-}
-
-std::string durationText(uint64_t ms) { return ms == 0 ? "0ms" : inUnit(ms, DURATIONS); }
-std::string sizeText(uint64_t bytes) { return bytes == 0 ? "0b" : inUnit(bytes, SIZES); }
-
 std::string tomlText(const std::string& text) {
   std::string out = "\"";
   for (char c : text) {

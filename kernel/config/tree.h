@@ -40,16 +40,6 @@ Table parseToml(const std::string& text, const std::string& file);
 // Throws "file:line: text".
 [[noreturn]] void failAt(const Value& at, const std::string& text);
 
-// Durations are texts with a unit: "250ms", "10s", "5m", "1h30m". False if it is not one, or more
-// than an int64 holds.
-bool parseDurationMs(const std::string& text, uint64_t& ms);
-// Sizes are texts with a unit: "512", "64k", "10m", "1g". False if it is not one, or more than an
-// int64 holds.
-bool parseSizeBytes(const std::string& text, uint64_t& bytes);
-// The other way round, with the largest unit that needs no fraction: "90s", "64m".
-std::string durationText(uint64_t ms);
-std::string sizeText(uint64_t bytes);
-
 // As TOML: a quoted text, and any value; tables stand in braces.
 std::string tomlText(const std::string& text);
 std::string tomlValue(const Value& value);

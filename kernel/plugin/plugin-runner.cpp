@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "kernel/loop/turned-for.h"
+#include "orch/amounts.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 
@@ -216,7 +217,7 @@ void PluginRunner::tookTooLong() {
   static constexpr const char* STEPS[] = {"load", "configure", "recover", "start"};
   late = true;
   auto text = kj::str("has not finished '", STEPS[static_cast<unsigned>(step)], "' within ",
-                      config::durationText(settings.startDeadlineMs).c_str(), " (startDeadline)");
+                      durationText(settings.startDeadlineMs), " (startDeadline)");
   gaveUp = isolated() || endsOrchd();
   if (gaveUp) fail(kj::mv(text));
   auto reason = kj::str(text, "; it is waited for");
@@ -276,8 +277,8 @@ Task<kj::String> PluginRunner::watch() {
   auto drained = running.plugin().stopRequest().send().ignoreResult();
   auto late = loop::turnedFor(parts.env.timer(), settings.deadlineMs * kj::MILLISECONDS);
   auto slow = late.then([this]() {
-    fail(kj::str("has not finished 'stop' within ",
-                 config::durationText(settings.deadlineMs).c_str(), " (deadline)"));
+    fail(kj::str("has not finished 'stop' within ", durationText(settings.deadlineMs),
+                 " (deadline)"));
   });
   auto outcome = co_await attempt(drained.exclusiveJoin(kj::mv(slow)));
   letGo(STOPPED);

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "orch/amounts.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/image-reference.h"
 #include "orch/kernel-names.h"
-#include "serve/amounts.h"
 #include "serve/resolve.h"
 #include "serve/validate.h"
 
@@ -179,8 +179,8 @@ void validateContainer(schema::TaskSpec::Reader task) {
   checkSignal(container.getStopSignal());
   if (container.getWorkdir().size() > 0) checkAbsolute("--workdir", container.getWorkdir());
   if (container.getStopGraceMs() > MAX_GRACE_MS) {
-    fail(kj::str("usage: --stop-grace-period must be at most ", asDuration(MAX_GRACE_MS).c_str(),
-                 ", not ", asDuration(container.getStopGraceMs()).c_str()));
+    fail(kj::str("usage: --stop-grace-period must be at most ", durationText(MAX_GRACE_MS),
+                 ", not ", durationText(container.getStopGraceMs())));
   }
   if (container.getOomScoreAdj() < -1000 || container.getOomScoreAdj() > 1000) {
     fail(kj::str("usage: --oom-score-adj must be -1000 to 1000, not ", container.getOomScoreAdj()));

@@ -1,6 +1,6 @@
 // The parts of a spec that are about the service rather than its containers.
+#include "orch/amounts.h"
 #include "orch/fail.h"
-#include "serve/amounts.h"
 #include "serve/validate.h"
 #include "state/usage.h"
 
@@ -15,8 +15,8 @@ constexpr uint32_t MAX_PORTS = 1024;            // each is a rule on the node, a
 
 void checkDuration(kj::StringPtr flag, uint64_t milliseconds) {
   if (milliseconds > MAX_DURATION_MS) {
-    fail(kj::str("usage: ", flag, " must be at most ", asDuration(MAX_DURATION_MS).c_str(),
-                 ", not ", asDuration(milliseconds).c_str()));
+    fail(kj::str("usage: ", flag, " must be at most ", durationText(MAX_DURATION_MS), ", not ",
+                 durationText(milliseconds)));
   }
 }
 }  // namespace
@@ -24,11 +24,11 @@ void checkDuration(kj::StringPtr flag, uint64_t milliseconds) {
 void validateResources(schema::Resources::Reader resources) {
   auto cpu = [](kj::StringPtr flag, uint64_t nanos) {
     if (nanos == 0 || nanos >= MIN_CPU_NANOS) return;
-    fail(kj::str("usage: ", flag, " must be at least 0.001 cores, not ", asCores(nanos).c_str()));
+    fail(kj::str("usage: ", flag, " must be at least 0.001 cores, not ", coresText(nanos)));
   };
   auto memory = [](kj::StringPtr flag, uint64_t bytes) {
     if (bytes == 0 || bytes >= MIN_MEMORY_BYTES) return;
-    fail(kj::str("usage: ", flag, " must be at least 4m, not ", asSize(bytes).c_str()));
+    fail(kj::str("usage: ", flag, " must be at least 4m, not ", sizeText(bytes)));
   };
   cpu("--limit-cpu", resources.getLimitCpuNanos());
   cpu("--reserve-cpu", resources.getReserveCpuNanos());
@@ -36,26 +36,25 @@ void validateResources(schema::Resources::Reader resources) {
   memory("--reserve-memory", resources.getReserveMemoryBytes());
   auto exceeds = [](uint64_t reserved, uint64_t limit) { return limit != 0 && reserved > limit; };
   if (exceeds(resources.getReserveCpuNanos(), resources.getLimitCpuNanos())) {
-    fail(kj::str("usage: --reserve-cpu ", asCores(resources.getReserveCpuNanos()).c_str(),
-                 " is larger than --limit-cpu ", asCores(resources.getLimitCpuNanos()).c_str()));
+    fail(kj::str("usage: --reserve-cpu ", coresText(resources.getReserveCpuNanos()),
+                 " is larger than --limit-cpu ", coresText(resources.getLimitCpuNanos())));
   }
   if (exceeds(resources.getReserveMemoryBytes(), resources.getLimitMemoryBytes())) {
-    fail(kj::str("usage: --reserve-memory ", asSize(resources.getReserveMemoryBytes()).c_str(),
-                 " is larger than --limit-memory ",
-                 asSize(resources.getLimitMemoryBytes()).c_str()));
+    fail(kj::str("usage: --reserve-memory ", sizeText(resources.getReserveMemoryBytes()),
+                 " is larger than --limit-memory ", sizeText(resources.getLimitMemoryBytes())));
   }
   int64_t swap = resources.getMemorySwapBytes();
   if (swap < -1) {
     fail(kj::str("usage: --memory-swap must be -1 (unlimited), 0 (default) or a size, not ", swap));
   }
   if (swap > 0 && resources.getLimitMemoryBytes() == 0) {
-    fail(kj::str("usage: --memory-swap ", asSize(swap).c_str(),
+    fail(kj::str("usage: --memory-swap ", sizeText(swap),
                  ", which is memory plus swap, needs --limit-memory"));
   }
   if (swap > 0 && static_cast<uint64_t>(swap) < resources.getLimitMemoryBytes()) {
-    fail(kj::str("usage: --memory-swap ", asSize(swap).c_str(),
+    fail(kj::str("usage: --memory-swap ", sizeText(swap),
                  ", which is memory plus swap, is less than --limit-memory ",
-                 asSize(resources.getLimitMemoryBytes()).c_str()));
+                 sizeText(resources.getLimitMemoryBytes())));
   }
 }
 
@@ -85,7 +84,7 @@ void validatePolicies(schema::ServiceSpec::Reader spec) {
   auto log = spec.getTask().getLog();
   if (log.getMaxBytes() > 0 && log.getMaxBytes() < 4096) {
     fail(kj::str("usage: --log-opt max-size must be at least 4k, not ",
-                 asSize(log.getMaxBytes()).c_str()));
+                 sizeText(log.getMaxBytes())));
   }
 }
 

@@ -7,7 +7,6 @@
 #include "decide/mode.h"
 #include "orch/fail.h"
 #include "schedule/placement.h"
-#include "serve/amounts.h"
 #include "serve/resolve.h"
 #include "state/usage.h"
 
