@@ -17,6 +17,7 @@ constexpr kj::StringPtr PAUSED = "update paused: "_kj;  // what the server's mes
 
 using ProgressResults = schema::ClusterControl::ProgressResults;
 using State = schema::UpdateStatus::State;
+using schema::Verdict;
 
 kj::String verifyLine(uint64_t leftMs) {
   auto time = leftMs % SECOND_MS == 0 ? kj::str(leftMs / SECOND_MS, " s") : durationText(leftMs);
@@ -84,8 +85,9 @@ bool pausedBefore(schema::ServiceProgress::Reader progress, const Wait& wait) {
 }
 
 bool reached(schema::ServiceProgress::Reader progress, const Wait& wait) {
-  if (wait.goal == Goal::gone) return progress.getRemoved() && progress.getRemaining() == 0;
-  return progress.getConverged() || (pausedBefore(progress, wait) && progress.getAllRun());
+  if (wait.goal == Goal::gone) return progress.getVerdict() == Verdict::GONE;
+  return progress.getVerdict() == Verdict::CONVERGED ||
+         (pausedBefore(progress, wait) && progress.getAllRun());
 }
 
 // Whether nothing more can be learnt by looking on.
@@ -137,7 +139,9 @@ Task<kj::String> wayBack(Context& context, const Wait& wait) {
 Task<kj::String> obstacle(Context& context, schema::ServiceProgress::Reader progress,
                           const Wait& wait) {
   if (wait.goal == Goal::gone) co_return kj::String();
-  if (progress.getRemoved()) co_return kj::str("service '", wait.name, "' was removed meanwhile");
+  auto verdict = progress.getVerdict();
+  bool removed = verdict == Verdict::STOPPING || verdict == Verdict::GONE;
+  if (removed) co_return kj::str("service '", wait.name, "' was removed meanwhile");
   auto look = kj::str("; see 'orch service ps ", wait.name, "'");
   auto update = progress.getUpdate();
   kj::StringPtr message = update.getMessage();
@@ -146,13 +150,14 @@ Task<kj::String> obstacle(Context& context, schema::ServiceProgress::Reader prog
     co_return kj::str("another update of service '", wait.name, "' took the place of this one",
                       look);
   }
-  bool before = pausedBefore(progress, wait);
-  if (update.getState() == State::PAUSED && !before) {
+  if (update.getState() == State::PAUSED && !pausedBefore(progress, wait)) {
     auto back = co_await wayBack(context, wait);
     co_return kj::str("the update of service '", wait.name, "' is paused",
                       reasonText(message.size() > 0 ? message : problem), look, back);
   }
-  if (!progress.getStuck() || (before && problem == message)) co_return kj::String();
+  // It may be stuck for another reason than a pause that was there before.
+  bool stuck = verdict == Verdict::STUCK || (verdict == Verdict::PAUSED && problem != message);
+  if (!stuck) co_return kj::String();
   auto stays = kj::str("; it stays and goes on trying: see 'orch service ps ", wait.name,
                        "', end it with 'orch service rm ", wait.name, "'");
   co_return kj::str("service '", wait.name, "' cannot converge",

@@ -178,13 +178,15 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     auto results = context.getResults();
     results.setRevision(state.revision);
     auto progress = results.initProgress();
+    progress.setVerdict(owner.converges                      ? schema::Verdict::CONVERGED
+                        : owner.paused || owner.pausedBefore ? schema::Verdict::PAUSED
+                        : owner.stuck                        ? schema::Verdict::STUCK
+                                                             : schema::Verdict::WORKING);
     for (auto& id : state.removed) {
-      if (params.getId() == id.c_str()) progress.setRemoved(true);
+      if (params.getId() == id.c_str()) progress.setVerdict(schema::Verdict::GONE);
     }
     progress.setDesired(2);
     progress.setRunning(owner.converges ? 2 : 1);
-    progress.setConverged(owner.converges);
-    progress.setStuck(owner.stuck);
     bool allRun = owner.taskStates.size() == 2;
     bool ended = owner.taskStates.size() > 0;
     for (auto one : owner.taskStates) {

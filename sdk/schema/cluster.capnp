@@ -86,20 +86,17 @@ struct TaskFilter {
 }
 
 struct ServiceProgress {
-  removed @0 :Bool;                  # the service is gone; `tasks` are those that still stop
+  verdict @0 :Verdict;
   desired @1 :UInt32;
   running @2 :UInt32;                # of the current spec
   updated @3 :UInt32;                # slots that run the current spec
   update @4 :Objects.UpdateStatus;
-  converged @5 :Bool;
-  problem @6 :Text;                  # the newest error of a task, or why it waits; empty if none
-  tasks @7 :List(TaskProgress);      # one per slot, by slot
-  remaining @8 :UInt32;              # containers not yet gone
-  stuck @9 :Bool;                    # it will not converge by itself: the update is paused, or a task may not restart
-  verdict @10 :Verdict;
-  allRun @11 :Bool;                  # as many tasks as there should be run, of whatever spec, and nothing is left to stop
-  ended @12 :Bool;                   # there is nothing to watch: no task is wanted, or each came to a good end
-  trying @13 :Bool;                  # some task is on its way to running
+  problem @5 :Text;                  # the newest error of a task, or why it waits; empty if none
+  tasks @6 :List(TaskProgress);      # one per slot, by slot; of a removed service those that still stop
+  remaining @7 :UInt32;              # containers not yet gone
+  allRun @8 :Bool;                   # as many tasks as there should be run, of whatever spec, and nothing is left to stop
+  ended @9 :Bool;                    # there is nothing to watch: no task is wanted, or each came to a good end
+  trying @10 :Bool;                  # some task is on its way to running
 }
 
 enum Verdict {

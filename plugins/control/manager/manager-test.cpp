@@ -19,7 +19,7 @@ TEST_CASE("manager: a service of three replicas runs on a node", "[manager]") {
   CHECK(cluster.states("web") == "running running running");
   CHECK(cluster.service("web").getRunning() == 3);
   auto progress = cluster.progress("web");
-  CHECK(progress.getProgress().getConverged());
+  CHECK(progress.getProgress().getVerdict() == schema::Verdict::CONVERGED);
   CHECK(progress.getProgress().getUpdated() == 3);
   CHECK(node.completeSets == 1);
 }
@@ -40,7 +40,7 @@ TEST_CASE("manager: scaled down and removed, nothing is left on the node", "[man
   cluster.settle();
   CHECK(node.tasks.empty());
   auto progress = cluster.progress(id);
-  CHECK(progress.getProgress().getRemoved());
+  CHECK(progress.getProgress().getVerdict() == schema::Verdict::GONE);
   CHECK(progress.getProgress().getRemaining() == 0);
 }
 

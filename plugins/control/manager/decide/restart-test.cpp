@@ -66,8 +66,10 @@ TEST_CASE("restart: any, on-failure and none", "[manager]") {
     CHECK(cluster.states("web") == (test.again ? "running" : ""));
     auto progress = cluster.progress("web");
     bool failed = test.end == TaskState::FAILED;
-    CHECK(progress.getProgress().getConverged() == (test.again || !failed));
-    CHECK(progress.getProgress().getStuck() == (!test.again && failed));
+    CHECK((progress.getProgress().getVerdict() == schema::Verdict::CONVERGED) ==
+          (test.again || !failed));
+    CHECK((progress.getProgress().getVerdict() == schema::Verdict::STUCK) ==
+          (!test.again && failed));
   }
 }
 
@@ -139,7 +141,7 @@ TEST_CASE("restart: at most so many attempts", "[manager]") {
   CHECK(starts == 8);
   CHECK(cluster.states("web") == "");
   auto progress = cluster.progress("web");
-  CHECK(progress.getProgress().getStuck());
+  CHECK(progress.getProgress().getVerdict() == schema::Verdict::STUCK);
 }
 
 TEST_CASE("restart: attempts are counted within the window", "[manager]") {

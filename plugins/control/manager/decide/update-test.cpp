@@ -46,11 +46,11 @@ TEST_CASE("update: replaces all tasks, then waits for the monitor time", "[manag
   cluster.settle();
   CHECK(cluster.onImage("web:2") == 4);
   CHECK(cluster.onImage("web:1") == 0);
-  CHECK_FALSE(cluster.progress("web").getProgress().getConverged());
+  CHECK(cluster.progress("web").getProgress().getVerdict() != schema::Verdict::CONVERGED);
   CHECK(cluster.state() == UpdateState::UPDATING);
   cluster.advance(5100 * kj::MILLISECONDS);
   CHECK(cluster.state() == UpdateState::COMPLETED);
-  CHECK(cluster.progress("web").getProgress().getConverged());
+  CHECK(cluster.progress("web").getProgress().getVerdict() == schema::Verdict::CONVERGED);
   auto service = cluster.service("web");
   CHECK(service.getService().getUpdate().getCompletedAtNs() > 0);
   CHECK(service.getService().getUpdate().getMessage() == "update completed");
@@ -153,7 +153,7 @@ TEST_CASE("update: pauses at a failure and stays paused until the next update", 
   CHECK(cluster.state() == UpdateState::PAUSED);
   CHECK(cluster.onImage("web:1") == 3);
   auto progress = cluster.progress("web");
-  CHECK(progress.getProgress().getStuck());
+  CHECK(progress.getProgress().getVerdict() == schema::Verdict::PAUSED);
   CHECK_THAT(progress.getProgress().getUpdate().getMessage().cStr(),
              Catch::Contains("update paused: task web.1 ended: task: non-zero exit (1)"));
   cluster.update(withUpdate(4, "web:2"));
@@ -288,7 +288,7 @@ TEST_CASE("update: taking a failed one back leaves alone what it had not reached
   CHECK(cluster.state() == UpdateState::COMPLETED);
   CHECK(cluster.onImage("web:1") == 4);
   CHECK(ids() == untouched);
-  CHECK(cluster.progress("web").getProgress().getConverged());
+  CHECK(cluster.progress("web").getProgress().getVerdict() == schema::Verdict::CONVERGED);
 }
 
 TEST_CASE("update: one that is resumed while its tasks go on failing pauses again", "[manager]") {
@@ -348,12 +348,12 @@ TEST_CASE("update: tasks that complete by design are no failures", "[manager]") 
     };
     cluster.create(job("job:1"));
     cluster.settle();
-    CHECK(cluster.progress("web").getProgress().getConverged());
+    CHECK(cluster.progress("web").getProgress().getVerdict() == schema::Verdict::CONVERGED);
     CHECK(cluster.progress("web").getProgress().getUpdated() == 2);
     cluster.update(job("job:2"));
     cluster.advance(6 * kj::SECONDS);
     CHECK(cluster.state() == UpdateState::COMPLETED);
-    CHECK(cluster.progress("web").getProgress().getConverged());
+    CHECK(cluster.progress("web").getProgress().getVerdict() == schema::Verdict::CONVERGED);
   }
 }
 

@@ -151,7 +151,7 @@ TEST_CASE("scheduling: tasks that never had a node vanish with their service", "
   cluster.settle();
   CHECK(cluster.control.tasksRequest().send().wait(cluster.world.waitScope()).getTasks().size() ==
         0);
-  CHECK(cluster.progress(id).getProgress().getRemoved());
+  CHECK(cluster.progress(id).getProgress().getVerdict() == schema::Verdict::GONE);
 }
 
 TEST_CASE("scheduling: a node that keeps failing is used last", "[manager]") {

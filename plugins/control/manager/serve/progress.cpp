@@ -133,13 +133,12 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
   progress.setRemaining(remaining);
   // While it is updated it is not what it was asked to be, though each task runs: the newest have
   // yet to get through the monitor time.
-  progress.setConverged(sum.settled == desired && shown.size() == desired && remaining == 0 &&
-                        !updating && mode != nullptr);
-  progress.setStuck(!progress.getConverged() && (paused || sum.stuck));
-  progress.setVerdict(progress.getConverged() ? schema::Verdict::CONVERGED
-                      : paused                ? schema::Verdict::PAUSED
-                      : sum.stuck             ? schema::Verdict::STUCK
-                                              : schema::Verdict::WORKING);
+  bool converged = sum.settled == desired && shown.size() == desired && remaining == 0 &&
+                   !updating && mode != nullptr;
+  progress.setVerdict(converged   ? schema::Verdict::CONVERGED
+                      : paused    ? schema::Verdict::PAUSED
+                      : sum.stuck ? schema::Verdict::STUCK
+                                  : schema::Verdict::WORKING);
   progress.setAllRun(sum.up == desired && shown.size() == desired && remaining == 0);
   progress.setEnded(sum.completed == shown.size());
   progress.setTrying(sum.trying > 0);
@@ -168,9 +167,7 @@ void describeProgress(const View& view, std::string_view serviceId, uint32_t lef
     describeService(view, *service, view.slots(serviceId), leaving, progress);
   } else {
     describeLeaving(stopping, progress);
-    progress.setRemoved(true);
     progress.setRemaining(leaving);
-    progress.setConverged(leaving == 0);
     progress.setVerdict(leaving == 0 ? schema::Verdict::GONE : schema::Verdict::STOPPING);
   }
 }
