@@ -3,8 +3,6 @@
 #include <kj/debug.h>
 #include <unistd.h>
 
-#include <fstream>
-
 #include "kernel/bus/event-feed.h"
 #include "kernel/config/show.h"
 #include "orch/abi.h"
@@ -20,13 +18,6 @@ constexpr uint32_t API_VERSION = 1;
 constexpr uint64_t START_PATIENCE_MS = 30'000;
 
 kj::Path absolute(const std::string& path) { return kj::Path::parse(path.c_str() + 1); }
-
-uint64_t ownResidentBytes() {
-  std::ifstream statm("/proc/self/statm");
-  uint64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
 
 void setTexts(capnp::List<capnp::Text>::Builder list, const std::vector<std::string>& texts) {
   for (uint32_t i = 0; i < list.size(); ++i) list.set(i, texts[i].c_str());
@@ -67,20 +58,6 @@ class Kernel::KernelServer final : public schema::Kernel::Server {
     auto sink = params.getSink();
     context.releaseParams();
     return bus::feedEvents(*kernel.eventLog, *kernel.eventBus, std::move(request), kj::mv(sink));
-  }
-  kj::Promise<void> logLevel(LogLevelContext context) override {
-    auto params = context.getParams();
-    auto* runner = kernel.pluginSet->find(params.getPlugin().cStr());
-    if (runner == nullptr) fail(kj::str("no plugin '", params.getPlugin(), "' in the manifest"));
-    return runner->setLogLevel(params.getLevel());
-  }
-  kj::Promise<void> metrics(MetricsContext context) override {
-    auto results = context.getResults();
-    results.setLoopLagMsMax(kernel.lagMeter->maxMs());
-    results.setLoopLagMsP99(kernel.lagMeter->p99Ms());
-    results.setUptimeMs((kernel.env.timer().now() - kernel.startedAt) / kj::MILLISECONDS);
-    results.setRssBytes(ownResidentBytes());
-    return kj::READY_NOW;
   }
 
  private:
@@ -137,12 +114,10 @@ Kernel::Kernel(Env& env, config::Manifest manifest, plugin::PluginPlaces places,
     : env(env),
       current(std::move(manifest)),
       manifestFile(std::move(manifestFile)),
-      startedAt(env.timer().now()),
       logger("kernel", log::levelNamed(current.node.logLevel)),
       places(std::move(places)) {
   auto folder = absolute(current.node.data + "/events");
   eventLog = kj::heap<bus::EventLog>(env, folder, current.node.eventLogBytes);
-  lagMeter = kj::heap<loop::LagMeter>(env.timer());
 }
 
 Kernel::~Kernel() noexcept(false) {}

@@ -7,7 +7,6 @@
 #include "kernel/bus/bus.h"
 #include "kernel/config/manifest.h"
 #include "kernel/log/logger.h"
-#include "kernel/loop/lag-meter.h"
 #include "kernel/plugin/plugin-set.h"
 #include "kernel/rpc/registry.h"
 
@@ -40,7 +39,6 @@ class Kernel final : private bus::EventLogWatcher {
 
   schema::Gateway::Client gateway();
   plugin::PluginSet& plugins() { return *pluginSet; }
-  const loop::LagMeter& lag() const { return *lagMeter; }
   const config::Manifest& manifest() const { return current; }
   const plugin::NodeIdentity& identity() const { return node; }
 
@@ -55,13 +53,11 @@ class Kernel final : private bus::EventLogWatcher {
   Env& env;
   config::Manifest current;
   std::string manifestFile;
-  kj::TimePoint startedAt;
   plugin::NodeIdentity node;
   rpc::Registry registry;
   log::Logger logger;
   kj::Own<bus::EventLog> eventLog;
   kj::Own<bus::Bus> eventBus;
-  kj::Own<loop::LagMeter> lagMeter;
   plugin::PluginPlaces places;
   kj::Own<plugin::PluginSet> pluginSet;
   bool settled = false;  // the plugins' first start

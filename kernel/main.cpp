@@ -91,7 +91,7 @@ Task<int> run(kj::UnixEventPort& port, Kernel& kernel, log::Logger& logger, rpc:
 Task<int> serve(kj::AsyncIoContext& io, Env& env, Kernel& kernel) {
   log::Logger logger("kernel", schema::LogLevel::INFO);
   rpc::Listener listener(env, logger, kernel.manifest().node.run, kernel.gateway());
-  loop::Watchdog watchdog(kernel.lag(), kernel.manifest().node.loopLimitMs, logger);
+  loop::Watchdog watchdog(env.timer(), kernel.manifest().node.loopLimitMs, logger);
   loop::UvBridge uv(io.unixEventPort, env.timer());
   loop::FolderSet folders(env, uv, [&kernel]() { kernel.plugins().filesChanged(); });
   auto terminated = io.unixEventPort.onSignal(SIGTERM)

@@ -3,14 +3,15 @@
 // adopts them.
 #pragma once
 
+#include <kj/timer.h>
 #include <pthread.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
 #include "kernel/log/logger.h"
-#include "kernel/loop/lag-meter.h"
 
 namespace orch::loop {
 
@@ -18,15 +19,18 @@ class Watchdog final {
  public:
   // Made on the loop's thread, after reportCrashes. The process aborts when the loop has stood
   // still for `limitMs`, and not before; at the latest a beat and half a second later. Time in
-  // which the whole process was stopped does not count, since the watchdog slept as well. `logger`
-  // outlives it.
-  Watchdog(const LagMeter& meter, uint32_t limitMs, log::Logger& logger);
+  // which the whole process was stopped does not count, since the watchdog slept as well. `timer`
+  // and `logger` outlive it.
+  Watchdog(kj::Timer& timer, uint32_t limitMs, log::Logger& logger);
   ~Watchdog();
 
  private:
+  kj::Promise<void> beat();
   void watch();
 
-  const LagMeter& meter;
+  kj::Timer& timer;
+  std::atomic<uint64_t> beats{0};  // counts up once a second while the loop turns
+  kj::Promise<void> beating;
   const uint32_t limitLooks;
   log::Logger& logger;
   const pthread_t loopThread;

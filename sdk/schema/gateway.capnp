@@ -19,8 +19,6 @@ interface Kernel {
   configReload @2 () -> (applied :List(Text), needRestart :List(Text));
   events @3 (sinceNs :Int64, follow :Bool, topics :List(Text), sink :Plugin.EventSink) -> () $Plugin.longRunning;
   # First what the event log holds since then, then, if `follow`, what comes.
-  logLevel @4 (plugin :Text, level :Plugin.LogLevel) -> ();
-  metrics @5 () -> (loopLagMsP99 :Float64, loopLagMsMax :Float64, uptimeMs :UInt64, rssBytes :UInt64);
 }
 
 struct PluginStatus {

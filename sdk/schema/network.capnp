@@ -18,8 +18,6 @@ interface NetworkDriver {
   # Takes everything away. Gone already is success.
   retain @5 (taskIds :List(Text)) -> (endpoints :List(Endpoint));
   # After a restart: keeps what these tasks have (active or not as before), takes the rest away.
-  checkPorts @6 (ports :List(Objects.PortSpec)) -> (taken :List(Objects.PortSpec));
-  # Those that a program outside of orch listens on.
 }
 
 struct AttachRequest {

@@ -356,14 +356,6 @@ std::vector<Ipv4> BridgeDriver::takeStale(const std::vector<Ipv4>& neighbours) {
   return stale;
 }
 
-std::vector<TaskPort> BridgeDriver::takenOf(const std::vector<TaskPort>& list) const {
-  std::vector<TaskPort> taken;
-  for (auto& port : list) {
-    if (port.published != 0 && sockets.taken(keyOf(port))) taken.push_back(port);
-  }
-  return taken;
-}
-
 kj::Promise<void> BridgeDriver::sync() {
   auto pair = kj::newPromiseAndFulfiller<void>();
   waiters.push_back(kj::mv(pair.fulfiller));

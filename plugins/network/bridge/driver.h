@@ -56,7 +56,6 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
   Task<void> setActive(std::string taskId, bool active);
   Task<void> detach(std::string taskId);
   Task<std::vector<TaskRecord>> retain(std::vector<std::string> taskIds);
-  std::vector<TaskPort> takenOf(const std::vector<TaskPort>& ports) const;
 
  private:
   void taskFailed(kj::Exception&& exception) override;

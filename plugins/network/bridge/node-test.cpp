@@ -149,15 +149,6 @@ std::vector<End> TestNode::retain(std::vector<std::string> taskIds) {
   return ends;
 }
 
-std::vector<uint16_t> TestNode::checkPorts(std::vector<Port> ports) {
-  auto call = KJ_ASSERT_NONNULL(driver).checkPortsRequest();
-  fill(call.initPorts(ports.size()), ports);
-  auto answer = call.send().wait(io.waitScope);
-  std::vector<uint16_t> taken;
-  for (auto port : answer.getTaken()) taken.push_back(port.getPublished());
-  return taken;
-}
-
 uint32_t TestNode::used() {
   return KJ_ASSERT_NONNULL(driver).infoRequest().send().wait(io.waitScope).getUsed();
 }

@@ -69,7 +69,6 @@ class TestNode final {
   kj::Promise<void> detachLater(const std::string& taskId);
   void detach(const std::string& taskId) { detachLater(taskId).wait(io.waitScope); }
   std::vector<End> retain(std::vector<std::string> taskIds);
-  std::vector<uint16_t> checkPorts(std::vector<Port> ports);
   uint32_t used();
   uint32_t total();
   // The text of the error that `run` fails with, as a user sees it; empty if it does not.

@@ -56,12 +56,6 @@ class Service final : public schema::NetworkDriver::Server {
     return driver->detach(context.getParams().getTaskId().cStr());
   }
   kj::Promise<void> retain(RetainContext context) override { return doRetain(context); }
-  kj::Promise<void> checkPorts(CheckPortsContext context) override {
-    auto taken = driver->takenOf(portsOf(context.getParams().getPorts()));
-    auto list = context.getResults().initTaken(taken.size());
-    for (size_t i = 0; i < taken.size(); ++i) taken[i].write(list[i]);
-    return kj::READY_NOW;
-  }
 
  private:
   Task<void> doAttach(AttachContext context) {

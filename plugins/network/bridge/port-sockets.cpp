@@ -64,9 +64,4 @@ uint16_t PortSockets::holdAny(uint8_t protocol) {
   return port;
 }
 
-bool PortSockets::taken(PortKey key) const {
-  if (holds(key)) return false;
-  return bound(key) == nullptr;
-}
-
 }  // namespace orch::network::bridge

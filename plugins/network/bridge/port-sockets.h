@@ -24,9 +24,6 @@ class PortSockets final {
   void release(PortKey key) { sockets.erase(key); }
   bool holds(PortKey key) const { return sockets.count(key) > 0; }
 
-  // Whether a program outside has the port now.
-  bool taken(PortKey key) const;
-
  private:
   std::map<PortKey, kj::AutoCloseFd> sockets;
 };
