@@ -139,7 +139,7 @@ kj::Exception currentException() {
   }
 }
 
-kj::String Env::newId() {
+kj::String idOf(kj::FunctionParam<uint64_t()> random) {
   static constexpr char ALPHABET[] = "0123456789abcdefghijklmnopqrstuvwxyz";
   auto id = kj::heapString(25);
   for (size_t i = 0; i < id.size();) {

@@ -12,8 +12,28 @@ namespace {
 constexpr size_t MAX_TYPED = 64;
 constexpr size_t MAX_LISTED = 6;
 
+struct Nearest {
+  kj::StringPtr name;
+  size_t steps;
+};
+Nearest nearestOf(kj::StringPtr typed, kj::ArrayPtr<const kj::StringPtr> known) {
+  kj::StringPtr best;
+  size_t bestSteps = ~size_t(0);
+  for (kj::StringPtr name : known) {
+    size_t steps = stepsBetween(typed, name);
+    bool near = steps <= std::max<size_t>(1, name.size() / 4) && steps < name.size() &&
+                steps < typed.size();
+    if (!near || steps >= bestSteps) continue;
+    best = name;
+    bestSteps = steps;
+  }
+  return {best, bestSteps};
+}
+
+}  // namespace
+
 // The optimal string alignment distance.
-size_t distanceOf(kj::StringPtr a, kj::StringPtr b) {
+size_t stepsBetween(kj::StringPtr a, kj::StringPtr b) {
   size_t width = b.size() + 1;
   std::vector<size_t> table((a.size() + 1) * width);
   for (size_t i = 0; i <= a.size(); ++i) {
@@ -33,26 +53,6 @@ size_t distanceOf(kj::StringPtr a, kj::StringPtr b) {
   }
   return table.back();
 }
-
-struct Nearest {
-  kj::StringPtr name;
-  size_t steps;
-};
-Nearest nearestOf(kj::StringPtr typed, kj::ArrayPtr<const kj::StringPtr> known) {
-  kj::StringPtr best;
-  size_t bestSteps = ~size_t(0);
-  for (kj::StringPtr name : known) {
-    size_t steps = distanceOf(typed, name);
-    bool near = steps <= std::max<size_t>(1, name.size() / 4) && steps < name.size() &&
-                steps < typed.size();
-    if (!near || steps >= bestSteps) continue;
-    best = name;
-    bestSteps = steps;
-  }
-  return {best, bestSteps};
-}
-
-}  // namespace
 
 kj::String suggestion(kj::StringPtr typed, kj::ArrayPtr<const kj::StringPtr> known,
                       kj::StringPtr prefix) {

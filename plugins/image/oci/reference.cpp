@@ -2,24 +2,11 @@
 
 #include <algorithm>
 
+#include "orch/suggest.h"
+
 namespace orch::image::oci {
 
 namespace {
-
-size_t distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 std::string withoutTag(const std::string& name) {
   auto slash = name.rfind('/');
@@ -37,9 +24,9 @@ std::vector<std::string> similarNames(const std::string& wanted,
   std::string base = withoutTag(wanted);
   for (auto& name : names) {
     if (ranked.size() >= MAX_COMPARED) break;
-    size_t far = distance(wanted, name);
+    size_t far = stepsBetween(wanted.c_str(), name.c_str());
     bool sameName = withoutTag(name) == base;
-    size_t baseFar = distance(base, withoutTag(name));
+    size_t baseFar = stepsBetween(base.c_str(), withoutTag(name).c_str());
     if (sameName || far <= 2 || baseFar <= std::max<size_t>(1, base.size() / 4)) {
       ranked.emplace_back(sameName ? 0 : std::min(far, baseFar), name);
     }

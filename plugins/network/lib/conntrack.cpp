@@ -29,11 +29,16 @@ NetlinkMessage newRequest(uint16_t type, const char* what) {
   return message;
 }
 
-struct Entry {
-  Ipv4 server = 0;  // who answers
+struct Tuple {
+  Ipv4 source = 0;
+  Ipv4 destination = 0;
   uint8_t protocol = 0;
-  Ipv4 target = 0;  // whom the client meant
-  uint16_t port = 0;
+  uint16_t port = 0;  // of the destination
+};
+
+struct Entry {
+  Tuple asked;                    // to whom the client meant
+  Tuple answered;                 // from who does
   bool rewritten = false;         // its destination
   std::vector<uint8_t> original;  // the tuple as the kernel wrote it
   std::vector<uint8_t> id;
@@ -45,31 +50,20 @@ std::vector<uint8_t> bytesOf(const nlattr* attribute) {
   return {from, from + mnl_attr_get_payload_len(attribute)};
 }
 
-void readReply(const nlattr* tuple, Entry& entry) {
-  for (auto* part : NetlinkAttributes(tuple)) {
+Tuple tupleOf(const nlattr* attribute) {
+  Tuple tuple;
+  for (auto* part : NetlinkAttributes(attribute)) {
+    bool ip = mnl_attr_get_type(part) == CTA_TUPLE_IP;
+    bool proto = mnl_attr_get_type(part) == CTA_TUPLE_PROTO;
     for (auto* field : NetlinkAttributes(part)) {
       uint16_t type = mnl_attr_get_type(field);
-      if (mnl_attr_get_type(part) == CTA_TUPLE_IP && type == CTA_IP_V4_SRC) {
-        entry.server = ntohl(mnl_attr_get_u32(field));
-      } else if (mnl_attr_get_type(part) == CTA_TUPLE_PROTO && type == CTA_PROTO_NUM) {
-        entry.protocol = mnl_attr_get_u8(field);
-      }
+      if (ip && type == CTA_IP_V4_SRC) tuple.source = ntohl(mnl_attr_get_u32(field));
+      if (ip && type == CTA_IP_V4_DST) tuple.destination = ntohl(mnl_attr_get_u32(field));
+      if (proto && type == CTA_PROTO_NUM) tuple.protocol = mnl_attr_get_u8(field);
+      if (proto && type == CTA_PROTO_DST_PORT) tuple.port = ntohs(mnl_attr_get_u16(field));
     }
   }
-}
-
-void readOriginal(const nlattr* tuple, Entry& entry) {
-  entry.original = bytesOf(tuple);
-  for (auto* part : NetlinkAttributes(tuple)) {
-    for (auto* field : NetlinkAttributes(part)) {
-      uint16_t type = mnl_attr_get_type(field);
-      if (mnl_attr_get_type(part) == CTA_TUPLE_IP && type == CTA_IP_V4_DST) {
-        entry.target = ntohl(mnl_attr_get_u32(field));
-      } else if (mnl_attr_get_type(part) == CTA_TUPLE_PROTO && type == CTA_PROTO_DST_PORT) {
-        entry.port = ntohs(mnl_attr_get_u16(field));
-      }
-    }
-  }
+  return tuple;
 }
 
 Entry entryOf(const nlmsghdr* answer) {
@@ -77,13 +71,14 @@ Entry entryOf(const nlmsghdr* answer) {
   for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
     switch (mnl_attr_get_type(attribute)) {
       case CTA_TUPLE_ORIG:
-        readOriginal(attribute, entry);
+        entry.asked = tupleOf(attribute);
+        entry.original = bytesOf(attribute);
         break;
       case CTA_STATUS:
         entry.rewritten = (ntohl(mnl_attr_get_u32(attribute)) & IPS_DST_NAT) != 0;
         break;
       case CTA_TUPLE_REPLY:
-        readReply(attribute, entry);
+        entry.answered = tupleOf(attribute);
         break;
       case CTA_ID:
         entry.id = bytesOf(attribute);
@@ -155,7 +150,8 @@ size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows) {
   if (flows.size() == 1) filterByServer(list, flows[0].server);
   return forgetListed(socket, kj::mv(list), [&](const Entry& entry) {
     return std::any_of(flows.begin(), flows.end(), [&](auto& flow) {
-      return flow.server == entry.server && (flow.protocol == 0 || flow.protocol == entry.protocol);
+      return flow.server == entry.answered.source &&
+             (flow.protocol == 0 || flow.protocol == entry.answered.protocol);
     });
   });
 }
@@ -167,10 +163,11 @@ size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
   if (ports.size() == 1) filterByPort(list, ports[0]);
   return forgetListed(socket, kj::mv(list), [&](const Entry& entry) {
     if (entry.rewritten) return false;
-    bool here = entry.target >> 24 == LOOPBACK_NETWORK ||
-                std::find(local.begin(), local.end(), entry.target) != local.end();
+    auto target = entry.asked.destination;
+    bool here = target >> 24 == LOOPBACK_NETWORK ||
+                std::find(local.begin(), local.end(), target) != local.end();
     return here && std::any_of(ports.begin(), ports.end(), [&](auto& port) {
-             return port.protocol == entry.protocol && port.port == entry.port;
+             return port.protocol == entry.asked.protocol && port.port == entry.asked.port;
            });
   });
 }

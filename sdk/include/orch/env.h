@@ -83,6 +83,9 @@ struct CommandResult {
   kj::String errors;  // stderr, at most 64 KiB
 };
 
+// An id of 25 characters [a-z0-9]: 129 bits of `random`.
+kj::String idOf(kj::FunctionParam<uint64_t()> random);
+
 class Env {
  public:
   virtual ~Env() noexcept(false) {}
@@ -109,8 +112,9 @@ class Env {
 
   // Nanoseconds since the epoch.
   int64_t nowNs() { return (clock().now() - kj::UNIX_EPOCH) / kj::NANOSECONDS; }
-  // An id of 25 characters [a-z0-9]: 129 bits of random().
-  kj::String newId();
+  kj::String newId() {
+    return idOf([this] { return random(); });
+  }
   ChildPipe newChildPipe();
   // Runs a command to its end. stdin is /dev/null. Cancelling sends SIGKILL.
   Task<CommandResult> command(ProcessSpec spec);

@@ -13,4 +13,8 @@ namespace orch {
 kj::String suggestion(kj::StringPtr typed, kj::ArrayPtr<const kj::StringPtr> known,
                       kj::StringPtr prefix = "");
 
+// How many letters to add, take away, change or swap with their neighbour to get from one text to
+// the other.
+size_t stepsBetween(kj::StringPtr a, kj::StringPtr b);
+
 }  // namespace orch

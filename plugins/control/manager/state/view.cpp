@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "orch/env.h"
+
 namespace orch::control::manager {
 
 namespace {
@@ -27,16 +29,7 @@ uint64_t View::random() {
 }
 
 std::string View::newId() {
-  static constexpr char ALPHABET[] = "0123456789abcdefghijklmnopqrstuvwxyz";
-  std::string id(25, '0');
-  for (size_t i = 0; i < id.size();) {
-    uint64_t bits = random();
-    for (int letter = 0; letter < 8 && i < id.size(); ++letter, ++i) {
-      id[i] = ALPHABET[bits % 36];
-      bits /= 36;
-    }
-  }
-  return id;
+  return idOf([this] { return random(); }).cStr();
 }
 
 Snapshot View::now(Kind kind, std::string_view id) const {
