@@ -13,8 +13,8 @@ void printWarnings(Output& out, capnp::List<capnp::Text>::Reader warnings);
 
 // How long a service has to stay converged: --verify, or as long as docker waits.
 uint64_t verifyMs(const Arguments& args);
-#define ORCH_VERIFY_OPTION \
-  { "--verify", "DURATION", "How long tasks have to stay up before it is done (default 5s)" }
+inline constexpr Option VERIFY_OPTION = {
+    "--verify", "DURATION", "How long tasks have to stay up before it is done (default 5s)"};
 
 // Whether progress is not to be printed: --quiet, or --json.
 bool quiet(const Context& context);

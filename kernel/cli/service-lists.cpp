@@ -167,19 +167,6 @@ constexpr ServiceList LISTS[] = {
      "task.container.dnsSearch", readText<parseName>, byText},
 };
 
-// The struct that holds the list, and its field's name.
-capnp::DynamicStruct::Builder holderOf(schema::ServiceSpec::Builder spec, kj::StringPtr& path) {
-  capnp::DynamicStruct::Builder holder = spec;
-  for (;;) {
-    KJ_IF_MAYBE (dot, path.findFirst('.')) {
-      holder = holder.get(kj::heapString(path.begin(), *dot)).as<capnp::DynamicStruct>();
-      path = path.slice(*dot + 1);
-    } else {
-      return holder;
-    }
-  }
-}
-
 bool isRemovedBy(const ServiceList& list, kj::StringPtr typed, AnyReader item) {
   if (list.removes != nullptr) return list.removes(typed, item);
   return list.key(item) == typed ||
@@ -282,6 +269,18 @@ void applyCapabilities(const Arguments& args, schema::ContainerSpec::Builder con
 }
 
 }  // namespace
+
+capnp::DynamicStruct::Builder holderOf(schema::ServiceSpec::Builder spec, kj::StringPtr& path) {
+  capnp::DynamicStruct::Builder holder = spec;
+  for (;;) {
+    KJ_IF_MAYBE (dot, path.findFirst('.')) {
+      holder = holder.get(kj::heapString(path.begin(), *dot)).as<capnp::DynamicStruct>();
+      path = path.slice(*dot + 1);
+    } else {
+      return holder;
+    }
+  }
+}
 
 kj::ArrayPtr<const ServiceList> serviceLists() { return LISTS; }
 

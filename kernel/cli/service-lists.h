@@ -47,6 +47,9 @@ struct ServiceList {
 };
 kj::ArrayPtr<const ServiceList> serviceLists();
 
+// The struct in `spec` that holds what `path` leads to, of which the field's name is left.
+capnp::DynamicStruct::Builder holderOf(schema::ServiceSpec::Builder spec, kj::StringPtr& path);
+
 // Part of applyOptions (service-spec.h). On update, first removes, then adds. What a `--…-rm` names
 // and is not there goes to `absent`, one text each.
 void applyLists(const Arguments& args, schema::ServiceSpec::Builder spec, const LookUp& lookUp,

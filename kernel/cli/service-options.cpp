@@ -2,6 +2,7 @@
 
 #include "service-change.h"
 #include "service-lists.h"
+#include "value.h"
 
 namespace orch::cli {
 
@@ -10,107 +11,100 @@ namespace {
 enum class Of { BOTH, CREATE, UPDATE };
 struct ServiceFlag {
   const char* group;
-  Of of;
-  Option option;
+  const char* names;
+  const char* value;
+  const char* help;
+  const char* path = nullptr;  // in the ServiceSpec: `task.runtime`; null: see service-spec.cpp
+  const char* choices = nullptr;
+  Of of = Of::BOTH;
+  bool repeated = false;
 };
 
 constexpr ServiceFlag SERVICE_FLAGS[] = {
-    {GROUP_FREQUENT, Of::CREATE, {"--name", "NAME", "Name of the service"}},
-    {GROUP_FREQUENT, Of::BOTH, {"--replicas", "COUNT", "Number of tasks (default 1)"}},
-    {GROUP_FREQUENT, Of::UPDATE, {"--image", "IMAGE", "Image to run"}},
-    {GROUP_FREQUENT, Of::UPDATE, {"--args", "COMMAND", "Replace the command, split as by a shell"}},
-    {GROUP_FREQUENT, Of::UPDATE, {"--force", nullptr, "Replace the tasks even if nothing changes"}},
-    {GROUP_FREQUENT, Of::BOTH, {"--limit-memory", "SIZE", "Limit of memory, such as 64m"}},
-    {GROUP_FREQUENT, Of::BOTH, {"--limit-cpu", "CORES", "Limit of cores, such as 0.5"}},
-    {GROUP_FREQUENT, Of::BOTH, {"-d,--detach", nullptr, "Do not wait until it has converged"}},
-    {GROUP_FREQUENT, Of::BOTH, {"-q,--quiet", nullptr, "Print no progress"}},
-    {GROUP_FREQUENT, Of::BOTH, ORCH_VERIFY_OPTION},
-    {GROUP_CONTAINER, Of::BOTH, {"--entrypoint", "COMMAND", "Replace the image's entrypoint"}},
-    {GROUP_CONTAINER, Of::BOTH, {"-u,--user", "USER", "Name or number[:group] to run as"}},
-    {GROUP_CONTAINER, Of::BOTH, {"-w,--workdir", "PATH", "Working directory"}},
-    {GROUP_CONTAINER, Of::BOTH, {"--hostname", "NAME", "Host name in the container"}},
-    {GROUP_CONTAINER, Of::BOTH, {"--init", nullptr, "An init as process 1 that reaps zombies"}},
-    {GROUP_CONTAINER, Of::BOTH, {"-t,--tty", nullptr, "Give the container a terminal"}},
-    {GROUP_CONTAINER, Of::BOTH, {"--read-only", nullptr, "Mount the root file system read-only"}},
-    {GROUP_CONTAINER, Of::BOTH, {"--cap-add", "CAPABILITY", "Add a Linux capability", true}},
-    {GROUP_CONTAINER, Of::BOTH, {"--cap-drop", "CAPABILITY", "Drop a Linux capability", true}},
-    {GROUP_CONTAINER, Of::BOTH, {"--stop-signal", "SIGNAL", "Signal that stops the container"}},
-    {GROUP_CONTAINER,
-     Of::BOTH,
-     {"--stop-grace-period", "DURATION", "From the stop signal to SIGKILL (default 10s)"}},
-    {GROUP_CONTAINER,
-     Of::BOTH,
-     {"--runtime", "RUNTIME", "Such as crun (default the node's first)"}},
-    {GROUP_CONTAINER,
-     Of::BOTH,
-     {"--no-resolve-image", nullptr, "Do not pin the tag to the image that it means now"}},
-    {GROUP_RESOURCES, Of::BOTH, {"--limit-pids", "COUNT", "Limit of processes (default 0: none)"}},
-    {GROUP_RESOURCES,
-     Of::BOTH,
-     {"--memory-swap", "SIZE", "Limit of memory plus swap, -1 for none"}},
-    {GROUP_RESOURCES, Of::BOTH, {"--reserve-cpu", "CORES", "Cores set aside on the node"}},
-    {GROUP_RESOURCES, Of::BOTH, {"--reserve-memory", "SIZE", "Memory set aside on the node"}},
-    {GROUP_RESOURCES, Of::BOTH, {"--oom-score-adj", "SCORE", "-1000 to 1000"}},
-    {GROUP_NETWORK,
-     Of::BOTH,
-     {"--endpoint-mode", "MODE", "How it is reached (default vip)", false, "vip|dnsrr"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--restart-condition", "CONDITION", "When to restart (default any)", false,
-      "any|on-failure|none"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--restart-delay", "DURATION", "Between restarts (default 0s at first, then a back-off)"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--restart-max-attempts", "COUNT", "Restarts before giving up (default 0: no limit)"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--restart-window", "DURATION", "In which restarts are counted (default 0s: all)"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--update-parallelism,--parallelism", "COUNT", "Tasks at once (default 1; 0: all)"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--update-delay,--delay", "DURATION", "Between batches of an update (default 0s)"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--update-order,--order", "ORDER", "Which task goes first (default stop-first)", false,
-      "stop-first|start-first"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--update-failure-action,--failure-action", "ACTION",
-      "When tasks of an update fail (default pause)", false, "pause|continue"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--update-max-failure-ratio,--max-failure-ratio", "RATIO",
-      "Part of the tasks that may fail in an update (default 0)"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--update-monitor,--monitor", "DURATION",
-      "A task that fails within it failed the update (default 5s)"}},
-    {GROUP_RESTART,
-     Of::BOTH,
-     {"--update-progress-deadline", "DURATION",
-      "A task not running by then failed the update (default 10m; 0: never)"}},
-    {GROUP_PLACEMENT,
-     Of::BOTH,
-     {"--replicas-max-per-node", "COUNT", "Most tasks on one node (default 0: no limit)"}},
-    {GROUP_PLACEMENT, Of::BOTH, {"--strategy", "STRATEGY", "Scheduler that places the tasks"}},
-    {GROUP_PLACEMENT,
-     Of::CREATE,
-     {"--mode", "MODE", "Kind of service (default replicated)", false, "replicated"}},
-    {GROUP_PLACEMENT,
-     Of::BOTH,
-     {"--log-opt", "KEY=VALUE", "max-size=SIZE or max-file=COUNT of the log", true}},
-    {GROUP_INEFFECTIVE,
-     Of::BOTH,
-     {"--log-driver", "DRIVER", "Logs are files, as json-file's", false, "json-file"}},
-    {GROUP_INEFFECTIVE, Of::BOTH, {"--isolation", "ISOLATION", "Of Windows", false, "default"}},
-    {GROUP_INEFFECTIVE, Of::BOTH, {"--no-healthcheck", nullptr, "There are no health checks yet"}},
-    {GROUP_INEFFECTIVE,
-     Of::BOTH,
-     {"--with-registry-auth", nullptr, "Nodes have their own access to registries"}},
+    {GROUP_FREQUENT, "--name", "NAME", "Name of the service", nullptr, nullptr, Of::CREATE},
+    {GROUP_FREQUENT, "--replicas", "COUNT", "Number of tasks (default 1)"},
+    {GROUP_FREQUENT, "--image", "IMAGE", "Image to run", nullptr, nullptr, Of::UPDATE},
+    {GROUP_FREQUENT, "--args", "COMMAND", "Replace the command, split as by a shell", nullptr,
+     nullptr, Of::UPDATE},
+    {GROUP_FREQUENT, "--force", nullptr, "Replace the tasks even if nothing changes", nullptr,
+     nullptr, Of::UPDATE},
+    {GROUP_FREQUENT, "--limit-memory", "SIZE", "Limit of memory, such as 64m",
+     "task.resources.limitMemoryBytes"},
+    {GROUP_FREQUENT, "--limit-cpu", "CORES", "Limit of cores, such as 0.5",
+     "task.resources.limitCpuNanos"},
+    {GROUP_FREQUENT, "-d,--detach", nullptr, "Do not wait until it has converged"},
+    {GROUP_FREQUENT, "-q,--quiet", nullptr, "Print no progress"},
+    {GROUP_FREQUENT, VERIFY_OPTION.names, VERIFY_OPTION.value, VERIFY_OPTION.help},
+    {GROUP_CONTAINER, "--entrypoint", "COMMAND", "Replace the image's entrypoint"},
+    {GROUP_CONTAINER, "-u,--user", "USER", "Name or number[:group] to run as"},
+    {GROUP_CONTAINER, "-w,--workdir", "PATH", "Working directory", "task.container.workdir"},
+    {GROUP_CONTAINER, "--hostname", "NAME", "Host name in the container",
+     "task.container.hostname"},
+    {GROUP_CONTAINER, "--init", nullptr, "An init as process 1 that reaps zombies",
+     "task.container.init"},
+    {GROUP_CONTAINER, "-t,--tty", nullptr, "Give the container a terminal", "task.container.tty"},
+    {GROUP_CONTAINER, "--read-only", nullptr, "Mount the root file system read-only",
+     "task.container.readOnly"},
+    {GROUP_CONTAINER, "--cap-add", "CAPABILITY", "Add a Linux capability", nullptr, nullptr,
+     Of::BOTH, true},
+    {GROUP_CONTAINER, "--cap-drop", "CAPABILITY", "Drop a Linux capability", nullptr, nullptr,
+     Of::BOTH, true},
+    {GROUP_CONTAINER, "--stop-signal", "SIGNAL", "Signal that stops the container",
+     "task.container.stopSignal"},
+    {GROUP_CONTAINER, "--stop-grace-period", "DURATION",
+     "From the stop signal to SIGKILL (default 10s)", "task.container.stopGraceMs"},
+    {GROUP_CONTAINER, "--runtime", "RUNTIME", "Such as crun (default the node's first)",
+     "task.runtime"},
+    {GROUP_CONTAINER, "--no-resolve-image", nullptr,
+     "Do not pin the tag to the image that it means now"},
+    {GROUP_RESOURCES, "--limit-pids", "COUNT", "Limit of processes (default 0: none)",
+     "task.resources.limitPids"},
+    {GROUP_RESOURCES, "--memory-swap", "SIZE", "Limit of memory plus swap, -1 for none",
+     "task.resources.memorySwapBytes"},
+    {GROUP_RESOURCES, "--reserve-cpu", "CORES", "Cores set aside on the node",
+     "task.resources.reserveCpuNanos"},
+    {GROUP_RESOURCES, "--reserve-memory", "SIZE", "Memory set aside on the node",
+     "task.resources.reserveMemoryBytes"},
+    {GROUP_RESOURCES, "--oom-score-adj", "SCORE", "-1000 to 1000", "task.container.oomScoreAdj"},
+    {GROUP_NETWORK, "--endpoint-mode", "MODE", "How it is reached (default vip)", "endpoint.mode",
+     "vip|dnsrr"},
+    {GROUP_RESTART, "--restart-condition", "CONDITION", "When to restart (default any)",
+     "task.restart.condition", "any|on-failure|none"},
+    {GROUP_RESTART, "--restart-delay", "DURATION",
+     "Between restarts (default 0s at first, then a back-off)", "task.restart.delayMs"},
+    {GROUP_RESTART, "--restart-max-attempts", "COUNT",
+     "Restarts before giving up (default 0: no limit)", "task.restart.maxAttempts"},
+    {GROUP_RESTART, "--restart-window", "DURATION",
+     "In which restarts are counted (default 0s: all)", "task.restart.windowMs"},
+    {GROUP_RESTART, "--update-parallelism,--parallelism", "COUNT",
+     "Tasks at once (default 1; 0: all)", "update.parallelism"},
+    {GROUP_RESTART, "--update-delay,--delay", "DURATION",
+     "Between batches of an update (default 0s)", "update.delayMs"},
+    {GROUP_RESTART, "--update-order,--order", "ORDER", "Which task goes first (default stop-first)",
+     "update.order", "stop-first|start-first"},
+    {GROUP_RESTART, "--update-failure-action,--failure-action", "ACTION",
+     "When tasks of an update fail (default pause)", nullptr, "pause|continue"},
+    {GROUP_RESTART, "--update-max-failure-ratio,--max-failure-ratio", "RATIO",
+     "Part of the tasks that may fail in an update (default 0)", "update.maxFailureRatio"},
+    {GROUP_RESTART, "--update-monitor,--monitor", "DURATION",
+     "A task that fails within it failed the update (default 5s)", "update.monitorMs"},
+    {GROUP_RESTART, "--update-progress-deadline", "DURATION",
+     "A task not running by then failed the update (default 10m; 0: never)",
+     "update.progressDeadlineMs"},
+    {GROUP_PLACEMENT, "--replicas-max-per-node", "COUNT",
+     "Most tasks on one node (default 0: no limit)", "task.placement.maxReplicasPerNode"},
+    {GROUP_PLACEMENT, "--strategy", "STRATEGY", "Scheduler that places the tasks",
+     "task.placement.strategy"},
+    {GROUP_PLACEMENT, "--mode", "MODE", "Kind of service (default replicated)", nullptr,
+     "replicated", Of::CREATE},
+    {GROUP_PLACEMENT, "--log-opt", "KEY=VALUE", "max-size=SIZE or max-file=COUNT of the log",
+     nullptr, nullptr, Of::BOTH, true},
+    {GROUP_INEFFECTIVE, "--log-driver", "DRIVER", "Logs are files, as json-file's", nullptr,
+     "json-file"},
+    {GROUP_INEFFECTIVE, "--isolation", "ISOLATION", "Of Windows", nullptr, "default"},
+    {GROUP_INEFFECTIVE, "--no-healthcheck", nullptr, "There are no health checks yet"},
+    {GROUP_INEFFECTIVE, "--with-registry-auth", nullptr,
+     "Nodes have their own access to registries"},
 };
 
 // Sorted by group; rows of lists behind the flags with one value. The texts live for ever.
@@ -127,7 +121,8 @@ kj::Array<Option> optionsFor(bool create) {
     };
     for (auto& flag : SERVICE_FLAGS) {
       bool other = flag.of == (create ? Of::UPDATE : Of::CREATE);
-      if (flag.group == group && !other) add(flag.option);
+      if (flag.group != group || other) continue;
+      add({flag.names, flag.value, flag.help, flag.repeated, flag.choices});
     }
     for (auto& list : serviceLists()) {
       if (list.group != group || (list.createOnly && !create)) continue;
@@ -144,7 +139,50 @@ kj::Array<Option> optionsFor(bool create) {
   return options.releaseAsArray();
 }
 
+// Read as the field's type, and the unit at the end of its name, say.
+capnp::DynamicValue::Reader valueOf(kj::StringPtr flag, kj::StringPtr text, const char* choices,
+                                    capnp::StructSchema::Field field) {
+  kj::StringPtr name = field.getProto().getName();
+  auto type = field.getType();
+  if (name.endsWith("Ms")) return parseDurationMs(flag, text);
+  if (name.endsWith("Nanos")) return parseCpuNanos(flag, text);
+  if (name.endsWith("Bytes")) {
+    if (type.isInt64() && text == "-1") return -1;  // no limit
+    return parseSizeBytes(flag, text);
+  }
+  switch (type.which()) {
+    case capnp::schema::Type::TEXT:
+      return capnp::Text::Reader(text);
+    case capnp::schema::Type::BOOL:
+      return parseBool(flag, text);
+    case capnp::schema::Type::ENUM:
+      return capnp::DynamicEnum(type.asEnum(),
+                                static_cast<uint16_t>(parseChoice(flag, text, choices)));
+    case capnp::schema::Type::FLOAT32:
+      return parseRatio(flag, text);
+    case capnp::schema::Type::INT16:
+      return parseInteger(flag, text, INT16_MIN, INT16_MAX);
+    case capnp::schema::Type::UINT32:
+      return parseWhole(flag, text, 0, UINT32_MAX);
+    default:
+      return parseWhole(flag, text, 0, UINT64_MAX);
+  }
+}
+
 }  // namespace
+
+void applyFlags(const Arguments& args, schema::ServiceSpec::Builder spec) {
+  for (auto& flag : SERVICE_FLAGS) {
+    kj::StringPtr names = flag.names;
+    auto first = names.findFirst(',').orDefault(names.size());
+    auto name = first == 2 ? kj::str(names.slice(3)) : kj::heapString(names.begin(), first);
+    if (flag.path == nullptr || !args.given(name)) continue;
+    kj::StringPtr path = flag.path;
+    auto holder = holderOf(spec, path);
+    auto field = holder.getSchema().getFieldByName(path);
+    holder.set(field, valueOf(name, args.text(name), flag.choices, field));
+  }
+}
 
 kj::ArrayPtr<const Option> serviceCreateOptions() {
   static const auto options = optionsFor(true);

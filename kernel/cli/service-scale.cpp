@@ -16,7 +16,7 @@ using ScaleResults = schema::ClusterControl::ScaleServiceResults;
 constexpr Option SERVICE_SCALE_OPTIONS[] = {
     {"-d,--detach", nullptr, "Do not wait until the service has converged"},
     {"-q,--quiet", nullptr, "Print no progress"},
-    ORCH_VERIFY_OPTION,
+    VERIFY_OPTION,
 };
 
 struct Wish {
