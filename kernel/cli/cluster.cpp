@@ -1,8 +1,10 @@
 // init, info and version.
+#include <capnp/message.h>
+
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
-#include "human.h"
+#include "inspect.h"
 #include "orch/abi.h"
 #include "output.h"
 #include "value.h"
@@ -14,6 +16,8 @@ namespace {
 constexpr Option INIT_OPTIONS[] = {
     {"--name", "NAME", "Name of the cluster (default: default)"},
 };
+
+constexpr Option FORMAT_OPTIONS[] = {ORCH_FORMAT_OPTION};
 
 Task<int> init(Context& context) {
   // Without a name any cluster will do that is there already.
@@ -29,10 +33,8 @@ Task<int> init(Context& context) {
         return request.send();
       },
       "whether the cluster was made is unknown: look with 'orch info', then ask again");
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(schema::ClusterControl::InitResults::Reader(response)));
-    co_return 0;
-  }
+  schema::ClusterControl::InitResults::Reader answer = response;
+  if (context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
   auto cluster = response.getCluster();
   context.out.line("Cluster '", cluster.getName(), "' (", cluster.getMeta().getId(),
                    response.getCreated() ? ") initialized: this node is its manager."
@@ -50,10 +52,7 @@ Task<int> info(Context& context) {
   auto response = co_await request.send();
   auto version = co_await kj::mv(versionAnswer);
   auto info = response.getInfo();
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(info));
-    co_return 0;
-  }
+  if (printedFor(context, capnp::toDynamic(info))) co_return 0;
   Output& out = context.out;
   out.line("Server Version: ", version.getVersion());
   out.line("Node: ", version.getNode());
@@ -77,20 +76,18 @@ Task<int> info(Context& context) {
 
 Task<int> version(Context& context) {
   Output& out = context.out;
-  if (!out.json) {
+  if (!out.json && !context.args.given("--format")) {
     out.line("Client:");
     out.line(" Version:  ", ORCH_VERSION);
     out.flush();
   }
   auto gateway = co_await context.connection.gateway();
-  auto request = gateway.versionRequest();
-  auto response = co_await request.send();
-  if (out.json) {
-    out.line("{\"client\": ", jsonText(ORCH_VERSION ""_kj), ", \"server\": ",
-             toJson(capnp::toDynamic(schema::Gateway::VersionResults::Reader(response)), true),
-             "}");
-    co_return 0;
-  }
+  auto response = co_await gateway.versionRequest().send();
+  capnp::MallocMessageBuilder message;
+  auto both = message.initRoot<schema::Versions>();
+  both.setClient(ORCH_VERSION);
+  both.setServer(response);
+  if (printedFor(context, capnp::toDynamic(both.asReader()))) co_return 0;
   out.line("Server:");
   out.line(" Version:  ", response.getVersion());
   out.line(" API:      ", response.getApi());
@@ -103,7 +100,9 @@ Task<int> version(Context& context) {
 
 const Command INIT = {"init", "", "Make a cluster of which this node is the manager", INIT_OPTIONS,
                       init};
-const Command INFO = {"info", "", "Show what the cluster is and how much runs on it", {}, info};
-const Command VERSION = {"version", "", "Show the versions of orch and of orchd", {}, version};
+const Command INFO = {"info", "", "Show what the cluster is and how much runs on it",
+                      FORMAT_OPTIONS, info};
+const Command VERSION = {"version", "", "Show the versions of orch and of orchd", FORMAT_OPTIONS,
+                         version};
 
 }  // namespace orch::cli

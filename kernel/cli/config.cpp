@@ -27,11 +27,8 @@ Task<int> show(Context& context) {
   auto request = kernel.configShowRequest();
   request.setDefaults(context.args.on("--defaults"));
   auto response = co_await request.send();
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(schema::Kernel::ConfigShowResults::Reader(response)));
-  } else {
-    context.out.write(response.getToml());
-  }
+  schema::Kernel::ConfigShowResults::Reader answer = response;
+  if (!context.out.wroteJson(capnp::toDynamic(answer))) context.out.write(answer.getToml());
   co_return 0;
 }
 
@@ -39,10 +36,8 @@ Task<int> reload(Context& context) {
   auto kernel = co_await context.connection.kernel();
   auto request = kernel.configReloadRequest();
   auto response = co_await request.send();
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(schema::Kernel::ConfigReloadResults::Reader(response)));
-    co_return 0;
-  }
+  schema::Kernel::ConfigReloadResults::Reader answer = response;
+  if (context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
   for (auto text : response.getApplied()) context.out.line("applied: ", text);
   for (auto text : response.getNeedRestart()) context.out.line("needs a restart of orchd: ", text);
   if (response.getApplied().size() + response.getNeedRestart().size() == 0) {

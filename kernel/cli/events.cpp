@@ -46,11 +46,7 @@ class EventPrinter final : public schema::EventSink::Server {
         return event.getSubject() == value;
       }) && filters.allow("source", [&](auto value) { return event.getSource() == value; });
       if (!shown) continue;
-      if (out.json) {
-        out.document(capnp::toDynamic(event), true);
-      } else {
-        out.line(lineOf(event));
-      }
+      if (!out.wroteJson(capnp::toDynamic(event), true)) out.line(lineOf(event));
     }
     out.flush();
     return kj::READY_NOW;

@@ -157,11 +157,8 @@ Task<int> pull(Context& context) {
   request.setReference(parseWord("IMAGE", context.args.operands()[0], "the name of an image"));
   request.setProgress(kj::heap<ProgressPrinter>(context.out, quiet));
   auto response = co_await request.send();
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(response.getImage()));
-  } else {
-    printImage(context.out, response.getImage());
-  }
+  auto image = response.getImage();
+  if (!context.out.wroteJson(capnp::toDynamic(image))) printImage(context.out, image);
   co_return 0;
 }
 
@@ -207,10 +204,7 @@ Task<int> import(Context& context) {
   request.setReference(operands.size() > 1 ? operands[1] : context.args.text("--name"));
   request.setProgress(kj::heap<ProgressPrinter>(context.out, quiet));
   auto response = co_await request.send();
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(response.getImages()));
-    co_return 0;
-  }
+  if (context.out.wroteJson(capnp::toDynamic(response.getImages()))) co_return 0;
   for (auto image : response.getImages()) printImage(context.out, image);
   co_return 0;
 }
@@ -251,10 +245,8 @@ Task<int> prune(Context& context) {
   auto request = images.pruneRequest();
   request.setAll(context.args.on("--all"));
   auto response = co_await request.send();
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(schema::ImageStore::PruneResults::Reader(response)));
-    co_return 0;
-  }
+  schema::ImageStore::PruneResults::Reader answer = response;
+  if (context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
   for (auto one : response.getRemoved()) context.out.line(one);
   context.out.line("Total reclaimed space: ", humanSize(response.getFreedBytes()));
   co_return 0;

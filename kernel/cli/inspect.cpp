@@ -6,9 +6,16 @@
 
 namespace orch::cli {
 
+bool printedFor(Context& context, capnp::DynamicStruct::Reader object) {
+  auto format = context.args.text("--format");
+  if (format.size() > 0 && context.out.json) fail(kj::str("usage: --format excludes --json"));
+  if (format.size() == 0) return context.out.wroteJson(object);
+  context.out.line(expandObject(format, object));
+  return true;
+}
+
 Inspection::Inspection(Context& context) : context(context) {
-  kj::StringPtr asked = context.args.text("--format");
-  format = kj::str(asked == "json" ? "{{json .}}"_kj : asked);
+  format = context.args.text("--format");
   if (format.size() > 0 && (context.out.json || context.args.on("--pretty"))) {
     fail(kj::str("usage: --format excludes --json and --pretty"));
   }

@@ -14,6 +14,10 @@ inline constexpr Option INSPECT_OPTIONS[] = {
     {"--pretty", nullptr, "Print for humans instead of as JSON"},
 };
 
+// Of a command that shows one object and has ORCH_FORMAT_OPTION: prints it as a template or --json
+// want it. False: it is for humans.
+bool printedFor(Context& context, capnp::DynamicStruct::Reader object);
+
 // Collects what was found and prints it at the end; names that are not found are told one by one
 // and make the exit status 1.
 class Inspection final {
@@ -29,7 +33,7 @@ class Inspection final {
 
  private:
   Context& context;
-  kj::String format;  // the template; empty: none
+  kj::StringPtr format;  // the template; empty: none
   kj::Vector<kj::String> texts;
 };
 

@@ -43,7 +43,7 @@ Listing::Listing(Context& context, kj::ArrayPtr<const Column> columns)
     fail(kj::str("usage: --format and --json exclude each other"));
   asTable = asked.size() == 0 || asked.startsWith("table");
   if (asked.startsWith("table")) asked = asked.slice(asked.startsWith("table ") ? 6 : 5);
-  format = kj::str(asked == "json" ? "{{json .}}"_kj : asked);
+  format = kj::str(asked);
   auto all = KJ_MAP(column, columns) { return headingOf(column); };
   if (format.size() == 0) {
     table.row(shown(all));

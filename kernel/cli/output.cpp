@@ -42,11 +42,15 @@ void Output::write(kj::ArrayPtr<const char> text) {
   if (pending.size() >= FLUSH_AT_BYTES) flush();
 }
 
-void Output::document(capnp::DynamicStruct::Reader value, bool oneLine) {
-  line(toJson(value, oneLine));
+bool Output::wroteJson(capnp::DynamicStruct::Reader value, bool oneLine) {
+  if (json) line(toJson(value, oneLine));
+  return json;
 }
 
-void Output::document(capnp::DynamicList::Reader value) { line(toJson(value)); }
+bool Output::wroteJson(capnp::DynamicList::Reader value) {
+  if (json) line(toJson(value));
+  return json;
+}
 
 void Output::documents(kj::ArrayPtr<const kj::String> items) {
   line("[", kj::strArray(items, ",\n"), "]");

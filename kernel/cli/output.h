@@ -29,9 +29,9 @@ class Output final {
     write(kj::str(kj::fwd<Parts>(parts)..., '\n'));
   }
   void table(const Table& table) { write(table.text(isTerminal ? columns() : 0)); }
-  // A document, indented, and a line break; or all in one line, for streams.
-  void document(capnp::DynamicStruct::Reader value, bool oneLine = false);
-  void document(capnp::DynamicList::Reader value);
+  // With --json prints a document, and that is all there is to print; otherwise false.
+  bool wroteJson(capnp::DynamicStruct::Reader value, bool oneLine = false);
+  bool wroteJson(capnp::DynamicList::Reader value);
   // An array of documents that are JSON already.
   void documents(kj::ArrayPtr<const kj::String> items);
   // One in a line, or an array of texts.

@@ -392,6 +392,11 @@ TEST_CASE("cli: events, configuration and help", "[cli]") {
   CHECK(has(help.out, "--host NAME:ADDRESS"));
   CHECK(has(server.run({"service", "--help"}).out, "  scale "));
   CHECK(has(server.run({"--version"}).out, "orch version "));
+  auto version = server.run({"version", "--format", "{{.Server.Version}} {{.Server.Node}}"});
+  CHECK(version.out == "9.9.9 node-1\n");
+  version = server.run({"version", "--format", "orch version {{.Client.Version}}"});
+  CHECK(version.out == server.run({"--version"}).out);
+  CHECK(server.run({"version", "--format", "{{.Nme}}"}).status == 2);
   CHECK(has(server.run({"image", "ls"}).errors, "no service 'image.oci' runs here"));
 }
 

@@ -36,12 +36,8 @@ Task<int> createService(Context& context) {
       });
   auto service = response.getService();
   printWarnings(context.out, response.getWarnings());
-  if (context.out.json) {
-    context.out.document(
-        capnp::toDynamic(schema::ClusterControl::CreateServiceResults::Reader(response)));
-  } else {
-    context.out.line(service.getMeta().getId());
-  }
+  CreateResults::Reader answer = response;
+  if (!context.out.wroteJson(capnp::toDynamic(answer))) context.out.line(service.getMeta().getId());
   context.out.flush();
   if (context.args.on("--detach")) co_return 0;
   Wait wait;

@@ -93,11 +93,8 @@ Task<int> updateService(Context& context) {
   uint64_t verify = verifyMs(context.args);
   auto changed = co_await change(context, verify);
   printWarnings(context.out, changed.response.getWarnings());
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(UpdateResults::Reader(changed.response)));
-  } else {
-    context.out.line(changed.wait.name);
-  }
+  UpdateResults::Reader answer = changed.response;
+  if (!context.out.wroteJson(capnp::toDynamic(answer))) context.out.line(changed.wait.name);
   context.out.flush();
   if (context.args.on("--detach")) co_return 0;
   changed.wait.quiet = quiet(context);

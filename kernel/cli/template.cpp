@@ -52,16 +52,9 @@ constexpr Alias ALIASES[] = {{"tasktemplate", "task"},
                              {"endpoint", ""},
                              {"managerstatus", ""}};
 
-std::string lowered(kj::StringPtr text) {
-  std::string lower(text.begin(), text.size());
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
-}
-
-kj::Maybe<capnp::StructSchema::Field> fieldCalled(capnp::StructSchema schema,
-                                                  const std::string& name) {
+kj::Maybe<capnp::StructSchema::Field> fieldCalled(capnp::StructSchema schema, kj::StringPtr name) {
   for (auto field : schema.getFields()) {
-    if (lowered(field.getProto().getName()) == name) return field;
+    if (lowerCase(field.getProto().getName()) == name) return field;
   }
   return nullptr;
 }
@@ -264,18 +257,18 @@ class Expander {
   }
 
   Value member(const Value& of, kj::StringPtr name) {
-    auto key = lowered(name);
+    auto key = lowerCase(name);
     if (of.isRow()) {
       kj::Vector<kj::String> names;
       for (auto& field : of.row) {
-        if (lowered(field.name) == key) return Value{nullptr, capnp::Text::Reader(field.text)};
+        if (lowerCase(field.name) == key) return Value{nullptr, capnp::Text::Reader(field.text)};
         names.add(kj::str(".", field.name));
       }
       wrong(kj::str("there is no field '.", name, "'; there are ", kj::strArray(names, ", ")));
     }
     if (isPairs(of)) return pair(of, name);
     if (of.type() != capnp::DynamicValue::STRUCT) {
-      if (key == "index") return of;  // `.Version.Index`
+      if (key == "index" || key == "version") return of;  // `.Version.Index`, `.Client.Version`
       wrong(kj::str("there is no '.", name, "' in what is no object"));
     }
     auto object = of.value.as<capnp::DynamicStruct>();
@@ -284,9 +277,9 @@ class Expander {
       KJ_IF_MAYBE (found, field(object.get(*meta).as<capnp::DynamicStruct>(), key)) return *found;
     }
     for (auto& alias : ALIASES) {
-      if (alias.docker != key) continue;
+      if (alias.docker != view(key)) continue;
       if (alias.name[0] == '\0') return of;
-      KJ_IF_MAYBE (found, field(object, lowered(alias.name))) return *found;
+      KJ_IF_MAYBE (found, field(object, lowerCase(alias.name))) return *found;
     }
     auto names = KJ_MAP(field, object.getSchema().getFields()) {
       auto text = kj::str(".", field.getProto().getName());
@@ -296,9 +289,9 @@ class Expander {
     wrong(kj::str("there is no field '.", name, "'; there are ", kj::strArray(names, ", ")));
   }
 
-  kj::Maybe<Value> field(capnp::DynamicStruct::Reader object, const std::string& key) {
+  kj::Maybe<Value> field(capnp::DynamicStruct::Reader object, kj::StringPtr key) {
     for (auto unit : {"", "ns", "ms", "bytes", "us"}) {
-      KJ_IF_MAYBE (found, fieldCalled(object.getSchema(), key + unit)) {
+      KJ_IF_MAYBE (found, fieldCalled(object.getSchema(), kj::str(key, unit))) {
         if (!isActive(object, *found)) return Value{};
         Value value{nullptr, object.get(*found)};
         bool moment = std::string_view(unit) == "ns" && value.type() == capnp::DynamicValue::INT;
@@ -335,7 +328,7 @@ class Expander {
     if (function == "len") return Value{nullptr, sizeOf(values[0])};
     auto text = textOf(values[0]);
     if (function == "title") return made(capitalized(text));
-    if (function == "lower") return made(kj::str(lowered(text).c_str()));
+    if (function == "lower") return made(lowerCase(text));
     if (function != "upper") {
       wrong(kj::str("there is no function '", function,
                     "'; there are json, join, index, len, lower, upper, title, println and eq"));
@@ -419,7 +412,8 @@ class Expander {
 };
 
 // As docker, before it is read as a template.
-kj::String withBreaks(kj::StringPtr text) {
+kj::String sourceOf(kj::StringPtr text) {
+  if (text == "json") return kj::str("{{json .}}");
   std::string result;
   for (size_t i = 0; i < text.size(); ++i) {
     char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
@@ -432,12 +426,12 @@ kj::String withBreaks(kj::StringPtr text) {
 }  // namespace
 
 kj::String expandRow(kj::StringPtr text, kj::ArrayPtr<const Field> row) {
-  auto source = withBreaks(text);
+  auto source = sourceOf(text);
   return Expander(source, Value{row, capnp::VOID}).expand();
 }
 
 kj::String expandObject(kj::StringPtr text, capnp::DynamicStruct::Reader object) {
-  auto source = withBreaks(text);
+  auto source = sourceOf(text);
   return Expander(source, Value{nullptr, object}).expand();
 }
 

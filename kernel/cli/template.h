@@ -1,6 +1,7 @@
 // `--format`: templates as docker's users type them, of which this much: paths (`{{.Spec.Name}}`),
 // `json`, `join`, `index`, `len`, `lower`, `upper`, `title`, `println`, `eq`, `|`, brackets,
-// `range` and `if` with `else`, `{{-` and `-}}`. No variables but `$`.
+// `range` and `if` with `else`, `{{-` and `-}}`. No variables but `$`. `json` alone is `{{json
+// .}}`.
 #pragma once
 
 #include <capnp/dynamic.h>

@@ -104,9 +104,7 @@ Task<int> pruneVolumes(Context& context) {
   auto cluster = co_await context.connection.cluster();
   auto request = cluster.pruneVolumesRequest();
   auto response = co_await request.send();
-  if (context.out.json) {
-    context.out.document(capnp::toDynamic(response.getRemoved()));
-  } else {
+  if (!context.out.wroteJson(capnp::toDynamic(response.getRemoved()))) {
     for (auto volume : response.getRemoved()) context.out.line(volume.getName());
   }
   tellMissing(context.out, response.getMissing());

@@ -7,10 +7,22 @@ using Plugin = import "plugin.capnp";
 $Cxx.namespace("orch::schema");
 
 interface Gateway {
-  version @0 () -> (version :Text, api :UInt32, node :Text, pid :UInt32);
+  version @0 () -> ServerVersion;
   service @1 (name :Text) -> (capability :Capability);
   # Fails, with what is there, if no service of that name runs: at once, or, on a node that has just
   # been started, when its plugins have settled. `kernel` is always there.
+}
+
+struct ServerVersion {
+  version @0 :Text;
+  api @1 :UInt32;
+  node @2 :Text;
+  pid @3 :UInt32;
+}
+
+struct Versions {
+  client @0 :Text;
+  server @1 :ServerVersion;
 }
 
 interface Kernel {
