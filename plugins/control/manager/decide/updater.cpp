@@ -274,7 +274,7 @@ bool isOutdated(const View& view, CurrentSpec& current, const TaskReader& task) 
   auto spec = current.service().getSpec().getTask();
   if (spec.getPlacement().getConstraints().size() == 0) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId())))
-    return !meetsConstraints(view, *node, spec);
+    return !unmetConstraint(view, *node, spec).empty();
   return false;
 }
 

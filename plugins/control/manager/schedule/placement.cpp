@@ -11,7 +11,7 @@ namespace {
 constexpr const char* REASONS[REFUSALS] = {
     "not ready",           "not active",       "insufficient cpu",
     "insufficient memory", "runtime missing",  "network missing",
-    "constraint not met",  "host port in use", "max replicas per node reached"};
+    "constraint",          "host port in use", "max replicas per node reached"};
 
 bool has(capnp::List<capnp::Text>::Reader list, capnp::Text::Reader name) {
   for (auto entry : list) {
@@ -76,7 +76,7 @@ kj::Maybe<Refusal> refusalOf(const View& view, schema::Node::Reader node,
     return Refusal::RUNTIME;
   }
   if (!hasNetworks(node, spec)) return Refusal::NETWORK;
-  if (!meetsConstraints(view, node, spec)) return Refusal::CONSTRAINT;
+  if (!unmetConstraint(view, node, spec).empty()) return Refusal::CONSTRAINT;
   for (auto port : ports) {
     if (port.getMode() != schema::PortSpec::PublishMode::HOST || port.getPublished() == 0) continue;
     auto it = usage.hostPorts.find(portKey(port.getProtocol(), port.getPublished()));
@@ -115,17 +115,17 @@ bool knownConstraintKey(std::string_view key) {
          (key.starts_with(ENGINE_LABELS) && key.size() > ENGINE_LABELS.size());
 }
 
-bool meetsConstraints(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec) {
+std::string_view unmetConstraint(const View& view, schema::Node::Reader node,
+                                 schema::TaskSpec::Reader spec) {
   for (auto whole : spec.getPlacement().getConstraints()) {
     KJ_IF_MAYBE (constraint, parseConstraint(manager::view(whole))) {
       auto actual = attribute(view, node, constraint->key);
       bool same = strcasecmp(actual.c_str(), constraint->value.c_str()) == 0;
-      if (same != constraint->equal) return false;
-    } else {
-      return false;
+      if (same == constraint->equal) continue;
     }
+    return manager::view(whole);
   }
-  return true;
+  return {};
 }
 
 namespace {
@@ -139,7 +139,7 @@ bool anyVerdict(const View& view, std::string_view serviceId, schema::TaskSpec::
     auto id = text(node.getMeta().getId());
     auto count = counts.find(id);
     int64_t ofService = count == counts.end() ? 0 : count->second;
-    return use(id, refusalOf(view, node, spec, ports, view.nodeUsage(id), ofService));
+    return use(node, id, refusalOf(view, node, spec, ports, view.nodeUsage(id), ofService));
   });
 }
 }  // namespace
@@ -148,23 +148,27 @@ Candidates candidatesFor(const View& view, std::string_view serviceId,
                          schema::TaskSpec::Reader spec,
                          capnp::List<schema::PortSpec>::Reader ports) {
   Candidates result;
-  anyVerdict(view, serviceId, spec, ports, [&](std::string& id, kj::Maybe<Refusal> refusal) {
+  auto take = [&](schema::Node::Reader node, std::string& id, kj::Maybe<Refusal> refusal) {
     KJ_IF_MAYBE (why, refusal) {
       ++result.refused[static_cast<size_t>(*why)];
+      if (*why == Refusal::CONSTRAINT) {
+        ++result.unmet[std::string(unmetConstraint(view, node, spec))];
+      }
     } else {
       result.nodes.push_back(std::move(id));
     }
     return false;
-  });
+  };
+  anyVerdict(view, serviceId, spec, ports, take);
   return result;
 }
 
 bool Room::any() {
   KJ_IF_MAYBE (answer, known) return *answer;
-  return known.emplace(
-      anyVerdict(view, manager::view(service.getMeta().getId()), service.getSpec().getTask(),
-                 service.getPorts(),
-                 [](std::string&, kj::Maybe<Refusal> refusal) { return refusal == nullptr; }));
+  return known.emplace(anyVerdict(view, manager::view(service.getMeta().getId()),
+                                  service.getSpec().getTask(), service.getPorts(),
+                                  [](schema::Node::Reader, std::string&,
+                                     kj::Maybe<Refusal> refusal) { return refusal == nullptr; }));
 }
 
 bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
@@ -174,9 +178,14 @@ bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Read
 }
 
 std::string whyNone(const Candidates& candidates) {
-  std::vector<std::pair<uint32_t, size_t>> counts;
+  std::vector<std::pair<uint32_t, std::string>> counts;
   for (size_t i = 0; i < REFUSALS; ++i) {
-    if (candidates.refused[i] > 0) counts.emplace_back(candidates.refused[i], i);
+    bool byName = i == static_cast<size_t>(Refusal::CONSTRAINT);
+    if (candidates.refused[i] > 0 && !byName)
+      counts.emplace_back(candidates.refused[i], REASONS[i]);
+  }
+  for (auto& [constraint, nodes] : candidates.unmet) {
+    counts.emplace_back(nodes, "constraint " + constraint + " not met");
   }
   if (counts.empty()) {
     return candidates.nodes.empty()
@@ -189,7 +198,7 @@ std::string whyNone(const Candidates& candidates) {
   std::string why = "no suitable node (";
   for (size_t i = 0; i < counts.size(); ++i) {
     if (i > 0) why += "; ";
-    why += std::string(REASONS[counts[i].second]) + " on " + std::to_string(counts[i].first) +
+    why += counts[i].second + " on " + std::to_string(counts[i].first) +
            (counts[i].first == 1 ? " node" : " nodes");
   }
   return why + ")";

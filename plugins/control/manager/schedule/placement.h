@@ -22,6 +22,7 @@ inline constexpr size_t REFUSALS = 9;
 struct Candidates {
   std::vector<std::string> nodes;
   std::array<uint32_t, REFUSALS> refused{};  // nodes by the first check that they failed
+  std::map<std::string, uint32_t> unmet;     // and by the first constraint that they do not meet
 };
 
 // `ports` are those of the service, with the chosen published ones.
@@ -45,9 +46,12 @@ class Room final {
 bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
              int64_t ofService);
-// Whether the node meets the spec's constraints. Those have been validated.
-bool meetsConstraints(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec);
-// "no suitable node (insufficient memory on 2 nodes; host port in use on 1 node)"
+// The first of the spec's constraints, which have been validated, that the node does not meet;
+// empty if it meets all.
+std::string_view unmetConstraint(const View& view, schema::Node::Reader node,
+                                 schema::TaskSpec::Reader spec);
+// "no suitable node (insufficient memory on 2 nodes; constraint node.role==worker not met on 1
+// node)"
 std::string whyNone(const Candidates& candidates);
 // At most so many on a node: by the spec, and one if it takes a port of the node; 0: no limit.
 uint32_t maxPerNode(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports);

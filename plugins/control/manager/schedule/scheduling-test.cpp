@@ -89,6 +89,24 @@ TEST_CASE("scheduling: a host port is taken once per node", "[manager]") {
   CHECK(problem(cluster, "web") == "task web.3: no suitable node (host port in use on 2 nodes)");
 }
 
+TEST_CASE("scheduling: which constraint no node meets is said", "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  cluster.addNode("node1").open();
+  cluster.addNode("node2").open();
+  Spec spec{"web", 1, "web:1", {}};
+  spec.more = [](schema::ServiceSpec::Builder it) {
+    auto constraints = it.getTask().initPlacement().initConstraints(2);
+    constraints.set(0, "node.hostname != host-node1");
+    constraints.set(1, "node.labels.zone==east");
+  };
+  cluster.create(spec);
+  cluster.settle();
+  CHECK(problem(cluster, "web") ==
+        "task web.1: no suitable node (constraint node.hostname != host-node1 not met on 1 node; "
+        "constraint node.labels.zone==east not met on 1 node)");
+}
+
 TEST_CASE("scheduling: at most so many replicas on a node", "[manager]") {
   TestCluster cluster;
   cluster.start();
