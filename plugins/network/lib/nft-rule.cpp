@@ -22,38 +22,36 @@ void NftRule::Free::operator()(nftnl_rule* rule) const { nftnl_rule_free(rule); 
 
 NftRule::NftRule() : rule(nftnl_rule_alloc()) { KJ_ASSERT(rule != nullptr); }
 
-nftnl_expr* NftRule::add(const char* kind) {
+nftnl_expr* NftRule::add(const char* kind, std::initializer_list<Attribute> attributes) {
   auto* expression = nftnl_expr_alloc(kind);
   KJ_ASSERT(expression != nullptr, "libnftnl does not know this expression", kind);
+  for (auto& one : attributes) nftnl_expr_set_u32(expression, one.name, one.value);
   nftnl_rule_add_expr(rule.get(), expression);
   return expression;
 }
 
 NftRule& NftRule::load(uint32_t base, uint32_t offset, uint32_t size, Register into) {
-  auto* e = add("payload");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, size);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, into);
+  add("payload", {{NFTNL_EXPR_PAYLOAD_BASE, base},
+                  {NFTNL_EXPR_PAYLOAD_OFFSET, offset},
+                  {NFTNL_EXPR_PAYLOAD_LEN, size},
+                  {NFTNL_EXPR_PAYLOAD_DREG, into}});
   return *this;
 }
 
 NftRule& NftRule::mask(Register value, uint32_t bits) {
   uint32_t none = 0;
-  auto* e = add("bitwise");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, value);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, value);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof(bits));
+  auto* e = add("bitwise", {{NFTNL_EXPR_BITWISE_SREG, value},
+                            {NFTNL_EXPR_BITWISE_DREG, value},
+                            {NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL},
+                            {NFTNL_EXPR_BITWISE_LEN, sizeof(bits)}});
   nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, &bits, sizeof(bits));
   nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, &none, sizeof(none));
   return *this;
 }
 
 NftRule& NftRule::compare(Register value, bool equal, const void* to, uint32_t size) {
-  auto* e = add("cmp");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, value);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, equal ? NFT_CMP_EQ : NFT_CMP_NEQ);
+  auto* e = add(
+      "cmp", {{NFTNL_EXPR_CMP_SREG, value}, {NFTNL_EXPR_CMP_OP, equal ? NFT_CMP_EQ : NFT_CMP_NEQ}});
   nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, to, size);
   return *this;
 }
@@ -62,9 +60,8 @@ NftRule& NftRule::device_(bool input, bool equal, kj::StringPtr name) {
   char padded[IFNAMSIZ] = {};
   KJ_REQUIRE(name.size() < sizeof(padded), "a network device's name is too long", name);
   memcpy(padded, name.cStr(), name.size());
-  auto* e = add("meta");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, input ? NFT_META_IIFNAME : NFT_META_OIFNAME);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, R0);
+  add("meta", {{NFTNL_EXPR_META_KEY, input ? NFT_META_IIFNAME : NFT_META_OIFNAME},
+               {NFTNL_EXPR_META_DREG, R0}});
   return compare(R0, equal, padded, sizeof(padded));
 }
 
@@ -76,18 +73,15 @@ NftRule& NftRule::addressIn(uint32_t offset, const Ipv4Subnet& subnet) {
 }
 
 NftRule& NftRule::destinationIsLocal() {
-  auto* e = add("fib");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, R0);
+  add("fib", {{NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR},
+              {NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE},
+              {NFTNL_EXPR_FIB_DREG, R0}});
   uint32_t local = RTN_LOCAL;
   return compare(R0, true, &local, sizeof(local));
 }
 
 NftRule& NftRule::loadProtocol(Register into) {
-  auto* e = add("meta");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_L4PROTO);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, into);
+  add("meta", {{NFTNL_EXPR_META_KEY, NFT_META_L4PROTO}, {NFTNL_EXPR_META_DREG, into}});
   return *this;
 }
 
@@ -97,18 +91,14 @@ NftRule& NftRule::protocolIs(uint8_t protocol) {
 }
 
 NftRule& NftRule::isNew() {
-  auto* e = add("ct");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, R0);
+  add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_STATE}, {NFTNL_EXPR_CT_DREG, R0}});
   mask(R0, STATE_NEW);
   uint32_t none = 0;
   return compare(R0, false, &none, sizeof(none));
 }
 
 NftRule& NftRule::isDnat(bool expected) {
-  auto* e = add("ct");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATUS);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, R0);
+  add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_STATUS}, {NFTNL_EXPR_CT_DREG, R0}});
   mask(R0, IPS_DST_NAT);
   uint32_t none = 0;
   return compare(R0, !expected, &none, sizeof(none));
@@ -119,25 +109,21 @@ NftRule& NftRule::loadDestinationPort(Register into) {
 }
 
 NftRule& NftRule::loadNextOf(uint32_t modulus, Register into) {
-  auto* e = add("numgen");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_NG_DREG, into);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_NG_MODULUS, modulus);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_NG_TYPE, NFT_NG_INCREMENTAL);
+  add("numgen", {{NFTNL_EXPR_NG_DREG, into},
+                 {NFTNL_EXPR_NG_MODULUS, modulus},
+                 {NFTNL_EXPR_NG_TYPE, NFT_NG_INCREMENTAL}});
   return *this;
 }
 
 NftRule& NftRule::in(kj::StringPtr set, Register key) {
-  auto* e = add("lookup");
+  auto* e = add("lookup", {{NFTNL_EXPR_LOOKUP_SREG, key}});
   nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set.cStr());
-  nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, key);
   return *this;
 }
 
 NftRule& NftRule::lookUp(kj::StringPtr map, Register key, Register into) {
-  auto* e = add("lookup");
+  auto* e = add("lookup", {{NFTNL_EXPR_LOOKUP_SREG, key}, {NFTNL_EXPR_LOOKUP_DREG, into}});
   nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, map.cStr());
-  nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, key);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, into);
   return *this;
 }
 
@@ -146,37 +132,32 @@ NftRule& NftRule::obey(kj::StringPtr map, Register key) {
 }
 
 NftRule& NftRule::dnatTo(Register address, Register port) {
-  auto* e = add("nat");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, address);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, port);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+  add("nat", {{NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT},
+              {NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4},
+              {NFTNL_EXPR_NAT_REG_ADDR_MIN, address},
+              {NFTNL_EXPR_NAT_REG_PROTO_MIN, port},
+              {NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED}});
   return *this;
 }
 
 NftRule& NftRule::masquerade() {
-  add("masq");
+  add("masq", {});
   return *this;
 }
 
 NftRule& NftRule::drop() {
-  auto* e = add("immediate");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-  nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, NF_DROP);
+  add("immediate", {{NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT}, {NFTNL_EXPR_IMM_VERDICT, NF_DROP}});
   return *this;
 }
 
 NftRule& NftRule::rejectWithReset() {
-  auto* e = add("reject");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_TCP_RST);
+  auto* e = add("reject", {{NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_TCP_RST}});
   nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, 0);
   return *this;
 }
 
 NftRule& NftRule::rejectPortUnreachable() {
-  auto* e = add("reject");
-  nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_ICMP_UNREACH);
+  auto* e = add("reject", {{NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_ICMP_UNREACH}});
   nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, 3);  // ICMP_PORT_UNREACH of RFC 792
   return *this;
 }

@@ -5,6 +5,7 @@
 #include <kj/string.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 
 #include "lib/ipv4.h"
@@ -67,7 +68,11 @@ class NftRule final {
   NftRule& load(uint32_t base, uint32_t offset, uint32_t size, Register into);
   NftRule& mask(Register value, uint32_t bits);
   NftRule& compare(Register value, bool equal, const void* to, uint32_t size);
-  nftnl_expr* add(const char* kind);
+  struct Attribute {
+    uint16_t name;
+    uint32_t value;
+  };
+  nftnl_expr* add(const char* kind, std::initializer_list<Attribute> attributes);
 
   struct Free {
     void operator()(nftnl_rule* rule) const;
