@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <string_view>
-
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
@@ -12,6 +10,7 @@
 #include "human.h"
 #include "inspect.h"
 #include "listing.h"
+#include "orch/image-reference.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -81,19 +80,10 @@ struct NameParts {
 };
 NameParts splitReference(kj::StringPtr reference) {
   NameParts parts;
-  std::string_view text(reference.begin(), reference.size());
-  if (text.empty()) return parts;
-  auto at = text.find('@');
-  auto name = text.substr(0, at);
-  auto colon = name.rfind(':');
-  auto slash = name.rfind('/');
-  bool tagged =
-      colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash);
-  if (tagged) {
-    parts.tag = kj::heapString(name.data() + colon + 1, name.size() - colon - 1);
-    name = name.substr(0, colon);
-  }
-  parts.repository = kj::heapString(name.data(), name.size());
+  if (reference.size() == 0) return parts;
+  auto parsed = parseImageReference(reference);
+  parts.repository = kj::str(parsed.name().c_str());
+  if (!parsed.tag.empty()) parts.tag = kj::str(parsed.tag.c_str());
   return parts;
 }
 

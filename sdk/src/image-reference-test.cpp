@@ -23,6 +23,8 @@ TEST_CASE("image reference: names are read as docker reads them", "[sdk]") {
   CHECK(parseImageReference("docker.io/library/nginx:latest").familiar() == "nginx:latest");
   CHECK(parseImageReference("docker.io/team/app:1").familiar() == "team/app:1");
   CHECK(parseImageReference("quay.io/team/app:1").familiar() == "quay.io/team/app:1");
+  CHECK(parseImageReference("registry:5000/team/app:1").name() == "registry:5000/team/app");
+  CHECK(parseImageReference(digest.c_str()).name() == "app");
   CHECK(parseImageReference("127.0.0.1:5000/a").loopback());
   CHECK(parseImageReference("localhost:5000/a").loopback());
   CHECK_FALSE(parseImageReference("127.example.com/a").loopback());

@@ -93,11 +93,12 @@ std::string ImageReference::canonical() const {
 }
 
 std::string ImageReference::familiar() const {
-  std::string text = canonical();
-  if (!text.starts_with("docker.io/")) return text;
-  text.erase(0, 10);
-  if (text.starts_with("library/")) text.erase(0, 8);
-  return text;
+  return name() + (digest.empty() ? ":" + tag : "@" + digest);
+}
+
+std::string ImageReference::name() const {
+  if (registry != "docker.io") return registry + "/" + repository;
+  return repository.starts_with("library/") ? repository.substr(8) : repository;
 }
 
 bool ImageReference::loopback() const {

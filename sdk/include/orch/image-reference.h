@@ -18,6 +18,7 @@ struct ImageReference {
 
   std::string canonical() const;  // docker.io/library/nginx:latest
   std::string familiar() const;   // nginx:latest
+  std::string name() const;       // nginx
   // The registry is this machine: plain HTTP is no risk.
   bool loopback() const;
 };
