@@ -39,7 +39,16 @@ uint64_t verifyMs(const Arguments& args) {
                                 : DEFAULT_MS;
 }
 
-bool quiet(const Context& context) { return context.out.json || context.args.on("--quiet"); }
+Task<int> finishChange(Context& context, kj::Vector<Wait> waits) {
+  context.out.flush();
+  if (context.args.on("--detach")) co_return context.status;
+  for (auto& wait : waits) {
+    wait.quiet = context.out.json || context.args.on("--quiet");
+    int result = co_await waitFor(context, kj::mv(wait));
+    context.status = kj::max(context.status, result);
+  }
+  co_return context.status;
+}
 
 kj::String inventedName(uint64_t random) {
   return kj::str(MOODS[random % 64], "_", BIRDS[random / 64 % 64], random / 4096 % 100);

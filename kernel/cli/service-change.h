@@ -5,6 +5,7 @@
 #include "command.h"
 #include "orch/schema/cluster.capnp.h"
 #include "output.h"
+#include "progress.h"
 
 namespace orch::cli {
 
@@ -16,8 +17,9 @@ uint64_t verifyMs(const Arguments& args);
 inline constexpr Option VERIFY_OPTION = {
     "--verify", "DURATION", "How long tasks have to stay up before it is done (default 5s)"};
 
-// Whether progress is not to be printed: --quiet, or --json.
-bool quiet(const Context& context);
+// The rest of a command once the cluster has been told: waits for each, unless --detach was given,
+// and quietly with --quiet or --json. The exit status.
+Task<int> finishChange(Context& context, kj::Vector<Wait> waits);
 
 // A name such as `calm_heron` for a service that was given none. From `random`.
 kj::String inventedName(uint64_t random);

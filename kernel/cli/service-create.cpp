@@ -5,7 +5,6 @@
 #include "commands.h"
 #include "connection.h"
 #include "output.h"
-#include "progress.h"
 #include "service-change.h"
 #include "service-options.h"
 #include "service-spec.h"
@@ -38,14 +37,12 @@ Task<int> createService(Context& context) {
   printWarnings(context.out, response.getWarnings());
   CreateResults::Reader answer = response;
   if (!context.out.wroteJson(capnp::toDynamic(answer))) context.out.line(service.getMeta().getId());
-  context.out.flush();
-  if (context.args.on("--detach")) co_return 0;
-  Wait wait;
+  kj::Vector<Wait> waits;
+  auto& wait = waits.add();
   wait.id = kj::str(service.getMeta().getId());
   wait.name = kj::str(service.getSpec().getName());
-  wait.quiet = quiet(context);
   wait.verifyMs = verify;
-  co_return co_await waitFor(context, kj::mv(wait));
+  co_return co_await finishChange(context, kj::mv(waits));
 }
 
 }  // namespace

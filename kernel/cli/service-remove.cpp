@@ -2,7 +2,6 @@
 #include "commands.h"
 #include "connection.h"
 #include "output.h"
-#include "progress.h"
 #include "service-change.h"
 
 namespace orch::cli {
@@ -16,13 +15,8 @@ constexpr Option SERVICE_RM_OPTIONS[] = {
     {"-q,--quiet", nullptr, "Print no progress"},
 };
 
-struct Gone {
-  kj::String name;
-  kj::String id;
-};
-
 Task<int> removeServices(Context& context) {
-  kj::Vector<Gone> gone;
+  kj::Vector<Wait> waits;
   kj::Vector<kj::String> documents;
   for (auto& name : context.args.operands()) {
     auto requestId = context.env.newId();
@@ -37,7 +31,10 @@ Task<int> removeServices(Context& context) {
       context.failed(outcome.error());
       continue;
     }
-    gone.add(Gone{kj::str(name), kj::str(outcome.value().getServiceId())});
+    auto& wait = waits.add();
+    wait.id = kj::str(outcome.value().getServiceId());
+    wait.name = kj::str(name);
+    wait.goal = Goal::gone;
     if (context.out.json) {
       documents.add(toJson(capnp::toDynamic(RemoveResults::Reader(outcome.value())), false));
     } else {
@@ -45,18 +42,7 @@ Task<int> removeServices(Context& context) {
     }
   }
   if (context.out.json) context.out.documents(documents);
-  context.out.flush();
-  if (context.args.on("--detach")) co_return context.status;
-  for (auto& one : gone) {
-    Wait wait;
-    wait.id = kj::mv(one.id);
-    wait.name = kj::mv(one.name);
-    wait.goal = Goal::gone;
-    wait.quiet = quiet(context);
-    int result = co_await waitFor(context, kj::mv(wait));
-    context.status = kj::max(context.status, result);
-  }
-  co_return context.status;
+  co_return co_await finishChange(context, kj::mv(waits));
 }
 
 }  // namespace

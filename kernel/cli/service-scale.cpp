@@ -3,7 +3,6 @@
 #include "connection.h"
 #include "entry.h"
 #include "output.h"
-#include "progress.h"
 #include "service-change.h"
 #include "value.h"
 
@@ -22,8 +21,6 @@ constexpr Option SERVICE_SCALE_OPTIONS[] = {
 struct Wish {
   kj::String service;
   uint32_t replicas;
-  kj::String id;  // once it was scaled
-  int64_t pausedBeforeNs = 0;
 };
 
 kj::Vector<Wish> readWishes(const Arguments& args) {
@@ -34,7 +31,7 @@ kj::Vector<Wish> readWishes(const Arguments& args) {
       badValue("SERVICE=REPLICAS", operand, "the name of a service, '=' and a number");
     }
     auto count = parseWhole(kj::str("the replicas of '", pair.key, "'"), pair.value, 0, 1'000'000);
-    wishes.add(Wish{kj::mv(pair.key), static_cast<uint32_t>(count), kj::String(), 0});
+    wishes.add(Wish{kj::mv(pair.key), static_cast<uint32_t>(count)});
   }
   return wishes;
 }
@@ -43,6 +40,7 @@ Task<int> scaleServices(Context& context) {
   auto wishes = readWishes(context.args);
   uint64_t verify = verifyMs(context.args);
   kj::Vector<kj::String> documents;
+  kj::Vector<Wait> waits;
   for (auto& wish : wishes) {
     auto requestId = context.env.newId();
     auto outcome = co_await attempt(
@@ -57,10 +55,13 @@ Task<int> scaleServices(Context& context) {
       context.failed(outcome.error());
       continue;
     }
-    wish.id = kj::str(outcome.value().getService().getMeta().getId());
+    auto& wait = waits.add();
+    wait.id = kj::str(outcome.value().getService().getMeta().getId());
+    wait.name = kj::str(wish.service);
+    wait.verifyMs = verify;
     auto update = outcome.value().getService().getUpdate();
     if (update.getState() == schema::UpdateStatus::State::PAUSED) {
-      wish.pausedBeforeNs = update.getStartedAtNs();
+      wait.pausedBeforeNs = update.getStartedAtNs();
     }
     printWarnings(context.out, outcome.value().getWarnings());
     if (context.out.json) {
@@ -70,20 +71,7 @@ Task<int> scaleServices(Context& context) {
     }
   }
   if (context.out.json) context.out.documents(documents);
-  context.out.flush();
-  if (context.args.on("--detach")) co_return context.status;
-  for (auto& wish : wishes) {
-    if (wish.id.size() == 0) continue;
-    Wait wait;
-    wait.id = kj::str(wish.id);
-    wait.name = kj::str(wish.service);
-    wait.quiet = quiet(context);
-    wait.verifyMs = verify;
-    wait.pausedBeforeNs = wish.pausedBeforeNs;
-    int result = co_await waitFor(context, kj::mv(wait));
-    context.status = kj::max(context.status, result);
-  }
-  co_return context.status;
+  co_return co_await finishChange(context, kj::mv(waits));
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include "commands.h"
 #include "connection.h"
 #include "output.h"
-#include "progress.h"
 #include "service-change.h"
 #include "service-options.h"
 #include "service-spec.h"
@@ -95,10 +94,9 @@ Task<int> updateService(Context& context) {
   printWarnings(context.out, changed.response.getWarnings());
   UpdateResults::Reader answer = changed.response;
   if (!context.out.wroteJson(capnp::toDynamic(answer))) context.out.line(changed.wait.name);
-  context.out.flush();
-  if (context.args.on("--detach")) co_return 0;
-  changed.wait.quiet = quiet(context);
-  co_return co_await waitFor(context, kj::mv(changed.wait));
+  kj::Vector<Wait> waits;
+  waits.add(kj::mv(changed.wait));
+  co_return co_await finishChange(context, kj::mv(waits));
 }
 
 }  // namespace
