@@ -84,15 +84,11 @@ void checkSysctl(kj::StringPtr key, bool hostNetwork) {
   for (kj::StringPtr prefix : {"net."_kj, "kernel.msg"_kj, "kernel.shm"_kj, "fs.mqueue."_kj}) {
     allowed |= key.startsWith(prefix) && key.size() > prefix.size();
   }
-  if (!allowed) {
-    fail(kj::str("usage: --sysctl '", key,
-                 "' belongs to the node; a container has net.*, kernel.msg*, kernel.sem, "
-                 "kernel.shm* and fs.mqueue.* of its own"));
-  }
-  if (hostNetwork && key.startsWith("net.")) {
-    fail(kj::str("usage: --sysctl '", key,
-                 "' cannot be combined with --network host: it would change the node"));
-  }
+  refuseIf(!allowed, "--sysctl '", key,
+           "' belongs to the node; a container has net.*, kernel.msg*, kernel.sem, "
+           "kernel.shm* and fs.mqueue.* of its own");
+  refuseIf(hostNetwork && key.startsWith("net."), "--sysctl '", key,
+           "' cannot be combined with --network host: it would change the node");
 }
 
 void checkAbsolute(kj::StringPtr what, kj::StringPtr path) {
@@ -128,15 +124,14 @@ void checkHostname(kj::StringPtr name) {
                  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                         (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
                });
-  if (!valid)
-    fail(kj::str("usage: the hostname '", name, "' must be at most ", MAX_HOSTNAME,
-                 " letters, digits, '-', '_' and '.'"));
+  refuseIf(!valid, "the hostname '", name, "' must be at most ", MAX_HOSTNAME,
+           " letters, digits, '-', '_' and '.'");
 }
 
 void checkLists(schema::ContainerSpec::Reader container, bool hostNetwork) {
   for (auto entry : container.getEnv()) {
     bool valid = entry.size() > 0 && entry[0] != '=' && entry.findFirst('=') != nullptr;
-    if (!valid) fail(kj::str("usage: the environment variable '", entry, "' must be NAME=VALUE"));
+    refuseIf(!valid, "the environment variable '", entry, "' must be NAME=VALUE");
     checkNoTemplate("the environment variable", entry);
   }
   for (auto name : container.getCapAdd()) checkCapability("--cap-add", name);
@@ -149,10 +144,8 @@ void checkLists(schema::ContainerSpec::Reader container, bool hostNetwork) {
     bool valid =
         limit.getSoft() >= -1 && limit.getHard() >= -1 &&
         (limit.getHard() == -1 || (limit.getSoft() != -1 && limit.getSoft() <= limit.getHard()));
-    if (!valid) {
-      fail(kj::str("usage: --ulimit ", limit.getName(), "=", limit.getSoft(), ":", limit.getHard(),
-                   " must have a soft limit that is at most the hard one; -1 is unlimited"));
-    }
+    refuseIf(!valid, "--ulimit ", limit.getName(), "=", limit.getSoft(), ":", limit.getHard(),
+             " must have a soft limit that is at most the hard one; -1 is unlimited");
   }
   for (auto entry : container.getSysctls()) checkSysctl(entry.getKey(), hostNetwork);
   for (auto entry : container.getHosts()) {
@@ -163,8 +156,7 @@ void checkLists(schema::ContainerSpec::Reader container, bool hostNetwork) {
     fail(kj::str("usage: the host '", entry, "' must be NAME:ADDRESS"));
   }
   for (auto server : container.getDns()) {
-    if (!isAddress(server))
-      fail(kj::str("usage: the DNS server '", server, "' must be an IP address"));
+    refuseIf(!isAddress(server), "the DNS server '", server, "' must be an IP address");
   }
 }
 }  // namespace
@@ -172,19 +164,16 @@ void checkLists(schema::ContainerSpec::Reader container, bool hostNetwork) {
 void validateContainer(schema::TaskSpec::Reader task) {
   auto container = task.getContainer();
   auto image = container.getImage();
-  if (image.size() == 0) fail(kj::str("usage: an image is needed"));
+  refuseIf(image.size() == 0, "an image is needed");
   auto parsed = attemptNow([&] { parseImageReference(image); });
   if (!parsed.ok()) fail(kj::str("usage: ", plainText(parsed.error())));
   checkHostname(container.getHostname());
   checkSignal(container.getStopSignal());
   if (container.getWorkdir().size() > 0) checkAbsolute("--workdir", container.getWorkdir());
-  if (container.getStopGraceMs() > MAX_GRACE_MS) {
-    fail(kj::str("usage: --stop-grace-period must be at most ", durationText(MAX_GRACE_MS),
-                 ", not ", durationText(container.getStopGraceMs())));
-  }
-  if (container.getOomScoreAdj() < -1000 || container.getOomScoreAdj() > 1000) {
-    fail(kj::str("usage: --oom-score-adj must be -1000 to 1000, not ", container.getOomScoreAdj()));
-  }
+  refuseIf(container.getStopGraceMs() > MAX_GRACE_MS, "--stop-grace-period must be at most ",
+           durationText(MAX_GRACE_MS), ", not ", durationText(container.getStopGraceMs()));
+  refuseIf(container.getOomScoreAdj() < -1000 || container.getOomScoreAdj() > 1000,
+           "--oom-score-adj must be -1000 to 1000, not ", container.getOomScoreAdj());
   bool hostNetwork = false;
   for (auto network : task.getNetworks()) hostNetwork |= network == "host";
   checkLists(container, hostNetwork);
@@ -201,15 +190,11 @@ void validateMounts(schema::ContainerSpec::Reader container) {
     checkAbsolute("the target of a mount", target);
     auto normal = text(target);
     while (normal.size() > 1 && normal.back() == '/') normal.pop_back();
-    if (normal == "/") fail(kj::str("usage: a mount cannot have the target '/'"));
-    if (!targets.insert(normal).second) {
-      fail(kj::str("usage: two mounts have the target '", normal.c_str(), "'"));
-    }
+    refuseIf(normal == "/", "a mount cannot have the target '/'");
+    refuseIf(!targets.insert(normal).second, "two mounts have the target '", normal.c_str(), "'");
     auto propagation = text(mount.getPropagation());
-    if (!propagation.empty() && mount.getType() != schema::Mount::Type::BIND) {
-      fail(kj::str("usage: the mount of '", target,
-                   "' has a propagation, which only bind mounts have"));
-    }
+    refuseIf(!propagation.empty() && mount.getType() != schema::Mount::Type::BIND, "the mount of '",
+             target, "' has a propagation, which only bind mounts have");
     if (!propagation.empty() && !among(PROPAGATIONS, propagation)) {
       fail(kj::str("usage: no bind-propagation '", propagation.c_str(),
                    "'; there is rprivate, private, rshared, shared, rslave and slave",
@@ -220,21 +205,15 @@ void validateMounts(schema::ContainerSpec::Reader container) {
         checkAbsolute("the source of a bind mount", mount.getSource());
         break;
       case schema::Mount::Type::VOLUME:
-        if (mount.getSource().findFirst('/') != nullptr) {
-          fail(kj::str("usage: the volume name '", mount.getSource(),
-                       "' is a path, which needs type=bind"));
-        }
+        refuseIf(mount.getSource().findFirst('/') != nullptr, "the volume name '",
+                 mount.getSource(), "' is a path, which needs type=bind");
         if (mount.getSource().size() > 0) checkName("volume", mount.getSource());
         break;
       case schema::Mount::Type::TMPFS:
-        if (mount.getSource().size() > 0) {
-          fail(kj::str("usage: the tmpfs mount of '", target, "' cannot have a source ('",
-                       mount.getSource(), "')"));
-        }
-        if (mount.getTmpfsMode() > 07777) {
-          fail(kj::str("usage: the mode of the tmpfs mount of '", target,
-                       "' must be at most 7777 (octal)"));
-        }
+        refuseIf(mount.getSource().size() > 0, "the tmpfs mount of '", target,
+                 "' cannot have a source ('", mount.getSource(), "')");
+        refuseIf(mount.getTmpfsMode() > 07777, "the mode of the tmpfs mount of '", target,
+                 "' must be at most 7777 (octal)");
         break;
     }
   }

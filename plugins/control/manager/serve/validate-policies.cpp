@@ -14,10 +14,8 @@ constexpr uint64_t MAX_WINDOW_ATTEMPTS = 1000;  // the history has to reach as f
 constexpr uint32_t MAX_PORTS = 1024;            // each is a rule on the node, and in all its tables
 
 void checkDuration(kj::StringPtr flag, uint64_t milliseconds) {
-  if (milliseconds > MAX_DURATION_MS) {
-    fail(kj::str("usage: ", flag, " must be at most ", durationText(MAX_DURATION_MS), ", not ",
-                 durationText(milliseconds)));
-  }
+  refuseIf(milliseconds > MAX_DURATION_MS, flag, " must be at most ", durationText(MAX_DURATION_MS),
+           ", not ", durationText(milliseconds));
 }
 }  // namespace
 
@@ -35,64 +33,48 @@ void validateResources(schema::Resources::Reader resources) {
   memory("--limit-memory", resources.getLimitMemoryBytes());
   memory("--reserve-memory", resources.getReserveMemoryBytes());
   auto exceeds = [](uint64_t reserved, uint64_t limit) { return limit != 0 && reserved > limit; };
-  if (exceeds(resources.getReserveCpuNanos(), resources.getLimitCpuNanos())) {
-    fail(kj::str("usage: --reserve-cpu ", coresText(resources.getReserveCpuNanos()),
-                 " is larger than --limit-cpu ", coresText(resources.getLimitCpuNanos())));
-  }
-  if (exceeds(resources.getReserveMemoryBytes(), resources.getLimitMemoryBytes())) {
-    fail(kj::str("usage: --reserve-memory ", sizeText(resources.getReserveMemoryBytes()),
-                 " is larger than --limit-memory ", sizeText(resources.getLimitMemoryBytes())));
-  }
+  refuseIf(exceeds(resources.getReserveCpuNanos(), resources.getLimitCpuNanos()), "--reserve-cpu ",
+           coresText(resources.getReserveCpuNanos()), " is larger than --limit-cpu ",
+           coresText(resources.getLimitCpuNanos()));
+  refuseIf(exceeds(resources.getReserveMemoryBytes(), resources.getLimitMemoryBytes()),
+           "--reserve-memory ", sizeText(resources.getReserveMemoryBytes()),
+           " is larger than --limit-memory ", sizeText(resources.getLimitMemoryBytes()));
   int64_t swap = resources.getMemorySwapBytes();
-  if (swap < -1) {
-    fail(kj::str("usage: --memory-swap must be -1 (unlimited), 0 (default) or a size, not ", swap));
-  }
-  if (swap > 0 && resources.getLimitMemoryBytes() == 0) {
-    fail(kj::str("usage: --memory-swap ", sizeText(swap),
-                 ", which is memory plus swap, needs --limit-memory"));
-  }
-  if (swap > 0 && static_cast<uint64_t>(swap) < resources.getLimitMemoryBytes()) {
-    fail(kj::str("usage: --memory-swap ", sizeText(swap),
-                 ", which is memory plus swap, is less than --limit-memory ",
-                 sizeText(resources.getLimitMemoryBytes())));
-  }
+  refuseIf(swap < -1, "--memory-swap must be -1 (unlimited), 0 (default) or a size, not ", swap);
+  refuseIf(swap > 0 && resources.getLimitMemoryBytes() == 0, "--memory-swap ", sizeText(swap),
+           ", which is memory plus swap, needs --limit-memory");
+  refuseIf(swap > 0 && static_cast<uint64_t>(swap) < resources.getLimitMemoryBytes(),
+           "--memory-swap ", sizeText(swap),
+           ", which is memory plus swap, is less than --limit-memory ",
+           sizeText(resources.getLimitMemoryBytes()));
 }
 
 void validatePolicies(schema::ServiceSpec::Reader spec) {
   auto restart = spec.getTask().getRestart();
-  if (restart.getDelayMs() < -1) {
-    fail(kj::str("usage: --restart-delay must not be negative, not ", restart.getDelayMs(), "ms"));
-  }
+  refuseIf(restart.getDelayMs() < -1, "--restart-delay must not be negative, not ",
+           restart.getDelayMs(), "ms");
   if (restart.getDelayMs() > 0) checkDuration("--restart-delay", restart.getDelayMs());
   checkDuration("--restart-window", restart.getWindowMs());
-  if (restart.getWindowMs() > 0 && restart.getMaxAttempts() > MAX_WINDOW_ATTEMPTS) {
-    fail(kj::str("usage: --restart-max-attempts must be at most ", MAX_WINDOW_ATTEMPTS,
-                 " with --restart-window, not ", restart.getMaxAttempts()));
-  }
+  refuseIf(restart.getWindowMs() > 0 && restart.getMaxAttempts() > MAX_WINDOW_ATTEMPTS,
+           "--restart-max-attempts must be at most ", MAX_WINDOW_ATTEMPTS,
+           " with --restart-window, not ", restart.getMaxAttempts());
   auto update = spec.getUpdate();
   checkDuration("--update-delay", update.getDelayMs());
   checkDuration("--update-monitor", update.getMonitorMs());
   checkDuration("--update-progress-deadline", update.getProgressDeadlineMs());
   float ratio = update.getMaxFailureRatio();
-  if (!(ratio >= 0 && ratio <= 1)) {
-    fail(kj::str("usage: --update-max-failure-ratio must be between 0 and 1, not ", ratio));
-  }
-  if (update.getFailureAction() == schema::UpdateConfig::FailureAction::ROLLBACK) {
-    fail(kj::str(
-        "usage: --update-failure-action rollback is not available yet; use pause or continue"));
-  }
+  refuseIf(!(ratio >= 0 && ratio <= 1), "--update-max-failure-ratio must be between 0 and 1, not ",
+           ratio);
+  refuseIf(update.getFailureAction() == schema::UpdateConfig::FailureAction::ROLLBACK,
+           "--update-failure-action rollback is not available yet; use pause or continue");
   auto log = spec.getTask().getLog();
-  if (log.getMaxBytes() > 0 && log.getMaxBytes() < 4096) {
-    fail(kj::str("usage: --log-opt max-size must be at least 4k, not ",
-                 sizeText(log.getMaxBytes())));
-  }
+  refuseIf(log.getMaxBytes() > 0 && log.getMaxBytes() < 4096,
+           "--log-opt max-size must be at least 4k, not ", sizeText(log.getMaxBytes()));
 }
 
 void checkPortCount(schema::EndpointSpec::Reader endpoint) {
-  if (endpoint.getPorts().size() > MAX_PORTS) {
-    fail(kj::str("usage: --publish: a service publishes at most ", MAX_PORTS, " ports, not ",
-                 endpoint.getPorts().size()));
-  }
+  refuseIf(endpoint.getPorts().size() > MAX_PORTS, "--publish: a service publishes at most ",
+           MAX_PORTS, " ports, not ", endpoint.getPorts().size());
 }
 
 void validateEndpoint(schema::ServiceSpec::Reader spec) {
@@ -108,18 +90,15 @@ void validateEndpoint(schema::ServiceSpec::Reader spec) {
   std::set<std::pair<uint32_t, Mode>> targets;
   for (auto port : endpoint.getPorts()) {
     auto protocol = port.getProtocol() == schema::PortSpec::Protocol::TCP ? "tcp" : "udp";
-    if (port.getTarget() == 0)
-      fail(kj::str("usage: a published port needs a target port of 1 to 65535"));
-    if (port.getMode() == Mode::INGRESS &&
-        endpoint.getMode() == schema::EndpointSpec::Mode::DNSRR) {
-      fail(kj::str("usage: port ", port.getTarget(), "/", protocol,
-                   " cannot be published in mode ingress with endpoint mode dnsrr; use mode=host"));
-    }
+    refuseIf(port.getTarget() == 0, "a published port needs a target port of 1 to 65535");
+    refuseIf(
+        port.getMode() == Mode::INGRESS && endpoint.getMode() == schema::EndpointSpec::Mode::DNSRR,
+        "port ", port.getTarget(), "/", protocol,
+        " cannot be published in mode ingress with endpoint mode dnsrr; use mode=host");
     if (port.getPublished() == 0) {
       bool twice =
           !targets.insert({portKey(port.getProtocol(), port.getTarget()), port.getMode()}).second;
-      if (twice)
-        fail(kj::str("usage: port ", port.getTarget(), "/", protocol, " is published twice"));
+      refuseIf(twice, "port ", port.getTarget(), "/", protocol, " is published twice");
     } else if (!published.insert(portKey(port.getProtocol(), port.getPublished())).second) {
       fail(kj::str("usage: port ", port.getPublished(), "/", protocol,
                    " is published twice in this service"));

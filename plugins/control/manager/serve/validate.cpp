@@ -40,13 +40,11 @@ std::string listed(const std::set<std::string>& names) {
 void checkNetworks(schema::TaskSpec::Reader task) {
   std::set<std::string> seen;
   for (auto name : task.getNetworks()) {
-    if (!seen.insert(text(name)).second)
-      fail(kj::str("usage: --network '", name, "' is given twice"));
+    refuseIf(!seen.insert(text(name)).second, "--network '", name, "' is given twice");
   }
   for (auto alone : {"host", "none"}) {
-    if (seen.count(alone) > 0 && seen.size() > 1) {
-      fail(kj::str("usage: --network '", alone, "' cannot be combined with others"));
-    }
+    refuseIf(seen.count(alone) > 0 && seen.size() > 1, "--network '", alone,
+             "' cannot be combined with others");
   }
   if (seen.size() > 1) {
     fail(kj::str("usage: more than one --network is not available yet: choose one of ",
@@ -72,11 +70,9 @@ void checkPlacement(schema::Placement::Reader placement) {
 void checkTexts(schema::ServiceSpec::Reader spec) {
   auto container = spec.getTask().getContainer();
   auto check = [](kj::StringPtr flag, capnp::Text::Reader value) {
-    if (kj::encodeUtf32(value).hadErrors)
-      fail(kj::str("usage: a value of ", flag, " is not valid UTF-8"));
+    refuseIf(kj::encodeUtf32(value).hadErrors, "a value of ", flag, " is not valid UTF-8");
     // A program would get what is before it.
-    if (value.findFirst('\0') != nullptr)
-      fail(kj::str("usage: a value of ", flag, " has a NUL byte in it"));
+    refuseIf(value.findFirst('\0') != nullptr, "a value of ", flag, " has a NUL byte in it");
   };
   auto checkAll = [&](kj::StringPtr flag, capnp::List<capnp::Text>::Reader values) {
     for (auto value : values) check(flag, value);
@@ -108,9 +104,8 @@ void checkTexts(schema::ServiceSpec::Reader spec) {
 }  // namespace
 
 void checkReplicas(uint32_t replicas) {
-  if (replicas > MAX_REPLICAS) {
-    fail(kj::str("usage: a service has at most ", MAX_REPLICAS, " replicas, not ", replicas));
-  }
+  refuseIf(replicas > MAX_REPLICAS, "a service has at most ", MAX_REPLICAS, " replicas, not ",
+           replicas);
 }
 
 void checkName(kj::StringPtr noun, kj::StringPtr name) {
@@ -171,16 +166,12 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
   checkPortCount(spec.getEndpoint());
   size_t bytes = spec.totalSize().wordCount * sizeof(capnp::word);
   size_t most = std::min(offer.maxObjectBytes, MAX_SPEC_BYTES);
-  if (bytes > most) {
-    fail(kj::str("usage: the service's description is too large: ", bytes, " bytes, at most ",
-                 most));
-  }
+  refuseIf(bytes > most, "the service's description is too large: ", bytes, " bytes, at most ",
+           most);
   checkName("service", spec.getName());
   checkTexts(spec);
-  if (spec.getMode().isGlobal()) {
-    fail(kj::str("usage: the mode 'global' is not available yet; use replicated"));
-  }
-  if (modeOf(spec) == nullptr) fail(kj::str("usage: unknown service mode; use replicated"));
+  refuseIf(spec.getMode().isGlobal(), "the mode 'global' is not available yet; use replicated");
+  refuseIf(modeOf(spec) == nullptr, "unknown service mode; use replicated");
   checkReplicas(replicasOf(spec).orDefault(0));
   validateContainer(spec.getTask());
   validateMounts(spec.getTask().getContainer());

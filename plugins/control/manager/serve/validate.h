@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "orch/fail.h"
 #include "state/view.h"
 
 namespace orch::control::manager {
@@ -25,6 +26,12 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
 void checkReplicas(uint32_t replicas);
 // [a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}
 void checkName(kj::StringPtr noun, kj::StringPtr name);
+
+// Fails with `usage: …`.
+template <typename... Parts>
+void refuseIf(bool wrong, Parts&&... parts) {
+  if (wrong) fail(kj::str("usage: ", kj::fwd<Parts>(parts)...));
+}
 
 // The parts, by what they look at.
 void validateContainer(schema::TaskSpec::Reader task);
