@@ -48,8 +48,7 @@ Task<int> info(Context& context) {
   auto gateway = co_await context.connection.gateway();
   auto askVersion = gateway.versionRequest();
   auto versionAnswer = askVersion.send();
-  auto request = cluster.infoRequest();
-  auto response = co_await request.send();
+  auto response = co_await cluster.infoRequest().send();
   auto version = co_await kj::mv(versionAnswer);
   auto info = response.getInfo();
   if (printedFor(context, capnp::toDynamic(info))) co_return 0;

@@ -34,8 +34,7 @@ Task<int> show(Context& context) {
 
 Task<int> reload(Context& context) {
   auto kernel = co_await context.connection.kernel();
-  auto request = kernel.configReloadRequest();
-  auto response = co_await request.send();
+  auto response = co_await kernel.configReloadRequest().send();
   schema::Kernel::ConfigReloadResults::Reader answer = response;
   if (context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
   for (auto text : response.getApplied()) context.out.line("applied: ", text);

@@ -102,8 +102,7 @@ Task<int> listImages(Context& context) {
   Listing list(context, digests ? kj::ArrayPtr<const Column>(DIGEST_COLUMNS)
                                 : kj::ArrayPtr<const Column>(IMAGE_COLUMNS));
   auto images = co_await context.connection.images();
-  auto request = images.listRequest();
-  auto response = co_await request.send();
+  auto response = co_await images.listRequest().send();
   auto operands = context.args.operands();
   for (auto image : response.getImages()) {
     auto add = [&](kj::StringPtr reference) {

@@ -24,8 +24,7 @@ Task<int> listNetworks(Context& context) {
   Filters filters(context.args, {"id", "name", "driver", "scope"});
   Listing list(context, NETWORK_COLUMNS);
   auto cluster = co_await context.connection.cluster();
-  auto request = cluster.networksRequest();
-  auto response = co_await request.send();
+  auto response = co_await cluster.networksRequest().send();
   for (auto network : response.getNetworks()) {
     bool shown = filters.allowPrefix("id", network.getMeta().getId()) &&
                  filters.allowPart("name", network.getName()) &&

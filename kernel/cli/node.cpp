@@ -43,8 +43,7 @@ Task<int> listNodes(Context& context) {
   auto askSelf = cluster.nodeRequest();
   askSelf.setId("self");
   auto self = attempt(askSelf.send());
-  auto request = cluster.nodesRequest();
-  auto response = co_await request.send();
+  auto response = co_await cluster.nodesRequest().send();
   auto answer = co_await kj::mv(self);
   // A node that has never been in this cluster is none of its nodes.
   auto own = answer.ok() ? kj::str(answer.value().getNode().getMeta().getId()) : kj::String();

@@ -27,8 +27,7 @@ constexpr Column PLUGIN_COLUMNS[] = {{"ID", "ID"},
 Task<int> listPlugins(Context& context) {
   Listing list(context, PLUGIN_COLUMNS);
   auto kernel = co_await context.connection.kernel();
-  auto request = kernel.pluginsRequest();
-  auto response = co_await request.send();
+  auto response = co_await kernel.pluginsRequest().send();
   for (auto plugin : response.getPlugins()) {
     auto memory = plugin.getMemoryBytes() == 0 ? kj::str("-") : binarySize(plugin.getMemoryBytes());
     auto p99 = plugin.getCalls() == 0 ? kj::str("-") : shortDuration(plugin.getCallP99Us());
@@ -59,8 +58,7 @@ Task<int> inspectPlugin(Context& context) {
   }
   Inspection inspection(context);
   auto kernel = co_await context.connection.kernel();
-  auto request = kernel.pluginsRequest();
-  auto response = co_await request.send();
+  auto response = co_await kernel.pluginsRequest().send();
   for (auto& name : operands) {
     bool found = false;
     kj::Vector<kj::String> known;

@@ -27,8 +27,7 @@ Task<int> listServices(Context& context) {
   Filters filters(context.args, {"id", "name", {"mode", "replicated|global"}, "label"});
   Listing list(context, SERVICE_COLUMNS);
   auto cluster = co_await context.connection.cluster();
-  auto request = cluster.servicesRequest();
-  auto response = co_await request.send();
+  auto response = co_await cluster.servicesRequest().send();
   for (auto row : response.getServices()) {
     bool shown =
         filters.allowPrefix("id", row.getId()) && filters.allowPrefix("name", row.getName()) &&

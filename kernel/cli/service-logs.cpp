@@ -42,8 +42,7 @@ Task<int> serviceLogs(Context& context) {
   auto cluster = co_await context.connection.cluster();
   NodeNames names;
   if (!style.raw && !args.on("--no-resolve")) {
-    auto ask = cluster.nodesRequest();
-    auto answer = co_await ask.send();
+    auto answer = co_await cluster.nodesRequest().send();
     names = nodeNames(answer.getNodes());
   }
   auto request = cluster.logsRequest();

@@ -34,8 +34,7 @@ Task<int> listVolumes(Context& context) {
   Filters filters(context.args, {"name", "driver", "node", {"dangling", "true|false"}});
   Listing list(context, VOLUME_COLUMNS);
   auto cluster = co_await context.connection.cluster();
-  auto request = cluster.volumesRequest();
-  auto response = co_await request.send();
+  auto response = co_await cluster.volumesRequest().send();
   for (auto volume : response.getVolumes()) {
     bool shown = filters.allowPart("name", volume.getName()) &&
                  filters.allowSame("driver", volume.getDriver()) &&
@@ -58,8 +57,7 @@ Task<int> listVolumes(Context& context) {
 Task<int> inspectVolumes(Context& context) {
   Inspection inspection(context);
   auto cluster = co_await context.connection.cluster();
-  auto request = cluster.volumesRequest();
-  auto response = co_await request.send();
+  auto response = co_await cluster.volumesRequest().send();
   tellMissing(context.out, response.getMissing());
   for (auto& name : context.args.operands()) {
     bool found = false;
@@ -102,8 +100,7 @@ Task<int> pruneVolumes(Context& context) {
   }
   checkAgreed(context, "all volumes that no task uses, with what is in them");
   auto cluster = co_await context.connection.cluster();
-  auto request = cluster.pruneVolumesRequest();
-  auto response = co_await request.send();
+  auto response = co_await cluster.pruneVolumesRequest().send();
   if (!context.out.wroteJson(capnp::toDynamic(response.getRemoved()))) {
     for (auto volume : response.getRemoved()) context.out.line(volume.getName());
   }
