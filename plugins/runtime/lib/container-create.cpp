@@ -35,8 +35,11 @@ class OciRuntime::Patience final {
         what(kj::mv(what)),
         why(why),
         begin(runtime.env.timer().now()) {}
-  ~Patience() { runtime.sayWaiting(container, nullptr); }
+  // Dropped with the runtime, it tells nobody: there may be no loop any more.
+  ~Patience() { container.waitsFor.clear(); }
 
+  // It was worth it.
+  void end() { runtime.sayWaiting(container, nullptr); }
   // Settles when it is time to look again.
   kj::Promise<void> pause() {
     auto ms = pauseMs;
@@ -45,6 +48,7 @@ class OciRuntime::Patience final {
   }
   // To be called after a pause that was in vain.
   void check() {
+    runtime.refuseIfDraining(container.id.c_str());
     if (container.isGivenUp()) {
       fail(kj::str("container '", container.id.c_str(), "' was given up while it waited for ",
                    what));
@@ -75,6 +79,7 @@ class OciRuntime::Patience final {
 Task<kj::Own<Container>> OciRuntime::create(schema::ContainerRequest::Reader request,
                                             kj::Maybe<schema::Waiting::Client> listener) {
   auto id = kj::str(request.getId());
+  refuseIfDraining(id);
   // What could not be cleared away may be by now.
   auto there = containers.find(id.cStr());
   bool leftover = there != containers.end() && !there->second.container->trouble.empty() &&
@@ -98,6 +103,12 @@ Task<kj::Own<Container>> OciRuntime::create(schema::ContainerRequest::Reader req
   KJ_IF_MAYBE (creating, entry.creating) made = creating->addBranch();
   co_await made;
   co_return kj::mv(container);
+}
+
+void OciRuntime::refuseIfDraining(kj::StringPtr id) {
+  if (!draining) return;
+  kj::throwFatalException(KJ_EXCEPTION(
+      DISCONNECTED, kj::str("container '", id, "' is not made now: the runtime is stopping")));
 }
 
 Task<void> OciRuntime::runCreate(kj::Own<Container> container, Request request) {
@@ -190,6 +201,7 @@ Task<void> OciRuntime::fillVolumes(Container& container, std::shared_ptr<Prepara
         patience.check();
         co_await proceed(preparation, false);
       }
+      patience.end();
       continue;
     }
     Patience patience(*this, container, kj::str("its turn to fill a volume"),
@@ -210,6 +222,7 @@ Task<void> OciRuntime::waitFor(kj::Promise<void> event, Patience& patience) {
     patience.check();
   }
   co_await happened.addBranch();
+  patience.end();
 }
 
 kj::Promise<void> OciRuntime::proceed(std::shared_ptr<Preparation> preparation, bool mayCopy) {

@@ -29,7 +29,8 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<kj::Maybe<kj::String>> probe();
   // Takes over what the last run left; takes away what it left half-made. Once, first.
   Task<void> recover();
-  // Waits for what is being created, started or removed. The containers stay.
+  // Waits for what is being created, started or removed. The containers stay. A creation that waits
+  // for something outside fails with DISCONNECTED, as does one that is asked for from now on.
   Task<void> drain();
 
   // The promise, for as long as this object lives: a call that is under way when it goes fails.
@@ -69,6 +70,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   class Patience;
 
   void taskFailed(kj::Exception&& exception) override;
+  void refuseIfDraining(kj::StringPtr id);
   // Fails if there is none, or if it cannot be used.
   Entry& find(kj::StringPtr id);
   // Makes the operation go on by itself; its error is for those who wait for it.
@@ -136,6 +138,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   bool keepingLogs = false;
   kj::TimePoint nextLook = kj::origin<kj::TimePoint>();  // while keepingLogs
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> lookSooner;
+  bool draining = false;
   bool diskFull = false;
   kj::TaskSet tasks;
   kj::Canceler canceler;  // last: what it ends uses all of the above

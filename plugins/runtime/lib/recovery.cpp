@@ -318,8 +318,11 @@ Task<bool> OciRuntime::hasStarted(kj::String id) {
 }
 
 Task<void> OciRuntime::drain() {
+  draining = true;
   kj::Vector<kj::Promise<void>> underWay;
   for (auto& item : containers) {
+    // What waits for something outside may do so for minutes: the next run begins with it anew.
+    item.second.container->giveUp();
     for (auto operation : {&item.second.creating, &item.second.starting, &item.second.removing}) {
       KJ_IF_MAYBE (promise, *operation) {
         underWay.add(promise->addBranch().catch_([](kj::Exception&&) {}));

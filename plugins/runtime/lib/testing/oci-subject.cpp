@@ -68,7 +68,7 @@ OciSubject::~OciSubject() noexcept(false) {
   if (world.get() == nullptr) restart();
   auto listed = runtime().listRequest().send().wait(waitScope());
   for (auto container : listed.getContainers()) remove(container.getId());
-  KJ_ASSERT_NONNULL(world->plugin).stopRequest().send().wait(waitScope());
+  stopPlugin();
   crash();
   auto ownDisk = home.sub("data");
   for (auto& left : leftovers(home.path(), parent)) {
@@ -115,6 +115,10 @@ std::string OciSubject::diskFile(kj::StringPtr id, kj::StringPtr name) const {
 unsigned OciSubject::logged(kj::StringPtr line) const {
   auto& lines = world->host->logLines();
   return std::count(lines.begin(), lines.end(), line.cStr());
+}
+
+void OciSubject::stopPlugin() {
+  KJ_ASSERT_NONNULL(world->plugin).stopRequest().send().wait(waitScope());
 }
 
 void OciSubject::crash() {

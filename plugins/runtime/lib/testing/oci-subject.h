@@ -49,6 +49,8 @@ class OciSubject final : public conformance::RuntimeSubject {
 
   // As after SIGKILL of orchd: everything in memory is gone, nothing is told.
   void crash();
+  // As the kernel does when orchd ends.
+  void stopPlugin();
   // From the next `restart` on: a script in front of the OCI runtime. `"$@"` are its arguments.
   void setProgram(kj::StringPtr script);
   // A new plugin on the same folders.

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "oci-subject.h"
+#include "orch/attempt.h"
 
 namespace orch::runtime {
 namespace {
@@ -107,6 +108,33 @@ TEST_CASE("runtime: what is stopped or removed while it waits is given up",
     auto listed = subject.runtime().listRequest().send().wait(subject.waitScope());
     CHECK(listed.getContainers().size() == 0);
   }
+}
+
+TEST_CASE("runtime: what waits does not keep the plugin from stopping", "[runtime][root][cgroup]") {
+  OciSubject subject("wait-drain");
+  auto lock = lockVolume(subject, "v");
+  Heard::Reasons reasons;
+  auto making = withVolume(subject, "c1", reasons).send().ignoreResult();
+  firstReason(subject, reasons);
+  subject.stopPlugin();
+  auto outcome = attempt(kj::mv(making)).wait(subject.waitScope());
+  REQUIRE_FALSE(outcome.ok());
+  CHECK(outcome.error().getType() == kj::Exception::Type::DISCONNECTED);
+  subject.restartAfterCrash();
+  lock = nullptr;
+  CHECK(subject.run(withVolume(subject, "c1", reasons)) == 0);
+}
+
+TEST_CASE("runtime: a plugin may go while a container waits", "[runtime][root][cgroup]") {
+  OciSubject subject("wait-go");
+  auto lock = lockVolume(subject, "v");
+  Heard::Reasons reasons;
+  kj::Promise<void> making = withVolume(subject, "c1", reasons).send().ignoreResult();
+  firstReason(subject, reasons);
+  making = nullptr;  // it goes on
+  subject.restartAfterCrash();
+  auto listed = subject.runtime().listRequest().send().wait(subject.waitScope());
+  CHECK(listed.getContainers().size() == 0);
 }
 
 TEST_CASE("runtime: a wait has an end, with a reason", "[runtime][root][cgroup]") {
