@@ -63,6 +63,8 @@ class PluginRunner final {
   bool isolated() const { return isolation == config::Isolation::PROCESS; }
   // On its way to a state that lasts: not if it has failed to start and is tried again.
   bool starting() const;
+  // What it waited for runs: it is on its way again, though its own turn has not come yet.
+  void goOn() { why.clear(); }
   // As it was when it was read last.
   const FileIdentity& fileIdentity() const { return file.identity; }
   // It has been tried, and does not start as it is now.

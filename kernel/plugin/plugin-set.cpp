@@ -377,6 +377,8 @@ void PluginSet::stateChanged(const std::string& id) {
   }
   for (size_t i = 0; i < waiters.size();) {
     if (isRunning(waiters[i].requirement)) {
+      auto* asking = find(waiters[i].asking);
+      if (asking != nullptr && waiters[i].fulfiller->isWaiting()) asking->goOn();
       waiters[i].fulfiller->fulfill();
       waiters.erase(waiters.begin() + i);
     } else {

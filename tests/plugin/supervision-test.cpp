@@ -276,6 +276,27 @@ void putPlugin(const TestNode& node, const std::string& name, const std::string&
       << content;
 }
 
+TEST_CASE(
+    "supervision: the first start is over when those that waited for others have had their turn",
+    "[plugin]") {
+  auto entry = [](const char* id) {
+    return std::string("[[plugin]]\nid = '") + id + "'\n" + FINDS_SDK;
+  };
+  auto both = entry("test.one") + entry("test.two");
+  TestNode node(both);
+  putPlugin(node, "one", "test.three");
+  putPlugin(node, "two", "test.one");
+  putPlugin(node, "three", "");
+  node.kernel.plugins().filesChanged();
+  node.waitForReason("test.two", "needs 'test.one'");
+  node.waitForReason("test.one", "needs 'test.three'");
+  node.write(both + entry("test.three"));
+  node.kernel.reload().wait(node.io.waitScope);
+  for (auto id : {"test.three", "test.one", "test.two"}) {
+    CHECK(node.plugin(id).state() == State::RUNNING);
+  }
+}
+
 TEST_CASE("supervision: plugins that need each other in a circle are refused by name", "[plugin]") {
   TestNode node(
       "[[plugin]]\nid = 'test.one'\n[[plugin]]\nid = 'test.two'\n"
