@@ -5,6 +5,7 @@
 
 #include "kernel/bus/event-feed.h"
 #include "kernel/config/show.h"
+#include "kernel/rpc/peer-gateway.h"
 #include "orch/abi.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -13,7 +14,6 @@ namespace orch {
 
 namespace {
 
-constexpr uint32_t API_VERSION = 1;
 // How long a client that asks for a plugin's service waits for a node that has just been started.
 constexpr uint64_t START_PATIENCE_MS = 30'000;
 
@@ -78,12 +78,17 @@ class Kernel::GatewayServer final : public schema::Gateway::Server {
   kj::Promise<void> version(VersionContext context) override {
     auto results = context.getResults();
     results.setVersion(ORCH_VERSION);
-    results.setApi(API_VERSION);
+    results.setApi(rpc::API_VERSION);
     results.setNode(kernel.node.name.c_str());
     results.setPid(getpid());
     return kj::READY_NOW;
   }
   kj::Promise<void> service(ServiceContext context) override { return findService(context); }
+  kj::Promise<void> services(ServicesContext context) override {
+    auto names = kernel.registry.names("");
+    setTexts(context.getResults().initNames(names.size()), names);
+    return kj::READY_NOW;
+  }
 
  private:
   Task<void> findService(ServiceContext context) {
@@ -115,6 +120,7 @@ Kernel::Kernel(Env& env, config::Manifest manifest, plugin::PluginPlaces places,
       current(std::move(manifest)),
       manifestFile(std::move(manifestFile)),
       logger("kernel", log::levelNamed(current.node.logLevel)),
+      trust(env, logger, registry, current.node.data, current.node.listen),
       places(std::move(places)) {
   auto folder = absolute(current.node.data + "/events");
   eventLog = kj::heap<bus::EventLog>(env, folder, current.node.eventLogBytes);
@@ -149,6 +155,8 @@ Task<void> Kernel::readIdentity() {
         "/node-id' is damaged: it must hold 25 characters; remove it to make this a new node"));
   }
   node.id = id.cStr();
+  co_await trust.load();
+  if (trust.nodeId().size() > 0) node.id = trust.nodeId().cStr();
 }
 
 Task<void> Kernel::open() {
@@ -159,6 +167,12 @@ Task<void> Kernel::open() {
   plugin::NodeParts parts{env, current.node, node, *eventBus, registry};
   pluginSet = kj::heap<plugin::PluginSet>(parts, places);
   registry.offer("kernel", kj::heap<KernelServer>(*this));
+  registry.offer("trust", trust.service());
+  auto forPeer = [this](schema::Peer::Reader peer) {
+    if (peer.getRole() == schema::Role::ADMIN) return gateway();
+    return rpc::newPeerGateway(registry, node.name, peer);
+  };
+  co_await trust.begin(kj::mv(forPeer));
   eventBus->publish("node.started", node.id.c_str(), {{"version", ORCH_VERSION}});
   if (opened.cutBytes > 0) {
     eventBus->publish("events.tornTail", node.id.c_str(), {{"cutBytes", kj::str(opened.cutBytes)}});

@@ -9,6 +9,7 @@
 #include "kernel/log/logger.h"
 #include "kernel/plugin/plugin-set.h"
 #include "kernel/rpc/registry.h"
+#include "kernel/trust/trust.h"
 
 namespace orch {
 
@@ -41,6 +42,8 @@ class Kernel final : private bus::EventLogWatcher {
   plugin::PluginSet& plugins() { return *pluginSet; }
   const config::Manifest& manifest() const { return current; }
   const plugin::NodeIdentity& identity() const { return node; }
+  // Settles when the node is to start again, as what it has become.
+  kj::Promise<void> onRestart() { return trust.onRestart(); }
 
  private:
   class KernelServer;
@@ -56,6 +59,7 @@ class Kernel final : private bus::EventLogWatcher {
   plugin::NodeIdentity node;
   rpc::Registry registry;
   log::Logger logger;
+  trust::Trust trust;
   kj::Own<bus::EventLog> eventLog;
   kj::Own<bus::Bus> eventBus;
   plugin::PluginPlaces places;

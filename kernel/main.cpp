@@ -88,6 +88,8 @@ Task<int> run(kj::UnixEventPort& port, Kernel& kernel, log::Logger& logger, rpc:
 }
 
 // Whatever ends it, the plugins drain. The exit status.
+constexpr int RESTART = 256;  // no exit status
+
 Task<int> serve(kj::AsyncIoContext& io, Env& env, Kernel& kernel) {
   log::Logger logger("kernel", schema::LogLevel::INFO);
   rpc::Listener listener(env, logger, kernel.manifest().node.run, kernel.gateway());
@@ -96,7 +98,8 @@ Task<int> serve(kj::AsyncIoContext& io, Env& env, Kernel& kernel) {
   loop::FolderSet folders(env, uv, [&kernel]() { kernel.plugins().filesChanged(); });
   auto terminated = io.unixEventPort.onSignal(SIGTERM)
                         .exclusiveJoin(io.unixEventPort.onSignal(SIGINT))
-                        .then([](siginfo_t&&) { return 0; });
+                        .then([](siginfo_t&&) { return 0; })
+                        .exclusiveJoin(kernel.onRestart().then([]() { return RESTART; }));
   auto running = run(io.unixEventPort, kernel, logger, listener, folders)
                      .promise()
                      .exclusiveJoin(kj::mv(terminated));
@@ -178,12 +181,22 @@ int check(const Options& options) {
   fail(kj::str(problem.c_str()));
 }
 
+// The same program again, as the same process: whoever looks after it notices nothing.
+[[noreturn]] void runAgain(char** argv) {
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  execv("/proc/self/exe", argv);
+  KJ_FAIL_SYSCALL("execv", errno);
+}
+
 int guardedMain(int argc, char** argv) {
   auto options = parseOptions(argc, argv);
   auto outcome = attemptNow([&]() {
     if (!options.inspect.empty()) return check::inspectPlugin(options.inspect, options.json);
     return options.check ? check(options) : runNode(options);
   });
+  if (outcome.ok() && outcome.value() == RESTART) runAgain(argv);
   if (outcome.ok()) return outcome.value();
   fprintf(stderr, "orchd: %s\n", plainText(outcome.error()).cStr());
   return 1;

@@ -15,9 +15,22 @@ namespace {
 
 constexpr Option INIT_OPTIONS[] = {
     {"--name", "NAME", "Name of the cluster (default: default)"},
+    {"--advertise-addr", "ADDRESS",
+     "That other hosts reach this one at, as 10.0.0.1 or 10.0.0.1:2377 (default: the only one)"},
 };
 
 constexpr Option FORMAT_OPTIONS[] = {ORCH_FORMAT_OPTION};
+
+void printJoin(Output& out, kj::StringPtr role, kj::StringPtr token, kj::StringPtr address) {
+  if (token.size() == 0) {
+    out.line("No other host can join: this one has no address that others could reach it at.");
+    return;
+  }
+  out.line();
+  out.line("To add a ", role, " to this cluster, run on the other host:");
+  out.line();
+  out.line("    orch join --token ", token, " ", address);
+}
 
 Task<int> init(Context& context) {
   // Without a name any cluster will do that is there already.
@@ -30,6 +43,9 @@ Task<int> init(Context& context) {
         auto request = cluster.initRequest();
         request.setRequestId(requestId);
         request.setName(checked);
+        if (context.args.given("--advertise-addr")) {
+          request.setAddress(context.args.text("--advertise-addr"));
+        }
         return request.send();
       },
       "whether the cluster was made is unknown: look with 'orch info', then ask again");
@@ -40,6 +56,7 @@ Task<int> init(Context& context) {
                    response.getCreated() ? ") initialized: this node is its manager."
                                          : ") was there already: nothing changed. A node makes "
                                            "one at its first start, unless autoInit is false.");
+  printJoin(context.out, "worker", response.getToken(), response.getAddress());
   co_return 0;
 }
 

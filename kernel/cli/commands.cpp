@@ -16,7 +16,8 @@ constexpr size_t HELP_WIDTH = 80;
 constexpr size_t MAX_NAME_COLUMN = 28;
 
 constexpr const Command* COMMANDS[] = {
-    &INIT,           &INFO,          &VERSION,         &NODE_LS,         &NODE_INSPECT,
+    &INIT,           &JOIN,          &LEAVE,           &JOIN_TOKEN,      &INFO,
+    &NODE_UPDATE,    &NODE_RM,       &VERSION,         &NODE_LS,         &NODE_INSPECT,
     &SERVICE_CREATE, &SERVICE_LS,    &SERVICE_PS,      &SERVICE_INSPECT, &SERVICE_UPDATE,
     &SERVICE_SCALE,  &SERVICE_RM,    &SERVICE_LOGS,    &TASK_LS,         &TASK_INSPECT,
     &IMAGE_LS,       &IMAGE_PULL,    &IMAGE_IMPORT,    &IMAGE_INSPECT,   &IMAGE_RM,

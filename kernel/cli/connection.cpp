@@ -115,6 +115,12 @@ Task<schema::ImageStore::Client> Connection::images() {
   co_return client.castAs<schema::ImageStore>();
 }
 
+Task<capnp::Response<schema::Trust::StateResults>> Connection::trustState() {
+  link = nullptr;
+  auto client = co_await service("trust");
+  co_return co_await client.castAs<schema::Trust>().stateRequest().send();
+}
+
 Task<schema::ClusterControl::Client> Connection::clusterAgain(kj::TimePoint deadline,
                                                               kj::String why, kj::StringPtr then) {
   while (env.timer().now() < deadline) {

@@ -34,6 +34,8 @@ class Connection final {
   Task<schema::ClusterControl::Client> cluster();
   Task<schema::Kernel::Client> kernel();
   Task<schema::ImageStore::Client> images();
+  // What this node is in a cluster; over a new connection, since orchd may have started again.
+  Task<capnp::Response<schema::Trust::StateResults>> trustState();
 
   // A call that changes something. If the connection breaks before the answer, connects again and
   // sends the same once more (`send` must use the same request id), for at most five seconds: orchd

@@ -68,8 +68,78 @@ Task<int> listNodes(Context& context) {
   co_return 0;
 }
 
+constexpr Option NODE_UPDATE_OPTIONS[] = {
+    {"--availability", "AVAILABILITY", "Whether it gets tasks; drain moves those that it has",
+     false, "active|pause|drain"},
+    {"--label-add", "KEY=VALUE", "Set a label of the node", true},
+    {"--label-rm", "KEY", "Remove a label of the node", true},
+    {"--role", "ROLE", "There is one manager so far", false, "worker|manager"},
+};
+constexpr Option NODE_RM_OPTIONS[] = {
+    {"-f,--force", nullptr, "Also if it is ready: its tasks are started elsewhere"},
+};
+
+Task<int> updateNode(Context& context) {
+  auto& args = context.args;
+  if (args.given("--role")) {
+    fail(kj::str("usage: --role is not available yet: a cluster has one manager"));
+  }
+  auto requestId = context.env.newId();
+  auto response = co_await context.connection.change<schema::ClusterControl::UpdateNodeResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.updateNodeRequest();
+        request.setRequestId(requestId);
+        request.setId(args.operands()[0]);
+        auto change = request.initChange();
+        if (args.given("--availability")) {
+          auto choice =
+              parseChoice("--availability", args.text("--availability"), "active|pause|drain");
+          change.getAvailability().setSet(static_cast<schema::Node::Availability>(choice));
+        }
+        auto added = args.values("--label-add");
+        auto labels = change.initAddLabels(added.size());
+        for (uint32_t i = 0; i < labels.size(); ++i) {
+          auto equals = added[i].findFirst('=');
+          size_t end = equals.orDefault(added[i].size());
+          labels[i].setKey(kj::heapString(added[i].slice(0, end)));
+          if (equals != nullptr) labels[i].setValue(added[i].slice(end + 1));
+        }
+        auto removed = args.values("--label-rm");
+        auto keys = change.initRemoveLabels(removed.size());
+        for (uint32_t i = 0; i < keys.size(); ++i) keys.set(i, removed[i]);
+        return request.send();
+      });
+  context.out.line(response.getNode().getDescription().getHostname());
+  co_return 0;
+}
+
+Task<int> removeNodes(Context& context) {
+  for (auto& name : context.args.operands()) {
+    auto requestId = context.env.newId();
+    auto removing = context.connection.change<schema::ClusterControl::RemoveNodeResults>(
+        [&](schema::ClusterControl::Client& cluster) {
+          auto request = cluster.removeNodeRequest();
+          request.setRequestId(requestId);
+          request.setId(name);
+          request.setForce(context.args.on("--force"));
+          return request.send();
+        });
+    auto removed = co_await attempt(kj::mv(removing));
+    if (removed.ok()) {
+      context.out.line(name);
+    } else {
+      context.failed(removed.error());
+    }
+  }
+  co_return context.status;
+}
+
 }  // namespace
 
+const Command NODE_UPDATE = {"node update", "NODE", "Change what a node is used for",
+                             NODE_UPDATE_OPTIONS, updateNode};
+const Command NODE_RM = {"node rm", "NODE...", "Remove nodes from the cluster", NODE_RM_OPTIONS,
+                         removeNodes};
 const Command NODE_LS = {"node ls", "", "List nodes", NODE_LS_OPTIONS, listNodes};
 const Command NODE_INSPECT = {
     "node inspect", "self|NODE...", "Show all that is known of one or more nodes", INSPECT_OPTIONS,

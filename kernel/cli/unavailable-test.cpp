@@ -42,7 +42,7 @@ TEST_CASE("cli: docker's words are answered with the word that does it here", "[
         "good");
   for (std::string word :
        {"run", "logs", "stats", "pull", "rmi", "inspect", "swarm", "secret", "system prune",
-        "login", "node update", "config create", "service rollback"}) {
+        "login", "node promote", "config create", "service rollback"}) {
     INFO(word);
     CHECK(unavailableCommand(wordsIn(word)).size() > 0);
   }

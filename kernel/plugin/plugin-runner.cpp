@@ -259,7 +259,8 @@ kj::Promise<void> PluginRunner::startAndOffer(schema::Plugin::Client plugin) {
       [this](capnp::Response<schema::Plugin::StartResults>&& started) {
         for (auto service : started.getServices()) {
           std::string name = service.getName().cStr();
-          parts.registry.offer(name, service.getCapability());
+          if (service.hasCapability()) parts.registry.offer(name, service.getCapability());
+          if (service.hasPeers()) parts.registry.offerToPeers(name, service.getPeers());
           services.push_back(name);
         }
       });

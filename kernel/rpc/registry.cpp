@@ -56,7 +56,24 @@ void Registry::offer(const std::string& name, capnp::Capability::Client service)
   }
 }
 
+void Registry::offerToPeers(const std::string& name, schema::PeerService::Client service) {
+  peerServices.insert_or_assign(name, kj::mv(service));
+}
+
+kj::Maybe<schema::PeerService::Client&> Registry::forPeers(const std::string& name) {
+  auto found = peerServices.find(name);
+  if (found == peerServices.end()) return nullptr;
+  return found->second;
+}
+
+std::vector<std::string> Registry::namesForPeers() const {
+  std::vector<std::string> found;
+  for (auto& entry : peerServices) found.push_back(entry.first);
+  return found;
+}
+
 void Registry::withdraw(const std::string& name) {
+  peerServices.erase(name);
   auto found = targets.find(name);
   if (found == targets.end()) return;
   found->second->current = nullptr;

@@ -10,6 +10,7 @@
 
 #include "kernel/rpc/method-table.h"
 #include "kernel/rpc/service-proxy.h"
+#include "orch/schema/trust.capnp.h"
 
 namespace orch::rpc {
 
@@ -21,6 +22,8 @@ class Registry final {
 
   // Offering a name that runs is refused.
   void offer(const std::string& name, capnp::Capability::Client service);
+  // What other hosts get under the name. Withdrawn together with it.
+  void offerToPeers(const std::string& name, schema::PeerService::Client service);
   void withdraw(const std::string& name);
 
   bool runs(const std::string& name) const;
@@ -35,6 +38,8 @@ class Registry final {
   }
   // Those that run, sorted.
   std::vector<std::string> names(const std::string& prefix) const;
+  kj::Maybe<schema::PeerService::Client&> forPeers(const std::string& name);
+  std::vector<std::string> namesForPeers() const;
   // Names that somebody waits for: none is kept for a name that nobody asks for any more.
   size_t waitedFor() const { return waiting.size(); }
   // Of all plugins that the node has read the files of.
@@ -45,6 +50,7 @@ class Registry final {
   std::set<std::string> expected;
   MethodTable knownMethods;
   std::map<std::string, kj::Own<ServiceTarget>> targets;
+  std::map<std::string, schema::PeerService::Client> peerServices;
   std::multimap<std::string, Waiter*> waiting;  // each takes itself out
 };
 

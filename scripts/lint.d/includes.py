@@ -6,7 +6,7 @@ import cpp
 from rules import Finding
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+([<"])([^>"\n]+)[>"]', re.M)
-_SYSTEM = re.compile(r"[a-z_]+|(sys|linux|net|netinet|arpa|asm)/[\w./-]+\.h|(arpa|assert|ctype|dirent|dlfcn|elf|endian|errno|fnmatch|"
+_SYSTEM = re.compile(r"[a-z_]+|(sys|linux|net|netinet|arpa|asm)/[\w./-]+\.h|(arpa|assert|ctype|dirent|dlfcn|elf|endian|errno|fnmatch|ifaddrs|"
                      r"execinfo|fcntl|float|getopt|grp|inttypes|libgen|limits|link|locale|malloc|math|netdb|poll|pthread|pwd|"
                      r"sched|setjmp|signal|spawn|stdarg|stdbool|stddef|stdint|stdio|stdlib|string|strings|termios|time|"
                      r"ucontext|unistd|wait)\.h|cxxabi\.h")

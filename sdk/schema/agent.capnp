@@ -20,6 +20,9 @@ interface Session {
   # `loopLagMs`: how long the node's loop stood still, at most, since the last one. The manager spreads
   # `nextMs`, so that the beats of many nodes do not come together.
   describe @2 (description :Objects.NodeDescription) -> ();
+  close @3 (leaves :Bool) -> ();
+  # The last call. A node that `leaves` is down at once; another one may come back within the time
+  # that it may be silent. A session that is dropped without it has lost its process, or its way.
 }
 
 struct TaskReport {
@@ -68,4 +71,5 @@ struct Refusal {
 struct FollowedLeader {
   # What an agent keeps in its node's store of whom it follows.
   epoch @0 :UInt64;
+  cluster @1 :Text;                  # the digest of its authority; an epoch of another says nothing
 }

@@ -9,11 +9,15 @@ using Cxx = import "/capnp/c++.capnp";
 using Objects = import "objects.capnp";
 using Plugin = import "plugin.capnp";
 using Runtime = import "runtime.capnp";
+using Trust = import "trust.capnp";
 $Cxx.namespace("orch::schema");
 
 interface ClusterControl {
   info @0 () -> (info :ClusterInfo);
-  init @1 (requestId :Text, name :Text) -> (cluster :Objects.Cluster, created :Bool);
+  init @1 (requestId :Text, name :Text, address :Text) -> (cluster :Objects.Cluster, created :Bool, token :Text, address :Text);
+  # Makes the cluster, or what it lacks for others to join it: an authority, and this node's certificate.
+  # `address`: that others reach this node at, `ip` or `ip:port`; empty: the only one that the host has.
+  # `token`: for workers; empty if the host has no address, so that nobody can join.
 
   createService @2 (requestId :Text, spec :Objects.ServiceSpec, resolveImage :Bool) -> (service :Objects.Service, warnings :List(Text));
   updateService @3 (requestId :Text, id :Text, version :UInt64, spec :Objects.ServiceSpec, resolveImage :Bool) -> (service :Objects.Service, warnings :List(Text));
@@ -43,6 +47,26 @@ interface ClusterControl {
   # does no harm.
   pruneVolumes @18 () -> (removed :List(NodeVolume), missing :List(Text));
   # All that no task uses.
+
+  joinToken @19 (requestId :Text, role :Trust.Role, rotate :Bool) -> (token :Text, address :Text);
+  # `rotate`: the old one is refused from now on.
+  join @20 (token :Text, managers :List(Text), address :Text) -> (state :Trust.TrustState);
+  # This host becomes a node of another cluster, and starts again as one. Fails, with nothing changed,
+  # if its own has services.
+  leave @21 (force :Bool) -> ();
+  # This host becomes a cluster of its own again, and starts again as one. A manager needs `force`.
+  updateNode @22 (requestId :Text, id :Text, change :NodeChange) -> (node :Objects.Node);
+  removeNode @23 (requestId :Text, id :Text, force :Bool) -> (nodeId :Text);
+  # Its certificate is refused from now on, and its tasks run elsewhere. One that is ready needs `force`.
+}
+
+struct NodeChange {
+  availability :union {
+    same @0 :Void;
+    set @1 :Objects.Node.Availability;
+  }
+  addLabels @2 :List(Objects.KeyValue);
+  removeLabels @3 :List(Text);
 }
 
 struct ClusterInfo {

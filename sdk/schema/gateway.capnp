@@ -11,6 +11,8 @@ interface Gateway {
   service @1 (name :Text) -> (capability :Capability);
   # Fails, with what is there, if no service of that name runs: at once, or, on a node that has just
   # been started, when its plugins have settled. `kernel` is always there.
+  services @2 () -> (names :List(Text));
+  # That run, and that whoever asks may have.
 }
 
 struct ServerVersion {

@@ -255,6 +255,7 @@ struct NodeDescription {
   plugins @7 :List(Text);            # ids of the running plugins
   runtimes @8 :List(Text);           # names that work, best first
   networks @9 :List(NetworkPool);
+  address @10 :Text;                 # `ip:port` that other nodes reach it at; empty: none do
 }
 
 struct NetworkPool {
@@ -282,4 +283,8 @@ struct Cluster {
   name @1 :Text;
   taskHistoryLimit @2 :UInt32 = 5;   # ended tasks kept per slot
   defaultStrategy @3 :Text = "spread";
+  authority @4 :Text;                # certificate in PEM; empty: a cluster of one host, nobody can join
+  workerSecret @5 :Text;             # of the join token; shown by `joinToken` alone
+  managerSecret @6 :Text;
+  certificateMs @7 :UInt64 = 7776000000;  # how long a node's certificate is good: 90 days
 }

@@ -3,6 +3,7 @@
 
 using Cxx = import "/capnp/c++.capnp";
 using Objects = import "objects.capnp";
+using Trust = import "trust.capnp";
 $Cxx.namespace("orch::schema");
 
 annotation longRunning @0x96150f19b00025dc (method) :Void;
@@ -33,7 +34,8 @@ interface Plugin {
 
 struct NamedService {
   name @0 :Text;                     # `runtime.crun`, `cluster`
-  capability @1 :Capability;
+  capability @1 :Capability;         # for this node; null: only others have it
+  peers @2 :Trust.PeerService;       # for other hosts; null: it cannot be reached from there
 }
 
 interface Host {

@@ -54,7 +54,9 @@ class PluginAdapter final : public schema::Plugin::Server {
     auto list = context.getResults().initServices(services.entries.size());
     for (uint32_t i = 0; i < list.size(); ++i) {
       list[i].setName(services.entries[i].name);
-      list[i].setCapability(services.entries[i].capability);
+      auto& entry = services.entries[i];
+      KJ_IF_MAYBE (capability, entry.capability) list[i].setCapability(*capability);
+      KJ_IF_MAYBE (peers, entry.peers) list[i].setPeers(*peers);
     }
   }
 

@@ -2,22 +2,15 @@
 
 #include <kj/debug.h>
 
-#include "node-description.h"
 #include "orch/fail.h"
 
 namespace orch::control::agent {
 
 namespace {
 
-constexpr uint64_t FIRST_RETRY_MS = 50;
-constexpr uint32_t REPORT_BATCH = 256;
 // Before what could not be removed is tried again, doubled up to MAX_PAUSE_MS.
 constexpr uint64_t MIN_REMOVAL_PAUSE_MS = 500;
-constexpr kj::Duration INFO_LIMIT = 2 * kj::SECONDS;  // of what a network says of itself
-// Of a heartbeat's answer: longer than either loop may stand still.
-constexpr kj::Duration BEAT_LIMIT = 15 * kj::SECONDS;
-constexpr kj::Duration CALL_LIMIT = 30 * kj::SECONDS;  // of what the manager writes down
-constexpr uint64_t STATUS_WORDS = 64;                  // of a task in a report, about
+constexpr kj::Duration GOODBYE_LIMIT = 500 * kj::MILLISECONDS;
 
 kj::String refusalOf(schema::Assignment::Reader assignment, kj::StringPtr version) {
   static constexpr kj::StringPtr KINDS[] = {"task"_kj, "network"_kj, "secret"_kj, "config"_kj,
@@ -65,19 +58,6 @@ class NodeAgent::Server final : public schema::Agent::Server {
   kj::Own<Link> link;
 };
 
-class NodeAgent::Waker final : public schema::EventSink::Server {
- public:
-  explicit Waker(kj::Own<Link> link) : link(kj::mv(link)) {}
-  kj::Promise<void> events(EventsContext) override {
-    auto& wake = link->get().pluginsChanged;
-    if (wake.get() != nullptr) wake->fulfill();
-    return kj::READY_NOW;
-  }
-
- private:
-  kj::Own<Link> link;
-};
-
 NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
     : env(env),
       host(host),
@@ -93,8 +73,9 @@ schema::Agent::Client NodeAgent::client() { return kj::heap<Server>(kj::addRef(*
 // ---- tasks --------------------------------------------------------------------------------------
 
 Task<void> NodeAgent::start() {
+  co_await askTrust(nullptr);
   auto loaded = co_await store.load();
-  epoch = loaded.leaderEpoch;
+  if (loaded.cluster == cluster) epoch = loaded.leaderEpoch;
   for (auto& record : loaded.records) {
     std::string id = record->id().cStr();
     controllers[id] = newController(kj::mv(record));
@@ -201,7 +182,7 @@ Task<void> NodeAgent::assign(AssignContext context) {
   kj::Vector<kj::Promise<void>> durable;
   if (params.getEpoch() > epoch) {
     epoch = params.getEpoch();
-    durable.add(store.saveEpoch(epoch));
+    durable.add(store.saveEpoch(epoch, cluster.c_str()));
   } else {
     durable.add(store.whenEpochDurable());
   }
@@ -321,169 +302,19 @@ Task<void> NodeAgent::pruneVolumes(PruneVolumesContext context) {
   context.getResults().setRemoved(answer.getRemoved());
 }
 
-// ---- session ------------------------------------------------------------------------------------
-
-Task<void> NodeAgent::keepSession() {
-  uint64_t pauseMs = FIRST_RETRY_MS;
-  bool complained = false;
-  while (!stopped) {
-    auto opened = env.timer().now();
-    auto ended = co_await attempt(openSession());
-    if (stopped) co_return;
-    if (env.timer().now() - opened > 10 * kj::SECONDS) {
-      pauseMs = FIRST_RETRY_MS;
-      complained = false;
-    }
-    if (!complained) {
-      complained = true;
-      host.log().warn("agent.no-manager",
-                      {{"reason", ended.ok() ? "the session ended"_kj : ended.message()},
-                       {"retry", "until one answers"}});
-    }
-    // Spread, so that the agents of a manager that has gone do not come to the next one together.
-    co_await env.timer().afterDelay((pauseMs / 2 + env.random() % pauseMs) * kj::MILLISECONDS);
-    pauseMs = kj::min<uint64_t>(pauseMs * 2, settings.getRetryMaxMs());
-  }
-}
-
-// From the first call to the session's end, which is always an error. A link that is half open is
-// one, too: each call has a deadline.
-Task<void> NodeAgent::openSession() {
-  auto dispatcher = host.service<schema::Dispatcher>(settings.getDispatcher());
-  capnp::MallocMessageBuilder message;
-  auto description = message.initRoot<schema::NodeDescription>();
-  co_await describe(description);
-  auto request = dispatcher.openRequest();
-  request.setNodeId(host.node().id);
-  request.setDescription(description);
-  request.setAgent(client());
-  kj::Promise<capnp::Response<schema::Dispatcher::OpenResults>> opening = request.send();
-  auto answer = co_await env.timer().timeoutAfter(CALL_LIMIT, kj::mv(opening));
-  auto session = answer.getSession();
-  for (auto& entry : controllers) dirty.insert(entry.first);
-  auto changes = describeOnChange(session).promise();
-  auto reporting = reports(session).promise();
-  co_await heartbeats(session)
-      .promise()
-      .exclusiveJoin(kj::mv(changes))
-      .exclusiveJoin(kj::mv(reporting));
-}
-
-// On the loop that it tells of (kernel/decisions/0004-heartbeats-on-the-loop.md).
-Task<void> NodeAgent::heartbeats(schema::Session::Client to) {
-  auto due = env.timer().now();
-  for (;;) {
-    auto begin = env.timer().now();
-    auto request = to.heartbeatRequest(SMALL);
-    request.setLoopLagMs((begin - due) / kj::MILLISECONDS);
-    kj::Promise<capnp::Response<schema::Session::HeartbeatResults>> beat = request.send();
-    auto answer = co_await env.timer().timeoutAfter(BEAT_LIMIT, kj::mv(beat));
-    due = begin + answer.getNextMs() * kj::MILLISECONDS;
-    co_await env.timer().atTime(due);
-  }
-}
-
-Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
-  describeHost(host.node(), description);
-  auto runtimes = co_await services.runtimes();
-  auto list = description.initRuntimes(runtimes.size());
-  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, runtimes[i]);
-  auto plugins = co_await services.running("");
-  auto names = description.initPlugins(plugins.size());
-  for (uint32_t i = 0; i < names.size(); ++i) names.set(i, plugins[i]);
-  auto networks = co_await services.running("network.");
-  auto pools = description.initNetworks(networks.size());
-  kj::Vector<kj::Promise<void>> described;
-  for (uint32_t i = 0; i < pools.size(); ++i) {
-    tasks.add(services.cleared(networks[i]));
-    described.add(describeNetwork(kj::str(networks[i].slice(strlen("network."))), pools[i]));
-  }
-  auto all = kj::joinPromises(described.releaseAsArray());
-  co_await all;
-}
-
-// One that does not answer holds up nobody: it is described by its name.
-Task<void> NodeAgent::describeNetwork(kj::String name, schema::NetworkPool::Builder pool) {
-  pool.setName(name);
-  kj::Promise<capnp::Response<schema::NetworkDriver::InfoResults>> asked =
-      services.network(name).infoRequest().send();
-  auto limited = env.timer().timeoutAfter(INFO_LIMIT, kj::mv(asked));
-  auto info = co_await attempt(kj::mv(limited));
-  if (!info.ok()) co_return;
-  pool.setTotal(info.value().getTotal());
-  pool.setDriver(info.value().getDriver());
-  pool.setSubnet(info.value().getSubnet());
-  pool.setGateway(info.value().getGateway());
-}
-
-// Plugins come and go: the managers must know what can run here.
-Task<void> NodeAgent::describeOnChange(schema::Session::Client to) {
-  auto pair = kj::newPromiseAndFulfiller<void>();
-  pluginsChanged = kj::mv(pair.fulfiller);
-  auto subscribe = host.client().subscribeRequest();
-  auto topics = subscribe.initTopics(3);
-  topics.set(0, "plugin.started");
-  topics.set(1, "plugin.failed");
-  topics.set(2, "plugin.stopped");
-  subscribe.setSink(kj::heap<Waker>(kj::addRef(*link)));
-  auto subscribed = co_await subscribe.send();
-  subscription = subscribed.getSubscription();
-  auto changed = kj::mv(pair.promise);
-  for (;;) {
-    co_await changed;
-    auto next = kj::newPromiseAndFulfiller<void>();
-    pluginsChanged = kj::mv(next.fulfiller);
-    changed = kj::mv(next.promise);
-    auto request = to.describeRequest();
-    co_await describe(request.initDescription());
-    co_await request.send().ignoreResult();
-    co_await clearRuntimes();  // one may have started just now
-  }
-}
-
-void NodeAgent::statusChanged(TaskRecord& record) {
-  dirty.insert(record.id().cStr());
-  if (reportWanted.get() != nullptr) reportWanted->fulfill();
-}
-
-// What changes while one report is under way goes together in the next. What did not arrive is said
-// again in the next session, with all the rest.
-Task<void> NodeAgent::reports(schema::Session::Client to) {
-  for (;;) {
-    if (dirty.empty()) {
-      auto pair = kj::newPromiseAndFulfiller<void>();
-      reportWanted = kj::mv(pair.fulfiller);
-      co_await pair.promise;
-    }
-    // States that are reached in one turn of the loop make one report.
-    co_await kj::evalLast([]() {});
-    std::vector<std::string> batch;
-    while (!dirty.empty() && batch.size() < REPORT_BATCH) {
-      auto next = dirty.extract(dirty.begin());
-      if (controllers.count(next.value()) > 0) batch.push_back(kj::mv(next.value()));
-    }
-    if (batch.empty()) continue;
-    co_await env.timer().timeoutAfter(CALL_LIMIT, sendReport(to, batch));
-  }
-}
-
-kj::Promise<void> NodeAgent::sendReport(schema::Session::Client& to,
-                                        const std::vector<std::string>& batch) {
-  capnp::MessageSize size{STATUS_WORDS * batch.size(), 0};
-  auto request = to.reportRequest(size);
-  auto statuses = request.initStatuses(batch.size());
-  for (uint32_t i = 0; i < statuses.size(); ++i) {
-    statuses[i].setTaskId(batch[i].c_str());
-    statuses[i].setStatus(controllers.at(batch[i])->record().status().asReader());
-  }
-  return request.send().ignoreResult();
-}
-
 Task<void> NodeAgent::stop() {
   stopped = true;
   sessionLoop = nullptr;
   subscription = nullptr;
-  co_return;
+  KJ_IF_MAYBE (open, session) {
+    co_await askTrust(nullptr);
+    auto request = open->closeRequest(SMALL);
+    request.setLeaves(leaves);
+    auto enough = env.timer().afterDelay(GOODBYE_LIMIT);
+    auto said = request.send().ignoreResult().exclusiveJoin(kj::mv(enough));
+    co_await attempt(kj::mv(said));  // who does not hear it finds out
+  }
+  session = nullptr;
 }
 
 void NodeAgent::taskFailed(kj::Exception&& exception) {

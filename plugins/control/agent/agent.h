@@ -72,6 +72,7 @@ class NodeAgent final : private TaskObserver,
   Task<void> keepSession();
   Task<void> openSession();
   Task<void> heartbeats(schema::Session::Client session);
+  Task<void> askTrust(kj::Maybe<schema::NodeDescription::Builder> description);
   Task<void> describe(schema::NodeDescription::Builder description);
   Task<void> describeNetwork(kj::String name, schema::NetworkPool::Builder pool);
   Task<void> describeOnChange(schema::Session::Client session);
@@ -85,7 +86,10 @@ class NodeAgent final : private TaskObserver,
   Config::Reader settings;
   NodeServices services;
   TaskStore store;
-  uint64_t epoch = 0;  // of the leader that this node follows; durable before it is acknowledged
+  kj::Maybe<schema::Session::Client> session;  // the last that was opened
+  bool leaves = false;                         // its cluster, with the next start
+  std::string cluster;  // the digest of its authority; empty: of this host alone
+  uint64_t epoch = 0;   // of the leader that this node follows; durable before it is acknowledged
 
   Controllers controllers;
   std::set<std::string> leaving;                     // controllers that are being removed

@@ -34,4 +34,4 @@ class AgentPlugin final : public PluginInstance {
 
 ORCH_PLUGIN("control", "agent", "1.0.0", orch::control::agent::AgentPlugin,
             orch::control::agent::Config, "store", "runtime",
-            orch::Calls{"dispatcher", "image", "network"})
+            orch::Calls{"dispatcher", "image", "network", "trust"})

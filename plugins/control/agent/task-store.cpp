@@ -20,9 +20,12 @@ constexpr kj::Duration FIND_LIMIT = 10 * kj::SECONDS;
 
 kj::StringPtr kindOf(const std::string& key) { return key == LEADER_KEY ? LEADER_KIND : TASK_KIND; }
 
-uint64_t epochIn(kj::ArrayPtr<const kj::byte> value) {
+void takeLeader(TaskStore::Loaded& result, kj::ArrayPtr<const kj::byte> value) {
   auto words = alignedCopy(value);
-  return capnp::FlatArrayMessageReader(words).getRoot<schema::FollowedLeader>().getEpoch();
+  capnp::FlatArrayMessageReader message(words);
+  auto leader = message.getRoot<schema::FollowedLeader>();
+  result.leaderEpoch = leader.getEpoch();
+  result.cluster = leader.getCluster().cStr();
 }
 
 }  // namespace
@@ -37,7 +40,7 @@ Task<TaskStore::Loaded> TaskStore::load() {
     if (object.getKind() == TASK_KIND) {
       result.records.push_back(kj::heap<TaskRecord>(object.getValue()));
     } else if (object.getKind() == LEADER_KIND) {
-      result.leaderEpoch = epochIn(object.getValue());
+      takeLeader(result, object.getValue());
     } else {
       return;
     }
@@ -52,9 +55,11 @@ kj::Promise<void> TaskStore::save(TaskRecord& record) {
   return enqueue(record.id().cStr(), record.serialize());
 }
 
-kj::Promise<void> TaskStore::saveEpoch(uint64_t leaderEpoch) {
-  capnp::MallocMessageBuilder message(8);
-  message.initRoot<schema::FollowedLeader>().setEpoch(leaderEpoch);
+kj::Promise<void> TaskStore::saveEpoch(uint64_t leaderEpoch, kj::StringPtr cluster) {
+  capnp::MallocMessageBuilder message(16);
+  auto leader = message.initRoot<schema::FollowedLeader>();
+  leader.setEpoch(leaderEpoch);
+  leader.setCluster(cluster);
   auto words = capnp::messageToFlatArray(message);
   return enqueue(LEADER_KEY, kj::heapArray<kj::byte>(words.asBytes()));
 }

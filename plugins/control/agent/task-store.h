@@ -24,12 +24,13 @@ class TaskStore final {
   struct Loaded {
     std::vector<kj::Own<TaskRecord>> records;
     uint64_t leaderEpoch = 0;
+    std::string cluster;  // whose epoch it is
   };
   // Once, before anything else. Fails with the store's own words if an object is damaged.
   Task<Loaded> load();
   // Settle when the state at the time of the call, or a later one, is durable.
   kj::Promise<void> save(TaskRecord& record);
-  kj::Promise<void> saveEpoch(uint64_t leaderEpoch);
+  kj::Promise<void> saveEpoch(uint64_t leaderEpoch, kj::StringPtr cluster);
   kj::Promise<void> erase(kj::StringPtr id);
   // For a state that nothing waits for. A failure is logged: what is not durable was not started
   // yet, or is found again in the runtime.

@@ -3,6 +3,7 @@
 #include <kj/debug.h>
 
 #include "orch/fail.h"
+#include "serve/worker-server.h"
 
 namespace orch::control::manager {
 
@@ -11,6 +12,7 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       host(host),
       settings(settings),
       manager(env, host, settings),
+      members(*this, env, host, manager),
       sessions(*this, env, host, manager, settings),
       progress(env, manager),
       logs(env, manager, sessions),
@@ -28,14 +30,26 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
 }
 
 Task<Services> Core::start() {
+  Services services;
+  co_await members.start();
+  if (members.isWorker()) {
+    services.add("cluster", newWorkerServer(kj::addRef(*this), host, members));
+    co_return kj::mv(services);
+  }
   co_await manager.start();
   if (settings.getAutoInit()) co_await createCluster();
-  Services services;
-  services.add("cluster", newClusterServer(kj::addRef(*this),
-                                           ClusterParts{env, host, manager, sessions, progress,
-                                                        logs, volumes, settings}));
-  services.add("dispatcher", sessions.dispatcher());
+  ClusterParts parts{env, host, manager, members, sessions, progress, logs, volumes, settings};
+  services.add("cluster", newClusterServer(kj::addRef(*this), parts));
+  services.add("dispatcher", sessions.dispatcher(),
+               newPeerService([this](auto peer) { return openDispatcher(peer); }));
+  services.addForPeers("join", members.joining());
   co_return kj::mv(services);
+}
+
+capnp::Capability::Client Core::openDispatcher(schema::Peer::Reader peer) {
+  bool node = peer.getRole() == schema::Role::WORKER || peer.getRole() == schema::Role::MANAGER;
+  if (!node) fail(kj::str("only nodes of the cluster have sessions"));
+  return sessions.dispatcherFor(peer.getId().cStr());
 }
 
 Task<void> Core::createCluster() {

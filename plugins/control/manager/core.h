@@ -2,6 +2,7 @@
 // handed out.
 #pragma once
 
+#include "member/membership.h"
 #include "orch/plugin.h"
 #include "serve/cluster-server.h"
 
@@ -16,11 +17,13 @@ class Core final : public kj::Refcounted {
 
  private:
   Task<void> createCluster();
+  capnp::Capability::Client openDispatcher(schema::Peer::Reader peer);
 
   Env& env;
   Host& host;
   Config::Reader settings;
   Manager manager;
+  Membership members;
   Sessions sessions;
   ProgressTable progress;
   LogStreams logs;

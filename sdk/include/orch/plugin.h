@@ -39,12 +39,23 @@ namespace orch {
 class Services {
  public:
   Services& add(kj::StringPtr name, capnp::Capability::Client capability) {
-    entries.add(Entry{kj::str(name), kj::mv(capability)});
+    entries.add(Entry{kj::str(name), kj::mv(capability), nullptr});
+    return *this;
+  }
+  // Other hosts may have it too, as `peers` opens it for each of them.
+  Services& add(kj::StringPtr name, capnp::Capability::Client capability,
+                schema::PeerService::Client peers) {
+    entries.add(Entry{kj::str(name), kj::mv(capability), kj::mv(peers)});
+    return *this;
+  }
+  Services& addForPeers(kj::StringPtr name, schema::PeerService::Client peers) {
+    entries.add(Entry{kj::str(name), nullptr, kj::mv(peers)});
     return *this;
   }
   struct Entry {
     kj::String name;
-    capnp::Capability::Client capability;
+    kj::Maybe<capnp::Capability::Client> capability;
+    kj::Maybe<schema::PeerService::Client> peers;
   };
   kj::Vector<Entry> entries;
 };

@@ -67,7 +67,10 @@ Words statusAfter(schema::TaskStatus::Reader before, schema::TaskStatus::Reader 
 
 void registerNode(View& view, std::string_view nodeId,
                   schema::NodeDescription::Reader description) {
-  auto fill = [&](schema::Node::Builder node) { node.setDescription(description); };
+  auto fill = [&](schema::Node::Builder node) {
+    node.setDescription(description);
+    node.setAddress(description.getAddress());
+  };
   KJ_IF_MAYBE (known, view.node(nodeId)) {
     bool same = capnp::canonicalize(known->getDescription()).asBytes() ==
                 capnp::canonicalize(description).asBytes();

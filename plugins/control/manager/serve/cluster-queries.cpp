@@ -46,6 +46,12 @@ void complete(const State& state, const Object& object, schema::Node::Builder co
   }
 }
 
+void complete(const State&, const Object& object, schema::Cluster::Builder copy) {
+  copy.getMeta().setVersion(object.version());
+  copy.disownWorkerSecret();
+  copy.disownManagerSecret();
+}
+
 void describeInfo(ClusterParts& parts, schema::ClusterInfo::Builder info) {
   auto& state = parts.manager.state();
   for (auto& entry : state.all(Kind::CLUSTER)) {

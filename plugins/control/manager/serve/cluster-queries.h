@@ -9,9 +9,8 @@ namespace orch::control::manager {
 
 // An object as users see it: with the revision that wrote it as its version.
 // Also what is not stored.
-inline void complete(const State&, const Object& object, schema::Cluster::Builder copy) {
-  copy.getMeta().setVersion(object.version());
-}
+// Without the secrets of the tokens.
+void complete(const State&, const Object& object, schema::Cluster::Builder copy);
 inline void complete(const State&, const Object& object, schema::Service::Builder copy) {
   copy.getMeta().setVersion(object.version());
 }

@@ -96,6 +96,18 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto params = context.getParams();
     return parts.logs.stream(params.getId(), params.getOptions(), params.getSink());
   }
+  kj::Promise<void> joinToken(JoinTokenContext context) override { return doJoinToken(context); }
+  kj::Promise<void> join(JoinContext context) override { return parts.members.join(context); }
+  kj::Promise<void> leave(LeaveContext context) override {
+    if (!context.getParams().getForce()) {
+      fail(kj::str(
+          "this node is the only manager: the cluster's other nodes could not be told anything any "
+          "more; with --force this host becomes a cluster of its own, with the services"));
+    }
+    return parts.members.leave();
+  }
+  kj::Promise<void> updateNode(UpdateNodeContext context) override { return doUpdateNode(context); }
+  kj::Promise<void> removeNode(RemoveNodeContext context) override { return doRemoveNode(context); }
   kj::Promise<void> volumes(VolumesContext context) override { return parts.volumes.list(context); }
   kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
     return parts.volumes.remove(context);
@@ -150,11 +162,54 @@ class ClusterServer final : public schema::ClusterControl::Server {
       outcome.answer = initCluster(view, params.getRequestId(), params.getName(), outcome.created);
     };
     auto outcome = co_await submit(context, decide);
+    auto address = co_await parts.members.open(kj::str(context.getParams().getAddress()));
     auto results = context.getResults();
     results.setCreated(outcome->created);
     auto& object = *state().find(Kind::CLUSTER, outcome->answer.id);
     results.setCluster(object.as<schema::Cluster>());
     complete(state(), object, results.getCluster());
+    if (address.size() == 0) co_return;
+    results.setAddress(address);
+    results.setToken(parts.members.token(schema::Role::WORKER));
+  }
+
+  Task<void> doJoinToken(JoinTokenContext context) {
+    auto role = context.getParams().getRole();
+    auto current = parts.members.token(role);
+    if (context.getParams().getRotate()) {
+      auto decide = [](View& view, auto params, Outcome&) { rotateSecret(view, params.getRole()); };
+      co_await submit(context, decide);
+    }
+    context.getResults().setToken(parts.members.token(role));
+    context.getResults().setAddress(parts.members.address());
+  }
+
+  Task<void> doUpdateNode(UpdateNodeContext context) {
+    auto id = resolveNode(now(), context.getParams().getId(), parts.host.node().id);
+    auto decide = [id](View& view, auto params, Outcome&) {
+      manager::updateNode(view, id, params.getChange());
+    };
+    co_await submit(context, decide);
+    auto& object = *state().find(Kind::NODE, id);
+    auto results = context.getResults();
+    results.setNode(object.as<schema::Node>());
+    complete(state(), object, results.getNode());
+  }
+
+  Task<void> doRemoveNode(RemoveNodeContext context) {
+    auto id = resolveNode(now(), context.getParams().getId(), parts.host.node().id);
+    if (id == parts.host.node().id.cStr())
+      fail(kj::str("this node is the manager, which cannot be removed"));
+    bool force = context.getParams().getForce();
+    auto& node = *state().find(Kind::NODE, id);
+    if (!force && state().stateOf(node.as<schema::Node>()) == schema::Node::State::READY) {
+      fail(kj::str("node '", node.as<schema::Node>().getDescription().getHostname(),
+                   "' is ready; 'orch leave' on it first, or use --force"));
+    }
+    auto decide = [id](View& view, auto, Outcome&) { manager::removeNode(view, id); };
+    co_await submit(context, decide);
+    parts.sessions.forget(id);
+    context.getResults().setNodeId(id.c_str());
   }
 
   // Decides; with `resolveImage` on a view that is thrown away at first, so that what would be

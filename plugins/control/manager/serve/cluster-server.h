@@ -2,6 +2,7 @@
 #pragma once
 
 #include "manager.h"
+#include "member/membership.h"
 #include "orch/schema/cluster.capnp.h"
 #include "serve/log-streams.h"
 #include "serve/progress.h"
@@ -15,6 +16,7 @@ struct ClusterParts {
   Env& env;
   Host& host;
   Manager& manager;
+  Membership& members;
   Sessions& sessions;
   ProgressTable& progress;
   LogStreams& logs;

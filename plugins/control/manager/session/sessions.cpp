@@ -42,7 +42,13 @@ class SessionServer final : public schema::Session::Server {
   SessionServer(kj::Own<kj::Refcounted> owner, Sessions& sessions,
                 kj::Own<Sessions::Connection> connection)
       : owner(kj::mv(owner)), sessions(sessions), connection(kj::mv(connection)) {}
+  ~SessionServer() noexcept(false) { sessions.lost(*connection); }
 
+  kj::Promise<void> close(CloseContext context) override {
+    check();
+    sessions.closed(*connection, context.getParams().getLeaves());
+    return kj::READY_NOW;
+  }
   kj::Promise<void> report(ReportContext context) override {
     check();
     auto link = kj::addRef(*connection);
@@ -89,8 +95,10 @@ class SessionServer final : public schema::Session::Server {
 
 class DispatcherServer final : public schema::Dispatcher::Server {
  public:
-  DispatcherServer(kj::Own<kj::Refcounted> owner, Sessions& sessions)
-      : owner(kj::mv(owner)), sessions(sessions) {}
+  // `only`: the node at the other end, by its certificate; empty: whoever is asked by this node
+  // itself.
+  DispatcherServer(kj::Own<kj::Refcounted> owner, Sessions& sessions, std::string only)
+      : owner(kj::mv(owner)), sessions(sessions), only(kj::mv(only)) {}
   kj::Promise<void> open(OpenContext context) override { return doOpen(context); }
 
  private:
@@ -100,9 +108,16 @@ class DispatcherServer final : public schema::Dispatcher::Server {
     if (nodeId.size() == 0 || nodeId.size() > MAX_NODE_ID) {
       fail(kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not '", nodeId, "'"));
     }
+    if (!only.empty() && nodeId != only.c_str()) {
+      fail(kj::str("the certificate is of node '", only.c_str(), "', not of '", nodeId, "'"));
+    }
     checkDescription(nodeId.cStr(), params.getDescription(), sessions.maxDescriptionBytes());
-    Decide decide = [context, &all = sessions](View& view) mutable {
+    Decide decide = [context, &all = sessions, joined = !only.empty()](View& view) mutable {
       auto params = context.getParams();
+      if (joined && view.node(manager::view(params.getNodeId())) == nullptr) {
+        fail(kj::str(
+            "this node was removed from the cluster; 'orch leave' on it, then 'orch join'"));
+      }
       all.hear(params.getNodeId().cStr());
       registerNode(view, manager::view(params.getNodeId()), params.getDescription());
       view.confirm();  // or a manager that was deposed would go on giving orders
@@ -116,6 +131,7 @@ class DispatcherServer final : public schema::Dispatcher::Server {
 
   kj::Own<kj::Refcounted> owner;
   Sessions& sessions;
+  const std::string only;
 };
 
 Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager,
@@ -138,7 +154,18 @@ void Sessions::taskFailed(kj::Exception&& exception) {
 }
 
 schema::Dispatcher::Client Sessions::dispatcher() {
-  return kj::heap<DispatcherServer>(kj::addRef(owner), *this);
+  return kj::heap<DispatcherServer>(kj::addRef(owner), *this, "");
+}
+
+schema::Dispatcher::Client Sessions::dispatcherFor(std::string nodeId) {
+  return kj::heap<DispatcherServer>(kj::addRef(owner), *this, kj::mv(nodeId));
+}
+
+void Sessions::forget(const std::string& nodeId) {
+  auto it = connections.find(nodeId);
+  if (it == connections.end()) return;
+  finish(*it->second);
+  connections.erase(it);
 }
 
 kj::Maybe<schema::Agent::Client> Sessions::agentOf(std::string_view nodeId) {
@@ -165,6 +192,17 @@ void Sessions::finish(Connection& connection) {
     for (auto& entry : *list) countLeftover(entry.second, -1);
     list->clear();
   }
+}
+
+void Sessions::closed(Connection& connection, bool leaves) {
+  finish(connection);
+  if (leaves && !stopped) beats.expect(connection.nodeId, 0 * kj::SECONDS);
+}
+
+void Sessions::lost(Connection& connection) {
+  if (connection.over || stopped) return;
+  finish(connection);
+  beats.expect(connection.nodeId, LOST_GRACE);
 }
 
 void Sessions::countLeftover(const std::string& serviceId, int32_t change) {

@@ -24,7 +24,14 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   ~Sessions() noexcept(false);
   KJ_DISALLOW_COPY(Sessions);
 
+  // For the node's own agent, and for one node elsewhere: that one may speak for no other.
   schema::Dispatcher::Client dispatcher();
+  schema::Dispatcher::Client dispatcherFor(std::string nodeId);
+  // Its connection broke. It has LOST_GRACE to open another one: a way that was lost for a moment
+  // is no node that has died.
+  static constexpr kj::Duration LOST_GRACE = 500 * kj::MILLISECONDS;
+  // Of a node that was removed: its session is over.
+  void forget(const std::string& nodeId);
   // The agent of a node, if it has a session.
   kj::Maybe<schema::Agent::Client> agentOf(std::string_view nodeId);
   void observeGone(GoneObserver& observer) { goneObserver = &observer; }
@@ -50,6 +57,8 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
   Task<void> assign(kj::Own<Connection> connection);
   void countLeftover(const std::string& serviceId, int32_t change);
+  void closed(Connection& connection, bool leaves);
+  void lost(Connection& connection);
   // Answers in how many milliseconds the next one should come.
   uint32_t beat(Connection& connection);
   // It said something: it is there.

@@ -1,0 +1,16 @@
+// What one host of the cluster may reach on this node: the services that plugins have for others.
+#pragma once
+
+#include "kernel/rpc/registry.h"
+#include "orch/schema/gateway.capnp.h"
+
+namespace orch::rpc {
+
+// Of the gateway, as `version` answers it.
+constexpr uint32_t API_VERSION = 1;
+
+// One per connection. `registry` outlives it.
+schema::Gateway::Client newPeerGateway(Registry& registry, const std::string& nodeName,
+                                       schema::Peer::Reader peer);
+
+}  // namespace orch::rpc

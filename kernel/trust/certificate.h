@@ -1,0 +1,43 @@
+// Keys and certificates of a node (OpenSSL), all as PEM. Whoever signs is elsewhere: a manager.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "orch/schema/trust.capnp.h"
+
+namespace orch::trust {
+
+// A key that never leaves this host, and the request to have it signed.
+struct KeyRequest {
+  std::string key;      // EC P-256, PKCS#8
+  std::string request;  // PKCS#10, without a name: the signer gives it
+};
+KeyRequest newKeyRequest();
+
+// SHA-256 of the certificate as DER, in hexadecimal. Fails if it is none.
+std::string digestOf(const std::string& certificate);
+
+// What a certificate says of its holder.
+struct Holder {
+  schema::Role role = schema::Role::WORKER;
+  std::string id;
+  int64_t notBeforeNs = 0;
+  int64_t notAfterNs = 0;
+};
+Holder holderOf(const std::string& certificate);
+// The same of an X509 of OpenSSL. Fails if its OU is none of orch's.
+Holder holderOf(void* x509);
+
+// Fails unless the certificate is `authority`'s and for the key. Times do not count.
+void checkSigned(const std::string& certificate, const std::string& authority,
+                 const std::string& key);
+
+// `ORCHTKN-1-<digest of the authority>-<secret>`. Fails with what is accepted.
+struct Token {
+  std::string digest;
+  std::string secret;
+};
+Token parseToken(const std::string& text);
+
+}  // namespace orch::trust

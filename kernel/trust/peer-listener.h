@@ -1,0 +1,70 @@
+// The port of a node for the other hosts of its cluster. The first byte of a connection tells what
+// it is (trust.capnp); who it is, its certificate. Each gets a gateway of its own.
+#pragma once
+
+#include <capnp/rpc-twoparty.h>
+
+#include <map>
+#include <string>
+
+#include "kernel/log/logger.h"
+#include "kernel/trust/tls.h"
+#include "orch/schema/gateway.capnp.h"
+
+namespace orch::trust {
+
+// What a peer may reach. Called once per connection, after its certificate was verified.
+using GatewayFor = kj::Function<schema::Gateway::Client(schema::Peer::Reader)>;
+
+// What a listener shows of its node.
+struct Shown {
+  std::string authority;
+  std::string certificate;
+  std::string key;
+};
+
+// Listens as long as it lives. `env` and `logger` outlive it.
+class PeerListener final : private kj::TaskSet::ErrorHandler {
+ public:
+  static constexpr uint32_t MAX_CONNECTIONS = 20'000;
+  // Connections of which it is not known yet who they are; one address has an eighth of them.
+  static constexpr uint32_t MAX_STRANGERS = 512;
+  static constexpr uint32_t STRANGERS_PER_ADDRESS = 64;
+  // What a joiner may say in one message.
+  static constexpr uint64_t JOINER_WORDS = 8'192;
+
+  PeerListener(Env& env, log::Logger& logger, Shown shown, GatewayFor gatewayFor);
+  KJ_DISALLOW_COPY(PeerListener);
+
+  // Binds `address`. Fails with what stands in the way.
+  Task<void> open(kj::String address);
+  // New connections are shown this from now on; those that are there stay as they are.
+  void show(Shown shown);
+  // Ends the connections of a peer. What it has opened is gone.
+  void drop(const std::string& id);
+  uint32_t connections() const { return open_; }
+
+ private:
+  struct Connection;
+  Task<void> serve();
+  Task<void> greet(kj::AuthenticatedStream stream);
+  Task<void> serveRpc(kj::Own<kj::AsyncIoStream> stream, capnp::Capability::Client bootstrap,
+                      std::string id, uint64_t words);
+  void taskFailed(kj::Exception&& exception) override;
+  void told(kj::StringPtr message, kj::StringPtr from, kj::StringPtr reason);
+
+  Env& env;
+  log::Logger& logger;
+  Shown shown;
+  GatewayFor gatewayFor;
+  kj::Own<kj::TlsContext> members;
+  kj::Own<kj::TlsContext> joiners;
+  kj::Own<kj::ConnectionReceiver> receiver;
+  uint32_t open_ = 0;
+  uint32_t strangers = 0;
+  std::map<std::string, uint32_t> strangersOf;  // by address without port
+  std::multimap<std::string, Connection*> named;
+  kj::TaskSet tasks;
+};
+
+}  // namespace orch::trust

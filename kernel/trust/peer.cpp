@@ -1,0 +1,125 @@
+#include "kernel/trust/peer.h"
+
+#include <arpa/inet.h>
+#include <kj/debug.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "orch/attempt.h"
+#include "orch/fail.h"
+
+namespace orch::trust {
+
+namespace {
+
+constexpr uint16_t DEFAULT_PORT = 2377;
+
+kj::String withPort(const std::string& address) {
+  bool v6 = std::count(address.begin(), address.end(), ':') > 1;
+  bool bracketed = address.starts_with("[");
+  if (v6 && !bracketed) return kj::str("[", address.c_str(), "]:", DEFAULT_PORT);
+  auto end = address.rfind(']');
+  bool port = address.find(':', end == std::string::npos ? 0 : end) != std::string::npos;
+  return port ? kj::str(address.c_str()) : kj::str(address.c_str(), ":", DEFAULT_PORT);
+}
+
+// The address of this host that the other end sees.
+std::string ownAddress(kj::AsyncIoStream& stream) {
+  struct sockaddr_storage storage = {};
+  kj::uint length = sizeof(storage);
+  stream.getsockname(reinterpret_cast<struct sockaddr*>(&storage), &length);
+  char text[INET6_ADDRSTRLEN] = {};
+  if (storage.ss_family == AF_INET) {
+    auto& v4 = reinterpret_cast<struct sockaddr_in&>(storage);
+    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof(text));
+    return kj::str(text, ":", DEFAULT_PORT).cStr();
+  }
+  auto& v6 = reinterpret_cast<struct sockaddr_in6&>(storage);
+  inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
+  return kj::str("[", text, "]:", DEFAULT_PORT).cStr();
+}
+
+template <typename T>
+kj::Promise<T> limited(Env& env, kj::Promise<T> promise, kj::Duration limit) {
+  return promise.exclusiveJoin(env.timer().afterDelay(limit).then(
+      [limit]() -> T { fail(kj::str("it did not answer within ", limit / kj::SECONDS, " s")); }));
+}
+
+// The authority of the cluster, which has to be the token's.
+Task<std::string> introduce(Env& env, kj::String address, std::string digest) {
+  auto stream = co_await reach(env, kj::str(address));
+  PeerLink link(kj::mv(stream));
+  kj::Promise<capnp::Response<schema::Introduction::AuthorityResults>> asked =
+      link.bootstrap<schema::Introduction>().authorityRequest().send();
+  auto answer = co_await limited(env, kj::mv(asked), HANDSHAKE_LIMIT);
+  std::string authority = answer.getCertificate().cStr();
+  if (digestOf(authority) != digest) {
+    fail(kj::str("it is of another cluster than the token; nothing was sent to it"));
+  }
+  co_return authority;
+}
+
+Task<Credentials> joinAt(Env& env, kj::String at, Token token, std::string address) {
+  auto keys = newKeyRequest();
+  Credentials credentials;
+  credentials.key = keys.key;
+  auto authority = co_await introduce(env, kj::str(at), token.digest);
+  credentials.authority = authority;
+  auto tls = newTls(env, credentials.authority, "", "", false);
+  auto stream = co_await reach(env, kj::str(at));
+  credentials.address = address.empty() ? ownAddress(*stream) : withPort(address).cStr();
+  co_await stream->write("J", 1);
+  auto wrapping = tls->wrapClient(kj::mv(stream), MANAGER_NAME);
+  auto secure = co_await limited(env, kj::mv(wrapping), HANDSHAKE_LIMIT);
+  PeerLink link(kj::mv(secure));
+  auto find = link.bootstrap<schema::Gateway>().serviceRequest();
+  find.setName("join");
+  auto request = find.send().getCapability().castAs<schema::Join>().joinRequest();
+  request.setSecret(token.secret.c_str());
+  request.setRequest(keys.request.c_str());
+  kj::Promise<capnp::Response<schema::Join::JoinResults>> asked = request.send();
+  auto answer = co_await limited(env, kj::mv(asked), HANDSHAKE_LIMIT);
+  credentials.certificate = answer.getCertificate().cStr();
+  for (auto manager : answer.getManagers()) credentials.managers.push_back(manager.cStr());
+  checkSigned(credentials.certificate, credentials.authority, credentials.key);
+  co_return kj::mv(credentials);
+}
+
+}  // namespace
+
+PeerLink::PeerLink(kj::Own<kj::AsyncIoStream> given) : stream(kj::mv(given)), client(*stream) {}
+
+Task<kj::Own<kj::AsyncIoStream>> reach(Env& env, kj::String address) {
+  auto parsed = co_await env.network().parseAddress(address);
+  auto connecting = parsed->connect();
+  auto stream = co_await limited(env, kj::mv(connecting), CONNECT_LIMIT);
+  co_return kj::mv(stream);
+}
+
+Task<kj::Own<PeerLink>> linkToManager(Env& env, kj::TlsContext& tls, kj::String address) {
+  auto stream = co_await reach(env, kj::mv(address));
+  auto wrapping = tls.wrapClient(kj::mv(stream), MANAGER_NAME);
+  auto secure = co_await limited(env, kj::mv(wrapping), HANDSHAKE_LIMIT);
+  co_return kj::heap<PeerLink>(kj::mv(secure));
+}
+
+Task<Credentials> joinCluster(Env& env, kj::String text, std::vector<std::string> managers,
+                              std::string address) {
+  auto token = parseToken(text.cStr());
+  if (managers.empty()) fail(kj::str("usage: name a manager, as in 10.0.0.1:2377"));
+  kj::String reasons;
+  for (auto& manager : managers) {
+    auto at = withPort(manager);
+    auto joined = co_await attempt(joinAt(env, kj::str(at), token, address));
+    if (joined.ok()) {
+      if (joined.value().managers.empty()) joined.value().managers.push_back(at.cStr());
+      co_return kj::mv(joined.value());
+    }
+    reasons =
+        kj::str(reasons, reasons.size() > 0 ? "; " : "", "manager '", at, "': ", joined.message());
+  }
+  fail(kj::str("cannot join: ", reasons));
+}
+
+}  // namespace orch::trust

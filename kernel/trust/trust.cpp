@@ -1,0 +1,229 @@
+#include "kernel/trust/trust.h"
+
+#include <arpa/inet.h>
+#include <capnp/serialize.h>
+#include <ifaddrs.h>
+#include <kj/debug.h>
+#include <net/if.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "orch/attempt.h"
+#include "orch/durable-file.h"
+#include "orch/fail.h"
+
+namespace orch::trust {
+
+namespace {
+
+constexpr const char* WHAT = "node's credentials";
+constexpr const char* REMEDY =
+    "remove it and join the cluster again with 'orch join', or restore it from a backup";
+// Between the answer to `restart` and its coming true.
+constexpr kj::Duration RESTART_DELAY = 100 * kj::MILLISECONDS;
+
+kj::Array<kj::byte> encode(const Credentials& credentials) {
+  capnp::MallocMessageBuilder message;
+  auto record = message.initRoot<schema::NodeCredentials>();
+  record.setKey(credentials.key.c_str());
+  record.setCertificate(credentials.certificate.c_str());
+  record.setAuthority(credentials.authority.c_str());
+  record.setAddress(credentials.address.c_str());
+  auto managers = record.initManagers(credentials.managers.size());
+  for (uint32_t i = 0; i < managers.size(); ++i) managers.set(i, credentials.managers[i].c_str());
+  auto words = capnp::messageToFlatArray(message);
+  auto bytes = words.asBytes();
+  return kj::heapArray<kj::byte>(bytes.begin(), bytes.size());
+}
+
+Credentials decode(kj::ArrayPtr<const kj::byte> bytes) {
+  auto words = kj::arrayPtr(reinterpret_cast<const capnp::word*>(bytes.begin()),
+                            bytes.size() / sizeof(capnp::word));
+  capnp::FlatArrayMessageReader message(words);
+  auto record = message.getRoot<schema::NodeCredentials>();
+  Credentials credentials{record.getKey().cStr(),
+                          record.getCertificate().cStr(),
+                          record.getAuthority().cStr(),
+                          {},
+                          record.getAddress().cStr()};
+  for (auto manager : record.getManagers()) credentials.managers.emplace_back(manager.cStr());
+  return credentials;
+}
+
+std::vector<std::string> texts(capnp::List<capnp::Text>::Reader list) {
+  std::vector<std::string> result;
+  for (auto text : list) result.emplace_back(text.cStr());
+  return result;
+}
+
+}  // namespace
+
+class Trust::Server final : public schema::Trust::Server {
+ public:
+  explicit Server(Trust& trust) : trust(trust) {}
+  kj::Promise<void> state(StateContext context) override {
+    trust.describe(context.getResults().initState());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> request(RequestContext context) override {
+    auto made = newKeyRequest();
+    trust.pendingKey = made.key;
+    context.getResults().setRequest(made.request.c_str());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> adopt(AdoptContext context) override { return doAdopt(context); }
+  kj::Promise<void> join(JoinContext context) override { return doJoin(context); }
+  kj::Promise<void> leave(LeaveContext) override { return trust.forget(); }
+  kj::Promise<void> restart(RestartContext) override {
+    trust.tasks.add(trust.env.timer().afterDelay(RESTART_DELAY).then([this]() {
+      trust.restart.fulfiller->fulfill();
+    }));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> addresses(AddressesContext context) override {
+    auto found = hostAddresses();
+    auto list = context.getResults().initAddresses(found.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, found[i].c_str());
+    return kj::READY_NOW;
+  }
+
+ private:
+  Task<void> doAdopt(AdoptContext context) {
+    auto params = context.getParams();
+    Credentials fresh{trust.pendingKey, params.getCertificate().cStr(),
+                      params.getAuthority().cStr(), texts(params.getManagers()),
+                      params.getAddress().cStr()};
+    if (fresh.key.empty()) fail(kj::str("there is no request that this would be the answer to"));
+    checkSigned(fresh.certificate, fresh.authority, fresh.key);
+    co_await trust.store(fresh);
+    trust.takeIn(kj::mv(fresh));
+    co_await trust.listen();
+  }
+  Task<void> doJoin(JoinContext context) {
+    auto params = context.getParams();
+    if (trust.member()) {
+      fail(kj::str("this node is in a cluster of several nodes already; 'orch leave' first"));
+    }
+    auto joining = joinCluster(trust.env, kj::str(params.getToken()), texts(params.getManagers()),
+                               params.getAddress().cStr());
+    auto fresh = co_await kj::mv(joining);
+    co_await trust.store(fresh);
+    trust.takeIn(kj::mv(fresh));
+    trust.describe(context.getResults().initState());
+  }
+
+  Trust& trust;
+};
+
+Trust::Trust(Env& env, log::Logger& logger, rpc::Registry& registry, std::string dataDir,
+             std::string listen)
+    : env(env),
+      logger(logger),
+      registry(registry),
+      file(kj::mv(dataDir) + "/credentials"),
+      listenAt(kj::mv(listen)),
+      tasks(*this) {}
+
+Task<void> Trust::load() {
+  auto read = [path = file]() { return readChecked(path, WHAT, REMEDY); };
+  auto bytes = co_await env.workers().run(kj::mv(read));
+  KJ_IF_MAYBE (content, bytes) takeIn(decode(*content));
+}
+
+void Trust::takeIn(Credentials fresh) {
+  credentials = kj::mv(fresh);
+  holder = holderOf(credentials.certificate);
+  digest = digestOf(credentials.authority);
+}
+
+Task<void> Trust::begin(kj::Function<schema::Gateway::Client(schema::Peer::Reader)> forPeer) {
+  gatewayFor = kj::mv(forPeer);
+  if (!member()) co_return;
+  co_await listen();
+  if (holder.role != schema::Role::WORKER) co_return;
+  auto up = kj::heap<Uplink>(env, logger, registry, credentials);
+  tasks.add(up->run());
+  uplink = kj::mv(up);
+}
+
+Task<void> Trust::listen() {
+  Shown shown{credentials.authority, credentials.certificate, credentials.key};
+  KJ_IF_MAYBE (there, listener) {
+    (*there)->show(kj::mv(shown));
+    co_return;
+  }
+  auto& make = KJ_REQUIRE_NONNULL(gatewayFor, "the node is not open yet");
+  auto fresh = kj::heap<PeerListener>(env, logger, kj::mv(shown),
+                                      [&make](schema::Peer::Reader peer) { return make(peer); });
+  auto address = kj::str(listenAt.empty() ? credentials.address.c_str() : listenAt.c_str());
+  co_await fresh->open(kj::mv(address));
+  listener = kj::mv(fresh);
+}
+
+Task<void> Trust::store(Credentials fresh) {
+  auto write = [path = file, bytes = encode(fresh)]() { writeChecked(path, bytes); };
+  co_await env.workers().run(kj::mv(write));
+}
+
+Task<void> Trust::forget() {
+  auto remove = [path = file]() {
+    if (unlink(path.c_str()) < 0 && errno != ENOENT) failFile("remove", path, errno);
+    syncFolder(path.substr(0, path.rfind('/')));
+  };
+  co_await env.workers().run(kj::mv(remove));
+  left = true;
+}
+
+bool Trust::connected() const {
+  KJ_IF_MAYBE (up, uplink) return (*up)->connected();
+  return false;
+}
+
+void Trust::describe(schema::TrustState::Builder state) const {
+  state.setMember(member());
+  if (!member()) return;
+  state.setRole(holder.role);
+  state.setNodeId(holder.id.c_str());
+  state.setCluster(digest.c_str());
+  state.setAddress(credentials.address.c_str());
+  state.setAuthority(credentials.authority.c_str());
+  state.setNotAfterNs(holder.notAfterNs);
+  state.setConnected(connected());
+  state.setLeaves(left);
+  auto managers = state.initManagers(credentials.managers.size());
+  for (uint32_t i = 0; i < managers.size(); ++i) managers.set(i, credentials.managers[i].c_str());
+}
+
+schema::Trust::Client Trust::service() { return kj::heap<Server>(*this); }
+
+void Trust::taskFailed(kj::Exception&& exception) {
+  log::LogFields fields;
+  fields.emplace_back("reason", kj::str(plainText(exception)));
+  logger.write(schema::LogLevel::ERROR, "trust.task-failed", fields);
+}
+
+std::vector<std::string> hostAddresses() {
+  // What containers hang on is no way to this host: bridges and pairs that orch and docker make.
+  constexpr std::string_view OURS[] = {"orch", "docker", "br-", "veth"};
+  std::vector<std::string> found;
+  struct ifaddrs* list = nullptr;
+  KJ_SYSCALL(getifaddrs(&list));
+  KJ_DEFER(freeifaddrs(list));
+  for (auto* entry = list; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || (entry->ifa_flags & IFF_LOOPBACK) != 0) continue;
+    if ((entry->ifa_flags & IFF_UP) == 0) continue;
+    std::string_view name = entry->ifa_name;
+    bool ours = std::any_of(std::begin(OURS), std::end(OURS),
+                            [&](auto prefix) { return name.starts_with(prefix); });
+    if (ours) continue;
+    char text[INET6_ADDRSTRLEN] = {};
+    if (entry->ifa_addr->sa_family == AF_INET) {
+      auto* v4 = reinterpret_cast<struct sockaddr_in*>(entry->ifa_addr);
+      found.emplace_back(inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text)));
+    }
+  }
+  return found;
+}
+
+}  // namespace orch::trust

@@ -1,0 +1,86 @@
+#include "kernel/trust/uplink.h"
+
+#include <kj/debug.h>
+
+#include "kernel/loop/turned-for.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+
+namespace orch::trust {
+
+namespace {
+constexpr kj::Duration ASK_EVERY = 1 * kj::SECONDS;
+// A connection that is half open would stay so until TCP gives up, after a quarter of an hour.
+constexpr kj::Duration ANSWER_LIMIT = 3 * kj::SECONDS;
+constexpr uint64_t FIRST_PAUSE_MS = 50;
+constexpr uint64_t LAST_PAUSE_MS = 1'000;
+}  // namespace
+
+Uplink::Uplink(Env& env, log::Logger& logger, rpc::Registry& registry,
+               const Credentials& credentials)
+    : env(env), logger(logger), registry(registry), credentials(credentials) {}
+
+Task<void> Uplink::run() {
+  uint64_t pauseMs = FIRST_PAUSE_MS;
+  bool complained = false;
+  for (size_t next = 0;; ++next) {
+    auto& address = credentials.managers[next % credentials.managers.size()];
+    auto began = env.timer().now();
+    auto ended = co_await attempt(hold(kj::str(address.c_str())));
+    bool held = env.timer().now() - began > 10 * kj::SECONDS;
+    if (held) {
+      pauseMs = FIRST_PAUSE_MS;
+      complained = false;
+    }
+    if (!complained) {
+      complained = true;
+      log::LogFields fields;
+      fields.emplace_back("manager", kj::str(address.c_str()));
+      fields.emplace_back("reason",
+                          kj::str(ended.ok() ? "it closed the connection"_kj : ended.message()));
+      logger.write(schema::LogLevel::WARN, "uplink.lost, trying until a manager answers", fields);
+    }
+    co_await env.timer().afterDelay((pauseMs / 2 + env.random() % pauseMs) * kj::MILLISECONDS);
+    pauseMs = kj::min(pauseMs * 2, LAST_PAUSE_MS);
+  }
+}
+
+Task<void> Uplink::hold(kj::String address) {
+  auto tls = newTls(env, credentials.authority, credentials.certificate, credentials.key, true);
+  auto link = co_await linkToManager(env, *tls, kj::str(address));
+  auto gateway = link->bootstrap<schema::Gateway>();
+  kj::Promise<capnp::Response<schema::Gateway::ServicesResults>> asked =
+      gateway.servicesRequest().send();
+  auto late = env.timer().timeoutAfter(HANDSHAKE_LIMIT, kj::mv(asked));
+  auto there = co_await late;
+  KJ_DEFER(withdraw());
+  for (auto name : there.getNames()) {
+    auto request = gateway.serviceRequest();
+    request.setName(name);
+    registry.offer(name.cStr(), request.send().getCapability());
+    offered.emplace_back(name.cStr());
+  }
+  log::LogFields fields;
+  fields.emplace_back("manager", kj::str(address));
+  logger.write(schema::LogLevel::INFO, "connected to a manager", fields);
+  auto asking = keepAsking(gateway);
+  co_await link->onDisconnect().exclusiveJoin(kj::mv(asking).promise());
+}
+
+Task<void> Uplink::keepAsking(schema::Gateway::Client gateway) {
+  for (;;) {
+    co_await env.timer().afterDelay(ASK_EVERY);
+    auto silence = loop::turnedFor(env.timer(), ANSWER_LIMIT).then([]() {
+      fail(kj::str("it has not answered for ", ANSWER_LIMIT / kj::SECONDS, " s"));
+    });
+    auto answered = gateway.versionRequest().send().ignoreResult();
+    co_await answered.exclusiveJoin(kj::mv(silence));
+  }
+}
+
+void Uplink::withdraw() {
+  for (auto& name : offered) registry.withdraw(name);
+  offered.clear();
+}
+
+}  // namespace orch::trust

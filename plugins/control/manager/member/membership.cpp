@@ -1,0 +1,295 @@
+#include "member/membership.h"
+
+#include <kj/debug.h>
+#include <openssl/crypto.h>
+
+#include "decide/slot-rules.h"
+#include "orch/attempt.h"
+#include "orch/durable-file.h"
+#include "orch/fail.h"
+
+namespace orch::control::manager {
+
+namespace {
+
+constexpr const char* WHAT = "authority of the cluster";
+constexpr const char* REMEDY = "restore it from a backup: without it no node can join";
+constexpr uint16_t PORT = 2377;
+constexpr kj::StringPtr NOBODY =
+    "nobody can join this cluster yet: 'orch init --advertise-addr ADDRESS' makes it known to others"_kj;
+
+class PeerOpener final : public schema::PeerService::Server {
+ public:
+  explicit PeerOpener(kj::Function<capnp::Capability::Client(schema::Peer::Reader)> opened)
+      : opened(kj::mv(opened)) {}
+  kj::Promise<void> open(OpenContext context) override {
+    context.getResults().setService(opened(context.getParams().getPeer()));
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Function<capnp::Capability::Client(schema::Peer::Reader)> opened;
+};
+
+// Takes as long for a secret that is nearly right.
+bool sameSecret(kj::StringPtr a, kj::StringPtr b) {
+  return a.size() > 0 && a.size() == b.size() && CRYPTO_memcmp(a.begin(), b.begin(), a.size()) == 0;
+}
+
+kj::String addressWithPort(kj::StringPtr wanted) {
+  bool port = wanted.findFirst(':') != nullptr && !wanted.endsWith("]");
+  return port ? kj::str(wanted) : kj::str(wanted, ":", PORT);
+}
+
+kj::StringPtr secretOf(schema::Cluster::Reader cluster, schema::Role role) {
+  return role == schema::Role::MANAGER ? cluster.getManagerSecret() : cluster.getWorkerSecret();
+}
+
+kj::Maybe<schema::Cluster::Reader> clusterOf(const State& state) {
+  for (auto& entry : state.all(Kind::CLUSTER)) return entry.second.as<schema::Cluster>();
+  return nullptr;
+}
+
+}  // namespace
+
+schema::PeerService::Client newPeerService(
+    kj::Function<capnp::Capability::Client(schema::Peer::Reader)> open) {
+  return kj::heap<PeerOpener>(kj::mv(open));
+}
+
+class Membership::JoinServer final : public schema::Join::Server {
+ public:
+  JoinServer(kj::Own<kj::Refcounted> owner, Membership& members)
+      : owner(kj::mv(owner)), members(members) {}
+  kj::Promise<void> join(JoinContext context) override { return members.doJoin(context); }
+
+ private:
+  kj::Own<kj::Refcounted> owner;
+  Membership& members;
+};
+
+Membership::Membership(kj::Refcounted& owner, Env& env, Host& host, Manager& manager)
+    : owner(owner),
+      env(env),
+      host(host),
+      manager(manager),
+      file(kj::str(host.node().dataDir, "/", host.node().instance, ".authority").cStr()) {}
+
+Task<void> Membership::start() {
+  trust = host.service<schema::Trust>("trust");
+  auto asked = co_await attempt(trust.stateRequest().send());
+  known = asked.ok();
+  if (!known) co_return;  // a kernel without: of a test, or an older one
+  auto state = asked.value().getState();
+  member = state.getMember();
+  role = state.getRole();
+  ownAddress = kj::str(state.getAddress());
+  for (auto manager : state.getManagers()) managers.add(kj::str(manager));
+  if (isWorker()) co_return;
+  auto read = [path = file]() { return readChecked(path, WHAT, REMEDY); };
+  auto bytes = co_await env.workers().run(kj::mv(read));
+  KJ_IF_MAYBE (content, bytes) {
+    authority = Authority::decode(std::string(content->asChars().begin(), content->size()));
+  }
+}
+
+// Its key is on the disk before anything is signed with it.
+Task<Authority> Membership::ownAuthority(kj::String name) {
+  KJ_IF_MAYBE (there, authority) co_return *there;
+  auto fresh = Authority::make(name.cStr(), env.nowNs());
+  auto write = [path = file, text = fresh.encode()]() {
+    writeChecked(path, kj::StringPtr(text.c_str()).asBytes());
+  };
+  co_await env.workers().run(kj::mv(write));
+  authority = fresh;
+  co_return fresh;
+}
+
+Task<kj::String> Membership::open(kj::String wanted) {
+  if (!known) co_return kj::String();
+  if (member) {
+    bool other = wanted.size() > 0 && addressWithPort(wanted) != ownAddress;
+    if (other) {
+      fail(kj::str("this node's address is '", ownAddress,
+                   "' to the others; to change it, 'orch leave --force' and 'orch init' again"));
+    }
+    co_return kj::str(ownAddress);
+  }
+  if (wanted.size() == 0) {
+    auto found = co_await trust.addressesRequest().send();
+    auto addresses = found.getAddresses();
+    if (addresses.size() == 0) co_return kj::String();
+    if (addresses.size() > 1) {
+      fail(kj::str("this host has several addresses (", kj::strArray(addresses, ", "),
+                   "); say which one others reach it at, as in --advertise-addr ", addresses[0]));
+    }
+    wanted = kj::str(addresses[0]);
+  }
+  auto cluster = KJ_REQUIRE_NONNULL(clusterOf(manager.state()), "there is no cluster");
+  auto signer = co_await ownAuthority(kj::str(cluster.getName()));
+  Decide decide = [certificate = signer.certificate()](View& view) {
+    auto id = text(KJ_ASSERT_NONNULL(view.cluster()).getMeta().getId());
+    view.edit<schema::Cluster>(Kind::CLUSTER, id, [&](schema::Cluster::Builder cluster) {
+      cluster.setAuthority(certificate.c_str());
+      if (cluster.getWorkerSecret().size() == 0) cluster.setWorkerSecret(view.newId());
+      if (cluster.getManagerSecret().size() == 0) cluster.setManagerSecret(view.newId());
+    });
+  };
+  co_await manager.submit(kj::mv(decide));
+  auto asked = co_await trust.requestRequest().send();
+  auto address = addressWithPort(wanted);
+  auto lifetimeNs =
+      static_cast<int64_t>(KJ_ASSERT_NONNULL(clusterOf(manager.state())).getCertificateMs()) *
+      NS_PER_MS;
+  auto certificate = signer.sign(asked.getRequest().cStr(), schema::Role::MANAGER,
+                                 host.node().id.cStr(), env.nowNs(), lifetimeNs);
+  auto adopt = trust.adoptRequest();
+  adopt.setCertificate(certificate.c_str());
+  adopt.setAuthority(signer.certificate().c_str());
+  adopt.setAddress(address);
+  adopt.initManagers(1).set(0, address);
+  co_await adopt.send().ignoreResult();
+  member = true;
+  role = schema::Role::MANAGER;
+  ownAddress = kj::mv(address);
+  co_return kj::str(ownAddress);
+}
+
+kj::String Membership::token(schema::Role wanted) const {
+  KJ_IF_MAYBE (cluster, clusterOf(manager.state())) {
+    KJ_IF_MAYBE (signer, authority) {
+      auto secret = secretOf(*cluster, wanted);
+      if (member && secret.size() > 0) {
+        return kj::str("ORCHTKN-1-", signer->digest().c_str(), "-", secret);
+      }
+    }
+  }
+  fail(kj::str(NOBODY));
+}
+
+schema::PeerService::Client Membership::joining() {
+  return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
+    if (peer.getRole() != schema::Role::JOINER) fail(kj::str("this node has joined already"));
+    return kj::heap<JoinServer>(kj::addRef(owner), *this);
+  });
+}
+
+void Membership::countJoin() {
+  auto now = env.nowNs();
+  auto seconds = static_cast<double>(now - joinsCountedNs) / (1000.0 * NS_PER_MS);
+  joinsCountedNs = now;
+  joinsLeft = std::min<double>(JOINS_AT_ONCE, joinsLeft + seconds * JOINS_PER_SECOND);
+  if (joinsLeft < 1) {
+    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many hosts are joining; try again"));
+  }
+  joinsLeft -= 1;
+}
+
+Task<void> Membership::doJoin(NodeJoin context) {
+  countJoin();
+  auto params = context.getParams();
+  auto cluster = KJ_REQUIRE_NONNULL(clusterOf(manager.state()), NOBODY);
+  auto& signer = KJ_REQUIRE_NONNULL(authority, NOBODY);
+  bool worker = sameSecret(params.getSecret(), cluster.getWorkerSecret());
+  bool manages = sameSecret(params.getSecret(), cluster.getManagerSecret());
+  if (!worker && !manages) {
+    host.log().warn("join.refused",
+                    {{"reason", "the secret of its token is not, or no longer, the cluster's"}});
+    fail(
+        kj::str("the token is not valid, or no longer: 'orch join-token worker' on a manager "
+                "prints one that is"));
+  }
+  if (manages) {
+    fail(
+        kj::str("a cluster has one manager so far; join as a worker, with the token of 'orch "
+                "join-token worker'"));
+  }
+  auto id = env.newId();
+  auto lifetimeNs = static_cast<int64_t>(cluster.getCertificateMs()) * NS_PER_MS;
+  auto certificate = signer.sign(params.getRequest().cStr(), schema::Role::WORKER, id.cStr(),
+                                 env.nowNs(), lifetimeNs);
+  Decide decide = [id = std::string(id.cStr())](View& view) {
+    view.createAs<schema::Node>(Key{Kind::NODE, id}, [](schema::Node::Builder) {});
+  };
+  co_await manager.submit(kj::mv(decide));
+  host.log().info("a node has joined", {{"node", id}});
+  auto results = context.getResults();
+  results.setNodeId(id);
+  results.setRole(schema::Role::WORKER);
+  results.setCertificate(certificate.c_str());
+  results.initManagers(1).set(0, ownAddress);
+}
+
+Task<void> Membership::join(HostJoin context) {
+  auto params = context.getParams();
+  if (!known) fail(kj::str("this node's kernel knows of no clusters"));
+  if (!isWorker() && !manager.state().all(Kind::SERVICE).empty()) {
+    fail(
+        kj::str("this host runs services of its own cluster; remove them first: 'orch service ls' "
+                "lists them"));
+  }
+  auto request = trust.joinRequest();
+  request.setToken(params.getToken());
+  request.setManagers(params.getManagers());
+  request.setAddress(params.getAddress());
+  auto joined = co_await request.send();
+  context.getResults().setState(joined.getState());
+  co_await trust.restartRequest().send().ignoreResult();
+}
+
+Task<void> Membership::leave() {
+  if (!member)
+    fail(kj::str("this host is in no cluster of several nodes: there is nothing to leave"));
+  co_await trust.leaveRequest().send().ignoreResult();
+  co_await trust.restartRequest().send().ignoreResult();
+}
+
+void rotateSecret(View& view, schema::Role role) {
+  auto id = text(KJ_REQUIRE_NONNULL(view.cluster(), NOBODY).getMeta().getId());
+  view.edit<schema::Cluster>(Kind::CLUSTER, id, [&](schema::Cluster::Builder cluster) {
+    if (role == schema::Role::MANAGER) {
+      cluster.setManagerSecret(view.newId());
+    } else {
+      cluster.setWorkerSecret(view.newId());
+    }
+  });
+}
+
+void updateNode(View& view, std::string_view id, schema::NodeChange::Reader change) {
+  view.edit<schema::Node>(Kind::NODE, id, [&](schema::Node::Builder node) {
+    auto availability = change.getAvailability();
+    if (availability.isSet()) node.setAvailability(availability.getSet());
+    std::map<std::string, std::string> labels;
+    for (auto label : node.getLabels().asReader())
+      labels[text(label.getKey())] = text(label.getValue());
+    for (auto key : change.getRemoveLabels()) labels.erase(key.cStr());
+    for (auto label : change.getAddLabels()) labels[text(label.getKey())] = text(label.getValue());
+    auto list = node.initLabels(labels.size());
+    uint32_t i = 0;
+    for (auto& [key, value] : labels) {
+      list[i].setKey(key.c_str());
+      list[i++].setValue(value.c_str());
+    }
+  });
+  for (auto& taskId : view.base().tasksOf(id)) {
+    KJ_IF_MAYBE (task, view.task(taskId)) view.touch(manager::view(task->getServiceId()));
+  }
+}
+
+void removeNode(View& view, std::string_view id) {
+  for (auto& taskId : view.base().tasksOf(id)) {
+    KJ_IF_MAYBE (task, view.task(taskId)) {
+      view.touch(manager::view(task->getServiceId()));
+      if (isTerminal(*task)) continue;
+      view.editStatus(*task, [&](schema::TaskStatus::Builder status) {
+        status.setState(schema::TaskState::ORPHANED);
+        status.setAtNs(view.now());
+        status.setEndedAtNs(view.now());
+        status.setMessage("its node was removed from the cluster");
+      });
+    }
+  }
+  view.erase(Key{Kind::NODE, std::string(id)});
+}
+
+}  // namespace orch::control::manager

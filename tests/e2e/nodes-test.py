@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Hosts that become one cluster, lose one of them, and get it back.
+
+usage: nodes-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
+"""
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
+sys.dont_write_bytecode = True
+import cluster  # noqa: E402
+import single  # noqa: E402
+from single import eventually  # noqa: E402
+
+PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+
+
+class Nodes(cluster.ClusterTest):
+    """n1 is the manager; each test begins with three hosts that are ready."""
+    programs = PROGRAMS
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
+        image = f"{cls.n1.host.folder}/web.tar"
+        subprocess.run([f"{single.REPOSITORY}/tests/testbed/make-image", "1", image], check=True)
+        for node in cls.cluster.hosts:
+            node.orch("image", "import", image, "--name", "web:1")
+        said = cls.n1.orch("init").stdout
+        cls.join = said.splitlines()[-1].split()
+        for node in (cls.n2, cls.n3):
+            node.orch(*cls.join[1:])
+
+    def setUp(self):
+        eventually("three hosts are ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
+
+    def tearDown(self):
+        for service in self.n1.json("service", "ls"):
+            self.n1.orch("service", "rm", service["name"])
+
+    def create(self, *options):
+        self.n1.orch("service", "create", "--name", "web", "--verify", "0s", "--stop-grace-period", "0s", *options, "web:1", "/bin/web")
+
+    def spread(self):
+        """{host name: how many tasks run there}"""
+        names = {node["meta"]["id"]: node["description"]["hostname"] for node in self.n1.json("node", "ls")}
+        counts = {}
+        for task in self.n1.running("web").values():
+            name = names.get(task["nodeId"], "?")
+            counts[name] = counts.get(name, 0) + 1
+        return counts
+
+    def states(self):
+        return {node["description"]["hostname"]: node["state"] for node in self.n1.json("node", "ls")}
+
+    def refused(self, node, *arguments, naming):
+        done = node.orch(*arguments, check=False)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        self.assertIn(naming, done.stderr)
+
+    def test_replicas_are_spread_and_move_when_a_host_dies(self):
+        self.create("--replicas", "6")
+        self.assertEqual(self.spread(), {"n1": 2, "n2": 2, "n3": 2})
+        self.n3.poweroff()
+        eventually("all run on the two that are left", lambda: self.spread() == {"n1": 3, "n2": 3})
+        self.assertEqual(self.states(), {"n1": "ready", "n2": "ready", "n3": "down"})
+        self.n3.start()
+        eventually("it is back", lambda: self.states()["n3"] == "ready")
+        # What was replaced stays so: nothing moves back, and nothing is left of it there.
+        eventually("it has given up its tasks", lambda: not self.n3.webServers())
+        self.assertEqual(self.spread(), {"n1": 3, "n2": 3})
+
+    def test_an_orchd_that_crashes_is_down_and_one_that_starts_again_in_time_is_not(self):
+        self.create("--replicas", "3")
+        before = self.n1.running("web")
+        self.n2.stop()
+        self.n2.start()
+        eventually("it is ready", lambda: self.states()["n2"] == "ready")
+        after = self.n1.running("web")
+        self.assertEqual({slot: task["meta"]["id"] for slot, task in after.items()},
+                         {slot: task["meta"]["id"] for slot, task in before.items()})
+        self.n2.crash()
+        eventually("its task runs elsewhere", lambda: "n2" not in self.spread() and len(self.n1.running("web")) == 3)
+        self.n2.start()
+        eventually("it is back", lambda: self.states()["n2"] == "ready")
+        eventually("and has given up its task", lambda: not self.n2.webServers())
+
+    def test_a_host_leaves_is_removed_and_joins_again(self):
+        self.create("--replicas", "3")
+        self.refused(self.n1, "node", "rm", "n3", naming="node 'n3' is ready; 'orch leave' on it first")
+        self.n3.orch("leave")
+        eventually("it is down, and its task elsewhere", lambda: self.states()["n3"] == "down" and len(self.n1.running("web")) == 3
+                   and "n3" not in self.spread())
+        self.n1.orch("node", "rm", "n3")
+        self.assertEqual(self.states(), {"n1": "ready", "n2": "ready"})
+        eventually("nothing runs there", lambda: not self.n3.webServers())
+        self.n3.orch(*self.join[1:])
+        eventually("it is ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
+
+    def test_a_removed_node_is_refused(self):
+        self.n1.orch("node", "rm", "--force", "n3")
+        eventually("it is told so", lambda: "this node was removed from the cluster" in self.n3.logTail())
+        self.assertEqual(self.states(), {"n1": "ready", "n2": "ready"})
+        self.n3.orch("leave")
+        self.n3.orch(*self.join[1:])
+        eventually("it is ready", lambda: self.states()["n3"] == "ready")
+
+    def test_a_drained_host_loses_its_tasks_and_gets_none(self):
+        self.create("--replicas", "3")
+        self.n1.orch("node", "update", "--availability", "drain", "n2")
+        eventually("its task has moved", lambda: "n2" not in self.spread() and len(self.n1.running("web")) == 3)
+        self.n1.orch("service", "scale", "--verify", "0s", "web=6")
+        self.assertNotIn("n2", self.spread())
+        self.n1.orch("node", "update", "--availability", "active", "n2")
+        self.n1.orch("service", "scale", "--verify", "0s", "web=9")
+        self.assertIn("n2", self.spread())
+
+    def test_mistakes_are_one_line_and_change_nothing(self):
+        token = self.join[3]
+        n3 = self.n3
+        self.refused(n3, "join", "--token", token, "10.90.0.1", naming="this node is in a cluster of several nodes already")
+        self.refused(n3, "service", "ls", naming="is a worker of the cluster; ask a manager: 10.90.0.1:2377")
+        n3.orch("leave")
+        self.refused(n3, "join", "--token", token[:-3], "10.90.0.1", naming="the token is not valid")
+        other = "ORCHTKN-1-" + "0" * 64 + "-secret"
+        self.refused(n3, "join", "--token", other, "10.90.0.1", naming="it is of another cluster than the token; nothing was sent to it")
+        self.refused(n3, "join", "--token", token, "10.90.0.77", naming="manager '10.90.0.77:2377': ")
+        old = self.n1.orch("join-token", "-q", "worker").stdout.strip()
+        new = self.n1.orch("join-token", "-q", "--rotate", "worker").stdout.strip()
+        self.refused(n3, "join", "--token", old, "10.90.0.1", naming="the token is not valid")
+        self.assertEqual(n3.json("info")["nodes"], 1)
+        type(self).join = [*self.join[:3], new, self.join[4]]
+        self.n1.orch("node", "rm", "n3")
+        n3.orch(*self.join[1:])
+        eventually("it is ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
