@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """What scripts/demo shows, once all is built.
 
-usage: demo.py PROGRAMS [--keep]     PROGRAMS: the folder with orch and orchd
+usage: demo.py PROGRAMS [--keep] [--hosts N]     PROGRAMS: the folder with orch and orchd
 """
+import argparse
 import os
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
 sys.dont_write_bytecode = True
+import cluster  # noqa: E402
 import single  # noqa: E402
 import testbed  # noqa: E402
 from single import eventually  # noqa: E402
@@ -16,23 +18,24 @@ from single import eventually  # noqa: E402
 NAME = "demo"
 PORT = 8080
 HOST_TOOL = "tests/testbed/host"
+CLUSTER_TOOL = f"scripts/cluster --name {NAME}"
 
 
-class Demo:
-    def __init__(self, programs):
-        self.node = single.SingleHost(NAME, programs)
+class Story:
+    """Commands as the user would type them, shown with what they print."""
+
+    def __init__(self):
         self.summary = []
-
-    # ---- telling ----
+        self.started = time.monotonic()
 
     def chapter(self, title):
         print(f"\n== {title}", flush=True)
 
-    def orch(self, *arguments):
-        """Runs a command as the user would type it, and shows both."""
-        print(f"$ orch {' '.join(arguments)}", flush=True)
-        output = self.node.orch(*arguments).stdout
+    def orchOn(self, node, prompt, *arguments):
+        print(f"{prompt}$ orch {' '.join(arguments)}", flush=True)
+        output = node.orch(*arguments).stdout
         print("".join(f"  {line}\n" for line in output.splitlines()), end="", flush=True)
+        return output
 
     def seen(self, text):
         print(f"-> {text}", flush=True)
@@ -41,6 +44,39 @@ class Demo:
     def require(self, right, wrong):
         if not right:
             raise AssertionError(wrong)
+
+    def summarize(self):
+        self.chapter(f"Summary ({time.monotonic() - self.started:.0f} s)")
+        for text in self.summary:
+            print(f"  {text}")
+
+
+class OneHost(Story):
+    def __init__(self, programs):
+        super().__init__()
+        self.programs = programs
+        self.node = single.SingleHost(NAME, programs)
+
+    def exists(self):
+        return os.path.exists(self.node.host.folder)
+
+    def ending(self):
+        return f"{HOST_TOOL} rm {NAME}"
+
+    def remove(self):
+        self.node.remove()
+
+    def logTail(self):
+        return self.node.logTail()
+
+    def goOn(self):
+        return (f"The host '{NAME}' goes on. For example:\n"
+                f"  {HOST_TOOL} exec {NAME} {self.programs}/orch service ps web\n"
+                f"  {HOST_TOOL} exec {NAME} curl -s http://127.0.0.1:{PORT}\n"
+                f"  {self.ending()}      # ends it")
+
+    def orch(self, *arguments):
+        self.orchOn(self.node, "", *arguments)
 
     def answers(self, version, count):
         """All of `count` containers answer, with `version`, and nothing fails."""
@@ -59,7 +95,6 @@ class Demo:
     # ---- the story ----
 
     def run(self):
-        started = time.monotonic()
         self.chapter("A host with orchd (namespaces of its own; this machine is not touched)")
         self.node.create()
         self.orch("version")
@@ -72,9 +107,7 @@ class Demo:
         self.scale()
         self.update()
         self.crash()
-        self.chapter(f"Summary ({time.monotonic() - started:.0f} s)")
-        for text in self.summary:
-            print(f"  {text}")
+        self.summarize()
 
     def deploy(self):
         self.chapter(f"A service of three containers, published on port {PORT}")
@@ -156,27 +189,129 @@ class Demo:
         self.seen("the service, its containers and the host are gone")
 
 
-def main(programs, keep):
-    demo = Demo(programs)
-    if os.path.exists(demo.node.host.folder):
-        print(f"demo: there is one already; end it with: {HOST_TOOL} rm {NAME}", file=sys.stderr)
+class SeveralHosts(Story):
+    """n1 manages; nothing here is about a published port, which each host has for its own tasks."""
+
+    def __init__(self, programs, count):
+        super().__init__()
+        self.cluster = cluster.Cluster(NAME, programs, hosts=count)
+        self.hosts = self.cluster.hosts
+
+    def exists(self):
+        return os.path.exists(self.cluster.folder)
+
+    def ending(self):
+        return f"{CLUSTER_TOOL} rm"
+
+    def remove(self):
+        self.cluster.remove()
+
+    def logTail(self):
+        return "".join(f"---- {node.name}\n{node.logTail(10)}" for node in self.hosts)
+
+    def goOn(self):
+        return (f"The hosts {' '.join(node.name for node in self.hosts)} go on. For example:\n"
+                f"  {CLUSTER_TOOL} exec n1 orch service ps web\n"
+                f"  {CLUSTER_TOOL} poweroff n3\n"
+                f"  {self.ending()}      # ends it")
+
+    def orch(self, *arguments, on=0):
+        return self.orchOn(self.hosts[on], f"{self.hosts[on].name} ", *arguments)
+
+    def spread(self):
+        """{host: how many tasks of the service run there}"""
+        n1 = self.hosts[0]
+        names = {node["meta"]["id"]: node["description"]["hostname"] for node in n1.json("node", "ls")}
+        running = [names.get(task["nodeId"], "?") for task in n1.running("web").values()]
+        return {name: running.count(name) for name in sorted(set(running))}
+
+    def run(self):
+        self.chapter(f"{len(self.hosts)} hosts on a network of their own (namespaces; this machine is not touched)")
+        self.cluster.create()
+        self.chapter("The first becomes a manager, and says how others join")
+        join = self.orch("init", on=0).splitlines()[-1].split()[1:]
+        for number in range(1, len(self.hosts)):
+            self.orch(*join, on=number)
+        self.orch("node", "ls")
+        self.seen(f"{len(self.hosts)} hosts are one cluster, {time.monotonic() - self.started:.1f} s after the first was there")
+        self.deploy()
+        self.poweroff()
+        self.drain()
+        self.update()
+        self.summarize()
+
+    def deploy(self):
+        self.chapter("A service of six; each host has its image")
+        self.hosts[0].makeImages(1, 2, others=self.hosts[1:])
+        self.orch("service", "create", "--verify", "0s", "--name", "web", "--replicas", "6", "--stop-grace-period", "1s",
+                  "web:1", "/bin/web")
+        self.orch("service", "ps", "web")
+        counts = self.spread()
+        self.require(max(counts.values()) - min(counts.values()) <= 1, f"it is not spread: {counts}")
+        self.seen(f"six tasks are spread over the hosts: {counts}")
+
+    def poweroff(self):
+        lost = self.hosts[-1]
+        self.chapter(f"{lost.name} is powered off")
+        started = time.monotonic()
+        lost.poweroff()
+        eventually("six run on the others", lambda: lost.name not in self.spread() and sum(self.spread().values()) == 6)
+        took = time.monotonic() - started
+        self.orch("node", "ls")
+        self.orch("service", "ps", "--filter", "desired-state=running", "web")
+        self.seen(f"{lost.name} was powered off: its tasks ran elsewhere {took:.1f} s later")
+        lost.start()
+        eventually("it is ready again", lambda: all(node["state"] == "ready" for node in self.hosts[0].json("node", "ls")))
+        eventually("nothing of it is left there", lambda: not lost.webServers())
+        self.seen(f"{lost.name} came back; what had been replaced did not run twice")
+
+    def drain(self):
+        name = self.hosts[1].name
+        self.chapter(f"{name} is drained, for maintenance")
+        self.orch("node", "update", "--availability", "drain", name)
+        eventually("its tasks run elsewhere", lambda: name not in self.spread() and sum(self.spread().values()) == 6)
+        self.orch("node", "ls")
+        self.orch("node", "update", "--availability", "active", name)
+        self.seen(f"{name} was drained: {self.spread()}")
+
+    def update(self):
+        self.chapter("Version 2, two at a time")
+        self.orch("service", "update", "--image", "web:2", "--update-parallelism", "2", "--update-monitor", "1s", "web")
+        versions = [version for node in self.hosts for version in node.webServers().values()]
+        self.require(versions == [2] * 6, f"these versions run: {versions}")
+        self.seen(f"all six run version 2: {self.spread()}")
+
+    def cleanUp(self):
+        self.chapter("Cleaning up")
+        self.orch("service", "rm", "web")
+        self.remove()
+        self.seen("the service and the hosts are gone")
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("programs")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--hosts", type=int, default=1)
+    chosen = parser.parse_args(arguments)
+    programs = os.path.relpath(chosen.programs)
+    story = OneHost(programs) if chosen.hosts == 1 else SeveralHosts(programs, chosen.hosts)
+    if story.exists():
+        print(f"demo: there is one already; end it with: {story.ending()}", file=sys.stderr)
         return 1
     try:
-        demo.run()
-        if not keep:
-            demo.cleanUp()
+        story.run()
+        if not chosen.keep:
+            story.cleanUp()
     except (AssertionError, testbed.Failed) as error:
-        print(f"\ndemo: not as it should be: {error}\n{demo.node.logTail()}", file=sys.stderr)
+        print(f"\ndemo: not as it should be: {error}\n{story.logTail()}", file=sys.stderr)
         return 1
     finally:
-        if not keep:
-            demo.node.remove()
-    if keep:
-        print(f"\nThe host '{NAME}' goes on. For example:\n"
-              f"  {HOST_TOOL} exec {NAME} {programs}/orch service ps web\n"
-              f"  {HOST_TOOL} exec {NAME} curl -s http://127.0.0.1:{PORT}\n"
-              f"  {HOST_TOOL} rm {NAME}      # ends it")
+        if not chosen.keep:
+            story.remove()
+    if chosen.keep:
+        print(f"\n{story.goOn()}")
     return 0
 
 
-sys.exit(main(os.path.relpath(sys.argv[1]), "--keep" in sys.argv))
+sys.exit(main(sys.argv[1:]))

@@ -4,7 +4,6 @@
 usage: nodes-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
 import os
-import subprocess
 import sys
 import unittest
 
@@ -25,10 +24,7 @@ class Nodes(cluster.ClusterTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
-        image = f"{cls.n1.host.folder}/web.tar"
-        subprocess.run([f"{single.REPOSITORY}/tests/testbed/make-image", "1", image], check=True)
-        for node in cls.cluster.hosts:
-            node.orch("image", "import", image, "--name", "web:1")
+        cls.n1.makeImages(1, others=(cls.n2, cls.n3))
         said = cls.n1.orch("init").stdout
         cls.join = said.splitlines()[-1].split()
         for node in (cls.n2, cls.n3):

@@ -153,12 +153,13 @@ class SingleHost:
         return Asking(self.host.command(f"{REPOSITORY}/tests/testbed/load", f"http://127.0.0.1:{port}/",
                                         "--parallel", str(parallel), "--retry", str(retry)))
 
-    def makeImages(self, *versions):
-        """web:1, web:2, …: each answers with its host name and its version."""
+    def makeImages(self, *versions, others=()):
+        """web:1, web:2, …: each answers with its host name and its version. `others` get the same ones."""
         for version in versions:
             tar = f"{self.host.folder}/web-{version}.tar"
             subprocess.run([f"{REPOSITORY}/tests/testbed/make-image", str(version), tar], check=True)
-            self.orch("image", "import", tar, "--name", f"web:{version}")
+            for node in (self, *others):
+                node.orch("image", "import", tar, "--name", f"web:{version}")
 
     def leftovers(self):
         """What containers bring along, as comparable sets: afterwards it must be as it was before."""
