@@ -40,6 +40,7 @@ class Kernel::KernelServer final : public schema::Kernel::Server {
     bool defaults = context.getParams().getDefaults();
     std::string text = config::nodeToml(kernel.current.node, kernel.node.name, defaults);
     for (auto* runner : kernel.pluginSet->runners()) {
+      if (runner->entry().fromNode) continue;  // is in [node]
       auto isolation = runner->isolated() ? config::Isolation::PROCESS : config::Isolation::KERNEL;
       text += "\n" +
               config::pluginToml(runner->entry(), isolation, runner->settingsToml(true), defaults);
@@ -230,6 +231,7 @@ Task<plugin::ReloadResult> Kernel::reloadNow() {
   auto fresh = co_await env.workers().run(kj::mv(read));
   auto result = co_await pluginSet->reload(fresh.plugins);
   current.plugins = std::move(fresh.plugins);
+  current.node.discovery = std::move(fresh.node.discovery);  // is in the plugins
   for (auto& key : config::changedKeys(current.node, fresh.node)) {
     if (key != "logLevel") {
       result.needRestart.push_back("[node] " + key);

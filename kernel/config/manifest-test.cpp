@@ -56,7 +56,7 @@ TEST_CASE("manifest: a mistake is named with file, line, key and what is accepte
   const Case cases[] = {
       {"[node]\nnam = 'x'\n",
        "node.toml:2: unknown key 'nam' in [node]; accepted: name, data, run, listen, logLevel, "
-       "eventLog, loopLimit, plugins, labels"},
+       "eventLog, loopLimit, plugins, labels, discovery"},
       {"[nodes]\n", "node.toml:1: unknown key 'nodes' in the manifest; accepted: node, plugin"},
       {"[node]\ndata = 'here'\n", "node.toml:2: 'data' is 'here'; accepted: an absolute path"},
       {"[node]\nname = 7\n", "node.toml:2: 'name' must be a text, not a whole number"},
@@ -110,6 +110,51 @@ TEST_CASE("manifest: a mistake is named with file, line, key and what is accepte
   };
   for (auto& bad : cases) CHECK(problemOf(bad.text) == bad.problem);
   CHECK(problemOf("[node\n").rfind("node.toml:1: not valid TOML: ", 0) == 0);
+}
+
+TEST_CASE("manifest: each URI of discovery is a plugin, and one unites them", "[config]") {
+  auto manifest = parseManifest(R"([node]
+discovery = ["file:///etc/hosts", "token://h:1/v1/t",
+  "nodes://a:1,b:[1:3]", "a:1,b:1", "NODE://a:1", "token+http://h/v1/t"]
+[[plugin]]
+id = "discovery.file"
+)",
+                                "node.toml");
+  std::string ids;
+  for (auto& entry : manifest.plugins) ids += entry.id + " ";
+  CHECK(ids ==
+        "discovery.file discovery.file#1 discovery.token#2 discovery.node#3 discovery.node#4 "
+        "discovery.node#5 discovery.token#6 control.discovery ");
+  auto& third = manifest.plugins[3];
+  CHECK(third.kind == "discovery");
+  CHECK(third.name == "node");
+  auto* uri = std::get<Table>(third.config.data).find("uri");
+  REQUIRE(uri != nullptr);
+  CHECK(std::get<std::string>(uri->data) == "nodes://a:1,b:[1:3]");
+  CHECK(uri->line == 3);  // what the plugin refuses is found there
+  CHECK(nodeToml(manifest.node, "n", false).find("discovery = [\"file:///etc/hosts\", ") !=
+        std::string::npos);
+  CHECK(parseManifest("[[plugin]]\nid = 'control.discovery'\n[node]\ndiscovery = ['a:1']\n", "n")
+            .plugins.size() == 2);
+  CHECK(parseManifest("[node]\ndiscovery = []\n", "n").plugins.empty());
+}
+
+TEST_CASE("manifest: a URI of discovery that no backend serves is refused by line", "[config]") {
+  for (auto uri : {"zk://a:1", "consul://a:1", "http://a", "", "://a", "tokens://a/v1/t"}) {
+    auto problem = problemOf(std::string("[node]\ndiscovery = ['a:1',\n'") + uri + "']\n");
+    INFO(problem);
+    CHECK(problem.rfind(std::string("node.toml:3: 'discovery' has \"") + uri +
+                            "\", which no backend here serves; accepted: file:///path, ",
+                        0) == 0);
+  }
+  CHECK(problemOf("[node]\ndiscovery = 'a:1'\n") ==
+        "node.toml:2: 'discovery' must be a list of URIs, not a text");
+  CHECK(problemOf("[node]\ndiscovery = [7]\n") ==
+        "node.toml:2: 'discovery' must be a text, not a whole number");
+  CHECK(
+      problemOf("[node]\ndiscovery = ['a:1']\n[[plugin]]\nid = 'discovery.node#1'\n") ==
+      "node.toml:2: 'discovery' makes the plugin 'discovery.node#1', which a [[plugin]] is called "
+      "as well; call that one otherwise");
 }
 
 TEST_CASE("manifest: of labels with one key the last wins, the command line's over all",

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "kernel/config/discovery.h"
 #include "orch/amounts.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -290,6 +291,14 @@ void readNode(const Value& value, NodeEntry& node) {
              }
            })
       .key("labels", [&](const Value& v) { readLabels(v, node); })
+      .key("discovery",
+           [&](const Value& v) {
+             for (auto& item : expect<Array>(v, "discovery", "a list of URIs")) {
+               readLine(item, "discovery");
+               checkDiscoveryUri(item);
+               node.discovery.push_back(item);
+             }
+           })
       .run(expect<Table>(value, "node", "a table"), "[node]", &node.given);
 }
 
@@ -397,6 +406,7 @@ bool splitPluginId(const std::string& id, std::string& kind, std::string& name) 
 Manifest parseManifest(const std::string& text, const std::string& file) {
   Manifest manifest;
   merge(parseToml(text, file), file, manifest);
+  addDiscoveryPlugins(manifest);
   return manifest;
 }
 
@@ -411,6 +421,7 @@ Manifest readManifest(const kj::Directory& root, const std::string& file) {
       merge(parseToml(readText(root, more), more), more, manifest);
     }
   }
+  addDiscoveryPlugins(manifest);
   return manifest;
 }
 

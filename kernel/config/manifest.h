@@ -38,6 +38,7 @@ struct PluginEntry {
   std::optional<uint64_t> capabilities;  // 1 << CAP_…; nothing: those that its file asks for
   Value config;                          // a Table; empty if the manifest has none
   std::vector<std::string> given;        // the keys that the manifest sets
+  bool fromNode = false;                 // made of `[node] discovery`
 };
 
 struct NodeEntry {
@@ -46,6 +47,7 @@ struct NodeEntry {
   std::string run = "/run/orch";
   std::string listen;                      // for the other hosts of a cluster; empty: none
   std::vector<std::string> pluginFolders;  // searched before the installation's own
+  std::vector<Value> discovery;            // texts: URIs, each of which is a plugin
   std::string logLevel = "info";
   uint64_t eventLogBytes = 64 << 20;  // all segments together
   uint64_t loopLimitMs = 10000;       // orchd ends if its loop stands still for so long

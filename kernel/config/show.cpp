@@ -60,6 +60,9 @@ std::string nodeToml(const NodeEntry& node, const std::string& name, bool defaul
   lines.add("eventLog", tomlText(sizeText(node.eventLogBytes).cStr()));
   lines.add("loopLimit", tomlText(durationText(node.loopLimitMs).cStr()));
   lines.add("plugins", listToml(node.pluginFolders));
+  std::vector<std::string> uris;
+  for (auto& uri : node.discovery) uris.push_back(std::get<std::string>(uri.data));
+  if (defaults || !uris.empty()) lines.always("discovery", listToml(uris));
   if (defaults || !node.labels.empty()) lines.always("labels", textsToml(node.labels));
   return "[node]\n" + lines.text;
 }
