@@ -121,6 +121,11 @@ Task<capnp::Response<schema::Trust::StateResults>> Connection::trustState() {
   co_return co_await client.castAs<schema::Trust>().stateRequest().send();
 }
 
+Task<schema::NodeDiscovery::Client> Connection::discovery() {
+  auto client = co_await service("discovery");
+  co_return client.castAs<schema::NodeDiscovery>();
+}
+
 Task<schema::ClusterControl::Client> Connection::clusterAgain(kj::TimePoint deadline,
                                                               kj::String why, kj::StringPtr then) {
   while (env.timer().now() < deadline) {

@@ -9,6 +9,7 @@
 #include "orch/env.h"
 #include "orch/fail.h"
 #include "orch/schema/cluster.capnp.h"
+#include "orch/schema/discovery.capnp.h"
 #include "orch/schema/gateway.capnp.h"
 #include "orch/schema/image.capnp.h"
 
@@ -34,6 +35,7 @@ class Connection final {
   Task<schema::ClusterControl::Client> cluster();
   Task<schema::Kernel::Client> kernel();
   Task<schema::ImageStore::Client> images();
+  Task<schema::NodeDiscovery::Client> discovery();
   // What this node is in a cluster; over a new connection, since orchd may have started again.
   Task<capnp::Response<schema::Trust::StateResults>> trustState();
 

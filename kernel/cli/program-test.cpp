@@ -171,6 +171,25 @@ TEST_CASE("cli: volumes are listed, shown and removed", "[cli]") {
   CHECK(server.calls == Words{"removeVolume data", "removeVolume nosuch", "removeVolume nosuch"});
 }
 
+TEST_CASE("cli: discovered hosts are listed and watched, and a token is made", "[cli]") {
+  RecordingServer server;
+  auto list = server.run({"discovery", "ls"});
+  CHECK(list.out ==
+        "ADDRESS         ROLE      NODE           STATUS    BACKENDS\n"
+        "10.0.0.1:2377   manager   n1aaaaaaaaaa             discovery.file#1\n"
+        "10.0.0.2:2377                            Held\n");
+  CHECK(list.errors == "orch: warning: discovery.file#1: '/etc/orch/hosts' does not exist\n");
+  CHECK(server.run({"discovery", "ls", "-q", "-f", "role=manager"}).out == "10.0.0.1:2377\n");
+  CHECK(server.run({"discovery", "ls", "-q", "-f", "backend=discovery.node"}).out == "");
+  CHECK(server.run({"discovery", "ls", "--format", "{{.Address}} {{.Node}}", "--no-trunc"}).out ==
+        "10.0.0.1:2377 n1aaaaaaaaaaaaaaaaaaaaaaa\n10.0.0.2:2377 \n");
+  CHECK(has(server.run({"discovery", "ls", "--json"}).out, "\"manager\""));
+  CHECK(server.run({"discovery", "watch"}).out ==
+        "+ 10.0.0.1:2377\n- 10.0.0.1:2377\n+ 10.0.0.2:2377\n");
+  CHECK(server.run({"discovery", "create", "token://h:1"}).out == "token://h:1/v1/0123\n");
+  CHECK(server.run({"discovery", "create"}).status == 2);
+}
+
 TEST_CASE("cli: what inspect shows is printed by a template", "[cli]") {
   RecordingServer server;
   REQUIRE(server.run(create({"-d", "-l", "a.b=c", "-p", "8080:80"})).status == 0);

@@ -9,6 +9,7 @@
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "recording-discovery.h"
 
 namespace orch::cli {
 
@@ -363,6 +364,8 @@ class RecordingGateway final : public schema::Gateway::Server {
       context.getResults().setCapability(cluster);
     } else if (name == "kernel") {
       context.getResults().setCapability(kj::heap<RecordingKernel>());
+    } else if (name == "discovery") {
+      context.getResults().setCapability(kj::heap<RecordingDiscovery>());
     } else {
       fail(kj::str("no service '", name, "' runs here; there are cluster and kernel"));
     }
