@@ -14,6 +14,10 @@ namespace {
 Config::Reader checked(Config::Reader settings) {
   auto address = attemptNow([&] { return parseAddress(settings.getListen().cStr()); });
   if (!address.ok()) fail(kj::str("listen: ", address.message()));
+  for (auto path : {settings.getCertificateFile(), settings.getKeyFile()}) {
+    if (path.size() == 0 || path.startsWith("/")) continue;
+    fail(kj::str("certificateFile and keyFile: '", path, "' is no absolute path"));
+  }
   if ((settings.getCertificateFile().size() > 0) != (settings.getKeyFile().size() > 0)) {
     fail(kj::str("certificateFile and keyFile belong together; accepted: both or none"));
   }

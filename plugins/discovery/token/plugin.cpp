@@ -16,11 +16,19 @@ HubUri hubOf(Config::Reader settings) {
   return kj::mv(parsed.value());
 }
 
+kj::StringPtr caFileOf(Config::Reader settings) {
+  auto path = settings.getCaFile();
+  if (path.size() > 0 && !path.startsWith("/")) {
+    fail(kj::str("caFile is '", path, "'; accepted: an absolute path"));
+  }
+  return path;
+}
+
 class TokenPlugin final : public PluginInstance {
  public:
   TokenPlugin(Env& env, Host& host, Config::Reader settings)
       : host(host),
-        backend(kj::refcounted<TokenBackend>(env, hubOf(settings), settings.getCaFile().cStr(),
+        backend(kj::refcounted<TokenBackend>(env, hubOf(settings), caFileOf(settings).cStr(),
                                              settings.getPollMs() * kj::MILLISECONDS,
                                              settings.getTimeoutMs() * kj::MILLISECONDS)) {}
   ~TokenPlugin() noexcept(false) override { backend->end(); }
