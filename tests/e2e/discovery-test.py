@@ -100,6 +100,13 @@ class Discovery(unittest.TestCase):
         self.askHub("POST", uri, "?ttl=600", "10.0.5.6:2375")
         self.assertEqual(self.askHub("GET", uri), '["10.0.5.6:2375"]')
 
+        # What is taken out of the manifest takes its hosts along.
+        del self.uris[1]
+        self.writeManifest()
+        self.node.orch("config", "reload")
+        eventually("the list's host is gone", lambda: "10.0.9.9:2377" not in self.there())
+        self.assertLessEqual(set(file), set(self.there()))
+
     def test_a_mass_loss_is_an_event_and_takes_nobody_away(self):
         self.write(self.hosts, "10.0.0.1:2377\n")
         eventually("the event", lambda: "discovery.massLoss discovery.file#1 (lost=2, of=3" in
@@ -119,6 +126,10 @@ class Discovery(unittest.TestCase):
                 self.assertIn(f"{self.node.config}:2: ", done.stderr)
                 self.assertIn(problem, done.stderr)
         self.assertEqual(len(self.there()), 4)
+
+
+class InKernel(Discovery):
+    isolation = "kernel"
 
 
 if __name__ == "__main__":
