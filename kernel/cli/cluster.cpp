@@ -4,6 +4,7 @@
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
+#include "human.h"
 #include "inspect.h"
 #include "orch/abi.h"
 #include "output.h"
@@ -60,6 +61,22 @@ Task<int> init(Context& context) {
   co_return 0;
 }
 
+kj::StringPtr roleWord(schema::Role role) {
+  return role == schema::Role::MANAGER ? "manager"_kj : "worker"_kj;
+}
+
+// What the node that is asked is; of a worker there is no more to tell.
+void printSelf(Output& out, schema::TrustState::Reader self) {
+  if (!self.getMember()) return;
+  out.line("Role: ", roleWord(self.getRole()));
+  out.line(" Node ID: ", self.getNodeId());
+  out.line(" Address: ", self.getAddress());
+  out.line(" Certificate until: ", timestamp(self.getNotAfterNs()));
+  if (self.getRole() == schema::Role::MANAGER) return;
+  out.line("Managers: ", kj::strArray(self.getManagers(), ", "));
+  out.line(" Connected: ", self.getConnected() ? "yes" : "no: trying until one answers");
+}
+
 Task<int> info(Context& context) {
   auto cluster = co_await context.connection.cluster();
   auto gateway = co_await context.connection.gateway();
@@ -72,6 +89,9 @@ Task<int> info(Context& context) {
   Output& out = context.out;
   out.line("Server Version: ", version.getVersion());
   out.line("Node: ", version.getNode());
+  printSelf(out, info.getSelf());
+  bool worker = info.getSelf().getMember() && info.getSelf().getRole() == schema::Role::WORKER;
+  if (worker) co_return 0;
   out.line("Initialized: ", info.getInitialized() ? "yes" : "no: run 'orch init'");
   if (info.getInitialized()) {
     out.line("Cluster: ", info.getCluster().getName());

@@ -80,6 +80,7 @@ struct ClusterInfo {
   revision @7 :UInt64;
   epoch @8 :UInt64;
   store @9 :Text;
+  self @10 :Trust.TrustState;        # what the node that is asked is itself; of a worker all that is told
 }
 
 struct ServiceRow {

@@ -70,15 +70,46 @@ class Nodes(cluster.ClusterTest):
         eventually("it has given up its tasks", lambda: not self.n3.webServers())
         self.assertEqual(self.spread(), {"n1": 3, "n2": 3})
 
-    def test_an_orchd_that_crashes_is_down_and_one_that_starts_again_in_time_is_not(self):
+    def ids(self):
+        return {slot: task["meta"]["id"] for slot, task in self.n1.running("web").items()}
+
+    def test_a_host_that_is_cut_off_loses_its_tasks_and_gives_them_up_when_it_is_back(self):
+        self.create("--replicas", "6")
+        self.cluster.cut("n3")
+        eventually("all run on the two others", lambda: self.spread() == {"n1": 3, "n2": 3})
+        self.assertEqual(len(self.n3.webServers()), 2)
+        before = self.ids()
+        self.cluster.heal("n3")
+        eventually("it is ready", lambda: self.states()["n3"] == "ready")
+        eventually("it has given up its tasks", lambda: not self.n3.webServers())
+        self.assertEqual(self.ids(), before)
+
+    def test_a_manager_that_comes_back_finds_what_ran_meanwhile_running_still(self):
+        self.create("--replicas", "6")
+        before, servers = self.ids(), [self.n2.webServers(), self.n3.webServers()]
+        self.n1.poweroff()
+        self.assertEqual([self.n2.webServers(), self.n3.webServers()], servers)
+        self.n1.start()
+        eventually("three hosts are ready", lambda: set(self.states().values()) == {"ready"})
+        eventually("six run", lambda: len(self.n1.running("web")) == 6)
+        self.assertEqual([self.n2.webServers(), self.n3.webServers()], servers)
+        self.assertEqual(sum(self.ids()[slot] == task for slot, task in before.items()), 4)
+
+    def test_nobody_is_called_down_while_the_managers_disk_stands_still(self):
+        self.create("--replicas", "6")
+        before = self.ids()
+        self.n1.stallDisk()
+        try:
+            # Longer than a node may be silent.
+            single.sleepThrough(5, lambda: self.assertEqual(set(self.states().values()), {"ready"}))
+        finally:
+            self.n1.resumeDisk()
+        self.n1.orch("service", "scale", "--verify", "0s", "web=7")
+        after = self.ids()
+        self.assertEqual({slot: after[slot] for slot in before}, before)
+
+    def test_an_orchd_that_crashes_is_down(self):
         self.create("--replicas", "3")
-        before = self.n1.running("web")
-        self.n2.stop()
-        self.n2.start()
-        eventually("it is ready", lambda: self.states()["n2"] == "ready")
-        after = self.n1.running("web")
-        self.assertEqual({slot: task["meta"]["id"] for slot, task in after.items()},
-                         {slot: task["meta"]["id"] for slot, task in before.items()})
         self.n2.crash()
         eventually("its task runs elsewhere", lambda: "n2" not in self.spread() and len(self.n1.running("web")) == 3)
         self.n2.start()
@@ -114,6 +145,16 @@ class Nodes(cluster.ClusterTest):
         self.n1.orch("node", "update", "--availability", "active", "n2")
         self.n1.orch("service", "scale", "--verify", "0s", "web=9")
         self.assertIn("n2", self.spread())
+
+    def test_every_host_says_what_it_is(self):
+        self.assertIn("Role: manager", self.n1.orch("info").stdout)
+        said = self.n2.orch("info").stdout
+        self.assertIn("Role: worker", said)
+        self.assertIn("Managers: 10.90.0.1:2377\n Connected: yes", said)
+        ids = {node["description"]["hostname"]: node["meta"]["id"] for node in self.n1.json("node", "ls")}
+        self.assertEqual(self.n2.json("info")["self"]["nodeId"], ids["n2"])
+        addresses = {node["description"]["hostname"]: node["address"] for node in self.n1.json("node", "ls")}
+        self.assertEqual(addresses, {f"n{number}": f"10.90.0.{number}:2377" for number in (1, 2, 3)})
 
     def test_mistakes_are_one_line_and_change_nothing(self):
         token = self.join[3]

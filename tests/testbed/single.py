@@ -29,6 +29,14 @@ def eventually(what, condition, patience=PATIENCE):
         time.sleep(0.02)
 
 
+def sleepThrough(seconds, check):
+    """Lets the time pass that a fault takes, and checks all the while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        check()
+        time.sleep(0.1)
+
+
 class SingleHost:
     """`programs` is the bin folder of a build or of an installation."""
 

@@ -173,6 +173,13 @@ Task<void> ScriptedNode::openSession() {
   for (auto& entry : std::exchange(unheard, {})) report(entry.first, entry.second);
 }
 
+void ScriptedNode::close(bool leaves) {
+  auto request = current().closeRequest();
+  request.setLeaves(leaves);
+  request.send().wait(world.waitScope());
+  cut();
+}
+
 void ScriptedNode::cut() {
   *link = nullptr;
   link = nullptr;

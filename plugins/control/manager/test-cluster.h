@@ -44,6 +44,8 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   void open();
   // The connection is lost: nothing is sent any more.
   void cut();
+  // The session is closed by the node.
+  void close(bool leaves);
   void report(const std::string& taskId, schema::TaskState state, const std::string& error = "");
   uint32_t running() const;
   bool connected() const { return session != nullptr; }

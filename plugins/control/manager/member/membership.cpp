@@ -167,6 +167,20 @@ kj::String Membership::token(schema::Role wanted) const {
   fail(kj::str(NOBODY));
 }
 
+Task<void> Membership::describeSelf(schema::TrustState::Builder self) {
+  if (!known) co_return;
+  auto asked = co_await trust.stateRequest().send();
+  auto state = asked.getState();
+  self.setMember(state.getMember());
+  self.setRole(state.getRole());
+  self.setNodeId(state.getNodeId());
+  self.setCluster(state.getCluster());
+  self.setAddress(state.getAddress());
+  self.setManagers(state.getManagers());
+  self.setNotAfterNs(state.getNotAfterNs());
+  self.setConnected(state.getConnected());
+}
+
 schema::PeerService::Client Membership::joining() {
   return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
     if (peer.getRole() != schema::Role::JOINER) fail(kj::str("this node has joined already"));

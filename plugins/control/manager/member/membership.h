@@ -40,6 +40,8 @@ class Membership final {
   kj::StringPtr address() const { return ownAddress; }
   // `10.0.0.1:2377, …` as this node knows them.
   kj::String managerList() const { return kj::strArray(managers, ", "); }
+  // What this node is at the moment, without the authority's certificate.
+  Task<void> describeSelf(schema::TrustState::Builder self);
   // For joiners.
   schema::PeerService::Client joining();
   // This host in another cluster, or again in one of its own.

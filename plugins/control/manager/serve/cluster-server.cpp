@@ -23,8 +23,9 @@ class ClusterServer final : public schema::ClusterControl::Server {
       : owner(kj::mv(owner)), parts(parts) {}
 
   kj::Promise<void> info(InfoContext context) override {
-    describeInfo(parts, context.getResults().initInfo());
-    return kj::READY_NOW;
+    auto info = context.getResults().initInfo();
+    describeInfo(parts, info);
+    return parts.members.describeSelf(info.initSelf());
   }
   kj::Promise<void> init(InitContext context) override { return doInit(context); }
   kj::Promise<void> createService(CreateServiceContext context) override {

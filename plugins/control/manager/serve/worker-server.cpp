@@ -14,11 +14,14 @@ class WorkerServer final : public schema::ClusterControl::Server {
   DispatchCallResult dispatchCall(
       uint64_t interfaceId, uint16_t methodId,
       capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer> context) override {
-    constexpr uint16_t JOIN = 20, LEAVE = 21;
-    bool own = methodId == JOIN || methodId == LEAVE;
+    constexpr uint16_t INFO = 0, JOIN = 20, LEAVE = 21;
+    bool own = methodId == INFO || methodId == JOIN || methodId == LEAVE;
     if (own) return schema::ClusterControl::Server::dispatchCall(interfaceId, methodId, context);
     fail(kj::str("this node, '", host.node().name,
                  "', is a worker of the cluster; ask a manager: ", members.managerList()));
+  }
+  kj::Promise<void> info(InfoContext context) override {
+    return members.describeSelf(context.getResults().initInfo().initSelf());
   }
   kj::Promise<void> join(JoinContext context) override { return members.join(context); }
   kj::Promise<void> leave(LeaveContext) override { return members.leave(); }

@@ -74,6 +74,27 @@ TEST_CASE("dispatcher: the tasks of a node that is down run elsewhere", "[manage
   CHECK(two.running() == 4);
 }
 
+TEST_CASE("dispatcher: one that closes its session may come back in time, one that leaves may not",
+          "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& one = cluster.addNode("node1");
+  auto& two = cluster.addNode("node2");
+  one.open();
+  two.open();
+  cluster.create({"web", 4});
+  cluster.settle();
+  one.close(false);
+  cluster.advance(2 * kj::SECONDS);
+  CHECK(two.running() == 2);
+  one.open();
+  cluster.settle();
+  CHECK(one.running() == 2);
+  one.close(true);
+  cluster.advance(1 * kj::MILLISECONDS);
+  CHECK(two.running() == 4);
+}
+
 TEST_CASE("dispatcher: with nowhere to go tasks stay where they are, and run on", "[manager]") {
   TestCluster cluster;
   cluster.start();
