@@ -171,7 +171,7 @@ Task<void> Kernel::open() {
   registry.offer("trust", trust.service());
   auto forPeer = [this](schema::Peer::Reader peer) {
     if (peer.getRole() == schema::Role::ADMIN) return gateway();
-    return rpc::newPeerGateway(registry, node.name, peer);
+    return rpc::newPeerGateway(registry, trust.refusals(), node.name, peer);
   };
   co_await trust.begin(kj::mv(forPeer));
   eventBus->publish("node.started", node.id.c_str(), {{"version", ORCH_VERSION}});

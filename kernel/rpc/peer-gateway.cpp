@@ -11,10 +11,13 @@ namespace orch::rpc {
 
 namespace {
 
+constexpr size_t MAX_NAME = 128;
+
 class PeerGateway final : public schema::Gateway::Server {
  public:
-  PeerGateway(Registry& registry, const std::string& nodeName, schema::Peer::Reader given)
-      : registry(registry), nodeName(nodeName) {
+  PeerGateway(Registry& registry, log::Refusals& refusals, const std::string& nodeName,
+              schema::Peer::Reader given)
+      : registry(registry), refusals(refusals), nodeName(nodeName) {
     message.setRoot(given);
   }
 
@@ -25,22 +28,39 @@ class PeerGateway final : public schema::Gateway::Server {
     results.setNode(nodeName.c_str());
     return kj::READY_NOW;
   }
-  kj::Promise<void> service(ServiceContext context) override {
-    std::string name = context.getParams().getName().cStr();
-    KJ_IF_MAYBE (service, registry.forPeers(name)) {
-      auto request = service->openRequest();
-      request.setPeer(peer());
-      return request.send().then([context](auto&& opened) mutable {
-        context.getResults().setCapability(opened.getService());
-      });
-    }
-    fail(kj::str("node '", nodeName.c_str(), "' has no service '", name.c_str(),
-                 "' for other hosts"));
-  }
+  kj::Promise<void> service(ServiceContext context) override { return find(context); }
   kj::Promise<void> services(ServicesContext context) override { return list(context); }
 
  private:
   schema::Peer::Reader peer() { return message.getRoot<schema::Peer>().asReader(); }
+
+  Task<void> find(ServiceContext context) {
+    auto name = context.getParams().getName();
+    if (name.size() > MAX_NAME) fail(kj::str("usage: no service has a name that long"));
+    KJ_IF_MAYBE (service, registry.forPeers(name.cStr())) {
+      auto request = service->openRequest();
+      request.setPeer(peer());
+      auto opened = co_await attempt(request.send());
+      if (opened.ok()) {
+        context.getResults().setCapability(opened.value().getService());
+        co_return;
+      }
+      refused(name, opened.message());
+      kj::throwFatalException(kj::mv(opened.error()));
+    }
+    refused(name, "it is none for other hosts");
+    fail(kj::str("node '", nodeName.c_str(), "' has no service '", name, "' for other hosts"));
+  }
+
+  void refused(kj::StringPtr name, kj::StringPtr reason) {
+    log::LogFields fields;
+    fields.emplace_back("from", kj::str(peer().getAddress()));
+    fields.emplace_back("role", kj::str(peer().getRole()));
+    fields.emplace_back("id", kj::str(peer().getId()));
+    fields.emplace_back("service", kj::str(name));
+    fields.emplace_back("reason", kj::str(reason));
+    refusals.tell("peer.service-refused", "", kj::mv(fields));
+  }
 
   // Those that the peer is let into: each plugin decides for itself.
   Task<void> list(ServicesContext context) {
@@ -58,15 +78,16 @@ class PeerGateway final : public schema::Gateway::Server {
   }
 
   Registry& registry;
+  log::Refusals& refusals;
   const std::string nodeName;
   capnp::MallocMessageBuilder message;
 };
 
 }  // namespace
 
-schema::Gateway::Client newPeerGateway(Registry& registry, const std::string& nodeName,
-                                       schema::Peer::Reader peer) {
-  return kj::heap<PeerGateway>(registry, nodeName, peer);
+schema::Gateway::Client newPeerGateway(Registry& registry, log::Refusals& refusals,
+                                       const std::string& nodeName, schema::Peer::Reader peer) {
+  return kj::heap<PeerGateway>(registry, refusals, nodeName, peer);
 }
 
 }  // namespace orch::rpc

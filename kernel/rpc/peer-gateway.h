@@ -1,6 +1,7 @@
 // What one host of the cluster may reach on this node: the services that plugins have for others.
 #pragma once
 
+#include "kernel/log/refusals.h"
 #include "kernel/rpc/registry.h"
 #include "orch/schema/gateway.capnp.h"
 
@@ -9,8 +10,8 @@ namespace orch::rpc {
 // Of the gateway, as `version` answers it.
 constexpr uint32_t API_VERSION = 1;
 
-// One per connection. `registry` outlives it.
-schema::Gateway::Client newPeerGateway(Registry& registry, const std::string& nodeName,
-                                       schema::Peer::Reader peer);
+// One per connection. `registry` and `refusals` outlive it.
+schema::Gateway::Client newPeerGateway(Registry& registry, log::Refusals& refusals,
+                                       const std::string& nodeName, schema::Peer::Reader peer);
 
 }  // namespace orch::rpc

@@ -56,9 +56,12 @@ std::string contents(BIO* bio) {
 }
 
 Certificate readCertificate(const std::string& pem) {
-  Certificate certificate(PEM_read_bio_X509(reading(pem).get(), nullptr, nullptr, nullptr));
+  auto text = reading(pem);
+  Certificate certificate(PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr));
   ERR_clear_error();
   if (certificate == nullptr) fail(kj::str("this is no certificate in PEM"));
+  // Or the digest would be of the first, and others could take the text for more.
+  if (BIO_pending(text.get()) > 0) fail(kj::str("there is something behind the certificate"));
   return certificate;
 }
 
@@ -139,7 +142,9 @@ Token parseToken(const std::string& text) {
   auto rest = std::string_view(text);
   auto dash = rest.rfind('-');
   bool whole = rest.starts_with(TOKEN_PREFIX) && dash == TOKEN_PREFIX.size() + DIGEST_DIGITS &&
-               rest.size() > dash + 1;
+               rest.size() > dash + 1 &&
+               rest.substr(0, dash).find_first_not_of("0123456789abcdef", TOKEN_PREFIX.size()) ==
+                   std::string_view::npos;
   if (!whole) {
     fail(
         kj::str("usage: this is no token of orch: expected ORCHTKN-1-<64 digits>-<secret>, whole, "

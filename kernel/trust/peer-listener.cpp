@@ -2,9 +2,12 @@
 
 #include <kj/debug.h>
 
+#include <iterator>
+
 #include "kernel/rpc/listener.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/wary-stream.h"
 
 namespace orch::trust {
 
@@ -35,13 +38,17 @@ std::string withoutPort(kj::StringPtr address) {
 }  // namespace
 
 struct PeerListener::Connection {
-  Connection(PeerListener& listener, std::string id, kj::Own<kj::AsyncIoStream> given,
-             capnp::Capability::Client bootstrap, uint64_t words)
+  Connection(PeerListener& listener, kj::Own<kj::AsyncIoStream> given,
+             capnp::Capability::Client bootstrap, Other other)
       : listener(listener),
         stream(kj::mv(given)),
-        network(*stream, capnp::rpc::twoparty::Side::SERVER, limits(words)),
+        messages(newToldMessages(*stream,
+                                 [&listener, from = kj::mv(other.from)](kj::StringPtr reason) {
+                                   listener.refused(from, reason);
+                                 })),
+        network(*messages, capnp::rpc::twoparty::Side::SERVER, limits(other.words)),
         rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))),
-        place(listener.named.emplace(kj::mv(id), this)) {}
+        place(listener.named.emplace(kj::mv(other.id), this)) {}
   ~Connection() { listener.named.erase(place); }
   static capnp::ReaderOptions limits(uint64_t words) {
     capnp::ReaderOptions options;
@@ -51,14 +58,41 @@ struct PeerListener::Connection {
 
   PeerListener& listener;
   kj::Own<kj::AsyncIoStream> stream;
+  kj::Own<capnp::MessageStream> messages;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
   kj::PromiseFulfillerPair<void> dropped = kj::newPromiseAndFulfiller<void>();
   std::multimap<std::string, Connection*>::iterator place;
 };
 
-PeerListener::PeerListener(Env& env, log::Logger& logger, Shown given, GatewayFor gatewayFor)
-    : env(env), logger(logger), gatewayFor(kj::mv(gatewayFor)), tasks(*this) {
+// Counts one of whom it is not known yet who it is.
+struct PeerListener::Stranger {
+  Stranger(PeerListener& listener, kj::String given)
+      : listener(listener), from(kj::mv(given)), source(withoutPort(from)) {
+    ++listener.open_;
+    ++listener.strangers;
+    ++listener.strangersOf[source];
+  }
+  ~Stranger() {
+    recognized();
+    --listener.open_;
+  }
+  KJ_DISALLOW_COPY(Stranger);
+  void recognized() {
+    if (known) return;
+    known = true;
+    --listener.strangers;
+    if (--listener.strangersOf[source] == 0) listener.strangersOf.erase(source);
+  }
+
+  PeerListener& listener;
+  const kj::String from;
+  const std::string source;
+  bool known = false;
+};
+
+PeerListener::PeerListener(Env& env, log::Refusals& refusals, Shown given, GatewayFor gatewayFor)
+    : env(env), refusals(refusals), gatewayFor(kj::mv(gatewayFor)), tasks(*this) {
   show(kj::mv(given));
 }
 
@@ -80,94 +114,104 @@ Task<void> PeerListener::open(kj::String address) {
 }
 
 Task<void> PeerListener::serve() {
-  bool failing = false;
   for (;;) {
     // KJ throws at once what accept(2) answers at once.
     auto next = kj::evalNow([this]() { return receiver->acceptAuthenticated(); });
     auto accepted = co_await attempt(kj::mv(next));
     if (!accepted.ok()) {
-      if (!failing) told("peer.accept-failed, trying again until it works", "", accepted.message());
-      failing = true;
+      refused("", accepted.message());
       co_await env.timer().afterDelay(rpc::Listener::RETRY_MS * kj::MILLISECONDS);
       continue;
     }
-    failing = false;
-    if (open_ >= MAX_CONNECTIONS || strangers >= MAX_STRANGERS) continue;
-    tasks.add(greet(kj::mv(accepted.value())));
+    auto from = accepted.value().peerIdentity->toString();
+    auto there = strangersOf.find(withoutPort(from));
+    if (open_ >= MAX_CONNECTIONS || strangers >= MAX_STRANGERS) {
+      refused(from, "there are too many connections");
+    } else if (there != strangersOf.end() && there->second >= STRANGERS_PER_ADDRESS) {
+      refused(from, "too many connections of its address have not said yet who they are");
+    } else {
+      tasks.add(greet(kj::mv(accepted.value())));
+    }
   }
 }
 
-// As long as it is not known who it is, a connection is one of few and has little time.
+// As long as it is not known who it is, a connection is one of few, has little time and little to
+// say.
 Task<void> PeerListener::greet(kj::AuthenticatedStream accepted) {
-  auto from = accepted.peerIdentity->toString();
-  auto source = withoutPort(from);
-  if (strangersOf[source] >= STRANGERS_PER_ADDRESS) co_return;
-  ++open_;
-  ++strangers;
-  ++strangersOf[source];
-  bool known = false;
-  auto recognized = [&]() {
-    if (known) return;
-    known = true;
-    --strangers;
-    if (--strangersOf[source] == 0) strangersOf.erase(source);
-  };
-  KJ_DEFER({
-    recognized();
-    --open_;
-  });
+  Stranger stranger(*this, accepted.peerIdentity->toString());
   auto stream = kj::mv(accepted.stream);
+  keepAlive(*stream);
   kj::byte first = 0;
-  auto silence = env.timer().afterDelay(HANDSHAKE_LIMIT).then([]() { return size_t{0}; });
+  bool late = false;
+  auto silence = env.timer().afterDelay(HANDSHAKE_LIMIT).then([&late]() {
+    late = true;
+    return size_t{0};
+  });
   size_t n = co_await stream->tryRead(&first, 1, 1).exclusiveJoin(kj::mv(silence));
+  if (late) refused(stranger.from, "it said nothing");
   if (n == 0) co_return;
   if (first == PLAIN) {
-    auto limit = env.timer().afterDelay(HANDSHAKE_LIMIT);
     auto introduction = kj::heap<IntroductionServer>(shown.authority);
-    auto serving = serveRpc(putBack(first, kj::mv(stream)), kj::mv(introduction), "", JOINER_WORDS);
-    co_await kj::mv(serving).promise().exclusiveJoin(kj::mv(limit));
+    co_await serveStranger(bounded(STRANGER_BYTES, putBack(first, kj::mv(stream))),
+                           kj::mv(introduction), kj::str(stranger.from));
     co_return;
   }
   bool joiner = first == JOINER;
   if (!joiner && first != TLS_HELLO) {
-    told("peer.refused", from, "it speaks neither TLS nor the protocol of joining");
+    refused(stranger.from, "it speaks neither TLS nor the protocol of joining");
     co_return;
   }
+  stream = joiner ? bounded(STRANGER_BYTES, kj::mv(stream)) : putBack(first, kj::mv(stream));
+  kj::AuthenticatedStream opened{kj::mv(stream), kj::mv(accepted.peerIdentity)};
+  co_await shakeHands(kj::mv(opened), joiner, stranger);
+}
+
+Task<void> PeerListener::shakeHands(kj::AuthenticatedStream stream, bool joiner,
+                                    Stranger& stranger) {
   auto& tls = joiner ? *joiners : *members;
-  if (!joiner) stream = putBack(first, kj::mv(stream));
-  auto handshake =
-      tls.wrapServer(kj::AuthenticatedStream{kj::mv(stream), kj::mv(accepted.peerIdentity)});
+  auto handshake = tls.wrapServer(kj::mv(stream));
   auto wrapped = co_await attempt(kj::mv(handshake));
   if (!wrapped.ok()) {
-    told("peer.refused", from, wrapped.message());
+    bool left = wrapped.error().getType() == kj::Exception::Type::DISCONNECTED;
+    refused(stranger.from, left ? "it left in the middle of the handshake"_kj : wrapped.message());
     co_return;
   }
   capnp::MallocMessageBuilder message;
   auto peer = message.initRoot<schema::Peer>();
-  peer.setAddress(from);
+  peer.setAddress(stranger.from);
   if (joiner) {
     peer.setRole(schema::Role::JOINER);
-    auto limit = env.timer().afterDelay(HANDSHAKE_LIMIT);
-    auto serving = serveRpc(kj::mv(wrapped.value().stream), gatewayFor(peer), "", JOINER_WORDS);
-    co_await kj::mv(serving).promise().exclusiveJoin(kj::mv(limit));
+    co_await serveStranger(kj::mv(wrapped.value().stream), gatewayFor(peer),
+                           kj::str(stranger.from));
     co_return;
   }
   auto holder = attemptNow([&]() { return holderOf(*wrapped.value().peerIdentity); });
   if (!holder.ok()) {
-    told("peer.refused", from, holder.message());
+    refused(stranger.from, holder.message());
     co_return;
   }
-  recognized();
+  stranger.recognized();
+  // Those of one id are in the order that they came in.
+  auto [oldest, end] = named.equal_range(holder.value().id);
+  auto count = static_cast<size_t>(std::distance(oldest, end));
+  for (; count >= CONNECTIONS_PER_MEMBER; --count) (oldest++)->second->dropped.fulfiller->fulfill();
   peer.setRole(holder.value().role);
   peer.setId(holder.value().id.c_str());
-  co_await serveRpc(kj::mv(wrapped.value().stream), gatewayFor(peer), holder.value().id,
-                    MEMBER_WORDS);
+  Other other{holder.value().id, kj::str(stranger.from), MEMBER_WORDS};
+  co_await serveRpc(kj::mv(wrapped.value().stream), gatewayFor(peer), kj::mv(other));
+}
+
+Task<void> PeerListener::serveStranger(kj::Own<kj::AsyncIoStream> stream,
+                                       capnp::Capability::Client bootstrap, kj::String from) {
+  auto limit = env.timer().afterDelay(HANDSHAKE_LIMIT);
+  Other other{"", kj::mv(from), STRANGER_BYTES / sizeof(capnp::word)};
+  auto serving = serveRpc(kj::mv(stream), kj::mv(bootstrap), kj::mv(other));
+  co_await kj::mv(serving).promise().exclusiveJoin(kj::mv(limit));
 }
 
 Task<void> PeerListener::serveRpc(kj::Own<kj::AsyncIoStream> stream,
-                                  capnp::Capability::Client bootstrap, std::string id,
-                                  uint64_t words) {
-  Connection connection(*this, kj::mv(id), kj::mv(stream), kj::mv(bootstrap), words);
+                                  capnp::Capability::Client bootstrap, Other other) {
+  Connection connection(*this, kj::mv(stream), kj::mv(bootstrap), kj::mv(other));
   auto gone = connection.network.onDisconnect();
   co_await gone.exclusiveJoin(kj::mv(connection.dropped.promise));
 }
@@ -180,14 +224,14 @@ void PeerListener::drop(const std::string& id) {
 void PeerListener::taskFailed(kj::Exception&& exception) {
   // A connection that breaks is no news.
   if (exception.getType() == kj::Exception::Type::DISCONNECTED) return;
-  told("peer.failed", "", plainText(exception));
+  refused("", plainText(exception));
 }
 
-void PeerListener::told(kj::StringPtr message, kj::StringPtr from, kj::StringPtr reason) {
+void PeerListener::refused(kj::StringPtr from, kj::StringPtr reason) {
   log::LogFields fields;
   if (from.size() > 0) fields.emplace_back("from", kj::str(from));
   fields.emplace_back("reason", kj::str(reason));
-  logger.write(schema::LogLevel::WARN, message, fields);
+  refusals.tell("peer.refused", reason, kj::mv(fields));
 }
 
 }  // namespace orch::trust

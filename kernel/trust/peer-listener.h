@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "kernel/log/logger.h"
+#include "kernel/log/refusals.h"
 #include "kernel/trust/tls.h"
 #include "orch/schema/gateway.capnp.h"
 
@@ -23,17 +23,20 @@ struct Shown {
   std::string key;
 };
 
-// Listens as long as it lives. `env` and `logger` outlive it.
+// Listens as long as it lives. `env` and `refusals`
+// outlive it.
 class PeerListener final : private kj::TaskSet::ErrorHandler {
  public:
   static constexpr uint32_t MAX_CONNECTIONS = 20'000;
   // Connections of which it is not known yet who they are; one address has an eighth of them.
   static constexpr uint32_t MAX_STRANGERS = 512;
   static constexpr uint32_t STRANGERS_PER_ADDRESS = 64;
-  // What a joiner may say in one message.
-  static constexpr uint64_t JOINER_WORDS = 8'192;
+  // Of one member. One more ends its oldest: what a host has left behind that lost its power.
+  static constexpr uint32_t CONNECTIONS_PER_MEMBER = 64;
+  // All that a stranger may say, with TLS around it: several times what joining takes.
+  static constexpr uint64_t STRANGER_BYTES = 16 << 10;
 
-  PeerListener(Env& env, log::Logger& logger, Shown shown, GatewayFor gatewayFor);
+  PeerListener(Env& env, log::Refusals& refusals, Shown shown, GatewayFor gatewayFor);
   KJ_DISALLOW_COPY(PeerListener);
 
   // Binds `address`. Fails with what stands in the way.
@@ -43,18 +46,31 @@ class PeerListener final : private kj::TaskSet::ErrorHandler {
   // Ends the connections of a peer. What it has opened is gone.
   void drop(const std::string& id);
   uint32_t connections() const { return open_; }
+  // That it listens at, once it does.
+  uint32_t port() { return receiver->getPort(); }
 
  private:
   struct Connection;
+  struct Stranger;
+  // At the other end of a connection.
+  struct Other {
+    std::string id;
+    kj::String from;
+    uint64_t words;  // of one message
+  };
   Task<void> serve();
   Task<void> greet(kj::AuthenticatedStream stream);
+  Task<void> shakeHands(kj::AuthenticatedStream stream, bool joiner, Stranger& stranger);
+  // Of one whom nobody knows, for a short time.
+  Task<void> serveStranger(kj::Own<kj::AsyncIoStream> stream, capnp::Capability::Client bootstrap,
+                           kj::String from);
   Task<void> serveRpc(kj::Own<kj::AsyncIoStream> stream, capnp::Capability::Client bootstrap,
-                      std::string id, uint64_t words);
+                      Other other);
   void taskFailed(kj::Exception&& exception) override;
-  void told(kj::StringPtr message, kj::StringPtr from, kj::StringPtr reason);
+  void refused(kj::StringPtr from, kj::StringPtr reason);
 
   Env& env;
-  log::Logger& logger;
+  log::Refusals& refusals;
   Shown shown;
   GatewayFor gatewayFor;
   kj::Own<kj::TlsContext> members;

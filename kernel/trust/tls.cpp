@@ -15,47 +15,6 @@ struct CertificateOf {
 void* certificateOf(kj::TlsPeerIdentity& identity);
 template struct CertificateOf<&kj::TlsPeerIdentity::cert>;
 
-class PutBack final : public kj::AsyncIoStream {
- public:
-  PutBack(kj::byte first, kj::Own<kj::AsyncIoStream> stream)
-      : first(first), stream(kj::mv(stream)) {}
-
-  kj::Promise<size_t> tryRead(void* buffer, size_t least, size_t most) override {
-    if (taken || most == 0) return stream->tryRead(buffer, least, most);
-    taken = true;
-    auto* bytes = static_cast<kj::byte*>(buffer);
-    bytes[0] = first;
-    if (least <= 1) return size_t{1};
-    return stream->tryRead(bytes + 1, least - 1, most - 1).then([](size_t n) { return n + 1; });
-  }
-  kj::Promise<void> write(const void* buffer, size_t size) override {
-    return stream->write(buffer, size);
-  }
-  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
-    return stream->write(pieces);
-  }
-  kj::Promise<void> whenWriteDisconnected() override { return stream->whenWriteDisconnected(); }
-  void shutdownWrite() override { stream->shutdownWrite(); }
-  void abortRead() override { stream->abortRead(); }
-  void getsockopt(int level, int option, void* value, kj::uint* length) override {
-    stream->getsockopt(level, option, value, length);
-  }
-  void setsockopt(int level, int option, const void* value, kj::uint length) override {
-    stream->setsockopt(level, option, value, length);
-  }
-  void getsockname(struct sockaddr* address, kj::uint* length) override {
-    stream->getsockname(address, length);
-  }
-  void getpeername(struct sockaddr* address, kj::uint* length) override {
-    stream->getpeername(address, length);
-  }
-
- private:
-  const kj::byte first;
-  bool taken = false;
-  kj::Own<kj::AsyncIoStream> stream;
-};
-
 }  // namespace
 
 kj::Own<kj::TlsContext> newTls(Env& env, const std::string& authority,
@@ -81,10 +40,6 @@ Holder holderOf(kj::PeerIdentity& identity) {
   auto* certificate = certificateOf(kj::downcast<kj::TlsPeerIdentity>(identity));
   KJ_REQUIRE(certificate != nullptr, "the other end has shown no certificate");
   return holderOf(certificate);
-}
-
-kj::Own<kj::AsyncIoStream> putBack(kj::byte first, kj::Own<kj::AsyncIoStream> stream) {
-  return kj::heap<PutBack>(first, kj::mv(stream));
 }
 
 }  // namespace orch::trust

@@ -23,7 +23,4 @@ kj::Own<kj::TlsContext> newTls(Env& env, const std::string& authority,
 // Of the other end of a connection that `newTls` made.
 Holder holderOf(kj::PeerIdentity& identity);
 
-// A stream whose first byte was read already.
-kj::Own<kj::AsyncIoStream> putBack(kj::byte first, kj::Own<kj::AsyncIoStream> stream);
-
 }  // namespace orch::trust

@@ -1,17 +1,13 @@
 #include "kernel/trust/trust.h"
 
-#include <arpa/inet.h>
 #include <capnp/serialize.h>
-#include <ifaddrs.h>
 #include <kj/debug.h>
-#include <net/if.h>
 #include <unistd.h>
-
-#include <algorithm>
 
 #include "orch/attempt.h"
 #include "orch/durable-file.h"
 #include "orch/fail.h"
+#include "orch/host-addresses.h"
 
 namespace orch::trust {
 
@@ -121,6 +117,7 @@ Trust::Trust(Env& env, log::Logger& logger, rpc::Registry& registry, std::string
     : env(env),
       logger(logger),
       registry(registry),
+      refused(env, logger),
       file(kj::mv(dataDir) + "/credentials"),
       listenAt(kj::mv(listen)),
       tasks(*this) {}
@@ -154,7 +151,7 @@ Task<void> Trust::listen() {
     co_return;
   }
   auto& make = KJ_REQUIRE_NONNULL(gatewayFor, "the node is not open yet");
-  auto fresh = kj::heap<PeerListener>(env, logger, kj::mv(shown),
+  auto fresh = kj::heap<PeerListener>(env, refused, kj::mv(shown),
                                       [&make](schema::Peer::Reader peer) { return make(peer); });
   auto address = kj::str(listenAt.empty() ? credentials.address.c_str() : listenAt.c_str());
   co_await fresh->open(kj::mv(address));
@@ -201,29 +198,6 @@ void Trust::taskFailed(kj::Exception&& exception) {
   log::LogFields fields;
   fields.emplace_back("reason", kj::str(plainText(exception)));
   logger.write(schema::LogLevel::ERROR, "trust.task-failed", fields);
-}
-
-std::vector<std::string> hostAddresses() {
-  // What containers hang on is no way to this host: bridges and pairs that orch and docker make.
-  constexpr std::string_view OURS[] = {"orch", "docker", "br-", "veth"};
-  std::vector<std::string> found;
-  struct ifaddrs* list = nullptr;
-  KJ_SYSCALL(getifaddrs(&list));
-  KJ_DEFER(freeifaddrs(list));
-  for (auto* entry = list; entry != nullptr; entry = entry->ifa_next) {
-    if (entry->ifa_addr == nullptr || (entry->ifa_flags & IFF_LOOPBACK) != 0) continue;
-    if ((entry->ifa_flags & IFF_UP) == 0) continue;
-    std::string_view name = entry->ifa_name;
-    bool ours = std::any_of(std::begin(OURS), std::end(OURS),
-                            [&](auto prefix) { return name.starts_with(prefix); });
-    if (ours) continue;
-    char text[INET6_ADDRSTRLEN] = {};
-    if (entry->ifa_addr->sa_family == AF_INET) {
-      auto* v4 = reinterpret_cast<struct sockaddr_in*>(entry->ifa_addr);
-      found.emplace_back(inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text)));
-    }
-  }
-  return found;
 }
 
 }  // namespace orch::trust

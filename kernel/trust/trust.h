@@ -21,6 +21,8 @@ class Trust final : private kj::TaskSet::ErrorHandler {
   // The certificate's; empty if there is none.
   kj::StringPtr nodeId() const { return holder.id.c_str(); }
   schema::Trust::Client service();
+  // Of other hosts, by whoever refuses them something.
+  log::Refusals& refusals() { return refused; }
   // Settles when somebody has asked for a restart.
   kj::Promise<void> onRestart() { return restarting.addBranch(); }
 
@@ -38,6 +40,7 @@ class Trust final : private kj::TaskSet::ErrorHandler {
   Env& env;
   log::Logger& logger;
   rpc::Registry& registry;
+  log::Refusals refused;
   const std::string file;
   const std::string listenAt;
   Credentials credentials;
@@ -52,8 +55,5 @@ class Trust final : private kj::TaskSet::ErrorHandler {
   kj::ForkedPromise<void> restarting = restart.promise.fork();
   kj::TaskSet tasks;
 };
-
-// Of this host, that others might reach it at.
-std::vector<std::string> hostAddresses();
 
 }  // namespace orch::trust

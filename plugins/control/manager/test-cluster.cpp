@@ -277,8 +277,10 @@ void TestCluster::start() {
   for (auto service : started.getServices()) {
     if (service.getName() == "cluster")
       control = service.getCapability().castAs<schema::ClusterControl>();
-    if (service.getName() == "dispatcher")
+    if (service.getName() == "dispatcher") {
       dispatcher = service.getCapability().castAs<schema::Dispatcher>();
+      peers = service.getPeers();
+    }
   }
   plugin = kj::mv(client);
 }

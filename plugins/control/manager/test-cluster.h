@@ -116,6 +116,7 @@ class TestCluster {
   testing::TestHost schedulerHost;
   schema::ClusterControl::Client control = nullptr;
   schema::Dispatcher::Client dispatcher = nullptr;
+  schema::PeerService::Client peers = nullptr;  // the dispatcher, for other hosts
   bool autoInit = true;
 
  private:

@@ -59,13 +59,14 @@ schema::PeerService::Client newPeerService(
 
 class Membership::JoinServer final : public schema::Join::Server {
  public:
-  JoinServer(kj::Own<kj::Refcounted> owner, Membership& members)
-      : owner(kj::mv(owner)), members(members) {}
-  kj::Promise<void> join(JoinContext context) override { return members.doJoin(context); }
+  JoinServer(kj::Own<kj::Refcounted> owner, Membership& members, std::string from)
+      : owner(kj::mv(owner)), members(members), from(kj::mv(from)) {}
+  kj::Promise<void> join(JoinContext context) override { return members.doJoin(context, from); }
 
  private:
   kj::Own<kj::Refcounted> owner;
   Membership& members;
+  const std::string from;
 };
 
 Membership::Membership(kj::Refcounted& owner, Env& env, Host& host, Manager& manager)
@@ -184,31 +185,39 @@ Task<void> Membership::describeSelf(schema::TrustState::Builder self) {
 schema::PeerService::Client Membership::joining() {
   return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
     if (peer.getRole() != schema::Role::JOINER) fail(kj::str("this node has joined already"));
-    return kj::heap<JoinServer>(kj::addRef(owner), *this);
+    return kj::heap<JoinServer>(kj::addRef(owner), *this, peer.getAddress().cStr());
   });
 }
 
-void Membership::countJoin() {
+bool Membership::mayJoin() {
   auto now = env.nowNs();
   auto seconds = static_cast<double>(now - joinsCountedNs) / (1000.0 * NS_PER_MS);
   joinsCountedNs = now;
   joinsLeft = std::min<double>(JOINS_AT_ONCE, joinsLeft + seconds * JOINS_PER_SECOND);
-  if (joinsLeft < 1) {
-    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many hosts are joining; try again"));
-  }
+  if (joinsLeft < 1) return false;
   joinsLeft -= 1;
+  return true;
 }
 
-Task<void> Membership::doJoin(NodeJoin context) {
-  countJoin();
+void Membership::refused(const std::string& from, kj::StringPtr reason) {
+  auto untold = refusals.admit(reason.cStr(), env.timer().now());
+  if (!untold.has_value()) return;
+  host.log().warn("join.refused",
+                  {{"from", from.c_str()}, {"reason", reason}, {"moreLikeIt", kj::str(*untold)}});
+}
+
+Task<void> Membership::doJoin(NodeJoin context, std::string from) {
+  if (!mayJoin()) {
+    refused(from, "too many hosts are joining");
+    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many hosts are joining; try again"));
+  }
   auto params = context.getParams();
   auto cluster = KJ_REQUIRE_NONNULL(clusterOf(manager.state()), NOBODY);
   auto& signer = KJ_REQUIRE_NONNULL(authority, NOBODY);
   bool worker = sameSecret(params.getSecret(), cluster.getWorkerSecret());
   bool manages = sameSecret(params.getSecret(), cluster.getManagerSecret());
   if (!worker && !manages) {
-    host.log().warn("join.refused",
-                    {{"reason", "the secret of its token is not, or no longer, the cluster's"}});
+    refused(from, "the secret of its token is not, or no longer, the cluster's");
     fail(
         kj::str("the token is not valid, or no longer: 'orch join-token worker' on a manager "
                 "prints one that is"));

@@ -5,6 +5,7 @@
 #include "config.capnp.h"
 #include "manager.h"
 #include "member/authority.h"
+#include "orch/log-limit.h"
 #include "orch/schema/cluster.capnp.h"
 #include "orch/schema/trust.capnp.h"
 
@@ -51,8 +52,10 @@ class Membership final {
  private:
   class JoinServer;
   Task<Authority> ownAuthority(kj::String name);
-  Task<void> doJoin(NodeJoin context);
-  void countJoin();
+  Task<void> doJoin(NodeJoin context, std::string from);
+  void refused(const std::string& from, kj::StringPtr reason);
+  // Counts one, if it is not one too many.
+  bool mayJoin();
 
   kj::Refcounted& owner;
   Env& env;
@@ -68,6 +71,7 @@ class Membership final {
   kj::Maybe<Authority> authority;
   double joinsLeft = JOINS_AT_ONCE;
   int64_t joinsCountedNs = 0;
+  LogLimit refusals;
 };
 
 // In a request's decision.

@@ -4,6 +4,7 @@
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/log-limit.h"
 #include "test-cluster.h"
 
 namespace orch::control::manager {
@@ -163,12 +164,46 @@ TEST_CASE("dispatcher: a state never goes back, nor does a node touch another's 
   CHECK(two.gone == std::vector<std::string>{id});
 }
 
+TEST_CASE("dispatcher: a node is who its certificate says, as long as it is a member",
+          "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  cluster.addNode("node1").open();
+  auto& waitScope = cluster.world.waitScope();
+  auto openAs = [&](schema::Role role, const char* certified, const char* said) {
+    auto find = cluster.peers.openRequest();
+    find.initPeer().setRole(role);
+    find.getPeer().setId(certified);
+    auto found = find.send().getService().castAs<schema::Dispatcher>();
+    auto request = found.openRequest();
+    request.setNodeId(said);
+    request.initDescription().setHostname("host");
+    auto opened = attempt(request.send()).wait(waitScope);
+    return std::string(opened.ok() ? "" : opened.message().cStr());
+  };
+  CHECK(openAs(schema::Role::WORKER, "node1", "node1").empty());
+  CHECK(openAs(schema::Role::WORKER, "node1", "node2") ==
+        "the certificate is of node 'node1', not of 'node2'");
+  CHECK(openAs(schema::Role::WORKER, "node9", "node9") ==
+        "this node was removed from the cluster; 'orch leave' on it, then 'orch join'");
+  for (auto role : {schema::Role::JOINER, schema::Role::ADMIN}) {
+    CHECK(openAs(role, "node1", "node1") == "only nodes of the cluster have sessions");
+  }
+  for (int i = 0; i < 1000; ++i) openAs(schema::Role::WORKER, "node1", "node2");
+  auto& lines = cluster.host.logLines();
+  auto told = std::count(lines.begin(), lines.end(), "warn manager.node-refused");
+  CHECK(told == 1 + LogLimit::AT_ONCE);
+  auto nodes = cluster.control.nodesRequest().send().wait(waitScope);
+  CHECK(nodes.getNodes().size() == 1);
+}
+
 TEST_CASE("dispatcher: a task that nobody knows is told to go", "[manager]") {
   TestCluster cluster;
   cluster.start();
   auto& node = cluster.addNode();
   node.open();
   node.report("stranger", TaskState::RUNNING);
+  node.report(std::string(1 << 20, 'x'), TaskState::RUNNING);  // of that nothing is remembered
   cluster.settle();
   CHECK(node.gone == std::vector<std::string>{"stranger"});
 }

@@ -13,7 +13,7 @@ namespace orch::control::manager {
 
 namespace {
 constexpr kj::Duration ASSIGN_LIMIT = 30 * kj::SECONDS;
-constexpr size_t MAX_NODE_ID = 64;
+constexpr size_t MAX_NODE_ID = 64;    // of a task's, too, that is remembered
 constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
 
 bool sameForAgent(const TaskReader& a, const TaskReader& b) {
@@ -54,10 +54,14 @@ class SessionServer final : public schema::Session::Server {
     auto link = kj::addRef(*connection);
     auto& all = sessions;
     return all.manager
-        .submit([context, link = kj::mv(link)](View& view) mutable {
+        .submit([context, &all, link = kj::mv(link)](View& view) mutable {
           for (auto report : context.getParams().getStatuses()) {
-            bool known = mergeReport(view, link->nodeId, report);
-            if (!known && link->gone.size() < MAX_GONE) link->gone[text(report.getTaskId())];
+            if (mergeReport(view, link->nodeId, report)) continue;
+            auto id = report.getTaskId();
+            bool foreign = view.task(manager::view(id)) != nullptr;
+            if (foreign) all.refused(link->nodeId, "it reports a task of another node", id);
+            bool remembered = id.size() <= MAX_NODE_ID && link->gone.size() < MAX_GONE;
+            if (remembered) link->gone[text(id)];
           }
         })
         .then([this]() { sessions.push(*connection); },
@@ -106,15 +110,18 @@ class DispatcherServer final : public schema::Dispatcher::Server {
     auto params = context.getParams();
     auto nodeId = kj::str(params.getNodeId());
     if (nodeId.size() == 0 || nodeId.size() > MAX_NODE_ID) {
-      fail(kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not '", nodeId, "'"));
+      fail(
+          kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not ", nodeId.size()));
     }
     if (!only.empty() && nodeId != only.c_str()) {
+      sessions.refused(only, "it says that it is another node", nodeId);
       fail(kj::str("the certificate is of node '", only.c_str(), "', not of '", nodeId, "'"));
     }
     checkDescription(nodeId.cStr(), params.getDescription(), sessions.maxDescriptionBytes());
     Decide decide = [context, &all = sessions, joined = !only.empty()](View& view) mutable {
       auto params = context.getParams();
       if (joined && view.node(manager::view(params.getNodeId())) == nullptr) {
+        all.refused(params.getNodeId().cStr(), "it was removed from the cluster", "");
         fail(kj::str(
             "this node was removed from the cluster; 'orch leave' on it, then 'orch join'"));
       }
@@ -159,6 +166,15 @@ schema::Dispatcher::Client Sessions::dispatcher() {
 
 schema::Dispatcher::Client Sessions::dispatcherFor(std::string nodeId) {
   return kj::heap<DispatcherServer>(kj::addRef(owner), *this, kj::mv(nodeId));
+}
+
+void Sessions::refused(const std::string& nodeId, kj::StringPtr reason, kj::StringPtr object) {
+  auto untold = refusals.admit(reason.cStr(), env.timer().now());
+  if (!untold.has_value()) return;
+  host.log().warn("manager.node-refused", {{"node", nodeId.c_str()},
+                                           {"reason", reason},
+                                           {"object", object},
+                                           {"moreLikeIt", kj::str(*untold)}});
 }
 
 void Sessions::forget(const std::string& nodeId) {

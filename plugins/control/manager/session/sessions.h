@@ -6,6 +6,7 @@
 #include <set>
 
 #include "manager.h"
+#include "orch/log-limit.h"
 #include "orch/schema/agent.capnp.h"
 #include "session/beat-watch.h"
 
@@ -56,6 +57,8 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   void push(Connection& connection);
   void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
   Task<void> assign(kj::Own<Connection> connection);
+  // In the log: a node that asks for what is not its own, `object`, if that has a name.
+  void refused(const std::string& nodeId, kj::StringPtr reason, kj::StringPtr object);
   void countLeftover(const std::string& serviceId, int32_t change);
   void closed(Connection& connection, bool leaves);
   void lost(Connection& connection);
@@ -74,6 +77,7 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   std::set<std::string> toPush;  // nodes whose tasks changed in this batch
   GoneObserver* goneObserver = nullptr;
   bool stopped = false;
+  LogLimit refusals;
   BeatWatch beats;
   kj::TaskSet tasks;
 };

@@ -1,0 +1,92 @@
+#include "kernel/trust/trust.h"
+
+#include <catch2/catch.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "orch/attempt.h"
+#include "orch/testing/test-authority.h"
+
+namespace orch::trust {
+namespace {
+
+struct TrustFixture {
+  explicit TrustFixture(kj::StringPtr name)
+      : folder(name), io(kj::setupAsyncIo()), env(newSystemEnv(io)), authority(folder, "own") {}
+  kj::Own<Trust> load() {
+    auto trust = kj::heap<Trust>(*env, logger, registry, folder.path().cStr(), "127.0.0.1:0");
+    trust->load().wait(io.waitScope);
+    return trust;
+  }
+  // What the manager plugin does on the first host of a cluster; why it was refused.
+  std::string adopt(Trust& trust, testing::TestAuthority& signer) {
+    auto service = trust.service();
+    auto asked = service.requestRequest().send().wait(io.waitScope);
+    auto adopt = service.adoptRequest();
+    adopt.setCertificate(signer.sign(asked.getRequest().cStr(), "orch-manager", "n1"));
+    adopt.setAuthority(authority.certificate());
+    adopt.setAddress("127.0.0.1:2377");
+    auto done = attempt(adopt.send().ignoreResult()).wait(io.waitScope);
+    return done.ok() ? "" : done.message().cStr();
+  }
+  void begin(Trust& trust) {
+    trust.begin([](schema::Peer::Reader) -> schema::Gateway::Client { fail(kj::str("nobody")); })
+        .wait(io.waitScope);
+  }
+
+  testing::TestFolder folder;
+  kj::AsyncIoContext io;
+  kj::Own<Env> env;
+  log::Logger logger{"kernel", schema::LogLevel::ERROR};
+  rpc::Registry registry;
+  testing::TestAuthority authority;
+};
+
+TEST_CASE("trust: credentials are on the disk for nobody else, and there after a restart",
+          "[trust]") {
+  TrustFixture f("trust-file");
+  auto file = f.folder.sub("credentials");
+  {
+    auto trust = f.load();
+    f.begin(*trust);
+    CHECK(trust->nodeId() == "");
+    testing::TestAuthority foreign(f.folder, "foreign");
+    CHECK(f.adopt(*trust, foreign) == "the certificate is not signed by the cluster's authority");
+    CHECK(access(file.cStr(), F_OK) < 0);
+    CHECK(f.adopt(*trust, f.authority) == "");
+    CHECK(trust->nodeId() == "n1");
+  }
+  struct stat info = {};
+  REQUIRE(stat(file.cStr(), &info) == 0);
+  CHECK((info.st_mode & 07777) == 0600);
+  auto state = f.load()->service().stateRequest().send().wait(f.io.waitScope);
+  CHECK(state.getState().getMember());
+  CHECK(state.getState().getNodeId() == "n1");
+  CHECK(state.getState().getRole() == schema::Role::MANAGER);
+}
+
+TEST_CASE("trust: credentials that are damaged are refused by name", "[trust]") {
+  TrustFixture f("trust-damaged");
+  {
+    auto trust = f.load();
+    f.begin(*trust);
+    REQUIRE(f.adopt(*trust, f.authority) == "");
+  }
+  auto file = f.folder.sub("credentials");
+  {
+    std::fstream bytes(file.cStr(), std::ios::in | std::ios::out | std::ios::binary);
+    bytes.seekp(100);
+    bytes.put('~');
+  }
+  Trust trust(*f.env, f.logger, f.registry, f.folder.path().cStr(), "");
+  auto loaded = attempt(trust.load()).wait(f.io.waitScope);
+  REQUIRE(!loaded.ok());
+  CHECK_THAT(loaded.message().cStr(),
+             Catch::StartsWith(kj::str("the node's credentials '", file, "' is damaged: ").cStr()));
+  CHECK_THAT(loaded.message().cStr(), Catch::Contains("join the cluster again with 'orch join'"));
+}
+
+}  // namespace
+}  // namespace orch::trust

@@ -1,0 +1,118 @@
+#include "orch/wary-stream.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "orch/fail.h"
+
+namespace orch {
+
+namespace {
+
+constexpr uint64_t WITHOUT_LIMIT = ~0ull;
+
+// A stream that reads differently; the rest is the inner one's.
+class Reread final : public kj::AsyncIoStream {
+ public:
+  Reread(kj::Maybe<kj::byte> first, uint64_t limit, kj::Own<kj::AsyncIoStream> stream)
+      : first(first), limit(limit), left(limit), stream(kj::mv(stream)) {}
+
+  kj::Promise<size_t> tryRead(void* buffer, size_t least, size_t most) override {
+    if (most == 0) return size_t{0};
+    // Less than `least` would be the end of the stream.
+    if (left < kj::max(least, 1u)) fail(kj::str("it says more than ", limit, " bytes"));
+    most = kj::min(most, left);
+    auto* bytes = static_cast<kj::byte*>(buffer);
+    size_t there = 0;
+    KJ_IF_MAYBE (byte, first) {
+      bytes[there++] = *byte;
+      first = nullptr;
+      if (least <= there) return count(there);
+    }
+    return stream->tryRead(bytes + there, least - there, most - there)
+        .then([this, there](size_t n) { return count(there + n); });
+  }
+  kj::Promise<void> write(const void* buffer, size_t size) override {
+    return stream->write(buffer, size);
+  }
+  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
+    return stream->write(pieces);
+  }
+  kj::Promise<void> whenWriteDisconnected() override { return stream->whenWriteDisconnected(); }
+  void shutdownWrite() override { stream->shutdownWrite(); }
+  void abortRead() override { stream->abortRead(); }
+  void getsockopt(int level, int option, void* value, kj::uint* length) override {
+    stream->getsockopt(level, option, value, length);
+  }
+
+ private:
+  size_t count(size_t n) {
+    left -= n;
+    return n;
+  }
+
+  kj::Maybe<kj::byte> first;
+  const uint64_t limit;
+  uint64_t left;
+  kj::Own<kj::AsyncIoStream> stream;
+};
+
+class ToldMessages final : public capnp::MessageStream {
+ public:
+  ToldMessages(kj::AsyncIoStream& stream, kj::Function<void(kj::StringPtr)> told)
+      : inner(stream), told(kj::mv(told)) {}
+
+  kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
+      kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
+      kj::ArrayPtr<capnp::word> scratch) override {
+    return inner.tryReadMessage(fds, options, scratch)
+        .catch_([this](kj::Exception&& exception) -> kj::Maybe<capnp::MessageReaderAndFds> {
+          bool broken = exception.getType() == kj::Exception::Type::DISCONNECTED;
+          if (!broken) told(plainText(exception));
+          kj::throwFatalException(kj::mv(exception));
+        });
+  }
+  kj::Promise<void> writeMessage(
+      kj::ArrayPtr<const int> fds,
+      kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override {
+    return inner.writeMessage(fds, segments);
+  }
+  kj::Promise<void> writeMessages(
+      kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override {
+    return inner.writeMessages(messages);
+  }
+  kj::Maybe<int> getSendBufferSize() override { return inner.getSendBufferSize(); }
+  kj::Promise<void> end() override { return inner.end(); }
+
+ private:
+  capnp::AsyncIoMessageStream inner;
+  kj::Function<void(kj::StringPtr)> told;
+};
+
+}  // namespace
+
+kj::Own<kj::AsyncIoStream> putBack(kj::byte first, kj::Own<kj::AsyncIoStream> stream) {
+  return kj::heap<Reread>(first, WITHOUT_LIMIT, kj::mv(stream));
+}
+
+kj::Own<kj::AsyncIoStream> bounded(uint64_t bytes, kj::Own<kj::AsyncIoStream> stream) {
+  return kj::heap<Reread>(nullptr, bytes, kj::mv(stream));
+}
+
+void keepAlive(kj::AsyncIoStream& stream) {
+  constexpr int OPTIONS[][3] = {{SOL_SOCKET, SO_KEEPALIVE, 1},  // the rest in seconds
+                                {IPPROTO_TCP, TCP_KEEPIDLE, 30},
+                                {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+                                {IPPROTO_TCP, TCP_KEEPCNT, 3}};
+  for (auto& [level, option, value] : OPTIONS) {
+    stream.setsockopt(level, option, &value, sizeof(value));
+  }
+}
+
+kj::Own<capnp::MessageStream> newToldMessages(kj::AsyncIoStream& stream,
+                                              kj::Function<void(kj::StringPtr)> told) {
+  return kj::heap<ToldMessages>(stream, kj::mv(told));
+}
+
+}  // namespace orch
