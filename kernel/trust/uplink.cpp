@@ -53,6 +53,8 @@ Task<void> Uplink::hold(kj::String address) {
       gateway.servicesRequest().send();
   auto late = env.timer().timeoutAfter(HANDSHAKE_LIMIT, kj::mv(asked));
   auto there = co_await late;
+  // Its plugins are still starting.
+  if (there.getNames().size() == 0) fail(kj::str("it has nothing for this node yet"));
   KJ_DEFER(withdraw());
   for (auto name : there.getNames()) {
     auto request = gateway.serviceRequest();
