@@ -43,6 +43,7 @@ kj::String portsText(capnp::List<schema::PortSpec>::Reader ports) {
 kj::String nameOf(capnp::DynamicEnum value) { return kj::str(value); }
 
 kj::String taskName(schema::Task::Reader task) {
+  if (task.getSlot() == 0) return kj::str(task.getServiceName(), ".", task.getNodeId());
   return kj::str(task.getServiceName(), ".", task.getSlot());
 }
 

@@ -15,7 +15,7 @@ kj::String portsText(capnp::List<schema::PortSpec>::Reader ports);
 // The name that the schema gives to an enum's value: `running`, `stopFirst`.
 kj::String nameOf(capnp::DynamicEnum value);
 
-// `web.3`
+// `web.3`; of a slot that is a node `web.` and its id.
 kj::String taskName(schema::Task::Reader task);
 
 }  // namespace orch::cli

@@ -86,6 +86,10 @@ TEST_CASE("cli: progress has a bar per task, up to twenty", "[cli]") {
   CHECK(lines[1] == "1/2: running   [=================================================>]");
   CHECK(lines[2] == "2/2: no such image 'nginx:none'");
   CHECK(displayWidth(progressLines(progress, Goal::converged, 40)[1]) == 39);
+  tasks[1].setSlot(0);
+  tasks[1].setNodeId("n1aaaaaaaaaaaaaaaaaaaaaaa");
+  CHECK(progressLines(progress, Goal::converged, 120)[2] ==
+        "n1aaaaaaaaaa: no such image 'nginx:none'");
   progress.initTasks(21);
   CHECK(progressLines(progress, Goal::converged, 80).size() == 1);
 }

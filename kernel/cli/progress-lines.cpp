@@ -1,6 +1,7 @@
 #include <cctype>
 
 #include "display.h"
+#include "human.h"
 #include "progress.h"
 
 namespace orch::cli {
@@ -77,7 +78,8 @@ kj::Vector<kj::String> progressLines(schema::ServiceProgress::Reader progress, G
   bool each = goal == Goal::converged && tasks.size() <= MAX_TASK_LINES;
   if (each) {
     for (auto task : tasks) {
-      auto who = kj::str(task.getSlot(), "/", progress.getDesired(), ": ");
+      auto who = task.getSlot() == 0 ? kj::str(shortId(task.getNodeId()), ": ")
+                                     : kj::str(task.getSlot(), "/", progress.getDesired(), ": ");
       if (task.getError().size() > 0) {
         lines.add(kj::str(who, task.getError()));
         continue;

@@ -137,9 +137,10 @@ class RecordingCluster final : public schema::ClusterControl::Server {
       auto row = rows[at++];
       row.setId(service.getMeta().getId());
       row.setName(entry.first);
-      row.setMode("replicated");
+      auto mode = service.getSpec().getMode();
+      row.setMode(mode.isGlobal() ? "global" : "replicated");
       row.setRunning(0);
-      row.setDesired(service.getSpec().getMode().getReplicated().getReplicas());
+      row.setDesired(mode.isGlobal() ? 1 : mode.getReplicated().getReplicas());
       row.setImage(service.getSpec().getTask().getContainer().getImage());
       row.setPorts(service.getSpec().getEndpoint().getPorts());
       row.setLabels(service.getSpec().getLabels());

@@ -316,7 +316,8 @@ TEST_CASE("cli: what docker has and orch has not is called by its name", "[cli]"
                            "--rollback-monitor", "--max-concurrent", "--generic-resource"}) {
     refused(create({flag, "x"}), "'" + flag + "' is not available yet" + help);
   }
-  refused(create({"--mode", "global"}), "--mode global is not available yet; use replicated");
+  refused(create({"--mode", "global-job"}),
+          "--mode global-job is not available yet; use replicated|global");
   refused(create({"--update-failure-action", "rollback"}),
           "--update-failure-action rollback is not available yet; use pause|continue");
   refused(create({"--log-driver", "none"}),
@@ -431,6 +432,25 @@ TEST_CASE("cli: update changes what its flags say and keeps the rest", "[cli]") 
   CHECK(container.getReadOnly());
   CHECK(spec.getTask().getResources().getLimitMemoryBytes() == 64 << 20);
   CHECK(spec.getName() == "web");
+}
+
+TEST_CASE("cli: a global service has no replicas", "[cli]") {
+  RecordingServer server;
+  auto ran = server.run(create({"--mode", "global", "--replicas", "2"}));
+  CHECK(ran.status == 2);
+  CHECK(ran.errors ==
+        "orch: --replicas is for replicated services: a global one has one task on each node\n");
+  CHECK(server.calls.empty());
+  REQUIRE(server.run(create({"-d", "--mode", "global"})).status == 0);
+  CHECK(server.lastSpec().getMode().isGlobal());
+  auto list = {"service", "ls", "--format", "{{.Mode}} {{.Replicas}}", "-f", "mode=global"};
+  CHECK(server.run({list.begin(), list.end()}).out == "global 0/1\n");
+  ran = server.run({"service", "update", "--replicas", "2", "web"});
+  CHECK(ran.status == 2);
+  CHECK(has(ran.errors, "--replicas is for replicated services"));
+  REQUIRE(server.run({"service", "update", "-d", "--force", "web"}).status == 0);
+  CHECK(server.lastSpec().getMode().isGlobal());
+  CHECK(server.lastSpec().getTask().getForceUpdate() == 1);
 }
 
 }  // namespace

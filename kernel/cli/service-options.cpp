@@ -96,7 +96,7 @@ constexpr ServiceFlag SERVICE_FLAGS[] = {
     {GROUP_PLACEMENT, "--strategy", "STRATEGY", "Scheduler that places the tasks",
      "task.placement.strategy"},
     {GROUP_PLACEMENT, "--mode", "MODE", "Kind of service (default replicated)", nullptr,
-     "replicated", Of::CREATE},
+     "replicated|global", Of::CREATE},
     {GROUP_PLACEMENT, "--log-opt", "KEY=VALUE", "max-size=SIZE or max-file=COUNT of the log",
      nullptr, nullptr, Of::BOTH, true},
     {GROUP_INEFFECTIVE, "--log-driver", "DRIVER", "Logs are files, as json-file's", nullptr,

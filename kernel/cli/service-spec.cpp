@@ -27,8 +27,9 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
   auto mode = spec.getMode();
   if (args.command().path == kj::StringPtr("service create")) {
     ifGiven(args, "--mode", [&](auto flag, auto value) {
-      parseAvailable(flag, value, "replicated", "global|replicated-job|global-job");
-      mode.initReplicated();
+      bool global =
+          parseAvailable(flag, value, "replicated|global", "replicated-job|global-job") == 1;
+      if (global) mode.setGlobal();
     });
     ifGiven(args, "--name", [&](auto flag, auto value) {
       spec.setName(parseWord(flag, value, "a name without spaces"));
@@ -36,6 +37,10 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
     if (mode.isReplicated() && !mode.hasReplicated()) mode.initReplicated();
   }
   ifGiven(args, "--replicas", [&](auto flag, auto value) {
+    if (mode.isGlobal()) {
+      fail(kj::str("usage: --replicas is for replicated services: a global one has one task on ",
+                   "each node"));
+    }
     mode.getReplicated().setReplicas(static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX)));
   });
 }

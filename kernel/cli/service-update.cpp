@@ -39,6 +39,11 @@ Wait waitBetween(schema::Service::Reader before, schema::Service::Reader after) 
   return wait;
 }
 
+uint32_t replicasOf(schema::ServiceSpec::Reader spec) {
+  auto mode = spec.getMode();
+  return mode.isReplicated() ? mode.getReplicated().getReplicas() : 0;
+}
+
 // Reads the service, changes it as the flags say and sends it. The flags are a difference, so it is
 // done again if somebody else was faster.
 Task<Changed> change(Context& context, uint64_t verify) {
@@ -75,8 +80,8 @@ Task<Changed> change(Context& context, uint64_t verify) {
       context.out.error(kj::str("warning: ", text, " names nothing of the service"));
     }
     auto wait = waitBetween(before.getService(), outcome.value().getService());
-    bool scaled = before.getService().getSpec().getMode().getReplicated().getReplicas() !=
-                  spec.getMode().getReplicated().getReplicas();
+    bool scaled = replicasOf(before.getService().getSpec()) !=
+                  replicasOf(message.getRoot<schema::ServiceSpec>());
     // Without new tasks there is nothing to look at.
     wait.verifyMs = scaled || wait.updateNs != 0 ? verify : 0;
     co_return Changed{kj::mv(outcome.value()), kj::mv(wait)};

@@ -21,19 +21,24 @@ constexpr Column TASK_COLUMNS[] = {{"ID", "ID"},
                                    {"Error", "ERROR"},
                                    {"Ports", "PORTS"}};
 
+std::string_view viewOf(capnp::Text::Reader text) { return {text.begin(), text.size()}; }
+
+// A number, or a node.
+std::tuple<uint32_t, std::string_view> slotOf(schema::Task::Reader task) {
+  auto number = task.getSlot();
+  return {number, number == 0 ? viewOf(task.getNodeId()) : std::string_view()};
+}
+
 bool sameSlot(schema::Task::Reader a, schema::Task::Reader b) {
-  return a.getServiceId() == b.getServiceId() && a.getSlot() == b.getSlot();
+  return a.getServiceId() == b.getServiceId() && slotOf(a) == slotOf(b);
 }
 
 bool comesBefore(schema::Task::Reader a, schema::Task::Reader b) {
-  auto name = [](schema::Task::Reader task) {
-    return std::string_view(task.getServiceName().begin(), task.getServiceName().size());
+  auto service = [](schema::Task::Reader task) {
+    return std::make_tuple(viewOf(task.getServiceName()), viewOf(task.getServiceId()));
   };
-  auto id = [](schema::Task::Reader task) {
-    return std::string_view(task.getServiceId().begin(), task.getServiceId().size());
-  };
-  return std::make_tuple(name(a), id(a), a.getSlot(), b.getMeta().getCreatedAtNs()) <
-         std::make_tuple(name(b), id(b), b.getSlot(), a.getMeta().getCreatedAtNs());
+  return std::make_tuple(service(a), slotOf(a), b.getMeta().getCreatedAtNs()) <
+         std::make_tuple(service(b), slotOf(b), a.getMeta().getCreatedAtNs());
 }
 
 // Those of its own node; a port of the routing mesh is the service's.

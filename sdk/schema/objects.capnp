@@ -25,7 +25,7 @@ struct ServiceSpec {
   labels @1 :List(KeyValue);         # on the service, not on its containers
   mode :union {
     replicated @2 :Replicated;
-    global @3 :Void;                 # one task per node; refused until the global reconciler exists
+    global @3 :Void;                 # one task on each node that meets the constraints
   }
   task @4 :TaskSpec;
   update @5 :UpdateConfig;

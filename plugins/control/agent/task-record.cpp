@@ -25,7 +25,8 @@ TaskRecord::TaskRecord(kj::ArrayPtr<const kj::byte> stored) : TaskRecord(aligned
 
 kj::String TaskRecord::name() {
   auto reader = task().asReader();
-  return kj::str(reader.getServiceName(), ".", reader.getSlot(), ".", reader.getMeta().getId());
+  auto slot = reader.getSlot() > 0 ? kj::str(reader.getSlot()) : kj::str(reader.getNodeId());
+  return kj::str(reader.getServiceName(), ".", slot, ".", reader.getMeta().getId());
 }
 
 kj::Array<kj::byte> TaskRecord::serialize() {

@@ -210,6 +210,7 @@ void Manager::silence() {
 void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
   std::set<std::string> requests;
   bool freed = false;
+  bool nodes = false;
   for (auto& [key, change] : batch) {
     auto before = current.snapshot(key);
     Snapshot after = change.over(before);
@@ -220,11 +221,17 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
     if (key.kind == Kind::TASK && before) {
       // Room may have become free.
       TaskReader old(before);
-      bool held = old.getNodeId().size() > 0 && !isTerminal(old);
+      bool held = isAssigned(old) && !isTerminal(old);
       freed |= held && (!after || isTerminal(TaskReader(after)));
     }
-    freed |= key.kind == Kind::NODE;
+    nodes |= key.kind == Kind::NODE;
     current.apply(key, kj::mv(change), revision);
+  }
+  freed |= nodes;
+  if (nodes) {
+    for (auto& entry : current.services().global) {
+      dirty.add({Concern::SERVICE, entry.first}, env.nowNs());
+    }
   }
   if (freed) dirty.add({Concern::PLACEMENT, {}}, env.nowNs());
   if (!requests.empty()) {

@@ -1,5 +1,7 @@
 #include "decide/mode.h"
 
+#include <algorithm>
+
 namespace orch::control::manager {
 
 const Mode* modeOf(schema::ServiceSpec::Reader spec) {
@@ -7,9 +9,16 @@ const Mode* modeOf(schema::ServiceSpec::Reader spec) {
     case schema::ServiceSpec::Mode::REPLICATED:
       return &REPLICATED;
     case schema::ServiceSpec::Mode::GLOBAL:
-      return nullptr;  // not available yet
+      return &GLOBAL;
   }
   return nullptr;
+}
+
+bool isExpected(Claim claim, const Slot& slot) {
+  if (claim != Claim::KEPT) return claim == Claim::WANTED;
+  return std::any_of(slot.tasks.begin(), slot.tasks.end(), [](auto& task) {
+    return isWanted(task) && isAssigned(task) && !isTerminal(task);
+  });
 }
 
 }  // namespace orch::control::manager

@@ -22,7 +22,7 @@ void reap(View& view, const Slots& slots, const std::vector<TaskReader>& leaving
   KJ_IF_MAYBE (cluster, view.cluster()) limit = cluster->getTaskHistoryLimit();
 
   for (auto& task : leaving) {
-    if (isTerminal(task) || task.getNodeId().size() == 0) forget(view, task);
+    if (isTerminal(task) || !isAssigned(task)) forget(view, task);
   }
   for (auto& slot : slots) {
     if (slot.tasks.size() < 2) continue;
@@ -31,7 +31,7 @@ void reap(View& view, const Slots& slots, const std::vector<TaskReader>& leaving
       if (isWanted(task)) continue;
       if (isTerminal(task)) {
         ended.push_back(task);
-      } else if (task.getNodeId().size() == 0) {
+      } else if (!isAssigned(task)) {
         forget(view, task);
       }
     }

@@ -32,14 +32,16 @@ std::vector<const Slot*> surplusOf(const std::vector<const Slot*>& occupied, siz
   return result;
 }
 
-uint32_t replicasWanted(const View&, schema::ServiceSpec::Reader spec) {
-  return replicasOf(spec).orDefault(0);
+uint32_t replicasWanted(const View&, schema::Service::Reader service) {
+  return replicasOf(service.getSpec()).orDefault(0);
 }
 
-SlotPlan planReplicas(const View& view, schema::ServiceSpec::Reader spec,
+Claim claimOfNumber(const View&, schema::Service::Reader, const SlotKey&) { return Claim::WANTED; }
+
+SlotPlan planReplicas(const View& view, schema::Service::Reader service,
                       const std::vector<const Slot*>& occupied) {
   SlotPlan plan;
-  uint32_t wanted = replicasWanted(view, spec);
+  uint32_t wanted = replicasWanted(view, service);
   if (occupied.size() >= wanted) {
     size_t surplus = occupied.size() - wanted;
     plan.unfinished = surplus > MAX_CHANGED_PER_PASS;
@@ -58,6 +60,6 @@ SlotPlan planReplicas(const View& view, schema::ServiceSpec::Reader spec,
 }
 }  // namespace
 
-const Mode REPLICATED = {"replicated"_kj, replicasWanted, planReplicas};
+const Mode REPLICATED = {"replicated"_kj, replicasWanted, claimOfNumber, planReplicas};
 
 }  // namespace orch::control::manager

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "decide/mode.h"
 #include "schedule/placement.h"
 
 namespace orch::control::manager {
@@ -37,12 +38,19 @@ bool canGoElsewhere(const View& view, const TaskReader& task, Room& room) {
   return true;
 }
 
+// Whether a slot may get another task in place of one that ended.
+bool goesOn(const View& view, schema::Service::Reader service, const Slot& slot) {
+  auto claim = modeOf(service.getSpec())->claim(view, service, slot.key);
+  return claim == Claim::WANTED || claim == Claim::KEPT;
+}
+
 bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot, size_t index,
                    Room& room) {
   auto task = slot.tasks[index];
   if (!isWanted(task)) return false;
   if (isTerminal(task)) {
-    bool again = !hasNewerWanted(slot, index) && mayRestart(view, slot, task);
+    bool again =
+        !hasNewerWanted(slot, index) && mayRestart(view, slot, task) && goesOn(view, service, slot);
     // One that could not even be prepared sits its own delay out before the next is made: a task is
     // prepared during its delay, and an image that does not exist would be asked for in a loop.
     if (again && task.getStartAfterNs() > view.now()) {
@@ -54,6 +62,8 @@ bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot
     if (again) replace(view, service, slot, task, delayNs);
     return true;
   }
+  // A slot that is a node cannot go elsewhere: whether its task ends is the mode's to say.
+  if (slot.key.number == 0 && !goesOn(view, service, slot)) return false;
   if (mustLeave(view, task)) {
     if (hasNewerWanted(slot, index)) {
       setDesired(view, task, TaskState::SHUTDOWN);

@@ -9,6 +9,15 @@ void removeSlot(View& view, const Slot& slot) {
   for (auto& task : slot.tasks) setDesired(view, task, TaskState::REMOVE);
 }
 
+void shutDown(View& view, const Slot& slot) {
+  for (auto& task : slot.tasks) {
+    if (isWanted(task)) setDesired(view, task, TaskState::SHUTDOWN);
+  }
+}
+
+// Whether what is over in a slot has to be forgotten.
+bool isForgotten(Claim claim) { return claim == Claim::WANTED || claim == Claim::GONE; }
+
 void fillSlot(View& view, schema::Service::Reader service, const SlotKey& key,
               const Slot* history) {
   NewTask task;
@@ -33,20 +42,27 @@ Step reconcileSlots(View& view, schema::Service::Reader service, const Slots& sl
       occupied.push_back(&slot);
     }
   }
-  auto plan = modeOf(service.getSpec())->plan(view, service.getSpec(), occupied);
+  auto mode = modeOf(service.getSpec());
+  auto plan = mode->plan(view, service, occupied);
   for (auto& key : plan.missing) {
     auto it = history.find(key);
     fillSlot(view, service, key, it == history.end() ? nullptr : it->second);
     result.changed = true;
   }
   result.unfinished = plan.unfinished;
-  if (result.changed) return result;  // what history is left over belongs to a slot that is filled
   for (auto slot : plan.superfluous) {
-    removeSlot(view, *slot);
+    if (mode->claim(view, service, slot->key) == Claim::UNWANTED) {
+      shutDown(view, *slot);
+    } else {
+      removeSlot(view, *slot);
+    }
     result.changed = true;
   }
+  // What history is left over belongs to a slot that is filled.
+  if (!plan.missing.empty() || plan.unfinished) return result;
   for (auto& entry : history) {
     if (entry.second->tasks.empty()) continue;
+    if (!isForgotten(mode->claim(view, service, entry.first))) continue;
     removeSlot(view, *entry.second);
     result.changed = true;
   }

@@ -44,7 +44,7 @@ bool hasCompleted(const View& view, const Slot& slot) {
 }
 
 bool isStopped(const View& view, const TaskReader& task) {
-  if (isTerminal(task) || task.getNodeId().size() == 0) return true;
+  if (isTerminal(task) || !isAssigned(task)) return true;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
     return isDown(*node);
   }
@@ -52,7 +52,7 @@ bool isStopped(const View& view, const TaskReader& task) {
 }
 
 bool mustLeave(const View& view, const TaskReader& task) {
-  if (task.getNodeId().size() == 0) return false;
+  if (!isAssigned(task)) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
     return isDown(*node) || node->getAvailability() == schema::Node::Availability::DRAIN;
   }
@@ -112,7 +112,7 @@ int64_t restartDelayNs(const View&, const TaskReader& task) {
 }
 
 std::string createTask(View& view, schema::Service::Reader service, const NewTask& wanted) {
-  return view.create<schema::Task>(Kind::TASK, [&](schema::Task::Builder task) {
+  auto id = view.create<schema::Task>(Kind::TASK, [&](schema::Task::Builder task) {
     auto spec = service.getSpec();
     task.setServiceId(service.getMeta().getId());
     task.setServiceName(spec.getName());
@@ -127,6 +127,13 @@ std::string createTask(View& view, schema::Service::Reader service, const NewTas
     task.setStartAfterNs(wanted.startAfterNs);
     task.setRestarts(wanted.restarts);
   });
+  if (wanted.slot.number == 0) {
+    view.editStatus(KJ_ASSERT_NONNULL(view.task(id)), [](schema::TaskStatus::Builder status) {
+      status.setState(schema::PENDING_STATUS->getState());
+      status.setMessage(schema::PENDING_STATUS->getMessage());
+    });
+  }
+  return id;
 }
 
 void setDesired(View& view, const TaskReader& task, TaskState desired) {

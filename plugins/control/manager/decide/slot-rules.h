@@ -49,7 +49,8 @@ struct NewTask {
   std::string restartOf;
   uint32_t restarts = 0;
 };
-// A task of the service's current spec, waiting for a node. Answers its id.
+// A task of the service's current spec, waiting for a node, or for room on the node that is its
+// slot. Answers its id.
 std::string createTask(View& view, schema::Service::Reader service, const NewTask& task);
 void setDesired(View& view, const TaskReader& task, schema::TaskState desired);
 

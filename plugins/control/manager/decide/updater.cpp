@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "decide/mode.h"
 #include "schedule/placement.h"
 
 namespace orch::control::manager {
@@ -27,6 +28,7 @@ class Planner final {
       : view(view),
         service(service),
         current(service),
+        mode(*modeOf(service.getSpec())),
         policy(service.getSpec().getUpdate()),
         serviceId(manager::view(service.getMeta().getId())) {}
 
@@ -43,11 +45,13 @@ class Planner final {
   bool failedIn(const Slot& slot, std::string& why);
   bool overdue(const TaskReader& task, std::string& why);
   bool ofThisUpdate(const TaskReader& task) const;
+  bool takesPart(const Slot& slot) const;
   void countDelay(const Slot& slot, const TaskReader& task, Survey& result);
 
   View& view;
   schema::Service::Reader service;
   CurrentSpec current;
+  const Mode& mode;
   schema::UpdateConfig::Reader policy;
   std::string_view serviceId;
 };
@@ -178,10 +182,16 @@ void Planner::countDelay(const Slot& slot, const TaskReader& task, Survey& resul
   }
 }
 
+// Of a node that is paused or away nothing is replaced: that begins when it is back.
+bool Planner::takesPart(const Slot& slot) const {
+  return stateOf(view, slot) != SlotState::DEAD &&
+         mode.claim(view, service, slot.key) == Claim::WANTED;
+}
+
 Survey Planner::survey(const Slots& slots) {
   Survey result;
   for (auto& slot : slots) {
-    if (stateOf(view, slot) == SlotState::DEAD) continue;
+    if (!takesPart(slot)) continue;
     ++result.occupied;
     surveySlot(slot, result);
   }
@@ -228,8 +238,7 @@ bool Planner::advance(const Slots& slots) {
   if (state == UpdateStatus::State::PAUSED) return false;
   if (!updating) {
     bool outdated = std::any_of(slots.begin(), slots.end(), [&](auto& slot) {
-      return stateOf(view, slot) != SlotState::DEAD &&
-             isOutdated(view, current, representative(slot));
+      return takesPart(slot) && isOutdated(view, current, representative(slot));
     });
     if (!outdated) return false;
     setStatus(UpdateStatus::State::UPDATING, "update in progress");

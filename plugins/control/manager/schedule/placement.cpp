@@ -144,16 +144,21 @@ bool anyVerdict(const View& view, std::string_view serviceId, schema::TaskSpec::
 }
 }  // namespace
 
+namespace {
+void countRefusal(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
+                  Refusal why, Candidates& result) {
+  ++result.refused[static_cast<size_t>(why)];
+  if (why == Refusal::CONSTRAINT) ++result.unmet[std::string(unmetConstraint(view, node, spec))];
+}
+}  // namespace
+
 Candidates candidatesFor(const View& view, std::string_view serviceId,
                          schema::TaskSpec::Reader spec,
                          capnp::List<schema::PortSpec>::Reader ports) {
   Candidates result;
   auto take = [&](schema::Node::Reader node, std::string& id, kj::Maybe<Refusal> refusal) {
     KJ_IF_MAYBE (why, refusal) {
-      ++result.refused[static_cast<size_t>(*why)];
-      if (*why == Refusal::CONSTRAINT) {
-        ++result.unmet[std::string(unmetConstraint(view, node, spec))];
-      }
+      countRefusal(view, node, spec, *why, result);
     } else {
       result.nodes.push_back(std::move(id));
     }
@@ -175,6 +180,18 @@ bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Read
              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
              int64_t ofService) {
   return refusalOf(view, node, spec, ports, usage, ofService) == nullptr;
+}
+
+std::string whyNot(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
+                   capnp::List<schema::PortSpec>::Reader ports) {
+  view.look();
+  auto usage = view.nodeUsage(manager::view(node.getMeta().getId()));
+  KJ_IF_MAYBE (refusal, refusalOf(view, node, spec, ports, usage, 0)) {
+    Candidates none;
+    countRefusal(view, node, spec, *refusal, none);
+    return whyNone(none);
+  }
+  return {};
 }
 
 std::string whyNone(const Candidates& candidates) {

@@ -46,6 +46,9 @@ class Room final {
 bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
              int64_t ofService);
+// Why the one node that a task is for cannot take it, in the words of `whyNone`; empty if it can.
+std::string whyNot(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
+                   capnp::List<schema::PortSpec>::Reader ports);
 // The first of the spec's constraints, which have been validated, that the node does not meet;
 // empty if it meets all.
 std::string_view unmetConstraint(const View& view, schema::Node::Reader node,

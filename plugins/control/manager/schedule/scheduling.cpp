@@ -56,7 +56,9 @@ schema::TaskSpec::Reader specFor(const View& view, const TaskReader& task) {
 }
 
 void assignTo(View& view, const TaskReader& task, const std::string& nodeId) {
-  view.editTask(task, [&](schema::Task::Builder changed) { changed.setNodeId(nodeId.c_str()); });
+  if (task.getNodeId().size() == 0) {
+    view.editTask(task, [&](schema::Task::Builder changed) { changed.setNodeId(nodeId.c_str()); });
+  }
   if (!task.hasOwnStatus()) return;  // that it has a node says it all
   view.editStatus(task, [&](schema::TaskStatus::Builder status) {
     status.setState(TaskState::ASSIGNED);
@@ -100,6 +102,15 @@ void assign(View& view, const std::string& serviceId, const std::vector<std::str
           again ? "the strategy '" + strategy + "' chose nodes that cannot take the task"
                 : whyNone(candidates));
 }
+
+// A task whose slot is a node: there is nothing to choose.
+void assignToOwn(View& view, const TaskReader& task) {
+  KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
+    auto why = whyNot(view, *node, specFor(view, task), task.getPorts());
+    if (!why.empty()) return explain(view, {task}, why);
+    assignTo(view, task, text(task.getNodeId()));
+  }
+}
 }  // namespace
 
 // Waiting tasks of one service and one spec.
@@ -117,7 +128,12 @@ Task<void> Scheduling::place(View& view, std::string serviceId) {
   auto slots = view.slots(serviceId);
   for (auto& slot : slots) {
     for (auto& task : slot.tasks) {
-      if (isUnplaced(task)) groups[task.getSpecVersion()].tasks.push_back(task);
+      if (!isUnplaced(task)) continue;
+      if (slot.key.number == 0) {
+        assignToOwn(view, task);
+      } else {
+        groups[task.getSpecVersion()].tasks.push_back(task);
+      }
     }
   }
   for (auto& entry : groups) {

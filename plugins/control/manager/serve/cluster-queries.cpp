@@ -88,7 +88,7 @@ void listServices(const View& view,
       auto mode = modeOf(spec);
       row.setMode(mode == nullptr ? "unknown"_kj : mode->name);
       row.setRunning(runningTasks(state, entry.first));
-      row.setDesired(mode == nullptr ? 0 : mode->desired(view, spec));
+      row.setDesired(mode == nullptr ? 0 : mode->desired(view, service));
       row.setImage(spec.getTask().getContainer().getImage());
       row.setPorts(service.getPorts());
       row.setUpdateState(service.getUpdate().getState());

@@ -69,7 +69,7 @@ std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, 
   auto id = manager::view(service.getMeta().getId());
   auto spec = service.getSpec().getTask();
   auto ports = service.getPorts();
-  if (room.any()) return {};
+  if (slot.key.number > 0 && room.any()) return {};
   auto nodeId = text(old->getNodeId());
   KJ_IF_MAYBE (node, view.node(nodeId)) {
     auto usage = without(view.nodeUsage(nodeId), *old);

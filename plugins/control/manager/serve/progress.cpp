@@ -66,10 +66,11 @@ void addProblem(schema::Service::Reader service, const Slot& slot, const std::st
   sum.problem = "task " + text(service.getSpec().getName()) + "." + nameOf(slot.key) + ": " + error;
 }
 
-void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Room& room, Sum& sum,
-             schema::TaskProgress::Builder out) {
+void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Claim claim, Room& room,
+             Sum& sum, schema::TaskProgress::Builder out) {
   auto task = representative(slot);
-  bool current = !isOutdated(view, spec, task);
+  // Where nothing new begins, what there is is what there should be.
+  bool current = claim == Claim::KEPT || !isOutdated(view, spec, task);
   bool runs = isRunning(task) && !onDownNode(view, task);
   bool completed = hasCompleted(view, slot);
   bool settled = current && (runs || completed);
@@ -77,9 +78,6 @@ void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Room& room, 
   sum.settled += settled;
   sum.up += runs;
   sum.completed += completed;
-  for (auto& other : slot.tasks) {
-    sum.stopping += !isWanted(other) && !isStopped(view, other);
-  }
   out.setSlot(slot.key.number);
   out.setNodeId(slot.key.node.c_str());
   // One that ended and will be tried again sits its delay out.
@@ -105,19 +103,30 @@ void describeLeaving(const std::vector<TaskReader>& stopping,
   }
 }
 
+std::string whyNowhere(const View& view, schema::Service::Reader service) {
+  return whyNone(candidatesFor(view, manager::view(service.getMeta().getId()),
+                               service.getSpec().getTask(), service.getPorts()));
+}
+
 void describeService(const View& view, schema::Service::Reader service, const Slots& slots,
                      uint32_t leaving, schema::ServiceProgress::Builder progress) {
-  Slots shown;
-  for (auto& slot : slots) {
-    if (stateOf(view, slot) != SlotState::DEAD) shown.push_back(slot);
-  }
+  auto mode = modeOf(service.getSpec());
   Sum sum;
+  std::vector<std::pair<Claim, const Slot*>> shown;
+  for (auto& slot : slots) {
+    for (auto& task : slot.tasks) sum.stopping += !isWanted(task) && !isStopped(view, task);
+    if (stateOf(view, slot) == SlotState::DEAD) continue;
+    auto claim = mode == nullptr ? Claim::WANTED : mode->claim(view, service, slot.key);
+    if (isExpected(claim, slot)) shown.emplace_back(claim, &slot);
+  }
   CurrentSpec spec(service);
   Room room(view, service);
   auto list = progress.initTasks(shown.size());
-  for (uint32_t i = 0; i < shown.size(); ++i) addSlot(view, spec, shown[i], room, sum, list[i]);
-  auto mode = modeOf(service.getSpec());
-  uint32_t desired = mode == nullptr ? 0 : mode->desired(view, service.getSpec());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    addSlot(view, spec, *shown[i].second, shown[i].first, room, sum, list[i]);
+  }
+  uint32_t desired = mode == nullptr ? 0 : mode->desired(view, service);
+  if (mode == &GLOBAL && desired == 0) sum.problem = whyNowhere(view, service);
   if (mode == nullptr) {
     sum.stuck = true;
     sum.problem = "this version does not know the service's mode, and leaves it alone";

@@ -64,7 +64,6 @@ const std::vector<BadInput>& badInputs() {
       {"image with an empty tag", image("web:"), "a tag has at most"},
       {"image with a bad digest", image("web@sha256:12"), "no sha256 digest"},
       {"image with a bad port", image("registry:port/web"), "is no registry"},
-      {"global", [](auto it) { it.getMode().setGlobal(); }, "'global' is not available yet"},
       {"replicas", [](auto it) { it.getMode().initReplicated().setReplicas(1'000'001); },
        "at most 1000000 replicas, not 1000001"},
       {"cpu limit", task([](auto it) { it.initResources().setLimitCpuNanos(999'999); }),

@@ -175,7 +175,7 @@ Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, ui
     had = *number;
   } else {
     fail(kj::str("usage: only replicated services can be scaled: service '",
-                 service.getSpec().getName(), "'"));
+                 service.getSpec().getName(), "' is global, with one task on each node"));
   }
   checkPools(view, service.getSpec(), replicas, service.getSpec());
   if (had != replicas) {

@@ -170,8 +170,11 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
            most);
   checkName("service", spec.getName());
   checkTexts(spec);
-  refuseIf(spec.getMode().isGlobal(), "the mode 'global' is not available yet; use replicated");
-  refuseIf(modeOf(spec) == nullptr, "unknown service mode; use replicated");
+  refuseIf(modeOf(spec) == nullptr, "unknown service mode; use replicated or global");
+  bool limited = spec.getTask().getPlacement().getMaxReplicasPerNode() > 0;
+  refuseIf(spec.getMode().isGlobal() && limited,
+           "--replicas-max-per-node is for replicated services: a global one has one task on each "
+           "node");
   checkReplicas(replicasOf(spec).orDefault(0));
   validateContainer(spec.getTask());
   validateMounts(spec.getTask().getContainer());

@@ -237,16 +237,17 @@ void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& 
   if (key.kind != Kind::TASK) return;
   TaskReader task(after ? after : before);
   auto it = connections.find(manager::view(task.getNodeId()));
-  if (it == connections.end() || it->second->over) return;
+  if (it == connections.end() || it->second->over || !isAssigned(task)) return;
   if (!after) {
     it->second->changed.erase(key.id);
     auto serviceId = text(task.getServiceId());
     it->second->gone[key.id] = serviceId;
     countLeftover(serviceId, 1);
   } else {
-    // Of its status nobody knows more than the agent.
-    if (before && before.words == after.words) return;
-    if (before && sameForAgent(TaskReader(before), task)) return;
+    // Of its status nobody knows more than the agent, once it has the task.
+    bool known = before && isAssigned(TaskReader(before));
+    if (known && before.words == after.words) return;
+    if (known && sameForAgent(TaskReader(before), task)) return;
     it->second->changed.insert(key.id);
   }
   toPush.insert(it->first);
@@ -273,7 +274,8 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
   auto& ids = connection.complete ? state.tasksOf(connection.nodeId) : connection.changed;
   std::vector<const Object*> objects;
   for (auto& id : ids) {
-    if (auto object = state.find(Kind::TASK, id)) objects.push_back(object);
+    auto object = state.find(Kind::TASK, id);
+    if (object != nullptr && isAssigned(TaskReader(*object))) objects.push_back(object);
   }
   auto list = params.initAssignments(objects.size());
   for (uint32_t i = 0; i < list.size(); ++i) {

@@ -20,6 +20,8 @@ void ServiceIndex::count(schema::Service::Reader service, int sign) {
   if ((ids[id] += sign) == 0) ids.erase(id);
   if (ids.empty()) byName.erase(text(spec.getName()));
 
+  if (spec.getMode().isGlobal() && (global[id] += sign) == 0) global.erase(id);
+
   for (auto port : service.getPorts()) {
     if (port.getPublished() == 0) continue;
     uint32_t key = portKey(port.getProtocol(), port.getPublished());

@@ -31,7 +31,8 @@ class ServiceIndex final {
   void count(schema::Service::Reader service, int sign);
 
   std::map<std::string, std::map<std::string, int64_t>, std::less<>> byName;  // name, id
-  std::map<uint32_t, std::map<std::string, PortUse>> byPort;                  // portKey, id
+  std::map<std::string, int64_t> global;  // id: those whose slots come and go with the nodes
+  std::map<uint32_t, std::map<std::string, PortUse>> byPort;  // portKey, id
   std::map<std::string, int64_t, std::less<>> replicasByNetwork;
 };
 

@@ -17,7 +17,7 @@ void UsageTable::count(const TaskReader& task, int sign) {
   auto& service = it->second;
   service.tasks += sign;
   if (isUnplaced(task)) service.unplaced += sign;
-  if (task.getNodeId().size() > 0) countOnNode(task, service, sign);
+  if (isAssigned(task)) countOnNode(task, service, sign);
   if (service.tasks == 0 && service.unplaced == 0 && service.wantedByNode.empty() &&
       service.runningByNode.empty()) {
     services.erase(it);

@@ -19,8 +19,12 @@ inline bool isTerminal(const TaskReader& task) { return isTerminal(task.getStatu
 inline bool isWanted(const TaskReader& task) {
   return task.getDesired() <= schema::TaskState::RUNNING;
 }
+// Whether it was given to its node. Without, a task of a slot that is a node says only which.
+inline bool isAssigned(const TaskReader& task) {
+  return task.getNodeId().size() > 0 && task.getStatus().getState() >= schema::TaskState::ASSIGNED;
+}
 inline bool isUnplaced(const TaskReader& task) {
-  return task.getNodeId().size() == 0 && isWanted(task) && !isTerminal(task);
+  return !isAssigned(task) && isWanted(task) && !isTerminal(task);
 }
 inline bool isRunning(const TaskReader& task) {
   return task.getStatus().getState() == schema::TaskState::RUNNING && isWanted(task);
