@@ -9,7 +9,7 @@
 namespace orch::cli {
 
 void Context::failed(kj::Exception& error) {
-  if (args.operands().size() == 1) kj::throwFatalException(kj::mv(error));
+  if (args.operands().size() <= 1) kj::throwFatalException(kj::mv(error));
   out.error(plainText(error));
   status = 1;
 }

@@ -21,6 +21,7 @@ constexpr const Command* COMMANDS[] = {
     &LEAVE,
     &JOIN_TOKEN,
     &INFO,
+    &NODE_PS,
     &NODE_UPDATE,
     &NODE_RM,
     &VERSION,

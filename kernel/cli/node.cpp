@@ -1,3 +1,5 @@
+#include <capnp/message.h>
+
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
@@ -6,6 +8,7 @@
 #include "human.h"
 #include "inspect.h"
 #include "listing.h"
+#include "task-table.h"
 
 namespace orch::cli {
 
@@ -79,38 +82,77 @@ constexpr Option NODE_RM_OPTIONS[] = {
     {"-f,--force", nullptr, "Also if it is ready: its tasks are started elsewhere"},
 };
 
-Task<int> updateNode(Context& context) {
-  auto& args = context.args;
+// What the flags say, of whichever node.
+void fillChange(const Arguments& args, schema::NodeChange::Builder change) {
   if (args.given("--role")) {
     fail(kj::str("usage: --role is not available yet: a cluster has one manager"));
   }
-  auto requestId = context.env.newId();
-  auto response = co_await context.connection.change<schema::ClusterControl::UpdateNodeResults>(
-      [&](schema::ClusterControl::Client& cluster) {
-        auto request = cluster.updateNodeRequest();
-        request.setRequestId(requestId);
-        request.setId(args.operands()[0]);
-        auto change = request.initChange();
-        if (args.given("--availability")) {
-          auto choice =
-              parseChoice("--availability", args.text("--availability"), "active|pause|drain");
-          change.getAvailability().setSet(static_cast<schema::Node::Availability>(choice));
-        }
-        auto added = args.values("--label-add");
-        auto labels = change.initAddLabels(added.size());
-        for (uint32_t i = 0; i < labels.size(); ++i) {
-          auto equals = added[i].findFirst('=');
-          size_t end = equals.orDefault(added[i].size());
-          labels[i].setKey(kj::heapString(added[i].slice(0, end)));
-          if (equals != nullptr) labels[i].setValue(added[i].slice(end + 1));
-        }
-        auto removed = args.values("--label-rm");
-        auto keys = change.initRemoveLabels(removed.size());
-        for (uint32_t i = 0; i < keys.size(); ++i) keys.set(i, removed[i]);
-        return request.send();
-      });
-  context.out.line(response.getNode().getDescription().getHostname());
-  co_return 0;
+  if (args.given("--availability")) {
+    auto choice = parseChoice("--availability", args.text("--availability"), "active|pause|drain");
+    change.getAvailability().setSet(static_cast<schema::Node::Availability>(choice));
+  }
+  auto added = args.values("--label-add");
+  auto labels = change.initAddLabels(added.size());
+  for (uint32_t i = 0; i < labels.size(); ++i) {
+    auto label = parseLabel("--label-add", added[i]);
+    labels[i].setKey(label.key);
+    labels[i].setValue(label.value);
+  }
+  auto removed = args.values("--label-rm");
+  auto keys = change.initRemoveLabels(removed.size());
+  for (uint32_t i = 0; i < keys.size(); ++i) keys.set(i, removed[i]);
+}
+
+Task<int> updateNodes(Context& context) {
+  capnp::MallocMessageBuilder message;
+  auto wanted = message.initRoot<schema::NodeChange>();
+  fillChange(context.args, wanted);
+  for (auto& name : context.args.operands()) {
+    auto requestId = context.env.newId();
+    auto updating = context.connection.change<schema::ClusterControl::UpdateNodeResults>(
+        [&](schema::ClusterControl::Client& cluster) {
+          auto request = cluster.updateNodeRequest();
+          request.setRequestId(requestId);
+          request.setId(name);
+          request.setChange(wanted.asReader());
+          return request.send();
+        });
+    auto updated = co_await attempt(kj::mv(updating));
+    if (updated.ok()) {
+      context.out.line(updated.value().getNode().getDescription().getHostname());
+    } else {
+      context.failed(updated.error());
+    }
+  }
+  co_return context.status;
+}
+
+constexpr Option NODE_PS_OPTIONS[] = {ORCH_TASK_OPTIONS};
+
+Task<int> listNodeTasks(Context& context) {
+  auto filters = taskFilters(context.args);
+  auto cluster = co_await context.connection.cluster();
+  kj::Vector<capnp::Response<schema::ClusterControl::TasksResults>> answers;
+  kj::Vector<schema::Task::Reader> tasks;
+  auto ask = [&](kj::StringPtr name) {
+    auto request = cluster.tasksRequest();
+    request.initFilter().setNodeId(name);
+    return attempt(request.send());
+  };
+  kj::Vector<kj::StringPtr> names;
+  for (auto& name : context.args.operands()) names.add(name);
+  if (names.empty()) names.add("self");
+  for (auto name : names) {
+    auto answer = co_await ask(name);
+    if (!answer.ok()) {
+      context.failed(answer.error());
+      continue;
+    }
+    for (auto task : answer.value().getTasks()) tasks.add(task);
+    answers.add(kj::mv(answer.value()));
+  }
+  co_await printTasks(context, filters, kj::mv(tasks));
+  co_return context.status;
 }
 
 Task<int> removeNodes(Context& context) {
@@ -136,8 +178,11 @@ Task<int> removeNodes(Context& context) {
 
 }  // namespace
 
-const Command NODE_UPDATE = {"node update", "NODE", "Change what a node is used for",
-                             NODE_UPDATE_OPTIONS, updateNode};
+const Command NODE_UPDATE = {"node update", "NODE...", "Change what nodes are used for",
+                             NODE_UPDATE_OPTIONS, updateNodes};
+const Command NODE_PS = {"node ps", "[NODE...]",
+                         "List the tasks of one or more nodes, without NODE of the one asked",
+                         NODE_PS_OPTIONS, listNodeTasks};
 const Command NODE_RM = {"node rm", "NODE...", "Remove nodes from the cluster", NODE_RM_OPTIONS,
                          removeNodes};
 const Command NODE_LS = {"node ls", "", "List nodes", NODE_LS_OPTIONS, listNodes};

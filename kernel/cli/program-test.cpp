@@ -93,6 +93,11 @@ TEST_CASE("cli: lists have docker's columns", "[cli]") {
             "n1aaaaaaaaaa"));
   CHECK(server.run({"node", "ls", "-q", "-f", "label=disk=hdd"}).out == "");
   CHECK(has(server.run({"service", "ps", "-q", "-f", "node=self", "web"}).out, "t1aaaaaaaaaa"));
+  for (auto words : {Words{"node", "ps"}, Words{"node", "ps", "self"}, Words{"node", "ps", "a"}}) {
+    auto ran = server.run(words);
+    CHECK(ran.status == 0);
+    CHECK(has(ran.out, " \\_ web.1   nginx:1   node-1    Shutdown"));
+  }
   CHECK(server.run({"service", "ps", "-q", "-f", "desired-state=RUNNING", "web"}).out ==
         "t1aaaaaaaaaa\n");
   auto both = server.run({"service", "ps", "-q", "web", "nosuch"});

@@ -58,7 +58,6 @@ constexpr Word COMMAND_WORDS[] = {
     {"network disconnect", "is 'orch service update --network-rm NETWORK SERVICE' here"},
     {"node demote", ""},
     {"node promote", ""},
-    {"node ps", "is 'orch task ls --filter node=NODE' here"},
     {"pause", ""},
     {"plugin disable", MANIFEST},
     {"plugin enable", MANIFEST},

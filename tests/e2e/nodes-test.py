@@ -156,6 +156,31 @@ class Nodes(cluster.ClusterTest):
         addresses = {node["description"]["hostname"]: node["address"] for node in self.n1.json("node", "ls")}
         self.assertEqual(addresses, {f"n{number}": f"10.90.0.{number}:2377" for number in (1, 2, 3)})
 
+    def test_a_global_service_has_one_task_on_each_host_that_fits(self):
+        def row():
+            service = self.n1.json("service", "ls")[0]
+            return service["mode"], service["running"], service["desired"]
+
+        everywhere = {"n1": 1, "n2": 1, "n3": 1}
+        self.create("--mode", "global", "--constraint", "node.labels.edge==yes")
+        self.assertEqual(row(), ("global", 0, 0))
+        self.n1.orch("node", "update", "--label-add", "edge=yes", "n1", "n2", "n3")
+        eventually("each has one", lambda: self.spread() == everywhere)
+        self.assertEqual(row(), ("global", 3, 3))
+        self.assertEqual(len(self.n3.webServers()), 1)
+        self.assertEqual(self.n1.orch("node", "ps", "-q", "n3").stdout, self.n1.orch("service", "ps", "-q", "-f", "node=n3", "web").stdout)
+        self.n3.poweroff()
+        eventually("it is down, and nothing runs in its place", lambda: row() == ("global", 2, 2))
+        self.assertEqual({host: len(host.webServers()) for host in (self.n1, self.n2)}, {self.n1: 1, self.n2: 1})
+        self.n3.start()
+        eventually("it is back with its task", lambda: row() == ("global", 3, 3) and len(self.n3.webServers()) == 1)
+        self.n1.orch("node", "update", "--label-rm", "edge", "n2")
+        eventually("n2 has none any more", lambda: row() == ("global", 2, 2) and not self.n2.webServers())
+        scaled = self.n1.orch("service", "scale", "web=2", check=False)
+        self.assertEqual(scaled.returncode, 2, scaled)
+        self.assertIn("only replicated services can be scaled", scaled.stderr)
+        self.n1.orch("node", "update", "--label-rm", "edge", "n1", "n3")
+
     def test_mistakes_are_one_line_and_change_nothing(self):
         token = self.join[3]
         n3 = self.n3

@@ -131,9 +131,9 @@ class SingleHost:
         return json.loads(self.orch(*arguments, "--json").stdout)
 
     def running(self, service):
-        """{slot: task} of the tasks that should run and do."""
+        """{slot, or the id of the node that is one: task} of the tasks that should run and do."""
         tasks = self.json("service", "ps", service)
-        return {task["slot"]: task for task in tasks
+        return {task["slot"] or task["nodeId"]: task for task in tasks
                 if task["desired"] == "running" and task["status"]["state"] == "running"}
 
     def pids(self, service):
