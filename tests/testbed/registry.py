@@ -19,8 +19,8 @@ class Registry:
                   "http": {"addr": self.address}}
         with open(f"{host.folder}/registry.yml", "w") as file:
             json.dump(config, file)  # which is YAML too
-        self.pid = host.spawn(["env", "OTEL_TRACES_EXPORTER=none", "docker-registry", "serve",
-                               f"{host.folder}/registry.yml"], self.log)
+        self.pid, _ = host.spawn(["env", "OTEL_TRACES_EXPORTER=none", "docker-registry", "serve",
+                                  f"{host.folder}/registry.yml"], self.log)
 
     def answers(self):
         with open(self.log) as file:
@@ -35,7 +35,10 @@ class Registry:
                       f"docker://{name}", check=True)
 
     def stop(self):
-        self.host.run("kill", "-9", str(self.pid))
+        """Stopped already is success."""
+        if self.pid:
+            self.host.run("kill", "-9", str(self.pid), check=True)
+        self.pid = None
 
 
 def writeLayout(version, folder):
