@@ -55,8 +55,8 @@ Task<int> init(Context& context) {
   auto cluster = response.getCluster();
   context.out.line("Cluster '", cluster.getName(), "' (", cluster.getMeta().getId(),
                    response.getCreated() ? ") initialized: this node is its manager."
-                                         : ") was there already: nothing changed. A node makes "
-                                           "one at its first start, unless autoInit is false.");
+                                         : "), which was there already: this node is its "
+                                           "manager.");
   printJoin(context.out, "worker", response.getToken(), response.getAddress());
   co_return 0;
 }

@@ -92,15 +92,13 @@ struct PeerListener::Stranger {
 };
 
 PeerListener::PeerListener(Env& env, log::Refusals& refusals, Shown given, GatewayFor gatewayFor)
-    : env(env), refusals(refusals), gatewayFor(kj::mv(gatewayFor)), tasks(*this) {
-  show(kj::mv(given));
-}
-
-void PeerListener::show(Shown fresh) {
-  shown = kj::mv(fresh);
-  members = newTls(env, shown.authority, shown.certificate, shown.key, true);
-  joiners = newTls(env, shown.authority, shown.certificate, shown.key, false);
-}
+    : env(env),
+      refusals(refusals),
+      shown(kj::mv(given)),
+      gatewayFor(kj::mv(gatewayFor)),
+      members(newTls(env, shown.authority, shown.certificate, shown.key, true)),
+      joiners(newTls(env, shown.authority, shown.certificate, shown.key, false)),
+      tasks(*this) {}
 
 Task<void> PeerListener::open(kj::String address) {
   auto parsed = co_await env.network().parseAddress(address);
@@ -214,11 +212,6 @@ Task<void> PeerListener::serveRpc(kj::Own<kj::AsyncIoStream> stream,
   Connection connection(*this, kj::mv(stream), kj::mv(bootstrap), kj::mv(other));
   auto gone = connection.network.onDisconnect();
   co_await gone.exclusiveJoin(kj::mv(connection.dropped.promise));
-}
-
-void PeerListener::drop(const std::string& id) {
-  auto [begin, end] = named.equal_range(id);
-  for (auto it = begin; it != end; ++it) it->second->dropped.fulfiller->fulfill();
 }
 
 void PeerListener::taskFailed(kj::Exception&& exception) {

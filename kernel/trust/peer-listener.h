@@ -41,10 +41,6 @@ class PeerListener final : private kj::TaskSet::ErrorHandler {
 
   // Binds `address`. Fails with what stands in the way.
   Task<void> open(kj::String address);
-  // New connections are shown this from now on; those that are there stay as they are.
-  void show(Shown shown);
-  // Ends the connections of a peer. What it has opened is gone.
-  void drop(const std::string& id);
   uint32_t connections() const { return open_; }
   // That it listens at, once it does.
   uint32_t port() { return receiver->getPort(); }

@@ -4,40 +4,25 @@
 #include <kj/debug.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/host-addresses.h"
 
 namespace orch::trust {
 
 namespace {
-
-constexpr uint16_t DEFAULT_PORT = 2377;
-
-kj::String withPort(const std::string& address) {
-  bool v6 = std::count(address.begin(), address.end(), ':') > 1;
-  bool bracketed = address.starts_with("[");
-  if (v6 && !bracketed) return kj::str("[", address.c_str(), "]:", DEFAULT_PORT);
-  auto end = address.rfind(']');
-  bool port = address.find(':', end == std::string::npos ? 0 : end) != std::string::npos;
-  return port ? kj::str(address.c_str()) : kj::str(address.c_str(), ":", DEFAULT_PORT);
-}
 
 // The address of this host that the other end sees.
 std::string ownAddress(kj::AsyncIoStream& stream) {
   struct sockaddr_storage storage = {};
   kj::uint length = sizeof(storage);
   stream.getsockname(reinterpret_cast<struct sockaddr*>(&storage), &length);
+  bool v4 = storage.ss_family == AF_INET;
+  const void* ip = v4 ? static_cast<void*>(&reinterpret_cast<sockaddr_in&>(storage).sin_addr)
+                      : &reinterpret_cast<sockaddr_in6&>(storage).sin6_addr;
   char text[INET6_ADDRSTRLEN] = {};
-  if (storage.ss_family == AF_INET) {
-    auto& v4 = reinterpret_cast<struct sockaddr_in&>(storage);
-    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof(text));
-    return kj::str(text, ":", DEFAULT_PORT).cStr();
-  }
-  auto& v6 = reinterpret_cast<struct sockaddr_in6&>(storage);
-  inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof(text));
-  return kj::str("[", text, "]:", DEFAULT_PORT).cStr();
+  inet_ntop(storage.ss_family, ip, text, sizeof(text));
+  return withNodePort(text).cStr();
 }
 
 template <typename T>
@@ -68,7 +53,8 @@ Task<Credentials> joinAt(Env& env, kj::String at, Token token, std::string addre
   credentials.authority = authority;
   auto tls = newTls(env, credentials.authority, "", "", false);
   auto stream = co_await reach(env, kj::str(at));
-  credentials.address = address.empty() ? ownAddress(*stream) : withPort(address).cStr();
+  credentials.address =
+      address.empty() ? ownAddress(*stream) : withNodePort(address.c_str()).cStr();
   co_await stream->write("J", 1);
   auto wrapping = tls->wrapClient(kj::mv(stream), MANAGER_NAME);
   auto secure = co_await limited(env, kj::mv(wrapping), HANDSHAKE_LIMIT);
@@ -110,7 +96,7 @@ Task<Credentials> joinCluster(Env& env, kj::String text, std::vector<std::string
   if (managers.empty()) fail(kj::str("usage: name a manager, as in 10.0.0.1:2377"));
   kj::String reasons;
   for (auto& manager : managers) {
-    auto at = withPort(manager);
+    auto at = withNodePort(manager.c_str());
     auto joined = co_await attempt(joinAt(env, kj::str(at), token, address));
     if (joined.ok()) {
       if (joined.value().managers.empty()) joined.value().managers.push_back(at.cStr());

@@ -15,8 +15,8 @@ namespace {
 struct TrustFixture {
   explicit TrustFixture(kj::StringPtr name)
       : folder(name), io(kj::setupAsyncIo()), env(newSystemEnv(io)), authority(folder, "own") {}
-  kj::Own<Trust> load() {
-    auto trust = kj::heap<Trust>(*env, logger, registry, folder.path().cStr(), "127.0.0.1:0");
+  kj::Own<Trust> load(const char* listen = "127.0.0.1:0") {
+    auto trust = kj::heap<Trust>(*env, logger, registry, folder.path().cStr(), listen);
     trust->load().wait(io.waitScope);
     return trust;
   }
@@ -65,6 +65,29 @@ TEST_CASE("trust: credentials are on the disk for nobody else, and there after a
   CHECK(state.getState().getMember());
   CHECK(state.getState().getNodeId() == "n1");
   CHECK(state.getState().getRole() == schema::Role::MANAGER);
+}
+
+TEST_CASE(
+    "trust: an address that is not this host's changes nothing, and a start goes on without it",
+    "[trust]") {
+  TrustFixture f("trust-address");
+  auto file = f.folder.sub("credentials");
+  {
+    auto trust = f.load("192.0.2.1:2377");
+    f.begin(*trust);
+    CHECK_THAT(f.adopt(*trust, f.authority),
+               Catch::Contains("cannot listen at '192.0.2.1:2377': "));
+    CHECK(access(file.cStr(), F_OK) < 0);
+    CHECK(trust->nodeId() == "");
+  }
+  {
+    auto trust = f.load();
+    f.begin(*trust);
+    REQUIRE(f.adopt(*trust, f.authority) == "");
+  }
+  auto trust = f.load("192.0.2.1:2377");
+  f.begin(*trust);
+  CHECK(trust->nodeId() == "n1");
 }
 
 TEST_CASE("trust: credentials that are damaged are refused by name", "[trust]") {

@@ -16,6 +16,7 @@ namespace {
 constexpr const char* WHAT = "node's credentials";
 constexpr const char* REMEDY =
     "remove it and join the cluster again with 'orch join', or restore it from a backup";
+constexpr kj::Duration BIND_EVERY = 1 * kj::SECONDS;  // of an address that is not there yet
 // Between the answer to `restart` and its coming true.
 constexpr kj::Duration RESTART_DELAY = 100 * kj::MILLISECONDS;
 
@@ -92,9 +93,11 @@ class Trust::Server final : public schema::Trust::Server {
                       params.getAddress().cStr()};
     if (fresh.key.empty()) fail(kj::str("there is no request that this would be the answer to"));
     checkSigned(fresh.certificate, fresh.authority, fresh.key);
+    // Before anything is written: an address that is not this host's changes nothing.
+    auto bound = co_await trust.bind(fresh);
     co_await trust.store(fresh);
     trust.takeIn(kj::mv(fresh));
-    co_await trust.listen();
+    trust.listener = kj::mv(bound);
   }
   Task<void> doJoin(JoinContext context) {
     auto params = context.getParams();
@@ -104,6 +107,7 @@ class Trust::Server final : public schema::Trust::Server {
     auto joining = joinCluster(trust.env, kj::str(params.getToken()), texts(params.getManagers()),
                                params.getAddress().cStr());
     auto fresh = co_await kj::mv(joining);
+    { auto bound = co_await trust.bind(fresh); }  // what could not be done after the restart either
     co_await trust.store(fresh);
     trust.takeIn(kj::mv(fresh));
     trust.describe(context.getResults().initState());
@@ -137,25 +141,38 @@ void Trust::takeIn(Credentials fresh) {
 Task<void> Trust::begin(kj::Function<schema::Gateway::Client(schema::Peer::Reader)> forPeer) {
   gatewayFor = kj::mv(forPeer);
   if (!member()) co_return;
-  co_await listen();
+  tasks.add(listen());
   if (holder.role != schema::Role::WORKER) co_return;
   auto up = kj::heap<Uplink>(env, logger, registry, credentials);
   tasks.add(up->run());
   uplink = kj::mv(up);
 }
 
+// A network that comes up later than orchd is no reason to be without the containers.
 Task<void> Trust::listen() {
-  Shown shown{credentials.authority, credentials.certificate, credentials.key};
-  KJ_IF_MAYBE (there, listener) {
-    (*there)->show(kj::mv(shown));
-    co_return;
+  for (bool complained = false;; complained = true) {
+    auto bound = co_await attempt(bind(credentials));
+    if (bound.ok()) {
+      listener = kj::mv(bound.value());
+      co_return;
+    }
+    if (!complained) {
+      log::LogFields fields;
+      fields.emplace_back("reason", kj::str(bound.message()));
+      logger.write(schema::LogLevel::WARN, "peer.cannot-listen, trying until it works", fields);
+    }
+    co_await env.timer().afterDelay(BIND_EVERY);
   }
+}
+
+Task<kj::Own<PeerListener>> Trust::bind(Credentials with) {
   auto& make = KJ_REQUIRE_NONNULL(gatewayFor, "the node is not open yet");
-  auto fresh = kj::heap<PeerListener>(env, refused, kj::mv(shown),
-                                      [&make](schema::Peer::Reader peer) { return make(peer); });
-  auto address = kj::str(listenAt.empty() ? credentials.address.c_str() : listenAt.c_str());
+  auto fresh =
+      kj::heap<PeerListener>(env, refused, Shown{with.authority, with.certificate, with.key},
+                             [&make](schema::Peer::Reader peer) { return make(peer); });
+  auto address = kj::str(listenAt.empty() ? with.address.c_str() : listenAt.c_str());
   co_await fresh->open(kj::mv(address));
-  listener = kj::mv(fresh);
+  co_return kj::mv(fresh);
 }
 
 Task<void> Trust::store(Credentials fresh) {

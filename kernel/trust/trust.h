@@ -34,6 +34,8 @@ class Trust final : private kj::TaskSet::ErrorHandler {
   Task<void> store(Credentials fresh);
   Task<void> forget();
   Task<void> listen();
+  // A port for others with these. Fails with what stands in the way.
+  Task<kj::Own<PeerListener>> bind(Credentials with);
   void takeIn(Credentials fresh);
   void taskFailed(kj::Exception&& exception) override;
 

@@ -30,4 +30,13 @@ std::vector<std::string> hostAddresses() {
   return found;
 }
 
+kj::String withNodePort(kj::StringPtr address) {
+  constexpr uint16_t NODE_PORT = 2377;
+  auto colons = std::count(address.begin(), address.end(), ':');
+  bool bracketed = address.startsWith("[");
+  if (colons > 1 && !bracketed) return kj::str("[", address, "]:", NODE_PORT);
+  bool port = bracketed ? !address.endsWith("]") : colons == 1;
+  return port ? kj::str(address) : kj::str(address, ":", NODE_PORT);
+}
+
 }  // namespace orch

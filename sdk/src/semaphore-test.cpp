@@ -1,6 +1,7 @@
 #include "orch/semaphore.h"
 
 #include <catch2/catch.hpp>
+#include <kj/vector.h>
 
 namespace orch {
 namespace {

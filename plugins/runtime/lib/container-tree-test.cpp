@@ -81,9 +81,9 @@ TEST_CASE("container tree: what is missing in a mount is made there, unless it i
   CHECK(tree.makeTarget("/etc/there", true).path == "/etc/there");
   CHECK_THROWS_WITH(tree.makeTarget("/etc/not", true),
                     Catch::Contains("what is mounted at '/etc' is read-only: make 'not' in '"));
-  CHECK_THROWS_WITH(tree.makeFolder("/etc/work/dir"), Catch::Contains("is read-only"));
+  CHECK_THROWS_WITH(tree.makeFolder("/etc/conf/dir"), Catch::Contains("is read-only"));
   CHECK_FALSE(fs::exists(on.source() + "/not"));
-  CHECK_FALSE(fs::exists(on.source() + "/work"));
+  CHECK_FALSE(fs::exists(on.source() + "/conf"));
   // A file system that is made with the container is left to the runtime.
   tree.mount("/bin", "", true, false);
   CHECK(tree.makeTarget("/bin/a/b", true).path == "/bin/a/b");

@@ -7,6 +7,7 @@
 #include "orch/attempt.h"
 #include "orch/durable-file.h"
 #include "orch/fail.h"
+#include "orch/host-addresses.h"
 
 namespace orch::control::manager {
 
@@ -14,7 +15,6 @@ namespace {
 
 constexpr const char* WHAT = "authority of the cluster";
 constexpr const char* REMEDY = "restore it from a backup: without it no node can join";
-constexpr uint16_t PORT = 2377;
 constexpr kj::StringPtr NOBODY =
     "nobody can join this cluster yet: 'orch init --advertise-addr ADDRESS' makes it known to others"_kj;
 
@@ -34,11 +34,6 @@ class PeerOpener final : public schema::PeerService::Server {
 // Takes as long for a secret that is nearly right.
 bool sameSecret(kj::StringPtr a, kj::StringPtr b) {
   return a.size() > 0 && a.size() == b.size() && CRYPTO_memcmp(a.begin(), b.begin(), a.size()) == 0;
-}
-
-kj::String addressWithPort(kj::StringPtr wanted) {
-  bool port = wanted.findFirst(':') != nullptr && !wanted.endsWith("]");
-  return port ? kj::str(wanted) : kj::str(wanted, ":", PORT);
 }
 
 kj::StringPtr secretOf(schema::Cluster::Reader cluster, schema::Role role) {
@@ -109,7 +104,7 @@ Task<Authority> Membership::ownAuthority(kj::String name) {
 Task<kj::String> Membership::open(kj::String wanted) {
   if (!known) co_return kj::String();
   if (member) {
-    bool other = wanted.size() > 0 && addressWithPort(wanted) != ownAddress;
+    bool other = wanted.size() > 0 && withNodePort(wanted) != ownAddress;
     if (other) {
       fail(kj::str("this node's address is '", ownAddress,
                    "' to the others; to change it, 'orch leave --force' and 'orch init' again"));
@@ -138,7 +133,7 @@ Task<kj::String> Membership::open(kj::String wanted) {
   };
   co_await manager.submit(kj::mv(decide));
   auto asked = co_await trust.requestRequest().send();
-  auto address = addressWithPort(wanted);
+  auto address = withNodePort(wanted);
   auto lifetimeNs =
       static_cast<int64_t>(KJ_ASSERT_NONNULL(clusterOf(manager.state())).getCertificateMs()) *
       NS_PER_MS;
