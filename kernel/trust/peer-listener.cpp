@@ -35,6 +35,15 @@ std::string withoutPort(kj::StringPtr address) {
   return address.cStr();
 }
 
+// Of KJ's text of a failed system call: `::bind(…): Cannot assign requested address; toString() =
+// …`.
+std::string systemReason(kj::StringPtr text) {
+  std::string reason = text.cStr();
+  auto call = reason.find("): ");
+  if (call != std::string::npos) reason.erase(0, call + 3);
+  return reason.substr(0, reason.find(';'));
+}
+
 }  // namespace
 
 struct PeerListener::Connection {
@@ -104,7 +113,7 @@ Task<void> PeerListener::open(kj::String address) {
   auto parsed = co_await env.network().parseAddress(address);
   auto bound = attemptNow([&]() { return parsed->listen(); });
   if (!bound.ok()) {
-    fail(kj::str("cannot listen at '", address, "': ", bound.message(),
+    fail(kj::str("cannot listen at '", address, "': ", systemReason(bound.message()).c_str(),
                  "; is another program using the port, or is the address not this host's?"));
   }
   receiver = kj::mv(bound.value());

@@ -76,7 +76,8 @@ TEST_CASE(
     auto trust = f.load("192.0.2.1:2377");
     f.begin(*trust);
     CHECK_THAT(f.adopt(*trust, f.authority),
-               Catch::Contains("cannot listen at '192.0.2.1:2377': "));
+               Catch::StartsWith(
+                   "cannot listen at '192.0.2.1:2377': Cannot assign requested address; is "));
     CHECK(access(file.cStr(), F_OK) < 0);
     CHECK(trust->nodeId() == "");
   }
