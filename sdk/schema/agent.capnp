@@ -8,9 +8,27 @@ using Runtime = import "runtime.capnp";
 $Cxx.namespace("orch::schema");
 
 interface Dispatcher {
-  open @0 (nodeId :Text, description :Objects.NodeDescription, agent :Agent) -> (session :Session);
+  open @0 (nodeId :Text, description :Objects.NodeDescription, agent :Agent, restarts :List(LocalRestart)) -> (session :Session, beats :BeatTerms);
   # One session per node; opening another ends the first. `agent.assign` with the complete set comes
-  # before anything else.
+  # before anything else. `restarts`: what the node did by itself while it was cut off. Those whose
+  # slot nobody has filled meanwhile are tasks of the cluster from then on, and part of the set.
+}
+
+struct LocalRestart {
+  # A task that ended while no manager was there, and the one that the node runs in its place.
+  ended @0 :TaskReport;
+  next @1 :TaskReport;
+  restarts @2 :UInt32;               # of `next`, as in a task
+  startAfterNs @3 :Int64;
+}
+
+struct BeatTerms {
+  # How a node tells that it is there, beside its session: by datagrams, which no loop and no disk
+  # delays. plugins/control/lib says what is in one.
+  address @0 :Text;                  # `ip:port`; empty: there are none, `heartbeat` is all
+  session @1 :UInt64;                # its number
+  key @2 :Data;                      # of this session
+  periodMs @3 :UInt32;
 }
 
 interface Session {
@@ -41,6 +59,8 @@ interface Agent {
   removeVolume @3 (name :Text) -> (found :Bool);
   pruneVolumes @4 () -> (removed :List(Text));
   # Of the node, as its runtimes have them.
+  ping @5 () -> (loopLagMs :UInt32);
+  # Asked by a manager that has not heard of the node for a while.
 }
 
 struct Assignment {

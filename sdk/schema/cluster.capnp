@@ -58,6 +58,8 @@ interface ClusterControl {
   updateNode @22 (requestId :Text, id :Text, change :NodeChange) -> (node :Objects.Node);
   removeNode @23 (requestId :Text, id :Text, force :Bool) -> (nodeId :Text);
   # Its certificate is refused from now on, and its tasks run elsewhere. One that is ready needs `force`.
+  nodeProgress @24 (id :Text, after :UInt64, timeoutMs :UInt32) -> (revision :UInt64, progress :NodeProgress) $Plugin.longRunning;
+  # As `progress`: how far a node is that is being emptied.
 }
 
 struct NodeChange {
@@ -122,6 +124,14 @@ struct ServiceProgress {
   allRun @8 :Bool;                   # as many tasks as there should be run, of whatever spec, and nothing is left to stop
   ended @9 :Bool;                    # there is nothing to watch: no task is wanted, or each came to a good end
   trying @10 :Bool;                  # some task is on its way to running
+}
+
+struct NodeProgress {
+  availability @0 :Objects.Node.Availability;
+  state @1 :Objects.Node.State;
+  left @2 :UInt32;                   # tasks there that have not ended
+  waiting @3 :UInt32;                # of these, those that nobody has asked to end yet
+  problem @4 :Text;                  # why the first of them is still there; empty if it is on its way
 }
 
 enum Verdict {

@@ -113,6 +113,7 @@ struct Placement {
   constraints @0 :List(Text);
   strategy @1 :Text;                 # scheduler plugin, `spread`; empty: the cluster's default
   maxReplicasPerNode @2 :UInt32;     # 0: no limit
+  tolerateDownMs @3 :UInt64;         # tasks on a node that is down are replaced only after so long
 }
 
 struct UpdateConfig {
@@ -242,6 +243,8 @@ struct Node {
   message @7 :Text;                  # about `state`; not stored
   address @8 :Text;
   downSinceNs @9 :Int64;             # 0: it is not down
+  downReason @10 :Text;              # why it is thought to be
+  stateSinceNs @11 :Int64;           # of `state`; not stored
 }
 
 struct NodeDescription {
