@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <set>
 
 namespace orch::network::bridge {
 
@@ -13,6 +14,8 @@ constexpr int32_t RAW = -300;     // NF_IP_PRI_RAW
 constexpr int32_t DSTNAT = -100;  // NF_IP_PRI_NAT_DST
 constexpr int32_t FILTER = 0;     // NF_IP_PRI_FILTER
 constexpr int32_t SRCNAT = 100;   // NF_IP_PRI_NAT_SRC
+constexpr const char* BASE_CHAINS[] = {"guard",  "input",      "forward",
+                                       "output", "prerouting", "postrouting"};
 
 NftBytes portKey(PortKey key) {
   NftBytes bytes;
@@ -69,15 +72,24 @@ void buildNat(NftBatch& batch, const Layout& layout) {
 
 }  // namespace
 
-void buildTable(NftBatch& batch, const Layout& layout, const std::vector<PortChange>& ports) {
-  batch.addTable().deleteTable().addTable();
+void buildTable(NftBatch& batch, const Layout& layout, const std::vector<std::string>& chains,
+                const std::vector<PortChange>& ports) {
+  batch.addTable();
   batch.addSet("published", {NftType::PROTOCOL, NftType::PORT});
   batch.addVerdictMap("active", {NftType::PROTOCOL, NftType::PORT});
   batch.addMap("backends", {NftType::PROTOCOL, NftType::PORT, NftType::MARK},
                {NftType::ADDRESS, NftType::PORT});
+  for (auto set : {"published", "active", "backends"}) batch.deleteElements(set);
+  std::set<std::string> left(chains.begin(), chains.end());
+  for (auto& chain : left) batch.deleteRules(chain.c_str());
+  for (auto chain : BASE_CHAINS) left.erase(chain);
   buildGuards(batch, layout);
   buildNat(batch, layout);
-  for (auto& port : ports) buildChange(batch, {port.key, std::nullopt, port.after});
+  for (auto& port : ports) {
+    buildChange(batch, {port.key, std::nullopt, port.after});
+    if (port.after && !port.after->empty()) left.erase(chainOf(port.key).cStr());
+  }
+  for (auto& chain : left) batch.deleteChain(chain.c_str());
 }
 
 void buildChange(NftBatch& batch, const PortChange& change) {

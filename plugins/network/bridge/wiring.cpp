@@ -222,17 +222,29 @@ std::vector<Unled> newlyLed(const std::vector<PortChange>& changes) {
   }
   return ports;
 }
+
+void rebuildTable(const Layout& layout, NetlinkSocket& socket,
+                  const std::vector<PortChange>& ports) {
+  NftBatch batch(layout.table.c_str());
+  buildTable(batch, layout, nftChains(socket, layout.table.c_str()), ports);
+  if (attemptNow([&] { batch.commit(socket); }).ok()) return;
+  // Its sets or chains are not like ours: of another version, or somebody changes it.
+  NftBatch anew(layout.table.c_str());
+  anew.addTable().deleteTable();
+  buildTable(anew, layout, {}, ports);
+  anew.commit(socket);
+}
 }  // namespace
 
 std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
   for (auto& record : change.records) writeRecord(layout.records(), record);
-  NftBatch batch(layout.table.c_str());
   if (change.rebuild) {
-    buildTable(batch, layout, change.ports);
+    rebuildTable(layout, socket, change.ports);
   } else {
+    NftBatch batch(layout.table.c_str());
     for (auto& port : change.ports) buildChange(batch, port);
+    batch.commit(socket);
   }
-  batch.commit(socket);
   auto forgotten = attemptNow([&] {
     forgetFlows(socket, change.forget);
     auto unled = newlyLed(change.ports);

@@ -141,34 +141,39 @@ NftBatch& NftBatch::addVerdictMap(kj::StringPtr name, std::initializer_list<NftT
   return set(name, key, NFT_SET_MAP, NFT_DATA_VERDICT, sizeof(nft_verdicts));
 }
 
-NftBatch& NftBatch::element(uint16_t type, kj::StringPtr name, nftnl_set_elem* owned) {
+NftBatch& NftBatch::elements(uint16_t type, kj::StringPtr name, nftnl_set_elem* owned) {
   Set s(nftnl_set_alloc());
-  nftnl_set_elem_add(s.get(), owned);
+  if (owned != nullptr) nftnl_set_elem_add(s.get(), owned);
   nftnl_set_set_str(s.get(), NFTNL_SET_TABLE, table.c_str());
   nftnl_set_set_str(s.get(), NFTNL_SET_NAME, name.cStr());
   bool add = type == NFT_MSG_NEWSETELEM;
   Message message(type, add ? NLM_F_CREATE : 0, steps.size() + 1);
   nftnl_set_elems_nlmsg_build_payload(message.head, s.get());
-  append(message, kj::str(add ? "add an element to '" : "delete an element of '", name, "'"));
+  auto what = add ? "add an element to '" : owned ? "delete an element of '" : "empty the set '";
+  append(message, kj::str(what, name, "'"));
   return *this;
 }
 
 NftBatch& NftBatch::addElement(kj::StringPtr name, const NftBytes& key) {
-  return element(NFT_MSG_NEWSETELEM, name, newElement(key));
+  return elements(NFT_MSG_NEWSETELEM, name, newElement(key));
 }
 NftBatch& NftBatch::addElement(kj::StringPtr name, const NftBytes& key, const NftBytes& value) {
   auto* e = newElement(key);
   nftnl_set_elem_set(e, NFTNL_SET_ELEM_DATA, value.data(), value.size());
-  return element(NFT_MSG_NEWSETELEM, name, e);
+  return elements(NFT_MSG_NEWSETELEM, name, e);
 }
 NftBatch& NftBatch::addElement(kj::StringPtr name, const NftBytes& key, kj::StringPtr chain) {
   auto* e = newElement(key);
   nftnl_set_elem_set_u32(e, NFTNL_SET_ELEM_VERDICT, NFT_GOTO);
   nftnl_set_elem_set_str(e, NFTNL_SET_ELEM_CHAIN, chain.cStr());
-  return element(NFT_MSG_NEWSETELEM, name, e);
+  return elements(NFT_MSG_NEWSETELEM, name, e);
 }
 NftBatch& NftBatch::deleteElement(kj::StringPtr name, const NftBytes& key) {
-  return element(NFT_MSG_DELSETELEM, name, newElement(key));
+  return elements(NFT_MSG_DELSETELEM, name, newElement(key));
+}
+
+NftBatch& NftBatch::deleteElements(kj::StringPtr name) {
+  return elements(NFT_MSG_DELSETELEM, name, nullptr);
 }
 
 NftBatch& NftBatch::chain(uint16_t type, kj::StringPtr name, const NftHook* hook) {
@@ -255,15 +260,41 @@ kj::Maybe<kj::String> NftBatch::refusalOf(const nlmsghdr* answer) const {
                  strerror(error));
 }
 
-bool nftTableExists(kj::StringPtr table) {
-  NetlinkSocket socket(NETLINK_NETFILTER);
-  NetlinkMessage message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, 0,
+namespace {
+NetlinkMessage newQuestion(uint16_t type, uint16_t flags, kj::StringPtr table) {
+  NetlinkMessage message(NFNL_SUBSYS_NFTABLES << 8 | type, flags,
                          kj::str("cannot look up the nftables table '", table, "'"));
   auto& head = message.header<nfgenmsg>();
   head.nfgen_family = NFPROTO_IPV4;
   head.version = NFNETLINK_V0;
+  return message;
+}
+}  // namespace
+
+bool nftTableExists(kj::StringPtr table) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  auto message = newQuestion(NFT_MSG_GETTABLE, 0, table);
   message.putText(NFTA_TABLE_NAME, table);
   return socket.find(message, [](const nlmsghdr*) {});
+}
+
+std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table) {
+  std::vector<std::string> chains;
+  auto addChain = [&](const nlmsghdr* answer) {
+    std::string name;
+    bool ours = false;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
+      auto type = mnl_attr_get_type(attribute);
+      if (type == NFTA_CHAIN_TABLE) ours = table == mnl_attr_get_str(attribute);
+      if (type == NFTA_CHAIN_NAME) name = mnl_attr_get_str(attribute);
+    }
+    if (ours) chains.push_back(std::move(name));
+  };
+  for (;;) {
+    auto message = newQuestion(NFT_MSG_GETCHAIN, NLM_F_DUMP, table);
+    chains.clear();
+    if (socket.dump(message, addChain)) return chains;
+  }
 }
 
 }  // namespace orch::network

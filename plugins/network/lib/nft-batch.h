@@ -62,6 +62,8 @@ class NftBatch final {
   // `goto chain`.
   NftBatch& addElement(kj::StringPtr map, const NftBytes& key, kj::StringPtr chain);
   NftBatch& deleteElement(kj::StringPtr set, const NftBytes& key);
+  // All of the set's or map's.
+  NftBatch& deleteElements(kj::StringPtr set);
 
   NftBatch& addChain(kj::StringPtr chain);
   NftBatch& addChain(kj::StringPtr chain, const NftHook& hook);
@@ -83,7 +85,7 @@ class NftBatch final {
   struct Message;
   NftBatch& set(kj::StringPtr name, std::initializer_list<NftType> key, uint32_t flags,
                 uint32_t valueType, uint32_t valueSize);
-  NftBatch& element(uint16_t type, kj::StringPtr set, nftnl_set_elem* owned);
+  NftBatch& elements(uint16_t type, kj::StringPtr set, nftnl_set_elem* owned);  // null: all
   NftBatch& chain(uint16_t type, kj::StringPtr name, const NftHook* hook);
   void append(const Message& message, kj::String what);
   void mark(bool begin);
@@ -97,5 +99,7 @@ class NftBatch final {
 
 // Whether there is such a table of the family ip in the calling thread's network namespace.
 bool nftTableExists(kj::StringPtr table);
+// The names of the table's chains, in the namespace of the socket; none if there is no such table.
+std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table);
 
 }  // namespace orch::network
