@@ -119,6 +119,7 @@ Task<int> serve(kj::AsyncIoContext& io, Env& env, Kernel& kernel) {
     fields.emplace_back("reason", kj::str(plainText(stopped.error())));
     logger.write(schema::LogLevel::ERROR, "kernel.stop-failed", fields);
   }
+  loop::endSoon();
   co_return status;
 }
 
@@ -183,6 +184,7 @@ int check(const Options& options) {
 
 // The same program again, as the same process: whoever looks after it notices nothing.
 [[noreturn]] void runAgain(char** argv) {
+  alarm(0);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);

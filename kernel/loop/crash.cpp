@@ -22,7 +22,7 @@ namespace {
 constexpr int CRASHES[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 constexpr size_t HANDLER_STACK_BYTES = 128 << 10;
 constexpr size_t WHY_BYTES = 1024;
-constexpr unsigned LAST_WORDS_SECONDS = 10;
+constexpr unsigned LAST_SECONDS = 5;
 constexpr int ANSWER_MS = 1000;
 
 // Of the process, since signals are. What a handler uses is here before it is needed.
@@ -38,7 +38,7 @@ void lastWords(int number, siginfo_t* info, void* context) {
   if (dying.test_and_set()) {
     for (;;) pause();  // another thread was first and is about to end all
   }
-  alarm(LAST_WORDS_SECONDS);  // if even this hangs
+  alarm(LAST_SECONDS);  // if even this hangs
   lastStack.take(context);
   lastStack.locate();
   auto* plugin = lastStack.plugin();
@@ -87,6 +87,12 @@ void giveStack(int, siginfo_t*, void* context) {
   errno = before;
 }
 
+void tellLate(int number, siginfo_t*, void*) {
+  say(STDERR_FILENO, "kernel.end-hangs: work on a thread does not end, going without it\n");
+  signal(number, SIG_DFL);
+  raise(number);
+}
+
 void handle(int number, void (*handler)(int, siginfo_t*, void*), int flags) {
   struct sigaction action = {};
   action.sa_sigaction = handler;
@@ -107,6 +113,11 @@ void reportCrashes() {
   for (int number : CRASHES) handle(number, &lastWords, 0);
   handle(SIGRTMIN, &giveStack, SA_RESTART);
   std::set_terminate(&tellException);
+}
+
+void endSoon() {
+  handle(SIGALRM, &tellLate, 0);
+  alarm(LAST_SECONDS);
 }
 
 void abortThread(pthread_t thread, const char* why) {

@@ -6,6 +6,27 @@
 
 namespace orch {
 
+namespace {
+// Where the handler of a thread whose own stack has run over can stand. What was there before, a
+// sanitizer's, comes back.
+class SignalStack final {
+ public:
+  SignalStack() : room(new char[BYTES]) {
+    stack_t own = {};
+    own.ss_sp = room.get();
+    own.ss_size = BYTES;
+    KJ_SYSCALL(sigaltstack(&own, &before));
+  }
+  ~SignalStack() { sigaltstack(&before, nullptr); }
+  KJ_DISALLOW_COPY(SignalStack);
+
+ private:
+  static constexpr size_t BYTES = 64 << 10;
+  std::unique_ptr<char[]> room;
+  stack_t before = {};
+};
+}  // namespace
+
 ThreadWorkers::ThreadWorkers(Mailbox& mailbox, unsigned maxThreads,
                              std::chrono::milliseconds maxIdle)
     : mailbox(mailbox), maxThreads(maxThreads), maxIdle(maxIdle) {}
@@ -57,10 +78,13 @@ void ThreadWorkers::forgetEnded() {
 }
 
 void ThreadWorkers::serve(uint64_t number) {
-  // Signals belong to the loop's thread.
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  // Signals belong to the loop's thread; but for its own faults, which would end the process
+  // without a word if they were blocked.
+  sigset_t others;
+  sigfillset(&others);
+  for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&others, fault);
+  pthread_sigmask(SIG_BLOCK, &others, nullptr);
+  SignalStack handlers;
   for (;;) {
     std::unique_lock lock(mutex);
     ++idle;

@@ -44,12 +44,13 @@ class Orchd {
     REQUIRE(stream.get() != nullptr);
     connection = kj::heap<capnp::TwoPartyClient>(*stream);
   }
-  Outcome<void> call(kj::StringPtr wish) {
+  Outcome<void> call(kj::StringPtr wish) { return attempt(begin(wish)).wait(io.waitScope); }
+  kj::Promise<void> begin(kj::StringPtr wish) {
     auto find = connection->bootstrap().castAs<schema::Gateway>().serviceRequest();
     find.setName("test.misbehaves");
     auto request = find.send().getCapability().castAs<schema::Scheduler>().openRequest();
     request.initNodes(1)[0].setId(wish);
-    return attempt(request.send().ignoreResult()).wait(io.waitScope);
+    return request.send().ignoreResult();
   }
   int ended() { return process->onExit().wait(io.waitScope); }
   std::string log() {
@@ -76,6 +77,8 @@ TEST_CASE("crash: the signal, the plugin's file and the stack are in the log", "
       {"segv", SIGSEGV, "kernel.crashed: signal 11 (SIGSEGV) at 0x8 in "},
       {"call nowhere", SIGSEGV, "kernel.crashed: signal 11 (SIGSEGV) at 0x10 in "},
       {"overflow", SIGSEGV, "kernel.crashed: signal 11 (SIGSEGV) at 0x"},
+      {"worker segv", SIGSEGV, "kernel.crashed: signal 11 (SIGSEGV) at 0x8 in "},
+      {"worker overflow", SIGSEGV, "kernel.crashed: signal 11 (SIGSEGV) at 0x"},
       {"ill", SIGILL, "kernel.crashed: signal 4 (SIGILL) at 0x"},
       {"bus", SIGBUS, "kernel.crashed: signal 7 (SIGBUS) in "},
       {"fpe", SIGFPE, "kernel.crashed: signal 8 (SIGFPE) in "},
@@ -110,6 +113,17 @@ TEST_CASE("crash: one of the kernel's own says so", "[plugin][root]") {
   CHECK(log.find("kernel.crashed: signal 11 (SIGSEGV) in the kernel; its stack") !=
         std::string::npos);
   CHECK(log.find(":\n  /") != std::string::npos);
+}
+
+TEST_CASE("crash: orchd ends though work on a thread does not", "[plugin][root]") {
+  Orchd orchd("end-hangs");
+  auto hanging = orchd.begin("worker hang");
+  CHECK(orchd.call("n1").ok());
+  REQUIRE(orchd.process->signal(SIGTERM));
+  CHECK(WTERMSIG(orchd.ended()) == SIGALRM);
+  auto log = orchd.log();
+  INFO(log);
+  CHECK(log.find("\nkernel.end-hangs: work on a thread does not end") != std::string::npos);
 }
 
 TEST_CASE("watchdog: who holds the loop is told after three seconds, and orchd goes on",

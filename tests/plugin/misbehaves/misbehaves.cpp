@@ -33,8 +33,14 @@ AS_WRITTEN void fault(kj::StringPtr wish) {
 
 void throwAround() noexcept { fail(kj::str("thrown where nobody catches")); }
 
-kj::Promise<void> misbehave(kj::StringPtr wish) {
+kj::Promise<void> misbehave(Env& env, kj::StringPtr wish) {
   fault(wish);
+  if (wish.startsWith("worker ")) {
+    return env.workers().run([wish = kj::str(wish.slice(7))] {
+      if (wish == "hang") pause();
+      fault(wish);
+    });
+  }
   if (wish == "terminate") throwAround();
   if (wish.startsWith("block ")) {
     auto end = std::chrono::steady_clock::now() + std::chrono::seconds(wish[6] - '0');
@@ -52,23 +58,31 @@ kj::Promise<void> misbehave(kj::StringPtr wish) {
 
 class Table final : public schema::PlacementTable::Server {
  public:
+  explicit Table(Env& env) : env(env) {}
   kj::Promise<void> place(PlaceContext context) override {
-    return misbehave(context.getParams().getGroup().getServiceId());
+    return misbehave(env, context.getParams().getGroup().getServiceId());
   }
+
+ private:
+  Env& env;
 };
 
 class Misbehaviour final : public schema::Scheduler::Server {
  public:
+  explicit Misbehaviour(Env& env) : env(env) {}
   kj::Promise<void> open(OpenContext context) override {
     auto nodes = context.getParams().getNodes();
     auto wish = nodes.size() == 0 ? kj::StringPtr("") : kj::StringPtr(nodes[0].getId());
-    context.getResults().setTable(kj::heap<Table>());
-    return misbehave(wish);
+    context.getResults().setTable(kj::heap<Table>(env));
+    return misbehave(env, wish);
   }
+
+ private:
+  Env& env;
 };
 
 }  // namespace
 
-schema::Scheduler::Client newMisbehaviour(Env&) { return kj::heap<Misbehaviour>(); }
+schema::Scheduler::Client newMisbehaviour(Env& env) { return kj::heap<Misbehaviour>(env); }
 
 }  // namespace orch::test::misbehaves
