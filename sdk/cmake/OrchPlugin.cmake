@@ -1,13 +1,15 @@
-# orch_add_plugin(<kind>/<name> SOURCES … [SCHEMA config.capnp] [TESTS …] [LIBRARIES …])
+# orch_add_plugin(<kind>/<name> SOURCES … [SCHEMA config.capnp] [TESTS …] [TEST_PARTS …] [LIBRARIES …])
 #
 # Makes, from the folder of the calling CMakeLists.txt:
 #   orch_<kind>_<name>_logic  the object library, which tests link
 #   orch_<kind>_<name>        the module <kind>.<name>.so, with its install rule
 #   orch_<kind>_<name>_test   the tests, run by ctest as <kind>.<name>. Outside of orch's tree ctest
-#                             sees them after include(CTest) or enable_testing().
+#                             sees them after include(CTest) or enable_testing(). Sources that
+#                             TEST_PARTS names, without .cpp, are a test of their own each: all of
+#                             them in one would not end in time on a busy machine.
 # plugin.cpp, with ORCH_PLUGIN, is always part of the module and never of the object library.
 function(orch_add_plugin path)
-  cmake_parse_arguments(arg "" "SCHEMA" "SOURCES;TESTS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "" "SCHEMA" "SOURCES;TESTS;TEST_PARTS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
   string(REPLACE "/" "_" id ${path})
   string(REPLACE "-" "_" id ${id})
   string(REPLACE "/" "." name ${path})
@@ -65,6 +67,11 @@ function(orch_add_plugin path)
     target_link_libraries(${target}_test PRIVATE ${target}_logic orch_testing ${arg_TEST_LIBRARIES})
     target_compile_definitions(${target}_test PRIVATE ORCH_MODULE="$<TARGET_FILE:${target}>")
     add_dependencies(${target}_test ${target})
-    add_test(NAME ${name} COMMAND ${target}_test)
+    set(rest "~[.]")  # of exclusions alone Catch2 takes hidden ones for meant
+    foreach(part ${arg_TEST_PARTS})
+      add_test(NAME ${name}.${part} COMMAND ${target}_test -\# "[#${part}]")
+      string(APPEND rest "~[#${part}]")
+    endforeach()
+    add_test(NAME ${name} COMMAND ${target}_test -\# ${rest})
   endif()
 endfunction()

@@ -57,7 +57,8 @@ class Crashing(single.HostTest):
 
     def setUp(self):
         self.random = random.Random(f"{SEED} {self.id()}")
-        self.node.orch("service", "create", "--verify", "0s", "--name", "counter", "web:1", "sh", "-c", COUNT)
+        self.node.orch("service", "create", "--verify", "0s", "--name", "counter", "--stop-grace-period", "0s",
+                       "web:1", "sh", "-c", COUNT)
         self.addCleanup(self.node.orch, "service", "rm", "counter")
         self.counter = self.node.pids("counter")
         self.counted = 0
