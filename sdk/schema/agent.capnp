@@ -2,6 +2,7 @@
 # Between the leading manager and the agent of a node.
 
 using Cxx = import "/capnp/c++.capnp";
+using Image = import "image.capnp";
 using Objects = import "objects.capnp";
 using Plugin = import "plugin.capnp";
 using Runtime = import "runtime.capnp";
@@ -41,6 +42,16 @@ interface Session {
   close @3 (leaves :Bool) -> ();
   # The last call. A node that `leaves` is down at once; another one may come back within the time
   # that it may be silent. A session that is dropped without it has lost its process, or its way.
+  offerImages @4 (images :List(OfferedImage)) -> ();
+  # All that other nodes may fetch from this one, at most 1,000; replaces what was offered before.
+  findImage @5 (digest :Text) -> (sources :List(Image.ImageSource));
+  # Other nodes that offer the image. What they send goes through the manager. Fails unless a task of
+  # this node runs an image of that digest.
+}
+
+struct OfferedImage {
+  digest @0 :Text;                   # of the manifest
+  names @1 :List(Text);              # that it was imported by on this node
 }
 
 struct TaskReport {
@@ -61,6 +72,8 @@ interface Agent {
   # Of the node, as its runtimes have them.
   ping @5 () -> (loopLagMs :UInt32);
   # Asked by a manager that has not heard of the node for a while.
+  readBlob @6 (image :Text, blob :Text, offset :UInt64, maxBytes :UInt32) -> Image.BlobPart;
+  # As the node's image plugin has it.
 }
 
 struct Assignment {
@@ -74,6 +87,7 @@ struct Assignment {
     config @4 :AnyPointer;
     volume @5 :AnyPointer;
   }
+  login @6 :Image.RegistryLogin;     # of a task: for its image, if a user gave one. It is not kept on a disk.
 }
 
 enum AssignedKind { task @0; network @1; secret @2; config @3; volume @4; }

@@ -6,6 +6,7 @@
 # never succeed as it is written.
 
 using Cxx = import "/capnp/c++.capnp";
+using Image = import "image.capnp";
 using Objects = import "objects.capnp";
 using Plugin = import "plugin.capnp";
 using Runtime = import "runtime.capnp";
@@ -19,10 +20,11 @@ interface ClusterControl {
   # `address`: that others reach this node at, `ip` or `ip:port`; empty: the only one that the host has.
   # `token`: for workers; empty if the host has no address, so that nobody can join.
 
-  createService @2 (requestId :Text, spec :Objects.ServiceSpec, resolveImage :Bool) -> (service :Objects.Service, warnings :List(Text));
-  updateService @3 (requestId :Text, id :Text, version :UInt64, spec :Objects.ServiceSpec, resolveImage :Bool) -> (service :Objects.Service, warnings :List(Text));
+  createService @2 (requestId :Text, spec :Objects.ServiceSpec, resolveImage :Bool, login :Image.RegistryLogin) -> (service :Objects.Service, warnings :List(Text));
+  updateService @3 (requestId :Text, id :Text, version :UInt64, spec :Objects.ServiceSpec, resolveImage :Bool, login :Image.RegistryLogin) -> (service :Objects.Service, warnings :List(Text));
   # `version` 0: whatever it is now. `resolveImage`: what the image's tag means now is pinned, so that
   # all tasks run the same; a warning says why if nobody can tell. Without it the spec is taken as it is.
+  # `login`: for the image's registry, here and on the nodes; kept encrypted until the next one comes.
   scaleService @4 (requestId :Text, id :Text, replicas :UInt32) -> (service :Objects.Service, warnings :List(Text));
   removeService @5 (requestId :Text, id :Text) -> (serviceId :Text);
   services @6 () -> (services :List(ServiceRow));

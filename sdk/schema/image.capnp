@@ -9,13 +9,14 @@ using Runtime = import "runtime.capnp";
 $Cxx.namespace("orch::schema");
 
 interface ImageStore {
-  ensure @0 (reference :Text, holder :Text, progress :Progress) -> (image :ImageInfo) $Plugin.longRunning;
-  # The image, from this node if it has it, else pulled; and held for `holder` (a task id) until
-  # `release`: a held image is neither removed nor pruned. Calls for the same image share one transfer.
+  ensure @0 (reference :Text, holder :Text, progress :Progress, elsewhere :ImageFinder, login :RegistryLogin) -> (image :ImageInfo) $Plugin.longRunning;
+  # The image, from this node if it has it, else from another host, else pulled; and held for `holder`
+  # (a task id) until `release`: a held image is neither removed nor pruned. Calls for the same image
+  # share one transfer. `elsewhere` is asked for a reference with a digest only; null: nobody is.
   release @1 (holder :Text) -> ();
   retainHolders @2 (holders :List(Text)) -> ();
   # After a crash: holds of all others are released.
-  pull @3 (reference :Text, progress :Progress) -> (image :ImageInfo) $Plugin.longRunning;
+  pull @3 (reference :Text, progress :Progress, login :RegistryLogin) -> (image :ImageInfo) $Plugin.longRunning;
   # From the registry even if a local image has that name.
   import @4 (path :Text, reference :Text, progress :Progress) -> (images :List(ImageInfo)) $Plugin.longRunning;
   # A docker archive, an OCI layout (folder or tar), or a plain root file system (folder or tar). An
@@ -25,9 +26,40 @@ interface ImageStore {
   remove @7 (reference :Text, force :Bool) -> (removed :List(Text));
   prune @8 (all :Bool) -> (removed :List(Text), freedBytes :UInt64) $Plugin.longRunning;
   # Without `all`: only what no name points to.
-  resolve @9 (reference :Text) -> (digest :Text);
+  resolve @9 (reference :Text, login :RegistryLogin) -> (digest :Text);
   # What the reference means now, as a digest that `ensure` takes behind `name@`: of what its registry
   # has, without a transfer; of the local image if the name was imported. Fails if nobody knows it.
+  readBlob @10 (image :Text, blob :Text, offset :UInt64, maxBytes :UInt32) -> BlobPart;
+  # For other hosts: `blob` is the digest of the manifest, of the configuration or of a layer of the
+  # image of that digest, which this node keeps the blobs of. All else is refused.
+}
+
+struct RegistryLogin {
+  # Who asks that registry. Of another one, and without this, it is whoever the image plugin is set up to be.
+  registry @0 :Text;                 # `docker.io`, `registry:5000`
+  user @1 :Text;
+  password @2 :Text;
+}
+
+struct BlobPart {
+  data @0 :Data;                     # at most `maxBytes` and 64 KiB; empty at the end and behind it
+  totalBytes @1 :UInt64;             # of the blob
+}
+
+interface ImageFinder {
+  # Where an image can be had beside its registry.
+  find @0 (digest :Text) -> (sources :List(ImageSource));
+  # Few, in the order in which to ask them. Nobody vouches for what they send.
+}
+
+struct ImageSource {
+  node @0 :Text;                     # the host name
+  image @1 :ImageReader;
+}
+
+interface ImageReader {
+  # One image on another host.
+  read @0 (blob :Text, offset :UInt64, maxBytes :UInt32) -> BlobPart;
 }
 
 interface Progress {
@@ -46,5 +78,6 @@ struct ImageInfo {
   os @8 :Text;
   architecture @9 :Text;             # as Go calls it, whatever the image says: `amd64` for x86_64
   variant @10 :Text;                 # `v3`; empty: what all of the architecture have
-  pulled @11 :List(Text);            # those of `references` that came from a registry
+  pulled @11 :List(Text);            # those of `references` that were not imported here
+  keptBytes @12 :UInt64;             # of its blobs, that are kept for other hosts; 0: none are
 }

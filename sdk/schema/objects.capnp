@@ -156,6 +156,7 @@ struct Service {
   update @4 :UpdateStatus;
   ports @5 :List(PortSpec);          # with the chosen published ports
   specAtNs @6 :Int64;                # when a user last changed `spec`
+  sealedLogin @7 :Data;              # for the registry of the image, encrypted; shown to nobody
 }
 
 struct UpdateStatus {

@@ -68,6 +68,7 @@ const Bad ALL[] = {
     {"image.oci", "concurrentTransfers", "200"},
     {"image.oci", "maxLayerBytes", "0"},
     {"image.oci", "unpackTimeoutSeconds", "0"},
+    {"image.oci", "keepBlobs", "7"},
     {"network.bridge", "bridge", "'a name that is too long'"},
     {"network.bridge", "subnet", "'172.30.0.0/99'"},
     {"network.bridge", "mtu", "-5"},

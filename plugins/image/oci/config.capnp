@@ -29,4 +29,7 @@ struct Config {
   # Which signatures a pull asks for: a containers-policy.json(5). Empty: the site's own, where skopeo
   # looks for it ($HOME/.config/containers/policy.json, /etc/containers/policy.json); where there is
   # none, and with `insecure`, no signature is asked for.
+  keepBlobs @10 :Bool = true;
+  # Images that no registry needs to have are kept twice: unpacked, and as they came, so that other
+  # hosts of the cluster can fetch them from here. False: those that are imported from now on are not.
 }

@@ -207,6 +207,17 @@ std::set<std::string> ImageIndex::blobs() const {
   return digests;
 }
 
+std::map<std::string, uint64_t> ImageIndex::keptBlobs() const {
+  std::map<std::string, uint64_t> digests;
+  for (auto& [id, record] : images) {
+    if (record->info().getKeptBytes() == 0) continue;
+    for (auto& layer : record->layers()) {
+      if (!layer.blob.empty()) digests[layer.blob] = layer.blobBytes;
+    }
+  }
+  return digests;
+}
+
 kj::Array<kj::byte> ImageIndex::encode() const {
   kj::Vector<kj::ArrayPtr<const capnp::word>> messages(images.size());
   for (auto& [id, record] : images) messages.add(record->message());

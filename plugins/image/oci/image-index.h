@@ -17,6 +17,9 @@ namespace orch::image::oci {
 
 inline constexpr size_t LAYER_NAME = 32;  // hexadecimal digits of a layer folder's name
 
+// Of a store or a job: blobs of layers as they came, by their 64 digits.
+inline constexpr const char* KEPT_FOLDER = "/kept";
+
 // In a pull's folder, a checked file: the manifest as the registry has it, if it may be another
 // than the one in the layout.
 inline constexpr const char* SOURCE_MANIFEST = "/source-manifest";
@@ -81,6 +84,8 @@ class ImageIndex final {
   // Folders of layers, and blobs (64 digits), that some image needs.
   std::set<std::string> layerFolders() const;
   std::set<std::string> blobs() const;
+  // Blobs of layers (64 digits) that are kept for some image, and their sizes.
+  std::map<std::string, uint64_t> keptBlobs() const;
 
   kj::Array<kj::byte> encode() const;
   static ImageIndex decode(kj::ArrayPtr<const kj::byte> bytes);

@@ -57,15 +57,19 @@ class ImageService final : public schema::ImageStore::Server {
     context.allowCancellation();
     return doResolve(context);
   }
+  kj::Promise<void> readBlob(ReadBlobContext context) override { return doReadBlob(context); }
 
  private:
   Task<void> doEnsure(EnsureContext context) {
     auto params = context.getParams();
     auto reference = kj::str(params.getReference()), holder = kj::str(params.getHolder());
     auto progress = progressOf(params);
+    kj::Maybe<schema::ImageFinder::Client> elsewhere;
+    if (params.hasElsewhere()) elsewhere = params.getElsewhere();
     // Many tasks of a service wait here at once: each keeps no more than it needs.
     context.releaseParams();
-    auto record = co_await store.ensure(kj::mv(reference), kj::mv(holder), kj::mv(progress));
+    auto record = co_await store.ensure(kj::mv(reference), kj::mv(holder), kj::mv(progress),
+                                        kj::mv(elsewhere));
     store.describe(*record, context.getResults(store.sizeOf(*record)).initImage());
   }
   Task<void> doPull(PullContext context) {
@@ -101,6 +105,16 @@ class ImageService final : public schema::ImageStore::Server {
     results.setFreedBytes(removal.freedBytes);
   }
 
+  Task<void> doReadBlob(ReadBlobContext context) {
+    auto params = context.getParams();
+    auto part = co_await store.readPart(params.getImage().cStr(), params.getBlob().cStr(),
+                                        params.getOffset(), params.getMaxBytes());
+    constexpr size_t BESIDE = 8;  // the results' own struct and what is rounded up
+    auto results =
+        context.getResults(capnp::MessageSize{part.bytes.size() / sizeof(capnp::word) + BESIDE, 0});
+    results.setData(part.bytes);
+    results.setTotalBytes(part.totalBytes);
+  }
   Task<void> doResolve(ResolveContext context) {
     auto digest = co_await store.resolve(kj::str(context.getParams().getReference()));
     context.getResults().setDigest(digest.c_str());

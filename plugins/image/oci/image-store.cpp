@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "orch/attempt.h"
 #include "orch/durable-file.h"
 #include "orch/fail.h"
@@ -51,6 +53,7 @@ Task<void> ImageStore::recover() {
   auto open = [root]() { return openStore(root); };
   auto state = co_await env.workers().run(kj::mv(open));
   index = kj::mv(state.index);
+  kept = kj::mv(state.keptBlobs);
   holdTable.take(state.holds);
   for (auto& reason : state.kept) {
     host.log().warn("image.cleanup-failed", {{"reason", reason.c_str()}});
@@ -73,6 +76,7 @@ void ImageStore::describe(const ImageRecord& record, schema::ImageInfo::Builder 
   info.setArchitecture(from.getArchitecture());
   info.setVariant(from.getVariant());
   info.setPulled(from.getPulled());
+  if (offered(record)) info.setKeptBytes(from.getKeptBytes());
   auto entries = record.layers();
   auto layers = info.initLayers(entries.size());
   for (uint32_t i = 0; i < entries.size(); ++i) {
@@ -95,6 +99,13 @@ void ImageStore::describeWithHolders(const ImageRecord& record,
   for (uint32_t i = 0; i < who.size(); ++i) holders.set(i, who[i]);
 }
 
+bool ImageStore::offered(const ImageRecord& record) const {
+  if (record.info().getKeptBytes() == 0) return false;
+  auto layers = record.layers();
+  return std::all_of(layers.begin(), layers.end(),
+                     [&](auto& layer) { return layer.blob.empty() || kept.count(layer.blob) > 0; });
+}
+
 void ImageStore::checkWhole(const ImageRecord& record, kj::StringPtr reference) const {
   if (damaged.count(record.id()) == 0) return;
   fail(
@@ -103,7 +114,8 @@ void ImageStore::checkWhole(const ImageRecord& record, kj::StringPtr reference) 
 }
 
 Task<ImageStore::Record> ImageStore::ensure(kj::String reference, kj::String holder,
-                                            kj::Maybe<schema::Progress::Client> progress) {
+                                            kj::Maybe<schema::Progress::Client> progress,
+                                            kj::Maybe<schema::ImageFinder::Client> elsewhere) {
   HoldTable::checkHolder(holder);
   std::string who = holder.cStr();
   // Twice: an image may be removed between its arrival and its hold.
@@ -122,7 +134,7 @@ Task<ImageStore::Record> ImageStore::ensure(kj::String reference, kj::String hol
     if (tries == TRIES) fail(kj::str("image '", reference, "' is removed as fast as it comes"));
     if (reference.startsWith("sha256:")) index.require(reference);  // an id has no registry
     auto wanted = parseReference(reference);
-    co_await transferOf(kj::mv(wanted), progress);
+    co_await transferOf(kj::mv(wanted), progress, elsewhere);
   }
 }
 
@@ -159,10 +171,14 @@ ProcessSpec ImageStore::unpackerSpec(Job& job, kj::StringPtr source) const {
 }
 
 Task<std::vector<ImageStore::Record>> ImageStore::unpack(Job& job, ProgressSink& progress,
-                                                         kj::String source, kj::String reference) {
+                                                         kj::String source, kj::String reference,
+                                                         bool keep) {
   auto spec = unpackerSpec(job, source);
   spec.argv.add(kj::str("--reference"));
   spec.argv.add(kj::mv(reference));
+  if (keep) {
+    for (auto* word : {"--keep", "yes"}) spec.argv.add(kj::str(word));
+  }
   kj::Function<void(kj::StringPtr)> onLine = [&progress](kj::StringPtr line) {
     char* rest = nullptr;
     uint64_t done = strtoull(line.cStr(), &rest, 10);
@@ -208,7 +224,8 @@ Task<std::vector<ImageStore::Record>> ImageStore::import(
   Sink sink(kj::mv(progress));
   sink.report(kj::str("importing ", path), 0, 0);
   auto job = co_await newJob();
-  auto outcome = co_await attempt(unpack(*job, sink, kj::str(path), kj::str(name.c_str())));
+  auto outcome = co_await attempt(
+      unpack(*job, sink, kj::str(path), kj::str(name.c_str()), settings.keepBlobs));
   if (!outcome.ok()) {
     co_await abandon(*job);
     fail(kj::str("cannot import '", path, "': ", outcome.message()));
@@ -241,17 +258,19 @@ Task<void> ImageStore::doCommit(std::vector<Record> records, bool pulled, kj::Ow
     co_await abandon(*job);
     kj::throwFatalException(kj::mv(outcome.error()));
   }
-  co_await lookForDamage();
+  co_await lookAtFolder();
   writer.release();
   co_await job->finish();
 }
 
 // A layer that came again also repairs the other images that have it.
-Task<void> ImageStore::lookForDamage() {
-  if (damaged.empty()) co_return;
-  auto look = [root = settings.root, index = index]() { return damagedImages(root, index); };
+Task<void> ImageStore::lookAtFolder() {
+  auto look = [root = settings.root, index = index]() {
+    return std::make_pair(damagedImages(root, index), listKept(root));
+  };
   auto found = co_await env.workers().run(kj::mv(look));
-  damaged = std::set<std::string>(found.begin(), found.end());
+  damaged = std::set<std::string>(found.first.begin(), found.first.end());
+  kept = kj::mv(found.second);
 }
 
 Task<void> ImageStore::abandon(Job& job) {
@@ -278,9 +297,11 @@ kj::Promise<void> ImageStore::sweep() {
   for (auto& [id, record] : index.all()) known.insert(id);
   if (holdTable.holdsUnknown(known)) return kj::READY_NOW;
   return env.workers()
-      .run([root = settings.root, layers = index.layerFolders(), blobs = index.blobs()]() {
-        sweepStore(root, layers, blobs);
+      .run([root = settings.root, index = index]() {
+        sweepStore(root, index);
+        return listKept(root);
       })
+      .then([this](std::set<std::string> left) { kept = kj::mv(left); })
       .catch_([this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); });
 }
 
@@ -328,12 +349,16 @@ ImageStore::Removal ImageStore::planRemoval(kj::StringPtr reference, bool force,
 }
 
 uint64_t ImageStore::bytesFreed(const ImageIndex& next) const {
-  auto kept = next.layerFolders();
+  auto counted = next.layerFolders();
   uint64_t bytes = 0;
   for (auto& [id, record] : index.all()) {
     for (auto& layer : record->layers()) {
-      if (kept.insert(layer.folder()).second) bytes += layer.unpackedBytes;
+      if (counted.insert(layer.folder()).second) bytes += layer.unpackedBytes;
     }
+  }
+  auto needed = next.keptBlobs();
+  for (auto& [name, size] : index.keptBlobs()) {
+    if (needed.count(name) == 0 && kept.count(name) > 0) bytes += size;
   }
   return bytes;
 }

@@ -28,6 +28,7 @@ struct StoreSettings {
   kj::Duration unpackTimeout = 0 * kj::SECONDS;
   unsigned concurrentTransfers = 1;
   uint64_t maxLayerBytes = 0;
+  bool keepBlobs = true;
 };
 
 // `env` and `host` outlive it. `recover` first, then it is called through ImageService.
@@ -40,9 +41,11 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   Task<void> recover();
 
   using Record = ImageIndex::Record;
-  // The image from here, else from its registry, held for `holder` when the task is done.
+  // The image from here, else from another host or its registry, held for `holder` when the task is
+  // done.
   Task<Record> ensure(kj::String reference, kj::String holder,
-                      kj::Maybe<schema::Progress::Client> progress);
+                      kj::Maybe<schema::Progress::Client> progress,
+                      kj::Maybe<schema::ImageFinder::Client> elsewhere);
   Task<Record> pull(kj::String reference, kj::Maybe<schema::Progress::Client> progress);
   // What a reference means now: a digest.
   Task<std::string> resolve(kj::String reference);
@@ -55,6 +58,8 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   Task<Removal> remove(kj::String reference, bool force);
   Task<Removal> prune(bool all);
   Task<kj::String> configJson(Record record);
+  // A part of a blob of an image that is kept for other hosts, both by their digests.
+  Task<KeptPart> readPart(std::string image, std::string blob, uint64_t offset, uint32_t maxBytes);
 
   HoldTable& holds() { return holdTable; }
   const ImageIndex& images() const { return index; }
@@ -68,9 +73,27 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
 
  private:
   void taskFailed(kj::Exception&& exception) override;
-  kj::Promise<void> transferOf(Reference reference, kj::Maybe<schema::Progress::Client> progress);
-  Task<void> runPull(ProgressSink& progress, Reference reference);
-  Task<std::vector<Record>> download(Job& job, ProgressSink& progress, Reference reference);
+  using Elsewhere = kj::Maybe<schema::ImageFinder::Client>;
+  kj::Promise<void> transferOf(Reference reference, kj::Maybe<schema::Progress::Client> progress,
+                               Elsewhere elsewhere);
+  Task<void> runPull(ProgressSink& progress, Reference reference, Elsewhere elsewhere);
+  struct Obtained {
+    std::vector<Record> records;
+    std::string from;  // the host that it came from; empty: the registry
+  };
+  Task<Obtained> obtain(Job& job, ProgressSink& progress, Reference reference, Elsewhere elsewhere);
+  // From its registry into the job's folder; the path of the layout.
+  Task<kj::String> download(Job& job, ProgressSink& progress, Reference reference);
+  // The same from other hosts, one after the other. False if none had all of it: `fetch` says why.
+  struct Fetch;
+  Task<bool> fetchFromAny(Job& job, Fetch& fetch, schema::ImageFinder::Client elsewhere);
+  Task<void> fetchFrom(Job& job, Fetch& fetch, schema::ImageReader::Client source);
+  Task<void> fetchManifest(Job& job, Fetch& fetch, schema::ImageReader::Client source);
+  Task<void> fetchBlob(Fetch& fetch, schema::ImageReader::Client source, std::string name,
+                       kj::Maybe<uint64_t> size);
+  // Checks what came. What is damaged is gone then, and counted.
+  Task<size_t> dropDamaged(Job& job, Fetch& fetch);
+  Task<std::vector<std::string>> askUnpacker(Job& job, kj::String source, kj::StringPtr only);
   // Fails if it takes longer than the setting of that name allows.
   kj::Promise<ChildResult> within(kj::Duration limit, kj::Promise<ChildResult> running,
                                   kj::StringPtr setting);
@@ -80,22 +103,24 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   Task<void> fetchSourceManifest(Job& job, Reference reference);
   kj::Promise<CommandResult> askSkopeo(ProcessSpec spec);
   ProcessSpec unpackerSpec(Job& job, kj::StringPtr source) const;
-  // Runs the unpacker over `source`; the images that it found.
+  // Runs the unpacker over `source`; the images that it found. `keep`: with their blobs.
   Task<std::vector<Record>> unpack(Job& job, ProgressSink& progress, kj::String source,
-                                   kj::String reference);
+                                   kj::String reference, bool keep);
   std::map<std::string, Placeholder> placeholders() const;
   Task<kj::Own<Job>> newJob();
   // Puts images into the index and ends the job. Goes on if the caller goes away.
   kj::Promise<void> commit(std::vector<Record> records, bool pulled, kj::Own<Job> job);
   Task<void> doCommit(std::vector<Record> records, bool pulled, kj::Own<Job> job);
   Task<void> replaceIndex(ImageIndex next);
-  Task<void> lookForDamage();
+  Task<void> lookAtFolder();
   // Ends a job that failed. What it put into the store goes too.
   Task<void> abandon(Job& job);
   kj::Promise<void> sweep();
   Removal planRemoval(kj::StringPtr reference, bool force, ImageIndex& next) const;
   void refuseHeld(const ImageRecord& record, kj::StringPtr reference) const;
   uint64_t bytesFreed(const ImageIndex& next) const;
+  // Whether other hosts may have it from here: all its blobs are kept.
+  bool offered(const ImageRecord& record) const;
   void checkWhole(const ImageRecord& record, kj::StringPtr reference) const;
 
   Env& env;
@@ -104,6 +129,7 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   kj::Maybe<kj::AutoCloseFd> lock;
   ImageIndex index;
   std::set<std::string> damaged;   // ids of images that miss a layer
+  std::set<std::string> kept;      // names of the files in kept/
   std::set<std::string> removing;  // ids that the index on its way to the disk lacks
   HoldTable holdTable;
   Semaphore indexWriter;  // one at a time

@@ -65,6 +65,7 @@ StoreSettings settingsOf(const NodeFacts& node, Config::Reader config) {
   settings.unpackTimeout = config.getUnpackTimeoutSeconds() * kj::SECONDS;
   settings.concurrentTransfers = config.getConcurrentTransfers();
   settings.maxLayerBytes = config.getMaxLayerBytes();
+  settings.keepBlobs = config.getKeepBlobs();
   return settings;
 }
 

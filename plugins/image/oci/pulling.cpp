@@ -12,45 +12,51 @@ Task<ImageStore::Record> ImageStore::pull(kj::String reference,
                                           kj::Maybe<schema::Progress::Client> progress) {
   auto wanted = parseReference(reference);
   auto name = wanted.familiar();
-  co_await transferOf(kj::mv(wanted), kj::mv(progress));
+  co_await transferOf(kj::mv(wanted), kj::mv(progress), nullptr);
   auto record = index.byName(name);
   if (!record) fail(kj::str("image '", name.c_str(), "' was removed while it was pulled"));
   co_return record;
 }
 
 kj::Promise<void> ImageStore::transferOf(Reference reference,
-                                         kj::Maybe<schema::Progress::Client> progress) {
+                                         kj::Maybe<schema::Progress::Client> progress,
+                                         Elsewhere elsewhere) {
   auto key = reference.canonical();
-  return transfers.join(key, kj::mv(progress),
-                        [&](ProgressSink& sink) { return runPull(sink, kj::mv(reference)); });
+  return transfers.join(key, kj::mv(progress), [&](ProgressSink& sink) {
+    return runPull(sink, kj::mv(reference), kj::mv(elsewhere));
+  });
 }
 
-Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference) {
+Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference, Elsewhere elsewhere) {
   auto name = kj::str(reference.familiar().c_str());
   progress.report(kj::str("pulling ", name), 0, 0);
   auto job = co_await newJob();
-  auto outcome = co_await attempt(download(*job, progress, kj::mv(reference)));
+  auto outcome = co_await attempt(obtain(*job, progress, kj::mv(reference), kj::mv(elsewhere)));
   if (!outcome.ok()) {
     co_await abandon(*job);
     fail(kj::str("cannot pull image '", name, "': ", outcome.message()));
   }
-  auto records = kj::mv(outcome.value());
-  co_await commit(records, true, kj::mv(job));
-  auto info = records.at(0)->info();
-  host.log().info("image pulled", {{"image", name}, {"id", info.getId()}});
-  host.publish(
-      "image.pulled", name,
-      {{"id", info.getId()}, {"digest", info.getDigest()}, {"bytes", info.getSizeBytes()}});
+  auto obtained = kj::mv(outcome.value());
+  auto from = kj::str(obtained.from.c_str());
+  co_await commit(obtained.records, true, kj::mv(job));
+  auto info = obtained.records.at(0)->info();
+  bool fetched = from.size() > 0;
+  host.log().info("image pulled",
+                  {{"image", name},
+                   {"id", info.getId()},
+                   {"from", fetched ? kj::str("node ", from) : kj::str("registry")}});
+  host.publish(fetched ? "image.fetched" : "image.pulled", name,
+               {{"id", info.getId()},
+                {"digest", info.getDigest()},
+                {"bytes", info.getSizeBytes()},
+                {"node", from}});
 }
 
-Task<std::vector<ImageStore::Record>> ImageStore::download(Job& job, ProgressSink& progress,
-                                                           Reference reference) {
-  auto name = kj::str(reference.familiar().c_str());
+Task<kj::String> ImageStore::download(Job& job, ProgressSink& progress, Reference reference) {
   auto chosen = co_await chooseManifest(job, kj::mv(reference));
   co_await runSkopeo(job, progress, chosen);
   co_await fetchSourceManifest(job, kj::mv(chosen));
-  auto layout = kj::str(job.folder().c_str(), "/layout");
-  co_return co_await unpack(job, progress, kj::mv(layout), kj::mv(name));
+  co_return kj::str(job.folder().c_str(), "/layout");
 }
 
 // Which image of a list it is is decided by the rules that imports go by, not by skopeo's.
@@ -63,17 +69,25 @@ Task<Reference> ImageStore::chooseManifest(Job& job, Reference reference) {
     replaceFile(path, text.asBytes(), Outlives::PROCESS);
   };
   co_await env.workers().run(kj::mv(keep));
-  std::string digest;
-  auto spec = unpackerSpec(job, kj::str(path.c_str()));
-  spec.argv.add(kj::str("--only"));
-  spec.argv.add(kj::str("choose"));
-  kj::Function<void(kj::StringPtr)> onLine = [&digest](kj::StringPtr line) {
-    digest = line.cStr();
-  };
-  auto result = co_await job.run(kj::mv(spec), kj::mv(onLine));
-  if (result.status != 0) fail(kj::str(lastLine(result.errors).c_str()));
-  if (!digest.empty()) reference.digest = digest;
+  auto digest = co_await askUnpacker(job, kj::str(path.c_str()), "choose");
+  if (!digest.empty()) reference.digest = digest[0];
   co_return kj::mv(reference);
+}
+
+Task<std::vector<std::string>> ImageStore::askUnpacker(Job& job, kj::String source,
+                                                       kj::StringPtr only) {
+  auto spec = unpackerSpec(job, source);
+  spec.argv.add(kj::str("--only"));
+  spec.argv.add(kj::str(only));
+  std::vector<std::string> lines;
+  kj::Function<void(kj::StringPtr)> onLine = [&lines](kj::StringPtr line) {
+    lines.push_back(line.cStr());
+  };
+  auto running = job.run(kj::mv(spec), kj::mv(onLine)).promise();
+  auto inTime = within(settings.unpackTimeout, kj::mv(running), "unpackTimeoutSeconds");
+  auto result = co_await inTime;
+  if (result.status != 0) fail(kj::str(lastLine(result.errors).c_str()));
+  co_return kj::mv(lines);
 }
 
 Task<void> ImageStore::runSkopeo(Job& job, ProgressSink& progress, Reference reference) {

@@ -104,6 +104,7 @@ void checkNothingLeft(TestStore& test) {
   CHECK(filesIn(test.root() + "/tmp").empty());
   CHECK(filesIn(test.root() + "/layers").empty());
   CHECK(filesIn(test.root() + "/blobs").empty());
+  CHECK(filesIn(test.root() + "/kept").empty());
 }
 
 TestRegistry::TestRegistry(TestStore& store) : store(store) {

@@ -60,7 +60,9 @@ kj::Maybe<kj::Exception> removeAll(const std::vector<std::string>& paths) {
 }  // namespace
 
 kj::AutoCloseFd lockStore(const std::string& root) {
-  for (auto* name : {"", "/layers", "/blobs", "/holds", "/tmp"}) makeFolders(root + name);
+  for (auto* name : {"", "/layers", "/blobs", KEPT_FOLDER, "/holds", "/tmp"}) {
+    makeFolders(root + name);
+  }
   // Layers hold other users' files, with their owners and set-uid bits.
   KJ_SYSCALL(chmod(root.c_str(), 0700), root.c_str());
   return lockOwned(root + "/lock", [&](kj::StringPtr pid) {
@@ -86,11 +88,11 @@ StoreState openStore(const std::string& root) {
   for (auto& hold : state.holds) unknown = unknown || !state.index.byId(hold.imageId);
   // Without an index nobody knows which layers a held image has: they stay until it is released.
   if (!unknown) {
-    auto swept =
-        attemptNow([&]() { sweepStore(root, state.index.layerFolders(), state.index.blobs()); });
+    auto swept = attemptNow([&]() { sweepStore(root, state.index); });
     if (!swept.ok()) note(swept.error());
   }
   state.damaged = damagedImages(root, state.index);
+  state.keptBlobs = listKept(root);
   return state;
 }
 
@@ -106,8 +108,8 @@ std::vector<std::string> damagedImages(const std::string& root, const ImageIndex
   return damaged;
 }
 
-void sweepStore(const std::string& root, const std::set<std::string>& layers,
-                const std::set<std::string>& blobs) {
+void sweepStore(const std::string& root, const ImageIndex& index) {
+  auto layers = index.layerFolders();
   std::vector<std::string> gone;
   for (auto& name : entriesOf(root + "/layers")) {
     if (layers.count(name) > 0) continue;
@@ -116,8 +118,13 @@ void sweepStore(const std::string& root, const std::set<std::string>& layers,
     if (rename(from.c_str(), to.c_str()) < 0 && errno != ENOENT) gone.push_back(from);
     gone.push_back(to);
   }
+  auto blobs = index.blobs();
   for (auto& name : entriesOf(root + "/blobs")) {
     if (blobs.count(name) == 0) unlink((root + "/blobs/" + name).c_str());
+  }
+  auto kept = index.keptBlobs();
+  for (auto& name : entriesOf(root + KEPT_FOLDER)) {
+    if (kept.count(name) == 0) unlink((root + KEPT_FOLDER + "/" + name).c_str());
   }
   KJ_IF_MAYBE (failure, removeAll(gone)) kj::throwFatalException(kj::mv(*failure));
 }
@@ -135,6 +142,44 @@ void makeLayout(const std::string& root, const std::string& path,
     kj::AutoCloseFd owned(fd);
     KJ_SYSCALL(ftruncate(fd, layer.bytes), file.c_str());
   }
+}
+
+std::set<std::string> listKept(const std::string& root) {
+  auto names = entriesOf(root + KEPT_FOLDER);
+  return {names.begin(), names.end()};
+}
+
+KeptPart readKept(const std::string& root, const std::string& name, uint64_t offset,
+                  size_t maxBytes) {
+  auto path = root + KEPT_FOLDER + "/" + name;
+  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) failFile("read", path, errno);
+  kj::AutoCloseFd file(fd);
+  struct stat info;
+  KJ_SYSCALL(fstat(fd, &info), path.c_str());
+  KeptPart part;
+  part.totalBytes = info.st_size;
+  uint64_t left = offset < part.totalBytes ? part.totalBytes - offset : 0;
+  part.bytes = kj::heapArray<kj::byte>(kj::min(left, maxBytes));
+  for (size_t done = 0; done < part.bytes.size();) {
+    ssize_t n;
+    KJ_SYSCALL(n = pread(fd, part.bytes.begin() + done, part.bytes.size() - done, offset + done));
+    if (n == 0) fail(kj::str("'", path.c_str(), "' is cut off"));
+    done += n;
+  }
+  return part;
+}
+
+std::vector<std::string> layOutKept(const std::string& root, const std::string& layout,
+                                    const std::vector<std::string>& names) {
+  auto folder = layout + "/blobs/sha256/";
+  makeFolders(layout + "/blobs/sha256");
+  std::vector<std::string> found;
+  for (auto& name : names) {
+    auto from = root + KEPT_FOLDER + "/" + name;
+    if (link(from.c_str(), (folder + name).c_str()) == 0) found.push_back(name);
+  }
+  return found;
 }
 
 bool mayBeConverted(const std::string& layout) {

@@ -38,7 +38,7 @@ TEST_CASE("holds: durable before the answer, and nothing held is removed", "[ima
   prune.setAll(true);
   auto pruned = prune.send().wait(test.io.waitScope);
   CHECK(pruned.getRemoved().size() == 2);  // the name and the id of b
-  CHECK(pruned.getFreedBytes() == 1);
+  CHECK(pruned.getFreedBytes() == 1 + imageOf("b:1", "b").layers[0].blob.size());
   CHECK(filesIn(test.root() + "/layers").size() == 1);
 
   auto retain = test.service().retainHoldersRequest();
@@ -191,11 +191,17 @@ TEST_CASE("disk full: named, and nothing is left over", "[image][root]") {
   {
     TestStore test("full", disk + "/store");
     writeLayout(test.sub("layout"),
-                {{"big:1", {TestLayer({{"big", 'f', std::string(4 << 20, 'x')}})}}});
+                {{"big:1", {TestLayer({{"big", 'f', std::string(4 << 20, 'x')}}, "gzip")}}});
     auto error = test.errorOf([&] { test.import(test.sub("layout")); });
     INFO(error);
     CHECK(error.find("of image 'big:1': its entry 'big' cannot be unpacked: No space left") !=
           std::string::npos);
+    checkNothingLeft(test);
+    writeLayout(test.sub("plain"),
+                {{"big:1", {TestLayer({{"big", 'f', std::string(4 << 20, 'x')}})}}});
+    CHECK(test.errorOf([&] { test.import(test.sub("plain")); }) ==
+          "cannot import '" + test.sub("plain") +
+              "': a layer's blob cannot be kept: No space left on device");
     checkNothingLeft(test);
     writeLayout(test.sub("small"), {imageOf("small:1", "s")});
     CHECK(test.import(test.sub("small")).size() == 1);
@@ -212,8 +218,9 @@ TEST_CASE("disk full: an image whose layers just fit leaves none of them", "[ima
     TestStore test("brim", disk + "/store");
     struct statfs room;
     REQUIRE(statfs(disk.c_str(), &room) == 0);
-    std::string content(room.f_bfree * room.f_bsize, 'x');
-    writeLayout(test.sub("layout"), {{"big:1", {TestLayer({{"big", 'f', content}})}}});
+    // The blob takes a page.
+    std::string content((room.f_bfree - 1) * room.f_bsize, 'x');
+    writeLayout(test.sub("layout"), {{"big:1", {TestLayer({{"big", 'f', content}}, "gzip")}}});
     auto error = test.errorOf([&] { test.import(test.sub("layout")); });
     INFO(error);
     CHECK(error.find("': cannot write '" + test.root() + "/blobs/") != std::string::npos);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -44,7 +45,9 @@ class Ingest final {
 
   void run() {
     auto source = openSource(request.source, request.job, request.maxLayerBytes);
-    KJ_SYSCALL(mkdir((request.job + "/layers").c_str(), 0700));
+    for (auto* folder : {"/layers", KEPT_FOLDER}) {
+      KJ_SYSCALL(mkdir((request.job + folder).c_str(), 0700));
+    }
     if (source.kind == Source::Kind::ROOT_TAR || source.kind == Source::Kind::ROOT_FOLDER) {
       addRoot(source);
       finish();
@@ -84,7 +87,8 @@ class Ingest final {
   std::string placeOf(const std::string& diffId) const {
     auto name = hexOf(diffId).substr(0, LAYER_NAME);
     for (auto& place : {request.root + "/layers/" + name, request.job + "/layers/" + name}) {
-      if (knownLayer(place, diffId) != nullptr) return place;
+      bool whole = !attributeOf(place).empty() && entryAt(place).diffId == hexOf(diffId);
+      if (whole) return place;
     }
     return {};
   }
@@ -127,35 +131,44 @@ class Ingest final {
                  " and this node is ", here.c_str()));
   }
 
-  static kj::Maybe<LayerEntry> knownLayer(const std::string& folder, const std::string& diffId) {
+  // Empty if there is no layer, or none that is whole.
+  static std::string attributeOf(const std::string& folder) {
     char text[256];
     ssize_t n = lgetxattr(folder.c_str(), LAYER_ATTRIBUTE, text, sizeof(text));
-    if (n <= 0) return nullptr;
-    auto entry = LayerEntry::parse(kj::heapString(text, n));
-    if (entry.diffId != hexOf(diffId)) return nullptr;
-    return entry;
+    return n <= 0 ? std::string() : std::string(text, n);
+  }
+  static LayerEntry entryAt(const std::string& place) {
+    return LayerEntry::parse(attributeOf(place).c_str());
   }
 
-  // The layer as it is in the store, or unpacked in the job's folder.
-  LayerEntry addLayer(const std::string& folder, const Plan::Layer& layer,
-                      const std::string& diffId, const std::string& label) {
-    LayerEntry wanted;
-    wanted.diffId = hexOf(diffId);
-    auto fresh = request.job + "/layers/" + wanted.folder();
-    for (auto& place : {request.root + "/layers/" + wanted.folder(), fresh}) {
-      KJ_IF_MAYBE (known, knownLayer(place, diffId)) return withBlob(*known, layer);
-    }
+  // The layer as it is in the store, or unpacked in the job's folder. `layer` gets the digest and
+  // the size of its blob if that is kept.
+  LayerEntry addLayer(const std::string& folder, Plan::Layer& layer, const std::string& diffId,
+                      const std::string& label) {
+    auto known = placeOf(diffId);
+    if (!known.empty() && !request.keep) return withBlob(entryAt(known), layer);
     auto shown = layer.blobDigest.empty() ? diffId : layer.blobDigest;
     auto fault = [&](kj::StringPtr why) {
       fail(kj::str("layer ", shown.c_str(), " of image '", label.c_str(), "' ", why));
     };
     auto file = openWithin(folder, layer.path, "layer " + shown + " of image '" + label + "'");
-    if (!layer.blobDigest.empty()) {
+    auto named = layer.blobDigest;
+    if (request.keep) {
+      keepBlob(file, folder + "/" + layer.path, layer);
+    } else if (!named.empty()) {
       uint64_t bytes = 0;
-      auto found = sha256OfFile(file, bytes);
-      if (found != layer.blobDigest) fault(kj::str("is damaged: its content is ", found.c_str()));
-      KJ_SYSCALL(lseek(file, 0, SEEK_SET));
+      layer.blobDigest = sha256OfFile(file, bytes);
     }
+    if (!named.empty() && layer.blobDigest != named) {
+      fault(kj::str("is damaged: its content is ", layer.blobDigest.c_str()));
+    }
+    // What a docker archive holds without a digest is looked into, unless it is the tar itself.
+    bool sure = !named.empty() || layer.blobDigest == diffId;
+    if (!known.empty() && sure) return withBlob(entryAt(known), layer);
+    KJ_SYSCALL(lseek(file, 0, SEEK_SET));
+    LayerEntry wanted;
+    wanted.diffId = hexOf(diffId);
+    auto fresh = request.job + "/layers/" + (known.empty() ? wanted.folder() : "looked-into");
     KJ_SYSCALL(mkdir(fresh.c_str(), 0755), fresh.c_str());
     unpackInto(file, fresh, wanted, shown, label);
     if (wanted.diffId != hexOf(diffId)) {
@@ -163,8 +176,46 @@ class Ingest final {
                     diffId.c_str()));
     }
     wanted = withBlob(wanted, layer);
-    keepLayer(fresh, wanted);
+    if (known.empty()) {
+      keepLayer(fresh, wanted);
+    } else {
+      removeTree(fresh);
+    }
     return wanted;
+  }
+
+  // The blob behind `file` at `path`, in the job's folder under its digest: a link to it if it is
+  // there anyway, else a copy, which `file` then is.
+  void keepBlob(kj::AutoCloseFd& file, const std::string& path, Plan::Layer& layer) {
+    auto incoming = request.job + KEPT_FOLDER + "/incoming";
+    struct stat there, opened;
+    KJ_SYSCALL(fstat(file, &opened));
+    bool ours = path.starts_with(request.job + "/") && lstat(path.c_str(), &there) == 0 &&
+                there.st_ino == opened.st_ino;
+    if (!ours || link(path.c_str(), incoming.c_str()) < 0) {
+      int copy;
+      KJ_SYSCALL(copy = open(incoming.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+      kj::AutoCloseFd target(copy);
+      copyAll(file, target);
+      file = kj::mv(target);
+    }
+    char head[4] = {};
+    KJ_SYSCALL(pread(file, head, sizeof(head), 0));
+    layer.mediaType = layerType({head, sizeof(head)});
+    KJ_SYSCALL(lseek(file, 0, SEEK_SET));
+    layer.blobDigest = sha256OfFile(file, layer.bytes);
+    auto name = hexOf(layer.blobDigest);
+    KJ_SYSCALL(rename(incoming.c_str(), (request.job + KEPT_FOLDER + "/" + name).c_str()));
+    unlink(incoming.c_str());  // it stays if both are the same file
+    kept.insert(name);
+  }
+
+  static void copyAll(int from, int to) {
+    constexpr size_t COPY_STEP = 1 << 30;
+    for (ssize_t n = 1; n > 0;) {
+      n = sendfile(to, from, nullptr, COPY_STEP);
+      if (n < 0) fail(kj::str("a layer's blob cannot be kept: ", strerror(errno)));
+    }
   }
 
   // `entry` gets the digest and the size that were found.
@@ -203,14 +254,20 @@ class Ingest final {
     struct stat tar;
     KJ_SYSCALL(fstat(fd, &tar));
     totalBytes = tar.st_size;
+    Plan::Layer blob;
+    if (request.keep) {
+      keepBlob(file, path, blob);
+      KJ_SYSCALL(lseek(file, 0, SEEK_SET));
+    }
     // What layer it is shows when it is unpacked.
     auto folder = request.job + "/layers/root";
     KJ_SYSCALL(mkdir(folder.c_str(), 0755));
     auto stats =
-        unpackLayer(fd, folder, request.maxLayerBytes, [this](uint64_t bytes) { report(bytes); });
+        unpackLayer(file, folder, request.maxLayerBytes, [this](uint64_t bytes) { report(bytes); });
     LayerEntry entry;
     entry.diffId = hexOf(stats.diffId);
     entry.unpackedBytes = stats.unpackedBytes;
+    entry = withBlob(entry, blob);
     auto text = entry.text();
     KJ_SYSCALL(lsetxattr(folder.c_str(), LAYER_ATTRIBUTE, text.data(), text.size(), 0));
     auto fresh = request.job + "/layers/" + entry.folder();
@@ -221,7 +278,8 @@ class Ingest final {
     plan.config = newConfig(request.architecture, info.st_mtime, stats.diffId);
     plan.configDigest = sha256(plan.config);
     if (!request.reference.empty()) plan.names = {request.reference};
-    plan.layers.push_back({"", "", stats.tarBytes});
+    if (!request.keep) blob.bytes = stats.tarBytes;
+    plan.layers.push_back(kj::mv(blob));
     auto message = std::make_unique<capnp::MallocMessageBuilder>();
     auto image = message->initRoot<schema::ImageInfo>();
     parseConfig(plan.config, image);
@@ -245,8 +303,10 @@ class Ingest final {
     auto manifest = plan.manifest;
     if (manifest.empty()) {
       std::vector<BlobRef> layers;
-      for (size_t i = 0; i < entries.size(); ++i) {
-        layers.push_back({"", "sha256:" + entries[i].diffId, plan.layers[i].bytes});
+      for (size_t i = 0; i < plan.layers.size(); ++i) {
+        auto& blob = plan.layers[i];
+        auto name = blob.blobDigest.empty() ? "sha256:" + entries[i].diffId : blob.blobDigest;
+        layers.push_back({blob.mediaType, name, blob.bytes});
       }
       manifest = newManifest({"", plan.configDigest, plan.config.size()}, layers);
     }
@@ -274,6 +334,12 @@ class Ingest final {
       layers.set(i, unique[i].text());
     }
     image.setSizeBytes(bytes);
+    if (!request.keep) return;
+    std::map<std::string, uint64_t> sizes;
+    for (auto& layer : plan.layers) sizes[layer.blobDigest] = layer.bytes;
+    uint64_t keptBytes = manifest.size() + plan.config.size();
+    for (auto& entry : sizes) keptBytes += entry.second;
+    image.setKeptBytes(keptBytes);
   }
 
   void report(uint64_t bytes) {
@@ -304,6 +370,12 @@ class Ingest final {
     for (auto& message : messages) views.add(flat.add(capnp::messageToFlatArray(*message)));
     writeChecked(request.job + "/images", encodeRecords(views));
     // Last, since it needs no room on the disk: what is large goes in only with all the rest.
+    for (auto& name : kept) {
+      auto from = request.job + KEPT_FOLDER + "/" + name;
+      auto to = request.root + KEPT_FOLDER + "/" + name;
+      KJ_SYSCALL(rename(from.c_str(), to.c_str()), to.c_str());
+    }
+    if (!kept.empty()) syncFolder(request.root + KEPT_FOLDER);
     auto layers = request.root + "/layers";
     for (auto& name : newLayers) {
       auto from = request.job + "/layers/" + name, to = layers + "/" + name;
@@ -318,6 +390,7 @@ class Ingest final {
   const IngestRequest& request;
   const Node node;
   std::vector<std::string> newLayers;  // folders in <job>/layers
+  std::set<std::string> kept;          // blobs of layers in <job>/kept, by their 64 digits
   std::map<std::string, std::string> blobs;
   std::vector<Message> messages;
   uint64_t doneBytes = 0;

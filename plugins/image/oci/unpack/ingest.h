@@ -10,13 +10,14 @@
 namespace orch::image::oci {
 
 struct IngestRequest {
-  std::string root;          // the store: layers/ and blobs/ are in it
+  std::string root;          // the store: layers/, blobs/ and kept/ are in it
   std::string job;           // a folder of its own in the same file system
   std::string source;        // a file or folder
   std::string reference;     // familiar name for the one image; empty: the source's own names
   std::string architecture;  // of this node, as Go calls it: amd64
   unsigned level = 0;        // of this node's processor; 0: it is looked up
   uint64_t maxLayerBytes = 0;
+  bool keep = false;  // the layers' blobs, in kept/ of the store
   // How far it is, in bytes of the source's blobs.
   std::function<void(const std::string& text, uint64_t done, uint64_t total)> onProgress;
 };

@@ -2,11 +2,11 @@
 // archive is read here, so that what goes wrong with it ends here, and so does the memory.
 //
 //   orch-image-unpack --root DIR --job DIR --source PATH --reference NAME --architecture ARCH
-//                     --max-layer-bytes N
-//   orch-image-unpack … --source MANIFEST --only choose
+//                     --max-layer-bytes N [--keep yes]
+//   orch-image-unpack … --source PATH --only choose|parts|damaged
 //
 // With `--only choose` the source is a registry's answer; if it is a list of images, the digest of
-// the one that suits this node is all that is printed.
+// the one that suits this node is all that is printed. `parts` and `damaged`: see unpack/parts.h.
 //
 // stdout: a line `<done bytes> <total bytes> <text>` for each step. stderr: one line if it fails,
 // and the exit status is 1. The images are described in `<job>/images`.
@@ -25,6 +25,7 @@
 
 #include "unpack/confinement.h"
 #include "unpack/ingest.h"
+#include "unpack/parts.h"
 
 namespace {
 
@@ -46,11 +47,23 @@ int run(const std::map<std::string, std::string>& options) {
     fflush(stdout);
   };
   orch::image::oci::confine(request.root, request.job, request.source);
-  if (option("--only") == "choose") {
+  auto only = option("--only");
+  if (only == "choose") {
     auto digest = orch::image::oci::chooseForThisNode(request);
     if (!digest.empty()) printf("%s\n", digest.c_str());
     return 0;
   }
+  if (only == "parts") {
+    for (auto& part : orch::image::oci::partsOf(request.source)) {
+      printf("%s %llu\n", part.digest.c_str(), static_cast<unsigned long long>(part.size));
+    }
+    return 0;
+  }
+  if (only == "damaged") {
+    for (auto& name : orch::image::oci::damagedIn(request.source)) printf("%s\n", name.c_str());
+    return 0;
+  }
+  request.keep = !option("--keep").empty();
   orch::image::oci::ingest(request);
   return 0;
 }

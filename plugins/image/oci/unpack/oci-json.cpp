@@ -269,10 +269,18 @@ std::vector<std::string> parseConfig(std::string_view json, schema::ImageInfo::B
   return diffIds;
 }
 
+std::string layerType(std::string_view head) {
+  std::string type = LAYER_TYPE;
+  if (head.starts_with("\x1f\x8b")) return type + "+gzip";
+  if (head.starts_with("\x28\xb5\x2f\xfd")) return type + "+zstd";
+  return type;
+}
+
 std::string newManifest(const BlobRef& config, const std::vector<BlobRef>& layers) {
   Json list = Json::array();
   for (auto& layer : layers) {
-    list.push_back({{"mediaType", LAYER_TYPE}, {"digest", layer.digest}, {"size", layer.size}});
+    auto type = layer.mediaType.empty() ? LAYER_TYPE : layer.mediaType.c_str();
+    list.push_back({{"mediaType", type}, {"digest", layer.digest}, {"size", layer.size}});
   }
   Json manifest = {
       {"schemaVersion", 2},

@@ -53,7 +53,10 @@ std::vector<DockerImage> parseDockerManifest(std::string_view json);
 // absolute paths for volumes. Returns the layers' digests, lowest first.
 std::vector<std::string> parseConfig(std::string_view json, schema::ImageInfo::Builder image);
 
-// A manifest over a configuration and its uncompressed layers, for images that came without one.
+// Of a layer's blob that begins with these bytes.
+std::string layerType(std::string_view head);
+// A manifest over a configuration and its layers, for images that came without one. A layer without
+// a type is uncompressed.
 std::string newManifest(const BlobRef& config, const std::vector<BlobRef>& layers);
 // The configuration of a root file system that was imported: one layer, nothing to run.
 std::string newConfig(const std::string& architecture, int64_t createdAtSeconds,

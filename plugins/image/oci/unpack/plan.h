@@ -24,6 +24,7 @@ struct Plan {
     std::string path;        // within the source
     std::string blobDigest;  // empty: only the diffId is known
     uint64_t bytes = 0;
+    std::string mediaType = {};  // empty: that of an uncompressed one
   };
   std::vector<Layer> layers;
   std::string label() const { return names.empty() ? configDigest.substr(0, 19) : *names.begin(); }
