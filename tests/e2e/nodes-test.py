@@ -24,7 +24,7 @@ class Nodes(cluster.ClusterTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
-        cls.n1.makeImages(1, others=(cls.n2, cls.n3))
+        cls.n1.makeImages(1)
         said = cls.n1.orch("init").stdout
         cls.join = said.splitlines()[-1].split()
         for node in (cls.n2, cls.n3):

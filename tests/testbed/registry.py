@@ -1,8 +1,10 @@
 """Debian's docker-registry on a host, with images of tests/testbed/make-image."""
 import hashlib
+import io
 import json
 import os
 import subprocess
+import tarfile
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PORT = 5000
@@ -41,11 +43,10 @@ class Registry:
         self.pid = None
 
 
-def writeLayout(version, folder):
+def writeLayout(version, folder, noise=0):
+    """web:`version`, with a second layer of so many random bytes if `noise` is set. The digits of the layers' digests."""
     blobs = f"{folder}/blobs/sha256"
     os.makedirs(blobs)
-    layer = f"{folder}/layer.tar"
-    subprocess.run([f"{REPOSITORY}/tests/testbed/make-image", str(version), layer], check=True)
 
     def put(kind, data):
         digest = hashlib.sha256(data).hexdigest()
@@ -53,12 +54,23 @@ def writeLayout(version, folder):
             file.write(data)
         return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(data)}
 
-    with open(layer, "rb") as file:
-        root = put("layer.v1.tar", file.read())
-    os.remove(layer)
-    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [root["digest"]]}, "config": {}}
-    manifest = {"schemaVersion": 2, "config": put("config.v1+json", json.dumps(config).encode()), "layers": [root]}
+    tar = f"{folder}/layer.tar"
+    subprocess.run([f"{REPOSITORY}/tests/testbed/make-image", str(version), tar], check=True)
+    with open(tar, "rb") as file:
+        layers = [put("layer.v1.tar", file.read())]
+    os.remove(tar)
+    if noise:
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            entry = tarfile.TarInfo("noise")
+            entry.size = noise
+            archive.addfile(entry, io.BytesIO(os.urandom(noise)))
+        layers.append(put("layer.v1.tar", stream.getvalue()))
+    config = {"architecture": "amd64", "os": "linux", "config": {},
+              "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}}
+    manifest = {"schemaVersion": 2, "config": put("config.v1+json", json.dumps(config).encode()), "layers": layers}
     index = {"schemaVersion": 2, "manifests": [put("manifest.v1+json", json.dumps(manifest).encode())]}
     for name, content in (("oci-layout", {"imageLayoutVersion": "1.0.0"}), ("index.json", index)):
         with open(f"{folder}/{name}", "w") as file:
             json.dump(content, file)
+    return [layer["digest"].partition(":")[2] for layer in layers]

@@ -161,13 +161,12 @@ class SingleHost:
         return Asking(self.host.command(f"{REPOSITORY}/tests/testbed/load", f"http://127.0.0.1:{port}/",
                                         "--parallel", str(parallel), "--retry", str(retry)))
 
-    def makeImages(self, *versions, others=()):
-        """web:1, web:2, …: each answers with its host name and its version. `others` get the same ones."""
+    def makeImages(self, *versions):
+        """web:1, web:2, …: each answers with its host name and its version."""
         for version in versions:
             tar = f"{self.host.folder}/web-{version}.tar"
             subprocess.run([f"{REPOSITORY}/tests/testbed/make-image", str(version), tar], check=True)
-            for node in (self, *others):
-                node.orch("image", "import", tar, "--name", f"web:{version}")
+            self.orch("image", "import", tar, "--name", f"web:{version}")
 
     def leftovers(self):
         """What containers bring along, as comparable sets: afterwards it must be as it was before."""

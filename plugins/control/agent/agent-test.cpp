@@ -262,5 +262,50 @@ TEST_CASE("agent: a manager that does not answer beats is left for another", "[a
   CHECK(node.reported("t1") == TaskState::RUNNING);
 }
 
+TEST_CASE("images: managers are told what there is for other nodes, whenever it changes",
+          "[agent]") {
+  using Offered = std::map<std::string, std::vector<std::string>>;
+  TestAgent agent;
+  agent.images.images["sha256:1"] = {100, {"web:1", "web:latest", "old:1"}, {"old:1"}};
+  agent.images.images["sha256:2"] = {0, {"pulled:1"}, {"pulled:1"}};
+  agent.start();
+  CHECK(agent.manager.offered == Offered{{"sha256:1", {"web:1", "web:latest"}}});
+  auto changed = [&] {
+    agent.host.emit("image.imported").wait(agent.world.waitScope());
+    agent.world.settle();
+  };
+  agent.images.images["sha256:3"] = {100, {"web@sha256:3"}, {"web@sha256:3"}};
+  changed();
+  CHECK(agent.manager.offered == Offered{{"sha256:1", {"web:1", "web:latest"}}, {"sha256:3", {}}});
+  // A plugin between two lives is asked again.
+  agent.images.dead = true;
+  agent.images.images.clear();
+  changed();
+  CHECK(agent.manager.offered.size() == 2);
+  agent.images.dead = false;
+  agent.advance(11 * kj::SECONDS);
+  CHECK(agent.manager.offered.empty());
+  // In each session, and not again while nothing happens.
+  agent.images.images["sha256:1"] = {100, {}, {}};
+  agent.start();
+  auto offers = agent.manager.offers;
+  CHECK(agent.manager.offered.size() == 1);
+  agent.advance(60 * kj::SECONDS);
+  CHECK(agent.manager.offers == offers);
+}
+
+TEST_CASE("images: what is read for other nodes is the image plugin's", "[agent]") {
+  TestAgent agent;
+  agent.start();
+  auto request = KJ_ASSERT_NONNULL(agent.manager.agent).readBlobRequest();
+  request.setImage("sha256:1");
+  request.setBlob("sha256:2");
+  request.setOffset(3);
+  request.setMaxBytes(4);
+  auto part = request.send().wait(agent.world.waitScope());
+  CHECK(part.getTotalBytes() == 4);
+  CHECK(part.getData() == "sha256:1 sha256:2 3"_kj.asBytes());
+}
+
 }  // namespace
 }  // namespace orch::control::agent

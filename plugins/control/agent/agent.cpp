@@ -53,6 +53,23 @@ class NodeAgent::Server final : public schema::Agent::Server {
     auto& agent = link->get();
     return agent.calls.wrap(agent.pruneVolumes(context).promise());
   }
+  kj::Promise<void> readBlob(ReadBlobContext context) override {
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.readBlob(context));
+  }
+
+ private:
+  kj::Own<Link> link;
+};
+
+// For the image plugin, which asks for an image that the node lacks.
+class NodeAgent::Finder final : public schema::ImageFinder::Server {
+ public:
+  explicit Finder(kj::Own<Link> link) : link(kj::mv(link)) {}
+  kj::Promise<void> find(FindContext context) override {
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.findImage(context).promise());
+  }
 
  private:
   kj::Own<Link> link;
@@ -64,7 +81,9 @@ NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
       settings(settings),
       services(env, host, settings, *this),
       store(env, host.log(), host.service<schema::Store>(settings.getStore())),
-      tasks(*this) {}
+      tasks(*this) {
+  services.otherNodes = kj::heap<Finder>(kj::addRef(*link));
+}
 
 NodeAgent::~NodeAgent() noexcept(false) { link->agent = nullptr; }
 
@@ -300,6 +319,16 @@ Task<void> NodeAgent::pruneVolumes(PruneVolumesContext context) {
   auto request = services.runtime(name).pruneVolumesRequest();
   auto answer = co_await request.send();
   context.getResults().setRemoved(answer.getRemoved());
+}
+
+kj::Promise<void> NodeAgent::readBlob(ReadBlobContext context) {
+  auto params = context.getParams();
+  auto request = services.images().readBlobRequest();
+  request.setImage(params.getImage());
+  request.setBlob(params.getBlob());
+  request.setOffset(params.getOffset());
+  request.setMaxBytes(params.getMaxBytes());
+  return context.tailCall(kj::mv(request));
 }
 
 Task<void> NodeAgent::stop() {

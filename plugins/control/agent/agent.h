@@ -34,6 +34,17 @@ class NodeAgent final : private TaskObserver,
  private:
   class Server;
   class Waker;
+  class Finder;
+  // Rung by events; who waits for it also hears what came while it did something else.
+  class Bell final {
+   public:
+    void ring();
+    kj::Promise<void> heard();
+
+   private:
+    bool rung = false;
+    kj::Own<kj::PromiseFulfiller<void>> waiting;
+  };
   // What capabilities that others hold know of the agent: nothing, once it is gone.
   struct Link final : public kj::Refcounted {
     explicit Link(NodeAgent& agent) : agent(agent) {}
@@ -49,11 +60,16 @@ class NodeAgent final : private TaskObserver,
       capnp::CallContext<schema::Agent::RemoveVolumeParams, schema::Agent::RemoveVolumeResults>;
   using PruneVolumesContext =
       capnp::CallContext<schema::Agent::PruneVolumesParams, schema::Agent::PruneVolumesResults>;
+  using ReadBlobContext = capnp::CallContext<schema::Agent::ReadBlobParams, schema::BlobPart>;
+  using FindContext =
+      capnp::CallContext<schema::ImageFinder::FindParams, schema::ImageFinder::FindResults>;
   Task<void> assign(AssignContext context);
   Task<void> logs(LogsContext context);
   Task<void> volumes(VolumesContext context);
   Task<void> removeVolume(RemoveVolumeContext context);
   Task<void> pruneVolumes(PruneVolumesContext context);
+  kj::Promise<void> readBlob(ReadBlobContext context);
+  Task<void> findImage(FindContext context);
   using Controllers = std::map<std::string, std::unique_ptr<TaskController>>;
 
   Task<void> clearAll();
@@ -75,7 +91,11 @@ class NodeAgent final : private TaskObserver,
   Task<void> askTrust(kj::Maybe<schema::NodeDescription::Builder> description);
   Task<void> describe(schema::NodeDescription::Builder description);
   Task<void> describeNetwork(kj::String name, schema::NetworkPool::Builder pool);
+  Task<void> listen();
   Task<void> describeOnChange(schema::Session::Client session);
+  Task<void> offerImages(schema::Session::Client session);
+  kj::Promise<void> sendOffer(schema::Session::Client& to,
+                              schema::ImageStore::ListResults::Reader here);
   void statusChanged(TaskRecord& record) override;
   Task<void> reports(schema::Session::Client session);
   kj::Promise<void> sendReport(schema::Session::Client& to, const std::vector<std::string>& batch);
@@ -96,7 +116,8 @@ class NodeAgent final : private TaskObserver,
   std::set<std::string> dirty;                       // whose status the manager has not heard
   kj::Own<kj::PromiseFulfiller<void>> reportWanted;  // wakes reports()
   bool stopped = false;
-  kj::Own<kj::PromiseFulfiller<void>> pluginsChanged;  // wakes describeOnChange
+  Bell pluginsChanged;  // for describeOnChange
+  Bell imagesChanged;   // for offerImages
   capnp::Capability::Client subscription = nullptr;
   kj::TaskSet tasks;
   kj::Promise<void> sessionLoop = nullptr;

@@ -91,6 +91,7 @@ class NodeServices final {
   Host& host;
   Config::Reader settings;
   Semaphore making{MADE_AT_ONCE};
+  schema::ImageFinder::Client otherNodes = nullptr;  // that have an image
 
  private:
   LeftoverCleaner& cleaner;

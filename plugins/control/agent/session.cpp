@@ -1,6 +1,7 @@
 // The agent's side of its session with the leading manager.
 #include "agent.h"
 #include "node-description.h"
+#include "orch/fail.h"
 
 namespace orch::control::agent {
 
@@ -13,21 +14,43 @@ constexpr kj::Duration INFO_LIMIT = 2 * kj::SECONDS;  // of what a network says 
 constexpr kj::Duration BEAT_LIMIT = 15 * kj::SECONDS;
 constexpr kj::Duration CALL_LIMIT = 30 * kj::SECONDS;  // of what the manager writes down
 constexpr uint64_t STATUS_WORDS = 64;                  // of a task in a report, about
+// Of what is told of images; see Session.offerImages.
+constexpr uint32_t MAX_OFFERED = 1'000;
+constexpr uint32_t MAX_NAMES = 8;
 
 }  // namespace
 
 class NodeAgent::Waker final : public schema::EventSink::Server {
  public:
   explicit Waker(kj::Own<Link> link) : link(kj::mv(link)) {}
-  kj::Promise<void> events(EventsContext) override {
-    auto& wake = link->get().pluginsChanged;
-    if (wake.get() != nullptr) wake->fulfill();
+  kj::Promise<void> events(EventsContext context) override {
+    auto& agent = link->get();
+    agent.imagesChanged.ring();
+    for (auto event : context.getParams().getEvents()) {
+      if (!event.getTopic().startsWith("image.")) agent.pluginsChanged.ring();
+    }
+    if (context.getParams().getLagged() > 0) agent.pluginsChanged.ring();
     return kj::READY_NOW;
   }
 
  private:
   kj::Own<Link> link;
 };
+
+void NodeAgent::Bell::ring() {
+  rung = true;
+  if (waiting.get() != nullptr) waiting->fulfill();
+}
+
+kj::Promise<void> NodeAgent::Bell::heard() {
+  kj::Promise<void> sound = kj::READY_NOW;
+  if (!rung) {
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    waiting = kj::mv(pair.fulfiller);
+    sound = kj::mv(pair.promise);
+  }
+  return sound.then([this]() { rung = false; });
+}
 
 Task<void> NodeAgent::keepSession() {
   uint64_t pauseMs = FIRST_RETRY_MS;
@@ -66,12 +89,15 @@ Task<void> NodeAgent::openSession() {
   auto answer = co_await env.timer().timeoutAfter(CALL_LIMIT, kj::mv(opening));
   auto session = answer.getSession();
   this->session = session;
+  co_await listen();
   for (auto& entry : controllers) dirty.insert(entry.first);
   auto changes = describeOnChange(session).promise();
+  auto offers = offerImages(session).promise();
   auto reporting = reports(session).promise();
   co_await heartbeats(session)
       .promise()
       .exclusiveJoin(kj::mv(changes))
+      .exclusiveJoin(kj::mv(offers))
       .exclusiveJoin(kj::mv(reporting));
 }
 
@@ -134,29 +160,83 @@ Task<void> NodeAgent::describeNetwork(kj::String name, schema::NetworkPool::Buil
   pool.setGateway(info.value().getGateway());
 }
 
-// Plugins come and go: the managers must know what can run here.
-Task<void> NodeAgent::describeOnChange(schema::Session::Client to) {
-  auto pair = kj::newPromiseAndFulfiller<void>();
-  pluginsChanged = kj::mv(pair.fulfiller);
+Task<void> NodeAgent::listen() {
   auto subscribe = host.client().subscribeRequest();
-  auto topics = subscribe.initTopics(3);
+  auto topics = subscribe.initTopics(4);
   topics.set(0, "plugin.started");
   topics.set(1, "plugin.failed");
   topics.set(2, "plugin.stopped");
+  topics.set(3, "image.*");
   subscribe.setSink(kj::heap<Waker>(kj::addRef(*link)));
   auto subscribed = co_await subscribe.send();
   subscription = subscribed.getSubscription();
-  auto changed = kj::mv(pair.promise);
+}
+
+// Plugins come and go: the managers must know what can run here.
+Task<void> NodeAgent::describeOnChange(schema::Session::Client to) {
   for (;;) {
-    co_await changed;
-    auto next = kj::newPromiseAndFulfiller<void>();
-    pluginsChanged = kj::mv(next.fulfiller);
-    changed = kj::mv(next.promise);
+    co_await pluginsChanged.heard();
     auto request = to.describeRequest();
     co_await describe(request.initDescription());
     co_await request.send().ignoreResult();
     co_await clearRuntimes();  // one may have started just now
   }
+}
+
+// ---- images of other nodes, and for them --------------------------------------------------------
+
+Task<void> NodeAgent::offerImages(schema::Session::Client to) {
+  imagesChanged.ring();
+  for (;;) {
+    co_await imagesChanged.heard();
+    auto running = co_await services.running(settings.getImage());
+    if (running.size() == 0) continue;
+    auto here = co_await attempt(services.images().listRequest().send());
+    if (!here.ok()) {
+      co_await env.timer().afterDelay(MAX_PAUSE_MS * kj::MILLISECONDS);
+      imagesChanged.ring();
+      continue;
+    }
+    auto telling = env.timer().timeoutAfter(CALL_LIMIT, sendOffer(to, here.value()));
+    auto told = co_await attempt(kj::mv(telling));
+    if (told.ok()) continue;
+    bool unknown = told.error().getType() == kj::Exception::Type::UNIMPLEMENTED;
+    if (!unknown) kj::throwFatalException(kj::mv(told.error()));
+    co_await kj::Promise<void>(kj::NEVER_DONE);  // an older manager, which has no use for it
+  }
+}
+
+kj::Promise<void> NodeAgent::sendOffer(schema::Session::Client& to,
+                                       schema::ImageStore::ListResults::Reader here) {
+  kj::Vector<schema::ImageInfo::Reader> offered;
+  for (auto image : here.getImages()) {
+    if (image.getKeptBytes() > 0 && offered.size() < MAX_OFFERED) offered.add(image);
+  }
+  auto request = to.offerImagesRequest();
+  auto list = request.initImages(offered.size());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    list[i].setDigest(offered[i].getDigest());
+    std::set<std::string> pulled;
+    for (auto name : offered[i].getPulled()) pulled.insert(name.cStr());
+    kj::Vector<kj::StringPtr> imported;
+    for (auto name : offered[i].getReferences()) {
+      if (pulled.count(name.cStr()) == 0) imported.add(name);
+    }
+    auto names = list[i].initNames(kj::min(imported.size(), MAX_NAMES));
+    for (uint32_t j = 0; j < names.size(); ++j) names.set(j, imported[j]);
+  }
+  return request.send().ignoreResult();
+}
+
+Task<void> NodeAgent::findImage(FindContext context) {
+  KJ_IF_MAYBE (open, session) {
+    auto request = open->findImageRequest();
+    request.setDigest(context.getParams().getDigest());
+    auto found = co_await request.send();
+    context.getResults().setSources(found.getSources());
+    co_return;
+  }
+  fail(kj::str("this node has no session with a manager"));
 }
 
 void NodeAgent::statusChanged(TaskRecord& record) {

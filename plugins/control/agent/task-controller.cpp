@@ -224,6 +224,7 @@ Task<kj::Maybe<TaskController::Ensured>> TaskController::ensureImage() {
     request.setReference(kj::str(container.getImage(), pin.size() > 0 ? "@" : "", pin));
     request.setHolder(task->id());
     request.setProgress(kj::heap<NoProgress>());
+    request.setElsewhere(services.otherNodes);
     return request.send();
   });
   auto found = kj::mv(ensure).promise().then(

@@ -130,6 +130,36 @@ class FakeNetworkServer final : public schema::NetworkDriver::Server {
   FakeNetwork& model;
 };
 
+class FakeImageStore final : public schema::ImageStore::Server {
+ public:
+  explicit FakeImageStore(FakeImages& model) : model(model) {}
+  kj::Promise<void> retainHolders(RetainHoldersContext) override { return kj::READY_NOW; }
+  kj::Promise<void> list(ListContext context) override {
+    if (model.dead) return KJ_EXCEPTION(DISCONNECTED, "the image plugin's process has gone");
+    auto list = context.getResults().initImages(model.images.size());
+    uint32_t i = 0;
+    for (auto& [digest, image] : model.images) {
+      list[i].setDigest(digest.c_str());
+      list[i].setKeptBytes(image.keptBytes);
+      auto names = list[i].initReferences(image.names.size());
+      for (uint32_t j = 0; j < names.size(); ++j) names.set(j, image.names[j].c_str());
+      auto pulled = list[i++].initPulled(image.pulled.size());
+      for (uint32_t j = 0; j < pulled.size(); ++j) pulled.set(j, image.pulled[j].c_str());
+    }
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> readBlob(ReadBlobContext context) override {
+    auto params = context.getParams();
+    auto said = kj::str(params.getImage(), " ", params.getBlob(), " ", params.getOffset());
+    context.getResults().setData(said.asBytes());
+    context.getResults().setTotalBytes(params.getMaxBytes());
+    return kj::READY_NOW;
+  }
+
+ private:
+  FakeImages& model;
+};
+
 class FakeSession final : public schema::Session::Server {
  public:
   explicit FakeSession(FakeManager& model) : model(model), generation(model.generation) {}
@@ -153,6 +183,16 @@ class FakeSession final : public schema::Session::Server {
   kj::Promise<void> describe(DescribeContext context) override {
     check();
     take(model, context.getParams().getDescription());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> offerImages(OfferImagesContext context) override {
+    check();
+    ++model.offers;
+    model.offered.clear();
+    for (auto image : context.getParams().getImages()) {
+      auto& names = model.offered[image.getDigest().cStr()];
+      for (auto name : image.getNames()) names.push_back(name.cStr());
+    }
     return kj::READY_NOW;
   }
   static void take(FakeManager& model, schema::NodeDescription::Reader description) {
@@ -227,6 +267,7 @@ uint32_t FakeRuntime::running() const {
 
 schema::Runtime::Client FakeRuntime::client() { return kj::heap<FakeRuntimeServer>(*this); }
 schema::NetworkDriver::Client FakeNetwork::client() { return kj::heap<FakeNetworkServer>(*this); }
+schema::ImageStore::Client FakeImages::client() { return kj::heap<FakeImageStore>(*this); }
 schema::Dispatcher::Client FakeManager::client() { return kj::heap<FakeDispatcher>(*this); }
 
 struct TestAgent::Life {
@@ -253,6 +294,7 @@ TestAgent::TestAgent(uint32_t maxOps, uint64_t seed)
   host.addService("store.local#agent", store.client());
   host.addService("runtime.sim", runtime.client());
   host.addService("network.bridge", network.client());
+  host.addService("image.oci", images.client());
   host.addService("dispatcher", manager.client());
 }
 

@@ -50,6 +50,18 @@ struct FakeNetwork {
   schema::NetworkDriver::Client client();
 };
 
+// Images by their digests.
+struct FakeImages {
+  struct Image {
+    uint64_t keptBytes = 0;
+    std::vector<std::string> names;
+    std::vector<std::string> pulled;
+  };
+  std::map<std::string, Image> images;
+  bool dead = false;
+  schema::ImageStore::Client client();
+};
+
 // What the managers hear of the node.
 struct FakeManager {
   struct Report {
@@ -60,6 +72,8 @@ struct FakeManager {
   std::vector<size_t> reportSizes;
   std::vector<uint32_t> lags;                                     // one per heartbeat
   std::map<std::string, std::pair<uint32_t, uint32_t>> networks;  // total, used
+  std::map<std::string, std::vector<std::string>> offered;        // images: digests, names
+  uint32_t offers = 0;                                            // times that it was told of them
   uint32_t sessions = 0;
   uint32_t nextMs = 1000;
   kj::Maybe<schema::Agent::Client> agent;  // of the last session
@@ -110,6 +124,7 @@ class TestAgent final {
   testing::MemoryStore store;
   FakeRuntime runtime;
   FakeNetwork network;
+  FakeImages images;
   FakeManager manager;
   testing::TestHost host;
 

@@ -126,6 +126,19 @@ class ScriptedAgent final : public schema::Agent::Server {
     }
     return kj::READY_NOW;
   }
+  kj::Promise<void> readBlob(ReadBlobContext context) override {
+    KJ_REQUIRE(*link != nullptr, "the agent is gone");
+    auto& node = **link;
+    ++node.reads;
+    auto params = context.getParams();
+    node.lastRead = kj::str(params.getImage(), " ", params.getBlob(), " ", params.getOffset(), " ",
+                            params.getMaxBytes())
+                        .cStr();
+    if (!node.sends) return kj::NEVER_DONE;
+    context.getResults().setData(kj::StringPtr(node.blob.c_str()).asBytes());
+    context.getResults().setTotalBytes(node.blob.size());
+    return kj::READY_NOW;
+  }
 
  private:
   std::map<std::string, std::string>& here() {
@@ -248,6 +261,18 @@ uint32_t ScriptedNode::running() const {
 }
 
 schema::Session::Client& ScriptedNode::current() { return KJ_ASSERT_NONNULL(session); }
+
+void ScriptedNode::offer(const std::map<std::string, std::vector<std::string>>& images) {
+  auto request = current().offerImagesRequest();
+  auto list = request.initImages(images.size());
+  uint32_t i = 0;
+  for (auto& [digest, names] : images) {
+    list[i].setDigest(digest.c_str());
+    auto given = list[i++].initNames(names.size());
+    for (uint32_t j = 0; j < given.size(); ++j) given.set(j, names[j].c_str());
+  }
+  request.send().wait(world.waitScope());
+}
 
 // ---- the cluster --------------------------------------------------------------------------------
 

@@ -49,6 +49,8 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   void report(const std::string& taskId, schema::TaskState state, const std::string& error = "");
   uint32_t running() const;
   bool connected() const { return session != nullptr; }
+  schema::Session::Client& current();
+  void offer(const std::map<std::string, std::vector<std::string>>& images);  // digests, names
 
   std::map<std::string, Seen> tasks;           // what it has
   std::map<std::string, std::string> volumes;  // and who uses each, if anybody
@@ -56,13 +58,16 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   uint32_t completeSets = 0;
   uint64_t epoch = 0;
   size_t mostRunning = 0;
+  std::string blob = "content";  // whichever is read
+  bool sends = true;             // else it answers to no read
+  uint32_t reads = 0;            // it was asked for so many parts
+  std::string lastRead;          // image, blob, offset, bytes
 
  private:
   friend class ScriptedAgent;
   void follow(const std::string& taskId);
   Task<void> openSession();
   Task<void> heartbeats();
-  schema::Session::Client& current();
   Task<void> send(std::string taskId, schema::TaskState state, std::string error);
   void taskFailed(kj::Exception&&) override {}
 

@@ -223,8 +223,8 @@ class ClusterServer final : public schema::ClusterControl::Server {
     if (params.getResolveImage()) {
       tryOut([&](View& view) { decide(view, params, params.getSpec(), offer); });
       auto known = pinOf(service, params.getSpec());
-      auto pinning =
-          pinImage(parts.env, parts.host, parts.settings, params.getSpec(), kj::mv(known));
+      auto pinning = pinImage(parts.env, parts.host, parts.settings, parts.sessions,
+                              params.getSpec(), kj::mv(known));
       pinned = co_await kj::mv(pinning);
     }
     auto job = [decide, offer = kj::mv(offer), pinned = kj::mv(pinned)](View& view, auto params,

@@ -10,21 +10,31 @@ namespace {
 // A registry's answer, as the image plugin passes it on.
 class TagImages final : public schema::ImageStore::Server {
  public:
-  explicit TagImages(std::map<std::string, std::string>& tags) : tags(tags) {}
+  TagImages(std::map<std::string, std::string>& tags, std::map<std::string, std::string>& imported)
+      : tags(tags), imported(imported) {}
   kj::Promise<void> resolve(ResolveContext context) override {
     auto found = tags.find(context.getParams().getReference().cStr());
     if (found == tags.end()) fail(kj::str("the registry does not answer"));
     context.getResults().setDigest(found->second.c_str());
     return kj::READY_NOW;
   }
+  kj::Promise<void> inspect(InspectContext context) override {
+    auto found = imported.find(context.getParams().getReference().cStr());
+    if (found == imported.end()) fail(kj::str("no such image on this node"));
+    auto image = context.getResults().initImage();
+    image.initReferences(1).set(0, found->first.c_str());
+    image.setDigest(found->second.c_str());
+    return kj::READY_NOW;
+  }
 
  private:
   std::map<std::string, std::string>& tags;
+  std::map<std::string, std::string>& imported;  // on this node
 };
 
 struct PinCluster {
   PinCluster() {
-    cluster.host.addService("image.oci", kj::heap<TagImages>(tags));
+    cluster.host.addService("image.oci", kj::heap<TagImages>(tags, imported));
     cluster.start();
   }
   template <typename Request>
@@ -57,6 +67,7 @@ struct PinCluster {
   uint64_t specVersion() { return cluster.service("web").getService().getSpecVersion(); }
 
   std::map<std::string, std::string> tags{{"app:1", "sha256:one"}};
+  std::map<std::string, std::string> imported;
   bool resolves = true;
   TestCluster cluster;
 };
@@ -99,6 +110,36 @@ TEST_CASE("pin: where nobody can tell there is a warning, and the service stays 
   CHECK(test.pin() == "");
   // A digest says it all.
   CHECK(test.update("app@sha256:" + std::string(64, 'a')).size() == 0);
+}
+
+TEST_CASE("pin: a name means what it was imported as, on whichever node", "[manager]") {
+  PinCluster test;
+  auto one = "sha256:" + std::string(64, '1'), two = "sha256:" + std::string(64, '2');
+  auto& n1 = test.cluster.addNode("n1");
+  auto& n2 = test.cluster.addNode("n2");
+  n1.open();
+  n2.open();
+  n1.offer({{one, {"app:1"}}});
+  n2.offer({{one, {}}, {two, {"app:2"}}});
+  CHECK(test.create("app:1").size() == 0);
+  CHECK(test.pin() == one);
+  CHECK(test.update("docker.io/library/app:2").size() == 0);
+  CHECK(test.pin() == two);
+  // Imported anew on one of them only.
+  n2.offer({{two, {"app:1"}}});
+  auto different = attemptNow([&] { test.update("app:1"); });
+  REQUIRE(!different.ok());
+  CHECK(different.message() ==
+        kj::str("image 'app:1' is not the same everywhere it was imported: ", one.c_str(),
+                " on host-n1, ", two.c_str(),
+                " on host-n2; name one as NAME@DIGEST, or remove the others with 'orch image rm'"));
+  CHECK(test.pin() == two);
+  // What this node has itself counts as it is now.
+  n1.offer({});
+  test.imported["app:1"] = one;
+  CHECK(!attemptNow([&] { test.update("app:1"); }).ok());
+  test.imported["app:1"] = two;
+  CHECK(test.update("app:1").size() == 0);
 }
 
 TEST_CASE("pin: what is refused asks no registry", "[manager]") {

@@ -1,6 +1,8 @@
 #include "serve/image-pin.h"
 
 #include "orch/attempt.h"
+#include "orch/fail.h"
+#include "orch/image-reference.h"
 #include "orch/schema/image.capnp.h"
 
 namespace orch::control::manager {
@@ -19,9 +21,50 @@ Task<kj::String> digestOf(Env& env, schema::ImageStore::Client images, kj::Strin
   auto answer = co_await request.send();
   co_return kj::str(answer.getDigest());
 }
+
+// What this node has under a name that it imported; empty if it has not.
+Task<std::string> importedHere(schema::ImageStore::Client images, std::string name) {
+  auto request = images.inspectRequest();
+  request.setReference(name.c_str());
+  auto answer = co_await attempt(request.send());
+  if (!answer.ok()) co_return std::string();
+  auto image = answer.value().getImage();
+  bool imported = false;  // and not only an image whose id begins so
+  for (auto other : image.getReferences()) imported = imported || other == name.c_str();
+  for (auto other : image.getPulled()) imported = imported && other != name.c_str();
+  co_return imported ? std::string(image.getDigest().cStr()) : std::string();
+}
+
+using Imports = std::map<std::string, std::set<std::string>>;  // digest, nodes
+
+// This node is asked itself: what the manager was told of it may be older.
+Task<Imports> importsOf(Host& host, Config::Reader settings, const Sessions& sessions,
+                        std::string name) {
+  auto imports = sessions.imported(name.c_str());
+  std::string own = host.node().id.cStr();
+  for (auto& entry : imports) entry.second.erase(own);
+  std::erase_if(imports, [](auto& entry) { return entry.second.empty(); });
+  if (imports.empty()) co_return kj::mv(imports);
+  auto images = host.service<schema::ImageStore>(settings.getImage());
+  auto here = co_await importedHere(images, name);
+  if (!here.empty()) imports[here].insert(own);
+  co_return kj::mv(imports);
+}
+
+[[noreturn]] void refuseDifferent(const Sessions& sessions, kj::StringPtr image,
+                                  const Imports& imports) {
+  kj::Vector<kj::String> parts;
+  for (auto& [digest, nodes] : imports) {
+    parts.add(kj::str(digest.c_str(), " on ", sessions.hostnameOf(*nodes.begin())));
+  }
+  fail(kj::str("image '", image,
+               "' is not the same everywhere it was imported: ", kj::strArray(parts, ", "),
+               "; name one as NAME@DIGEST, or remove the others with "
+               "'orch image rm'"));
+}
 }  // namespace
 
-Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings,
+Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings, const Sessions& sessions,
                           schema::ServiceSpec::Reader spec, kj::String known) {
   PinnedSpec pinned;
   pinned.message = kj::heap<capnp::MallocMessageBuilder>();
@@ -30,6 +73,13 @@ Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings,
   auto image = kj::str(container.getImage());
   container.setImageDigest("");
   if (settings.getImage().size() == 0 || image.findFirst('@') != nullptr) co_return kj::mv(pinned);
+  std::string name = parseImageReference(image).familiar();
+  auto imports = co_await importsOf(host, settings, sessions, name);
+  if (imports.size() > 1) refuseDifferent(sessions, image, imports);
+  if (imports.size() == 1) {
+    container.setImageDigest(imports.begin()->first.c_str());
+    co_return kj::mv(pinned);
+  }
   auto asking =
       digestOf(env, host.service<schema::ImageStore>(settings.getImage()), kj::str(image));
   auto outcome = co_await attempt(kj::mv(asking));

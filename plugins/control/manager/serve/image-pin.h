@@ -10,6 +10,7 @@
 #include "orch/env.h"
 #include "orch/host.h"
 #include "orch/schema/objects.capnp.h"
+#include "session/sessions.h"
 
 namespace orch::control::manager {
 
@@ -20,14 +21,15 @@ class PinnedSpec final {
   std::vector<std::string> warnings;
 
  private:
-  friend Task<PinnedSpec> pinImage(Env&, Host&, Config::Reader, schema::ServiceSpec::Reader,
-                                   kj::String);
+  friend Task<PinnedSpec> pinImage(Env&, Host&, Config::Reader, const Sessions&,
+                                   schema::ServiceSpec::Reader, kj::String);
   kj::Own<capnp::MallocMessageBuilder> message;
 };
 
-// Asks the image plugin of this node. `known` is the digest to stay with if nobody can tell. Never
-// fails for want of an answer; `spec` outlives the call.
-Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings,
+// What the name was imported as, on whichever node; else what the image plugin of this node says.
+// `known` is the digest to stay with if nobody can tell. Fails if nodes have imported different
+// images by that name, and never for want of an answer; `spec` outlives the call.
+Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings, const Sessions& sessions,
                           schema::ServiceSpec::Reader spec, kj::String known);
 
 }  // namespace orch::control::manager

@@ -8,6 +8,7 @@
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/image-reference.h"
 
 namespace orch::control::manager {
 
@@ -15,6 +16,7 @@ namespace {
 constexpr kj::Duration ASSIGN_LIMIT = 30 * kj::SECONDS;
 constexpr size_t MAX_NODE_ID = 64;    // of a task's, too, that is remembered
 constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
+constexpr size_t MAX_SOURCES = 5;     // of an image that one node is told of
 
 bool sameForAgent(const TaskReader& a, const TaskReader& b) {
   return a.getNodeId() == b.getNodeId() && a.getDesired() == b.getDesired() &&
@@ -25,10 +27,11 @@ bool sameForAgent(const TaskReader& a, const TaskReader& b) {
 // One node's session. Shared by the map, the session's capability and the call in flight.
 struct Sessions::Connection final : public kj::Refcounted {
   Connection(kj::StringPtr nodeId, schema::Agent::Client agent)
-      : nodeId(nodeId.cStr()), agent(kj::mv(agent)) {}
+      : nodeId(nodeId.cStr()), agent(agent), images(kj::refcounted<RelaySource>(kj::mv(agent))) {}
 
   std::string nodeId;
   schema::Agent::Client agent;
+  kj::Own<RelaySource> images;
   bool over = false;
   bool complete = true;  // the next assignment is the complete set
   bool inFlight = false;
@@ -83,6 +86,16 @@ class SessionServer final : public schema::Session::Server {
     return sessions.manager.submit([context, id = connection->nodeId](View& view) mutable {
       registerNode(view, id, context.getParams().getDescription());
     });
+  }
+  kj::Promise<void> offerImages(OfferImagesContext context) override {
+    check();
+    sessions.offers.set(connection->nodeId, context.getParams().getImages());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> findImage(FindImageContext context) override {
+    check();
+    sessions.findImage(*connection, context);
+    return kj::READY_NOW;
   }
 
  private:
@@ -204,6 +217,7 @@ kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agen
 void Sessions::finish(Connection& connection) {
   if (connection.over) return;
   connection.over = true;
+  offers.withdraw(connection.nodeId);
   for (auto list : {&connection.gone, &connection.sent}) {
     for (auto& entry : *list) countLeftover(entry.second, -1);
     list->clear();
@@ -314,6 +328,47 @@ Task<void> Sessions::assign(kj::Own<Connection> connection) {
   }
   for (auto& entry : std::exchange(connection->sent, {})) countLeftover(entry.second, -1);
   push(*connection);
+}
+
+// ---- images of other nodes ----------------------------------------------------------------------
+
+kj::String Sessions::hostnameOf(const std::string& nodeId) const {
+  auto node = manager.state().find(Kind::NODE, nodeId);
+  if (node == nullptr) return kj::str(nodeId.c_str());
+  return kj::str(node->as<schema::Node>().getDescription().getHostname());
+}
+
+// Only of what the node is to run, and of what a source offers: nothing else can be reached so.
+void Sessions::findImage(Connection& asking, FindContext context) {
+  auto digest = context.getParams().getDigest();
+  auto& state = manager.state();
+  auto& tasks = state.tasksOf(asking.nodeId);
+  auto inName = kj::str("@", digest);
+  bool needed = std::any_of(tasks.begin(), tasks.end(), [&](auto& id) {
+    auto object = state.find(Kind::TASK, id);
+    if (object == nullptr) return false;
+    auto container = TaskReader(*object).getSpec().getContainer();
+    return container.getImageDigest() == digest || container.getImage().endsWith(inName);
+  });
+  if (!needed || !isDigest(view(digest))) {
+    refused(asking.nodeId, "it asks for an image that no task of it runs", "");
+    fail(kj::str("no task of this node runs an image of that digest"));
+  }
+  std::vector<Connection*> sources;
+  for (auto& nodeId : offers.nodesWith(digest.cStr())) {
+    auto it = connections.find(nodeId);
+    bool there = it != connections.end() && !it->second->over && nodeId != asking.nodeId;
+    if (there) sources.push_back(it->second.get());
+  }
+  // By chance, so that those who ask at once do not all ask the same one.
+  for (size_t i = sources.size(); i > 1; --i) std::swap(sources[i - 1], sources[env.random() % i]);
+  sources.resize(std::min(sources.size(), MAX_SOURCES));
+  auto list = context.getResults().initSources(sources.size());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    list[i].setNode(hostnameOf(sources[i]->nodeId));
+    list[i].setImage(newImageRelay(kj::addRef(owner), env, relayPlaces,
+                                   kj::addRef(*sources[i]->images), digest));
+  }
 }
 
 // ---- who is alive -------------------------------------------------------------------------------

@@ -9,6 +9,8 @@
 #include "orch/log-limit.h"
 #include "orch/schema/agent.capnp.h"
 #include "session/beat-watch.h"
+#include "session/image-offers.h"
+#include "session/image-relay.h"
 
 namespace orch::control::manager {
 
@@ -35,6 +37,12 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   void forget(const std::string& nodeId);
   // The agent of a node, if it has a session.
   kj::Maybe<schema::Agent::Client> agentOf(std::string_view nodeId);
+  // Digests that a name stands for on the nodes where it was imported, and these nodes.
+  std::map<std::string, std::set<std::string>> imported(kj::StringPtr image) const {
+    return offers.imported(image.cStr());
+  }
+  // Of a node that there is; else its id.
+  kj::String hostnameOf(const std::string& nodeId) const;
   void observeGone(GoneObserver& observer) { goneObserver = &observer; }
   // Refuses the calls of all sessions from now on.
   void stop();
@@ -53,6 +61,9 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   // A new session, which ends the node's last one.
   kj::Own<Connection> adopt(kj::StringPtr nodeId, schema::Agent::Client agent);
   void finish(Connection& connection);
+  using FindContext =
+      capnp::CallContext<schema::Session::FindImageParams, schema::Session::FindImageResults>;
+  void findImage(Connection& asking, FindContext context);
   // Sends what the agent has to know, unless a call is in flight: then after it.
   void push(Connection& connection);
   void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
@@ -79,6 +90,8 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   bool stopped = false;
   LogLimit refusals;
   BeatWatch beats;
+  ImageOffers offers;
+  RelayPlaces relayPlaces;
   kj::TaskSet tasks;
 };
 

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Images that were imported on one host of a cluster, and run on all.
+
+usage: images-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
+"""
+import glob
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
+sys.dont_write_bytecode = True
+import cluster  # noqa: E402
+import registry  # noqa: E402
+import single  # noqa: E402
+from single import eventually  # noqa: E402
+
+PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+ARMED = "/etc/dies"  # on a host: its image plugin ends when it sends that many parts of blobs
+USUAL = 'id = "image.oci"\nisolation = "process"\n'
+ENV = f'env = {{ ORCH_KILL_AT = "image.oci part-read,{ARMED}" }}\n'
+
+
+class Images(cluster.ClusterTest):
+    """n1 is the manager. Each test has images of its own, by their versions."""
+    programs = PROGRAMS
+    version = 0
+
+    @classmethod
+    def setUpClass(cls):
+        cls.config = f"/tmp/orch-e2e-images-{os.getpid()}.toml"
+        cls.addClassCleanup(os.remove, cls.config)
+        with open(cls.config, "w") as file, open(f"{single.REPOSITORY}/configs/single.toml") as usual:
+            file.write(usual.read().replace(USUAL, USUAL + ENV))
+        cls.cluster = cluster.Cluster(f"test-images-{os.getpid()}", cls.programs, 3, cls.config).create()
+        cls.addClassCleanup(cls.cluster.remove)
+        cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
+        join = cls.n1.orch("init").stdout.splitlines()[-1].split()[1:]
+        for node in (cls.n2, cls.n3):
+            node.orch(*join)
+
+    def setUp(self):
+        type(self).version += 1
+        self.image = f"web:{self.version}"
+        eventually("three hosts are ready", lambda: [node["state"] for node in self.n1.json("node", "ls")] == ["ready"] * 3)
+
+    def tearDown(self):
+        for service in self.n1.json("service", "ls"):
+            self.n1.orch("service", "rm", service["name"])
+
+    def create(self, *options, check=True):
+        return self.n1.orch("service", "create", "--name", "web", "--verify", "0s", "--stop-grace-period", "0s", *options, self.image,
+                            "/bin/web", check=check)
+
+    def serves(self):
+        """How many containers of this test's version run on each host."""
+        return [list(node.webServers().values()).count(self.version) for node in self.cluster.hosts]
+
+    def error(self):
+        """Of a task."""
+        def errors():
+            return [task["status"]["error"] for task in self.n1.json("service", "ps", "web") if task["status"].get("error")]
+        return eventually("a task says why", errors)[0]
+
+    def importTwoLayers(self, *nodes):
+        """Each too large for one part; the digits of their digests."""
+        folder = f"{self.n1.host.folder}/two-{self.version}"
+        layers = registry.writeLayout(self.version, folder, noise=2 << 20)
+        for node in nodes:
+            node.orch("image", "import", folder, "--name", self.image)
+        return layers
+
+    def test_it_is_imported_on_one_host_and_runs_on_all(self):
+        self.n1.makeImages(self.version)
+        self.create("--replicas", "6")
+        self.assertEqual(self.serves(), [2, 2, 2])
+        digest = self.n1.json("service", "inspect", "web")[0]["spec"]["task"]["container"]["imageDigest"]
+        for node in (self.n2, self.n3):
+            image, = [image for image in node.json("image", "ls") if image["digest"] == digest]
+            self.assertEqual(image["references"], [f"web@{digest}"])
+            fetched = node.orch("events", "--since", "10m", "--no-follow", "--filter", "topic=image.fetched").stdout
+            self.assertEqual(sum(digest in line for line in fetched.splitlines()), 1, fetched)
+        # The one that had it first is not needed any more.
+        self.n1.orch("service", "scale", "--verify", "0s", "web=0")
+        self.n1.orch("image", "rm", self.image)
+        self.n1.orch("service", "scale", "--verify", "0s", "web=6")
+        self.assertEqual(self.serves(), [2, 2, 2])
+
+    def test_a_worker_may_be_the_one(self):
+        self.n3.makeImages(self.version)
+        eventually("the managers know", lambda: self.create("--replicas", "3", "--detach").stderr == "")
+        eventually("each host has one", lambda: self.serves() == [1, 1, 1])
+
+    def test_a_source_that_ends_midway_is_left_for_the_next(self):
+        """Each sends 39 parts: the manifest, the configuration, one layer and a bit of the other."""
+        self.importTwoLayers(self.n1, self.n2)
+        for node in (self.n1, self.n2):
+            node.host.run("sh", "-c", f"echo 40 >{ARMED}", check=True)
+        try:
+            self.create("--constraint", "node.hostname==n3")
+        finally:
+            for node in (self.n1, self.n2):
+                node.host.run("rm", ARMED, check=True)
+        self.assertEqual(self.serves(), [0, 0, 1])
+        self.assertIn("image.source-left, asking the next", self.n3.logTail(1000))
+
+    def test_what_is_damaged_at_its_source_comes_from_another(self):
+        """Each of two has another layer that is damaged."""
+        nodes = (self.n1, self.n2)
+        for node, layer in zip(nodes, self.importTwoLayers(*nodes)):
+            kept, = glob.glob(f"{node.host.root()}/var/lib/orch/image.oci/kept/{layer}")
+            with open(kept, "r+b") as file:
+                file.seek(1000)
+                byte = file.read(1)
+                file.seek(1000)
+                file.write(bytes([byte[0] ^ 1]))
+        self.create("--constraint", "node.hostname==n3")
+        self.assertEqual(self.serves(), [0, 0, 1])
+        self.assertIn("what it sent is damaged: 1 blob is not what the digest says", self.n3.logTail(1000))
+
+    def test_why_nobody_has_it(self):
+        self.image = f"127.0.0.1:1/web@sha256:{'5' * 64}"
+        created = self.create("--detach")
+        self.assertEqual(created.returncode, 0)
+        said = self.error()
+        self.assertIn(f"cannot pull image '{self.image}': ", said)
+        self.assertIn("; no other node has it: import it on one of them with 'orch image import', or push it to a registry", said)
+
+    def test_names_that_differ_are_refused(self):
+        self.n1.makeImages(self.version)
+        other = f"{self.n2.host.folder}/other.tar"
+        self.n2.host.run(f"{single.REPOSITORY}/tests/testbed/make-image", "other", other, check=True)
+        self.n2.orch("image", "import", other, "--name", self.image)
+
+        def refused():
+            done = self.create("--detach", check=False)
+            if done.returncode == 0:
+                self.n1.orch("service", "rm", "web")  # the managers have not heard of it yet
+            return done.stderr
+        said = eventually("it is refused", refused)
+        self.assertIn(f"image '{self.image}' is not the same everywhere it was imported: sha256:", said)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
