@@ -11,7 +11,7 @@ MISSED = "#b5473c"
 
 def draw(all_rows, path, subtitle):
     """Writes the picture; returns False if no headline has both systems."""
-    shown = [row for row in all_rows if row.to_docker() is not None]
+    shown = [row for row in all_rows if None not in (row.to_docker(), row.target)]
     if not shown:
         return False
     shown.reverse()

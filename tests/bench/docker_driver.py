@@ -7,7 +7,7 @@ import urllib.parse
 
 from docker_http import HttpConnection
 from driver import Driver, Session
-from machine import BenchError, poll
+from machine import BenchError
 from node import Node
 
 # Debian's own programs, whatever else comes first in PATH.
@@ -130,6 +130,22 @@ class DockerSession(Session):
         """As the managers see them."""
         return self.http.call("GET", "/nodes")
 
+    def ready(self):
+        """Of managers, those that the others reach."""
+
+        def is_ready(node):
+            reachability = (node.get("ManagerStatus") or {}).get("Reachability", "reachable")
+            return node["Status"]["State"] == "ready" and reachability == "reachable"
+
+        return sum(map(is_ready, self.cluster_nodes()))
+
+    def drain(self, node):
+        """Reads and writes, as docker's own command line does."""
+        address = self.driver.nodes[node].address
+        known = next(n for n in self.cluster_nodes() if n["Status"].get("Addr") == address)
+        spec = {**known["Spec"], "Availability": "drain"}
+        self.http.call("POST", f"/nodes/{known['ID']}/update?version={known['Version']['Index']}", spec)
+
     def update_done(self, name):
         """Which docker says after its monitoring period."""
         return (self._get(name).get("UpdateStatus") or {}).get("State") == "completed"
@@ -163,41 +179,43 @@ class DockerDriver(Driver):
 
     name = "docker"
     networks = ("bridge", "overlay", "host")
-    most_nodes = 3
+    most_managers = 3
 
     def __init__(self, setup):
         super().__init__(setup)
         self.overlay = None
+        self.tokens = {}
 
     def make_node(self, number, namespace):
         """A dockerd."""
         return DockerNode(number, namespace, self.tag, self.setup.data)
 
     def form_cluster(self):
-        """The first node's swarm; the others join as managers."""
-        for node in self.nodes.values():
-            node.load_image(self.setup.image)
+        """The first node's swarm."""
+        self.load_image(1)
         first = self.nodes[1]
         http = HttpConnection(first.socket(), 60)
         listen = {"ListenAddr": f"{first.address}:2377", "AdvertiseAddr": first.address}
         http.call("POST", "/swarm/init", {**listen, "ForceNewCluster": False, "Spec": {}})
-        token = http.call("GET", "/swarm")["JoinTokens"]["Manager"]
-        for node in list(self.nodes.values())[1:]:
-            join = {"ListenAddr": f"{node.address}:2377", "AdvertiseAddr": node.address}
-            join.update(RemoteAddrs=[f"{first.address}:2377"], JoinToken=token)
-            other = HttpConnection(node.socket(), 60)
-            other.call("POST", "/swarm/join", join)
-            other.close()
-        if poll(lambda: self._complete(http.call("GET", "/nodes")), 30, 0.2) is None:
-            raise BenchError("the swarm did not form within 30 s")
+        self.tokens = http.call("GET", "/swarm")["JoinTokens"]
         http.close()
 
-    def _complete(self, nodes):
-        ready = sum(node["Status"]["State"] == "ready" for node in nodes)
-        reachable = sum(
-            (node.get("ManagerStatus") or {}).get("Reachability") == "reachable" for node in nodes
-        )
-        return ready == reachable == len(self.nodes)
+    def load_image(self, number):
+        """As bench:1."""
+        self.nodes[number].load_image(self.setup.image)
+
+    def prepare_join(self, number, role):
+        """The connection is open already."""
+        node = self.nodes[number]
+        join = {"ListenAddr": f"{node.address}:2377", "AdvertiseAddr": node.address}
+        join.update(RemoteAddrs=[f"{self.nodes[1].address}:2377"], JoinToken=self.tokens[role.capitalize()])
+        http = HttpConnection(node.socket(), 60)
+
+        def run():
+            http.call("POST", "/swarm/join", join)
+            http.close()
+
+        return run
 
     def overlay_id(self):
         """Of the one overlay network, made when it is first asked for."""

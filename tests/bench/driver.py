@@ -3,6 +3,9 @@
 import threading
 
 from hub import Hub
+from machine import BenchError, poll
+
+JOIN_SECONDS = 60
 
 
 class Session:
@@ -42,6 +45,14 @@ class Session:
         """The number of services, from a list of all of them."""
         raise NotImplementedError
 
+    def ready(self):
+        """How many nodes the manager says are ready."""
+        raise NotImplementedError
+
+    def drain(self, node):
+        """Empties a node, which is given by its number."""
+        raise NotImplementedError
+
     def left(self):
         """How many containers (and whatever else a task holds) the node still has."""
         raise NotImplementedError
@@ -60,7 +71,7 @@ class Driver:
 
     name = ""
     networks = ()
-    most_nodes = 1
+    most_managers = 1
 
     def __init__(self, setup):
         self.setup = setup
@@ -76,7 +87,15 @@ class Driver:
         raise NotImplementedError
 
     def form_cluster(self):
-        """Makes one cluster out of the started nodes, with the image loaded."""
+        """Makes the first of the started nodes a cluster, with the image loaded."""
+        raise NotImplementedError
+
+    def load_image(self, number):
+        """Into that node's store, for a cluster that fetches it from nowhere."""
+        raise NotImplementedError
+
+    def prepare_join(self, number, role):
+        """A call that makes a started node part of the cluster and returns when it was told so."""
         raise NotImplementedError
 
     def open_session(self, number, timeout):
@@ -91,8 +110,17 @@ class Driver:
         """The shortest thing that the command line can do without the daemon."""
         raise NotImplementedError
 
-    def up(self, count=1):
-        """Starts `count` nodes, all managers."""
+    def up(self, count=1, role="manager"):
+        """Starts `count` nodes: a manager, and others that join it as what `role` says."""
+        self.start_nodes(count)
+        for number in list(self.nodes)[1:]:
+            self.prepare_join(number, role)()
+        if poll(lambda: self.session.ready() == count, JOIN_SECONDS, 0.1) is None:
+            raise BenchError(f"{count} nodes were not ready within {JOIN_SECONDS} s")
+        return self
+
+    def start_nodes(self, count):
+        """The first of them is a cluster; the others are alone yet."""
         self.hub = Hub(count, self.tag)
         self.hub.up()
         for number, namespace in self.hub.namespaces.items():
@@ -101,8 +129,9 @@ class Driver:
         for node in self.nodes.values():
             node.wait_ready()
         self.form_cluster()
+        for number in list(self.nodes)[1:]:
+            self.load_image(number)
         self.session = self.connect()
-        return self
 
     def connect(self, number=1, timeout=60):
         """Another session, for a thread of its own."""

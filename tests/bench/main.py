@@ -11,6 +11,7 @@ import traceback
 
 import cgroups
 import measure_api
+import measure_cluster
 import measure_create
 import measure_failover
 import measure_floor
@@ -35,12 +36,12 @@ PRIVATE = "ORCH_BENCH_PRIVATE"
 
 
 class Part:
-    """Something that --only can name. `nodes` 0: it needs no orchestrator."""
+    """Something that --only can name. `managers` 0: it needs no orchestrator."""
 
-    def __init__(self, name, measure, nodes, quick, about, figures=None):
+    def __init__(self, name, measure, managers, quick, about, figures=None):
         self.name = name
         self.measure = measure
-        self.nodes = nodes
+        self.managers = managers
         self.quick = quick
         self.about = about
         self.figures = figures
@@ -61,6 +62,7 @@ PARTS = (
          {"managers": 3}),
     Part("failover", measure_failover.measure, 3, False, "rows 9-11: a node dies",
          {"fig": "failover."}),
+    Part("cluster", measure_cluster.measure, 1, False, "rows 19-23: a manager and two workers"),
 )  # fmt: skip
 
 
@@ -75,6 +77,8 @@ def parse(arguments):
         " 2 usage.\nNeeds root; run it on a machine that does nothing else.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("suite", nargs="?", choices=("cluster",),
+                        help="only what several hosts are for")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="about 12 minutes instead of an hour")
     parser.add_argument("--only", metavar="PART,…", help="these parts only")
     parser.add_argument("--systems", metavar="SYSTEM,…", default=",".join(SYSTEMS),
@@ -91,7 +95,7 @@ def parse(arguments):
     options = parser.parse_args(arguments)
     options.systems = chosen(parser, "system", options.systems, SYSTEMS)
     names = tuple(part.name for part in PARTS)
-    options.only = chosen(parser, "part", options.only, names) if options.only else None
+    options.only = chosen(parser, "part", options.only or options.suite, names) if options.only or options.suite else None
     options.build = os.path.abspath(options.build)
     options.data = os.path.abspath(options.data)
     date = datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
@@ -160,12 +164,13 @@ def describe_environment(setup):
 def measure_all(setup, options):
     """Every part with every system; a part that breaks off does not end the run."""
     complete = True
-    explain_networks(setup, options)
+    if options.suite is None:
+        explain_networks(setup, options)
     for part in PARTS:
         named = options.only is not None
         if part.name not in options.only if named else setup.quick and not part.quick:
             continue
-        if part.nodes == 0:
+        if part.managers == 0:
             if "limit" in options.systems:
                 complete &= attempt_part(setup, part, "limit", lambda: part.measure(setup))
             continue
@@ -184,8 +189,8 @@ def explain_networks(setup, options):
 
 def measure_system(setup, part, driver):
     """One part with one orchestrator."""
-    if part.nodes > driver.most_nodes:
-        reason = f"needs {part.nodes} managers, which it does not have yet"
+    if part.managers > driver.most_managers:
+        reason = f"needs {part.managers} managers, which it does not have yet"
         setup.results.skip(driver.name, reason, **part.figures)
         return True
     with driver:

@@ -147,6 +147,15 @@ class Client {
     return std::to_string(count);
   }
 
+  std::string drain(const Words& words) {
+    auto request = cluster.updateNodeRequest();
+    request.setRequestId(requestId());
+    request.setId(words[1].c_str());
+    request.initChange().getAvailability().setSet(schema::Node::Availability::DRAIN);
+    ask(kj::mv(request));
+    return "";
+  }
+
   std::string import(const Words& words) {
     auto request = service<schema::ImageStore>("image.oci").importRequest();
     request.setPath(words[1].c_str());
@@ -247,6 +256,7 @@ const std::map<std::string, Client::Command> Client::COMMANDS = {
     {"unsettled", {0, &Client::unsettled}},
     {"init", {1, &Client::init}},  // CLUSTER
     {"ready", {0, &Client::ready}},
+    {"drain", {1, &Client::drain}},             // NODE
     {"import", {2, &Client::import}},           // PATH REFERENCE
     {"create", {7, &Client::create}},           // NAME N NET DELAYMS ORDER PARALLELISM LABEL
     {"scale", {2, &Client::scale}},             // NAME N

@@ -1,12 +1,13 @@
 """orch: an orchd of its own per node, spoken to through orch-bench-client."""
 
+import json
 import os
 import re
 import subprocess
 
 from docker_driver import find
 from driver import Driver, Session
-from machine import BenchError, poll, read_text
+from machine import BenchError, poll, read_text, run
 from node import Node
 
 RUN_DIR = "/run/orch"
@@ -115,6 +116,14 @@ class OrchSession(Session):
         """As the manager has it."""
         return int(self.command("running", name))
 
+    def ready(self):
+        """As `orch node ls` has it."""
+        return int(self.command("ready"))
+
+    def drain(self, node):
+        """One call."""
+        self.command("drain", f"node{node}")
+
     def update_done(self, name):
         """After the same monitoring period as docker's."""
         return self.command("update_done", name) == "1"
@@ -153,7 +162,6 @@ class OrchDriver(Driver):
 
     name = "orch"
     networks = ("bridge", "host")
-    most_nodes = 1
 
     def make_node(self, number, namespace):
         """An orchd."""
@@ -165,7 +173,29 @@ class OrchDriver(Driver):
         session.command("init", "default")
         if poll(lambda: session.command("ready") == "1", 30) is None:
             raise BenchError("the node was not ready within 30 s")
+        if len(self.nodes) > 1:
+            self.run("init", node=1, options=["--advertise-addr", self.nodes[1].address])
+            self.nodes[1].wait_ready()
+        self.load_image(1)
+
+    def load_image(self, number):
+        """As bench:1."""
+        session = self.connect(number)
         session.command("import", self.setup.image, "bench:1")
+
+    def prepare_join(self, number, role):
+        """The command line, with its start."""
+        token = json.loads(self.run("join-token", role, node=1, options=["--json"]))["token"]
+
+        def run():
+            self.run("join", self.nodes[1].address, node=number, options=["--token", token])
+
+        return run
+
+    def run(self, *words, node, options=()):
+        """A command on that node."""
+        command = [f"{self.setup.build}/bin/orch", "--host", f"unix://{self.nodes[node].socket()}", *words, *options]
+        return run(command)
 
     def open_session(self, number, timeout):
         """A process of its own; deadlines are those of orch."""

@@ -36,7 +36,7 @@ class Row:
     def missed(self):
         """Whether a promise is broken. What was not measured breaks none."""
         docker, limit = self.to_docker(), self.to_limit()
-        over_docker = docker is not None and docker > self.target
+        over_docker = None not in (docker, self.target) and docker > self.target
         over_limit = limit is not None and limit > self.limit_target
         return over_docker or over_limit
 
@@ -113,6 +113,8 @@ def ratio_table(all_rows):
         "|---|---|---|---|---|---|---|",
     ]
     for row in all_rows:
+        if row.docker is None and row.orch is None and not row.reason:
+            continue  # of a part that was not asked for
         orch = number(row.orch)
         if row.orch is None:
             orch = f"skipped: {row.reason}" if row.reason else "not measured"
