@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""The two-part article that introduced many to swarm mode, typed on three hosts: what it shows of hosts that
+are one cluster (the networks between them are not there yet), in its order.
+
+usage: article-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
+"""
+import json
+import os
+import re
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
+sys.dont_write_bytecode = True
+import cluster  # noqa: E402
+import single  # noqa: E402
+from single import eventually  # noqa: E402
+
+PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+PORT = 5000
+LABEL = 'labels = { "com.example.storage" = "ssd" }\n'
+
+
+class Article(cluster.ClusterTest):
+    programs = PROGRAMS
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
+        cls.label(cls.n2)
+        cls.n1.makeImages(1, 2)
+
+    @classmethod
+    def label(cls, node):
+        """As the article's daemon with --label; here the manifest says it."""
+        path = node.host.root() + cluster.MANIFEST
+        with open(path) as file:
+            text = file.read()
+        node.stop()
+        with open(path, "w") as file:
+            file.write(re.sub(r"^(\[node\]\n)", rf"\1{LABEL}", text, count=1, flags=re.MULTILINE))
+        node.start()
+
+    def service(self, verb, *arguments):
+        """Without the seconds for which one would watch that all stays up."""
+        watched = ["--verify", "0s"] if verb in ("create", "scale", "update") else []
+        return self.n1.orch("service", verb, *watched, *arguments).stdout
+
+    def where(self, service):
+        """{host: how many of its tasks run there}"""
+        counts = {}
+        for task in self.n1.running(service).values():
+            counts[self.names()[task["nodeId"]]] = counts.get(self.names()[task["nodeId"]], 0) + 1
+        return counts
+
+    def names(self):
+        return {node["meta"]["id"]: node["description"]["hostname"] for node in self.n1.json("node", "ls")}
+
+    def become(self, service, **counts):
+        eventually(f"'{service}' runs as {counts}", lambda: self.where(service) == counts)
+
+    def table(self, *arguments):
+        """The rows of a list, as {column: text}, by their first column."""
+        lines = self.n1.orch(*arguments).stdout.splitlines()
+        starts = [match.start() for match in re.finditer(r"(?<!\S)\S+(?: \S+)*", lines[0])] + [None]
+        cut = lambda line: [line[start:end].strip() for start, end in zip(starts, starts[1:])]
+        return [dict(zip(cut(lines[0]), cut(line))) for line in lines[1:]]
+
+    def answers(self, host):
+        """Which containers a client far away hears of at that host's port."""
+        load = f"{single.REPOSITORY}/tests/testbed/load"
+        done = self.cluster.client.host.run(load, f"http://{host.address}:{PORT}/", "--count", "12", check=True)
+        seen = json.loads(done.stdout)
+        self.assertEqual(seen["failed"], 0, seen)
+        return seen["answers"]
+
+    def test_what_the_article_does_works_as_it_says(self):
+        for step in (self.aClusterInTwoCommands, self.aServiceOfOne, self.sixOnThreeHosts, self.oneInFrontOfAll,
+                     self.aHostLeaves, self.twoHostsFail, self.onHostsWithALabel, self.twoAtATime):
+            with self.subTest(step.__name__):
+                step()
+
+    def aClusterInTwoCommands(self):
+        said = self.n1.orch("init", "--advertise-addr", self.n1.address).stdout
+        self.join = next(line.split() for line in said.splitlines() if " join " in line)
+        self.assertEqual(self.join[:3], ["orch", "join", "--token"])
+        for node in (self.n2, self.n3):
+            node.orch(*self.join[1:])
+        eventually("three are ready", lambda: {row["STATUS"] for row in self.table("node", "ls")} == {"Ready"})
+        rows = {row["HOSTNAME"]: row for row in self.table("node", "ls")}
+        self.assertEqual(sorted(rows), ["n1", "n2", "n3"])
+        self.assertEqual({row["AVAILABILITY"] for row in rows.values()}, {"Active"})
+        self.assertEqual([rows[name]["MANAGER STATUS"] for name in ("n1", "n2", "n3")], ["Leader", "", ""])
+
+    def aServiceOfOne(self):
+        self.n1.orch("service", "create", "--detach", "--name", "test", "-p", f"{PORT}:{PORT}", "-e", f"PORT={PORT}", "web:1", "/bin/web")
+        eventually("1/1", lambda: self.table("service", "ls")[0]["REPLICAS"] == "1/1")
+        row, = self.table("service", "ps", "test")
+        self.assertIn(row["NODE"], ("n1", "n2", "n3"))
+        self.assertTrue(row["CURRENT STATE"].startswith("Running"), row)
+
+    def sixOnThreeHosts(self):
+        self.service("scale", "test=6")
+        self.become("test", n1=2, n2=2, n3=2)
+        everybody = set()
+        for host in self.cluster.hosts:
+            answers = self.answers(host)
+            self.assertEqual(sorted(answers.values()), [6, 6], "two in turn, until hosts share their ports")
+            everybody |= set(answers)
+        self.assertEqual(len(everybody), 6)
+
+    def oneInFrontOfAll(self):
+        """On every host, also on those that come later."""
+        self.n3.orch("leave")
+        self.n1.orch("node", "rm", "n3")
+        self.service("create", "--mode=global", "--name", "extend_frontend", "web:1", "/bin/web")
+        self.become("extend_frontend", n1=1, n2=1)
+        self.n3.orch(*self.join[1:])
+        self.become("extend_frontend", n1=1, n2=1, n3=1)
+        self.service("rm", "extend_frontend")
+
+    def aHostLeaves(self):
+        """By a command, and by its daemon's end: the rest goes on."""
+        self.service("scale", "test=1")
+        self.service("scale", "test=6")
+        self.become("test", n1=2, n2=2, n3=2)
+        self.n3.orch("leave")
+        self.become("test", n1=3, n2=3)
+        self.assertEqual({len(self.answers(host)) for host in (self.n1, self.n2)}, {3})
+        self.n1.orch("node", "rm", "n3")
+        self.n3.orch(*self.join[1:])
+        eventually("three are ready", lambda: {row["STATUS"] for row in self.table("node", "ls")} == {"Ready"})
+
+    def twoHostsFail(self):
+        self.service("create", "--replicas", "3", "--name", "frontend", "web:1", "/bin/web")
+        self.become("frontend", n1=1, n2=1, n3=1)
+        for host in (self.n2, self.n3):
+            host.poweroff()
+        self.become("frontend", n1=3)
+        self.service("scale", "frontend=6")
+        self.become("frontend", n1=6)
+        for host in (self.n2, self.n3):
+            host.start()
+        eventually("three are ready", lambda: {row["STATUS"] for row in self.table("node", "ls")} == {"Ready"})
+        self.service("rm", "frontend")
+
+    def onHostsWithALabel(self):
+        """With the single '=' that docker itself refuses."""
+        self.service("create", "--name", "fast", "--replicas", "3", "--constraint",
+                     "engine.labels.com.example.storage=ssd", "web:1", "/bin/web")
+        self.assertEqual(self.where("fast"), {"n2": 3})
+        self.service("rm", "fast")
+
+    def twoAtATime(self):
+        """A rolling update under load, and back; an answer on every host all the time."""
+        self.service("scale", "test=1")
+        self.service("scale", "test=6")
+        self.become("test", n1=2, n2=2, n3=2)
+        self.service("update", "--update-parallelism", "2", "--update-delay", "1s", "--update-order", "start-first",
+                     "--image", "web:2", "test")
+        self.assertEqual({name.split()[1] for host in self.cluster.hosts for name in self.answers(host)}, {"2"})
+        self.service("update", "--image", "web:1", "test")
+        self.assertEqual({name.split()[1] for host in self.cluster.hosts for name in self.answers(host)}, {"1"})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
