@@ -169,10 +169,7 @@ Task<void> Kernel::open() {
   pluginSet = kj::heap<plugin::PluginSet>(parts, places);
   registry.offer("kernel", kj::heap<KernelServer>(*this));
   registry.offer("trust", trust.service());
-  auto forPeer = [this](schema::Peer::Reader peer) {
-    if (peer.getRole() == schema::Role::ADMIN) return gateway();
-    return rpc::newPeerGateway(registry, trust.refusals(), node.name, peer);
-  };
+  auto forPeer = [this](schema::Peer::Reader peer) { return gatewayFor(peer); };
   co_await trust.begin(kj::mv(forPeer));
   eventBus->publish("node.started", node.id.c_str(), {{"version", ORCH_VERSION}});
   if (opened.cutBytes > 0) {
@@ -264,5 +261,11 @@ void Kernel::writeWorks(uint64_t dropped) {
 }
 
 schema::Gateway::Client Kernel::gateway() { return kj::heap<GatewayServer>(*this); }
+
+schema::Gateway::Client Kernel::gatewayFor(schema::Peer::Reader peer) {
+  auto found = rpc::newPeerGateway(registry, trust.refusals(), node.name, peer);
+  bool admin = peer.getRole() == schema::Role::ADMIN;
+  return admin ? rpc::newAdminGateway(kj::mv(found), gateway()) : found;
+}
 
 }  // namespace orch

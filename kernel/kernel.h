@@ -39,6 +39,9 @@ class Kernel final : private bus::EventLogWatcher {
   Task<plugin::ReloadResult> reload();
 
   schema::Gateway::Client gateway();
+  // What another host may reach, by its certificate.
+  schema::Gateway::Client gatewayFor(schema::Peer::Reader peer);
+  rpc::Registry& services() { return registry; }
   plugin::PluginSet& plugins() { return *pluginSet; }
   const config::Manifest& manifest() const { return current; }
   const plugin::NodeIdentity& identity() const { return node; }

@@ -15,7 +15,12 @@ namespace orch::cli {
 namespace {
 
 constexpr Option GLOBAL_OPTIONS[] = {
-    {"-H,--host", "ADDRESS", "Socket of orchd (also ORCH_HOST); unix:///run/orch/orchd.sock"},
+    {"-H,--host", "ADDRESS",
+     "Whom to ask (also ORCH_HOST): unix:///run/orch/orchd.sock, or tcp://HOST[:2377] of a "
+     "manager"},
+    {"--credentials", "DIR",
+     "With tcp://: who asks (also ORCH_CREDENTIALS; default: ~/.orch), as 'orch admin add' made "
+     "it"},
     {"--json", nullptr, "Print the result as JSON"},
     {"-h,--help", nullptr, "Print usage"},
 };

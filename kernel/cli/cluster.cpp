@@ -18,6 +18,8 @@ constexpr Option INIT_OPTIONS[] = {
     {"--name", "NAME", "Name of the cluster (default: default)"},
     {"--advertise-addr", "ADDRESS",
      "That other hosts reach this one at, as 10.0.0.1 or 10.0.0.1:2377 (default: the only one)"},
+    {"--cert-expiry", "DURATION",
+     "How long certificates of nodes and admins are good, 1h to 43800h (default: 2160h)"},
 };
 
 constexpr Option FORMAT_OPTIONS[] = {ORCH_FORMAT_OPTION};
@@ -38,12 +40,15 @@ Task<int> init(Context& context) {
   auto checked = context.args.given("--name")
                      ? parseWord("--name", context.args.text("--name"), "a name without spaces")
                      : kj::String();
+  bool expires = context.args.given("--cert-expiry");
+  auto expiryMs = expires ? parseExpiryMs("--cert-expiry", context.args.text("--cert-expiry")) : 0;
   auto requestId = context.env.newId();
   auto response = co_await context.connection.change<schema::ClusterControl::InitResults>(
       [&](schema::ClusterControl::Client& cluster) {
         auto request = cluster.initRequest();
         request.setRequestId(requestId);
         request.setName(checked);
+        request.setCertificateMs(expiryMs);
         if (context.args.given("--advertise-addr")) {
           request.setAddress(context.args.text("--advertise-addr"));
         }
@@ -66,12 +71,14 @@ kj::StringPtr roleWord(schema::Role role) {
 }
 
 // What the node that is asked is; of a worker there is no more to tell.
-void printSelf(Output& out, schema::TrustState::Reader self) {
+void printSelf(Output& out, schema::TrustState::Reader self, int64_t nowNs) {
   if (!self.getMember()) return;
   out.line("Role: ", roleWord(self.getRole()));
   out.line(" Node ID: ", self.getNodeId());
   out.line(" Address: ", self.getAddress());
-  out.line(" Certificate until: ", timestamp(self.getNotAfterNs()));
+  bool expired = nowNs > self.getNotAfterNs();
+  out.line(" Certificate until: ", timestamp(self.getNotAfterNs()),
+           expired ? ": it has expired; 'orch leave', then 'orch join' with a token" : "");
   if (self.getRole() == schema::Role::MANAGER) return;
   out.line("Managers: ", kj::strArray(self.getManagers(), ", "));
   out.line(" Connected: ", self.getConnected() ? "yes" : "no: trying until one answers");
@@ -89,7 +96,7 @@ Task<int> info(Context& context) {
   Output& out = context.out;
   out.line("Server Version: ", version.getVersion());
   out.line("Node: ", version.getNode());
-  printSelf(out, info.getSelf());
+  printSelf(out, info.getSelf(), context.env.nowNs());
   bool worker = info.getSelf().getMember() && info.getSelf().getRole() == schema::Role::WORKER;
   if (worker) co_return 0;
   out.line("Initialized: ", info.getInitialized() ? "yes" : "no: run 'orch init'");
@@ -99,6 +106,7 @@ Task<int> info(Context& context) {
     out.line(" Leader: ", info.getLeader());
     out.line(" Managers: ", info.getManagers());
     out.line(" Nodes: ", info.getNodes());
+    out.line(" Certificates: ", info.getCluster().getCertificateMs() / 3'600'000, "h");
     out.line(" Default Strategy: ", info.getCluster().getDefaultStrategy());
     out.line(" Task History Limit: ", info.getCluster().getTaskHistoryLimit());
     out.line("Services: ", info.getServices());

@@ -6,6 +6,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "credentials.h"
+#include "orch/host-addresses.h"
+#include "orch/trust/peer-link.h"
+
 namespace orch::cli {
 
 namespace {
@@ -22,16 +26,6 @@ capnp::ReaderOptions readerOptions() {
   return options;
 }
 
-// The system's reason without KJ's call before it.
-kj::StringPtr systemReason(kj::StringPtr text) {
-  KJ_IF_MAYBE (colon, text.findLast(':')) {
-    auto rest = text.slice(*colon + 1);
-    while (rest.startsWith(" ")) rest = rest.slice(1);
-    if (rest.size() > 0) return rest;
-  }
-  return text;
-}
-
 kj::String whoMay(kj::StringPtr path) {
   struct stat socket;
   bool shared = stat(path.cStr(), &socket) == 0 && socket.st_gid != 0;
@@ -44,8 +38,19 @@ kj::String whoMay(kj::StringPtr path) {
 
 }  // namespace
 
-kj::String parseAddress(kj::StringPtr from, kj::StringPtr address) {
-  if (address.size() == 0) return kj::str(DEFAULT_SOCKET);
+Target parseTarget(kj::StringPtr from, kj::StringPtr address) {
+  Target target;
+  if (address.size() == 0) target.socket = kj::str(DEFAULT_SOCKET);
+  if (address.size() == 0) return target;
+  if (address.startsWith("tcp://")) {
+    auto host = address.slice(6);
+    if (host.size() == 0 || host.findFirst('/') != nullptr) {
+      fail(kj::str("usage: invalid value '", address, "' for ", from,
+                   ": expected a manager such as tcp://10.0.0.1:2377"));
+    }
+    target.manager = withNodePort(host);
+    return target;
+  }
   kj::StringPtr path = address;
   if (path.startsWith("unix://")) {
     path = path.slice(7);
@@ -55,28 +60,59 @@ kj::String parseAddress(kj::StringPtr from, kj::StringPtr address) {
   bool hasScheme = strstr(path.cStr(), "://") != nullptr;
   if (path.size() == 0 || hasScheme || path.findFirst('/') == nullptr) {
     fail(kj::str("usage: invalid value '", address, "' for ", from,
-                 ": expected a Unix socket such as unix:///run/orch/orchd.sock"));
+                 ": expected a Unix socket such as unix:///run/orch/orchd.sock, or a manager such "
+                 "as tcp://10.0.0.1:2377"));
   }
   if (path.size() >= sizeof(sockaddr_un::sun_path)) {
     fail(kj::str("usage: invalid value '", address, "' for ", from, ": expected a path of at most ",
                  sizeof(sockaddr_un::sun_path) - 1, " bytes"));
   }
-  return kj::str(path);
+  target.socket = kj::str(path);
+  return target;
 }
 
-Connection::Connection(Env& env, kj::String path) : env(env), path(kj::mv(path)) {}
+Connection::Connection(Env& env, Target given)
+    : env(env),
+      target(kj::mv(given)),
+      shown(isRemote() ? kj::str("tcp://", target.manager) : kj::str(target.socket)) {}
 
-Task<void> Connection::connect() {
+kj::String Connection::explained(kj::StringPtr text) const {
+  auto reason = isRemote() ? trust::tlsReason(text) : kj::str(text);
+  return reason == text ? kj::mv(reason) : kj::str("cannot use '", shown, "': ", reason);
+}
+
+Task<kj::Own<kj::AsyncIoStream>> Connection::toSocket() {
+  auto& path = target.socket;
   auto socket = co_await env.network().parseAddress(kj::str("unix:", path));
   auto outcome = co_await attempt(socket->connect());
   if (!outcome.ok()) {
     if (access(path.cStr(), R_OK | W_OK) != 0 && errno == EACCES) fail(whoMay(path));
-    fail(kj::str("cannot reach orchd at '", path, "': ", systemReason(outcome.message()),
+    fail(kj::str("cannot reach orchd at '", path, "': ", trust::systemReason(outcome.message()),
                  "; is orchd running? start it with 'systemctl start orchd' or 'orchd --config "
                  "FILE', or name its socket with --host"));
   }
+  co_return kj::mv(outcome.value());
+}
+
+Task<kj::Own<kj::AsyncIoStream>> Connection::toManager(kj::TlsContext& tls) {
+  auto outcome = co_await attempt(trust::reachManager(env, tls, kj::str(target.manager)));
+  if (!outcome.ok()) {
+    fail(kj::str("cannot use '", shown, "': ", outcome.message(),
+                 "; expected a manager of the cluster, as 'orch node ls' lists them"));
+  }
+  co_return kj::mv(outcome.value());
+}
+
+Task<void> Connection::connect() {
   auto fresh = kj::heap<Link>();
-  fresh->stream = kj::mv(outcome.value());
+  if (isRemote()) {
+    auto own = readCredentials(credentialsFolder(target.credentials), env.nowNs());
+    auto tls = trust::newTls(env, own.authority, own.certificate, own.key, false);
+    fresh->stream = co_await toManager(*tls);
+    fresh->tls = kj::mv(tls);
+  } else {
+    fresh->stream = co_await toSocket();
+  }
   fresh->network = kj::heap<capnp::TwoPartyVatNetwork>(
       *fresh->stream, capnp::rpc::twoparty::Side::CLIENT, readerOptions());
   fresh->rpc = kj::heap<capnp::RpcSystem<capnp::rpc::twoparty::VatId>>(
@@ -141,7 +177,7 @@ Task<schema::ClusterControl::Client> Connection::clusterAgain(kj::TimePoint dead
     co_return found.value().getCapability().castAs<schema::ClusterControl>();
   }
   if (why.endsWith(".")) why = kj::heapString(why.begin(), why.size() - 1);
-  fail(kj::str("lost the connection to orchd at '", path, "' (", why,
+  fail(kj::str("lost the connection to orchd at '", shown, "' (", why,
                ") and could not reach it again within 5 s; ", then));
 }
 

@@ -12,20 +12,27 @@
 #include "orch/schema/discovery.capnp.h"
 #include "orch/schema/gateway.capnp.h"
 #include "orch/schema/image.capnp.h"
+#include "orch/trust/tls.h"
 
 namespace orch::cli {
 
-// The path of the socket in `unix:///path`, `unix:/path` or a bare path; empty means the default.
-// Fails with `usage: …` on any other scheme, and if the path is too long for a socket.
-kj::String parseAddress(kj::StringPtr from, kj::StringPtr address);
+// Whom to ask.
+struct Target {
+  kj::String socket;       // the path of a Unix socket; empty: a manager's port
+  kj::String manager;      // `host:port`
+  kj::String credentials;  // folder of those that are shown to it; empty: the usual one
+};
+// `unix:///path`, `unix:/path` or a bare path; `tcp://host[:port]`; empty means the default socket.
+// Fails with `usage: …` on any other scheme, and if a path is too long for a socket.
+Target parseTarget(kj::StringPtr from, kj::StringPtr address);
 
 class Connection final {
  public:
   static constexpr kj::StringPtr UNKNOWN =
       "whether the change was made is unknown: look with 'orch service ls', then ask again"_kj;
 
-  // `env` outlives it. `path` is that of a Unix socket.
-  Connection(Env& env, kj::String path);
+  // `env` outlives it.
+  Connection(Env& env, Target target);
   KJ_DISALLOW_COPY(Connection);
 
   // Fails with what to do if nobody answers at the socket.
@@ -47,22 +54,30 @@ class Connection final {
       kj::Function<capnp::RemotePromise<R>(schema::ClusterControl::Client&)> send,
       kj::StringPtr then = UNKNOWN);
 
-  kj::StringPtr address() const { return path; }
+  // As the user knows it.
+  kj::StringPtr address() const { return shown; }
+  bool isRemote() const { return target.socket.size() == 0; }
+  // What a handshake that failed says, as a sentence; other texts as they are.
+  kj::String explained(kj::StringPtr text) const;
 
  private:
   struct Link {
+    kj::Maybe<kj::Own<kj::TlsContext>> tls;
     kj::Own<kj::AsyncIoStream> stream;
     kj::Own<capnp::TwoPartyVatNetwork> network;
     kj::Own<capnp::RpcSystem<capnp::rpc::twoparty::VatId>> rpc;
   };
   Task<void> connect();
+  Task<kj::Own<kj::AsyncIoStream>> toSocket();
+  Task<kj::Own<kj::AsyncIoStream>> toManager(kj::TlsContext& tls);
   // A cluster that answers, within `deadline`; `why` is what ended the connection before.
   Task<schema::ClusterControl::Client> clusterAgain(kj::TimePoint deadline, kj::String why,
                                                     kj::StringPtr then);
   Task<capnp::Capability::Client> service(kj::StringPtr name);
 
   Env& env;
-  kj::String path;
+  Target target;
+  kj::String shown;
   kj::Maybe<kj::Own<Link>> link;
 };
 

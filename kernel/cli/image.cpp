@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "arguments.h"
@@ -151,51 +153,73 @@ Task<int> pull(Context& context) {
   co_return 0;
 }
 
-// What comes in on stdin, as a file, since orchd reads files. Gone with this object.
-class SpooledInput final {
+// The bytes of a file, for an orchd that cannot open it: it is on another host, or it is stdin.
+class FileSource final : public schema::ByteSource::Server {
  public:
-  SpooledInput() {
-    kj::AutoCloseFd file(mkstemp(name));
-    if (file.get() < 0) fail(kj::str("cannot keep the input in '", name, "': ", strerror(errno)));
-    char buffer[64 << 10];
-    for (ssize_t n; (n = ::read(STDIN_FILENO, buffer, sizeof(buffer))) != 0;) {
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0 || ::write(file, buffer, static_cast<size_t>(n)) != n) {
-        auto why = kj::str(strerror(errno));
-        unlink(name);
-        fail(kj::str("cannot keep the input in '", name, "': ", why));
-      }
-    }
+  FileSource(kj::StringPtr name, kj::AutoCloseFd file) : name(kj::str(name)), file(kj::mv(file)) {}
+  kj::Promise<void> read(ReadContext context) override {
+    auto most = kj::min(context.getParams().getMost(), buffer.size());
+    ssize_t n = 0;
+    do {
+      n = ::read(file, buffer.begin(), most);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) fail(kj::str("cannot read '", name, "': ", strerror(errno)));
+    context.getResults().setBytes(buffer.slice(0, n));
+    return kj::READY_NOW;
   }
-  ~SpooledInput() { unlink(name); }
-  KJ_DISALLOW_COPY(SpooledInput);
-  const char* path() const { return name; }
 
  private:
-  char name[32] = "/var/tmp/orch-import-XXXXXX";
+  kj::String name;
+  kj::AutoCloseFd file;
+  kj::Array<kj::byte> buffer = kj::heapArray<kj::byte>(1 << 20);
 };
 
-Task<int> import(Context& context) {
-  auto operands = context.args.operands();
-  kj::Maybe<SpooledInput> spooled;
-  const char* given = operands[0].cStr();
-  if (operands[0] == "-") given = spooled.emplace().path();
-  char path[PATH_MAX];
-  if (realpath(given, path) == nullptr) {
-    fail(kj::str(
-        "cannot import '", operands[0], "': ", strerror(errno),
-        "; expected a docker archive, an OCI layout, or a root file system (folder or tar)"));
+schema::ByteSource::Client openSource(kj::StringPtr name) {
+  kj::AutoCloseFd file(name == "-" ? dup(STDIN_FILENO) : open(name.cStr(), O_RDONLY | O_CLOEXEC));
+  struct stat info = {};
+  if (file.get() < 0 || fstat(file, &info) < 0) {
+    fail(kj::str("cannot import '", name, "': ", strerror(errno)));
   }
+  if (S_ISDIR(info.st_mode)) {
+    fail(kj::str("cannot import the folder '", name,
+                 "' on another host; make a file of it: tar -C ", name,
+                 " -c . | orch image import - IMAGE"));
+  }
+  return kj::heap<FileSource>(name, kj::mv(file));
+}
+
+template <typename Request>
+Task<int> sendImport(Context& context, Request request) {
+  auto operands = context.args.operands();
   bool quiet = context.out.json || context.args.on("--quiet");
-  auto images = co_await context.connection.images();
-  auto request = images.importRequest();
-  request.setPath(path);
   request.setReference(operands.size() > 1 ? operands[1] : context.args.text("--name"));
   request.setProgress(kj::heap<ProgressPrinter>(context.out, quiet));
   auto response = co_await request.send();
   if (context.out.wroteJson(capnp::toDynamic(response.getImages()))) co_return 0;
   for (auto image : response.getImages()) printImage(context.out, image);
   co_return 0;
+}
+
+Task<int> import(Context& context) {
+  auto& given = context.args.operands()[0];
+  if (given == "-" || context.connection.isRemote()) {
+    auto source = openSource(given);
+    auto images = co_await context.connection.images();
+    auto request = images.importFromRequest();
+    request.setSource(kj::mv(source));
+    request.setName(given);
+    co_return co_await sendImport(context, kj::mv(request));
+  }
+  char path[PATH_MAX];
+  if (realpath(given.cStr(), path) == nullptr) {
+    fail(kj::str(
+        "cannot import '", given, "': ", strerror(errno),
+        "; expected a docker archive, an OCI layout, or a root file system (folder or tar)"));
+  }
+  auto images = co_await context.connection.images();
+  auto request = images.importRequest();
+  request.setPath(path);
+  co_return co_await sendImport(context, kj::mv(request));
 }
 
 Task<int> inspectImages(Context& context) {

@@ -72,6 +72,11 @@ Task<int> leave(Context& context) {
   auto request = cluster.leaveRequest();
   request.setForce(context.args.on("--force"));
   co_await request.send().ignoreResult();
+  if (context.connection.isRemote()) {
+    // It has no port for anybody any more.
+    context.out.line("The node leaves the cluster, and answers on its own host alone from now on.");
+    co_return 0;
+  }
   bool alone = co_await becomes(
       context, [](schema::TrustState::Reader state) { return !state.getMember(); });
   if (!alone) {
@@ -107,8 +112,10 @@ Task<int> joinToken(Context& context) {
 
 }  // namespace
 
-const Command JOIN = {"join", "MANAGER...", "Make this host a node of a cluster", JOIN_OPTIONS,
-                      join};
+const Command JOIN = {
+    "join", "[MANAGER...]",
+    "Make this host a node of a cluster, at a manager that is named or found by discovery",
+    JOIN_OPTIONS, join};
 const Command LEAVE = {"leave", "", "Take this host out of its cluster", LEAVE_OPTIONS, leave};
 const Command JOIN_TOKEN = {"join-token", "worker|manager", "Show how a host joins the cluster",
                             TOKEN_OPTIONS, joinToken};

@@ -53,9 +53,14 @@ TEST_CASE("cli: what is mistyped is answered with what was meant", "[cli]") {
         "desired-state=ready|running|shutdown|remove");
   check({"service", "update", "web", "also"},
         "orch: 'orch service update' takes SERVICE, not 'also'; see 'orch service update --help'");
-  check({"-H", "tcp://1.2.3.4:1", "service", "ls"},
-        "orch: invalid value 'tcp://1.2.3.4:1' for --host: expected a Unix socket such as "
-        "unix:///run/orch/orchd.sock");
+  check({"-H", "http://1.2.3.4:1", "service", "ls"},
+        "orch: invalid value 'http://1.2.3.4:1' for --host: expected a Unix socket such as "
+        "unix:///run/orch/orchd.sock, or a manager such as tcp://10.0.0.1:2377");
+  check({"-H", "tcp://", "service", "ls"},
+        "orch: invalid value 'tcp://' for --host: expected a manager such as tcp://10.0.0.1:2377");
+  check({"cluster", "update"}, "orch: say what to change: --cert-expiry or --task-history-limit");
+  check({"cluster", "update", "--cert-expiry", "0"},
+        "orch: invalid value '0' for --cert-expiry: expected 1h to 43800h");
   CHECK(server.run({"service"}).status == 2);
   CHECK(server.run({}).status == 2);
   CHECK(server.calls.empty());

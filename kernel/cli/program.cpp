@@ -34,12 +34,13 @@ Leading readLeading(kj::ArrayPtr<const kj::String> words) {
       leading.help = true;
     } else if (word == "-v" || word == "--version") {
       leading.version = true;
-    } else if (word.startsWith("--host=")) {
-      leading.options.add(kj::str("-H"));
-      leading.options.add(kj::str(word.slice(7)));
-    } else if (word == "-H" || word == "--host") {
+    } else if (word.startsWith("--host=") || word.startsWith("--credentials=")) {
+      auto equals = KJ_ASSERT_NONNULL(word.findFirst('='));
+      leading.options.add(word.startsWith("--host=") ? kj::str("-H") : kj::str("--credentials"));
+      leading.options.add(kj::str(word.slice(equals + 1)));
+    } else if (word == "-H" || word == "--host" || word == "--credentials") {
       if (++leading.count == words.size()) fail(kj::str(USAGE, "'", word, "' needs a value"));
-      leading.options.add(kj::str("-H"));
+      leading.options.add(word == "--host" ? kj::str("-H") : kj::str(word));
       leading.options.add(kj::str(words[leading.count]));
     } else if (word.startsWith("-")) {
       fail(kj::str(USAGE, "unknown flag '", word, "' for 'orch'; see 'orch --help'"));
@@ -83,10 +84,13 @@ int report(Output& out, Connection* connection, kj::Exception& error) {
     out.error(text.slice(USAGE.size()));
     return EXIT_USAGE;
   }
-  if (error.getType() == kj::Exception::Type::DISCONNECTED && connection != nullptr) {
+  bool broken = error.getType() == kj::Exception::Type::DISCONNECTED;
+  if (broken && connection != nullptr && connection->explained(text) == text) {
     auto why = kj::heapString(text.begin(), text.size() - (text.endsWith(".") ? 1 : 0));
     out.error(kj::str("lost the connection to orchd at '", connection->address(), "' (", why,
                       "); is it being restarted? ask again"));
+  } else if (connection != nullptr) {
+    out.error(connection->explained(text));
   } else {
     out.error(text);
   }
@@ -103,9 +107,10 @@ int runCommand(const Arguments& args, Output& out, kj::StringPtr host) {
   if (command.interruptible) kj::UnixEventPort::captureSignal(SIGINT);
   auto io = kj::setupAsyncIo();
   auto env = newSystemEnv(io);
-  auto path =
-      args.given("-H") ? parseAddress("--host", args.text("-H")) : parseAddress("ORCH_HOST", host);
-  Connection connection(*env, kj::mv(path));
+  auto target =
+      args.given("-H") ? parseTarget("--host", args.text("-H")) : parseTarget("ORCH_HOST", host);
+  if (args.given("--credentials")) target.credentials = kj::str(args.text("--credentials"));
+  Connection connection(*env, kj::mv(target));
   Context context{args, out, connection, *env, kj::String()};
   auto outcome = attemptNow([&] {
     kj::Promise<int> work = command.run(context);

@@ -91,6 +91,7 @@ constexpr Word COMMAND_WORDS[] = {
     {"swarm join", "is 'orch join' here"},
     {"swarm join-token", "is 'orch join-token worker' here"},
     {"swarm leave", "is 'orch leave' here"},
+    {"swarm update", "is 'orch cluster update' here"},
     {"swarm*", ""},
     {"system df", "is 'orch image ls' here"},
     {"system events", "is 'orch events' here"},

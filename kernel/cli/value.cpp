@@ -22,6 +22,12 @@ uint64_t parseDurationMs(kj::StringPtr flag, kj::StringPtr value, uint64_t mostM
   return *ms;
 }
 
+uint64_t parseExpiryMs(kj::StringPtr flag, kj::StringPtr value) {
+  auto expiryMs = parseDurationMs(flag, value, 5 * MAX_DURATION_MS);
+  if (expiryMs == 0) badValue(flag, value, "1h to 43800h");
+  return expiryMs;
+}
+
 uint64_t parseSizeBytes(kj::StringPtr flag, kj::StringPtr value) {
   auto bytes = orch::parseSizeBytes(view(value));
   if (!bytes) badValue(flag, value, "a size such as 64m, 1g, 512k, or a number of bytes");

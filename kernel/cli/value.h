@@ -20,6 +20,9 @@ inline constexpr uint64_t MAX_DURATION_MS = 365ull * 24 * 3600 * 1000;
 uint64_t parseDurationMs(kj::StringPtr flag, kj::StringPtr value,
                          uint64_t mostMs = MAX_DURATION_MS);
 
+// Of a certificate: never 0, which the server takes for no change.
+uint64_t parseExpiryMs(kj::StringPtr flag, kj::StringPtr value);
+
 uint64_t parseSizeBytes(kj::StringPtr flag, kj::StringPtr value);
 // 0 or at least 0.001 cores.
 uint64_t parseCpuNanos(kj::StringPtr flag, kj::StringPtr value);

@@ -1,5 +1,6 @@
 #include "kernel/rpc/peer-gateway.h"
 
+#include <capnp/membrane.h>
 #include <capnp/message.h>
 #include <unistd.h>
 
@@ -83,7 +84,37 @@ class PeerGateway final : public schema::Gateway::Server {
   capnp::MallocMessageBuilder message;
 };
 
+// What came through it ends when the promise is broken.
+class Admitted final : public capnp::MembranePolicy, public kj::Refcounted {
+ public:
+  explicit Admitted(kj::Promise<void> ended) : ended(ended.fork()) {}
+  kj::Maybe<capnp::Capability::Client> inboundCall(uint64_t, uint16_t,
+                                                   capnp::Capability::Client) override {
+    return nullptr;
+  }
+  kj::Maybe<capnp::Capability::Client> outboundCall(uint64_t, uint16_t,
+                                                    capnp::Capability::Client) override {
+    return nullptr;
+  }
+  kj::Own<capnp::MembranePolicy> addRef() override { return kj::addRef(*this); }
+  kj::Maybe<kj::Promise<void>> onRevoked() override { return ended.addBranch(); }
+
+ private:
+  kj::ForkedPromise<void> ended;
+};
+
 }  // namespace
+
+schema::Gateway::Client newAdminGateway(schema::Gateway::Client ofPeer,
+                                        schema::Gateway::Client whole) {
+  auto find = ofPeer.serviceRequest();
+  find.setName("admin");
+  return find.send().then([whole = kj::mv(whole)](auto&& found) mutable {
+    auto asked = found.getCapability().template castAs<schema::Admission>().endedRequest().send();
+    auto ended = asked.then([](auto&& answer) { fail(kj::str(answer.getReason())); });
+    return capnp::membrane(kj::mv(whole), kj::refcounted<Admitted>(kj::mv(ended)));
+  });
+}
 
 schema::Gateway::Client newPeerGateway(Registry& registry, log::Refusals& refusals,
                                        const std::string& nodeName, schema::Peer::Reader peer) {

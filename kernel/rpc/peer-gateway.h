@@ -10,6 +10,10 @@ namespace orch::rpc {
 // Of the gateway, as `version` answers it.
 constexpr uint32_t API_VERSION = 1;
 
+// For an admin: `whole`, if the service `admin` lets it in, and for as long as that says so.
+schema::Gateway::Client newAdminGateway(schema::Gateway::Client ofPeer,
+                                        schema::Gateway::Client whole);
+
 // One per connection. `registry` and `refusals` outlive it.
 schema::Gateway::Client newPeerGateway(Registry& registry, log::Refusals& refusals,
                                        const std::string& nodeName, schema::Peer::Reader peer);

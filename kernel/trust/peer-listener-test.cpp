@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "kernel/rpc/peer-gateway.h"
-#include "kernel/trust/peer.h"
 #include "orch/attempt.h"
 #include "orch/testing/held-time.h"
 #include "orch/testing/test-authority.h"
+#include "orch/trust/peer-link.h"
 
 namespace orch::trust {
 namespace {
@@ -41,6 +41,80 @@ class OpenFor final : public schema::PeerService::Server {
   const schema::Role role;
 };
 
+// Lets in whoever comes, until `reject`.
+class AdmitServer final : public schema::PeerService::Server {
+ public:
+  explicit AdmitServer(kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>>& ends) : ends(ends) {}
+  kj::Promise<void> open(OpenContext context) override {
+    if (context.getParams().getPeer().getId() != "ann") fail(kj::str("there is no such admin"));
+    context.getResults().setService(kj::heap<Admission>(ends));
+    return kj::READY_NOW;
+  }
+
+ private:
+  class Admission final : public schema::Admission::Server {
+   public:
+    explicit Admission(kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>>& ends) : ends(ends) {}
+    kj::Promise<void> ended(EndedContext context) override {
+      context.allowCancellation();
+      auto pair = kj::newPromiseAndFulfiller<void>();
+      ends = kj::mv(pair.fulfiller);
+      return pair.promise.then(
+          [context]() mutable { context.getResults().setReason("the admin 'ann' was removed"); });
+    }
+
+   private:
+    kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>>& ends;
+  };
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>>& ends;
+};
+
+// Says more than fits between two hosts that do not read.
+class LongServer final : public schema::Gateway::Server {
+ public:
+  kj::Promise<void> version(VersionContext context) override {
+    context.getResults().setNode(std::string(8 << 20, 'x').c_str());
+    return kj::READY_NOW;
+  }
+};
+
+// Writes and never reads.
+class Deaf final : public kj::AsyncIoStream {
+ public:
+  explicit Deaf(kj::Own<kj::AsyncIoStream> stream) : stream(kj::mv(stream)) {}
+  kj::Promise<size_t> tryRead(void*, size_t, size_t) override { return kj::NEVER_DONE; }
+  kj::Promise<void> write(const void* buffer, size_t size) override {
+    return stream->write(buffer, size);
+  }
+  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
+    return stream->write(pieces);
+  }
+  kj::Promise<void> whenWriteDisconnected() override { return kj::NEVER_DONE; }
+  void shutdownWrite() override { stream->shutdownWrite(); }
+
+ private:
+  kj::Own<kj::AsyncIoStream> stream;
+};
+
+// The gateway of the socket, with a service whose calls do not end.
+class WholeServer final : public schema::Gateway::Server {
+ public:
+  kj::Promise<void> version(VersionContext context) override {
+    context.getResults().setNode("all of n1");
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> services(ServicesContext context) override {
+    context.allowCancellation();
+    return kj::NEVER_DONE;
+  }
+  kj::Promise<void> service(ServiceContext context) override {
+    bool isLong = context.getParams().getName() == "long";
+    context.getResults().setCapability(isLong ? schema::Gateway::Client(kj::heap<LongServer>())
+                                              : kj::heap<WholeServer>());
+    return kj::READY_NOW;
+  }
+};
+
 struct PeerFixture {
   explicit PeerFixture(kj::StringPtr name)
       : folder(name),
@@ -51,7 +125,9 @@ struct PeerFixture {
         refusals(time, logger),
         authority(folder, "own"),
         listener(time, refusals, shown(), [this](schema::Peer::Reader peer) {
-          return rpc::newPeerGateway(registry, refusals, "n1", peer);
+          auto found = rpc::newPeerGateway(registry, refusals, "n1", peer);
+          bool admin = peer.getRole() == schema::Role::ADMIN;
+          return admin ? rpc::newAdminGateway(kj::mv(found), kj::heap<WholeServer>()) : found;
         }) {
     capnp::MallocMessageBuilder nobody;
     for (auto service : {"cluster", "store.local", "dispatcher", "join"}) {
@@ -59,6 +135,7 @@ struct PeerFixture {
     }
     registry.offerToPeers("dispatcher", kj::heap<OpenFor>(schema::Role::WORKER));
     registry.offerToPeers("join", kj::heap<OpenFor>(schema::Role::JOINER));
+    registry.offerToPeers("admin", kj::heap<AdmitServer>(ends));
     listener.open(kj::str("127.0.0.1:0")).wait(io.waitScope);
   }
 
@@ -68,9 +145,9 @@ struct PeerFixture {
     return {authority.certificate(), certificate, keys.key};
   }
   kj::Own<kj::TlsContext> worker(testing::TestAuthority& signer, const char* unit = "orch-worker",
-                                 int days = 1) {
+                                 int days = 1, const char* id = "node1") {
     auto keys = newKeyRequest();
-    auto certificate = signer.sign(keys.request, unit, "node1", "worker.orch", days);
+    auto certificate = signer.sign(keys.request, unit, id, "worker.orch", days);
     return newTls(*env, authority.certificate(), certificate, keys.key, true);
   }
   kj::Own<kj::AsyncIoStream> connect(const char* source = "127.0.0.1") {
@@ -141,6 +218,7 @@ struct PeerFixture {
   log::Refusals refusals;
   testing::TestAuthority authority;
   rpc::Registry registry;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> ends;  // of the admin's admission
   PeerListener listener;
 };
 
@@ -167,6 +245,42 @@ TEST_CASE("peers: a joiner may join and nothing else", "[trust]") {
   // Its time is short.
   f.time.advance(HANDSHAKE_LIMIT);
   link->onDisconnect().wait(f.io.waitScope);
+}
+
+TEST_CASE("peers: an admin has the whole gateway until it is removed", "[trust]") {
+  PeerFixture f("peers-admin");
+  auto tls = f.worker(f.authority, "orch-admin", 1, "ann");
+  auto link = f.link(*tls);
+  CHECK(f.ask(*link, "cluster") == "all of n1");
+  auto gateway = link->bootstrap<schema::Gateway>();
+  auto waiting = attempt(gateway.servicesRequest().send());
+  auto kept = gateway.serviceRequest().send().wait(f.io.waitScope).getCapability();
+  KJ_ASSERT_NONNULL(f.ends)->fulfill();
+  // What it waits for ends, what it has does nothing more, and it gets nothing.
+  auto ended = kj::mv(waiting).wait(f.io.waitScope);
+  REQUIRE(!ended.ok());
+  CHECK(ended.message() == "the admin 'ann' was removed");
+  auto asked = attempt(kept.castAs<schema::Gateway>().versionRequest().send()).wait(f.io.waitScope);
+  REQUIRE(!asked.ok());
+  CHECK(asked.message() == "the admin 'ann' was removed");
+  CHECK(f.ask(*link, "cluster") == "the admin 'ann' was removed");
+  auto other = f.worker(f.authority, "orch-admin", 1, "bob");
+  CHECK(f.ask(*f.link(*other), "cluster") == "there is no such admin");
+}
+
+TEST_CASE("peers: a new certificate is for those who come, and whoever is there stays", "[trust]") {
+  PeerFixture f("peers-renewed");
+  auto tls = f.worker(f.authority);
+  auto before = f.link(*tls);
+  REQUIRE(f.ask(*before, "dispatcher") == "node1");
+  auto fresh = f.shown();
+  f.listener.show(fresh);
+  CHECK(f.ask(*before, "dispatcher") == "node1");
+  auto stream = f.connect();
+  kj::AuthenticatedStream plain{kj::mv(stream), kj::UnknownPeerIdentity::newInstance()};
+  auto after = tls->wrapClient(kj::mv(plain), MANAGER_NAME).wait(f.io.waitScope);
+  CHECK(holderOf(*after.peerIdentity).fingerprint == digestOf(fresh.certificate));
+  CHECK(f.listener.connections() == 2);
 }
 
 TEST_CASE("peers: without a valid certificate nobody is served", "[trust]") {
@@ -218,6 +332,50 @@ TEST_CASE("peers: half-open connections of one address are few, and others come 
   f.awaitConnections(0);
   auto again = f.connect("127.0.0.2");
   f.awaitConnections(1);
+}
+
+TEST_CASE("peers: half-open connections of many addresses are few, and others come in", "[trust]") {
+  PeerFixture f("peers-half-open-many");
+  std::vector<kj::Own<kj::AsyncIoStream>> open;
+  constexpr uint32_t ADDRESSES = 20, EACH = PeerListener::STRANGERS_PER_ADDRESS - 1;
+  for (uint32_t i = 0; i < ADDRESSES * EACH; ++i) {
+    auto from = kj::str("127.0.0.", 2 + i % ADDRESSES);
+    open.push_back(f.connect(from.cStr()));
+    f.io.waitScope.poll();
+  }
+  f.awaitConnections(PeerListener::MAX_STRANGERS);
+  for (uint32_t i = 0; i < 20; ++i) {
+    CHECK(f.serves(*f.worker(f.authority)));
+    CHECK(f.ask(*f.linkAsJoiner(), "join").empty());
+  }
+  // The oldest have gone, the youngest stay until their time is over.
+  CHECK(f.rest(*open.front()).empty());
+  f.time.advance(HANDSHAKE_LIMIT);
+  f.awaitConnections(0);
+}
+
+TEST_CASE("peers: whoever does not read what it asks for is gone soon, and holds up nobody",
+          "[trust]") {
+  PeerFixture f("peers-deaf");
+  auto tls = f.worker(f.authority, "orch-admin", 1, "ann");
+  auto stream = tls->wrapClient(f.connect(), MANAGER_NAME).wait(f.io.waitScope);
+  PeerLink link(kj::heap<Deaf>(kj::mv(stream)));
+  auto request = link.bootstrap<schema::Gateway>().serviceRequest();
+  request.setName("long");
+  auto found = request.send();
+  std::vector<kj::Promise<void>> asked;
+  for (int i = 0; i < 4; ++i) {
+    auto version = found.getCapability().castAs<schema::Gateway>().versionRequest().send();
+    asked.push_back(version.ignoreResult());
+  }
+  CHECK(f.serves(*f.worker(f.authority)));
+  uint32_t seconds = 0;
+  testing::until(*f.env, f.io.waitScope, "its connection to end", [&]() {
+    f.time.advance(1 * kj::SECONDS);
+    ++seconds;
+    return f.listener.connections() == 0;
+  });
+  CHECK(seconds >= HANDSHAKE_LIMIT / kj::SECONDS);
 }
 
 TEST_CASE("peers: one connection of a member too many ends its oldest", "[trust]") {

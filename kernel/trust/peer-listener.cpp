@@ -2,6 +2,7 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
 #include <iterator>
 
 #include "kernel/rpc/listener.h"
@@ -35,15 +36,6 @@ std::string withoutPort(kj::StringPtr address) {
   return address.cStr();
 }
 
-// Of KJ's text of a failed system call: `::bind(…): Cannot assign requested address; toString() =
-// …`.
-std::string systemReason(kj::StringPtr text) {
-  std::string reason = text.cStr();
-  auto call = reason.find("): ");
-  if (call != std::string::npos) reason.erase(0, call + 3);
-  return reason.substr(0, reason.find(';'));
-}
-
 }  // namespace
 
 struct PeerListener::Connection {
@@ -52,8 +44,9 @@ struct PeerListener::Connection {
       : listener(listener),
         stream(kj::mv(given)),
         messages(newToldMessages(*stream,
-                                 [&listener, from = kj::mv(other.from)](kj::StringPtr reason) {
-                                   listener.refused(from, reason);
+                                 [this, from = kj::mv(other.from)](kj::StringPtr reason) {
+                                   this->listener.refused(from, reason);
+                                   dropped.fulfiller->fulfill();
                                  })),
         network(*messages, capnp::rpc::twoparty::Side::SERVER, limits(other.words)),
         rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))),
@@ -77,46 +70,61 @@ struct PeerListener::Connection {
 // Counts one of whom it is not known yet who it is.
 struct PeerListener::Stranger {
   Stranger(PeerListener& listener, kj::String given)
-      : listener(listener), from(kj::mv(given)), source(withoutPort(from)) {
+      : listener(listener),
+        from(kj::mv(given)),
+        source(withoutPort(from)),
+        since(listener.env.timer().now()),
+        place(listener.strangersOf[source].insert(listener.strangersOf[source].end(), this)) {
     ++listener.open_;
     ++listener.strangers;
-    ++listener.strangersOf[source];
   }
   ~Stranger() {
     recognized();
     --listener.open_;
   }
   KJ_DISALLOW_COPY(Stranger);
+  // It is none any more.
   void recognized() {
     if (known) return;
     known = true;
     --listener.strangers;
-    if (--listener.strangersOf[source] == 0) listener.strangersOf.erase(source);
+    auto& others = listener.strangersOf[source];
+    others.erase(place);
+    if (others.empty()) listener.strangersOf.erase(source);
   }
 
   PeerListener& listener;
   const kj::String from;
   const std::string source;
+  const kj::TimePoint since;
+  std::list<Stranger*>::iterator place;
+  kj::PromiseFulfillerPair<void> dropped = kj::newPromiseAndFulfiller<void>();
   bool known = false;
 };
 
-PeerListener::PeerListener(Env& env, log::Refusals& refusals, Shown given, GatewayFor gatewayFor)
-    : env(env),
-      refusals(refusals),
-      shown(kj::mv(given)),
-      gatewayFor(kj::mv(gatewayFor)),
-      members(newTls(env, shown.authority, shown.certificate, shown.key, true)),
-      joiners(newTls(env, shown.authority, shown.certificate, shown.key, false)),
-      tasks(*this) {}
-
-Task<void> PeerListener::open(kj::String address) {
+Task<kj::Own<kj::ConnectionReceiver>> listenAt(Env& env, kj::String address) {
   auto parsed = co_await env.network().parseAddress(address);
   auto bound = attemptNow([&]() { return parsed->listen(); });
   if (!bound.ok()) {
-    fail(kj::str("cannot listen at '", address, "': ", systemReason(bound.message()).c_str(),
+    fail(kj::str("cannot listen at '", address, "': ", systemReason(bound.message()),
                  "; is another program using the port, or is the address not this host's?"));
   }
-  receiver = kj::mv(bound.value());
+  co_return kj::mv(bound.value());
+}
+
+PeerListener::PeerListener(Env& env, log::Refusals& refusals, Shown given, GatewayFor gatewayFor)
+    : env(env), refusals(refusals), gatewayFor(kj::mv(gatewayFor)), tasks(*this) {
+  show(kj::mv(given));
+}
+
+void PeerListener::show(Shown fresh) {
+  shown = kj::mv(fresh);
+  members = newTls(env, shown.authority, shown.certificate, shown.key, true);
+  joiners = newTls(env, shown.authority, shown.certificate, shown.key, false);
+}
+
+Task<void> PeerListener::open(kj::String address) {
+  receiver = co_await listenAt(env, kj::mv(address));
   tasks.add(serve());
 }
 
@@ -132,20 +140,39 @@ Task<void> PeerListener::serve() {
     }
     auto from = accepted.value().peerIdentity->toString();
     auto there = strangersOf.find(withoutPort(from));
-    if (open_ >= MAX_CONNECTIONS || strangers >= MAX_STRANGERS) {
+    if (open_ >= MAX_CONNECTIONS) {
       refused(from, "there are too many connections");
-    } else if (there != strangersOf.end() && there->second >= STRANGERS_PER_ADDRESS) {
+    } else if (there != strangersOf.end() && there->second.size() >= STRANGERS_PER_ADDRESS) {
       refused(from, "too many connections of its address have not said yet who they are");
     } else {
+      if (strangers >= MAX_STRANGERS) makeRoom();
       tasks.add(greet(kj::mv(accepted.value())));
     }
   }
+}
+
+void PeerListener::makeRoom() {
+  auto worse = [](auto& a, auto& b) {
+    auto sizes = std::make_pair(a.second.size(), b.second.size());
+    if (sizes.first != sizes.second) return sizes.first < sizes.second;
+    return a.second.front()->since > b.second.front()->since;
+  };
+  auto& victim = *std::max_element(strangersOf.begin(), strangersOf.end(), worse)->second.front();
+  refused(victim.from, "too many connections have not said yet who they are");
+  victim.recognized();
+  victim.dropped.fulfiller->fulfill();
 }
 
 // As long as it is not known who it is, a connection is one of few, has little time and little to
 // say.
 Task<void> PeerListener::greet(kj::AuthenticatedStream accepted) {
   Stranger stranger(*this, accepted.peerIdentity->toString());
+  auto heard = hear(kj::mv(accepted), stranger);
+  auto dropped = kj::mv(stranger.dropped.promise);
+  co_await kj::mv(heard).promise().exclusiveJoin(kj::mv(dropped));
+}
+
+Task<void> PeerListener::hear(kj::AuthenticatedStream accepted, Stranger& stranger) {
   auto stream = kj::mv(accepted.stream);
   keepAlive(*stream);
   kj::byte first = 0;
@@ -204,6 +231,7 @@ Task<void> PeerListener::shakeHands(kj::AuthenticatedStream stream, bool joiner,
   for (; count >= CONNECTIONS_PER_MEMBER; --count) (oldest++)->second->dropped.fulfiller->fulfill();
   peer.setRole(holder.value().role);
   peer.setId(holder.value().id.c_str());
+  peer.setFingerprint(holder.value().fingerprint.c_str());
   Other other{holder.value().id, kj::str(stranger.from), MEMBER_WORDS};
   co_await serveRpc(kj::mv(wrapped.value().stream), gatewayFor(peer), kj::mv(other));
 }
@@ -218,6 +246,7 @@ Task<void> PeerListener::serveStranger(kj::Own<kj::AsyncIoStream> stream,
 
 Task<void> PeerListener::serveRpc(kj::Own<kj::AsyncIoStream> stream,
                                   capnp::Capability::Client bootstrap, Other other) {
+  stream = impatient(env.timer(), HANDSHAKE_LIMIT, kj::mv(stream));
   Connection connection(*this, kj::mv(stream), kj::mv(bootstrap), kj::mv(other));
   auto gone = connection.network.onDisconnect();
   co_await gone.exclusiveJoin(kj::mv(connection.dropped.promise));

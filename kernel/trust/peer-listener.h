@@ -4,17 +4,21 @@
 
 #include <capnp/rpc-twoparty.h>
 
+#include <list>
 #include <map>
 #include <string>
 
 #include "kernel/log/refusals.h"
-#include "kernel/trust/tls.h"
 #include "orch/schema/gateway.capnp.h"
+#include "orch/trust/tls.h"
 
 namespace orch::trust {
 
 // What a peer may reach. Called once per connection, after its certificate was verified.
 using GatewayFor = kj::Function<schema::Gateway::Client(schema::Peer::Reader)>;
+
+// A port at `address`. Fails with what stands in the way.
+Task<kj::Own<kj::ConnectionReceiver>> listenAt(Env& env, kj::String address);
 
 // What a listener shows of its node.
 struct Shown {
@@ -28,7 +32,8 @@ struct Shown {
 class PeerListener final : private kj::TaskSet::ErrorHandler {
  public:
   static constexpr uint32_t MAX_CONNECTIONS = 20'000;
-  // Connections of which it is not known yet who they are; one address has an eighth of them.
+  // Connections of which it is not known yet who they are; one address has an eighth of them. If
+  // there are too many, the oldest of the address that has most goes: others can still come in.
   static constexpr uint32_t MAX_STRANGERS = 512;
   static constexpr uint32_t STRANGERS_PER_ADDRESS = 64;
   // Of one member. One more ends its oldest: what a host has left behind that lost its power.
@@ -41,6 +46,8 @@ class PeerListener final : private kj::TaskSet::ErrorHandler {
 
   // Binds `address`. Fails with what stands in the way.
   Task<void> open(kj::String address);
+  // To those who come from now on; whoever is there stays.
+  void show(Shown fresh);
   uint32_t connections() const { return open_; }
   // That it listens at, once it does.
   uint32_t port() { return receiver->getPort(); }
@@ -56,6 +63,8 @@ class PeerListener final : private kj::TaskSet::ErrorHandler {
   };
   Task<void> serve();
   Task<void> greet(kj::AuthenticatedStream stream);
+  Task<void> hear(kj::AuthenticatedStream stream, Stranger& stranger);
+  void makeRoom();
   Task<void> shakeHands(kj::AuthenticatedStream stream, bool joiner, Stranger& stranger);
   // Of one whom nobody knows, for a short time.
   Task<void> serveStranger(kj::Own<kj::AsyncIoStream> stream, capnp::Capability::Client bootstrap,
@@ -74,7 +83,7 @@ class PeerListener final : private kj::TaskSet::ErrorHandler {
   kj::Own<kj::ConnectionReceiver> receiver;
   uint32_t open_ = 0;
   uint32_t strangers = 0;
-  std::map<std::string, uint32_t> strangersOf;  // by address without port
+  std::map<std::string, std::list<Stranger*>> strangersOf;  // by address without port, in order
   std::multimap<std::string, Connection*> named;
   kj::TaskSet tasks;
 };

@@ -91,6 +91,39 @@ TEST_CASE(
   CHECK(trust->nodeId() == "n1");
 }
 
+TEST_CASE("trust: a renewed certificate is this node's, durable, and shown from then on",
+          "[trust]") {
+  TrustFixture f("trust-renewed");
+  std::string renewed;
+  {
+    auto trust = f.load();
+    f.begin(*trust);
+    auto service = trust->service();
+    auto why = [&](const std::string& certificate) {
+      auto request = service.renewRequest();
+      request.setCertificate(certificate);
+      auto done = attempt(request.send().ignoreResult()).wait(f.io.waitScope);
+      return std::string(done.ok() ? "" : done.message().cStr());
+    };
+    CHECK(why("") == "nobody has asked for a certificate");
+    REQUIRE(f.adopt(*trust, f.authority) == "");
+    auto asked = service.requestRequest().send().wait(f.io.waitScope);
+    std::string request = asked.getRequest().cStr();
+    CHECK(why(f.authority.sign(request, "orch-manager", "n2")) ==
+          "the certificate is not this node's");
+    CHECK(why(f.authority.sign(request, "orch-worker", "n1")) ==
+          "the certificate is not this node's");
+    testing::TestAuthority foreign(f.folder, "foreign");
+    CHECK(why(foreign.sign(request, "orch-manager", "n1")) ==
+          "the certificate is not signed by the cluster's authority");
+    renewed = f.authority.sign(request, "orch-manager", "n1", "manager.orch", 7);
+    CHECK(why(renewed) == "");
+  }
+  auto state = f.load()->service().stateRequest().send().wait(f.io.waitScope);
+  CHECK(state.getState().getNotAfterNs() == holderOf(renewed).notAfterNs);
+  CHECK(state.getState().getAddress() == "127.0.0.1:2377");
+}
+
 TEST_CASE("trust: credentials that are damaged are refused by name", "[trust]") {
   TrustFixture f("trust-damaged");
   {

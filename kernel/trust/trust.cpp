@@ -78,6 +78,13 @@ class Trust::Server final : public schema::Trust::Server {
     }));
     return kj::READY_NOW;
   }
+  kj::Promise<void> renew(RenewContext context) override {
+    return trust.renew(context.getParams().getCertificate().cStr());
+  }
+  kj::Promise<void> suggest(SuggestContext context) override {
+    KJ_IF_MAYBE (up, trust.uplink) (*up)->suggest(texts(context.getParams().getManagers()));
+    return kj::READY_NOW;
+  }
   kj::Promise<void> addresses(AddressesContext context) override {
     auto found = hostAddresses();
     auto list = context.getResults().initAddresses(found.size());
@@ -104,10 +111,10 @@ class Trust::Server final : public schema::Trust::Server {
     if (trust.member()) {
       fail(kj::str("this node is in a cluster of several nodes already; 'orch leave' first"));
     }
+    Addresses own{params.getAddress().cStr(), trust.listenAddress};
     auto joining = joinCluster(trust.env, kj::str(params.getToken()), texts(params.getManagers()),
-                               params.getAddress().cStr());
+                               kj::mv(own));
     auto fresh = co_await kj::mv(joining);
-    { auto bound = co_await trust.bind(fresh); }  // what could not be done after the restart either
     co_await trust.store(fresh);
     trust.takeIn(kj::mv(fresh));
     trust.describe(context.getResults().initState());
@@ -123,7 +130,7 @@ Trust::Trust(Env& env, log::Logger& logger, rpc::Registry& registry, std::string
       registry(registry),
       refused(env, logger),
       file(kj::mv(dataDir) + "/credentials"),
-      listenAt(kj::mv(listen)),
+      listenAddress(kj::mv(listen)),
       tasks(*this) {}
 
 Task<void> Trust::load() {
@@ -170,9 +177,27 @@ Task<kj::Own<PeerListener>> Trust::bind(Credentials with) {
   auto fresh =
       kj::heap<PeerListener>(env, refused, Shown{with.authority, with.certificate, with.key},
                              [&make](schema::Peer::Reader peer) { return make(peer); });
-  auto address = kj::str(listenAt.empty() ? with.address.c_str() : listenAt.c_str());
+  auto address = kj::str(listenAddress.empty() ? with.address.c_str() : listenAddress.c_str());
   co_await fresh->open(kj::mv(address));
   co_return kj::mv(fresh);
+}
+
+// Who is connected has been asked who it is already: that goes on.
+Task<void> Trust::renew(std::string certificate) {
+  auto fresh = credentials;
+  fresh.key = pendingKey;
+  fresh.certificate = kj::mv(certificate);
+  if (!member() || fresh.key.empty()) fail(kj::str("nobody has asked for a certificate"));
+  checkSigned(fresh.certificate, fresh.authority, fresh.key);
+  auto same = holderOf(fresh.certificate);
+  bool own = same.id == holder.id && same.role == holder.role;
+  if (!own) fail(kj::str("the certificate is not this node's"));
+  co_await store(fresh);
+  if (left) co_return co_await forget();
+  takeIn(kj::mv(fresh));
+  KJ_IF_MAYBE (open, listener) {
+    (*open)->show({credentials.authority, credentials.certificate, credentials.key});
+  }
 }
 
 Task<void> Trust::store(Credentials fresh) {
@@ -181,12 +206,12 @@ Task<void> Trust::store(Credentials fresh) {
 }
 
 Task<void> Trust::forget() {
+  left = true;
   auto remove = [path = file]() {
     if (unlink(path.c_str()) < 0 && errno != ENOENT) failFile("remove", path, errno);
     syncFolder(path.substr(0, path.rfind('/')));
   };
   co_await env.workers().run(kj::mv(remove));
-  left = true;
 }
 
 bool Trust::connected() const {
@@ -202,6 +227,7 @@ void Trust::describe(schema::TrustState::Builder state) const {
   state.setCluster(digest.c_str());
   state.setAddress(credentials.address.c_str());
   state.setAuthority(credentials.authority.c_str());
+  state.setNotBeforeNs(holder.notBeforeNs);
   state.setNotAfterNs(holder.notAfterNs);
   state.setConnected(connected());
   state.setLeaves(left);

@@ -28,6 +28,7 @@ class Trust final : private kj::TaskSet::ErrorHandler {
 
  private:
   class Server;
+  Task<void> renew(std::string certificate);
   bool member() const { return !credentials.certificate.empty(); }
   bool connected() const;
   void describe(schema::TrustState::Builder state) const;
@@ -44,7 +45,7 @@ class Trust final : private kj::TaskSet::ErrorHandler {
   rpc::Registry& registry;
   log::Refusals refused;
   const std::string file;
-  const std::string listenAt;
+  const std::string listenAddress;
   Credentials credentials;
   bool left = false;  // until the next start
   Holder holder;

@@ -24,9 +24,11 @@ Task<void> Uplink::run() {
   uint64_t pauseMs = FIRST_PAUSE_MS;
   bool complained = false;
   for (size_t next = 0;; ++next) {
-    auto& address = credentials.managers[next % credentials.managers.size()];
+    auto known = credentials.managers;
+    known.insert(known.end(), suggested.begin(), suggested.end());
+    auto address = kj::str(known[next % known.size()].c_str());
     auto began = env.timer().now();
-    auto ended = co_await attempt(hold(kj::str(address.c_str())));
+    auto ended = co_await attempt(hold(kj::str(address)));
     bool held = env.timer().now() - began > 10 * kj::SECONDS;
     if (held) {
       pauseMs = FIRST_PAUSE_MS;
@@ -35,9 +37,9 @@ Task<void> Uplink::run() {
     if (!complained) {
       complained = true;
       log::LogFields fields;
-      fields.emplace_back("manager", kj::str(address.c_str()));
+      fields.emplace_back("manager", kj::mv(address));
       fields.emplace_back("reason",
-                          kj::str(ended.ok() ? "it closed the connection"_kj : ended.message()));
+                          tlsReason(ended.ok() ? "it closed the connection"_kj : ended.message()));
       logger.write(schema::LogLevel::WARN, "uplink.lost, trying until a manager answers", fields);
     }
     co_await env.timer().afterDelay((pauseMs / 2 + env.random() % pauseMs) * kj::MILLISECONDS);
@@ -46,9 +48,10 @@ Task<void> Uplink::run() {
 }
 
 Task<void> Uplink::hold(kj::String address) {
-  auto tls = newTls(env, credentials.authority, credentials.certificate, credentials.key, true);
-  auto link = co_await linkToManager(env, *tls, kj::str(address));
-  auto gateway = link->bootstrap<schema::Gateway>();
+  auto tls = newTls(env, credentials.authority, credentials.certificate, credentials.key, false);
+  auto stream = co_await reachManager(env, *tls, kj::str(address));
+  PeerLink link(kj::mv(stream));
+  auto gateway = link.bootstrap<schema::Gateway>();
   kj::Promise<capnp::Response<schema::Gateway::ServicesResults>> asked =
       gateway.servicesRequest().send();
   auto late = env.timer().timeoutAfter(HANDSHAKE_LIMIT, kj::mv(asked));
@@ -66,7 +69,7 @@ Task<void> Uplink::hold(kj::String address) {
   fields.emplace_back("manager", kj::str(address));
   logger.write(schema::LogLevel::INFO, "connected to a manager", fields);
   auto asking = keepAsking(gateway);
-  co_await link->onDisconnect().exclusiveJoin(kj::mv(asking).promise());
+  co_await link.onDisconnect().exclusiveJoin(kj::mv(asking).promise());
 }
 
 Task<void> Uplink::keepAsking(schema::Gateway::Client gateway) {

@@ -4,7 +4,8 @@
 
 #include "kernel/log/logger.h"
 #include "kernel/rpc/registry.h"
-#include "kernel/trust/peer.h"
+#include "kernel/trust/join.h"
+#include "orch/schema/gateway.capnp.h"
 
 namespace orch::trust {
 
@@ -15,6 +16,8 @@ class Uplink final {
   // Goes on for ever: one manager after the other, with pauses that grow to a second.
   Task<void> run();
   bool connected() const { return !offered.empty(); }
+  // Where managers may be found, too.
+  void suggest(std::vector<std::string> managers) { suggested = kj::mv(managers); }
 
  private:
   // Until the connection breaks, or the other end has not answered for ANSWER_LIMIT.
@@ -26,6 +29,7 @@ class Uplink final {
   log::Logger& logger;
   rpc::Registry& registry;
   const Credentials& credentials;
+  std::vector<std::string> suggested;
   std::vector<std::string> offered;
 };
 

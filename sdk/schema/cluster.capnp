@@ -15,9 +15,10 @@ $Cxx.namespace("orch::schema");
 
 interface ClusterControl {
   info @0 () -> (info :ClusterInfo);
-  init @1 (requestId :Text, name :Text, address :Text) -> (cluster :Objects.Cluster, created :Bool, token :Text, address :Text);
+  init @1 (requestId :Text, name :Text, address :Text, certificateMs :UInt64) -> (cluster :Objects.Cluster, created :Bool, token :Text, address :Text);
   # Makes the cluster, or what it lacks for others to join it: an authority, and this node's certificate.
   # `address`: that others reach this node at, `ip` or `ip:port`; empty: the only one that the host has.
+  # `certificateMs`: as in `updateCluster`; 0: 90 days, or what it is.
   # `token`: for workers; empty if the host has no address, so that nobody can join.
 
   createService @2 (requestId :Text, spec :Objects.ServiceSpec, resolveImage :Bool, login :Image.RegistryLogin) -> (service :Objects.Service, warnings :List(Text));
@@ -52,9 +53,9 @@ interface ClusterControl {
 
   joinToken @19 (requestId :Text, role :Trust.Role, rotate :Bool) -> (token :Text, address :Text);
   # `rotate`: the old one is refused from now on.
-  join @20 (token :Text, managers :List(Text), address :Text) -> (state :Trust.TrustState);
+  join @20 (token :Text, managers :List(Text), address :Text) -> (state :Trust.TrustState) $Plugin.longRunning;
   # This host becomes a node of another cluster, and starts again as one. Fails, with nothing changed,
-  # if its own has services.
+  # if its own has services. Without `managers`, those that discovery names.
   leave @21 (force :Bool) -> ();
   # This host becomes a cluster of its own again, and starts again as one. A manager needs `force`.
   updateNode @22 (requestId :Text, id :Text, change :NodeChange) -> (node :Objects.Node);
@@ -62,6 +63,22 @@ interface ClusterControl {
   # Its certificate is refused from now on, and its tasks run elsewhere. One that is ready needs `force`.
   nodeProgress @24 (id :Text, after :UInt64, timeoutMs :UInt32) -> (revision :UInt64, progress :NodeProgress) $Plugin.longRunning;
   # As `progress`: how far a node is that is being emptied.
+  addAdmin @25 (requestId :Text, name :Text, request :Text) -> (admin :Objects.Admin, authority :Text, managers :List(Text));
+  # A certificate for somebody who is no host, for the key of a PKCS#10 request in PEM. `authority`: of
+  # the cluster, PEM; `managers`: where it may be used.
+  admins @26 () -> (admins :List(Objects.Admin));
+  removeAdmin @27 (requestId :Text, name :Text) -> (adminId :Text);
+  # Its certificate is refused from now on, and its connections end.
+  updateCluster @28 (requestId :Text, change :ClusterChange) -> (cluster :Objects.Cluster);
+}
+
+struct ClusterChange {
+  # What is 0 stays as it is.
+  certificateMs @0 :UInt64;          # how long certificates are good from now on, at least an hour
+  taskHistoryLimit :union {
+    same @1 :Void;
+    set @2 :UInt32;                  # ended tasks kept per slot
+  }
 }
 
 struct NodeChange {

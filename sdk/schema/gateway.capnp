@@ -15,6 +15,12 @@ interface Gateway {
   # That run, and that whoever asks may have.
 }
 
+interface Admission {
+  # The service `admin`, which a kernel asks for on behalf of an admin at its port: who is let in gets
+  # the whole gateway, for as long as `ended` has not answered.
+  ended @0 () -> (reason :Text) $Plugin.longRunning;
+}
+
 struct ServerVersion {
   version @0 :Text;
   api @1 :UInt32;

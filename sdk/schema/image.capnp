@@ -32,6 +32,8 @@ interface ImageStore {
   readBlob @10 (image :Text, blob :Text, offset :UInt64, maxBytes :UInt32) -> BlobPart;
   # For other hosts: `blob` is the digest of the manifest, of the configuration or of a layer of the
   # image of that digest, which this node keeps the blobs of. All else is refused.
+  importFrom @11 (source :ByteSource, name :Text, reference :Text, progress :Progress) -> (images :List(ImageInfo)) $Plugin.longRunning;
+  # As `import`, of a file that is on another host. `name`: of it, for messages.
 }
 
 struct RegistryLogin {
@@ -60,6 +62,11 @@ struct ImageSource {
 interface ImageReader {
   # One image on another host.
   read @0 (blob :Text, offset :UInt64, maxBytes :UInt32) -> BlobPart;
+}
+
+interface ByteSource {
+  read @0 (most :UInt32) -> (bytes :Data);
+  # What comes next, at most so much; nothing at the end.
 }
 
 interface Progress {

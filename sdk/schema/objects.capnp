@@ -282,6 +282,15 @@ struct Network {
   options @7 :List(KeyValue);
 }
 
+struct Admin {
+  # Somebody who may do everything from any host that reaches a manager.
+  meta @0 :Meta;
+  name @1 :Text;
+  certificate @2 :Text;              # PEM
+  fingerprint @3 :Text;              # of the certificate: SHA-256 as DER, in hexadecimal
+  notAfterNs @4 :Int64;
+}
+
 struct Cluster {
   meta @0 :Meta;
   name @1 :Text;

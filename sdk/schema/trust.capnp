@@ -16,6 +16,7 @@ struct Peer {
   role @0 :Role;
   id @1 :Text;                       # node id; of an admin the name; of a joiner empty
   address @2 :Text;                  # where it comes from
+  fingerprint @3 :Text;              # of its certificate: SHA-256 as DER, in hexadecimal
 }
 
 interface PeerService {
@@ -37,6 +38,12 @@ interface Join {
   # every wrong secret.
 }
 
+interface Renewal {
+  # The service `renewal`, for nodes: as who a node is comes from its certificate, it needs no token.
+  renew @0 (request :Text) -> (certificate :Text);
+  # The same role and id, for the key of a new request. Fails for a node that was removed.
+}
+
 interface Trust {
   # The kernel's service `trust`: what this node is in a cluster, and its keys, which never leave it.
   state @0 () -> (state :TrustState);
@@ -55,6 +62,10 @@ interface Trust {
   addresses @6 () -> (addresses :List(Text));
   # Of this host, without ports, that others might reach it at: none of loopback, none of bridges
   # that orch or docker made.
+  renew @7 (certificate :Text) -> ();
+  # The node's next certificate, of the last request's key. Whoever is connected stays so.
+  suggest @8 (managers :List(Text)) -> ();
+  # Where managers may be found, beside those that the node knows of. Replaces the ones before.
 }
 
 struct TrustState {
@@ -68,6 +79,7 @@ struct TrustState {
   notAfterNs @7 :Int64;              # of the certificate
   connected @8 :Bool;                # to a manager; of a worker
   leaves @9 :Bool;                   # with the next start it is no member any more
+  notBeforeNs @10 :Int64;            # of the certificate
 }
 
 struct NodeCredentials {

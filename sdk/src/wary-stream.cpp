@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "orch/fail.h"
+#include "orch/task.h"
 
 namespace orch {
 
@@ -58,6 +59,56 @@ class Reread final : public kj::AsyncIoStream {
   kj::Own<kj::AsyncIoStream> stream;
 };
 
+// Writes in pieces, each of which has its time.
+class Impatient final : public kj::AsyncIoStream {
+ public:
+  static constexpr size_t PIECE = 64 << 10;
+
+  Impatient(kj::Timer& timer, kj::Duration limit, kj::Own<kj::AsyncIoStream> stream)
+      : timer(timer), limit(limit), stream(kj::mv(stream)) {}
+
+  kj::Promise<size_t> tryRead(void* buffer, size_t least, size_t most) override {
+    return stream->tryRead(buffer, least, most);
+  }
+  kj::Promise<void> write(const void* buffer, size_t size) override {
+    auto bytes = kj::arrayPtr(static_cast<const kj::byte*>(buffer), size);
+    if (size <= PIECE) return inTime(stream->write(bytes.begin(), bytes.size()));
+    return writeLong(bytes);
+  }
+  kj::Promise<void> write(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) override {
+    size_t size = 0;
+    for (auto piece : pieces) size += piece.size();
+    return size <= PIECE ? inTime(stream->write(pieces)) : writeEach(pieces);
+  }
+  kj::Promise<void> whenWriteDisconnected() override { return stream->whenWriteDisconnected(); }
+  void shutdownWrite() override { stream->shutdownWrite(); }
+  void abortRead() override { stream->abortRead(); }
+  void getsockopt(int level, int option, void* value, kj::uint* length) override {
+    stream->getsockopt(level, option, value, length);
+  }
+
+ private:
+  kj::Promise<void> inTime(kj::Promise<void> written) {
+    return written.exclusiveJoin(timer.afterDelay(limit).then([this]() {
+      fail(kj::str("it has taken nothing of what it was sent for ", limit / kj::SECONDS, " s"));
+    }));
+  }
+  Task<void> writeLong(kj::ArrayPtr<const kj::byte> bytes) {
+    while (bytes.size() > 0) {
+      auto size = kj::min(bytes.size(), PIECE);
+      co_await inTime(stream->write(bytes.begin(), size));
+      bytes = bytes.slice(size, bytes.size());
+    }
+  }
+  Task<void> writeEach(kj::ArrayPtr<const kj::ArrayPtr<const kj::byte>> pieces) {
+    for (auto piece : pieces) co_await writeLong(piece);
+  }
+
+  kj::Timer& timer;
+  const kj::Duration limit;
+  kj::Own<kj::AsyncIoStream> stream;
+};
+
 class ToldMessages final : public capnp::MessageStream {
  public:
   ToldMessages(kj::AsyncIoStream& stream, kj::Function<void(kj::StringPtr)> told)
@@ -66,34 +117,54 @@ class ToldMessages final : public capnp::MessageStream {
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
       kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
       kj::ArrayPtr<capnp::word> scratch) override {
-    return inner.tryReadMessage(fds, options, scratch)
+    auto idle = kj::mv(writing);
+    writing = kj::READY_NOW;
+    return idle
+        .then(
+            [this, fds, options, scratch]() { return inner.tryReadMessage(fds, options, scratch); })
         .catch_([this](kj::Exception&& exception) -> kj::Maybe<capnp::MessageReaderAndFds> {
-          bool broken = exception.getType() == kj::Exception::Type::DISCONNECTED;
-          if (!broken) told(plainText(exception));
-          kj::throwFatalException(kj::mv(exception));
+          tellAndThrow(kj::mv(exception));
         });
   }
   kj::Promise<void> writeMessage(
       kj::ArrayPtr<const int> fds,
       kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override {
-    return inner.writeMessage(fds, segments);
+    return remember(inner.writeMessage(fds, segments));
   }
   kj::Promise<void> writeMessages(
       kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override {
-    return inner.writeMessages(messages);
+    return remember(inner.writeMessages(messages));
   }
   kj::Maybe<int> getSendBufferSize() override { return inner.getSendBufferSize(); }
   kj::Promise<void> end() override { return inner.end(); }
 
  private:
+  [[noreturn]] void tellAndThrow(kj::Exception&& exception) {
+    bool broken = exception.getType() == kj::Exception::Type::DISCONNECTED;
+    if (!broken) told(plainText(exception));
+    kj::throwFatalException(kj::mv(exception));
+  }
+  kj::Promise<void> remember(kj::Promise<void> write) {
+    auto written =
+        write.catch_([this](kj::Exception&& exception) { tellAndThrow(kj::mv(exception)); }).fork();
+    writing = written.addBranch().catch_([](kj::Exception&&) {});
+    return written.addBranch();
+  }
+
   capnp::AsyncIoMessageStream inner;
   kj::Function<void(kj::StringPtr)> told;
+  kj::Promise<void> writing = kj::READY_NOW;  // what is on its way
 };
 
 }  // namespace
 
 kj::Own<kj::AsyncIoStream> putBack(kj::byte first, kj::Own<kj::AsyncIoStream> stream) {
   return kj::heap<Reread>(first, WITHOUT_LIMIT, kj::mv(stream));
+}
+
+kj::Own<kj::AsyncIoStream> impatient(kj::Timer& timer, kj::Duration limit,
+                                     kj::Own<kj::AsyncIoStream> stream) {
+  return kj::heap<Impatient>(timer, limit, kj::mv(stream));
 }
 
 kj::Own<kj::AsyncIoStream> bounded(uint64_t bytes, kj::Own<kj::AsyncIoStream> stream) {

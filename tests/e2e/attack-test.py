@@ -4,13 +4,14 @@ network and has, for some attacks, a key of the cluster's that leaked.
 
 usage: attack-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
+import concurrent.futures
 import contextlib
 import os
+import resource
 import shutil
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -18,6 +19,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
 sys.dont_write_bytecode = True
 import cluster  # noqa: E402
+from certificates import Authority  # noqa: E402
 import namespaces  # noqa: E402
 import single  # noqa: E402
 from single import eventually  # noqa: E402
@@ -27,39 +29,12 @@ PORT = 2377
 # Far past the time that the manager gives to whoever does not say who it is.
 PATIENCE = 60
 # Ids of sdk/schema/gateway.capnp and agent.capnp, as `capnp compile -ocapnp` prints them.
-GATEWAY, SERVICE = 0xd99c9f71c53542e4, 1
-HALF_OPEN = 300
+GATEWAY, VERSION, SERVICE = 0xd99c9f71c53542e4, 0, 1
+# Half-open connections: far more than a manager keeps (512), from so many addresses that none has
+# its own limit (64) filled by them.
+HALF_OPEN = 10_000
+ADDRESSES = 20
 LINES_AT_ONCE = 5  # of one kind, in the log
-
-
-def openssl(*arguments):
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-class Authority:
-    """Signs with the openssl command."""
-
-    def __init__(self, certificate, key):
-        self.certificate = certificate
-        self.key = key
-
-    @staticmethod
-    def make(folder, name):
-        base = f"{folder}/{name}"
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                "-subj", f"/O=orch/CN={name}", "-keyout", f"{base}.key", "-out", f"{base}.pem")
-        return Authority(f"{base}.pem", f"{base}.key")
-
-    def sign(self, folder, name, unit, identity, days=1):
-        """(certificate, key) of somebody, as files."""
-        base = f"{folder}/{name}"
-        with open(f"{base}.ext", "w") as file:
-            file.write("subjectAltName=DNS:worker.orch\n")
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=nobody",
-                "-keyout", f"{base}.key", "-out", f"{base}.csr")
-        openssl("x509", "-req", "-in", f"{base}.csr", "-subj", f"/O=orch/OU={unit}/CN={identity}", "-CA", self.certificate,
-                "-CAkey", self.key, "-days", str(days), "-extfile", f"{base}.ext", "-out", f"{base}.pem")
-        return f"{base}.pem", f"{base}.key"
 
 
 # ---- messages of Cap'n Proto's RPC, as far as they are needed ----
@@ -79,15 +54,25 @@ def bootstrap(question=0):
     return message(8, pointer(0, 1, 1) + struct.pack("<II", question, 0) + bytes(8))
 
 
-def callService(name):
-    """Gateway.service(name), of what `bootstrap` asks for."""
-    text = name.encode() + b"\0"
-    padded = text + bytes(-len(text) % 8)
-    call = struct.pack("<IHHQQ", 1, SERVICE, 0, GATEWAY, 0)
+def callGateway(method, question, parameters):
+    """Of what `bootstrap` asks for. `parameters` begin with the pointer to them, without the capabilities after it."""
+    call = struct.pack("<IHHQQ", question, method, 0, GATEWAY, 0)
     target = struct.pack("<IHH", 0, 1, 0) + pointer(0, 1, 1) + struct.pack("<II", 0, 0) + bytes(8)
-    payload = pointer(1, 0, 1) + bytes(8) + struct.pack("<iI", 1, len(text) << 3 | 2) + padded
+    payload = parameters[:8] + bytes(8) + parameters[8:]
     pointers = pointer(2, 1, 1) + pointer(1 + len(target) // 8, 0, 2) + bytes(8)
     return message(2, pointer(0, 3, 3) + call + pointers + target + payload)
+
+
+def callService(name):
+    """Gateway.service(name)"""
+    text = name.encode() + b"\0"
+    padded = text + bytes(-len(text) % 8)
+    return callGateway(SERVICE, 1, pointer(1, 0, 1) + struct.pack("<iI", 1, len(text) << 3 | 2) + padded)
+
+
+def callVersion(question):
+    """Gateway.version()"""
+    return callGateway(VERSION, question, pointer(-1, 0, 0))
 
 
 class Attacks(cluster.ClusterTest):
@@ -104,14 +89,8 @@ class Attacks(cluster.ClusterTest):
             node.orch(*cls.join[1:])
         cls.folder = tempfile.mkdtemp(prefix=f"orch-attack-{os.getpid()}-")
         cls.addClassCleanup(shutil.rmtree, cls.folder)
-        # The cluster's own, from the manager's disk: a header with a checksum, then PEM.
-        with open(f"{cls.n1.host.root()}/var/lib/orch/control.manager.authority", "rb") as file:
-            text = file.read()
-        text = text[text.index(b"-----BEGIN"):]
-        cls.ca = f"{cls.folder}/cluster.pem"
-        with open(cls.ca, "wb") as file:
-            file.write(text)
-        cls.authority = Authority(cls.ca, cls.ca)
+        cls.authority = Authority.ofCluster(cls.n1, cls.folder)
+        cls.ca = cls.authority.certificate
 
     def setUp(self):
         eventually("three hosts are ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
@@ -132,13 +111,13 @@ class Attacks(cluster.ClusterTest):
 
     # ---- at the port ----
 
-    def connect(self):
-        """From c1: a socket stays in the network that it was made in."""
+    def connect(self, source=""):
+        """From c1, or one of its other addresses: a socket stays in the network that it was made in."""
         own = os.open("/proc/self/ns/net", os.O_RDONLY)
         other = os.open(f"/proc/{self.cluster.client.host.pid()}/ns/net", os.O_RDONLY)
         namespaces.setns(other)
         try:
-            stream = socket.create_connection((self.n1.address, PORT), timeout=PATIENCE)
+            stream = socket.create_connection((self.n1.address, PORT), timeout=PATIENCE, source_address=(source, 0) if source else None)
         finally:
             namespaces.setns(own)
             os.close(own)
@@ -293,25 +272,73 @@ class Attacks(cluster.ClusterTest):
         self.rest(stream)
         self.assertTold("peer.refused", "it says more than ")
 
-    def test_half_open_handshakes(self):
+    def halfOpen(self, count, sources):
+        """The attacker's ends. One that is closed is opened again by nobody."""
+        held = []
+        for number in range(count):
+            with contextlib.suppress(OSError):
+                stream = self.connect(sources[number % len(sources)])
+                held.append(stream)
+                stream.sendall((b"", b"\x16", b"J", b"J\x16\x03\x01")[number % 4])
+        return held
+
+    def joinAgain(self):
+        """n3 leaves and joins in the middle of the attack."""
+        self.n3.orch(*self.join[1:])
+        eventually("it is ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
+        self.before = self.whole()
+
+    def outside(self):
         self.n3.orch("leave")
         eventually("it is down", lambda: self.states()["n3"] == "down")
         self.n1.orch("node", "rm", "n3")
-        held = []
-        for number in range(HALF_OPEN):
-            stream = self.connect()
-            with contextlib.suppress(ConnectionError):
-                stream.sendall((b"", b"\x16", b"J", b"J\x16\x03\x01")[number % 4])
-            held.append(stream)
+
+    def test_half_open_handshakes_of_one_address(self):
+        self.outside()
+        held = self.halfOpen(300, [""])
         lines = eventually("the manager tells of it", lambda: self.log("peer.refused"))
         self.assertIn("too many connections of its address have not said yet who they are", lines[0])
-        self.n3.orch(*self.join[1:])
-        eventually("it is ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
+        self.joinAgain()
         for stream in held:
             self.rest(stream)
         # Of three kinds at most: one address has too many, said nothing, did not end its handshake.
         self.assertLessEqual(len(self.log("peer.refused")), 3 * (LINES_AT_ONCE + 1))
-        self.before = self.whole()
+
+    def test_ten_thousand_half_open_handshakes(self):
+        self.outside()
+        sources = [f"10.90.0.{number}" for number in range(210, 210 + ADDRESSES)]
+        for source in sources:
+            self.cluster.client.host.run("ip", "addr", "add", f"{source}/24", "dev", "eth0", check=True)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, HALF_OPEN + 1000), max(hard, HALF_OPEN + 1000)))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, max(hard, HALF_OPEN + 1000)))
+        descriptors = lambda: len(os.listdir(f"/proc/{self.n1.outside()}/fd"))
+        before = descriptors()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            attack = pool.submit(self.halfOpen, HALF_OPEN, sources)
+            eventually("the manager tells of it", lambda: self.log("peer.refused"))
+            self.joinAgain()
+            most = descriptors()
+            held = attack.result(PATIENCE)
+            most = max(most, descriptors())
+        self.assertGreater(len(held), HALF_OPEN / 2)
+        self.assertLessEqual(most - before, 512 + 100)
+        self.assertLessEqual(len(self.log("peer.refused")), 6 * (LINES_AT_ONCE + 3))
+        for stream in held:
+            stream.close()
+
+    def test_a_session_that_stops_reading(self):
+        """It asks and asks, and takes no answer: nobody else waits for that."""
+        worker = self.authority.sign(self.folder, "deaf", "orch-worker", self.before[0][1][0])
+        stream = self.secure(worker)
+        stream.settimeout(5)
+        stream.sendall(bootstrap())
+        with contextlib.suppress(OSError):  # what the manager does not read any more does not fit either
+            for first in range(1, 500_000, 100):
+                stream.sendall(b"".join(callVersion(question) for question in range(first, first + 100)))
+        self.n1.orch("service", "ls")
+        self.assertEqual(self.states(), {"n1": "ready", "n2": "ready", "n3": "ready"})
+        self.assertTold("peer.refused", "from=10.90.0.201:", "it has taken nothing of what it was sent for")
 
 
 if __name__ == "__main__":

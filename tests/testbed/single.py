@@ -77,14 +77,18 @@ class SingleHost:
         with open(self._pids) as file:
             return int(file.read().split()[0])
 
-    def orchdRuns(self):
-        """As `runs(orchd)`, without a process in the host to look."""
+    def outside(self):
+        """The same, as this machine numbers it; None if it is not there."""
         try:
             with open(self._pids) as file:
                 _, pid, started = file.read().split()
         except FileNotFoundError:
-            return False
-        return testbed.startTime(int(pid)) == started
+            return None
+        return int(pid) if testbed.startTime(int(pid)) == started else None
+
+    def orchdRuns(self):
+        """As `runs(orchd)`, without a process in the host to look."""
+        return self.outside() is not None
 
     def _answers(self):
         if not self.runs(self.orchd):

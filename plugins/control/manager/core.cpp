@@ -13,6 +13,7 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       settings(settings),
       manager(env, host, settings),
       members(*this, env, host, manager),
+      admins(*this, manager),
       sessions(*this, env, host, manager, settings),
       progress(env, manager),
       logs(env, manager, sessions),
@@ -34,6 +35,7 @@ Task<Services> Core::start() {
   co_await members.start();
   if (members.isWorker()) {
     services.add("cluster", newWorkerServer(kj::addRef(*this), host, members));
+    members.begin();
     co_return kj::mv(services);
   }
   co_await manager.start();
@@ -42,7 +44,10 @@ Task<Services> Core::start() {
   services.add("cluster", newClusterServer(kj::addRef(*this), parts));
   services.add("dispatcher", sessions.dispatcher(),
                newPeerService([this](auto peer) { return openDispatcher(peer); }));
+  members.begin();
   services.addForPeers("join", members.joining());
+  services.addForPeers("renewal", members.renewing());
+  services.addForPeers("admin", admins.admission());
   co_return kj::mv(services);
 }
 
@@ -63,6 +68,7 @@ Task<void> Core::createCluster() {
 }
 
 Task<void> Core::stop() {
+  members.stop();
   sessions.stop();
   co_await manager.stop();
 }

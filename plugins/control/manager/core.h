@@ -2,6 +2,7 @@
 // handed out.
 #pragma once
 
+#include "member/admins.h"
 #include "member/membership.h"
 #include "orch/plugin.h"
 #include "serve/cluster-server.h"
@@ -24,6 +25,7 @@ class Core final : public kj::Refcounted {
   Config::Reader settings;
   Manager manager;
   Membership members;
+  Admins admins;
   Sessions sessions;
   ProgressTable progress;
   LogStreams logs;

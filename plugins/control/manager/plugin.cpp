@@ -21,4 +21,5 @@ class ManagerPlugin final : public PluginInstance {
 }  // namespace orch::control::manager
 
 ORCH_PLUGIN("control", "manager", "1.0.0", orch::control::manager::ManagerPlugin,
-            orch::control::manager::Config, "store", "scheduler", orch::Calls{"image", "trust"})
+            orch::control::manager::Config, "store", "scheduler",
+            orch::Calls{"image", "trust", "renewal", "discovery"})

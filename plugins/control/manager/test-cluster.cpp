@@ -276,10 +276,10 @@ void ScriptedNode::offer(const std::map<std::string, std::vector<std::string>>& 
 
 // ---- the cluster --------------------------------------------------------------------------------
 
-TestCluster::TestCluster(uint32_t maxOps, uint64_t seed)
+TestCluster::TestCluster(uint32_t maxOps, uint64_t seed, kj::StringPtr dataDir)
     : world(seed),
       store(maxOps),
-      host("/nowhere/data", "/nowhere/run", "control.manager"),
+      host(dataDir, "/nowhere/run", "control.manager"),
       schedulerHost("/nowhere/data", "/nowhere/run", "scheduler.spread") {
   host.addService("store.local", store.client());
   scheduler = loadModule(world.env(), "scheduler.spread");
@@ -304,8 +304,8 @@ void TestCluster::start() {
       control = service.getCapability().castAs<schema::ClusterControl>();
     if (service.getName() == "dispatcher") {
       dispatcher = service.getCapability().castAs<schema::Dispatcher>();
-      peers = service.getPeers();
     }
+    if (service.hasPeers()) peers.insert_or_assign(service.getName().cStr(), service.getPeers());
   }
   plugin = kj::mv(client);
 }

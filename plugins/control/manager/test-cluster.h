@@ -91,7 +91,8 @@ struct Spec {
 // A world with one manager.
 class TestCluster {
  public:
-  explicit TestCluster(uint32_t maxOps = 1000, uint64_t seed = testing::testSeed());
+  explicit TestCluster(uint32_t maxOps = 1000, uint64_t seed = testing::testSeed(),
+                       kj::StringPtr dataDir = "/nowhere/data");
   ~TestCluster() noexcept(false);
 
   // Starts the manager; again after `stop`.
@@ -121,7 +122,7 @@ class TestCluster {
   testing::TestHost schedulerHost;
   schema::ClusterControl::Client control = nullptr;
   schema::Dispatcher::Client dispatcher = nullptr;
-  schema::PeerService::Client peers = nullptr;  // the dispatcher, for other hosts
+  std::map<std::string, schema::PeerService::Client> peers;  // what other hosts may have
   bool autoInit = true;
 
  private:

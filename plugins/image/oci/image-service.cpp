@@ -35,6 +35,10 @@ class ImageService final : public schema::ImageStore::Server {
     context.allowCancellation();
     return doImport(context);
   }
+  kj::Promise<void> importFrom(ImportFromContext context) override {
+    context.allowCancellation();
+    return doImportFrom(context);
+  }
   kj::Promise<void> release(ReleaseContext context) override {
     return store.holds().release(context.getParams().getHolder().cStr());
   }
@@ -81,7 +85,17 @@ class ImageService final : public schema::ImageStore::Server {
     auto params = context.getParams();
     auto records = co_await store.import(kj::str(params.getPath()), kj::str(params.getReference()),
                                          progressOf(params));
-    auto images = context.getResults().initImages(records.size());
+    fillImages(records, context.getResults());
+  }
+  Task<void> doImportFrom(ImportFromContext context) {
+    auto params = context.getParams();
+    auto records = co_await store.importFrom(params.getSource(), kj::str(params.getName()),
+                                             kj::str(params.getReference()), progressOf(params));
+    fillImages(records, context.getResults());
+  }
+  template <typename Results>
+  void fillImages(const std::vector<ImageStore::Record>& records, Results results) {
+    auto images = results.initImages(records.size());
     for (uint32_t i = 0; i < records.size(); ++i) {
       store.describeWithHolders(*records[i], images[i]);
     }

@@ -201,47 +201,6 @@ Task<std::vector<ImageStore::Record>> ImageStore::unpack(Job& job, ProgressSink&
   co_return decodeRecords(bytes);
 }
 
-Task<std::vector<ImageStore::Record>> ImageStore::import(
-    kj::String path, kj::String reference, kj::Maybe<schema::Progress::Client> progress) {
-  if (!path.startsWith("/")) {
-    fail(kj::str("cannot import '", path, "': give the absolute path of a file or folder"));
-  }
-  std::string name;
-  if (reference.size() > 0) {
-    auto wanted = parseReference(reference);
-    if (!wanted.digest.empty()) {
-      fail(kj::str("cannot import as '", reference, "': a digest is computed, not given"));
-    }
-    name = wanted.familiar();
-  }
-  struct Sink final : public ProgressSink {
-    explicit Sink(kj::Maybe<schema::Progress::Client> client) : waiter(kj::mv(client)) {}
-    void report(kj::StringPtr text, uint64_t done, uint64_t total) override {
-      waiter.report(text, done, total);
-    }
-    ProgressWaiter waiter;
-  };
-  Sink sink(kj::mv(progress));
-  sink.report(kj::str("importing ", path), 0, 0);
-  auto job = co_await newJob();
-  auto outcome = co_await attempt(
-      unpack(*job, sink, kj::str(path), kj::str(name.c_str()), settings.keepBlobs));
-  if (!outcome.ok()) {
-    co_await abandon(*job);
-    fail(kj::str("cannot import '", path, "': ", outcome.message()));
-  }
-  auto records = kj::mv(outcome.value());
-  co_await commit(records, false, kj::mv(job));
-  for (auto& record : records) {
-    auto& info = record->info();
-    host.log().info("image imported", {{"image", firstName(*record).c_str()}, {"from", path}});
-    host.publish(
-        "image.imported", firstName(*record).c_str(),
-        {{"id", info.getId()}, {"digest", info.getDigest()}, {"bytes", info.getSizeBytes()}});
-  }
-  co_return kj::mv(records);
-}
-
 kj::Promise<void> ImageStore::commit(std::vector<Record> records, bool pulled, kj::Own<Job> job) {
   auto done = doCommit(kj::mv(records), pulled, kj::mv(job)).promise().fork();
   cleaners.add(done.addBranch().catch_([](kj::Exception&&) {}));  // the caller is told

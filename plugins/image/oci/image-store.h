@@ -51,6 +51,10 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   Task<std::string> resolve(kj::String reference);
   Task<std::vector<Record>> import(kj::String path, kj::String reference,
                                    kj::Maybe<schema::Progress::Client> progress);
+  // Of a file on another host, which is called `name` there.
+  Task<std::vector<Record>> importFrom(schema::ByteSource::Client source, kj::String name,
+                                       kj::String reference,
+                                       kj::Maybe<schema::Progress::Client> progress);
   struct Removal {
     std::vector<std::string> removed;  // names and ids
     uint64_t freedBytes = 0;
@@ -107,6 +111,12 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   Task<std::vector<Record>> unpack(Job& job, ProgressSink& progress, kj::String source,
                                    kj::String reference, bool keep);
   std::map<std::string, Placeholder> placeholders() const;
+  // Copies all of `source` to a file.
+  Task<void> receive(schema::ByteSource::Client source, std::string path, ProgressSink& progress,
+                     kj::StringPtr name);
+  // What an import's source is, once it is on this host, and the end of its job.
+  Task<std::vector<Record>> take(kj::Own<Job> job, ProgressSink& progress, std::string path,
+                                 std::string reference, kj::StringPtr name);
   Task<kj::Own<Job>> newJob();
   // Puts images into the index and ends the job. Goes on if the caller goes away.
   kj::Promise<void> commit(std::vector<Record> records, bool pulled, kj::Own<Job> job);

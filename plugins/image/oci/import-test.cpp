@@ -35,6 +35,46 @@ TEST_CASE("import: an OCI layout, a folder or a tar, and its names", "[image][ro
             "them; leave the name out");
 }
 
+// Hands out a file piece by piece; with `breaks`, fails after the first one.
+class PieceSource final : public schema::ByteSource::Server {
+ public:
+  PieceSource(std::string content, bool breaks) : content(std::move(content)), breaks(breaks) {}
+  kj::Promise<void> read(ReadContext context) override {
+    constexpr size_t PIECE = 1000;
+    if (breaks && at > 0) fail(kj::str("the client has gone"));
+    auto part = content.substr(at, std::min<size_t>(PIECE, context.getParams().getMost()));
+    at += part.size();
+    context.getResults().setBytes(kj::StringPtr(part.c_str(), part.size()).asBytes());
+    return kj::READY_NOW;
+  }
+
+ private:
+  const std::string content;
+  const bool breaks;
+  size_t at = 0;
+};
+
+TEST_CASE("import: what comes from another host piece by piece", "[image][root]") {
+  TestStore test("streamed");
+  writeLayout(test.sub("layout"), {imageOf("web:1", "one")});
+  writeTarOf(test.sub("layout"), test.sub("layout.tar"));
+  auto content = readFile(test.sub("layout.tar"));
+  auto stream = [&](bool breaks, kj::StringPtr reference) {
+    auto request = test.service().importFromRequest();
+    request.setSource(kj::heap<PieceSource>(content, breaks));
+    request.setName("web.tar");
+    request.setReference(reference);
+    return request.send();
+  };
+  CHECK(test.errorOf([&] { stream(true, "").wait(test.io.waitScope); }) ==
+        "cannot import 'web.tar': the client has gone");
+  CHECK(filesIn(test.root() + "/tmp").empty());
+  auto answer = stream(false, "mine:2").wait(test.io.waitScope);
+  REQUIRE(answer.getImages().size() == 1);
+  CHECK(test.ensure("mine:2", "t1") == test.import(test.sub("layout.tar"))[0]);
+  CHECK(filesIn(test.root() + "/tmp").empty());
+}
+
 TEST_CASE("import: what docker saves", "[image][root]") {
   TestStore test("docker");
   TestImage image{"team/app:3", {TestLayer({{"a", 'f', "1"}}), TestLayer({{"b", 'f', "2"}})}};

@@ -6,7 +6,6 @@
 namespace orch::control::manager {
 
 namespace {
-constexpr size_t MAX_STATUS_BYTES = 16 << 10;
 
 // Tasks of a node that comes or goes need another look: they move, or count as running again.
 void touchTasksOf(View& view, std::string_view nodeId) {

@@ -15,9 +15,12 @@ void checkDescription(std::string_view nodeId, schema::NodeDescription::Reader d
 // ended once that is `orphanAfterNs` ago. Answers when to look again.
 int64_t reconcileNode(View& view, std::string_view nodeId, int64_t orphanAfterNs);
 
-// Takes a report in. A state lower than the known one is ignored; of one that is larger than 16 KiB
-// what can be cut is cut, and says so. False if there is no such task on
-// that node: its container is nobody's.
+// Of a status: what is longer is cut.
+inline constexpr size_t MAX_STATUS_BYTES = 16 << 10;
+
+// Takes a report in. A state lower than the known one is ignored; of one that is larger than that
+// what can be cut is cut, and says so. False if there is no such task on that node: its container
+// is nobody's.
 bool mergeReport(View& view, std::string_view nodeId, schema::TaskReport::Reader report);
 
 }  // namespace orch::control::manager

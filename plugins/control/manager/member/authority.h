@@ -12,6 +12,9 @@ namespace orch::control::manager {
 
 class Authority final {
  public:
+  // Certificates are valid from so long before they are signed, for clocks that differ.
+  static constexpr int64_t BACKDATED_NS = 3'600'000'000'000;
+
   // A new one, of `name`. Valid for ten years.
   static Authority make(const std::string& name, int64_t nowNs);
   // From `encode`. Fails if it is none.
@@ -24,8 +27,7 @@ class Authority final {
   // SHA-256 of the certificate as DER, in hexadecimal: the name of the cluster to its nodes.
   const std::string& digest() const { return hash; }
   // A certificate for the public key of `request` (PKCS#10, PEM); nothing else of it counts, but it
-  // must be signed by its own key. Valid from an hour ago, for clocks that differ, to `lifetimeNs`
-  // from now.
+  // must be signed by its own key. Valid for `lifetimeNs` from now.
   std::string sign(const std::string& request, schema::Role role, const std::string& id,
                    int64_t nowNs, int64_t lifetimeNs) const;
 

@@ -8,6 +8,7 @@
 #include "orch/durable-file.h"
 #include "orch/fail.h"
 #include "orch/host-addresses.h"
+#include "orch/trust/certificate.h"
 
 namespace orch::control::manager {
 
@@ -45,6 +46,11 @@ kj::Maybe<schema::Cluster::Reader> clusterOf(const State& state) {
   return nullptr;
 }
 
+void refuseStrangers(schema::Role role) {
+  bool node = role == schema::Role::WORKER || role == schema::Role::MANAGER;
+  if (!node) fail(kj::str("this is for nodes of the cluster"));
+}
+
 }  // namespace
 
 schema::PeerService::Client newPeerService(
@@ -64,12 +70,32 @@ class Membership::JoinServer final : public schema::Join::Server {
   const std::string from;
 };
 
+class Membership::RenewalServer final : public schema::Renewal::Server {
+ public:
+  RenewalServer(kj::Own<kj::Refcounted> owner, Membership& members, schema::Role role,
+                std::string id)
+      : owner(kj::mv(owner)), members(members), role(role), id(std::move(id)) {}
+  kj::Promise<void> renew(RenewContext context) override {
+    auto certificate = members.renewed(context.getParams().getRequest(), role, id);
+    context.getResults().setCertificate(certificate.c_str());
+    return kj::READY_NOW;
+  }
+
+ private:
+  kj::Own<kj::Refcounted> owner;
+  Membership& members;
+  const schema::Role role;
+  const std::string id;
+};
+
 Membership::Membership(kj::Refcounted& owner, Env& env, Host& host, Manager& manager)
     : owner(owner),
       env(env),
       host(host),
       manager(manager),
-      file(kj::str(host.node().dataDir, "/", host.node().instance, ".authority").cStr()) {}
+      file(kj::str(host.node().dataDir, "/", host.node().instance, ".authority").cStr()),
+      renewer(env, host, [this](kj::String request) { return ownRenewal(kj::mv(request)); }),
+      rendezvous(env, host) {}
 
 Task<void> Membership::start() {
   trust = host.service<schema::Trust>("trust");
@@ -81,6 +107,7 @@ Task<void> Membership::start() {
   role = state.getRole();
   ownAddress = kj::str(state.getAddress());
   for (auto manager : state.getManagers()) managers.add(kj::str(manager));
+  clusterDigest = kj::str(state.getCluster());
   if (isWorker()) co_return;
   auto read = [path = file]() { return readChecked(path, WHAT, REMEDY); };
   auto bytes = co_await env.workers().run(kj::mv(read));
@@ -134,11 +161,7 @@ Task<kj::String> Membership::open(kj::String wanted) {
   co_await manager.submit(kj::mv(decide));
   auto asked = co_await trust.requestRequest().send();
   auto address = withNodePort(wanted);
-  auto lifetimeNs =
-      static_cast<int64_t>(KJ_ASSERT_NONNULL(clusterOf(manager.state())).getCertificateMs()) *
-      NS_PER_MS;
-  auto certificate = signer.sign(asked.getRequest().cStr(), schema::Role::MANAGER,
-                                 host.node().id.cStr(), env.nowNs(), lifetimeNs);
+  auto certificate = certificateFor(asked.getRequest(), schema::Role::MANAGER, host.node().id);
   auto adopt = trust.adoptRequest();
   adopt.setCertificate(certificate.c_str());
   adopt.setAuthority(signer.certificate().c_str());
@@ -148,7 +171,66 @@ Task<kj::String> Membership::open(kj::String wanted) {
   member = true;
   role = schema::Role::MANAGER;
   ownAddress = kj::mv(address);
+  clusterDigest = kj::str(signer.digest().c_str());
+  begin();
   co_return kj::str(ownAddress);
+}
+
+void Membership::begin() {
+  using Role = schema::DiscoveryEntry::Role;
+  if (!member) return;
+  renewer.start();
+  rendezvous.start({isWorker() ? Role::WORKER : Role::MANAGER, ownAddress.cStr(),
+                    clusterDigest.cStr(), host.node().id.cStr()});
+}
+
+std::string Membership::certificateFor(kj::StringPtr request, schema::Role role, kj::StringPtr id) {
+  KJ_IF_MAYBE (cluster, clusterOf(manager.state())) {
+    KJ_IF_MAYBE (signer, authority) {
+      auto lifetimeNs = static_cast<int64_t>(cluster->getCertificateMs()) * NS_PER_MS;
+      return signer->sign(request.cStr(), role, id.cStr(), env.nowNs(), lifetimeNs);
+    }
+  }
+  fail(kj::str(NOBODY));
+}
+
+std::vector<std::string> Membership::managerAddresses() const {
+  std::vector<std::string> found{ownAddress.cStr()};
+  auto& state = manager.state();
+  for (auto& [id, object] : state.all(Kind::NODE)) {
+    auto address = text(object.as<schema::Node>().getAddress());
+    bool other = state.isManager(id) && !address.empty() && address != found[0];
+    if (other) found.push_back(kj::mv(address));
+  }
+  return found;
+}
+
+// Where the authority is, nobody else is needed.
+kj::Promise<kj::String> Membership::ownRenewal(kj::String request) {
+  if (!isWorker()) {
+    auto certificate = certificateFor(request, schema::Role::MANAGER, host.node().id);
+    return kj::str(certificate.c_str());
+  }
+  auto asking = host.service<schema::Renewal>("renewal").renewRequest();
+  asking.setRequest(request);
+  return asking.send().then([](auto&& answer) { return kj::str(answer.getCertificate()); });
+}
+
+std::string Membership::renewed(kj::StringPtr request, schema::Role role, const std::string& id) {
+  if (manager.state().find(Kind::NODE, id) == nullptr) {
+    fail(kj::str("this node was removed from the cluster"));
+  }
+  if (!mayJoin()) {
+    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many certificates are asked for"));
+  }
+  return certificateFor(request, role, id.c_str());
+}
+
+schema::PeerService::Client Membership::renewing() {
+  return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
+    refuseStrangers(peer.getRole());
+    return kj::heap<RenewalServer>(kj::addRef(owner), *this, peer.getRole(), peer.getId().cStr());
+  });
 }
 
 kj::String Membership::token(schema::Role wanted) const {
@@ -174,6 +256,7 @@ Task<void> Membership::describeSelf(schema::TrustState::Builder self) {
   self.setAddress(state.getAddress());
   self.setManagers(state.getManagers());
   self.setNotAfterNs(state.getNotAfterNs());
+  self.setNotBeforeNs(state.getNotBeforeNs());
   self.setConnected(state.getConnected());
 }
 
@@ -208,7 +291,6 @@ Task<void> Membership::doJoin(NodeJoin context, std::string from) {
   }
   auto params = context.getParams();
   auto cluster = KJ_REQUIRE_NONNULL(clusterOf(manager.state()), NOBODY);
-  auto& signer = KJ_REQUIRE_NONNULL(authority, NOBODY);
   bool worker = sameSecret(params.getSecret(), cluster.getWorkerSecret());
   bool manages = sameSecret(params.getSecret(), cluster.getManagerSecret());
   if (!worker && !manages) {
@@ -223,9 +305,7 @@ Task<void> Membership::doJoin(NodeJoin context, std::string from) {
                 "join-token worker'"));
   }
   auto id = env.newId();
-  auto lifetimeNs = static_cast<int64_t>(cluster.getCertificateMs()) * NS_PER_MS;
-  auto certificate = signer.sign(params.getRequest().cStr(), schema::Role::WORKER, id.cStr(),
-                                 env.nowNs(), lifetimeNs);
+  auto certificate = certificateFor(params.getRequest(), schema::Role::WORKER, id);
   Decide decide = [id = std::string(id.cStr())](View& view) {
     view.createAs<schema::Node>(Key{Kind::NODE, id}, [](schema::Node::Builder) {});
   };
@@ -235,7 +315,9 @@ Task<void> Membership::doJoin(NodeJoin context, std::string from) {
   results.setNodeId(id);
   results.setRole(schema::Role::WORKER);
   results.setCertificate(certificate.c_str());
-  results.initManagers(1).set(0, ownAddress);
+  auto addresses = managerAddresses();
+  auto list = results.initManagers(addresses.size());
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, addresses[i].c_str());
 }
 
 Task<void> Membership::join(HostJoin context) {
@@ -246,9 +328,14 @@ Task<void> Membership::join(HostJoin context) {
         kj::str("this host runs services of its own cluster; remove them first: 'orch service ls' "
                 "lists them"));
   }
+  auto token = orch::trust::parseToken(params.getToken().cStr());
+  std::vector<std::string> found;
+  for (auto named : params.getManagers()) found.emplace_back(named.cStr());
+  if (found.empty()) found = co_await rendezvous.find(token.digest);
   auto request = trust.joinRequest();
   request.setToken(params.getToken());
-  request.setManagers(params.getManagers());
+  auto list = request.initManagers(found.size());
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, found[i].c_str());
   request.setAddress(params.getAddress());
   auto joined = co_await request.send();
   context.getResults().setState(joined.getState());
@@ -270,6 +357,22 @@ void rotateSecret(View& view, schema::Role role) {
     } else {
       cluster.setWorkerSecret(view.newId());
     }
+  });
+}
+
+void updateCluster(View& view, schema::ClusterChange::Reader change) {
+  constexpr uint64_t HOUR_MS = 3'600'000, LEAST_MS = HOUR_MS, MOST_MS = 5 * 365 * 24 * HOUR_MS;
+  auto expiryMs = change.getCertificateMs();
+  if (expiryMs != 0 && (expiryMs < LEAST_MS || expiryMs > MOST_MS)) {
+    fail(
+        kj::str("usage: --cert-expiry must be 1h to 43800h, so that hosts that are off for a while "
+                "come back, and less than the authority's own life"));
+  }
+  auto id = text(KJ_REQUIRE_NONNULL(view.cluster(), NOBODY).getMeta().getId());
+  view.edit<schema::Cluster>(Kind::CLUSTER, id, [&](schema::Cluster::Builder cluster) {
+    if (expiryMs != 0) cluster.setCertificateMs(expiryMs);
+    auto limit = change.getTaskHistoryLimit();
+    if (limit.isSet()) cluster.setTaskHistoryLimit(limit.getSet());
   });
 }
 

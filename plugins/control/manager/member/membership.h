@@ -5,6 +5,9 @@
 #include "config.capnp.h"
 #include "manager.h"
 #include "member/authority.h"
+#include "member/peer-service.h"
+#include "member/rendezvous.h"
+#include "member/renewer.h"
 #include "orch/log-limit.h"
 #include "orch/schema/cluster.capnp.h"
 #include "orch/schema/trust.capnp.h"
@@ -14,10 +17,6 @@ namespace orch::control::manager {
 using HostJoin =
     capnp::CallContext<schema::ClusterControl::JoinParams, schema::ClusterControl::JoinResults>;
 using NodeJoin = capnp::CallContext<schema::Join::JoinParams, schema::Join::JoinResults>;
-
-// What a plugin has for other hosts: `open` decides who gets what.
-schema::PeerService::Client newPeerService(
-    kj::Function<capnp::Capability::Client(schema::Peer::Reader)> open);
 
 // `open` and what it returns are kept alive by `owner`.
 class Membership final {
@@ -31,6 +30,10 @@ class Membership final {
 
   // What this node is; nothing if its kernel knows of no clusters.
   Task<void> start();
+  // What a member does for as long as it is one: once the state is there, of which a manager needs
+  // the cluster's.
+  void begin();
+  bool isMember() const { return member; }
   bool isWorker() const { return member && role == schema::Role::WORKER; }
 
   // Others can join from the answer on. The address that they reach this node at; empty if the host
@@ -43,14 +46,30 @@ class Membership final {
   kj::String managerList() const { return kj::strArray(managers, ", "); }
   // What this node is at the moment, without the authority's certificate.
   Task<void> describeSelf(schema::TrustState::Builder self);
-  // For joiners.
+  // PEM, for whoever the request is of. Fails if nobody can join yet.
+  std::string certificateFor(kj::StringPtr request, schema::Role role, kj::StringPtr id);
+  const std::string& authorityCertificate() const {
+    return KJ_ASSERT_NONNULL(authority).certificate();
+  }
+  // That others reach managers at.
+  std::vector<std::string> managerAddresses() const;
+  // For joiners, and for nodes whose certificates come to their end.
   schema::PeerService::Client joining();
+  schema::PeerService::Client renewing();
   // This host in another cluster, or again in one of its own.
   Task<void> join(HostJoin context);
   Task<void> leave();
+  void stop() {
+    renewer.stop();
+    rendezvous.stop();
+  }
 
  private:
   class JoinServer;
+  class RenewalServer;
+  kj::Promise<kj::String> ownRenewal(kj::String request);
+  // Of a node that the certificate is for; fails if it was removed.
+  std::string renewed(kj::StringPtr request, schema::Role role, const std::string& id);
   Task<Authority> ownAuthority(kj::String name);
   Task<void> doJoin(NodeJoin context, std::string from);
   void refused(const std::string& from, kj::StringPtr reason);
@@ -66,15 +85,19 @@ class Membership final {
   bool member = false;  // of a cluster of several nodes
   schema::Role role = schema::Role::WORKER;
   kj::String ownAddress;
+  kj::String clusterDigest;
   kj::Vector<kj::String> managers;
   std::string file;  // of the authority
   kj::Maybe<Authority> authority;
   double joinsLeft = JOINS_AT_ONCE;
   int64_t joinsCountedNs = 0;
   LogLimit refusals;
+  Renewer renewer;
+  Rendezvous rendezvous;
 };
 
 // In a request's decision.
+void updateCluster(View& view, schema::ClusterChange::Reader change);
 void rotateSecret(View& view, schema::Role role);
 void updateNode(View& view, std::string_view id, schema::NodeChange::Reader change);
 // Its tasks count as ended.

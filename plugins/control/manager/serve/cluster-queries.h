@@ -14,6 +14,9 @@ void complete(const State&, const Object& object, schema::Cluster::Builder copy)
 inline void complete(const State&, const Object& object, schema::Service::Builder copy) {
   copy.getMeta().setVersion(object.version());
 }
+inline void complete(const State&, const Object& object, schema::Admin::Builder copy) {
+  copy.getMeta().setVersion(object.version());
+}
 void complete(const State& state, const Object& object, schema::Node::Builder copy);
 inline void complete(const State&, const Object& object, schema::Task::Builder copy) {
   TaskReader(object).complete(copy, object.version());

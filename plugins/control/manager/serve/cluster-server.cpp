@@ -2,6 +2,7 @@
 
 #include <kj/debug.h>
 
+#include "member/admins.h"
 #include "orch/fail.h"
 #include "serve/cluster-queries.h"
 #include "serve/image-pin.h"
@@ -100,7 +101,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
   kj::Promise<void> joinToken(JoinTokenContext context) override { return doJoinToken(context); }
   kj::Promise<void> join(JoinContext context) override { return parts.members.join(context); }
   kj::Promise<void> leave(LeaveContext context) override {
-    if (!context.getParams().getForce()) {
+    if (parts.members.isMember() && !context.getParams().getForce()) {
       fail(kj::str(
           "this node is the only manager: the cluster's other nodes could not be told anything any "
           "more; with --force this host becomes a cluster of its own, with the services"));
@@ -109,6 +110,20 @@ class ClusterServer final : public schema::ClusterControl::Server {
   }
   kj::Promise<void> updateNode(UpdateNodeContext context) override { return doUpdateNode(context); }
   kj::Promise<void> removeNode(RemoveNodeContext context) override { return doRemoveNode(context); }
+  kj::Promise<void> addAdmin(AddAdminContext context) override { return doAddAdmin(context); }
+  kj::Promise<void> admins(AdminsContext context) override {
+    auto& all = state().all(Kind::ADMIN);
+    auto list = context.getResults().initAdmins(all.size());
+    uint32_t i = 0;
+    for (auto& entry : all) copyInto<schema::Admin>(state(), entry.second, list, i++);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> removeAdmin(RemoveAdminContext context) override {
+    return doRemoveAdmin(context);
+  }
+  kj::Promise<void> updateCluster(UpdateClusterContext context) override {
+    return doUpdateCluster(context);
+  }
   kj::Promise<void> volumes(VolumesContext context) override { return parts.volumes.list(context); }
   kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
     return parts.volumes.remove(context);
@@ -161,6 +176,11 @@ class ClusterServer final : public schema::ClusterControl::Server {
   Task<void> doInit(InitContext context) {
     auto decide = [](View& view, auto params, Outcome& outcome) {
       outcome.answer = initCluster(view, params.getRequestId(), params.getName(), outcome.created);
+      if (params.getCertificateMs() == 0) return;
+      capnp::MallocMessageBuilder message;
+      auto change = message.initRoot<schema::ClusterChange>();
+      change.setCertificateMs(params.getCertificateMs());
+      manager::updateCluster(view, change);
     };
     auto outcome = co_await submit(context, decide);
     auto address = co_await parts.members.open(kj::str(context.getParams().getAddress()));
@@ -183,6 +203,46 @@ class ClusterServer final : public schema::ClusterControl::Server {
     }
     context.getResults().setToken(parts.members.token(role));
     context.getResults().setAddress(parts.members.address());
+  }
+
+  Task<void> doAddAdmin(AddAdminContext context) {
+    auto params = context.getParams();
+    checkName("admin", params.getName());
+    auto certificate =
+        parts.members.certificateFor(params.getRequest(), schema::Role::ADMIN, params.getName());
+    auto decide = [certificate](View& view, auto params, Outcome& outcome) {
+      outcome.answer =
+          manager::addAdmin(view, params.getRequestId(), params.getName(), certificate);
+    };
+    auto outcome = co_await submit(context, decide);
+    auto object = state().find(Kind::ADMIN, outcome->answer.id);
+    if (object == nullptr) fail(kj::str("the admin was removed again meanwhile"));
+    auto results = context.getResults();
+    results.setAdmin(object->as<schema::Admin>());
+    complete(state(), *object, results.getAdmin());
+    results.setAuthority(parts.members.authorityCertificate().c_str());
+    auto addresses = parts.members.managerAddresses();
+    auto list = results.initManagers(addresses.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, addresses[i].c_str());
+  }
+
+  Task<void> doRemoveAdmin(RemoveAdminContext context) {
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::removeAdmin(view, params.getRequestId(), params.getName());
+    };
+    auto outcome = co_await submit(context, decide);
+    context.getResults().setAdminId(outcome->answer.id.c_str());
+  }
+
+  Task<void> doUpdateCluster(UpdateClusterContext context) {
+    auto decide = [](View& view, auto params, Outcome&) {
+      manager::updateCluster(view, params.getChange());
+    };
+    co_await submit(context, decide);
+    for (auto& [id, object] : state().all(Kind::CLUSTER)) {
+      context.getResults().setCluster(object.as<schema::Cluster>());
+      complete(state(), object, context.getResults().getCluster());
+    }
   }
 
   Task<void> doUpdateNode(UpdateNodeContext context) {

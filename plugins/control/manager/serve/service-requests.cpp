@@ -16,32 +16,6 @@ void requireCluster(const View& view) {
   if (view.cluster() == nullptr) fail(kj::str("there is no cluster yet; 'orch init' makes one"));
 }
 
-// The id of what the same request made before; empty if it is new.
-std::string earlier(const View& view, kj::StringPtr requestId, kj::StringPtr method) {
-  if (requestId.size() == 0 || requestId.size() > MAX_REQUEST_ID) {
-    fail(kj::str("usage: a request id has 1 to ", MAX_REQUEST_ID, " characters"));
-  }
-  KJ_IF_MAYBE (record, view.find<RequestRecord>(Kind::REQUEST, manager::view(requestId))) {
-    if (record->getMethod() != method) {
-      fail(kj::str("usage: the request id '", requestId, "' was used for '", record->getMethod(),
-                   "' before"));
-    }
-    return text(record->getResultId());
-  }
-  return {};
-}
-
-void remember(View& view, kj::StringPtr requestId, kj::StringPtr method,
-              const std::string& resultId) {
-  capnp::MallocMessageBuilder message;
-  auto record = message.initRoot<RequestRecord>();
-  record.setId(requestId);
-  record.setMethod(method);
-  record.setResultId(resultId.c_str());
-  record.setAtNs(view.now());
-  view.put(Key{Kind::REQUEST, requestId.cStr()}, toWords(record.asReader()));
-}
-
 void setPorts(schema::Service::Builder service, schema::ServiceSpec::Reader spec,
               const std::vector<uint16_t>& published) {
   auto ports = service.initPorts(published.size());
@@ -108,6 +82,31 @@ void refuseOtherIdentity(schema::ServiceSpec::Reader old, schema::ServiceSpec::R
   }
 }
 }  // namespace
+
+std::string earlier(const View& view, kj::StringPtr requestId, kj::StringPtr method) {
+  if (requestId.size() == 0 || requestId.size() > MAX_REQUEST_ID) {
+    fail(kj::str("usage: a request id has 1 to ", MAX_REQUEST_ID, " characters"));
+  }
+  KJ_IF_MAYBE (record, view.find<RequestRecord>(Kind::REQUEST, manager::view(requestId))) {
+    if (record->getMethod() != method) {
+      fail(kj::str("usage: the request id '", requestId, "' was used for '", record->getMethod(),
+                   "' before"));
+    }
+    return text(record->getResultId());
+  }
+  return {};
+}
+
+void remember(View& view, kj::StringPtr requestId, kj::StringPtr method,
+              const std::string& resultId) {
+  capnp::MallocMessageBuilder message;
+  auto record = message.initRoot<RequestRecord>();
+  record.setId(requestId);
+  record.setMethod(method);
+  record.setResultId(resultId.c_str());
+  record.setAtNs(view.now());
+  view.put(Key{Kind::REQUEST, requestId.cStr()}, toWords(record.asReader()));
+}
 
 Answer createService(View& view, kj::StringPtr requestId, schema::ServiceSpec::Reader spec,
                      const Offer& offer) {

@@ -23,6 +23,12 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
 Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint32_t replicas);
 Answer removeService(View& view, kj::StringPtr requestId, kj::StringPtr typed);
 
+// For requests that are decided elsewhere. The id of what the same request made before; empty if it
+// is new.
+std::string earlier(const View& view, kj::StringPtr requestId, kj::StringPtr method);
+void remember(View& view, kj::StringPtr requestId, kj::StringPtr method,
+              const std::string& resultId);
+
 // True in `created` if there was no cluster before.
 Answer initCluster(View& view, kj::StringPtr requestId, kj::StringPtr name, bool& created);
 

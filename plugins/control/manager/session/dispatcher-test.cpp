@@ -171,7 +171,7 @@ TEST_CASE("dispatcher: a node is who its certificate says, as long as it is a me
   cluster.addNode("node1").open();
   auto& waitScope = cluster.world.waitScope();
   auto openAs = [&](schema::Role role, const char* certified, const char* said) {
-    auto find = cluster.peers.openRequest();
+    auto find = cluster.peers.at("dispatcher").openRequest();
     find.initPeer().setRole(role);
     find.getPeer().setId(certified);
     auto found = find.send().getService().castAs<schema::Dispatcher>();
@@ -347,6 +347,10 @@ TEST_CASE("dispatcher: what a worker says at too great length holds nobody up", 
       CHECK(status.getError().size() < 5000);
       CHECK(status.getError().endsWith("ä…"));
     }
+    for (int i = 0; i < 20; ++i) node.report(id, TaskState::RUNNING, error);
+    cluster.settle();
+    auto& lines = cluster.host.logLines();
+    CHECK(std::count(lines.begin(), lines.end(), "warn manager.node-refused") == LogLimit::AT_ONCE);
   }
   SECTION("a description is refused") {
     auto request = cluster.dispatcher.openRequest();

@@ -59,6 +59,8 @@ class SessionServer final : public schema::Session::Server {
     return all.manager
         .submit([context, &all, link = kj::mv(link)](View& view) mutable {
           for (auto report : context.getParams().getStatuses()) {
+            bool large = report.totalSize().wordCount * sizeof(capnp::word) > MAX_STATUS_BYTES;
+            if (large) all.refused(link->nodeId, "it reports too much of a task", "");
             if (mergeReport(view, link->nodeId, report)) continue;
             auto id = report.getTaskId();
             bool foreign = view.task(manager::view(id)) != nullptr;

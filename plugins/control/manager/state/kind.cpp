@@ -17,6 +17,7 @@ Words copyOf(capnp::FlatArrayMessageReader& message) {
 UnitKey unitOfCluster(const std::string& id, const Snapshot&) { return {0, id, {}}; }
 UnitKey unitOfNode(const std::string& id, const Snapshot&) { return {1, id, {}}; }
 UnitKey unitOfService(const std::string& id, const Snapshot&) { return {2, id, {}}; }
+UnitKey unitOfAdmin(const std::string& id, const Snapshot&) { return {1, id, {}}; }
 // One that is forgotten comes last.
 UnitKey unitOfRequest(const std::string& id, const Snapshot& request) {
   if (!request) return {4, id, {}};
@@ -36,6 +37,7 @@ constexpr KindTraits TRAITS[KINDS] = {
      nullptr},
     {"task"_kj, "task-status"_kj, copyOf<schema::Task>, copyOf<schema::TaskStatus>,
      State::indexTask, unitOfTask, publishTask},
+    {"admin"_kj, ""_kj, copyOf<schema::Admin>, nullptr, nullptr, unitOfAdmin, nullptr},
 };
 }  // namespace
 

@@ -1,4 +1,5 @@
-// Keys and certificates of a node (OpenSSL), all as PEM. Whoever signs is elsewhere: a manager.
+// Keys and certificates of whoever belongs to a cluster, all as PEM. Whoever signs is elsewhere: a
+// manager.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,7 @@ std::string digestOf(const std::string& certificate);
 struct Holder {
   schema::Role role = schema::Role::WORKER;
   std::string id;
+  std::string fingerprint;  // the certificate's digest
   int64_t notBeforeNs = 0;
   int64_t notAfterNs = 0;
 };
@@ -32,6 +34,10 @@ Holder holderOf(void* x509);
 // Fails unless the certificate is `authority`'s and for the key. Times do not count.
 void checkSigned(const std::string& certificate, const std::string& authority,
                  const std::string& key);
+// Fails, with what to do, if a certificate is not valid yet or any more. `whose`: as in "the
+// authority of the cluster".
+void checkTimes(const std::string& certificate, kj::StringPtr whose, int64_t nowNs,
+                kj::StringPtr remedy = "is the clock right?");
 
 // `ORCHTKN-1-<digest of the authority>-<secret>`. Fails with what is accepted.
 struct Token {

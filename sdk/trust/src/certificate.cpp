@@ -1,35 +1,16 @@
-#include "kernel/trust/certificate.h"
+#include "orch/trust/certificate.h"
 
 #include <kj/debug.h>
 #include <kj/encoding.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
-#include <memory>
 
 #include "orch/fail.h"
+#include "orch/trust/openssl.h"
 
 namespace orch::trust {
 
-namespace {
-
-constexpr int64_t NS_PER_SECOND = 1'000'000'000;
-constexpr std::string_view TOKEN_PREFIX = "ORCHTKN-1-";
-constexpr size_t DIGEST_DIGITS = 64;
-
-template <auto release>
-struct Release {
-  template <typename T>
-  void operator()(T* object) const {
-    release(object);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Release<EVP_PKEY_free>>;
-using Request = std::unique_ptr<X509_REQ, Release<X509_REQ_free>>;
-using Certificate = std::unique_ptr<X509, Release<X509_free>>;
-using Bio = std::unique_ptr<BIO, Release<BIO_free_all>>;
+namespace openssl {
 
 void need(bool done, const char* what) {
   if (done) return;
@@ -39,24 +20,58 @@ void need(bool done, const char* what) {
   KJ_FAIL_ASSERT("OpenSSL failed", what, reason);
 }
 
-Bio memory() {
-  Bio bio(BIO_new(BIO_s_mem()));
-  need(bio != nullptr, "BIO_new");
-  return bio;
+Buffer newBuffer() {
+  Buffer buffer(BIO_new(BIO_s_mem()));
+  need(buffer != nullptr, "BIO_new");
+  return buffer;
 }
-Bio reading(const std::string& text) {
-  Bio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-  need(bio != nullptr, "BIO_new_mem_buf");
-  return bio;
+Buffer bufferOf(const std::string& text) {
+  Buffer buffer(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  need(buffer != nullptr, "BIO_new_mem_buf");
+  return buffer;
 }
-std::string contents(BIO* bio) {
+std::string textOf(const Buffer& buffer) {
   char* data = nullptr;
-  auto size = BIO_get_mem_data(bio, &data);
+  auto size = BIO_get_mem_data(buffer.get(), &data);
   return std::string(data, size);
 }
 
+PrivateKey newKey() {
+  PrivateKey key(EVP_EC_gen("P-256"));
+  need(key != nullptr, "EVP_EC_gen");
+  return key;
+}
+std::string pemOf(EVP_PKEY* key) {
+  auto text = newBuffer();
+  need(PEM_write_bio_PKCS8PrivateKey(text.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1,
+       "PEM_write_bio_PKCS8PrivateKey");
+  return textOf(text);
+}
+std::string pemOf(X509* certificate) {
+  auto text = newBuffer();
+  need(PEM_write_bio_X509(text.get(), certificate) == 1, "PEM_write_bio_X509");
+  return textOf(text);
+}
+
+std::string digestOf(X509* certificate) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  need(X509_digest(certificate, EVP_sha256(), digest, &size) == 1, "X509_digest");
+  return kj::encodeHex(kj::arrayPtr(digest, size)).cStr();
+}
+
+}  // namespace openssl
+
+namespace {
+
+constexpr int64_t NS_PER_SECOND = 1'000'000'000;
+constexpr std::string_view TOKEN_PREFIX = "ORCHTKN-1-";
+constexpr size_t DIGEST_DIGITS = 64;
+
+using namespace openssl;
+
 Certificate readCertificate(const std::string& pem) {
-  auto text = reading(pem);
+  auto text = bufferOf(pem);
   Certificate certificate(PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr));
   ERR_clear_error();
   if (certificate == nullptr) fail(kj::str("this is no certificate in PEM"));
@@ -80,27 +95,19 @@ int64_t nanoseconds(const ASN1_TIME* time) {
 }  // namespace
 
 KeyRequest newKeyRequest() {
-  Key key(EVP_EC_gen("P-256"));
-  need(key != nullptr, "EVP_EC_gen");
-  Request request(X509_REQ_new());
+  auto key = newKey();
+  SigningRequest request(X509_REQ_new());
   need(request != nullptr, "X509_REQ_new");
   need(X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) == 1, "X509_REQ_set_version");
   need(X509_REQ_set_pubkey(request.get(), key.get()) == 1, "X509_REQ_set_pubkey");
   need(X509_REQ_sign(request.get(), key.get(), EVP_sha256()) > 0, "X509_REQ_sign");
-  auto keyText = memory(), requestText = memory();
-  need(PEM_write_bio_PKCS8PrivateKey(keyText.get(), key.get(), nullptr, nullptr, 0, nullptr,
-                                     nullptr) == 1,
-       "PEM_write_bio_PKCS8PrivateKey");
-  need(PEM_write_bio_X509_REQ(requestText.get(), request.get()) == 1, "PEM_write_bio_X509_REQ");
-  return {contents(keyText.get()), contents(requestText.get())};
+  auto text = newBuffer();
+  need(PEM_write_bio_X509_REQ(text.get(), request.get()) == 1, "PEM_write_bio_X509_REQ");
+  return {pemOf(key.get()), textOf(text)};
 }
 
 std::string digestOf(const std::string& certificate) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned size = 0;
-  auto parsed = readCertificate(certificate);
-  need(X509_digest(parsed.get(), EVP_sha256(), digest, &size) == 1, "X509_digest");
-  return kj::encodeHex(kj::arrayPtr(digest, size)).cStr();
+  return openssl::digestOf(readCertificate(certificate).get());
 }
 
 Holder holderOf(const std::string& certificate) {
@@ -121,6 +128,7 @@ Holder holderOf(void* x509) {
     fail(kj::str("the certificate's OU '", unit.c_str(), "' is no role of orch"));
   }
   holder.id = nameField(certificate, NID_commonName);
+  holder.fingerprint = openssl::digestOf(certificate);
   holder.notBeforeNs = nanoseconds(X509_get0_notBefore(certificate));
   holder.notAfterNs = nanoseconds(X509_get0_notAfter(certificate));
   return holder;
@@ -129,13 +137,32 @@ Holder holderOf(void* x509) {
 void checkSigned(const std::string& certificate, const std::string& authority,
                  const std::string& key) {
   auto own = readCertificate(certificate), signer = readCertificate(authority);
-  Key pair(PEM_read_bio_PrivateKey(reading(key).get(), nullptr, nullptr, nullptr));
+  PrivateKey pair(PEM_read_bio_PrivateKey(bufferOf(key).get(), nullptr, nullptr, nullptr));
   need(pair != nullptr, "PEM_read_bio_PrivateKey");
   bool signedBy = X509_verify(own.get(), X509_get0_pubkey(signer.get())) == 1;
   bool matches = X509_check_private_key(own.get(), pair.get()) == 1;
   ERR_clear_error();
   if (!signedBy) fail(kj::str("the certificate is not signed by the cluster's authority"));
   if (!matches) fail(kj::str("the certificate is not for this node's key"));
+}
+
+void checkTimes(const std::string& certificate, kj::StringPtr whose, int64_t nowNs,
+                kj::StringPtr remedy) {
+  auto parsed = readCertificate(certificate);
+  auto seconds = [](int64_t ns) { return static_cast<time_t>(ns / NS_PER_SECOND); };
+  auto now = seconds(nowNs);
+  auto from = seconds(nanoseconds(X509_get0_notBefore(parsed.get())));
+  auto until = seconds(nanoseconds(X509_get0_notAfter(parsed.get())));
+  bool early = now < from;
+  if (!early && now <= until) return;
+  auto limit = early ? from : until;
+  char here[32], there[32];
+  struct tm parts = {};
+  constexpr const char* FORM = "%Y-%m-%dT%H:%M:%SZ";
+  strftime(here, sizeof(here), FORM, gmtime_r(&now, &parts));
+  strftime(there, sizeof(there), FORM, gmtime_r(&limit, &parts));
+  fail(kj::str(whose, early ? " is not valid before " : " has expired at ", there,
+               ", and this host's clock says ", here, "; ", remedy));
 }
 
 Token parseToken(const std::string& text) {

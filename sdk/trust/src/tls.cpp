@@ -1,4 +1,4 @@
-#include "kernel/trust/tls.h"
+#include "orch/trust/tls.h"
 
 #include <kj/debug.h>
 

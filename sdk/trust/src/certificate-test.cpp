@@ -1,4 +1,4 @@
-#include "kernel/trust/certificate.h"
+#include "orch/trust/certificate.h"
 
 #include <catch2/catch.hpp>
 

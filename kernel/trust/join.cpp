@@ -1,9 +1,10 @@
-#include "kernel/trust/peer.h"
+#include "kernel/trust/join.h"
 
 #include <arpa/inet.h>
 #include <kj/debug.h>
 #include <sys/socket.h>
 
+#include "kernel/trust/peer-listener.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/host-addresses.h"
@@ -25,12 +26,6 @@ std::string ownAddress(kj::AsyncIoStream& stream) {
   return withNodePort(text).cStr();
 }
 
-template <typename T>
-kj::Promise<T> limited(Env& env, kj::Promise<T> promise, kj::Duration limit) {
-  return promise.exclusiveJoin(env.timer().afterDelay(limit).then(
-      [limit]() -> T { fail(kj::str("it did not answer within ", limit / kj::SECONDS, " s")); }));
-}
-
 // The authority of the cluster, which has to be the token's.
 Task<std::string> introduce(Env& env, kj::String address, std::string digest) {
   auto stream = co_await reach(env, kj::str(address));
@@ -42,10 +37,11 @@ Task<std::string> introduce(Env& env, kj::String address, std::string digest) {
   if (digestOf(authority) != digest) {
     fail(kj::str("it is of another cluster than the token; nothing was sent to it"));
   }
+  checkTimes(authority, "the authority of the cluster", env.nowNs());
   co_return authority;
 }
 
-Task<Credentials> joinAt(Env& env, kj::String at, Token token, std::string address) {
+Task<Credentials> joinAt(Env& env, kj::String at, Token token, Addresses own) {
   auto keys = newKeyRequest();
   Credentials credentials;
   credentials.key = keys.key;
@@ -54,11 +50,13 @@ Task<Credentials> joinAt(Env& env, kj::String at, Token token, std::string addre
   auto tls = newTls(env, credentials.authority, "", "", false);
   auto stream = co_await reach(env, kj::str(at));
   credentials.address =
-      address.empty() ? ownAddress(*stream) : withNodePort(address.c_str()).cStr();
+      own.advertise.empty() ? ownAddress(*stream) : withNodePort(own.advertise.c_str()).cStr();
+  // What could not be done afterwards either: the manager is not told of a node that cannot be one.
+  auto& listen = own.listen.empty() ? credentials.address : own.listen;
+  { auto receiver = co_await listenAt(env, kj::str(listen.c_str())); }
   co_await stream->write("J", 1);
-  auto wrapping = tls->wrapClient(kj::mv(stream), MANAGER_NAME);
-  auto secure = co_await limited(env, kj::mv(wrapping), HANDSHAKE_LIMIT);
-  PeerLink link(kj::mv(secure));
+  auto secured = co_await secure(env, *tls, kj::mv(stream));
+  PeerLink link(kj::mv(secured));
   auto find = link.bootstrap<schema::Gateway>().serviceRequest();
   find.setName("join");
   auto request = find.send().getCapability().castAs<schema::Join>().joinRequest();
@@ -74,30 +72,14 @@ Task<Credentials> joinAt(Env& env, kj::String at, Token token, std::string addre
 
 }  // namespace
 
-PeerLink::PeerLink(kj::Own<kj::AsyncIoStream> given) : stream(kj::mv(given)), client(*stream) {}
-
-Task<kj::Own<kj::AsyncIoStream>> reach(Env& env, kj::String address) {
-  auto parsed = co_await env.network().parseAddress(address);
-  auto connecting = parsed->connect();
-  auto stream = co_await limited(env, kj::mv(connecting), CONNECT_LIMIT);
-  co_return kj::mv(stream);
-}
-
-Task<kj::Own<PeerLink>> linkToManager(Env& env, kj::TlsContext& tls, kj::String address) {
-  auto stream = co_await reach(env, kj::mv(address));
-  auto wrapping = tls.wrapClient(kj::mv(stream), MANAGER_NAME);
-  auto secure = co_await limited(env, kj::mv(wrapping), HANDSHAKE_LIMIT);
-  co_return kj::heap<PeerLink>(kj::mv(secure));
-}
-
 Task<Credentials> joinCluster(Env& env, kj::String text, std::vector<std::string> managers,
-                              std::string address) {
+                              Addresses own) {
   auto token = parseToken(text.cStr());
   if (managers.empty()) fail(kj::str("usage: name a manager, as in 10.0.0.1:2377"));
   kj::String reasons;
   for (auto& manager : managers) {
     auto at = withNodePort(manager.c_str());
-    auto joined = co_await attempt(joinAt(env, kj::str(at), token, address));
+    auto joined = co_await attempt(joinAt(env, kj::str(at), token, own));
     if (joined.ok()) {
       if (joined.value().managers.empty()) joined.value().managers.push_back(at.cStr());
       co_return kj::mv(joined.value());

@@ -3,8 +3,8 @@
 
 #include <kj/compat/tls.h>
 
-#include "kernel/trust/certificate.h"
 #include "orch/env.h"
+#include "orch/trust/certificate.h"
 
 namespace orch::trust {
 
@@ -15,10 +15,18 @@ constexpr kj::Duration HANDSHAKE_LIMIT = 10 * kj::SECONDS;
 constexpr kj::StringPtr MANAGER_NAME = "manager.orch"_kj;
 
 // Trusts that authority and nobody else. With `certificate` and `key` (both empty: none) it shows
-// who it is; with `asksClients` it serves nobody without a certificate.
+// who it is; with `asksClients` it serves nobody without a certificate. For a client false: a
+// manager is checked anyhow, and with true nobody is told what is wrong with it.
 kj::Own<kj::TlsContext> newTls(Env& env, const std::string& authority,
                                const std::string& certificate, const std::string& key,
                                bool asksClients);
+
+// What a handshake that failed was about, in words that say what to do; the text itself if nobody
+// knows better. `text`: of an exception of kj-tls.
+kj::String tlsReason(kj::StringPtr text);
+// Of KJ's text of a failed system call, `::bind(…): Cannot assign requested address; toString() =
+// …`, what the system says.
+kj::String systemReason(kj::StringPtr text);
 
 // Of the other end of a connection that `newTls` made.
 Holder holderOf(kj::PeerIdentity& identity);

@@ -1,0 +1,188 @@
+// admin add, ls, rm and request; cluster update.
+#include <fcntl.h>
+#include <kj/io.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arguments.h"
+#include "commands.h"
+#include "connection.h"
+#include "credentials.h"
+#include "human.h"
+#include "listing.h"
+#include "orch/trust/certificate.h"
+#include "output.h"
+#include "value.h"
+
+namespace orch::cli {
+
+namespace {
+
+constexpr Option ADD_OPTIONS[] = {
+    {"--out", "DIR", "Where key and certificate are written (default: ~/.orch)"},
+    {"--request", "FILE",
+     "Of 'orch admin request' on another host, '-' for stdin: prints the certificate instead"},
+};
+constexpr Option REQUEST_OPTIONS[] = {
+    {"--out", "DIR", "Where the key is written (default: ~/.orch)"},
+};
+constexpr Option ADMIN_LS_OPTIONS[] = {ORCH_LIST_OPTIONS};
+constexpr Column ADMIN_COLUMNS[] = {{"Name", "NAME"},
+                                    {"CreatedSince", "ADDED"},
+                                    {"Status", "STATUS"},
+                                    {"NotAfter", "CERTIFICATE UNTIL"},
+                                    {"Fingerprint", nullptr}};
+constexpr Option UPDATE_OPTIONS[] = {
+    {"--cert-expiry", "DURATION",
+     "How long certificates are good that are made from now on, 1h to 43800h"},
+    {"--task-history-limit", "N", "Ended tasks that are kept per slot"},
+};
+
+std::string requestFrom(kj::StringPtr name) {
+  constexpr size_t MOST = 64 << 10;
+  kj::Maybe<kj::AutoCloseFd> file;
+  int fd = STDIN_FILENO;
+  if (name != "-") {
+    fd = open(name.cStr(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) fail(kj::str("cannot read the request '", name, "': ", strerror(errno)));
+    file = kj::AutoCloseFd(fd);
+  }
+  char buffer[MOST];
+  auto n = kj::FdInputStream(fd).tryRead(buffer, sizeof(buffer), sizeof(buffer));
+  return std::string(buffer, n);
+}
+
+using Added = capnp::Response<schema::ClusterControl::AddAdminResults>;
+
+Task<Added> addNamed(Context& context, kj::StringPtr name, std::string request) {
+  auto requestId = context.env.newId();
+  co_return co_await context.connection.change<schema::ClusterControl::AddAdminResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto adding = cluster.addAdminRequest();
+        adding.setRequestId(requestId);
+        adding.setName(name);
+        adding.setRequest(request.c_str());
+        return adding.send();
+      },
+      "whether the admin was added is unknown: look with 'orch admin ls'");
+}
+
+Task<int> addAdmin(Context& context) {
+  auto& name = context.args.operands()[0];
+  if (context.args.given("--request")) {
+    auto added = co_await addNamed(context, name, requestFrom(context.args.text("--request")));
+    schema::ClusterControl::AddAdminResults::Reader answer = added;
+    if (context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
+    context.out.write(kj::str(added.getAdmin().getCertificate(), added.getAuthority()));
+    co_return 0;
+  }
+  auto folder = credentialsFolder(context.args.given("--out") ? context.args.text("--out") : ""_kj);
+  requireRoomForCredentials(folder);
+  auto keys = trust::newKeyRequest();
+  auto added = co_await addNamed(context, name, keys.request);
+  auto admin = added.getAdmin();
+  writeCredentials(folder, keys.key, kj::str(admin.getCertificate(), added.getAuthority()).cStr());
+  schema::ClusterControl::AddAdminResults::Reader answer = added;
+  if (context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
+  context.out.line("Admin '", admin.getName(), "' added: the key and a certificate, good until ",
+                   timestamp(admin.getNotAfterNs()), ", are in '", folder, "'.");
+  context.out.line();
+  for (auto manager : added.getManagers()) {
+    context.out.line("    orch --host tcp://", manager, " node ls");
+  }
+  co_return 0;
+}
+
+Task<int> requestAdmin(Context& context) {
+  auto folder = credentialsFolder(context.args.given("--out") ? context.args.text("--out") : ""_kj);
+  requireRoomForCredentials(folder);
+  auto keys = trust::newKeyRequest();
+  writeCredentials(folder, keys.key, "");
+  context.out.write(kj::StringPtr(keys.request.c_str()));
+  context.out.flush();
+  context.out.toErrors(kj::str("The key is in '", folder,
+                               "' and stays there. On a manager: 'orch admin add --request FILE "
+                               "NAME', and what that prints is ",
+                               folder, "/admin.pem here.\n"));
+  co_return 0;
+}
+
+Task<int> listAdmins(Context& context) {
+  Listing list(context, ADMIN_COLUMNS);
+  auto cluster = co_await context.connection.cluster();
+  auto response = co_await cluster.adminsRequest().send();
+  auto nowNs = context.env.nowNs();
+  for (auto admin : response.getAdmins()) {
+    auto age = nowNs - admin.getMeta().getCreatedAtNs();
+    list.row(admin.getName(), admin,
+             kj::arr(kj::str(admin.getName()), kj::str(humanDuration(age), " ago"),
+                     kj::str(nowNs > admin.getNotAfterNs() ? "Expired" : "Valid"),
+                     timestamp(admin.getNotAfterNs()), kj::str(admin.getFingerprint())));
+  }
+  list.finish();
+  co_return 0;
+}
+
+Task<int> removeAdmins(Context& context) {
+  for (auto& name : context.args.operands()) {
+    auto requestId = context.env.newId();
+    auto removing = context.connection.change<schema::ClusterControl::RemoveAdminResults>(
+        [&](schema::ClusterControl::Client& cluster) {
+          auto request = cluster.removeAdminRequest();
+          request.setRequestId(requestId);
+          request.setName(name);
+          return request.send();
+        },
+        "whether the admin was removed is unknown: look with 'orch admin ls'");
+    auto removed = co_await attempt(kj::mv(removing));
+    if (removed.ok()) {
+      context.out.line(name);
+    } else {
+      context.failed(removed.error());
+    }
+  }
+  co_return context.status;
+}
+
+Task<int> updateCluster(Context& context) {
+  auto& args = context.args;
+  bool expiry = args.given("--cert-expiry"), history = args.given("--task-history-limit");
+  if (!expiry && !history) {
+    fail(kj::str("usage: say what to change: --cert-expiry or --task-history-limit"));
+  }
+  auto expiryMs = expiry ? parseExpiryMs("--cert-expiry", args.text("--cert-expiry")) : 0;
+  auto limit =
+      history ? parseWhole("--task-history-limit", args.text("--task-history-limit"), 0, 1000) : 0;
+  auto requestId = context.env.newId();
+  auto response = co_await context.connection.change<schema::ClusterControl::UpdateClusterResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.updateClusterRequest();
+        request.setRequestId(requestId);
+        auto change = request.initChange();
+        change.setCertificateMs(expiryMs);
+        if (history) change.getTaskHistoryLimit().setSet(static_cast<uint32_t>(limit));
+        return request.send();
+      },
+      "whether the change was made is unknown: look with 'orch info'");
+  auto cluster = response.getCluster();
+  if (!context.out.wroteJson(capnp::toDynamic(cluster))) context.out.line(cluster.getName());
+  co_return 0;
+}
+
+}  // namespace
+
+const Command ADMIN_ADD = {"admin add", "NAME",
+                           "Let somebody use the cluster from any host, with a certificate",
+                           ADD_OPTIONS, addAdmin};
+const Command ADMIN_REQUEST = {"admin request", "",
+                               "Make a key on this host and print the request for a certificate",
+                               REQUEST_OPTIONS, requestAdmin};
+const Command ADMIN_LS = {"admin ls", "", "List who may use the cluster from any host",
+                          ADMIN_LS_OPTIONS, listAdmins};
+const Command ADMIN_RM = {"admin rm", "NAME...",
+                          "Refuse an admin's certificate from now on, and end its connections",
+                          nullptr, removeAdmins};
+const Command CLUSTER_UPDATE = {"cluster update", "", "Change what holds for the whole cluster",
+                                UPDATE_OPTIONS, updateCluster};
+
+}  // namespace orch::cli

@@ -1,0 +1,29 @@
+// From a token to a certificate.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "orch/trust/peer-link.h"
+
+namespace orch::trust {
+
+// What joining has brought, for the disk.
+struct Credentials {
+  std::string key;
+  std::string certificate;
+  std::string authority;
+  std::vector<std::string> managers;
+  std::string address;  // of this node
+};
+// Of this host. Empty: the address that the manager is reached from; what others are told.
+struct Addresses {
+  std::string advertise;
+  std::string listen;
+};
+// From a token to a certificate, at the first manager of `managers` that gives one. Changes
+// nothing.
+Task<Credentials> joinCluster(Env& env, kj::String token, std::vector<std::string> managers,
+                              Addresses own);
+
+}  // namespace orch::trust

@@ -1,0 +1,135 @@
+#include "member/admins.h"
+
+#include "member/peer-service.h"
+#include "orch/fail.h"
+#include "orch/trust/certificate.h"
+
+namespace orch::control::manager {
+
+namespace {
+
+// Null if it is none of the cluster's admins: never was, or not any more.
+const Object* adminOf(const State& state, schema::Peer::Reader peer) {
+  for (auto& [id, object] : state.all(Kind::ADMIN)) {
+    auto admin = object.as<schema::Admin>();
+    if (admin.getFingerprint() == peer.getFingerprint()) return &object;
+  }
+  return nullptr;
+}
+
+std::string adminNamed(const View& view, kj::StringPtr name) {
+  for (auto& [id, object] : view.base().all(Kind::ADMIN)) {
+    KJ_IF_MAYBE (admin, view.find<schema::Admin>(Kind::ADMIN, id)) {
+      if (admin->getName() == name) return id;
+    }
+  }
+  for (auto& [key, change] : view.changes()) {
+    if (key.kind != Kind::ADMIN || change.isDelete()) continue;
+    if (change.over({}).as<schema::Admin>().getName() == name) return key.id;
+  }
+  return {};
+}
+
+}  // namespace
+
+// One connection of an admin: lives as long as its promise.
+class Admins::Watch final {
+ public:
+  Watch(kj::PromiseFulfiller<void>& fulfiller, Admins& admins, const std::string& id)
+      : fulfiller(fulfiller), admins(admins), place(admins.watches.emplace(id, this)) {}
+  ~Watch() { admins.watches.erase(place); }
+  KJ_DISALLOW_COPY(Watch);
+  void end() { fulfiller.fulfill(); }
+
+ private:
+  kj::PromiseFulfiller<void>& fulfiller;
+  Admins& admins;
+  std::multimap<std::string, Watch*>::iterator place;
+};
+
+class Admins::AdmissionServer final : public schema::Admission::Server {
+ public:
+  AdmissionServer(kj::Own<kj::Refcounted> owner, Admins& admins, std::string id, kj::String name)
+      : owner(kj::mv(owner)), admins(admins), id(std::move(id)), name(kj::mv(name)) {}
+  kj::Promise<void> ended(EndedContext context) override {
+    context.allowCancellation();
+    auto removed = kj::newAdaptedPromise<void, Watch>(admins, id);
+    return removed.then([this, context]() mutable {
+      context.getResults().setReason(kj::str("the admin '", name, "' was removed"));
+    });
+  }
+
+ private:
+  kj::Own<kj::Refcounted> owner;
+  Admins& admins;
+  const std::string id;
+  const kj::String name;
+};
+
+Admins::Admins(kj::Refcounted& owner, Manager& manager) : owner(owner), manager(manager) {
+  manager.observe(*this);
+}
+
+schema::PeerService::Client Admins::admission() {
+  return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
+    if (peer.getRole() != schema::Role::ADMIN) fail(kj::str("this is for admins"));
+    auto* found = adminOf(manager.state(), peer);
+    if (found == nullptr) {
+      fail(kj::str("the admin '", peer.getId(),
+                   "' was removed from the cluster; 'orch admin add' on a manager makes a new "
+                   "certificate"));
+    }
+    auto id = text(found->as<schema::Admin>().getMeta().getId());
+    return kj::heap<AdmissionServer>(kj::addRef(owner), *this, id, kj::str(peer.getId()));
+  });
+}
+
+void Admins::changing(const Key& key, const Snapshot&, const Snapshot& after) {
+  if (key.kind != Kind::ADMIN || after) return;
+  auto [first, last] = watches.equal_range(key.id);
+  for (; first != last; ++first) first->second->end();
+}
+
+void Admins::reloaded() {
+  for (auto& [id, watch] : watches) {
+    if (manager.state().find(Kind::ADMIN, id) == nullptr) watch->end();
+  }
+}
+
+Answer addAdmin(View& view, kj::StringPtr requestId, kj::StringPtr name,
+                const std::string& certificate) {
+  auto before = earlier(view, requestId, "addAdmin");
+  if (!before.empty()) return {before, {}};
+  if (!adminNamed(view, name).empty()) {
+    fail(kj::str("there is an admin '", name, "' already; 'orch admin rm ", name,
+                 "' first, or choose another name"));
+  }
+  if (view.base().all(Kind::ADMIN).size() >= Admins::MOST) {
+    fail(kj::str("the cluster has ", Admins::MOST, " admins, which is the most; remove one first"));
+  }
+  auto holder = trust::holderOf(certificate);
+  Answer answer;
+  answer.id = view.create<schema::Admin>(Kind::ADMIN, [&](schema::Admin::Builder admin) {
+    admin.setName(name);
+    admin.setCertificate(certificate.c_str());
+    admin.setFingerprint(holder.fingerprint.c_str());
+    admin.setNotAfterNs(holder.notAfterNs);
+  });
+  remember(view, requestId, "addAdmin", answer.id);
+  return answer;
+}
+
+Answer removeAdmin(View& view, kj::StringPtr requestId, kj::StringPtr name) {
+  auto before = earlier(view, requestId, "removeAdmin");
+  if (!before.empty()) return {before, {}};
+  Answer answer;
+  answer.id = adminNamed(view, name);
+  if (answer.id.empty()) {
+    fail(kj::str("there is no admin '", name, "'; 'orch admin ls' lists them"));
+  }
+  view.erase(Key{Kind::ADMIN, answer.id});
+  remember(view, requestId, "removeAdmin", answer.id);
+  return answer;
+}
+
+}  // namespace orch::control::manager

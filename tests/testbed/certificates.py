@@ -1,0 +1,42 @@
+"""Certificates of a cluster, and of nobody, for tests of who is let in."""
+import subprocess
+
+
+def openssl(*arguments):
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+class Authority:
+    """Signs with the openssl command."""
+
+    def __init__(self, certificate, key):
+        self.certificate = certificate
+        self.key = key
+
+    @staticmethod
+    def make(folder, name):
+        base = f"{folder}/{name}"
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                "-subj", f"/O=orch/CN={name}", "-keyout", f"{base}.key", "-out", f"{base}.pem")
+        return Authority(f"{base}.pem", f"{base}.key")
+
+    @staticmethod
+    def ofCluster(manager, folder):
+        """The cluster's own, from the manager's disk: a header with a checksum, then PEM."""
+        with open(f"{manager.host.root()}/var/lib/orch/control.manager.authority", "rb") as file:
+            text = file.read()
+        path = f"{folder}/cluster.pem"
+        with open(path, "wb") as file:
+            file.write(text[text.index(b"-----BEGIN"):])
+        return Authority(path, path)
+
+    def sign(self, folder, name, unit, identity, days=1):
+        """(certificate, key) of somebody, as files."""
+        base = f"{folder}/{name}"
+        with open(f"{base}.ext", "w") as file:
+            file.write("subjectAltName=DNS:worker.orch\n")
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=nobody",
+                "-keyout", f"{base}.key", "-out", f"{base}.csr")
+        openssl("x509", "-req", "-in", f"{base}.csr", "-subj", f"/O=orch/OU={unit}/CN={identity}", "-CA", self.certificate,
+                "-CAkey", self.key, "-days", str(days), "-extfile", f"{base}.ext", "-out", f"{base}.pem")
+        return f"{base}.pem", f"{base}.key"
