@@ -82,7 +82,10 @@ uint64_t AnyCalls::number() {
 
 std::string AnyCalls::text() {
   auto kind = byte();
-  if (kind % 4 != 0) return WORDS[kind % kj::size(WORDS)];
+  if (kind % 4 != 0) {
+    auto place = kind % (kj::size(WORDS) + words.size());
+    return place < kj::size(WORDS) ? WORDS[place] : words[place - kj::size(WORDS)];
+  }
   if (kind == 128) return std::string(100'000, 'x');
   std::string made;
   for (int i = kind / 4; i > 0; --i) made += static_cast<char>(byte());

@@ -12,7 +12,9 @@ namespace orch::fuzz {
 
 class AnyCalls final {
  public:
-  explicit AnyCalls(kj::ArrayPtr<const kj::byte> bytes) : bytes(bytes) {}
+  // `words`: texts that mean something where the calls go, beside those that do everywhere.
+  explicit AnyCalls(kj::ArrayPtr<const kj::byte> bytes, std::vector<std::string> words = {})
+      : bytes(bytes), words(std::move(words)) {}
 
   // Something to call. What answers hand out is added, too.
   void add(capnp::DynamicCapability::Client target);
@@ -34,6 +36,7 @@ class AnyCalls final {
   void collect(capnp::DynamicStruct::Reader answer);
 
   kj::ArrayPtr<const kj::byte> bytes;
+  const std::vector<std::string> words;
   std::vector<capnp::DynamicCapability::Client> targets;
   std::vector<kj::Promise<void>> sent;
 };

@@ -1,12 +1,14 @@
-// What arrives on orchd's socket. An input is either the bytes of a stranger, who ends a connection
-// at worst; or calls with any parameters to the services of a whole node in virtual time, which
-// answer or refuse. Whatever comes, the kernel answers afterwards and all plugins run.
+// What arrives on orchd's socket and at its port. An input is either the bytes of a stranger, who
+// ends a connection at worst; or calls with any parameters to the services of a whole node in
+// virtual time, as a user, a host that joins, a node or the node's manager, which answer or refuse.
+// Whatever comes, the kernel answers afterwards and all plugins run.
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
 #include <kj/debug.h>
 
 #include "any-call.h"
 #include "kernel/kernel.h"
+#include "orch/attempt.h"
 #include "orch/schema/agent.capnp.h"
 #include "orch/schema/cluster.capnp.h"
 #include "orch/schema/image.capnp.h"
@@ -15,6 +17,7 @@
 #include "orch/schema/store.capnp.h"
 #include "orch/testing/test-host.h"
 #include "orch/testing/virtual-env.h"
+#include "orch/trust/certificate.h"
 
 namespace orch::fuzz {
 namespace {
@@ -22,14 +25,47 @@ namespace {
 constexpr size_t MAX_CALLS = 24;           // of one input
 constexpr uint32_t INPUTS_PER_NODE = 200;  // what they leave behind makes later ones slower
 
+// Between the node's agent and its manager: the agent's capability passes here.
+class Between final : public schema::Dispatcher::Server {
+ public:
+  Between(rpc::Registry& services, kj::Maybe<schema::Agent::Client>& agent)
+      : services(services), agent(agent) {}
+  kj::Promise<void> open(OpenContext context) override {
+    agent = context.getParams().getAgent();
+    return services.find("dispatcher").then([context](auto&& found) mutable {
+      auto request = found.template castAs<schema::Dispatcher>().openRequest();
+      request.adoptDescription(capnp::Orphanage::getForMessageContaining(
+                                   schema::Dispatcher::OpenParams::Builder(request))
+                                   .newOrphanCopy(context.getParams().getDescription()));
+      request.setNodeId(context.getParams().getNodeId());
+      request.setAgent(context.getParams().getAgent());
+      return context.tailCall(kj::mv(request));
+    });
+  }
+
+ private:
+  rpc::Registry& services;
+  kj::Maybe<schema::Agent::Client>& agent;
+};
+
 // For many inputs, as in life: what one connection does must not harm the next.
 class Node final {
  public:
   Node() : kernel(world.env(), manifest(), places(), "") {
+    kernel.open().wait(world.waitScope());
+    kernel.services().offer("between", kj::heap<Between>(kernel.services(), agent));
     kernel.start().wait(world.waitScope());
     // Some may still be on their way.
     for (int second = 0; second < 60 && !allRun(); ++second) world.advance(1 * kj::SECONDS);
     check();
+    auto init = service<schema::ClusterControl>(kernel.gateway(), "cluster").initRequest();
+    init.setRequestId("init");
+    init.setAddress("127.0.0.1:2377");
+    // Also where nobody can listen the authority is made.
+    auto made = attempt(init.send()).wait(world.waitScope());
+    words.push_back(trust::newKeyRequest().request);
+    if (made.ok()) words.push_back(trust::parseToken(made.value().getToken().cStr()).secret);
+    words.push_back(kernel.identity().id);
   }
   ~Node() noexcept(false) { kernel.stop().wait(world.waitScope()); }
 
@@ -52,7 +88,7 @@ class Node final {
     server.accept(kj::mv(pipe.ends[0]));
     capnp::TwoPartyClient connection(*pipe.ends[1]);
     auto gateway = connection.bootstrap().castAs<schema::Gateway>();
-    AnyCalls calls(data);
+    AnyCalls calls(data, words);
     calls.add(service<schema::ClusterControl>(gateway, "cluster"));
     calls.add(service<schema::Store>(gateway, "store.local#other"));
     calls.add(service<schema::ImageStore>(gateway, "image.oci"));
@@ -60,6 +96,14 @@ class Node final {
     calls.add(service<schema::Runtime>(gateway, "runtime.sim"));
     calls.add(service<schema::Scheduler>(gateway, "scheduler.spread"));
     calls.add(service<schema::Kernel>(gateway, "kernel"));
+    calls.add(service<schema::Join>(forPeer(schema::Role::JOINER, ""), "join"));
+    auto worker = forPeer(schema::Role::WORKER, kernel.identity().id.c_str());
+    calls.add(service<schema::Dispatcher>(worker, "dispatcher"));
+    calls.add(service<schema::Renewal>(worker, "renewal"));
+    calls.add(worker);
+    calls.add(forPeer(schema::Role::ADMIN, "ann"));
+    // Cap'n Proto takes what it converts away.
+    KJ_IF_MAYBE (told, agent) calls.add(schema::Agent::Client(*told));
     for (size_t i = 0; i < MAX_CALLS && calls.next(); ++i) world.settle();
     world.advance(300 * kj::MILLISECONDS);
   }
@@ -79,6 +123,13 @@ class Node final {
     }
     return true;
   }
+  schema::Gateway::Client forPeer(schema::Role role, kj::StringPtr id) {
+    capnp::MallocMessageBuilder message;
+    auto peer = message.initRoot<schema::Peer>();
+    peer.setRole(role);
+    peer.setId(id);
+    return kernel.gatewayFor(peer);
+  }
   template <typename T>
   static typename T::Client service(schema::Gateway::Client gateway, kj::StringPtr name) {
     auto request = gateway.serviceRequest();
@@ -92,6 +143,7 @@ class Node final {
                     "runtime.sim", "image.oci", "control.manager", "control.agent"}) {
       text = kj::str(text, "[[plugin]]\nid = '", id, "'\nisolation = 'kernel'\n");
     }
+    text = kj::str(text, "services = ['between']\nconfig = { dispatcher = 'between' }\n");
     return config::parseManifest(text.cStr(), "fuzz.toml");
   }
   static plugin::PluginPlaces places() {
@@ -101,6 +153,8 @@ class Node final {
     return places;
   }
 
+  kj::Maybe<schema::Agent::Client> agent;
+  std::vector<std::string> words;
   testing::TestFolder folder{"rpc-fuzz"};
   testing::VirtualWorld world{1};
   Kernel kernel;
