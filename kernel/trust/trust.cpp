@@ -34,24 +34,19 @@ kj::Array<kj::byte> encode(const Credentials& credentials) {
   return kj::heapArray<kj::byte>(bytes.begin(), bytes.size());
 }
 
+std::vector<std::string> texts(capnp::List<capnp::Text>::Reader list) {
+  std::vector<std::string> result;
+  for (auto text : list) result.emplace_back(text.cStr());
+  return result;
+}
+
 Credentials decode(kj::ArrayPtr<const kj::byte> bytes) {
   auto words = kj::arrayPtr(reinterpret_cast<const capnp::word*>(bytes.begin()),
                             bytes.size() / sizeof(capnp::word));
   capnp::FlatArrayMessageReader message(words);
   auto record = message.getRoot<schema::NodeCredentials>();
-  Credentials credentials{record.getKey().cStr(),
-                          record.getCertificate().cStr(),
-                          record.getAuthority().cStr(),
-                          {},
-                          record.getAddress().cStr()};
-  for (auto manager : record.getManagers()) credentials.managers.emplace_back(manager.cStr());
-  return credentials;
-}
-
-std::vector<std::string> texts(capnp::List<capnp::Text>::Reader list) {
-  std::vector<std::string> result;
-  for (auto text : list) result.emplace_back(text.cStr());
-  return result;
+  return {record.getKey().cStr(), record.getCertificate().cStr(), record.getAuthority().cStr(),
+          texts(record.getManagers()), record.getAddress().cStr()};
 }
 
 }  // namespace
@@ -150,9 +145,15 @@ Task<void> Trust::begin(kj::Function<schema::Gateway::Client(schema::Peer::Reade
   if (!member()) co_return;
   tasks.add(listen());
   if (holder.role != schema::Role::WORKER) co_return;
-  auto up = kj::heap<Uplink>(env, logger, registry, credentials);
+  auto up = kj::heap<Uplink>(env, logger, registry, credentials.managers,
+                             [this](kj::String address) { return connect(kj::mv(address)); });
   tasks.add(up->run());
   uplink = kj::mv(up);
+}
+
+Task<kj::Own<kj::AsyncIoStream>> Trust::connect(kj::String address) {
+  auto tls = newTls(env, credentials.authority, credentials.certificate, credentials.key, false);
+  co_return co_await reachManager(env, *tls, kj::mv(address));
 }
 
 // A network that comes up later than orchd is no reason to be without the containers.

@@ -34,6 +34,7 @@ class Trust final : private kj::TaskSet::ErrorHandler {
   void describe(schema::TrustState::Builder state) const;
   Task<void> store(Credentials fresh);
   Task<void> forget();
+  Task<kj::Own<kj::AsyncIoStream>> connect(kj::String address);
   Task<void> listen();
   // A port for others with these. Fails with what stands in the way.
   Task<kj::Own<PeerListener>> bind(Credentials with);

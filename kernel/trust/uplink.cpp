@@ -17,14 +17,14 @@ constexpr uint64_t LAST_PAUSE_MS = 1'000;
 }  // namespace
 
 Uplink::Uplink(Env& env, log::Logger& logger, rpc::Registry& registry,
-               const Credentials& credentials)
-    : env(env), logger(logger), registry(registry), credentials(credentials) {}
+               const std::vector<std::string>& managers, Connect connect)
+    : env(env), logger(logger), registry(registry), managers(managers), connect(kj::mv(connect)) {}
 
 Task<void> Uplink::run() {
   uint64_t pauseMs = FIRST_PAUSE_MS;
   bool complained = false;
   for (size_t next = 0;; ++next) {
-    auto known = credentials.managers;
+    auto known = managers;
     known.insert(known.end(), suggested.begin(), suggested.end());
     auto address = kj::str(known[next % known.size()].c_str());
     auto began = env.timer().now();
@@ -48,14 +48,12 @@ Task<void> Uplink::run() {
 }
 
 Task<void> Uplink::hold(kj::String address) {
-  auto tls = newTls(env, credentials.authority, credentials.certificate, credentials.key, false);
-  auto stream = co_await reachManager(env, *tls, kj::str(address));
+  auto stream = co_await connect(kj::str(address));
   PeerLink link(kj::mv(stream));
   auto gateway = link.bootstrap<schema::Gateway>();
   kj::Promise<capnp::Response<schema::Gateway::ServicesResults>> asked =
       gateway.servicesRequest().send();
-  auto late = env.timer().timeoutAfter(HANDSHAKE_LIMIT, kj::mv(asked));
-  auto there = co_await late;
+  auto there = co_await env.timer().timeoutAfter(HANDSHAKE_LIMIT, kj::mv(asked));
   // Its plugins are still starting.
   if (there.getNames().size() == 0) fail(kj::str("it has nothing for this node yet"));
   KJ_DEFER(withdraw());

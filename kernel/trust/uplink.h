@@ -12,7 +12,10 @@ namespace orch::trust {
 // Lives on the loop; what it is given outlives it.
 class Uplink final {
  public:
-  Uplink(Env& env, log::Logger& logger, rpc::Registry& registry, const Credentials& credentials);
+  // A way to the manager at an address.
+  using Connect = kj::Function<Task<kj::Own<kj::AsyncIoStream>>(kj::String address)>;
+  Uplink(Env& env, log::Logger& logger, rpc::Registry& registry,
+         const std::vector<std::string>& managers, Connect connect);
   // Goes on for ever: one manager after the other, with pauses that grow to a second.
   Task<void> run();
   bool connected() const { return !offered.empty(); }
@@ -28,7 +31,8 @@ class Uplink final {
   Env& env;
   log::Logger& logger;
   rpc::Registry& registry;
-  const Credentials& credentials;
+  const std::vector<std::string>& managers;
+  Connect connect;
   std::vector<std::string> suggested;
   std::vector<std::string> offered;
 };

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <sys/random.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -151,6 +153,16 @@ kj::String idOf(kj::FunctionParam<uint64_t()> random) {
     }
   }
   return id;
+}
+
+Hardware Env::hardware() {
+  constexpr uint64_t NANOS_PER_CORE = 1'000'000'000;
+  struct utsname system = {};
+  uname(&system);
+  struct sysinfo memory = {};
+  sysinfo(&memory);
+  return {sysconf(_SC_NPROCESSORS_ONLN) * NANOS_PER_CORE,
+          static_cast<uint64_t>(memory.totalram) * memory.mem_unit, kj::str(system.machine)};
 }
 
 ChildPipe Env::newChildPipe() {

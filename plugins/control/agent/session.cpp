@@ -127,7 +127,7 @@ Task<void> NodeAgent::askTrust(kj::Maybe<schema::NodeDescription::Builder> descr
 }
 
 Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
-  describeHost(host.node(), description);
+  describeHost(env, host.node(), description);
   co_await askTrust(description);
   auto runtimes = co_await services.runtimes();
   auto list = description.initRuntimes(runtimes.size());

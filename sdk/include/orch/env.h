@@ -76,6 +76,13 @@ struct ChildPipe {
   kj::AutoCloseFd writeEnd;
 };
 
+// The machine that a node is, as the scheduler counts it.
+struct Hardware {
+  uint64_t cpuNanos = 0;  // billionths of a core
+  uint64_t memoryBytes = 0;
+  kj::String architecture;  // as `uname -m`
+};
+
 // What a finished command left behind.
 struct CommandResult {
   int status = 0;     // exit status, or 128 + signal
@@ -100,6 +107,8 @@ class Env {
   virtual Workers& workers() = 0;  // of whoever this Env was given to: orchd, or one plugin
   virtual Processes& processes() = 0;
   virtual uint64_t random() = 0;  // uniform; from the seed on a virtual Env
+
+  virtual Hardware hardware();  // the system's, unless the world is made up
 
   // The same world with worker threads of its own, so that what blocks in them holds up nobody
   // else: each plugin is given one. It lives as long as this Env, which is its own answer where no
