@@ -55,7 +55,16 @@ struct MemoryStore::State final : public kj::Refcounted {
   uint32_t skip = 0;
   bool cutOff = false;
   uint64_t commits = 0;
+  uint64_t objectsWritten = 0;
   uint64_t largestBatch = 0;
+  struct Disk {
+    kj::Timer& timer;
+    kj::Function<kj::Duration()> sync;
+    kj::TimePoint lastAt;
+  };
+  kj::Maybe<Disk> disk;
+  uint64_t life = 0;
+  kj::Maybe<kj::Function<void(kj::ArrayPtr<const Written>)>> observer;
   uint64_t generation = 0;  // of followers
   using Waiting = std::vector<kj::Own<kj::PromiseFulfiller<void>>>;
   Waiting waiting;
@@ -157,30 +166,36 @@ class Follower final : public capnp::Capability::Server {
 
 class StoreServer final : public schema::Store::Server {
  public:
-  explicit StoreServer(kj::Own<State> state) : state(kj::mv(state)) {}
+  explicit StoreServer(kj::Own<State> state) : state(kj::mv(state)), life(this->state->life) {}
 
   kj::Promise<void> limits(LimitsContext context) override {
+    if (over()) return kj::NEVER_DONE;
     state->checkReachable();
     context.getResults().setMaxOps(state->maxOps);
     context.getResults().setMaxBytes(state->maxBytes);
     return kj::READY_NOW;
   }
   kj::Promise<void> load(LoadContext context) override {
+    if (over()) return kj::NEVER_DONE;
     return state->unless(state->holdsLoads).then([this, context]() mutable {
       return doLoad(context).promise();
     });
   }
   kj::Promise<void> commit(CommitContext context) override {
+    if (over()) return kj::NEVER_DONE;
+    KJ_IF_MAYBE (disk, state->disk) return commitOn(*disk, context);
     if (!state->holdsCommits) return doCommit(context);
     return state->unless(true).then([this, context]() mutable { return doCommit(context); });
   }
   kj::Promise<void> follow(FollowContext context) override {
+    if (over()) return kj::NEVER_DONE;
     auto params = context.getParams();
     context.getResults().setSubscription(
         kj::heap<Follower>(kj::addRef(*state), params.getFrom(), params.getSink()));
     return kj::READY_NOW;
   }
   kj::Promise<void> elect(ElectContext context) override {
+    if (over()) return kj::NEVER_DONE;
     auto params = context.getParams();
     auto results = context.getResults();
     if (params.getExpectedEpoch() == state->epoch) {
@@ -193,6 +208,7 @@ class StoreServer final : public schema::Store::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> find(FindContext context) override {
+    if (over()) return kj::NEVER_DONE;
     state->checkReachable();
     for (auto& batch : state->batches) {
       if (batch.first != context.getParams().getBatchId().cStr()) continue;
@@ -203,7 +219,20 @@ class StoreServer final : public schema::Store::Server {
   }
 
  private:
+  // The life that it was handed out to.
+  bool over() const { return life != state->life; }
   kj::Promise<void> doCommit(CommitContext context);
+  Task<void> commitOn(State::Disk& disk, CommitContext context) {
+    auto sync = disk.sync();
+    auto at = kj::max(disk.timer.now() + sync * 3 / 4, disk.lastAt);
+    disk.lastAt = at;
+    auto& timer = disk.timer;
+    co_await timer.atTime(at);
+    if (over()) co_await kj::Promise<void>(kj::NEVER_DONE);
+    co_await doCommit(context);
+    co_await timer.afterDelay(sync / 4);
+    if (over()) co_await kj::Promise<void>(kj::NEVER_DONE);
+  }
   Task<void> doLoad(LoadContext context) {
     state->checkReachable();
     auto objects = state->objects;  // of one moment
@@ -221,12 +250,14 @@ class StoreServer final : public schema::Store::Server {
         list[i].setValue(dataOf(it->second.bytes));
       }
       co_await request.send();
+      if (over()) co_await kj::Promise<void>(kj::NEVER_DONE);
     }
   }
   bool check(schema::Batch::Reader batch, uint64_t epoch, schema::CommitResult::Builder result);
   uint64_t apply(schema::Batch::Reader batch);
 
   kj::Own<State> state;
+  const uint64_t life;
 };
 
 bool StoreServer::check(schema::Batch::Reader batch, uint64_t epoch,
@@ -267,6 +298,17 @@ uint64_t StoreServer::apply(schema::Batch::Reader batch) {
       record.ops.push_back({name, false, bytesOf(op.getPut())});
     }
   }
+  KJ_IF_MAYBE (observer, state->observer) {
+    std::vector<MemoryStore::Written> written;
+    for (auto& op : record.ops) {
+      auto& entry = written.emplace_back();
+      entry.kind = op.name.first.c_str();
+      entry.key = op.name.second.c_str();
+      if (!op.remove) entry.value = dataOf(op.bytes);
+    }
+    (*observer)(kj::arrayPtr(written.data(), written.size()));
+  }
+  state->objectsWritten += record.ops.size();
   state->records.push_back(std::move(record));
   if (state->records.size() > MAX_RECORDS) state->records.pop_front();
   state->batches.emplace_back(batch.getId().cStr(), state->revision);
@@ -318,6 +360,21 @@ MemoryStore::MemoryStore(uint32_t maxOps, uint64_t maxBytes) : state(kj::refcoun
 MemoryStore::~MemoryStore() noexcept(false) {}
 
 schema::Store::Client MemoryStore::client() { return kj::heap<StoreServer>(kj::addRef(*state)); }
+void MemoryStore::setDisk(kj::Timer& timer, kj::Function<kj::Duration()> sync) {
+  state->disk = State::Disk{timer, kj::mv(sync), timer.now()};
+}
+void MemoryStore::crash() { ++state->life; }
+void MemoryStore::observe(kj::Function<void(kj::ArrayPtr<const Written>)> observer) {
+  state->observer = kj::mv(observer);
+}
+uint64_t MemoryStore::objectsWritten() const { return state->objectsWritten; }
+uint64_t MemoryStore::epoch() const { return state->epoch; }
+size_t MemoryStore::objects(kj::StringPtr kind) const {
+  auto begin = state->objects.lower_bound({kind.cStr(), ""});
+  size_t count = 0;
+  for (auto it = begin; it != state->objects.end() && it->first.first == kind.cStr(); ++it) ++count;
+  return count;
+}
 void MemoryStore::dropFollowers() {
   ++state->generation;
   state->wake();

@@ -2,9 +2,13 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <list>
 #include <random>
+#include <utility>
+#include <vector>
 
 namespace orch::testing {
 
@@ -12,33 +16,62 @@ namespace {
 
 // 2026-01-01T00:00:00Z: any fixed date will do.
 constexpr int64_t FIRST_DAY_NS = 1767225600ll * 1000000000ll;
+constexpr int64_t MILLION = 1'000'000;
+constexpr kj::TimePoint BIRTH = kj::origin<kj::TimePoint>();
+
+// Time that only moves when it is told to; of the world, or of one life on a machine.
+class LocalTime {
+ public:
+  virtual ~LocalTime() noexcept(false) {}
+  // In the world's time; null: there is none, or the machine stands still.
+  virtual kj::Maybe<kj::TimePoint> nextEvent() = 0;
+  virtual void advanceTo(kj::TimePoint worldTime) = 0;
+};
 
 class VirtualPort final : public kj::EventPort {
  public:
-  VirtualPort() : timer(kj::origin<kj::TimePoint>()) {}
+  VirtualPort() : timer(BIRTH) {}
   bool wait() override {
-    KJ_IF_MAYBE (next, timer.nextEvent()) {
-      timer.advanceTo(kj::max(*next, timer.now()));
+    KJ_IF_MAYBE (look, quiet) (*look)();
+    kj::Maybe<kj::TimePoint> next = timer.nextEvent();
+    for (auto* local : locals) {
+      KJ_IF_MAYBE (time, local->nextEvent()) {
+        KJ_IF_MAYBE (earliest, next) {
+          next = kj::min(*earliest, *time);
+        } else {
+          next = *time;
+        }
+      }
+    }
+    KJ_IF_MAYBE (time, next) {
+      moveTo(kj::max(*time, timer.now()));
     } else {
       KJ_FAIL_ASSERT("deadlock in virtual time: everybody waits and no timer is set");
     }
     return false;
   }
   bool poll() override { return false; }
+  void moveTo(kj::TimePoint time) {
+    timer.advanceTo(time);
+    for (auto* local : locals) local->advanceTo(time);
+  }
 
   kj::TimerImpl timer;
+  std::vector<LocalTime*> locals;  // in the order of their birth
+  kj::Maybe<kj::Function<void()>> quiet;
 };
 
+// A wall clock on a timer.
 class VirtualClock final : public kj::Clock {
  public:
-  explicit VirtualClock(kj::TimerImpl& timer) : timer(timer) {}
+  VirtualClock(kj::Timer& timer, const int64_t& aheadNs) : timer(timer), aheadNs(aheadNs) {}
   kj::Date now() const override {
-    return kj::UNIX_EPOCH + FIRST_DAY_NS * kj::NANOSECONDS +
-           (timer.now() - kj::origin<kj::TimePoint>());
+    return kj::UNIX_EPOCH + (FIRST_DAY_NS + aheadNs) * kj::NANOSECONDS + (timer.now() - BIRTH);
   }
 
  private:
-  kj::TimerImpl& timer;
+  kj::Timer& timer;
+  const int64_t& aheadNs;
 };
 
 // Work is done at once, on the only thread there is, one turn of the loop later.
@@ -72,15 +105,33 @@ class MemoryFilesystem final : public kj::Filesystem {
   kj::Path workingPath;
 };
 
+struct MachineFacts {
+  int64_t aheadNs = 0;
+  int64_t fastPpm = 0;
+  bool frozen = false;
+  uint64_t cpuNanos = 4'000'000'000;
+  uint64_t memoryBytes = 8ull << 30;
+};
+const MachineFacts PLAIN;
+
 class VirtualEnv final : public Env {
  public:
-  VirtualEnv(VirtualPort& port, uint64_t seed)
-      : port(port), calendar(port.timer), filesystem(calendar), generator(seed) {}
+  VirtualEnv(kj::Timer& time, const MachineFacts& facts, uint64_t seed,
+             kj::Maybe<kj::Own<kj::Network>> network = nullptr)
+      : time(time),
+        facts(facts),
+        calendar(time, facts.aheadNs),
+        filesystem(calendar),
+        generator(seed),
+        ownNetwork(kj::mv(network)) {}
 
   const kj::Clock& clock() override { return calendar; }
-  kj::Timer& timer() override { return port.timer; }
+  kj::Timer& timer() override { return time; }
   kj::Filesystem& files() override { return filesystem; }
-  kj::Network& network() override { KJ_UNIMPLEMENTED("there is no network in virtual time"); }
+  kj::Network& network() override {
+    KJ_IF_MAYBE (there, ownNetwork) return **there;
+    KJ_UNIMPLEMENTED("this Env has no network");
+  }
   kj::LowLevelAsyncIoProvider& lowLevelIo() override {
     KJ_UNIMPLEMENTED("there are no descriptors in virtual time");
   }
@@ -90,21 +141,114 @@ class VirtualEnv final : public Env {
   Workers& workers() override { return inlineWorkers; }
   Processes& processes() override { return noProcesses; }
   uint64_t random() override { return generator(); }
+  Hardware hardware() override { return {facts.cpuNanos, facts.memoryBytes, kj::str("x86_64")}; }
 
  private:
-  VirtualPort& port;
+  kj::Timer& time;
+  const MachineFacts& facts;
   VirtualClock calendar;
   MemoryFilesystem filesystem;
   InlineWorkers inlineWorkers;
   NoProcesses noProcesses;
   std::mt19937_64 generator;
+  kj::Maybe<kj::Own<kj::Network>> ownNetwork;
+};
+
+// One life of a machine.
+class Life final : public LocalTime {
+ public:
+  Life(const MachineFacts& facts, kj::TimePoint worldTime, uint64_t seed,
+       kj::Maybe<kj::Own<kj::Network>> network)
+      : facts(facts), timer(toLocal(worldTime)), env(timer, facts, seed, kj::mv(network)) {}
+
+  kj::Maybe<kj::TimePoint> nextEvent() override {
+    if (over || facts.frozen) return nullptr;
+    return timer.nextEvent().map([this](kj::TimePoint time) { return toWorld(time); });
+  }
+  void advanceTo(kj::TimePoint worldTime) override {
+    if (over || facts.frozen) return;
+    timer.advanceTo(kj::max(toLocal(worldTime), timer.now()));
+  }
+
+  const MachineFacts& facts;
+  bool over = false;
+  kj::TimerImpl timer;
+  VirtualEnv env;
+
+ private:
+  kj::TimePoint toLocal(kj::TimePoint world) const {
+    int64_t ns = (world - BIRTH) / kj::NANOSECONDS;
+    return world + ns / MILLION * facts.fastPpm * kj::NANOSECONDS;
+  }
+  // The first instant at which it is that late here.
+  kj::TimePoint toWorld(kj::TimePoint local) const {
+    int64_t ns = (local - BIRTH) / kj::NANOSECONDS;
+    auto guess = BIRTH + (ns / (MILLION + facts.fastPpm) * MILLION) * kj::NANOSECONDS;
+    while (toLocal(guess) < local) guess += (local - toLocal(guess));
+    return guess;
+  }
+};
+
+class Machine final : public VirtualMachine {
+ public:
+  Machine(VirtualPort& port, uint64_t seed) : port(port), seed(seed) {}
+
+  void setClock(int64_t aheadNs, int32_t fastPpm) override {
+    facts.aheadNs = aheadNs;
+    facts.fastPpm = fastPpm;
+  }
+  void setHardware(uint64_t cpuNanos, uint64_t memoryBytes) override {
+    facts.cpuNanos = cpuNanos;
+    facts.memoryBytes = memoryBytes;
+  }
+  void freeze() override { facts.frozen = true; }
+  void thaw() override {
+    facts.frozen = false;
+    for (auto& life : lives) life.advanceTo(port.timer.now());
+    for (auto& waiter : std::exchange(waiting, {})) waiter->fulfill();
+  }
+  bool frozen() const override { return facts.frozen; }
+  kj::Promise<void> whenAwake() override {
+    if (!facts.frozen) return kj::READY_NOW;
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    waiting.push_back(kj::mv(pair.fulfiller));
+    return kj::mv(pair.promise);
+  }
+  Env& begin(uint64_t salt, kj::Maybe<kj::Own<kj::Network>> network) override {
+    lives.emplace_back(facts, port.timer.now(), seed ^ (salt * 0x9e3779b97f4a7c15ull),
+                       kj::mv(network));
+    port.locals.push_back(&lives.back());
+    return lives.back().env;
+  }
+  void end(Env& env) override {
+    auto& life = lifeOf(env);
+    life.over = true;
+    std::erase(port.locals, static_cast<LocalTime*>(&life));
+  }
+  bool over(Env& env) const override { return const_cast<Machine*>(this)->lifeOf(env).over; }
+
+ private:
+  Life& lifeOf(Env& env) {
+    for (auto& life : lives) {
+      if (&life.env == &env) return life;
+    }
+    KJ_FAIL_REQUIRE("this is no life of the machine");
+  }
+
+  VirtualPort& port;
+  uint64_t seed;
+  MachineFacts facts;
+  std::list<Life> lives;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
 };
 
 }  // namespace
 
 struct VirtualWorld::Impl {
-  explicit Impl(uint64_t seed) : loop(port), scope(loop), first(port, seed), seed(seed) {}
+  explicit Impl(uint64_t seed)
+      : loop(port), scope(loop), first(port.timer, PLAIN, seed), seed(seed) {}
   VirtualPort port;
+  std::list<Machine> machines;  // before the loop, whose last events still refer to their timers
   kj::EventLoop loop;
   kj::WaitScope scope;
   VirtualEnv first;
@@ -118,8 +262,14 @@ kj::WaitScope& VirtualWorld::waitScope() { return impl->scope; }
 uint64_t VirtualWorld::seed() const { return impl->seed; }
 
 kj::Own<Env> VirtualWorld::newEnv(uint64_t salt) {
-  return kj::heap<VirtualEnv>(impl->port, impl->seed * 0x9e3779b97f4a7c15ull + salt);
+  return kj::heap<VirtualEnv>(impl->port.timer, PLAIN, impl->seed * 0x9e3779b97f4a7c15ull + salt);
 }
+
+VirtualMachine& VirtualWorld::newMachine() {
+  return impl->machines.emplace_back(impl->port, impl->first.random());
+}
+
+void VirtualWorld::onQuiet(kj::Function<void()> look) { impl->port.quiet = kj::mv(look); }
 
 void VirtualWorld::advance(kj::Duration duration) {
   impl->port.timer.afterDelay(duration).wait(impl->scope);
@@ -127,7 +277,7 @@ void VirtualWorld::advance(kj::Duration duration) {
 }
 
 void VirtualWorld::standStill(kj::Duration duration) {
-  impl->port.timer.advanceTo(impl->port.timer.now() + duration);
+  impl->port.moveTo(impl->port.timer.now() + duration);
 }
 
 void VirtualWorld::settle() { impl->scope.poll(); }

@@ -1,8 +1,11 @@
 // A model of a store, in memory: keeps every promise of sdk/schema/store.capnp (its conformance
-// suite runs in this folder's tests) but for being durable, and fails on request.
+// suite runs in this folder's tests), and fails on request. It outlives who uses it, as a disk
+// does.
 #pragma once
 
+#include <kj/function.h>
 #include <kj/refcount.h>
+#include <kj/timer.h>
 
 #include "orch/schema/store.capnp.h"
 
@@ -15,6 +18,19 @@ class MemoryStore final {
 
   // Any number of them share the state; it lives as long as the last.
   schema::Store::Client client();
+  // A commit takes `sync` from now on: it is durable after most of that time, and answered after
+  // all of it. `timer` lives as long as the store's calls.
+  void setDisk(kj::Timer& timer, kj::Function<kj::Duration()> sync);
+  // Whoever uses it is gone at once: what is not durable is lost, and no client that was handed out
+  // is answered any more.
+  void crash();
+  // Told of every batch when it is applied, before it is answered.
+  struct Written {
+    kj::StringPtr kind;
+    kj::StringPtr key;
+    kj::Maybe<kj::ArrayPtr<const kj::byte>> value;  // nothing: it was removed
+  };
+  void observe(kj::Function<void(kj::ArrayPtr<const Written>)> observer);
   // Followers get nothing more, as after a restart.
   void dropFollowers();
 
@@ -37,6 +53,9 @@ class MemoryStore final {
   void reconnect();
   // Applied so far.
   uint64_t commits() const;
+  uint64_t objectsWritten() const;
+  size_t objects(kj::StringPtr kind) const;  // that there are
+  uint64_t epoch() const;
   uint64_t largestBatch() const;
 
   struct State;
