@@ -24,6 +24,19 @@ TEST_CASE("agent: runs a task and stops it", "[agent]") {
   CHECK(node.stored().empty());
 }
 
+// Found by the simulation: who is asked to end was started first.
+TEST_CASE("agent: a task that only waits at ready is not started to be ended", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1", TaskState::READY}, {"t2", TaskState::READY}}}) == "");
+  node.advance(1 * kj::SECONDS);
+  REQUIRE(node.reported("t1") == TaskState::READY);
+  REQUIRE(node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}, .gone = {"t2"}}) == "");
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::SHUTDOWN);
+  CHECK(node.runtime.everStarted.empty());
+}
+
 TEST_CASE("agent: a running task is adopted, one that ended meanwhile is reported", "[agent]") {
   TestAgent node;
   node.start();

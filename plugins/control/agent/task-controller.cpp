@@ -248,7 +248,7 @@ Task<bool> TaskController::startWhenAsked() {
   if (task->task().getDesired() < TaskState::RUNNING) enter(TaskState::READY, "prepared");
   bool asked = co_await orStopped(whenAskedToRun());
   runAsked = nullptr;
-  if (!asked) co_return false;
+  if (!asked || stopping()) co_return false;  // who is asked to end is asked to run as well
   // Durable before the user's program can run: after a crash it is adopted or lost, never run
   // again.
   task->advance(TaskState::STARTING, services.env.nowNs(), "starting");
