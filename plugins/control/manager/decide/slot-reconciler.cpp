@@ -18,17 +18,26 @@ void shutDown(View& view, const Slot& slot) {
 // Whether what is over in a slot has to be forgotten.
 bool isForgotten(Claim claim) { return claim == Claim::WANTED || claim == Claim::GONE; }
 
-void fillSlot(View& view, schema::Service::Reader service, const SlotKey& key,
-              const Slot* history) {
+void fillSlot(View& view, schema::Service::Reader service, const SlotKey& key, const Slot* before) {
   NewTask task;
   task.slot = key;
   int64_t wakeAtNs = NEVER_NS;
-  if (history != nullptr && !othersStopped(view, *history, {}, wakeAtNs)) {
+  if (before != nullptr && !othersStopped(view, *before, {}, wakeAtNs)) {
     task.desired = TaskState::READY;
     if (wakeAtNs != NEVER_NS) view.wakeAt(manager::view(service.getMeta().getId()), wakeAtNs);
   }
   createTask(view, service, task);
 }
+
+// Slots of which nothing is left but tasks that are on their way out.
+std::map<SlotKey, Slot> emptied(const View& view, schema::Service::Reader service) {
+  std::map<SlotKey, Slot> result;
+  for (auto& task : view.leaving(manager::view(service.getMeta().getId()))) {
+    result[task.slot()].leaving.push_back(task);
+  }
+  return result;
+}
+
 }  // namespace
 
 Step reconcileSlots(View& view, schema::Service::Reader service, const Slots& slots) {
@@ -44,9 +53,15 @@ Step reconcileSlots(View& view, schema::Service::Reader service, const Slots& sl
   }
   auto mode = modeOf(service.getSpec());
   auto plan = mode->plan(view, service, occupied);
+  std::map<SlotKey, Slot> left;
+  if (!plan.missing.empty()) left = emptied(view, service);
   for (auto& key : plan.missing) {
-    auto it = history.find(key);
-    fillSlot(view, service, key, it == history.end() ? nullptr : it->second);
+    auto known = history.find(key);
+    auto leaver = left.find(key);
+    fillSlot(view, service, key,
+             known != history.end() ? known->second
+             : leaver != left.end() ? &leaver->second
+                                    : nullptr);
     result.changed = true;
   }
   result.unfinished = plan.unfinished;

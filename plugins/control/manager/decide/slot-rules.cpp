@@ -62,16 +62,18 @@ bool mustLeave(const View& view, const TaskReader& task) {
 bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTaskId,
                    int64_t& wakeAtNs) {
   bool all = true;
-  for (auto& task : slot.tasks) {
-    if (isWanted(task) || isStopped(view, task)) continue;
-    if (manager::view(task.getMeta().getId()) == exceptTaskId) continue;
+  auto look = [&](const TaskReader& task) {
+    if (isWanted(task) || isStopped(view, task)) return;
+    if (manager::view(task.getMeta().getId()) == exceptTaskId) return;
     int64_t graceNs =
         static_cast<int64_t>(task.getSpec().getContainer().getStopGraceMs()) * NS_PER_MS;
     int64_t giveUpNs = task.getDesiredAtNs() + graceNs + STOP_MARGIN_NS;
-    if (view.now() >= giveUpNs) continue;
+    if (view.now() >= giveUpNs) return;
     wakeAtNs = std::min(wakeAtNs, giveUpNs);
     all = false;
-  }
+  };
+  for (auto& task : slot.tasks) look(task);
+  for (auto& task : slot.leaving) look(task);
   return all;
 }
 

@@ -212,6 +212,7 @@ void Planner::begin(const Slot& slot) {
     }
     stopped &= isStopped(view, *task);
   }
+  for (auto& task : slot.leaving) stopped &= isStopped(view, task);
   NewTask next;
   next.slot = slot.key;
   next.restartOf = text(slot.tasks.back().getMeta().getId());

@@ -106,11 +106,13 @@ void View::forEachTask(std::string_view serviceId, F&& use) const {
 Slots View::slots(std::string_view serviceId) const {
   std::map<SlotKey, Slot> bySlot;
   forEachTask(serviceId, [&](const TaskReader& task) {
-    if (task.getDesired() == schema::TaskState::REMOVE) return;
-    bySlot[task.slot()].tasks.push_back(task);
+    auto& slot = bySlot[task.slot()];
+    bool leaves = task.getDesired() == schema::TaskState::REMOVE;
+    (leaves ? slot.leaving : slot.tasks).push_back(task);
   });
   Slots result;
   for (auto& entry : bySlot) {
+    if (entry.second.tasks.empty()) continue;
     entry.second.key = entry.first;
     sortByAge(entry.second.tasks);
     result.push_back(std::move(entry.second));

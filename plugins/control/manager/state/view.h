@@ -20,6 +20,7 @@ using Seed = std::array<uint64_t, 4>;
 struct Slot {
   SlotKey key;
   std::vector<TaskReader> tasks;
+  std::vector<TaskReader> leaving;  // that are to be removed: no longer of it, but they may run yet
 };
 using Slots = std::vector<Slot>;  // by key
 
