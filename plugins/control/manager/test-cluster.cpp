@@ -58,6 +58,8 @@ class ScriptedAgent final : public schema::Agent::Server {
     auto params = context.getParams();
     KJ_REQUIRE(params.getEpoch() >= node.epoch, "a lower epoch");
     node.epoch = params.getEpoch();
+    ++node.orders;
+    node.orderWords += params.totalSize().wordCount;
     std::map<std::string, ScriptedNode::Seen> kept;
     std::vector<std::string> changed;
     for (auto assignment : params.getAssignments()) {
@@ -286,8 +288,9 @@ TestCluster::TestCluster(uint32_t maxOps, uint64_t seed, kj::StringPtr dataDir)
   auto request = scheduler.configureRequest();
   request.setHost(schedulerHost.client());
   request.send().wait(world.waitScope());
-  host.addService("scheduler.spread", schedulerHost.start<schema::Scheduler>(
-                                          scheduler, "scheduler.spread", world.waitScope()));
+  spreading =
+      schedulerHost.start<schema::Scheduler>(scheduler, "scheduler.spread", world.waitScope());
+  host.addService("scheduler.spread", spreading);
 }
 TestCluster::~TestCluster() noexcept(false) {}
 

@@ -10,6 +10,7 @@
 #include "orch/plugin.h"
 #include "orch/schema/agent.capnp.h"
 #include "orch/schema/cluster.capnp.h"
+#include "orch/schema/scheduler.capnp.h"
 #include "orch/testing/memory-store.h"
 #include "orch/testing/test-host.h"
 #include "orch/testing/virtual-env.h"
@@ -62,6 +63,8 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   bool sends = true;             // else it answers to no read
   uint32_t reads = 0;            // it was asked for so many parts
   std::string lastRead;          // image, blob, offset, bytes
+  uint64_t orders = 0;           // assignments that came
+  uint64_t orderWords = 0;       // and their size
 
  private:
   friend class ScriptedAgent;
@@ -115,6 +118,8 @@ class TestCluster {
   std::string states(const std::string& name, const char* desired = "running");
   void advance(kj::Duration time) { world.advance(time); }
   void settle();
+  // The scheduler that the manager is given.
+  schema::Scheduler::Client spread() { return spreading; }
 
   testing::VirtualWorld world;
   testing::MemoryStore store;
@@ -131,6 +136,7 @@ class TestCluster {
 
   kj::Maybe<schema::Plugin::Client> plugin;
   schema::Plugin::Client scheduler = nullptr;
+  schema::Scheduler::Client spreading = nullptr;
   std::vector<std::unique_ptr<ScriptedNode>> nodes;
   uint32_t requests = 0;
 };

@@ -1,0 +1,162 @@
+// What a request costs at a thousand nodes: counted, not timed.
+#include <catch2/catch.hpp>
+
+#include "test-cluster.h"
+
+namespace orch::control::manager {
+namespace {
+
+using schema::TaskState;
+
+struct Work {
+  uint64_t objects = 0;  // written to the store
+  uint64_t commits = 0;
+  uint64_t places = 0;      // asked of the strategy
+  uint64_t candidates = 0;  // named in doing so
+  uint64_t loads = 0;       // nodes that it was told of
+  uint64_t orders = 0;      // to agents
+  uint64_t words = 0;       // of them
+};
+
+class CountingTable final : public schema::PlacementTable::Server {
+ public:
+  CountingTable(schema::PlacementTable::Client table, Work& work)
+      : table(kj::mv(table)), work(work) {}
+  kj::Promise<void> apply(ApplyContext context) override {
+    work.loads += context.getParams().getChanged().size();
+    auto request = table.applyRequest();
+    request.setChanged(context.getParams().getChanged());
+    request.setGone(context.getParams().getGone());
+    return context.tailCall(kj::mv(request));
+  }
+  kj::Promise<void> place(PlaceContext context) override {
+    auto params = context.getParams();
+    ++work.places;
+    work.candidates += params.getGroup().getCandidates().size();
+    auto request = table.placeRequest();
+    request.setGroup(params.getGroup());
+    request.setCount(params.getCount());
+    request.setSeed(params.getSeed());
+    return context.tailCall(kj::mv(request));
+  }
+
+ private:
+  schema::PlacementTable::Client table;
+  Work& work;
+};
+
+class CountingScheduler final : public schema::Scheduler::Server {
+ public:
+  CountingScheduler(schema::Scheduler::Client scheduler, Work& work)
+      : scheduler(kj::mv(scheduler)), work(work) {}
+  kj::Promise<void> open(OpenContext context) override {
+    auto request = scheduler.openRequest();
+    request.setNodes(context.getParams().getNodes());
+    return request.send().then([this, context](auto&& opened) mutable {
+      context.getResults().setTable(kj::heap<CountingTable>(opened.getTable(), work));
+    });
+  }
+
+ private:
+  schema::Scheduler::Client scheduler;
+  Work& work;
+};
+
+constexpr uint32_t NODES = 1000;
+
+struct ManyNodes {
+  ManyNodes() {
+    cluster.host.addService("scheduler.spread",
+                            kj::heap<CountingScheduler>(cluster.spread(), counted));
+    cluster.start();
+    for (uint32_t i = 0; i < NODES; ++i) {
+      nodes.push_back(&cluster.addNode("node" + std::to_string(i)));
+      nodes.back()->open();
+    }
+    cluster.settle();
+    // The strategy has been told of all nodes once.
+    cluster.create({"first", 1});
+    cluster.advance(3 * kj::SECONDS);
+    since();
+  }
+  // What was done since the last time that it was asked.
+  Work since() {
+    counted.objects = cluster.store.objectsWritten();
+    counted.commits = cluster.store.commits();
+    counted.orders = counted.words = 0;
+    for (auto node : nodes) {
+      counted.orders += node->orders;
+      counted.words += node->orderWords;
+    }
+    Work work = counted;
+    auto less = [&](uint64_t Work::*field) { work.*field -= before.*field; };
+    for (auto field : {&Work::objects, &Work::commits, &Work::places, &Work::candidates,
+                       &Work::loads, &Work::orders, &Work::words}) {
+      less(field);
+    }
+    before = counted;
+    return work;
+  }
+
+  TestCluster cluster;
+  std::vector<ScriptedNode*> nodes;
+  Work counted, before;
+};
+
+TEST_CASE("work: at a thousand nodes it grows with what changes", "[manager]") {
+  ManyNodes many;
+  auto& cluster = many.cluster;
+
+  cluster.create({"web", 10});
+  cluster.settle();
+  CHECK(cluster.states("web").size() == strlen("running") * 10 + 9);
+  auto create = many.since();
+  // Service, request, ten tasks; then the status of each.
+  CHECK(create.objects <= 2 + 10 + 10);
+  CHECK(create.commits <= 3);
+  CHECK(create.places == 1);
+  CHECK(create.candidates <= NODES);
+  // The strategy is told of every node anew, each time.
+  CHECK(create.loads <= NODES);
+  CHECK(create.orders == 10);
+  CHECK(create.words <= 10 * 100);
+
+  cluster.scale("web", 11);
+  cluster.settle();
+  auto scale = many.since();
+  CHECK(scale.objects <= 2 + 1 + 1);
+  CHECK(scale.commits <= 2);
+  CHECK(scale.places == 1);
+  CHECK(scale.candidates <= NODES);
+  CHECK(scale.loads <= NODES);
+  CHECK(scale.orders == 1);
+  CHECK(scale.words <= 100);
+
+  // A node that has one of the tasks.
+  ScriptedNode* lost = nullptr;
+  for (auto node : many.nodes) {
+    if (node->running() == 1) lost = node;
+  }
+  REQUIRE(lost != nullptr);
+  lost->close(true);
+  cluster.advance(100 * kj::MILLISECONDS);
+  auto down = many.since();
+  // The node, the task that is given up and the one in its place, with its status.
+  CHECK(down.objects <= 1 + 1 + 1 + 1);
+  CHECK(down.commits <= 3);
+  CHECK(down.places == 1);
+  CHECK(down.candidates <= NODES);
+  CHECK(down.loads <= NODES);
+  CHECK(down.orders == 1);
+  CHECK(down.words <= 100);
+
+  // Nobody asks for anything: heartbeats cost nothing that is stored or sent.
+  cluster.advance(10 * kj::SECONDS);
+  auto idle = many.since();
+  CHECK(idle.objects == 0);
+  CHECK(idle.orders == 0);
+  CHECK(idle.places == 0);
+}
+
+}  // namespace
+}  // namespace orch::control::manager
