@@ -1,0 +1,253 @@
+#include "book.h"
+
+#include <kj/debug.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace orch::testing {
+
+using schema::TaskState;
+
+namespace {
+
+// Ended tasks that a slot keeps (taskHistoryLimit), and those that are on their way out or in.
+constexpr size_t MOST_TASKS_OF_A_SLOT = 5 + 6;
+
+kj::Array<capnp::word> wordsOf(kj::ArrayPtr<const kj::byte> bytes) {
+  auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
+  memcpy(words.begin(), bytes.begin(), words.asBytes().size());
+  return words;
+}
+
+bool isStartFirst(schema::ServiceSpec::Reader spec) {
+  return spec.getUpdate().getOrder() == schema::UpdateConfig::Order::START_FIRST;
+}
+
+const char* word(TaskState state) {
+  static constexpr const char* WORDS[] = {"new",    "pending",  "assigned", "accepted", "preparing",
+                                          "ready",  "starting", "running",  "complete", "shutdown",
+                                          "failed", "rejected", "remove",   "orphaned"};
+  return WORDS[static_cast<size_t>(state)];
+}
+
+}  // namespace
+
+void Book::violate(const std::string& text) {
+  around.log("VIOLATION " + text);
+  if (broken.empty()) broken = text;
+}
+
+std::string Book::nameOf(const std::string& taskId) const {
+  auto known = tasks.find(taskId);
+  if (known == tasks.end()) return taskId;
+  auto service = services.find(known->second.service);
+  auto name = service == services.end() ? known->second.service : service->second.name;
+  return name + "." + known->second.slot + "." + taskId.substr(0, 6) + " on " +
+         (known->second.node.empty() ? "no node" : known->second.node);
+}
+
+void Book::wrote(kj::ArrayPtr<const MemoryStore::Written> batch) {
+  changed.clear();
+  toRun.clear();
+  // Tasks come after what they are judged by.
+  for (auto& entry : batch) {
+    if (entry.kind != "task" && entry.kind != "task-status") take(entry);
+  }
+  for (auto& entry : batch) {
+    if (entry.kind == "task" || entry.kind == "task-status") take(entry);
+  }
+  for (auto& id : toRun) promoted(id, tasks.at(id));
+  if (changed.empty()) return;
+  checkSlots();
+  checkRoom();
+}
+
+void Book::take(const MemoryStore::Written& entry) {
+  std::string id = entry.key.cStr();
+  bool isTask = entry.kind == "task";
+  KJ_IF_MAYBE (value, entry.value) {
+    auto words = wordsOf(*value);
+    capnp::FlatArrayMessageReader message(words);
+    if (entry.kind == "node") {
+      auto node = message.getRoot<schema::Node>();
+      auto& known = nodes[id];
+      bool down = node.getDownSinceNs() != 0;
+      if (down && !known.down && !around.mayBeDown(id)) {
+        violate("node " + id + " is taken for down, and nothing has been wrong with it");
+      }
+      auto description = node.getDescription();
+      known = {down, node.getAvailability(), static_cast<int64_t>(description.getCpuNanos()),
+               static_cast<int64_t>(description.getMemoryBytes())};
+    } else if (entry.kind == "service") {
+      auto service = message.getRoot<schema::Service>();
+      auto spec = service.getSpec();
+      auto& known = services[id];
+      known.name = spec.getName().cStr();
+      known.global = spec.getMode().isGlobal();
+      known.replicas = known.global ? 0 : spec.getMode().getReplicated().getReplicas();
+      known.specVersion = service.getSpecVersion();
+      known.image = spec.getTask().getContainer().getImage().cStr();
+      known.everStartFirst |= isStartFirst(spec);
+      known.update = service.getUpdate().getState();
+    } else if (isTask) {
+      takeTask(id, message.getRoot<schema::Task>());
+      tasks[id].words = kj::mv(words);
+    } else if (entry.kind == "task-status") {
+      takeStatus(id, message.getRoot<schema::TaskStatus>());
+    }
+    return;
+  }
+  if (entry.kind == "node") nodes.erase(id);
+  if (entry.kind == "service") services.erase(id);
+  if (isTask) {
+    tasks[id].there = false;
+    changed.insert(id);
+  }
+}
+
+void Book::takeTask(const std::string& id, schema::Task::Reader task) {
+  ++taskWrites;
+  auto& known = tasks[id];
+  auto desired = task.getDesired();
+  std::string node = task.getNodeId().cStr();
+  if (desired < known.desired) {
+    violate("what is desired of task " + nameOf(id) + " went back from " + word(known.desired) +
+            " to " + word(desired));
+  }
+  bool moved = known.assigned() && node != known.node;
+  if (moved) violate("task " + nameOf(id) + " moved to " + node);
+  known.service = task.getServiceId().cStr();
+  known.node = node;
+  known.slot = task.getSlot() == 0 ? node : std::to_string(task.getSlot());
+  if (!known.said) known.state = node.empty() ? TaskState::PENDING : TaskState::ASSIGNED;
+  known.specVersion = task.getSpecVersion();
+  auto resources = task.getSpec().getResources();
+  known.cpuNanos = static_cast<int64_t>(resources.getReserveCpuNanos());
+  known.memoryBytes = static_cast<int64_t>(resources.getReserveMemoryBytes());
+  // A minute after the grace period the manager goes on without it.
+  constexpr int64_t NS_PER_MS = 1'000'000;
+  constexpr int64_t MARGIN_NS = 60'000 * NS_PER_MS;
+  auto graceNs = static_cast<int64_t>(task.getSpec().getContainer().getStopGraceMs()) * NS_PER_MS;
+  bool asked = task.getDesiredAtNs() != 0;
+  known.giveUpNs = asked ? task.getDesiredAtNs() + graceNs + MARGIN_NS : 0;
+  if (desired == TaskState::RUNNING && known.desired != desired) toRun.insert(id);
+  known.desired = desired;
+  changed.insert(id);
+}
+
+void Book::takeStatus(const std::string& id, schema::TaskStatus::Reader status) {
+  auto& known = tasks[id];
+  auto state = status.getState();
+  bool back = known.said && (state < known.state || (known.over() && state != known.state));
+  if (back) {
+    violate("task " + nameOf(id) + " went back from " + word(known.state) + " to " + word(state));
+  }
+  known.state = state;
+  known.said = true;
+  changed.insert(id);
+}
+
+// Nothing else of the slot may run, or be about to, unless the rules say so.
+void Book::promoted(const std::string& id, Task& task) {
+  auto nowNs = around.managerNowNs();
+  auto service = services.find(task.service);
+  bool overlaps = service != services.end() && service->second.everStartFirst;
+  for (auto& [otherId, other] : tasks) {
+    bool same = otherId != id && other.service == task.service && other.slot == task.slot;
+    if (!same || !other.there || !other.assigned() || other.over()) continue;
+    auto node = nodes.find(other.node);
+    bool away = node == nodes.end() || node->second.down;
+    bool givenUp = other.giveUpNs != 0 && nowNs >= other.giveUpNs;
+    if (away || givenUp || overlaps) {
+      task.beside.insert(otherId);
+      continue;
+    }
+    violate("task " + nameOf(id) + " is to run while " + nameOf(otherId) + " may (" +
+            word(other.state) + "), whose node is not down");
+  }
+}
+
+void Book::checkSlots() {
+  std::map<std::string, size_t> counts;
+  for (auto& [id, task] : tasks) {
+    if (!task.there) continue;
+    auto count = ++counts[task.service + "." + task.slot];
+    mostTasksOfASlot = std::max(mostTasksOfASlot, count);
+    if (count > MOST_TASKS_OF_A_SLOT) {
+      violate("a slot has more than " + std::to_string(MOST_TASKS_OF_A_SLOT) +
+              " tasks in the state: " + nameOf(id));
+      return;
+    }
+  }
+}
+
+void Book::checkRoom() {
+  struct Sum {
+    int64_t cpuNanos = 0, memoryBytes = 0;
+  };
+  std::map<std::string, Sum> sums;
+  for (auto& [id, task] : tasks) {
+    if (!task.there || !task.assigned() || task.over()) continue;
+    sums[task.node].cpuNanos += task.cpuNanos;
+    sums[task.node].memoryBytes += task.memoryBytes;
+  }
+  for (auto& [id, sum] : sums) {
+    auto node = nodes.find(id);
+    if (node == nodes.end()) continue;
+    bool fits =
+        sum.cpuNanos <= node->second.cpuNanos && sum.memoryBytes <= node->second.memoryBytes;
+    if (!fits) violate("more is reserved on node " + id + " than it has");
+  }
+}
+
+void Book::started(const std::string& host, const std::string& taskId) {
+  around.log("container of " + nameOf(taskId) + " starts");
+  if (++runs[taskId] > 1) violate("task " + nameOf(taskId) + " was run twice");
+  auto& task = tasks[taskId];
+  if (!task.node.empty() && task.node != host) {
+    violate("task " + nameOf(taskId) + " runs on " + host);
+  }
+  hosts[taskId].insert(host);
+  for (auto& [otherId, where] : hosts) {
+    if (otherId == taskId || where.empty()) continue;
+    auto& other = tasks[otherId];
+    bool same = other.service == task.service && other.slot == task.slot;
+    if (!same || task.beside.count(otherId) > 0 || other.beside.count(taskId) > 0) continue;
+    violate("two containers run in one slot: " + nameOf(taskId) + ", " + nameOf(otherId) + " (" +
+            word(other.state) + ")");
+  }
+}
+
+void Book::ended(const std::string& host, const std::string& taskId) {
+  around.log("container of " + nameOf(taskId) + " is no more");
+  hosts[taskId].erase(host);
+}
+
+void Book::stored(const std::string& host, const std::string& taskId,
+                  kj::Maybe<schema::Task::Reader> task) {
+  KJ_IF_MAYBE (written, task) {
+    auto desired = written->getDesired();
+    auto state = written->getStatus().getState();
+    auto known = disks.try_emplace({host, taskId}, Stored{desired, state}).first;
+    bool back = state < known->second.state || desired < known->second.desired;
+    if (back) violate("task " + nameOf(taskId) + " went back on the disk of its node");
+    known->second = {desired, state};
+  } else {
+    disks.erase({host, taskId});
+  }
+}
+
+std::vector<std::string> Book::running(const std::string& serviceId) const {
+  std::vector<std::string> found;
+  for (auto& [id, where] : hosts) {
+    if (!where.empty() && tasks.at(id).service == serviceId) found.push_back(id);
+  }
+  return found;
+}
+
+size_t Book::tasksThere() const {
+  return std::count_if(tasks.begin(), tasks.end(), [](auto& entry) { return entry.second.there; });
+}
+
+}  // namespace orch::testing

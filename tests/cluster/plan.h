@@ -1,0 +1,69 @@
+// What happens to a simulated cluster, as data: drawn from a seed, printed when a rule is broken,
+// and run again with steps left out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace orch::testing {
+
+struct Step {
+  enum class Kind {
+    // Faults. Each has its end in another step.
+    POWER_OFF,
+    POWER_ON,
+    CRASH,  // of orchd; its containers go on
+    START,
+    FREEZE,
+    THAW,
+    CUT,        // `host` and the manager's, both ways
+    CUT_OUT,    // only what `host` sends to the manager's
+    CUT_IN,     // only what it is sent
+    LOSE,       // `amount` of a thousand pieces between them come up to a second late
+    MEND,       // of the four above
+    RESET,      // the connections between them, at once
+    SLOW_DISK,  // syncs take up to `amount` ms
+    FAST_DISK,
+    STORE_FAULT,  // the `amount`-th kind, on the next commit
+    REMEMBER,     // what the node is told now is told to it again at
+    GHOST,        // as by a manager of that time that does not know that it leads no longer
+    // Requests of users.
+    CREATE,
+    SCALE,
+    UPDATE,
+    REMOVE,
+    DRAIN,
+    ACTIVATE
+  };
+  // Of a service's tasks.
+  enum class Script { STAYS, ENDS, FAILS, SLOW };
+  uint32_t atMs = 0;
+  Kind kind = Kind::POWER_OFF;
+  std::string host;     // or the service's name
+  uint32_t amount = 0;  // or replicas, or the image's number
+  bool global = false;
+  bool startFirst = false;
+  bool bad = false;  // the image's tasks fail at once
+  uint32_t parallelism = 1;
+  uint32_t failureAction = 0;
+  uint32_t reserve = 0;  // thousandths of a core
+  Script script = Script::STAYS;
+
+  bool isRequest() const { return kind >= Kind::CREATE; }
+  std::string text() const;
+};
+
+struct Plan {
+  uint64_t seed = 0;
+  uint32_t hosts = 4;  // n1, which manages, and so on
+  uint32_t lengthMs = 0;
+  std::vector<Step> steps;  // by time
+
+  // One step a line.
+  std::string text() const;
+};
+
+Plan drawPlan(uint64_t seed);
+
+}  // namespace orch::testing

@@ -1,0 +1,377 @@
+#include "simulation.h"
+
+#include <capnp/serialize.h>
+#include <kj/debug.h>
+
+#include <cstring>
+
+#include "orch/attempt.h"
+#include "orch/fail.h"
+
+namespace orch::testing {
+
+namespace {
+
+using Kind = Step::Kind;
+
+// After a fault is over, connections have to be found dead and opened again, with pauses.
+constexpr int64_t AFTERMATH_MS = 25'000;
+// A manager that has just started waits so long for its agents (startGraceMs), about.
+constexpr int64_t GRACE_MS = 14'500;
+// Until all is well again: the manager's grace period, back-off of restarts (30 s), a container
+// that is given up on (60 s and its grace period).
+constexpr kj::Duration SETTLE_LIMIT = 150 * kj::SECONDS;
+constexpr kj::Duration END_LIMIT = 120 * kj::SECONDS;
+constexpr kj::Duration LOOK_EVERY = 500 * kj::MILLISECONDS;
+constexpr size_t MOST_CONNECTIONS = 200;
+
+const MemoryStore::Fault STORE_FAULTS[] = {
+    MemoryStore::Fault::REFUSE, MemoryStore::Fault::UNKNOWN_APPLIED,
+    MemoryStore::Fault::UNKNOWN_LOST, MemoryStore::Fault::DISCONNECT_APPLIED,
+    MemoryStore::Fault::OVERLOAD_APPLIED};
+
+}  // namespace
+
+// An order of an earlier leader.
+struct Simulation::Remembered {
+  std::string host;
+  uint64_t epoch = 0;
+  std::map<std::string, std::pair<kj::Array<capnp::word>, schema::TaskState>> tasks;
+};
+
+Simulation::Simulation(Plan given, Bug bug)
+    : plan(std::move(given)),
+      world(plan.seed),
+      log(world.env().timer()),
+      network(world, plan.seed),
+      book({[this] { return host(MANAGER_HOST.cStr()).nowNs(); },
+            [this](const std::string& name) { return mayBeDown(name); },
+            [this](const std::string& text) { log.add("--", text.c_str()); }}),
+      client(world.newMachine()),
+      clientEnv(client.begin(1, network.networkOf("c1"))),
+      tasks(*this) {
+  network.addHost("c1", client);
+  SimulatedWorld shared{world, network, log, book, bug};
+  for (uint32_t i = 1; i <= plan.hosts; ++i) {
+    auto name = "n" + std::to_string(i);
+    auto made = std::make_unique<SimulatedHost>(shared, name, world.env().random());
+    constexpr int64_t HOUR_NS = 3'600'000'000'000;
+    made->machine.setClock(static_cast<int64_t>(world.env().random() % (2 * HOUR_NS)) - HOUR_NS,
+                           static_cast<int32_t>(world.env().random() % 400) - 200);
+    hosts[name] = std::move(made);
+  }
+  host(MANAGER_HOST.cStr()).clusterDisk.observe([this](auto batch) { book.wrote(batch); });
+  world.onQuiet([this] {
+    if (book.violation().empty()) return;
+    fail(kj::str(book.violation().c_str()));
+  });
+}
+
+Simulation::~Simulation() noexcept(false) {}
+
+void Simulation::taskFailed(kj::Exception&& exception) {
+  book.violate(std::string("the simulation failed: ") + exception.getDescription().cStr());
+}
+
+int64_t Simulation::nowMs() {
+  return (world.env().timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS;
+}
+
+void Simulation::advance(kj::Duration duration) { world.advance(duration); }
+
+// ---- the plan -----------------------------------------------------------------------------------
+
+// Hosts have joined: the state has their nodes.
+void Simulation::begin() {
+  auto store = host(MANAGER_HOST.cStr()).clusterDisk.client();
+  auto request = store.commitRequest();
+  auto batch = request.initBatch();
+  batch.setId("joined");
+  auto ops = batch.initOps(hosts.size());
+  uint32_t i = 0;
+  for (auto& entry : hosts) {
+    capnp::MallocMessageBuilder message(1024);
+    message.initRoot<schema::Node>().initMeta().setId(entry.first.c_str());
+    ops[i].setKind("node");
+    ops[i].setKey(entry.first.c_str());
+    ops[i++].setPut(capnp::messageToFlatArray(message).asBytes());
+  }
+  request.send().wait(world.waitScope());
+  for (auto& entry : hosts) entry.second->powerOn();
+  advance(3 * kj::SECONDS);
+}
+
+Outcome Simulation::run() {
+  Outcome outcome;
+  auto ran = attemptNow([&] {
+    begin();
+    auto beginMs = nowMs();
+    for (auto& step : plan.steps) {
+      auto waitMs = beginMs + step.atMs - nowMs();
+      if (waitMs > 0) advance(waitMs * kj::MILLISECONDS);
+      happen(step);
+    }
+    healAll();
+    auto healedMs = nowMs();
+    waitUntilEmpty([this] { return unsettled(); }, SETTLE_LIMIT, "does not settle");
+    outcome.settledMs = nowMs() - healedMs;
+    ending = true;
+    for (auto& [name, wish] : wishes) {
+      Step step;
+      step.kind = Kind::REMOVE;
+      step.host = name;
+      if (wish.there) request(step);
+    }
+    waitUntilEmpty([this] { return leftovers(); }, END_LIMIT, "something is left over");
+  });
+  if (!ran.ok() && book.violation().empty()) {
+    book.violate(std::string("the simulation failed: ") + ran.message().cStr());
+  }
+  outcome.violation = book.violation();
+  outcome.log = log.text();
+  outcome.virtualMs = nowMs();
+  outcome.bytes = network.bytes();
+  outcome.commits = host(MANAGER_HOST.cStr()).clusterDisk.commits();
+  return outcome;
+}
+
+template <typename Look>
+void Simulation::waitUntilEmpty(Look look, kj::Duration bound, const char* what) {
+  auto end = world.env().timer().now() + bound;
+  for (;;) {
+    std::string reason = look();
+    if (reason.empty()) return;
+    if (world.env().timer().now() >= end) {
+      book.violate(std::string(what) + " within " + std::to_string(bound / kj::SECONDS) +
+                   " s: " + reason);
+      return;
+    }
+    advance(LOOK_EVERY);
+    checkLimits();
+  }
+}
+
+void Simulation::checkLimits() {
+  if (network.connections() > MOST_CONNECTIONS) book.violate("connections pile up");
+}
+
+void Simulation::happen(const Step& step) {
+  log.add("--", step.text().c_str());
+  if (step.isRequest()) return request(step);
+  auto& at = host(step.host);
+  switch (step.kind) {
+    case Kind::POWER_OFF:
+      if (!at.powered()) return;
+      at.powerOff();
+      return trouble(step.host, 1);
+    case Kind::POWER_ON:
+    case Kind::START:
+      return start(at);
+    case Kind::CRASH:
+      if (!at.running()) return;
+      at.crashOrchd();
+      return trouble(step.host, 1);
+    case Kind::FREEZE:
+    case Kind::THAW:
+      return freeze(at, step.kind == Kind::FREEZE);
+    case Kind::CUT:
+    case Kind::CUT_OUT:
+    case Kind::CUT_IN:
+    case Kind::LOSE:
+      return harm(step);
+    case Kind::MEND:
+      return mend(step.host);
+    case Kind::RESET:
+      network.reset(step.host.c_str(), MANAGER_HOST);
+      trouble(step.host, 1);
+      return trouble(step.host, -1);
+    case Kind::SLOW_DISK:
+      return at.setDisk(step.amount * kj::MILLISECONDS);
+    case Kind::FAST_DISK:
+      return at.setDisk(4 * kj::MILLISECONDS);
+    case Kind::STORE_FAULT:
+      (isManager(at) ? at.clusterDisk : at.agentDisk).inject(STORE_FAULTS[step.amount]);
+      return;
+    case Kind::REMEMBER:
+      return remember(step.host);
+    case Kind::GHOST:
+      return ghost(step.host);
+    default:
+      KJ_UNREACHABLE;
+  }
+}
+
+bool Simulation::isManager(const SimulatedHost& at) { return at.name == MANAGER_HOST.cStr(); }
+
+void Simulation::start(SimulatedHost& at) {
+  if (!at.powered()) {
+    at.powerOn();
+  } else if (!at.running()) {
+    at.startOrchd();
+  } else {
+    return;
+  }
+  if (isManager(at)) managerSinceMs = nowMs();
+  trouble(at.name, -1);
+}
+
+// Of the manager's host all others have trouble.
+void Simulation::freeze(SimulatedHost& at, bool freezes) {
+  if (!at.powered() || at.machine.frozen() == freezes) return;
+  if (freezes) {
+    at.freeze();
+  } else {
+    at.thaw();
+  }
+  for (auto& entry : hosts) {
+    if (isManager(at) || entry.first == at.name) trouble(entry.first, freezes ? 1 : -1);
+  }
+}
+
+void Simulation::harm(const Step& step) {
+  LinkQuality out, in;
+  out.cut = step.kind == Kind::CUT || step.kind == Kind::CUT_OUT;
+  in.cut = step.kind == Kind::CUT || step.kind == Kind::CUT_IN;
+  if (step.kind == Kind::LOSE) out.lossPerMille = in.lossPerMille = step.amount;
+  network.setLink(step.host.c_str(), MANAGER_HOST, out);
+  network.setLink(MANAGER_HOST, step.host.c_str(), in);
+  trouble(step.host, 1);
+}
+
+void Simulation::mend(const std::string& name) {
+  network.setLink(name.c_str(), MANAGER_HOST, {});
+  network.setLink(MANAGER_HOST, name.c_str(), {});
+  trouble(name, -1);
+}
+
+void Simulation::healAll() {
+  log.add("--", "all faults end");
+  for (auto& [name, at] : hosts) {
+    at->clusterDisk.inject(MemoryStore::Fault::NONE);
+    at->agentDisk.inject(MemoryStore::Fault::NONE);
+    for (auto kind : {Kind::THAW, Kind::POWER_ON, Kind::FAST_DISK, Kind::ACTIVATE}) {
+      Step step;
+      step.kind = kind;
+      step.host = name;
+      happen(step);
+    }
+    if (name != MANAGER_HOST.cStr()) mend(name);
+    troubles[name] = {0, nowMs()};
+  }
+}
+
+void Simulation::trouble(const std::string& name, int change) {
+  auto& known = troubles[name];
+  known.active = std::max(0, known.active + change);
+  known.lastMs = nowMs();
+}
+
+bool Simulation::mayBeDown(const std::string& name) {
+  auto& known = troubles[name];
+  bool troubled = known.active > 0 || nowMs() - known.lastMs < AFTERMATH_MS;
+  bool waited = managerSinceMs > 0 && nowMs() - managerSinceMs >= GRACE_MS &&
+                nowMs() - managerSinceMs < GRACE_MS + AFTERMATH_MS;
+  bool atFirst = managerSinceMs == 0 && nowMs() < GRACE_MS;
+  return troubled || waited || atFirst;
+}
+
+// ---- orders of the past -------------------------------------------------------------------------
+
+void Simulation::remember(const std::string& name) {
+  auto what = std::make_unique<Remembered>();
+  what->host = name;
+  what->epoch = host(MANAGER_HOST.cStr()).clusterDisk.epoch();
+  for (auto& [id, task] : book.tasks) {
+    if (!task.there || !task.assigned() || task.node != name) continue;
+    auto& copy = what->tasks[id];
+    copy.first = kj::heapArray<capnp::word>(task.words.size());
+    memcpy(copy.first.begin(), task.words.begin(), task.words.asBytes().size());
+    copy.second = task.state;
+  }
+  remembered.push_back(std::move(what));
+}
+
+void Simulation::ghost(const std::string& name) {
+  for (auto& what : remembered) {
+    bool later = host(MANAGER_HOST.cStr()).clusterDisk.epoch() > what->epoch;
+    if (what->host == name && later) tasks.add(haunt(name, *what));
+  }
+}
+
+Task<void> Simulation::haunt(std::string name, Remembered& what) {
+  capnp::Capability::Client agent = nullptr;
+  KJ_IF_MAYBE (there, host(name).service("control.agent")) {
+    agent = *there;
+  } else {
+    co_return;
+  }
+  // Only one who follows a newer leader can tell.
+  if (host(name).followedEpoch() <= what.epoch) co_return;
+  auto request = agent.castAs<schema::Agent>().assignRequest();
+  request.setEpoch(host(name).blind() ? host(name).followedEpoch() : what.epoch);
+  request.setComplete(true);
+  auto list = request.initAssignments(what.tasks.size());
+  uint32_t i = 0;
+  for (auto& entry : what.tasks) {
+    capnp::FlatArrayMessageReader message(entry.second.first);
+    list[i].setTask(message.getRoot<schema::Task>());
+    list[i++].getTask().getStatus().setState(entry.second.second);
+  }
+  auto answered = co_await attempt(request.send().ignoreResult());
+  log.add(name.c_str(), kj::str("an order of epoch ", what.epoch, " is ",
+                                answered.ok() ? "taken"_kj : "refused"_kj));
+}
+
+// ---- what should be -----------------------------------------------------------------------------
+
+std::string Simulation::serviceNamed(const std::string& name) const {
+  for (auto& [id, service] : book.services) {
+    if (service.name == name) return id;
+  }
+  return {};
+}
+
+std::string Simulation::unsettled() {
+  for (auto& [name, wish] : wishes) {
+    if (wish.busy) return "a request for '" + name + "' has no answer";
+  }
+  for (auto& [name, wish] : wishes) {
+    if (hosts.count(name) > 0 || !wish.judged) continue;
+    auto id = serviceNamed(name);
+    if (id.empty() != !wish.there) return "service '" + name + "' is there, or not";
+    if (!wish.there) continue;
+    auto& service = book.services.at(id);
+    bool updates = service.update == schema::UpdateStatus::State::UPDATING;
+    if (updates) return "'" + name + "' is being updated";
+    size_t wanted = wish.global ? hosts.size() : wish.replicas;
+    auto running = book.running(id);
+    if (running.size() != wanted) {
+      return "of '" + name + "' run " + std::to_string(running.size()) + " tasks, not " +
+             std::to_string(wanted);
+    }
+    for (auto& taskId : running) {
+      auto& task = book.tasks.at(taskId);
+      bool right = task.there && task.mayRun() && task.state == schema::TaskState::RUNNING &&
+                   task.specVersion == service.specVersion;
+      if (!right) return "a task of '" + name + "' runs that is not, or not so, in the state";
+    }
+  }
+  return {};
+}
+
+std::string Simulation::leftovers() {
+  for (auto& [name, wish] : wishes) {
+    if (wish.busy) return "a request for '" + name + "' has no answer";
+  }
+  if (!book.services.empty()) return "a service";
+  if (book.tasksThere() > 0) return std::to_string(book.tasksThere()) + " tasks in the state";
+  for (auto& [name, at] : hosts) {
+    if (at->containers() > 0) return "containers on " + name;
+    if (at->agentDisk.objects("task") > 0) return "tasks on the disk of " + name;
+  }
+  return {};
+}
+
+Outcome simulate(const Plan& plan, Bug bug) { return Simulation(plan, bug).run(); }
+
+}  // namespace orch::testing
