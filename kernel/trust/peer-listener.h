@@ -38,6 +38,7 @@ class PeerListener final : private kj::TaskSet::ErrorHandler {
   static constexpr uint32_t STRANGERS_PER_ADDRESS = 64;
   // Of one member. One more ends its oldest: what a host has left behind that lost its power.
   static constexpr uint32_t CONNECTIONS_PER_MEMBER = 64;
+  // A member that has more than 10,000 questions open, or does not read, ends, too (wary-stream).
   // All that a stranger may say, with TLS around it: several times what joining takes.
   static constexpr uint64_t STRANGER_BYTES = 16 << 10;
 

@@ -1,5 +1,6 @@
 #include "orch/wary-stream.h"
 
+#include <capnp/rpc.capnp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -12,6 +13,8 @@ namespace orch {
 namespace {
 
 constexpr uint64_t WITHOUT_LIMIT = ~0ull;
+// Of a connection. One of a node has some hundreds at most, one for each task that starts.
+constexpr uint32_t MAX_QUESTIONS = 10'000;
 
 // A stream that reads differently; the rest is the inner one's.
 class Reread final : public kj::AsyncIoStream {
@@ -122,6 +125,10 @@ class ToldMessages final : public capnp::MessageStream {
     return idle
         .then(
             [this, fds, options, scratch]() { return inner.tryReadMessage(fds, options, scratch); })
+        .then([this](kj::Maybe<capnp::MessageReaderAndFds>&& message) {
+          KJ_IF_MAYBE (there, message) count(*there->reader);
+          return kj::mv(message);
+        })
         .catch_([this](kj::Exception&& exception) -> kj::Maybe<capnp::MessageReaderAndFds> {
           tellAndThrow(kj::mv(exception));
         });
@@ -139,6 +146,16 @@ class ToldMessages final : public capnp::MessageStream {
   kj::Promise<void> end() override { return inner.end(); }
 
  private:
+  // RPC keeps what it has answered until the other end is done with it.
+  void count(capnp::MessageReader& message) {
+    using Message = capnp::rpc::Message;
+    auto kind = message.getRoot<Message>().which();
+    if (kind == Message::CALL || kind == Message::BOOTSTRAP) ++questions;
+    if (kind == Message::FINISH && questions > 0) --questions;
+    if (questions > MAX_QUESTIONS) {
+      fail(kj::str("it has more than ", MAX_QUESTIONS, " questions open"));
+    }
+  }
   [[noreturn]] void tellAndThrow(kj::Exception&& exception) {
     bool broken = exception.getType() == kj::Exception::Type::DISCONNECTED;
     if (!broken) told(plainText(exception));
@@ -154,6 +171,7 @@ class ToldMessages final : public capnp::MessageStream {
   capnp::AsyncIoMessageStream inner;
   kj::Function<void(kj::StringPtr)> told;
   kj::Promise<void> writing = kj::READY_NOW;  // what is on its way
+  uint32_t questions = 0;                     // that the other end is not done with
 };
 
 }  // namespace

@@ -23,56 +23,17 @@ from certificates import Authority  # noqa: E402
 import namespaces  # noqa: E402
 import single  # noqa: E402
 from single import eventually  # noqa: E402
+from wire import GATEWAY, SERVICE, VERSION, bootstrap, call  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 PORT = 2377
 # Far past the time that the manager gives to whoever does not say who it is.
 PATIENCE = 60
-# Ids of sdk/schema/gateway.capnp and agent.capnp, as `capnp compile -ocapnp` prints them.
-GATEWAY, VERSION, SERVICE = 0xd99c9f71c53542e4, 0, 1
 # Half-open connections: far more than a manager keeps (512), from so many addresses that none has
 # its own limit (64) filled by them.
 HALF_OPEN = 10_000
 ADDRESSES = 20
 LINES_AT_ONCE = 5  # of one kind, in the log
-
-
-# ---- messages of Cap'n Proto's RPC, as far as they are needed ----
-
-def pointer(offset, data, pointers):
-    """To a structure `offset` words after the pointer."""
-    return struct.pack("<iHH", offset << 2, data, pointers)
-
-
-def message(kind, body):
-    """`body` begins with the pointer to what the message is about."""
-    words = pointer(0, 1, 1) + struct.pack("<HHI", kind, 0, 0) + body
-    return struct.pack("<II", 0, len(words) // 8) + words
-
-
-def bootstrap(question=0):
-    return message(8, pointer(0, 1, 1) + struct.pack("<II", question, 0) + bytes(8))
-
-
-def callGateway(method, question, parameters):
-    """Of what `bootstrap` asks for. `parameters` begin with the pointer to them, without the capabilities after it."""
-    call = struct.pack("<IHHQQ", question, method, 0, GATEWAY, 0)
-    target = struct.pack("<IHH", 0, 1, 0) + pointer(0, 1, 1) + struct.pack("<II", 0, 0) + bytes(8)
-    payload = parameters[:8] + bytes(8) + parameters[8:]
-    pointers = pointer(2, 1, 1) + pointer(1 + len(target) // 8, 0, 2) + bytes(8)
-    return message(2, pointer(0, 3, 3) + call + pointers + target + payload)
-
-
-def callService(name):
-    """Gateway.service(name)"""
-    text = name.encode() + b"\0"
-    padded = text + bytes(-len(text) % 8)
-    return callGateway(SERVICE, 1, pointer(1, 0, 1) + struct.pack("<iI", 1, len(text) << 3 | 2) + padded)
-
-
-def callVersion(question):
-    """Gateway.version()"""
-    return callGateway(VERSION, question, pointer(-1, 0, 0))
 
 
 class Attacks(cluster.ClusterTest):
@@ -192,7 +153,7 @@ class Attacks(cluster.ClusterTest):
         worker = self.authority.sign(self.folder, "worker", "orch-worker", self.before[0][1][0])
         for service in ("cluster", "store.local", "kernel"):
             stream = self.secure(worker)
-            stream.sendall(bootstrap() + callService(service))
+            stream.sendall(bootstrap() + call(1, GATEWAY, SERVICE, service))
             said = b""
             while b"for other hosts" not in said:
                 piece = stream.recv(65536)
@@ -335,7 +296,7 @@ class Attacks(cluster.ClusterTest):
         stream.sendall(bootstrap())
         with contextlib.suppress(OSError):  # what the manager does not read any more does not fit either
             for first in range(1, 500_000, 100):
-                stream.sendall(b"".join(callVersion(question) for question in range(first, first + 100)))
+                stream.sendall(b"".join(call(question, GATEWAY, VERSION) for question in range(first, first + 100)))
         self.n1.orch("service", "ls")
         self.assertEqual(self.states(), {"n1": "ready", "n2": "ready", "n3": "ready"})
         self.assertTold("peer.refused", "from=10.90.0.201:", "it has taken nothing of what it was sent for")

@@ -40,3 +40,20 @@ class Authority:
         openssl("x509", "-req", "-in", f"{base}.csr", "-subj", f"/O=orch/OU={unit}/CN={identity}", "-CA", self.certificate,
                 "-CAkey", self.key, "-days", str(days), "-extfile", f"{base}.ext", "-out", f"{base}.pem")
         return f"{base}.pem", f"{base}.key"
+
+    def signFor(self, folder, request, unit, identity, start, end):
+        """A certificate, in PEM, for a request in PEM; valid between two moments."""
+        with open(f"{folder}/ca.conf", "w") as file:
+            file.write(f"[ca]\ndefault_ca = own\n[own]\ndatabase = {folder}/index\nnew_certs_dir = {folder}\nrand_serial = yes\n"
+                       "default_md = sha256\nunique_subject = no\npolicy = any\n"
+                       "[any]\norganizationName = optional\norganizationalUnitName = optional\ncommonName = optional\n")
+        open(f"{folder}/index", "w").close()
+        for name, text in (("asked.csr", request), ("names", "subjectAltName=DNS:worker.orch\n")):
+            with open(f"{folder}/{name}", "w") as file:
+                file.write(text)
+        moment = "%Y%m%d%H%M%SZ"
+        openssl("ca", "-batch", "-notext", "-config", f"{folder}/ca.conf", "-in", f"{folder}/asked.csr", "-cert", self.certificate,
+                "-keyfile", self.key, "-subj", f"/O=orch/OU={unit}/CN={identity}", "-preserveDN", "-extfile", f"{folder}/names",
+                "-startdate", start.strftime(moment), "-enddate", end.strftime(moment), "-out", f"{folder}/signed.pem")
+        with open(f"{folder}/signed.pem") as file:
+            return file.read()
