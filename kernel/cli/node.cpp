@@ -8,7 +8,10 @@
 #include "human.h"
 #include "inspect.h"
 #include "listing.h"
+#include "orch/fail.h"
+#include "progress.h"
 #include "task-table.h"
+#include "value.h"
 
 namespace orch::cli {
 
@@ -24,7 +27,9 @@ constexpr Column NODE_COLUMNS[] = {{nullptr, "ID"},
                                    {"ID", nullptr},
                                    {"Self", nullptr},
                                    {"Hostname", "HOSTNAME"},
-                                   {"Status", "STATUS"},
+                                   {nullptr, "STATUS"},
+                                   {"Status", nullptr},
+                                   {"StatusReason", nullptr},
                                    {"Availability", "AVAILABILITY"},
                                    {"ManagerStatus", "MANAGER STATUS"},
                                    {"EngineVersion", "ENGINE VERSION"}};
@@ -37,6 +42,14 @@ kj::StringPtr managerStatus(schema::Node::Reader node) {
   if (node.getRole() != schema::Node::Role::MANAGER) return "";
   if (node.getLeader()) return "Leader";
   return node.getState() == schema::Node::State::READY ? "Reachable"_kj : "Unreachable"_kj;
+}
+
+// `Ready`, or `Down 12 seconds ago: no heartbeat for 2.5s`.
+kj::String statusOf(schema::Node::Reader node, int64_t nowNs) {
+  auto state = capitalized(nameOf(node.getState()));
+  if (node.getState() == schema::Node::State::READY) return state;
+  auto since = sinceText(state, node.getStateSinceNs(), nowNs);
+  return node.getMessage().size() == 0 ? kj::mv(since) : kj::str(since, ": ", node.getMessage());
 }
 
 Task<int> listNodes(Context& context) {
@@ -61,11 +74,11 @@ Task<int> listNodes(Context& context) {
     if (!matches) continue;
     auto shown = list.id(id);
     bool self = id == own;
-    list.row(
-        shown, node,
-        kj::arr(kj::str(shown, self ? " *" : ""), kj::str(shown), kj::str(self), kj::str(name),
-                capitalized(nameOf(node.getState())), capitalized(nameOf(node.getAvailability())),
-                kj::str(managerStatus(node)), kj::str(description.getEngineVersion())));
+    list.row(shown, node,
+             kj::arr(kj::str(shown, self ? " *" : ""), kj::str(shown), kj::str(self), kj::str(name),
+                     statusOf(node, context.env.nowNs()), capitalized(nameOf(node.getState())),
+                     kj::str(node.getMessage()), capitalized(nameOf(node.getAvailability())),
+                     kj::str(managerStatus(node)), kj::str(description.getEngineVersion())));
   }
   list.finish();
   co_return 0;
@@ -77,6 +90,8 @@ constexpr Option NODE_UPDATE_OPTIONS[] = {
     {"--label-add", "KEY=VALUE", "Set a label of the node", true},
     {"--label-rm", "KEY", "Remove a label of the node", true},
     {"--role", "ROLE", "There is one manager so far", false, "worker|manager"},
+    {"--wait", nullptr,
+     "With --availability drain: until nothing runs there, and show how far it is"},
 };
 constexpr Option NODE_RM_OPTIONS[] = {
     {"-f,--force", nullptr, "Also if it is ready: its tasks are started elsewhere"},
@@ -91,6 +106,9 @@ void fillChange(const Arguments& args, schema::NodeChange::Builder change) {
     auto choice = parseChoice("--availability", args.text("--availability"), "active|pause|drain");
     change.getAvailability().setSet(static_cast<schema::Node::Availability>(choice));
   }
+  bool drains = change.getAvailability().isSet() &&
+                change.getAvailability().getSet() == schema::Node::Availability::DRAIN;
+  if (args.on("--wait") && !drains) fail(kj::str("usage: --wait is for --availability drain"));
   auto added = args.values("--label-add");
   auto labels = change.initAddLabels(added.size());
   for (uint32_t i = 0; i < labels.size(); ++i) {
@@ -101,6 +119,67 @@ void fillChange(const Arguments& args, schema::NodeChange::Builder change) {
   auto removed = args.values("--label-rm");
   auto keys = change.initRemoveLabels(removed.size());
   for (uint32_t i = 0; i < keys.size(); ++i) keys.set(i, removed[i]);
+}
+
+// `n3: 5 tasks are left, 3 wait for their turn`
+kj::String leftLine(kj::StringPtr name, schema::NodeProgress::Reader progress) {
+  auto left = progress.getLeft();
+  if (left == 0) return kj::str(name, " is empty");
+  auto waiting = progress.getWaiting();
+  auto turn = waiting == 0
+                  ? kj::String()
+                  : kj::str(", ", waiting,
+                            waiting == 1 ? " waits for its turn"_kj : " wait for their turn"_kj);
+  return kj::str(name, ": ", left, left == 1 ? " task is" : " tasks are", " left", turn);
+}
+
+// Why it will not become empty; nothing if it may.
+kj::String obstacleTo(kj::StringPtr name, schema::NodeProgress::Reader progress) {
+  if (progress.getAvailability() != schema::Node::Availability::DRAIN) {
+    return kj::str("node '", name, "' is ", nameOf(progress.getAvailability()),
+                   " again; somebody has changed it meanwhile");
+  }
+  if (progress.getState() == schema::Node::State::DOWN) {
+    return kj::str("node '", name, "' is down; what still runs there is not known");
+  }
+  return kj::String();
+}
+
+// Until nothing runs on the node. On a terminal a line that changes in place, else one for each
+// change, and each problem once.
+Task<void> waitUntilEmpty(Context& context, kj::String id, kj::String name) {
+  constexpr uint32_t POLL_MS = 30'000;  // the server answers at once if something is new
+  context.waitsFor =
+      kj::str("node '", name, "' goes on being drained; see 'orch node ps ", name, "'");
+  kj::String last;
+  kj::String problem;
+  uint64_t after = 0;
+  for (;;) {
+    auto response = co_await context.connection.change<schema::ClusterControl::NodeProgressResults>(
+        [&](schema::ClusterControl::Client& cluster) {
+          auto request = cluster.nodeProgressRequest();
+          request.setId(id);
+          request.setAfter(after);
+          request.setTimeoutMs(POLL_MS);
+          return request.send();
+        });
+    after = response.getRevision();
+    auto progress = response.getProgress();
+    auto line = leftLine(name, progress);
+    bool again = context.out.terminal() && last.size() > 0;
+    if (line != last) context.out.line(again ? "\x1b[A\x1b[2K" : "", line);
+    last = kj::mv(line);
+    if (progress.getProblem() != problem) {
+      problem = kj::str(progress.getProblem());
+      if (problem.size() > 0) context.out.line("problem: ", withoutIds(problem));
+      if (problem.size() > 0) last = kj::String();
+    }
+    context.out.flush();
+    if (progress.getLeft() == 0) break;
+    auto why = obstacleTo(name, progress);
+    if (why.size() > 0) fail(kj::mv(why));
+  }
+  context.waitsFor = kj::String();
 }
 
 Task<int> updateNodes(Context& context) {
@@ -118,11 +197,19 @@ Task<int> updateNodes(Context& context) {
           return request.send();
         });
     auto updated = co_await attempt(kj::mv(updating));
-    if (updated.ok()) {
-      context.out.line(updated.value().getNode().getDescription().getHostname());
-    } else {
+    if (!updated.ok()) {
       context.failed(updated.error());
+      continue;
     }
+    auto node = updated.value().getNode();
+    auto hostname = kj::str(node.getDescription().getHostname());
+    if (!context.args.on("--wait")) {
+      context.out.line(hostname);
+      continue;
+    }
+    auto waited = co_await attempt(
+        waitUntilEmpty(context, kj::str(node.getMeta().getId()), kj::mv(hostname)));
+    if (!waited.ok()) context.failed(waited.error());
   }
   co_return context.status;
 }

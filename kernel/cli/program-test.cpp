@@ -232,6 +232,41 @@ TEST_CASE("cli: services are found by their labels, port ranges are one", "[cli]
   CHECK(has(ran.out, "  Message: update paused: task web.1 failed: exit 1\nMeta:"));
 }
 
+TEST_CASE("cli: a drain is followed until nothing runs there", "[cli]") {
+  RecordingServer server;
+  auto say = [&](uint32_t left, uint32_t waiting, const char* problem = "",
+                 schema::Node::Availability availability = schema::Node::Availability::DRAIN) {
+    server.drain.push_back([=](schema::NodeProgress::Builder progress) {
+      progress.setAvailability(availability);
+      progress.setState(schema::Node::State::READY);
+      progress.setLeft(left);
+      progress.setWaiting(waiting);
+      progress.setProblem(problem);
+    });
+  };
+  Words drain = {"node", "update", "--availability", "drain", "--wait", "n2"};
+  say(3, 2);
+  say(3, 2, "task web.1: no suitable node");
+  say(1, 1);
+  say(1, 0);
+  say(0, 0);
+  auto ran = server.run(drain);
+  CHECK(ran.status == 0);
+  CHECK(ran.out ==
+        "n2: 3 tasks are left, 2 wait for their turn\n"
+        "problem: task web.1: no suitable node\n"
+        "n2: 1 task is left, 1 waits for its turn\n"
+        "n2: 1 task is left\nn2 is empty\n");
+  server.drain.clear();
+  say(2, 2, "", schema::Node::Availability::ACTIVE);
+  ran = server.run(drain);
+  CHECK(ran.status == 1);
+  CHECK(ran.errors == "orch: node 'n2' is active again; somebody has changed it meanwhile\n");
+  ran = server.run({"node", "update", "--availability", "pause", "--wait", "n2"});
+  CHECK(ran.status == 2);
+  CHECK(ran.errors.rfind("orch: --wait is for --availability drain\n", 0) == 0);
+}
+
 TEST_CASE("cli: JSON is one document on stdout", "[cli]") {
   RecordingServer server;
   CHECK(server.run({"service", "ls", "--json"}).out == "[]\n");

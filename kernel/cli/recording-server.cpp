@@ -231,6 +231,16 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     context.getResults().initNode().initMeta().setId(NODE_ID);
     return kj::READY_NOW;
   }
+  kj::Promise<void> updateNode(UpdateNodeContext context) override {
+    context.getResults().initNode().initDescription().setHostname(context.getParams().getId());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> nodeProgress(NodeProgressContext context) override {
+    auto after = context.getParams().getAfter();
+    context.getResults().setRevision(after + 1);
+    owner.drain.at(after)(context.getResults().initProgress());
+    return kj::READY_NOW;
+  }
   kj::Promise<void> nodes(NodesContext context) override {
     auto node = context.getResults().initNodes(1)[0];
     auto label = node.initDescription().initEngineLabels(1)[0];

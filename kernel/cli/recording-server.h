@@ -6,6 +6,7 @@
 #include <capnp/rpc-twoparty.h>
 #include <kj/async-io.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -53,6 +54,8 @@ class RecordingServer final {
   unsigned disconnects = 0;  // so many changes are carried out, and the connection then broken
   bool comesBack = true;     // after a break: listens again
   std::string refusal;       // the text of every change's failure, if not empty
+  // What it says, one after the other, of a node that is being drained.
+  std::vector<std::function<void(schema::NodeProgress::Builder)>> drain;
   bool converges = true;
   bool stuck = false;
   bool paused = false;         // after the command

@@ -26,6 +26,7 @@ const Bad ALL[] = {
     {"control.agent", "image", "7"},
     {"control.agent", "runtimes", "[]"},
     {"control.agent", "retryMaxMs", "49"},
+    {"control.agent", "aloneAfterMs", "-1"},
     {"control.discovery", "massLossOneIn", "0"},
     {"control.discovery", "graceMs", "-1"},
     {"control.discovery", "heartbeatMs", "999"},

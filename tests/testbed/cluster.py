@@ -310,8 +310,53 @@ class ClusterTest(unittest.TestCase):
     """Tests of one class share hosts n1, n2, …, whole and with orchd on each; they are no cluster yet."""
     programs = ""  # the folder with orch and orchd
     hosts = 3
+    config = None  # another manifest than configs/single.toml
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster(f"test-{cls.__name__.lower()}-{os.getpid()}", cls.programs, cls.hosts).create()
+        cls.cluster = Cluster(f"test-{cls.__name__.lower()}-{os.getpid()}", cls.programs, cls.hosts, cls.config).create()
         cls.addClassCleanup(cls.cluster.remove)
+
+
+class MemberTest(ClusterTest):
+    """As ClusterTest, but n1, n2 and n3 are one cluster with n1 as the manager, which has the image
+    web:1. Each test begins with all of them ready, and without a service."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
+        cls.n1.makeImages(1)
+        said = cls.n1.orch("init").stdout
+        cls.join = said.splitlines()[-1].split()
+        for node in (cls.n2, cls.n3):
+            node.orch(*cls.join[1:])
+
+    def setUp(self):
+        eventually("three hosts are ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
+
+    def tearDown(self):
+        for service in self.n1.json("service", "ls"):
+            self.n1.orch("service", "rm", service["name"])
+
+    def create(self, *options, name="web"):
+        self.n1.orch("service", "create", "--name", name, "--verify", "0s", "--stop-grace-period", "0s", *options, "web:1", "/bin/web")
+
+    def states(self):
+        return {node["description"]["hostname"]: node["state"] for node in self.n1.json("node", "ls")}
+
+    def hostOf(self, task):
+        names = {node["meta"]["id"]: node["description"]["hostname"] for node in self.n1.json("node", "ls")}
+        return names.get(task["nodeId"], "?")
+
+    def spread(self, service="web"):
+        """{host name: how many tasks run there}"""
+        names = {node["meta"]["id"]: node["description"]["hostname"] for node in self.n1.json("node", "ls")}
+        counts = {}
+        for task in self.n1.running(service).values():
+            name = names.get(task["nodeId"], "?")
+            counts[name] = counts.get(name, 0) + 1
+        return counts
+
+    def ids(self):
+        return {slot: task["meta"]["id"] for slot, task in self.n1.running("web").items()}

@@ -18,15 +18,17 @@ PATIENCE = 60
 
 def eventually(what, condition, patience=PATIENCE):
     """The first true value of `condition()`. Looks again until then: what happens in containers and
-    other processes cannot be waited for otherwise."""
-    end = time.monotonic() + patience
+    other processes cannot be waited for otherwise. The longer it takes, the less often: looking must
+    not keep busy what is waited for."""
+    begun = time.monotonic()
+    end = begun + patience
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
             raise AssertionError(f"after {patience} s still not so: {what}")
-        time.sleep(0.02)
+        time.sleep(min(0.5, 0.02 + (time.monotonic() - begun) / 8))
 
 
 def sleepThrough(seconds, check):
@@ -133,6 +135,12 @@ class SingleHost:
 
     def json(self, *arguments):
         return json.loads(self.orch(*arguments, "--json").stdout)
+
+    def events(self, *topics):
+        """Those that there were, as `orch events` prints them, without their times."""
+        filters = [word for topic in topics for word in ("--filter", f"topic={topic}")]
+        lines = self.orch("events", "--since", "1h", "--no-follow", *filters).stdout.splitlines()
+        return [line.split(" ", 1)[1] for line in lines]
 
     def running(self, service):
         """{slot, or the id of the node that is one: task} of the tasks that should run and do."""

@@ -57,6 +57,8 @@ class NodeAgent::Server final : public schema::Agent::Server {
     auto& agent = link->get();
     return agent.calls.wrap(agent.readBlob(context));
   }
+  // That it answers is the answer.
+  kj::Promise<void> ping(PingContext) override { return kj::READY_NOW; }
 
  private:
   kj::Own<Link> link;
@@ -81,6 +83,7 @@ NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
       settings(settings),
       services(env, host, settings, *this),
       store(env, host.log(), host.service<schema::Store>(settings.getStore())),
+      beats(env),
       tasks(*this) {
   services.otherNodes = kj::heap<Finder>(kj::addRef(*link));
 }
@@ -101,6 +104,7 @@ Task<void> NodeAgent::start() {
   }
   tasks.add(clearAll());
   for (auto& entry : controllers) entry.second->begin();
+  beAlone();
   sessionLoop =
       keepSession().promise().eagerlyEvaluate([this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
 }
@@ -220,7 +224,8 @@ Task<void> NodeAgent::assign(AssignContext context) {
   if (params.getComplete()) {
     kj::Vector<std::string> unnamed;
     for (auto& entry : controllers) {
-      if (named.count(entry.first) == 0) unnamed.add(entry.first);
+      bool unheard = entry.second->record().isLocal() && told.count(entry.first) == 0;
+      if (named.count(entry.first) == 0 && !unheard) unnamed.add(entry.first);
     }
     for (auto& id : unnamed) durable.add(forget(id));
   }
@@ -252,10 +257,13 @@ kj::Promise<void> NodeAgent::take(schema::Task::Reader wanted) {
   // What the manager has not heard yet, or lost, is said again.
   if (wanted.getStatus().getState() < controller.record().state())
     statusChanged(controller.record());
-  if (wanted.getDesired() <= controller.record().task().getDesired()) {
+  auto meta = controller.record().task().getMeta();
+  bool adopted = controller.record().isLocal() && wanted.getMeta().getVersion() > 0;
+  if (adopted) meta.setVersion(wanted.getMeta().getVersion());
+  if (!adopted && wanted.getDesired() <= controller.record().task().getDesired()) {
     return store.whenDurable(controller.record().id());
   }
-  controller.update(wanted);
+  controller.wish(wanted.getDesired());
   return store.save(controller.record());
 }
 
@@ -334,6 +342,7 @@ kj::Promise<void> NodeAgent::readBlob(ReadBlobContext context) {
 Task<void> NodeAgent::stop() {
   stopped = true;
   sessionLoop = nullptr;
+  alone = nullptr;
   subscription = nullptr;
   KJ_IF_MAYBE (open, session) {
     co_await askTrust(nullptr);

@@ -9,6 +9,8 @@
 #include <set>
 #include <string>
 
+#include "alone.h"
+#include "beat-thread.h"
 #include "orch/schema/agent.capnp.h"
 #include "services.h"
 #include "task-controller.h"
@@ -85,6 +87,14 @@ class NodeAgent final : private TaskObserver,
   kj::Promise<void> forget(const std::string& id);
   Task<void> forgetLater(std::string id);
 
+  // From now on no manager looks after the tasks (alone.cpp).
+  void beAlone();
+  Task<void> keepAlone();
+  void restart(const AlonePlan::Restart& next);
+  std::vector<TaskRecord*> localRecords();
+  void describeRestart(TaskRecord& local, schema::LocalRestart::Builder restart);
+  std::map<std::string, schema::Task::Reader> known();
+
   Task<void> keepSession();
   Task<void> openSession();
   Task<void> heartbeats(schema::Session::Client session);
@@ -107,6 +117,7 @@ class NodeAgent final : private TaskObserver,
   NodeServices services;
   TaskStore store;
   kj::Maybe<schema::Session::Client> session;  // the last that was opened
+  BeatThread beats;                            // while it is open
   bool leaves = false;                         // its cluster, with the next start
   std::string cluster;  // the digest of its authority; empty: of this host alone
   uint64_t epoch = 0;   // of the leader that this node follows; durable before it is acknowledged
@@ -114,6 +125,7 @@ class NodeAgent final : private TaskObserver,
   Controllers controllers;
   std::set<std::string> leaving;                     // controllers that are being removed
   std::set<std::string> dirty;                       // whose status the manager has not heard
+  std::set<std::string> told;                        // local tasks that the session began with
   kj::Own<kj::PromiseFulfiller<void>> reportWanted;  // wakes reports()
   bool stopped = false;
   Bell pluginsChanged;  // for describeOnChange
@@ -121,6 +133,9 @@ class NodeAgent final : private TaskObserver,
   capnp::Capability::Client subscription = nullptr;
   kj::TaskSet tasks;
   kj::Promise<void> sessionLoop = nullptr;
+  kj::Own<kj::PromiseFulfiller<void>> aloneChanged;  // wakes keepAlone
+  bool isAlone = false;                              // there is no session
+  kj::Promise<void> alone = nullptr;
   kj::Own<Link> link = kj::refcounted<Link>(*this);
   kj::Canceler calls;  // last: what it ends uses all of the above
 };

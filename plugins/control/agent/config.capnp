@@ -18,4 +18,7 @@ struct Config {
 
   retryMaxMs @4 :UInt32 = 1000 $Settings.least(50);
   # Longest pause before the manager is looked for again.
+
+  aloneAfterMs @5 :UInt32 = 5000;
+  # Without a manager for so long, the node restarts its tasks by itself, as their policies say.
 }

@@ -59,6 +59,7 @@ Task<void> NodeAgent::keepSession() {
     auto opened = env.timer().now();
     auto ended = co_await attempt(openSession());
     if (stopped) co_return;
+    beAlone();
     if (env.timer().now() - opened > 10 * kj::SECONDS) {
       pauseMs = FIRST_RETRY_MS;
       complaint = kj::String();
@@ -78,6 +79,8 @@ Task<void> NodeAgent::keepSession() {
 // one, too: each call has a deadline.
 Task<void> NodeAgent::openSession() {
   auto dispatcher = host.service<schema::Dispatcher>(settings.getDispatcher());
+  // What would wait for a manager says how it is by then, not how it is now.
+  co_await dispatcher.whenResolved();
   capnp::MallocMessageBuilder message;
   auto description = message.initRoot<schema::NodeDescription>();
   co_await describe(description);
@@ -85,10 +88,25 @@ Task<void> NodeAgent::openSession() {
   request.setNodeId(host.node().id);
   request.setDescription(description);
   request.setAgent(client());
+  auto local = localRecords();
+  auto restarts = request.initRestarts(local.size());
+  told.clear();
+  for (uint32_t i = 0; i < restarts.size(); ++i) {
+    describeRestart(*local[i], restarts[i]);
+    told.insert(local[i]->id().cStr());
+  }
   kj::Promise<capnp::Response<schema::Dispatcher::OpenResults>> opening = request.send();
   auto answer = co_await env.timer().timeoutAfter(CALL_LIMIT, kj::mv(opening));
   auto session = answer.getSession();
   this->session = session;
+  for (auto record : localRecords()) {
+    if (told.count(record->id().cStr()) > 0) continue;
+    fail(kj::str("task '", record->name(), "' was restarted meanwhile; the manager is told now"));
+  }
+  alone = nullptr;
+  isAlone = false;
+  beats.start(answer.getBeats());
+  KJ_DEFER(beats.stop());
   co_await listen();
   for (auto& entry : controllers) dirty.insert(entry.first);
   auto changes = describeOnChange(session).promise();
@@ -101,7 +119,8 @@ Task<void> NodeAgent::openSession() {
       .exclusiveJoin(kj::mv(reporting));
 }
 
-// On the loop that it tells of (kernel/decisions/0004-heartbeats-on-the-loop.md).
+// Beside those of the thread (kernel/decisions/0009-heartbeats-by-datagram.md), and as often as the
+// manager asks for.
 Task<void> NodeAgent::heartbeats(schema::Session::Client to) {
   auto due = env.timer().now();
   for (;;) {
@@ -240,6 +259,7 @@ Task<void> NodeAgent::findImage(FindContext context) {
 }
 
 void NodeAgent::statusChanged(TaskRecord& record) {
+  if (aloneChanged.get() != nullptr) aloneChanged->fulfill();
   dirty.insert(record.id().cStr());
   if (reportWanted.get() != nullptr) reportWanted->fulfill();
 }

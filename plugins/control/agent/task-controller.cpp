@@ -41,11 +41,10 @@ TaskController::TaskController(NodeServices& services, TaskStore& store, TaskObs
       observer(observer),
       task(kj::mv(record)),
       life(kj::Promise<void>(kj::READY_NOW).fork()) {
-  update(task->task().asReader());
+  wish(task->task().getDesired());
 }
 
-void TaskController::update(schema::Task::Reader wanted) {
-  auto desired = wanted.getDesired();
+void TaskController::wish(TaskState desired) {
   if (desired > task->task().getDesired()) task->task().setDesired(desired);
   if (desired >= TaskState::RUNNING) askToRun();
   if (desired >= TaskState::COMPLETE) stopAsked.raise();

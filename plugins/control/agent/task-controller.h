@@ -28,8 +28,8 @@ class TaskController final {
   TaskRecord& record() { return *task; }
   // Starts it, or goes on with it where the last agent left off.
   void begin();
-  // What the manager wants now. Wishes only grow.
-  void update(schema::Task::Reader wanted);
+  // What is wanted of it now. Wishes only grow.
+  void wish(schema::TaskState desired);
   // Ends it if it runs, then takes away whatever the node has of it. Settles when nothing is left.
   Task<void> remove();
 

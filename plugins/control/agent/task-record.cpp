@@ -42,6 +42,9 @@ bool TaskRecord::advance(schema::TaskState next, int64_t atNs, kj::StringPtr tex
   auto now = status();
   now.setState(next);
   now.setAtNs(atNs);
+  // By this node's clock, for as long as it is alone; the managers have their own.
+  if (next == schema::TaskState::RUNNING) now.setRunningAtNs(atNs);
+  if (isTerminal(next)) now.setEndedAtNs(atNs);
   now.setMessage(text);
   return true;
 }

@@ -22,6 +22,8 @@ class TaskRecord final {
   schema::TaskStatus::Builder status() { return task().getStatus(); }
   schema::TaskState state() { return status().getState(); }
   kj::StringPtr id() { return task().getMeta().getId(); }
+  // Made by this node while it was cut off; no manager is known to have it.
+  bool isLocal() { return task().getMeta().getVersion() == 0; }
   // web.1.<id>
   kj::String name();
   // Rewritten compactly, for the store.

@@ -220,8 +220,14 @@ class FakeDispatcher final : public schema::Dispatcher::Server {
     ++model.generation;
     model.agent = context.getParams().getAgent();
     FakeSession::take(model, context.getParams().getDescription());
+    model.restarts.clear();
+    for (auto restart : context.getParams().getRestarts()) {
+      auto ended = restart.getEnded();
+      model.restarts.push_back({ended.getTaskId().cStr(), ended.getStatus().getState(),
+                                restart.getNext().getTaskId().cStr(), restart.getRestarts()});
+    }
     context.getResults().setSession(kj::heap<FakeSession>(model));
-    return kj::READY_NOW;
+    return std::exchange(model.opening, kj::Promise<void>(kj::READY_NOW));
   }
 
  private:
@@ -321,13 +327,16 @@ Task<Outcome<void>> TestAgent::assigning(const Order& order) {
   for (uint32_t i = 0; i < assignments.size(); ++i) {
     auto& wanted = order.tasks[i];
     auto task = assignments[i].initTask();
-    task.initMeta().setId(wanted.id.c_str());
+    auto meta = task.initMeta();
+    meta.setId(wanted.id.c_str());
+    meta.setVersion(1);
     task.setServiceName("web");
     task.setSlot(i + 1);
     task.setDesired(wanted.desired);
     task.initStatus().setState(wanted.known);
     auto networks = task.initSpec().initNetworks(wanted.networks.size());
     for (uint32_t j = 0; j < networks.size(); ++j) networks.set(j, wanted.networks[j].c_str());
+    wanted.more(task);
   }
   auto gone = request.initGone(order.gone.size());
   for (uint32_t i = 0; i < gone.size(); ++i) gone[i].setId(order.gone[i].c_str());

@@ -68,7 +68,15 @@ struct FakeManager {
     schema::TaskState state;
     std::string error;
   };
-  std::map<std::string, Report> tasks;  // the last word
+  struct Restart {
+    std::string ended;
+    schema::TaskState endedState;
+    std::string next;
+    uint32_t restarts;
+  };
+  std::map<std::string, Report> tasks;        // the last word
+  std::vector<Restart> restarts;              // that the last session was opened with
+  kj::Promise<void> opening = kj::READY_NOW;  // what the next session waits for
   std::vector<size_t> reportSizes;
   std::vector<uint32_t> lags;                                     // one per heartbeat
   std::map<std::string, std::pair<uint32_t, uint32_t>> networks;  // total, used
@@ -100,6 +108,7 @@ class TestAgent final {
     schema::TaskState desired = schema::TaskState::RUNNING;
     schema::TaskState known = schema::TaskState::NEW;  // what the manager has heard
     std::vector<std::string> networks = {"none"};
+    std::function<void(schema::Task::Builder)> more = [](schema::Task::Builder) {};
   };
   struct Order {
     uint64_t epoch = 1;

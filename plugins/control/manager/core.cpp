@@ -14,7 +14,7 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       manager(env, host, settings),
       members(*this, env, host, manager),
       admins(*this, manager),
-      sessions(*this, env, host, manager, settings),
+      sessions(*this, env, host, manager, members, settings),
       progress(env, manager),
       logs(env, manager, sessions),
       volumes(env, manager, sessions) {

@@ -66,6 +66,7 @@ Task<void> Manager::load() {
 
   dirty.clear();
   int64_t now = env.nowNs();
+  current.unseen.sinceNs = now;
   for (auto& node : current.all(Kind::NODE)) dirty.add({Concern::NODE, node.first}, now);
   for (auto& service : current.all(Kind::SERVICE))
     dirty.add({Concern::SERVICE, service.first}, now);

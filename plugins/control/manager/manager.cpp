@@ -69,15 +69,17 @@ kj::Promise<void> Manager::submit(Decide decide, kj::StringPtr requestId) {
   return kj::mv(pair.promise);
 }
 
-void Manager::noteNode(const std::string& nodeId, Presence presence) {
-  if (!leading || !current.setPresence(nodeId, presence)) return;
+void Manager::noteNode(const std::string& nodeId, Presence presence, std::string reason) {
   auto nowNs = env.nowNs();
+  if (!leading || !current.setPresence(nodeId, {presence, nowNs, reason})) return;
   dirty.add({Concern::NODE, nodeId}, nowNs);
-  if (presence == Presence::HEARD) {
-    dirty.add({Concern::PLACEMENT, {}}, nowNs);
-    auto object = current.find(Kind::NODE, nodeId);
-    bool up = object != nullptr && !isDown(object->as<schema::Node>());
-    if (up) tellNodeState(host, object->as<schema::Node>(), schema::Node::State::READY);
+  if (presence == Presence::HEARD) dirty.add({Concern::PLACEMENT, {}}, nowNs);
+  auto object = current.find(Kind::NODE, nodeId);
+  // That it is down is told when it is stored.
+  bool up = object != nullptr && !isDown(object->as<schema::Node>());
+  if (up && presence != Presence::MISSED) {
+    auto node = object->as<schema::Node>();
+    tellNodeState(host, node, current.stateOf(node), reason.c_str());
   }
   poke();
 }
@@ -211,6 +213,11 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
   std::set<std::string> requests;
   bool freed = false;
   bool nodes = false;
+  auto leftDrained = [&](const TaskReader& task) {
+    auto node = current.find(Kind::NODE, manager::view(task.getNodeId()));
+    return node != nullptr &&
+           node->as<schema::Node>().getAvailability() == schema::Node::Availability::DRAIN;
+  };
   for (auto& [key, change] : batch) {
     auto before = current.snapshot(key);
     Snapshot after = change.over(before);
@@ -222,7 +229,9 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
       // Room may have become free.
       TaskReader old(before);
       bool held = isAssigned(old) && !isTerminal(old);
-      freed |= held && (!after || isTerminal(TaskReader(after)));
+      bool ended = held && (!after || isTerminal(TaskReader(after)));
+      freed |= ended;
+      nodes |= ended && leftDrained(old);
     }
     nodes |= key.kind == Kind::NODE;
     current.apply(key, kj::mv(change), revision);

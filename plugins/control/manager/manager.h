@@ -47,8 +47,8 @@ class Manager final {
   // Settles when what `decide` did is durable and applied. With a request id the call is answered
   // by the batch that holds its record, else by the last one of the pass.
   kj::Promise<void> submit(Decide decide, kj::StringPtr requestId = nullptr);
-  // What was heard of a node, or that nothing was.
-  void noteNode(const std::string& nodeId, Presence presence);
+  // What was heard of a node, or that nothing was, and then why.
+  void noteNode(const std::string& nodeId, Presence presence, std::string reason = {});
 
   const State& state() const { return current; }
   uint64_t epoch() const { return currentEpoch; }

@@ -97,6 +97,11 @@ class ScriptedAgent final : public schema::Agent::Server {
     return sent.then([] { return kj::Promise<void>(kj::NEVER_DONE); });
   }
 
+  kj::Promise<void> ping(PingContext) override {
+    if (*link != nullptr && (*link)->answersPing) return kj::READY_NOW;
+    return kj::NEVER_DONE;
+  }
+
   kj::Promise<void> volumes(VolumesContext context) override {
     auto& volumes = here();
     auto list = context.getResults().initVolumes(volumes.size());

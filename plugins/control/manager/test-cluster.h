@@ -41,6 +41,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   std::function<schema::TaskState(const std::string& taskId, const Seen& task)> onStart;
   bool obeysStop = true;
   bool beats = true;
+  bool answersPing = false;
 
   void open();
   // The connection is lost: nothing is sent any more.

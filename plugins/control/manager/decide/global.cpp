@@ -1,12 +1,27 @@
+#include <algorithm>
+
 #include "decide/mode.h"
 #include "schedule/placement.h"
 
 namespace orch::control::manager {
 
 namespace {
+// A drained node is left last by what runs on all nodes, as those who collect the logs of the
+// others.
+bool servesOthers(const View& view, schema::Node::Reader node) {
+  if (isDown(node)) return false;
+  auto& ids = view.base().tasksOf(manager::view(node.getMeta().getId()));
+  return std::any_of(ids.begin(), ids.end(), [&](auto& id) {
+    KJ_IF_MAYBE (task, view.task(id)) return task->slot().number > 0 && !isTerminal(*task);
+    return false;
+  });
+}
+
 Claim claimOfNode(const View& view, schema::Service::Reader service, schema::Node::Reader node) {
   if (!node.hasDescription()) return Claim::AWAY;  // it has joined, and nothing more
-  if (node.getAvailability() == schema::Node::Availability::DRAIN) return Claim::UNWANTED;
+  if (node.getAvailability() == schema::Node::Availability::DRAIN) {
+    return servesOthers(view, node) ? Claim::KEPT : Claim::UNWANTED;
+  }
   if (!unmetConstraint(view, node, service.getSpec().getTask()).empty()) return Claim::UNWANTED;
   if (isDown(node)) return Claim::AWAY;
   bool paused = node.getAvailability() == schema::Node::Availability::PAUSE;

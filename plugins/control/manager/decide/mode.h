@@ -41,7 +41,8 @@ bool isExpected(Claim claim, const Slot& slot);
 // removed so that the nodes stay balanced.
 extern const Mode REPLICATED;
 // One slot for each node that meets the constraints and is not drained. A paused node keeps the
-// task that it has; one that is down has none elsewhere in its place.
+// task that it has, and a drained one as long as it has tasks of other services; one that is down
+// has none elsewhere in its place.
 extern const Mode GLOBAL;
 
 }  // namespace orch::control::manager

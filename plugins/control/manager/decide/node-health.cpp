@@ -18,6 +18,10 @@ void touchTasksOf(View& view, std::string_view nodeId) {
 // update. Ten thousand tasks that start are no reason to look at their service so many times.
 bool matters(const View& view, const TaskReader& task, schema::TaskState state) {
   if (state != schema::TaskState::RUNNING) return state > schema::TaskState::RUNNING;
+  // One that was moved from a drained node: others wait for it.
+  KJ_IF_MAYBE (before, view.task(manager::view(task.getRestartOf()))) {
+    if (isWanted(*before) || isOnDrained(view, *before)) return true;
+  }
   KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
     auto update = service->getUpdate().getState();
     return update != schema::UpdateStatus::State::NONE &&
@@ -86,12 +90,15 @@ int64_t reconcileNode(View& view, std::string_view nodeId, int64_t orphanAfterNs
   } else {
     return NEVER_NS;
   }
-  auto presence = view.base().presenceOf(nodeId);
-  bool changes = presence == (downSinceNs == 0 ? Presence::MISSED : Presence::HEARD);
+  auto& sighting = view.base().sightingOf(nodeId);
+  bool there = sighting.presence == Presence::HEARD || sighting.presence == Presence::STUCK;
+  bool changes = downSinceNs == 0 ? sighting.presence == Presence::MISSED : there;
   if (changes) {
     downSinceNs = downSinceNs == 0 ? view.now() : 0;
-    view.edit<schema::Node>(Kind::NODE, nodeId,
-                            [&](schema::Node::Builder node) { node.setDownSinceNs(downSinceNs); });
+    view.edit<schema::Node>(Kind::NODE, nodeId, [&](schema::Node::Builder node) {
+      node.setDownSinceNs(downSinceNs);
+      node.setDownReason(sighting.reason.c_str());
+    });
     touchTasksOf(view, nodeId);
   }
   if (downSinceNs == 0) return NEVER_NS;

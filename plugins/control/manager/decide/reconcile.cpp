@@ -1,5 +1,6 @@
 #include "decide/reconcile.h"
 
+#include "decide/drainer.h"
 #include "decide/node-health.h"
 #include "decide/reaper.h"
 #include "decide/restart-supervisor.h"
@@ -14,7 +15,7 @@ constexpr size_t MAX_FORGOTTEN_PER_PASS = 256;
 
 // What happens to a service, in this order.
 constexpr Step (*STEPS[])(View&, schema::Service::Reader, const Slots&) = {
-    superviseRestarts, reconcileSlots, advanceUpdate};
+    superviseRestarts, reconcileSlots, advanceUpdate, drainNodes};
 
 bool removeTasks(View& view, std::string_view serviceId) {
   uint32_t removed = 0;

@@ -10,11 +10,6 @@ namespace orch::control::manager {
 namespace {
 using schema::TaskState;
 
-bool hasNewerWanted(const Slot& slot, size_t index) {
-  return std::any_of(slot.tasks.begin() + index + 1, slot.tasks.end(),
-                     [](auto& task) { return isWanted(task); });
-}
-
 void replace(View& view, schema::Service::Reader service, const Slot& slot, const TaskReader& old,
              int64_t delayNs) {
   auto oldId = old.id();
@@ -57,14 +52,16 @@ bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot
       view.wakeAt(manager::view(service.getMeta().getId()), task.getStartAfterNs());
       return false;
     }
-    int64_t delayNs = again ? restartDelayNs(view, task) : 0;
+    int64_t delayNs = again ? restartDelayNs(task.record(), task.getStatus()) : 0;
     setDesired(view, task, TaskState::SHUTDOWN);
     if (again) replace(view, service, slot, task, delayNs);
     return true;
   }
   // A slot that is a node cannot go elsewhere: whether its task ends is the mode's to say.
-  if (slot.key.number == 0 && !goesOn(view, service, slot)) return false;
-  if (mustLeave(view, task)) {
+  bool node = slot.key.number == 0;
+  if (node && !goesOn(view, service, slot)) return false;
+  int64_t wakeAtNs = NEVER_NS;
+  if (!node && mustLeave(view, service, task, wakeAtNs)) {
     if (hasNewerWanted(slot, index)) {
       setDesired(view, task, TaskState::SHUTDOWN);
       return true;
@@ -74,14 +71,15 @@ bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot
     replace(view, service, slot, task, std::max<int64_t>(0, task.getStartAfterNs() - view.now()));
     return true;
   }
+  auto serviceId = manager::view(service.getMeta().getId());
+  if (wakeAtNs != NEVER_NS) view.wakeAt(serviceId, wakeAtNs);
   if (task.getDesired() != TaskState::READY) return false;
 
-  auto serviceId = manager::view(service.getMeta().getId());
   if (task.getStartAfterNs() > view.now()) {
     view.wakeAt(serviceId, task.getStartAfterNs());
     return false;
   }
-  int64_t wakeAtNs = NEVER_NS;
+  wakeAtNs = NEVER_NS;
   if (!othersStopped(view, slot, manager::view(task.getMeta().getId()), wakeAtNs)) {
     if (wakeAtNs != NEVER_NS) view.wakeAt(serviceId, wakeAtNs);
     return false;

@@ -6,20 +6,10 @@ namespace orch::control::manager {
 
 namespace {
 using schema::TaskState;
-constexpr int64_t FIRST_BACKOFF_NS = 100 * NS_PER_MS;
-constexpr int64_t MAX_BACKOFF_NS = 30'000 * NS_PER_MS;
-constexpr int64_t FORGET_BACKOFF_NS = 60'000 * NS_PER_MS;
 constexpr int64_t STOP_MARGIN_NS = 60'000 * NS_PER_MS;  // swarm mode's task timeout
 
 bool endedByItself(TaskState state) {
   return state == TaskState::COMPLETE || state == TaskState::FAILED || state == TaskState::REJECTED;
-}
-
-// How long it ran, or was about to.
-int64_t lifetimeNs(const TaskReader& task) {
-  int64_t from = std::max(task.getMeta().getCreatedAtNs(), task.getStartAfterNs());
-  from = std::max(from, task.runningAtNs());
-  return task.endedAtNs() - from;
 }
 }  // namespace
 
@@ -51,10 +41,26 @@ bool isStopped(const View& view, const TaskReader& task) {
   return true;
 }
 
-bool mustLeave(const View& view, const TaskReader& task) {
+bool isOnDrained(const View& view, const TaskReader& task) {
   if (!isAssigned(task)) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
-    return isDown(*node) || node->getAvailability() == schema::Node::Availability::DRAIN;
+    return node->getAvailability() == schema::Node::Availability::DRAIN && !isDown(*node);
+  }
+  return false;
+}
+
+bool mustLeave(const View& view, schema::Service::Reader service, const TaskReader& task,
+               int64_t& wakeAtNs) {
+  if (!isAssigned(task)) return false;
+  KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
+    bool drained = node->getAvailability() == schema::Node::Availability::DRAIN;
+    if (!isDown(*node)) return drained && !isRunning(task);  // else: drainer.h
+    if (drained || hasLeft(*node)) return true;
+    int64_t tolerateMs = service.getSpec().getTask().getPlacement().getTolerateDownMs();
+    int64_t untilNs = node->getDownSinceNs() + tolerateMs * NS_PER_MS;
+    if (view.now() >= untilNs) return true;
+    wakeAtNs = std::min(wakeAtNs, untilNs);
+    return false;
   }
   return true;
 }
@@ -79,15 +85,7 @@ bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTa
 
 bool mayRestart(const View& view, const Slot& slot, const TaskReader& task) {
   auto policy = task.getSpec().getRestart();
-  switch (policy.getCondition()) {
-    case schema::RestartPolicy::Condition::NONE:
-      return false;
-    case schema::RestartPolicy::Condition::ON_FAILURE:
-      if (task.getStatus().getState() == TaskState::COMPLETE) return false;
-      break;
-    case schema::RestartPolicy::Condition::ANY:
-      break;
-  }
+  if (!allowsRestart(policy, task.getStatus().getState())) return false;
   if (policy.getMaxAttempts() == 0) return true;
   if (policy.getWindowMs() == 0) return task.getRestarts() < policy.getMaxAttempts();
   int64_t endNs = isTerminal(task) ? task.endedAtNs() : view.now();
@@ -100,17 +98,9 @@ bool mayRestart(const View& view, const Slot& slot, const TaskReader& task) {
   return attempts < policy.getMaxAttempts();
 }
 
-int64_t restartDelayNs(const View&, const TaskReader& task) {
-  int64_t delayMs = task.getSpec().getRestart().getDelayMs();
-  if (delayMs >= 0) return delayMs * NS_PER_MS;
-  if (task.getRestarts() == 0) return 0;
-  // What this one waited, forgotten once it has run for a while.
-  if (lifetimeNs(task) >= FORGET_BACKOFF_NS) return 0;
-  int64_t waitedNs =
-      task.getStartAfterNs() == 0 ? 0 : task.getStartAfterNs() - task.getMeta().getCreatedAtNs();
-  // Creation times are some nanoseconds late where several tasks were made at once.
-  waitedNs = (waitedNs + NS_PER_MS - 1) / NS_PER_MS * NS_PER_MS;
-  return waitedNs <= 0 ? FIRST_BACKOFF_NS : std::min(waitedNs * 2, MAX_BACKOFF_NS);
+bool hasNewerWanted(const Slot& slot, size_t index) {
+  return std::any_of(slot.tasks.begin() + index + 1, slot.tasks.end(),
+                     [](auto& task) { return isWanted(task); });
 }
 
 std::string createTask(View& view, schema::Service::Reader service, const NewTask& wanted) {
@@ -143,6 +133,45 @@ void setDesired(View& view, const TaskReader& task, TaskState desired) {
     changed.setDesired(desired);
     if (isWanted(task)) changed.setDesiredAtNs(view.now());
   });
+}
+
+std::string onlyOneOf(schema::ServiceSpec::Reader spec) {
+  // With several replicas another node may have what it needs.
+  if (replicasOf(spec).orDefault(1) > 1) return {};
+  for (auto mount : spec.getTask().getContainer().getMounts()) {
+    bool shared = mount.getType() == schema::Mount::Type::VOLUME && mount.getSource().size() > 0 &&
+                  !mount.getReadOnly();
+    if (shared) return "volume '" + text(mount.getSource()) + "'";
+  }
+  for (auto port : spec.getEndpoint().getPorts()) {
+    bool host = port.getMode() == schema::PortSpec::PublishMode::HOST && port.getPublished() > 0;
+    if (host) return "port " + std::to_string(port.getPublished()) + " of its node";
+  }
+  return {};
+}
+
+void replaceSlot(View& view, schema::Service::Reader service, const Slot& slot) {
+  auto spec = service.getSpec();
+  bool startFirst = spec.getUpdate().getOrder() == schema::UpdateConfig::Order::START_FIRST &&
+                    onlyOneOf(spec).empty();
+  bool keepsOne = false;
+  bool stopped = true;
+  for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
+    if (isWanted(*task)) {
+      if (startFirst && !keepsOne && isRunning(*task)) {
+        keepsOne = true;
+        continue;
+      }
+      setDesired(view, *task, TaskState::SHUTDOWN);
+    }
+    stopped &= isStopped(view, *task);
+  }
+  for (auto& task : slot.leaving) stopped &= isStopped(view, task);
+  NewTask next;
+  next.slot = slot.key;
+  next.restartOf = text(slot.tasks.back().getMeta().getId());
+  next.desired = stopped || keepsOne ? TaskState::RUNNING : TaskState::READY;
+  createTask(view, service, next);
 }
 
 }  // namespace orch::control::manager

@@ -1,6 +1,7 @@
 // What the reconcilers agree on about slots and tasks. Pure.
 #pragma once
 
+#include "lib/restart-policy.h"
 #include "state/view.h"
 
 namespace orch::control::manager {
@@ -18,8 +19,15 @@ bool hasCompleted(const View& view, const Slot& slot);
 
 // Whether the task can hold nothing up any more: it ended, never had a node, or its node is away.
 bool isStopped(const View& view, const TaskReader& task);
-// Whether its node is down, drained or gone.
-bool mustLeave(const View& view, const TaskReader& task);
+// Whether its node is there, and drained.
+bool isOnDrained(const View& view, const TaskReader& task);
+// Whether it cannot stay on its node a moment longer: that is gone, or down for longer than the
+// service tolerates, or drained while the task does not run. Otherwise lowers `wakeAtNs` to the
+// time when it would have to.
+bool mustLeave(const View& view, schema::Service::Reader service, const TaskReader& task,
+               int64_t& wakeAtNs);
+// Whether a task that should run is newer than the one at `index`.
+bool hasNewerWanted(const Slot& slot, size_t index);
 // Whether everything in the slot that was asked to end has stopped, or was given up on: a minute
 // after its grace period, so that one hung container does not block an update for ever.
 // Otherwise lowers `wakeAtNs` to the time when that would be.
@@ -29,8 +37,6 @@ bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTa
 // Whether the restart policy allows another task in place of this one. Attempts are counted within
 // the window before its end, so that the answer stays the same afterwards.
 bool mayRestart(const View& view, const Slot& slot, const TaskReader& task);
-// How long to wait before: the policy's delay, or the back-off (see RestartPolicy.delayMs).
-int64_t restartDelayNs(const View& view, const TaskReader& task);
 
 // Of one service's tasks, created or asked to end in one pass; the rest comes with the next.
 inline constexpr uint32_t MAX_CHANGED_PER_PASS = 2000;
@@ -53,8 +59,13 @@ struct NewTask {
 // slot. Answers its id.
 std::string createTask(View& view, schema::Service::Reader service, const NewTask& task);
 void setDesired(View& view, const TaskReader& task, schema::TaskState desired);
+// What two tasks of a slot would both need, though there is one of it: then an update is
+// stop-first, whatever was asked for. `volume 'data'`, `port 8080 of its node`; empty: nothing.
+std::string onlyOneOf(schema::ServiceSpec::Reader spec);
+// The slot gets a task of the current spec, in the order of the service's update policy: what runs
+// in it is stopped, now or when the new one runs.
+void replaceSlot(View& view, schema::Service::Reader service, const Slot& slot);
 
-inline constexpr int64_t NS_PER_MS = 1'000'000;
 inline constexpr int64_t NEVER_NS = INT64_MAX;
 
 }  // namespace orch::control::manager

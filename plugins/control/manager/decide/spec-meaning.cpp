@@ -2,20 +2,26 @@
 
 #include <capnp/dynamic.h>
 
+#include <algorithm>
+#include <span>
+
 namespace orch::control::manager {
 
 namespace {
 
-constexpr std::string_view CONSTRAINTS = "constraints";
+// Fields that are left out wherever they are: tasks stay when they change.
+using Except = std::span<const std::string_view>;
+constexpr std::string_view TASKS_STAY[] = {"constraints", "tolerateDownMs"};
 
 // Appends a value so that different ones give different texts. What is null reads as its default,
-// so a default reads like nothing. `except`: a field that is left out wherever it is.
-void append(std::string& out, capnp::DynamicValue::Reader value, std::string_view except);
+// so a default reads like nothing.
+void append(std::string& out, capnp::DynamicValue::Reader value, Except except);
 
-void appendStruct(std::string& out, capnp::DynamicStruct::Reader value, std::string_view except) {
+void appendStruct(std::string& out, capnp::DynamicStruct::Reader value, Except except) {
   out += '{';
   for (auto field : value.getSchema().getNonUnionFields()) {
-    if (except == field.getProto().getName().cStr()) continue;
+    std::string_view name = field.getProto().getName().cStr();
+    if (std::find(except.begin(), except.end(), name) != except.end()) continue;
     append(out, value.get(field), except);
   }
   KJ_IF_MAYBE (active, value.which()) {
@@ -25,7 +31,7 @@ void appendStruct(std::string& out, capnp::DynamicStruct::Reader value, std::str
   out += '}';
 }
 
-void append(std::string& out, capnp::DynamicValue::Reader value, std::string_view except) {
+void append(std::string& out, capnp::DynamicValue::Reader value, Except except) {
   switch (value.getType()) {
     case capnp::DynamicValue::BOOL:
       out += value.as<bool>() ? "1," : "0,";
@@ -65,13 +71,13 @@ void append(std::string& out, capnp::DynamicValue::Reader value, std::string_vie
 }
 
 template <typename Reader>
-void appendTyped(std::string& out, Reader value, std::string_view except = {}) {
+void appendTyped(std::string& out, Reader value, Except except = {}) {
   append(out, capnp::DynamicValue::Reader(capnp::toDynamic(value)), except);
 }
 
 std::string meaningOf(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports) {
   std::string meaning;
-  appendTyped(meaning, spec, CONSTRAINTS);
+  appendTyped(meaning, spec, TASKS_STAY);
   appendTyped(meaning, ports);
   return meaning;
 }
@@ -86,7 +92,7 @@ std::string meaningOf(schema::ServiceSpec::Reader spec) {
 
 std::string taskMeaning(schema::ServiceSpec::Reader spec) {
   std::string meaning;
-  appendTyped(meaning, spec.getTask(), CONSTRAINTS);
+  appendTyped(meaning, spec.getTask(), TASKS_STAY);
   appendTyped(meaning, spec.getEndpoint());
   return meaning;
 }

@@ -12,7 +12,7 @@ namespace orch::control::manager {
 // Equal exactly if the specs say the same.
 std::string meaningOf(schema::ServiceSpec::Reader spec);
 // Of the parts whose change replaces tasks. Constraints are not among them: a task whose node still
-// meets them stays.
+// meets them stays. Nor is what is tolerated of a node.
 std::string taskMeaning(schema::ServiceSpec::Reader spec);
 
 // Whether tasks are what their service's spec asks for, by what they say and not by the number of

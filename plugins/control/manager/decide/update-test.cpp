@@ -128,6 +128,49 @@ TEST_CASE("update: start-first keeps the capacity and never exceeds it by more t
   CHECK(cluster.node->mostRunning <= 8);
 }
 
+TEST_CASE("update: where only one task can have what it needs, start-first is stop-first",
+          "[manager]") {
+  for (bool port : {true, false}) {
+    UpdateFixture cluster;
+    auto spec = [port](const char* image) {
+      Spec spec{"web", 1, image, {}};
+      spec.more = [port](schema::ServiceSpec::Builder it) {
+        it.initUpdate().setOrder(Order::START_FIRST);
+        if (port) {
+          auto published = it.getEndpoint().initPorts(1)[0];
+          published.setTarget(80);
+          published.setPublished(8080);
+          published.setMode(schema::PortSpec::PublishMode::HOST);
+        } else {
+          auto mount = it.getTask().getContainer().initMounts(1)[0];
+          mount.setType(schema::Mount::Type::VOLUME);
+          mount.setSource("data");
+          mount.setTarget("/data");
+        }
+      };
+      return spec;
+    };
+    cluster.create(spec("web:1"));
+    cluster.settle();
+    cluster.node->mostRunning = 0;
+    auto request = cluster.control.updateServiceRequest();
+    request.setRequestId("by hand");
+    request.setId("web");
+    request.initSpec().setName("web");
+    request.getSpec().initTask().initContainer().setImage("web:2");
+    request.getSpec().getMode().initReplicated();
+    spec("web:2").more(request.getSpec());
+    auto answer = request.send().wait(cluster.world.waitScope());
+    REQUIRE(answer.getWarnings().size() == 1);
+    CHECK(answer.getWarnings()[0] ==
+          kj::str("only one task can have ", port ? "port 8080 of its node" : "volume 'data'",
+                  ": an update stops the old one first, in spite of --update-order start-first"));
+    cluster.settle();
+    CHECK(cluster.onImage("web:2") == 1);
+    CHECK(cluster.node->mostRunning == 1);
+  }
+}
+
 TEST_CASE("update: start-first begins the next batch when the old tasks have really stopped",
           "[manager]") {
   UpdateFixture cluster;

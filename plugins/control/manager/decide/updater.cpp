@@ -35,7 +35,6 @@ class Planner final {
   bool retireReplaced(const Slots& slots);
   bool dropOvertaken(const Slots& slots);
   Survey survey(const Slots& slots);
-  void begin(const Slot& slot);
   void setStatus(UpdateStatus::State state, const std::string& message);
   bool advance(const Slots& slots);
   bool unfinished = false;
@@ -136,7 +135,8 @@ void Planner::surveySlot(const Slot& slot, Survey& result) {
   auto task = representative(slot);
   std::string why;
   bool failed = failedIn(slot, why);
-  bool old = isOutdated(view, current, task);
+  // What runs on a drained node is replaced in any case: by the new spec then.
+  bool old = isOutdated(view, current, task) || (slot.key.number > 0 && isOnDrained(view, task));
   if (old && !failed) {
     result.outdated.push_back(&slot);
     return;
@@ -198,28 +198,6 @@ Survey Planner::survey(const Slots& slots) {
   return result;
 }
 
-void Planner::begin(const Slot& slot) {
-  bool startFirst = policy.getOrder() == schema::UpdateConfig::Order::START_FIRST;
-  bool keepsOne = false;
-  bool stopped = true;
-  for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
-    if (isWanted(*task)) {
-      if (startFirst && !keepsOne && isRunning(*task)) {
-        keepsOne = true;
-        continue;
-      }
-      setDesired(view, *task, TaskState::SHUTDOWN);
-    }
-    stopped &= isStopped(view, *task);
-  }
-  for (auto& task : slot.leaving) stopped &= isStopped(view, task);
-  NewTask next;
-  next.slot = slot.key;
-  next.restartOf = text(slot.tasks.back().getMeta().getId());
-  next.desired = stopped || keepsOne ? TaskState::RUNNING : TaskState::READY;
-  createTask(view, service, next);
-}
-
 void Planner::setStatus(UpdateStatus::State state, const std::string& message) {
   view.editService(serviceId, [&](schema::Service::Builder changed) {
     auto status = changed.getUpdate();
@@ -257,7 +235,8 @@ bool Planner::advance(const Slots& slots) {
   }
   unfinished = std::min(allowed, now.outdated.size()) > MAX_CHANGED_PER_PASS;
   allowed = std::min<size_t>(allowed, MAX_CHANGED_PER_PASS);
-  for (size_t i = 0; i < allowed && i < now.outdated.size(); ++i) begin(*now.outdated[i]);
+  for (size_t i = 0; i < allowed && i < now.outdated.size(); ++i)
+    replaceSlot(view, service, *now.outdated[i]);
   if (!now.outdated.empty()) return allowed > 0;
   if (now.inFlight > 0) return false;
 

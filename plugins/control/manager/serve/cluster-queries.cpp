@@ -11,12 +11,6 @@ namespace orch::control::manager {
 
 namespace {
 
-bool isFullId(kj::StringPtr id) {
-  return id.size() == FULL_ID && std::all_of(id.begin(), id.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-         });
-}
-
 uint32_t addressesUsed(const State& state, std::string_view nodeId, const std::string& network) {
   uint32_t used = 0;
   for (auto& id : state.tasksOf(nodeId)) {
@@ -36,8 +30,12 @@ void complete(const State& state, const Object& object, schema::Node::Builder co
   auto id = manager::view(copy.asReader().getMeta().getId());
   auto is = state.stateOf(copy.asReader());
   copy.getMeta().setVersion(object.version());
+  auto& sighting = state.sightingOf(id);
+  bool down = is == schema::Node::State::DOWN;
   copy.setState(is);
-  copy.setMessage(stateText(is));
+  copy.setMessage(down ? copy.asReader().getDownReason()
+                       : capnp::Text::Reader(sighting.reason.c_str()));
+  copy.setStateSinceNs(down ? copy.getDownSinceNs() : sighting.sinceNs);
   copy.setLeader(id == state.leader);
   if (state.isManager(id)) copy.setRole(schema::Node::Role::MANAGER);
   // The node's own word would be as old as its last description.
@@ -188,7 +186,8 @@ void describeNetwork(const State& state, const std::string& name,
 }
 
 std::string resolveForProgress(const View& view, kj::StringPtr typed) {
-  if (isFullId(typed) && view.serviceNamed(manager::view(typed)).empty()) return typed.cStr();
+  if (isFullId(manager::view(typed)) && view.serviceNamed(manager::view(typed)).empty())
+    return typed.cStr();
   return resolveService(view, typed);
 }
 

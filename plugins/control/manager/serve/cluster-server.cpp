@@ -6,6 +6,7 @@
 #include "orch/fail.h"
 #include "serve/cluster-queries.h"
 #include "serve/image-pin.h"
+#include "serve/node-progress.h"
 #include "serve/resolve.h"
 
 namespace orch::control::manager {
@@ -40,6 +41,9 @@ class ClusterServer final : public schema::ClusterControl::Server {
     return doRemove(context);
   }
   kj::Promise<void> progress(ProgressContext context) override { return doProgress(context); }
+  kj::Promise<void> nodeProgress(NodeProgressContext context) override {
+    return doNodeProgress(context);
+  }
 
   kj::Promise<void> services(ServicesContext context) override {
     listServices(now(), [&](uint32_t count) { return context.getResults().initServices(count); });
@@ -354,6 +358,17 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto results = context.getResults();
     results.setRevision(parts.progress.revisionOf(id));
     describeProgress(now(), id, parts.progress.leftoversOf(id), results.initProgress());
+  }
+
+  Task<void> doNodeProgress(NodeProgressContext context) {
+    context.allowCancellation();
+    auto params = context.getParams();
+    auto id = resolveNode(now(), params.getId(), parts.host.node().id);
+    co_await parts.progress.changedSince(id, params.getAfter(), params.getTimeoutMs());
+    auto results = context.getResults();
+    results.setRevision(parts.progress.revisionOf(id));
+    describeNodeProgress(now(), resolveNode(now(), id.c_str(), parts.host.node().id),
+                         results.initProgress());
   }
 
   kj::Own<kj::Refcounted> owner;

@@ -221,6 +221,7 @@ void ProgressTable::tell(const std::string& serviceId) {
   }
   // Of a service that is gone nothing more is told, so nothing needs to be kept.
   bool known = manager.state().find(Kind::SERVICE, serviceId) != nullptr ||
+               manager.state().find(Kind::NODE, serviceId) != nullptr ||
                manager.state().slots(serviceId) != nullptr || leftoversOf(serviceId) > 0;
   if (!known) {
     newest.erase(serviceId);
@@ -230,8 +231,12 @@ void ProgressTable::tell(const std::string& serviceId) {
 
 void ProgressTable::changing(const Key& key, const Snapshot& before, const Snapshot& after) {
   auto& state = manager.state();
-  auto touch = [&](const Snapshot& task) { touched.insert(text(TaskReader(task).getServiceId())); };
-  if (key.kind == Kind::SERVICE) touched.insert(key.id);
+  auto touch = [&](const Snapshot& object) {
+    TaskReader task(object);
+    touched.insert(text(task.getServiceId()));
+    if (isAssigned(task)) touched.insert(text(task.getNodeId()));
+  };
+  if (key.kind == Kind::SERVICE || key.kind == Kind::NODE) touched.insert(key.id);
   if (key.kind == Kind::TASK) touch(after ? after : before);
   if (key.kind == Kind::NODE) {
     for (auto& id : state.tasksOf(key.id)) touch(*state.find(Kind::TASK, id));

@@ -21,7 +21,8 @@ class ProgressTable final : public ChangeObserver, public GoneObserver {
  public:
   ProgressTable(Env& env, Manager& manager) : env(env), manager(manager) { manager.observe(*this); }
 
-  // Settles when something about the service is newer than `after`, or at the timeout.
+  // Of a service by its id, and of what is on a node by that one's.
+  // Settles when something about it is newer than `after`, or at the timeout.
   kj::Promise<void> changedSince(std::string serviceId, uint64_t after, uint32_t timeoutMs);
   uint64_t revisionOf(const std::string& serviceId) const;
   uint32_t leftoversOf(const std::string& serviceId) const;

@@ -6,8 +6,6 @@
 
 namespace orch::control::manager {
 
-inline constexpr size_t FULL_ID = 25;  // letters of an id
-
 std::string resolveService(const View& view, kj::StringPtr typed);
 // An id, the beginning of one, or `web.1`: the newest task of that slot.
 std::string resolveTask(const View& view, kj::StringPtr typed);

@@ -67,6 +67,7 @@ void validatePolicies(schema::ServiceSpec::Reader spec) {
            ratio);
   refuseIf(update.getFailureAction() == schema::UpdateConfig::FailureAction::ROLLBACK,
            "--update-failure-action rollback is not available yet; use pause or continue");
+  checkDuration("--tolerate-down", spec.getTask().getPlacement().getTolerateDownMs());
   auto log = spec.getTask().getLog();
   refuseIf(log.getMaxBytes() > 0 && log.getMaxBytes() < 4096,
            "--log-opt max-size must be at least 4k, not ", sizeText(log.getMaxBytes()));

@@ -172,6 +172,9 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
   checkTexts(spec);
   refuseIf(modeOf(spec) == nullptr, "unknown service mode; use replicated or global");
   bool limited = spec.getTask().getPlacement().getMaxReplicasPerNode() > 0;
+  refuseIf(
+      spec.getMode().isGlobal() && spec.getTask().getPlacement().getTolerateDownMs() > 0,
+      "--tolerate-down is for replicated services: the task of a global one stays with its node");
   refuseIf(spec.getMode().isGlobal() && limited,
            "--replicas-max-per-node is for replicated services: a global one has one task on each "
            "node");
@@ -184,6 +187,13 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
   validatePolicies(spec);
   validateEndpoint(spec);
   validateAgainstNodes(view, spec, offer, warnings);
+  auto only = onlyOneOf(spec);
+  bool startFirst = spec.getUpdate().getOrder() == schema::UpdateConfig::Order::START_FIRST;
+  if (startFirst && !only.empty()) {
+    warnings.push_back(
+        "only one task can have " + only +
+        ": an update stops the old one first, in spite of --update-order start-first");
+  }
 }
 
 }  // namespace orch::control::manager

@@ -40,7 +40,7 @@ TEST_CASE("dispatcher: a node without heartbeats is down, and ready when it is b
   CHECK(nodeState(cluster) == schema::Node::State::DOWN);
   CHECK(saw(cluster, "node.down"));
   node.beats = true;
-  cluster.advance(1 * kj::SECONDS);
+  cluster.advance(2 * kj::SECONDS);
   CHECK(nodeState(cluster) == schema::Node::State::READY);
 }
 
@@ -110,7 +110,7 @@ TEST_CASE("dispatcher: with nowhere to go tasks stay where they are, and run on"
   auto progress = cluster.progress("web");
   CHECK(progress.getProgress().getProblem() == "task web.2: node 'host-node1' is down");
   node.beats = true;
-  cluster.advance(1 * kj::SECONDS);
+  cluster.advance(2 * kj::SECONDS);
   CHECK(cluster.service("web").getRunning() == 2);
   CHECK(cluster.states("web", "") == "running running");
 }

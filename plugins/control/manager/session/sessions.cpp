@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "decide/local-restart.h"
 #include "decide/node-health.h"
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
@@ -14,6 +15,12 @@ namespace orch::control::manager {
 
 namespace {
 constexpr kj::Duration ASSIGN_LIMIT = 30 * kj::SECONDS;
+// Of an answer to the question whether a node is there.
+constexpr kj::Duration PING_LIMIT = 10 * kj::SECONDS;
+// A node whose datagrams are heard beats so many times less often in its session.
+constexpr uint32_t SELDOM = 10;
+// So long a node's loop may stand still before it is unknown what becomes of its tasks.
+constexpr uint32_t STUCK_MS = 10'000;
 constexpr size_t MAX_NODE_ID = 64;    // of a task's, too, that is remembered
 constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
 constexpr size_t MAX_SOURCES = 5;     // of an image that one node is told of
@@ -35,6 +42,8 @@ struct Sessions::Connection final : public kj::Refcounted {
   bool over = false;
   bool complete = true;  // the next assignment is the complete set
   bool inFlight = false;
+  bool asked = false;                       // whether it is there
+  uint64_t beats = 0;                       // the number that its datagrams have; 0: none
   std::set<std::string> changed;            // tasks to send
   std::map<std::string, std::string> gone;  // tasks to forget: id, service or empty
   std::map<std::string, std::string> sent;  // of `gone`, in the call in flight
@@ -101,7 +110,10 @@ class SessionServer final : public schema::Session::Server {
   }
 
  private:
+  // What comes in the session of a node that was taken for gone may have been on its way for long.
   void check() {
+    auto& sighting = sessions.manager.state().sightingOf(connection->nodeId);
+    if (sighting.presence == Presence::MISSED) sessions.finish(*connection);
     if (!connection->over) return;
     kj::throwFatalException(KJ_EXCEPTION(
         DISCONNECTED, "this session of the node is over; open another one", connection->nodeId));
@@ -142,10 +154,12 @@ class DispatcherServer final : public schema::Dispatcher::Server {
       }
       all.hear(params.getNodeId().cStr());
       registerNode(view, manager::view(params.getNodeId()), params.getDescription());
+      all.takeRestarts(view, manager::view(params.getNodeId()), params.getRestarts());
       view.confirm();  // or a manager that was deposed would go on giving orders
     };
     co_await sessions.manager.submit(kj::mv(decide));
     auto connection = sessions.adopt(nodeId, context.getParams().getAgent());
+    if (!only.empty()) sessions.admitBeats(*connection, context.getResults().initBeats());
     context.getResults().setSession(
         kj::heap<SessionServer>(kj::addRef(*owner), sessions, kj::addRef(*connection)));
     sessions.push(*connection);
@@ -157,14 +171,16 @@ class DispatcherServer final : public schema::Dispatcher::Server {
 };
 
 Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager,
-                   Config::Reader settings)
+                   const Membership& members, Config::Reader settings)
     : owner(owner),
       env(env),
       host(host),
       manager(manager),
+      members(members),
       settings(settings),
-      beats(env,
-            [&manager](const std::string& nodeId) { manager.noteNode(nodeId, Presence::MISSED); }),
+      receiver(env),
+      beats(env, settings.getDownAfterMs() * kj::MILLISECONDS,
+            settings.getStartGraceMs() * kj::MILLISECONDS, *this),
       tasks(*this) {
   manager.observe(*this);
 }
@@ -190,6 +206,17 @@ void Sessions::refused(const std::string& nodeId, kj::StringPtr reason, kj::Stri
                                            {"reason", reason},
                                            {"object", object},
                                            {"moreLikeIt", kj::str(*untold)}});
+}
+
+void Sessions::takeRestarts(View& view, std::string_view nodeId,
+                            capnp::List<schema::LocalRestart>::Reader restarts) {
+  if (restarts.size() == 0) return;
+  uint32_t taken = 0;
+  for (auto restart : restarts) taken += takeLocalRestart(view, nodeId, restart);
+  host.log().info("a node was cut off, and restarted tasks by itself",
+                  {{"node", std::string(nodeId).c_str()},
+                   {"tasks", restarts.size()},
+                   {"replacedMeanwhile", restarts.size() - taken}});
 }
 
 void Sessions::forget(const std::string& nodeId) {
@@ -220,6 +247,7 @@ void Sessions::finish(Connection& connection) {
   if (connection.over) return;
   connection.over = true;
   offers.withdraw(connection.nodeId);
+  receiver.forget(connection.beats);
   for (auto list : {&connection.gone, &connection.sent}) {
     for (auto& entry : *list) countLeftover(entry.second, -1);
     list->clear();
@@ -228,13 +256,13 @@ void Sessions::finish(Connection& connection) {
 
 void Sessions::closed(Connection& connection, bool leaves) {
   finish(connection);
-  if (leaves && !stopped) beats.expect(connection.nodeId, 0 * kj::SECONDS);
+  if (leaves && !stopped) beats.expect(connection.nodeId, 0 * kj::SECONDS, LEFT.cStr());
 }
 
 void Sessions::lost(Connection& connection) {
   if (connection.over || stopped) return;
   finish(connection);
-  beats.expect(connection.nodeId, LOST_GRACE);
+  beats.expect(connection.nodeId, LOST_GRACE, "connection closed");
 }
 
 void Sessions::countLeftover(const std::string& serviceId, int32_t change) {
@@ -245,6 +273,7 @@ void Sessions::stop() {
   stopped = true;
   for (auto& entry : connections) finish(*entry.second);
   beats.stop();
+  receiver.stop();
 }
 
 // ---- assignments --------------------------------------------------------------------------------
@@ -377,13 +406,74 @@ void Sessions::findImage(Connection& asking, FindContext context) {
 
 void Sessions::hear(const std::string& nodeId) {
   if (stopped) return;
-  beats.expect(nodeId, settings.getDownAfterMs() * kj::MILLISECONDS);
+  beats.beat(nodeId);
   manager.noteNode(nodeId, Presence::HEARD);
+}
+
+void Sessions::admitBeats(Connection& connection, schema::BeatTerms::Builder terms) {
+  std::string address = members.address().cStr();
+  if (address.empty() || address == deafAt) return;
+  auto listening = attemptNow([&] { receiver.listen(address); });
+  if (!listening.ok()) {
+    deafAt = address;
+    host.log().warn("manager.beats-in-sessions, going on without datagrams",
+                    {{"reason", plainText(listening.error())}});
+    return;
+  }
+  connection.beats = receiver.admit(settings.getHeartbeatMs(), terms);
+}
+
+kj::Maybe<Sessions::Connection&> Sessions::open(const std::string& nodeId) {
+  auto it = connections.find(nodeId);
+  if (it == connections.end() || it->second->over) return nullptr;
+  return *it->second;
+}
+
+kj::Maybe<kj::TimePoint> Sessions::newestBeat(const std::string& nodeId) {
+  KJ_IF_MAYBE (connection, open(nodeId)) {
+    KJ_IF_MAYBE (heard, receiver.lastOf(connection->beats)) return heard->at;
+  }
+  return nullptr;
+}
+
+void Sessions::beaten(const std::string& nodeId) {
+  KJ_IF_MAYBE (connection, open(nodeId)) {
+    KJ_IF_MAYBE (heard, receiver.lastOf(connection->beats)) {
+      if (heard->loopLagMs < STUCK_MS) return manager.noteNode(nodeId, Presence::HEARD);
+      auto seconds = heard->loopLagMs / 1000;
+      manager.noteNode(nodeId, Presence::STUCK,
+                       kj::str("its loop has stood still for ", seconds, "s").cStr());
+    }
+  }
+}
+
+// Datagrams may be lost, or not get through at all: before a node is taken for gone it is asked in
+// its session.
+void Sessions::suspected(const std::string& nodeId) {
+  KJ_IF_MAYBE (connection, open(nodeId)) {
+    if (!connection->asked) tasks.add(ping(kj::addRef(*connection)));
+  }
+}
+
+Task<void> Sessions::ping(kj::Own<Connection> connection) {
+  connection->asked = true;
+  auto request = connection->agent.pingRequest();
+  kj::Promise<void> asking = request.send().ignoreResult();
+  auto answered = co_await attempt(env.timer().timeoutAfter(PING_LIMIT, kj::mv(asking)));
+  connection->asked = false;
+  if (answered.ok() && !connection->over) hear(connection->nodeId);
+}
+
+bool Sessions::missed(const std::string& nodeId, const std::string& reason) {
+  manager.noteNode(nodeId, Presence::MISSED, reason);
+  KJ_IF_MAYBE (connection, open(nodeId)) return connection->beats != 0;
+  return false;
 }
 
 uint32_t Sessions::beat(Connection& connection) {
   hear(connection.nodeId);
-  uint32_t period = settings.getHeartbeatMs();
+  bool seldom = receiver.lastOf(connection.beats) != nullptr;
+  uint32_t period = settings.getHeartbeatMs() * (seldom ? SELDOM : 1);
   uint32_t spread = period / 5;  // a tenth to either side
   return spread == 0 ? period : period - spread / 2 + env.random() % spread;
 }
@@ -402,7 +492,8 @@ void Sessions::reloaded() {
   silenced();
   for (auto& entry : manager.state().all(Kind::NODE)) {
     if (isDown(entry.second.as<schema::Node>())) continue;
-    beats.expect(entry.first, settings.getStartGraceMs() * kj::MILLISECONDS);
+    beats.expect(entry.first, settings.getStartGraceMs() * kj::MILLISECONDS,
+                 manager.state().unseen.reason);
   }
 }
 

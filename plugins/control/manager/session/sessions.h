@@ -6,8 +6,10 @@
 #include <set>
 
 #include "manager.h"
+#include "member/membership.h"
 #include "orch/log-limit.h"
 #include "orch/schema/agent.capnp.h"
+#include "session/beat-receiver.h"
 #include "session/beat-watch.h"
 #include "session/image-offers.h"
 #include "session/image-relay.h"
@@ -21,9 +23,13 @@ class GoneObserver {
 };
 
 // Belongs to `owner`, which the capabilities that it hands out keep alive.
-class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler {
+class Sessions final : public ChangeObserver,
+                       private BeatWatch::Observer,
+                       private kj::TaskSet::ErrorHandler {
  public:
-  Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager, Config::Reader settings);
+  // Beats are heard at the address that `members` knows this node by.
+  Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager, const Membership& members,
+           Config::Reader settings);
   ~Sessions() noexcept(false);
   KJ_DISALLOW_COPY(Sessions);
 
@@ -60,6 +66,14 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   size_t maxDescriptionBytes() const { return manager.limits().maxBytes / 4; }
   // A new session, which ends the node's last one.
   kj::Own<Connection> adopt(kj::StringPtr nodeId, schema::Agent::Client agent);
+  // Its node may beat by datagrams, too, if this one can hear them.
+  void admitBeats(Connection& connection, schema::BeatTerms::Builder terms);
+  kj::Maybe<Connection&> open(const std::string& nodeId);
+  kj::Maybe<kj::TimePoint> newestBeat(const std::string& nodeId) override;
+  void beaten(const std::string& nodeId) override;
+  void suspected(const std::string& nodeId) override;
+  bool missed(const std::string& nodeId, const std::string& reason) override;
+  Task<void> ping(kj::Own<Connection> connection);
   void finish(Connection& connection);
   using FindContext =
       capnp::CallContext<schema::Session::FindImageParams, schema::Session::FindImageResults>;
@@ -71,11 +85,13 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   // In the log: a node that asks for what is not its own, `object`, if that has a name.
   void refused(const std::string& nodeId, kj::StringPtr reason, kj::StringPtr object);
   void countLeftover(const std::string& serviceId, int32_t change);
+  void takeRestarts(View& view, std::string_view nodeId,
+                    capnp::List<schema::LocalRestart>::Reader restarts);
   void closed(Connection& connection, bool leaves);
   void lost(Connection& connection);
   // Answers in how many milliseconds the next one should come.
   uint32_t beat(Connection& connection);
-  // It said something: it is there.
+  // It said something in its session: it is there.
   void hear(const std::string& nodeId);
   void taskFailed(kj::Exception&& exception) override;
 
@@ -83,12 +99,15 @@ class Sessions final : public ChangeObserver, private kj::TaskSet::ErrorHandler 
   Env& env;
   Host& host;
   Manager& manager;
+  const Membership& members;
   Config::Reader settings;
   std::map<std::string, kj::Own<Connection>, std::less<>> connections;  // the newest of each node
   std::set<std::string> toPush;  // nodes whose tasks changed in this batch
   GoneObserver* goneObserver = nullptr;
   bool stopped = false;
   LogLimit refusals;
+  BeatReceiver receiver;
+  std::string deafAt;  // an address that it could not listen at
   BeatWatch beats;
   ImageOffers offers;
   RelayPlaces relayPlaces;

@@ -10,18 +10,6 @@ kj::StringPtr stateName(schema::TaskState state) {
   return index < std::size(NAMES) ? NAMES[index] : "unknown";
 }
 
-kj::StringPtr stateText(schema::Node::State state) {
-  switch (state) {
-    case schema::Node::State::READY:
-      return ""_kj;
-    case schema::Node::State::DOWN:
-      return "no heartbeat"_kj;
-    case schema::Node::State::UNKNOWN:
-      break;
-  }
-  return "has not been heard of since the manager started"_kj;
-}
-
 void publishTask(Host& host, const Snapshot& before, const Snapshot& after) {
   auto tell = [&](kj::StringPtr topic, const TaskReader& task) {
     host.publish(topic, task.getMeta().getId(),
@@ -50,10 +38,11 @@ void publishService(Host& host, const Snapshot& before, const Snapshot& after) {
       {{"name", service.getSpec().getName()}, {"update", service.getUpdate().getMessage()}});
 }
 
-void tellNodeState(Host& host, schema::Node::Reader node, schema::Node::State state) {
-  host.publish(state == schema::Node::State::READY ? "node.ready"_kj : "node.down"_kj,
-               node.getMeta().getId(),
-               {{"hostname", node.getDescription().getHostname()}, {"message", stateText(state)}});
+void tellNodeState(Host& host, schema::Node::Reader node, schema::Node::State state,
+                   kj::StringPtr reason) {
+  static constexpr kj::StringPtr TOPICS[] = {"node.unknown"_kj, "node.ready"_kj, "node.down"_kj};
+  host.publish(TOPICS[static_cast<size_t>(state)], node.getMeta().getId(),
+               {{"hostname", node.getDescription().getHostname()}, {"message", reason}});
 }
 
 void publishNode(Host& host, const Snapshot& before, const Snapshot& after) {
@@ -62,7 +51,8 @@ void publishNode(Host& host, const Snapshot& before, const Snapshot& after) {
   bool was = before && before.as<schema::Node>().getDownSinceNs() == 0;
   bool is = node.getDownSinceNs() == 0;
   if (before && was == is) return;
-  tellNodeState(host, node, is ? schema::Node::State::READY : schema::Node::State::DOWN);
+  tellNodeState(host, node, is ? schema::Node::State::READY : schema::Node::State::DOWN,
+                node.getDownReason());
 }
 
 }  // namespace orch::control::manager

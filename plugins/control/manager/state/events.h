@@ -11,10 +11,9 @@ void publishTask(Host& host, const Snapshot& before, const Snapshot& after);
 void publishService(Host& host, const Snapshot& before, const Snapshot& after);
 void publishNode(Host& host, const Snapshot& before, const Snapshot& after);
 
-// That a node is `ready` or `down`, which is not all stored.
-void tellNodeState(Host& host, schema::Node::Reader node, schema::Node::State state);
-// What there is to say of it; empty if it is ready.
-kj::StringPtr stateText(schema::Node::State state);
+// That a node is ready, down or unknown, and why; not all of it is stored.
+void tellNodeState(Host& host, schema::Node::Reader node, schema::Node::State state,
+                   kj::StringPtr reason);
 
 // `running`, as in the topic `task.running` and on the command line.
 kj::StringPtr stateName(schema::TaskState state);

@@ -63,6 +63,9 @@ Words toWords(Reader reader) {
   return words;
 }
 
+inline constexpr size_t FULL_ID = 25;  // letters of an id
+bool isFullId(std::string_view id);
+
 // A text of others for an object: at most 4 KiB of it, cut between two characters.
 kj::String shortened(kj::StringPtr text);
 

@@ -79,19 +79,22 @@ void State::indexTask(State& state, const Object& object, int sign) {
   if (slots.empty()) state.byService.erase(serviceId);
 }
 
-bool State::setPresence(const std::string& nodeId, Presence now) {
-  auto& entry = presence.try_emplace(nodeId, Presence::SILENT).first->second;
-  return std::exchange(entry, now) != now;
+bool State::setPresence(const std::string& nodeId, Sighting now) {
+  auto& entry = sightings.try_emplace(nodeId).first->second;
+  bool same = entry.presence == now.presence;
+  if (same) now.sinceNs = entry.sinceNs;
+  entry = std::move(now);
+  return !same;
 }
 
-Presence State::presenceOf(std::string_view nodeId) const {
-  auto it = presence.find(nodeId);
-  return it == presence.end() ? Presence::SILENT : it->second;
+const Sighting& State::sightingOf(std::string_view nodeId) const {
+  auto it = sightings.find(nodeId);
+  return it == sightings.end() ? unseen : it->second;
 }
 
 schema::Node::State State::stateOf(schema::Node::Reader node) const {
   if (isDown(node)) return schema::Node::State::DOWN;
-  bool heard = presenceOf(manager::view(node.getMeta().getId())) == Presence::HEARD;
+  bool heard = sightingOf(manager::view(node.getMeta().getId())).presence == Presence::HEARD;
   return heard ? schema::Node::State::READY : schema::Node::State::UNKNOWN;
 }
 

@@ -37,9 +37,18 @@ struct Change {
 enum class Presence : uint8_t {
   SILENT,  // nothing yet
   HEARD,   // it is there
+  STUCK,   // it is there, but its loop does not turn
   MISSED   // it was expected, and is not
 };
+struct Sighting {
+  Presence presence = Presence::SILENT;
+  int64_t sinceNs = 0;
+  std::string reason;  // why it is not thought to be ready
+};
 inline bool isDown(schema::Node::Reader node) { return node.getDownSinceNs() != 0; }
+// It is down since it left the cluster: it will not come back by itself.
+inline constexpr kj::StringPtr LEFT = "left"_kj;
+inline bool hasLeft(schema::Node::Reader node) { return node.getDownReason() == LEFT; }
 
 class State final {
  public:
@@ -69,11 +78,13 @@ class State final {
   const ServiceIndex& services() const { return serviceIndex; }
 
   // ---- what is not stored ----
-  // False if it was so before.
-  bool setPresence(const std::string& nodeId, Presence presence);
-  Presence presenceOf(std::string_view nodeId) const;
+  // False if it was so before: then only the reason changes.
+  bool setPresence(const std::string& nodeId, Sighting sighting);
+  // Of one that was not heard of: since the state was loaded.
+  const Sighting& sightingOf(std::string_view nodeId) const;
   // `node` as it is stored, or in a view.
   schema::Node::State stateOf(schema::Node::Reader node) const;
+  Sighting unseen{Presence::SILENT, 0, "not heard of since the manager started"};
   // So far the leader is the only manager.
   bool isManager(std::string_view nodeId) const { return nodeId == leader; }
   std::string leader;  // id of the node that holds the epoch
@@ -86,7 +97,7 @@ class State final {
   std::map<std::string, SlotIndex, std::less<>> byService;
   std::map<std::string, std::set<std::string>, std::less<>> byNode;
   std::set<std::pair<int64_t, std::string>> requests;
-  std::map<std::string, Presence, std::less<>> presence;
+  std::map<std::string, Sighting, std::less<>> sightings;
   UsageTable use;
   ServiceIndex serviceIndex;
   std::set<std::string> noTasks;
