@@ -63,7 +63,7 @@ Task<int> serviceLogs(Context& context) {
 }  // namespace
 
 const Command SERVICE_LOGS = {"service logs", "SERVICE|TASK",
-                              "Show the logs of a service or of one task", SERVICE_LOGS_OPTIONS,
-                              serviceLogs};
+                              "Show the logs of a service, in order of time, or of one task",
+                              SERVICE_LOGS_OPTIONS, serviceLogs};
 
 }  // namespace orch::cli

@@ -16,41 +16,9 @@ from single import eventually  # noqa: E402
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 
 
-class Nodes(cluster.ClusterTest):
+class Nodes(cluster.MemberTest):
     """n1 is the manager; each test begins with three hosts that are ready."""
     programs = PROGRAMS
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
-        cls.n1.makeImages(1)
-        said = cls.n1.orch("init").stdout
-        cls.join = said.splitlines()[-1].split()
-        for node in (cls.n2, cls.n3):
-            node.orch(*cls.join[1:])
-
-    def setUp(self):
-        eventually("three hosts are ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
-
-    def tearDown(self):
-        for service in self.n1.json("service", "ls"):
-            self.n1.orch("service", "rm", service["name"])
-
-    def create(self, *options):
-        self.n1.orch("service", "create", "--name", "web", "--verify", "0s", "--stop-grace-period", "0s", *options, "web:1", "/bin/web")
-
-    def spread(self):
-        """{host name: how many tasks run there}"""
-        names = {node["meta"]["id"]: node["description"]["hostname"] for node in self.n1.json("node", "ls")}
-        counts = {}
-        for task in self.n1.running("web").values():
-            name = names.get(task["nodeId"], "?")
-            counts[name] = counts.get(name, 0) + 1
-        return counts
-
-    def states(self):
-        return {node["description"]["hostname"]: node["state"] for node in self.n1.json("node", "ls")}
 
     def refused(self, node, *arguments, naming):
         done = node.orch(*arguments, check=False)
@@ -69,9 +37,6 @@ class Nodes(cluster.ClusterTest):
         # What was replaced stays so: nothing moves back, and nothing is left of it there.
         eventually("it has given up its tasks", lambda: not self.n3.webServers())
         self.assertEqual(self.spread(), {"n1": 3, "n2": 3})
-
-    def ids(self):
-        return {slot: task["meta"]["id"] for slot, task in self.n1.running("web").items()}
 
     def test_a_host_that_is_cut_off_loses_its_tasks_and_gives_them_up_when_it_is_back(self):
         self.create("--replicas", "6")
@@ -145,6 +110,53 @@ class Nodes(cluster.ClusterTest):
         self.n1.orch("node", "update", "--availability", "active", "n2")
         self.n1.orch("service", "scale", "--verify", "0s", "web=9")
         self.assertIn("n2", self.spread())
+
+    def test_a_drain_is_paced_and_can_be_waited_for(self):
+        self.create("--replicas", "4", "--constraint", "node.hostname!=n1", "--update-order", "start-first")
+        self.create("--mode", "global", name="everywhere")
+        self.assertEqual(self.spread(), {"n2": 2, "n3": 2})
+        drained = self.n1.orch("node", "update", "--availability", "drain", "--wait", "n2").stdout.splitlines()
+        # Whoever asks cannot miss the last word, though it may miss others.
+        self.assertEqual(drained[-1], "n2 is empty")
+        self.assertRegex(drained[0], r"^n2: \d tasks? (is|are) left")
+        self.assertEqual(self.n2.webServers(), {})
+        self.assertEqual(self.spread(), {"n3": 4})
+        self.assertEqual(self.spread("everywhere"), {"n1": 1, "n3": 1})
+        self.n1.orch("node", "update", "--availability", "active", "n2")
+        eventually("the global one is back", lambda: self.spread("everywhere") == {"n1": 1, "n2": 1, "n3": 1})
+
+    def test_an_update_during_which_the_manager_dies_twice_ends_at_as_many_tasks_as_before(self):
+        def updated():
+            return sum("NEW=yes" in task["spec"]["container"].get("env", []) for task in self.n1.running("web").values())
+
+        hosts = (self.n1, self.n2, self.n3)
+        self.create("--replicas", "4", "--update-order", "start-first", "--update-monitor", "100ms")
+        self.n1.orch("service", "update", "--detach", "--env-add", "NEW=yes", "web")
+        for begun in (1, 2):
+            eventually("it has begun", lambda: updated() >= begun)
+            self.n1.crash()
+            self.n1.start()
+        eventually("all are new", lambda: updated() == 4)
+        eventually("four run", lambda: sum(len(node.webServers()) for node in hosts) == 4 and len(self.n1.running("web")) == 4)
+
+    def test_logs_of_all_hosts_are_one_stream_in_order_of_time(self):
+        self.n1.orch("service", "create", "--name", "talk", "--verify", "0s", "--stop-grace-period", "0s", "--replicas", "6", "web:1",
+                     "sh", "-c", "while :; do echo tick; sleep 0.1; done")
+
+        def speakers(lines):
+            return {word.split("@")[1] for line in lines for word in line.split() if "@" in word}
+
+        eventually("each has said something", lambda: len(self.n1.orch("service", "logs", "talk").stdout.splitlines()) > 60)
+        lines = self.n1.orch("service", "logs", "-t", "talk").stdout.splitlines()
+        times = [line.split()[0] for line in lines]
+        self.assertEqual(times, sorted(times))
+        self.assertEqual(speakers(lines), {"n1", "n2", "n3"})
+        followed = self.n1.host.run("timeout", "-s", "INT", "4", f"{self.n1.programs}/orch", "service", "logs", "-f", "-t", "--tail", "5", "talk")
+        lines = followed.stdout.splitlines()
+        # What comes late on a busy machine is shown late: the order is tested where time is virtual.
+        self.assertGreater(len(lines), 30)
+        self.assertEqual(speakers(lines), {"n1", "n2", "n3"})
+        self.refused(self.n2, "service", "logs", "talk", naming="is a worker of the cluster; ask a manager: 10.90.0.1:2377")
 
     def test_every_host_says_what_it_is(self):
         self.assertIn("Role: manager", self.n1.orch("info").stdout)

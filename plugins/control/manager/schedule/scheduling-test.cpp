@@ -253,14 +253,14 @@ TEST_CASE("logs: of all tasks of a service, and of those that start while it is 
   following.setSink(kj::heap<Sink>(followed));
   {
     auto call = following.send().ignoreResult().eagerlyEvaluate(nullptr);
-    cluster.settle();
+    cluster.advance(2 * kj::SECONDS);  // serve/log-merge.h
     CHECK(followed.size() == 2);
     cluster.scale("web", 3);
-    cluster.settle();
+    cluster.advance(2 * kj::SECONDS);
     CHECK(followed.size() == 3);
   }
   cluster.scale("web", 4);
-  cluster.settle();
+  cluster.advance(2 * kj::SECONDS);
   CHECK(followed.size() == 3);  // dropping the call ends it
 
   auto unknown = cluster.control.logsRequest();

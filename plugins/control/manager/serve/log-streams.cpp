@@ -5,6 +5,7 @@
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "serve/log-merge.h"
 #include "serve/resolve.h"
 
 namespace orch::control::manager {
@@ -28,13 +29,15 @@ bool mayHaveLogs(const TaskReader& task) {
 // One caller's request.
 class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
  public:
-  Subscription(Sessions& sessions, schema::LogOptions::Reader options, schema::LogSink::Client sink)
+  Subscription(Env& env, Sessions& sessions, schema::LogOptions::Reader options,
+               schema::LogSink::Client sink)
       : sessions(sessions),
         follow(options.getFollow()),
         tail(options.getTail()),
         sinceNs(options.getSinceNs()),
-        sink(kj::mv(sink)),
+        merge(kj::refcounted<LogMerge>(env, kj::mv(sink), follow)),
         tasks(*this) {}
+  ~Subscription() noexcept(false) { merge->close(); }
 
   std::string serviceId;  // of all its tasks, or
   std::string taskId;     // of this one
@@ -56,7 +59,14 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
       for (auto object : slot.second) add(TaskReader(*object), late);
     }
   }
-  kj::Promise<void> onEnd() { return tasks.onEmpty(); }
+  // All lines have been passed on, of whatever ends; fails if their reader does.
+  kj::Promise<void> onEnd() {
+    return tasks.onEmpty().then([this]() {
+      merge->finish();
+      return kj::Promise<void>(kj::NEVER_DONE);
+    });
+  }
+  kj::Promise<void> passOn() { return merge->run(); }
   bool follows() const { return follow; }
   void check() {
     if (missing.empty()) return;
@@ -69,13 +79,15 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
     auto agent = sessions.agentOf(manager::view(task.getNodeId()));
     bool ended = isTerminal(task);
     KJ_IF_MAYBE (present, agent) {
+      auto log = merge->begin(late);
+      KJ_DEFER(merge->end(log));
       auto request = present->logsRequest();
       request.setTaskId(task.getMeta().getId());
       auto options = request.initOptions();
       options.setFollow(follow);
       options.setTail(late ? -1 : tail);  // of a task that starts later everything is new
       options.setSinceNs(sinceNs);
-      request.setSink(sink);
+      request.setSink(merge->sinkOf(log));
       auto sent = attempt(request.send().ignoreResult());
       auto done = co_await kj::mv(sent);
       // One that ended without ever having had a container has no logs, which is no fault.
@@ -95,7 +107,7 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
   const bool follow;
   const int64_t tail;
   const int64_t sinceNs;
-  schema::LogSink::Client sink;
+  kj::Own<LogMerge> merge;
   std::set<std::string> started;
   std::vector<std::string> missing;
   kj::TaskSet tasks;
@@ -110,7 +122,7 @@ LogStreams::~LogStreams() noexcept(false) {}
 kj::Promise<void> LogStreams::stream(kj::StringPtr typed, schema::LogOptions::Reader options,
                                      schema::LogSink::Client sink) {
   View view(manager.state(), env.nowNs(), Seed{});
-  auto subscription = kj::heap<Subscription>(sessions, options, kj::mv(sink));
+  auto subscription = kj::heap<Subscription>(env, sessions, options, kj::mv(sink));
   // A service's name may hold dots, so it is looked for first.
   auto asService = attemptNow([&] { return resolveService(view, typed); });
   if (asService.ok()) {
@@ -129,18 +141,17 @@ kj::Promise<void> LogStreams::stream(kj::StringPtr typed, schema::LogOptions::Re
 
 Task<void> LogStreams::run(kj::Own<Subscription> subscription) {
   subscription->addAll(manager.state(), false);
-  if (!subscription->follows() || !subscription->taskId.empty()) {
-    co_await subscription->onEnd();
-    subscription->check();
-    co_return;
-  }
-  auto pair = kj::newPromiseAndFulfiller<void>();
-  subscription->serviceGone = kj::mv(pair.fulfiller);
   auto self = subscription.get();
-  followers.insert(self);
+  kj::Promise<void> over = kj::READY_NOW;
+  if (subscription->follows() && subscription->taskId.empty()) {
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    subscription->serviceGone = kj::mv(pair.fulfiller);
+    over = kj::mv(pair.promise);
+    followers.insert(self);
+  }
   KJ_DEFER(followers.erase(self));
-  co_await pair.promise;
-  co_await subscription->onEnd();
+  auto ended = over.then([self]() { return self->onEnd(); });
+  co_await subscription->passOn().exclusiveJoin(kj::mv(ended));
   subscription->check();
 }
 

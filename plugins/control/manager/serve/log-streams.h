@@ -1,5 +1,5 @@
-// Logs of a service or a task: the agents' streams, joined, and while they are followed those of
-// the tasks that start meanwhile.
+// Logs of a service or a task: the agents' streams as one, in order of time, and while they are
+// followed those of the tasks that start meanwhile.
 #pragma once
 
 #include <set>
