@@ -239,6 +239,16 @@ SimulatedHost::SimulatedHost(SimulatedWorld given, std::string hostName, uint64_
 }
 SimulatedHost::~SimulatedHost() noexcept(false) {}
 
+// What a life that is over has left in the loop would set timers when that ends, too late for any.
+void SimulatedHost::windUp() {
+  for (auto& each : lives) {
+    for (auto& plugin : each->plugins) {
+      auto stopped = plugin.stopRequest().send().ignoreResult();
+      each->tasks.add(stopped.catch_([](kj::Exception&&) {}));
+    }
+  }
+}
+
 void SimulatedHost::taskFailed(kj::Exception&& exception) {
   shared.log.add(name.c_str(), kj::str("task ended: ", exception.getDescription()));
 }

@@ -62,6 +62,8 @@ class SimulatedHost final : private kj::TaskSet::ErrorHandler {
   void crashOrchd();
   void freeze();
   void thaw();
+  // Before it goes: the plugins of all lives are told to stop, which lets go of who waits for them.
+  void windUp();
   // How long its disk takes to sync, at most.
   void setDisk(kj::Duration most) { syncMost = most; }
 

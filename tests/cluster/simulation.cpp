@@ -67,7 +67,10 @@ Simulation::Simulation(Plan given, Bug bug)
   });
 }
 
-Simulation::~Simulation() noexcept(false) {}
+Simulation::~Simulation() noexcept(false) {
+  for (auto& entry : hosts) entry.second->windUp();
+  world.settle();
+}
 
 void Simulation::taskFailed(kj::Exception&& exception) {
   book.violate(std::string("the simulation failed: ") + exception.getDescription().cStr());
