@@ -320,5 +320,17 @@ TEST_CASE("images: what is read for other nodes is the image plugin's", "[agent]
   CHECK(part.getData() == "sha256:1 sha256:2 3"_kj.asBytes());
 }
 
+TEST_CASE("images: a login is used once, and not written down", "[agent]") {
+  TestAgent agent;
+  agent.runtime.usesImages = true;
+  agent.start();
+  CHECK(agent.assign({.complete = true,
+                      .tasks = {{.id = "one", .password = "sesame-4711"}, {.id = "two"}}}) == "");
+  CHECK(agent.images.ensured == std::vector<std::string>{"app:1 sesame-4711", "app:1 "});
+  auto kept = agent.storedBytes();
+  CHECK(kept.find("app:1") != std::string::npos);
+  CHECK(kept.find("sesame") == std::string::npos);
+}
+
 }  // namespace
 }  // namespace orch::control::agent

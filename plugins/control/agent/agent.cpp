@@ -216,7 +216,7 @@ Task<void> NodeAgent::assign(AssignContext context) {
     if (assignments[i].isTask()) {
       auto task = assignments[i].getTask();
       named.insert(task.getMeta().getId().cStr());
-      durable.add(take(task));
+      durable.add(take(assignments[i]));
     } else {
       refused.emplace_back(i, refusalOf(assignments[i], host.node().version));
     }
@@ -242,18 +242,21 @@ Task<void> NodeAgent::assign(AssignContext context) {
   }
 }
 
-kj::Promise<void> NodeAgent::take(schema::Task::Reader wanted) {
+kj::Promise<void> NodeAgent::take(schema::Assignment::Reader assignment) {
+  auto wanted = assignment.getTask();
   std::string id = wanted.getMeta().getId().cStr();
   auto known = controllers.find(id);
   if (known == controllers.end()) {
     auto record = kj::heap<TaskRecord>(wanted);
     auto controller = newController(kj::mv(record));
     auto saved = store.save(controller->record());
+    controller->useLogin(assignment.getLogin());
     controller->begin();
     controllers[id] = kj::mv(controller);
     return saved;
   }
   auto& controller = *known->second;
+  controller.useLogin(assignment.getLogin());
   // What the manager has not heard yet, or lost, is said again.
   if (wanted.getStatus().getState() < controller.record().state())
     statusChanged(controller.record());

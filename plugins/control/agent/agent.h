@@ -83,7 +83,7 @@ class NodeAgent final : private TaskObserver,
   Task<void> removeStrangers(kj::String runtime);
   Task<void> removeStranger(kj::String runtime, kj::String id);
   std::unique_ptr<TaskController> newController(kj::Own<TaskRecord> record);
-  kj::Promise<void> take(schema::Task::Reader wanted);
+  kj::Promise<void> take(schema::Assignment::Reader assignment);
   kj::Promise<void> forget(const std::string& id);
   Task<void> forgetLater(std::string id);
 

@@ -27,11 +27,6 @@ class WaitingListener final : public schema::Waiting::Server {
   kj::Maybe<kj::Function<void(kj::StringPtr)>> told;
 };
 
-class NoProgress final : public schema::Progress::Server {
- public:
-  kj::Promise<void> update(UpdateContext) override { return kj::READY_NOW; }
-};
-
 }  // namespace
 
 TaskController::TaskController(NodeServices& services, TaskStore& store, TaskObserver& observer,
@@ -216,14 +211,15 @@ Task<kj::Maybe<TaskController::Ensured>> TaskController::ensureImage() {
   if (!info.getUsesImages()) co_return nullptr;
   co_await services.mustRun(services.settings.getImage());
   co_await services.cleared(services.settings.getImage());
+  KJ_DEFER(login = nullptr);
   auto ensure = insist(services.env, [this]() {
     auto request = services.images().ensureRequest(SMALL);
     auto container = task->task().asReader().getSpec().getContainer();
     auto pin = container.getImageDigest();
     request.setReference(kj::str(container.getImage(), pin.size() > 0 ? "@" : "", pin));
     request.setHolder(task->id());
-    request.setProgress(kj::heap<NoProgress>());
     request.setElsewhere(services.otherNodes);
+    KJ_IF_MAYBE (message, login) request.setLogin((*message)->getRoot<schema::RegistryLogin>());
     return request.send();
   });
   auto found = kj::mv(ensure).promise().then(

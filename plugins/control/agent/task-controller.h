@@ -28,6 +28,13 @@ class TaskController final {
   TaskRecord& record() { return *task; }
   // Starts it, or goes on with it where the last agent left off.
   void begin();
+  // For the image's registry. In memory alone, and only until the image is there.
+  void useLogin(schema::RegistryLogin::Reader given) {
+    if (given.getUser().size() == 0 || task->state() >= schema::TaskState::READY) return;
+    auto message = kj::heap<capnp::MallocMessageBuilder>(given.totalSize().wordCount + 1);
+    message->setRoot(given);
+    login = kj::mv(message);
+  }
   // What is wanted of it now. Wishes only grow.
   void wish(schema::TaskState desired);
   // Ends it if it runs, then takes away whatever the node has of it. Settles when nothing is left.
@@ -81,6 +88,7 @@ class TaskController final {
   TaskStore& store;
   TaskObserver& observer;
   kj::Own<TaskRecord> task;
+  kj::Maybe<kj::Own<capnp::MallocMessageBuilder>> login;
   bool active = false;  // its ports lead to it
   Ending ending = Ending::STOP_ASKED;
   kj::String lost;  // why its exit status is not known; empty if it is

@@ -17,7 +17,10 @@ class FakeRuntimeServer final : public schema::Runtime::Server {
  public:
   explicit FakeRuntimeServer(FakeRuntime& model) : model(model) {}
   kj::Promise<void> info(InfoContext context) override {
-    return answer([context]() mutable { context.getResults().setName("fake"); });
+    return answer([this, context]() mutable {
+      context.getResults().setName("fake");
+      context.getResults().setUsesImages(model.usesImages);
+    });
   }
   kj::Promise<void> create(CreateContext context) override {
     return answer([this, context]() mutable {
@@ -134,6 +137,13 @@ class FakeImageStore final : public schema::ImageStore::Server {
  public:
   explicit FakeImageStore(FakeImages& model) : model(model) {}
   kj::Promise<void> retainHolders(RetainHoldersContext) override { return kj::READY_NOW; }
+  kj::Promise<void> ensure(EnsureContext context) override {
+    auto params = context.getParams();
+    model.ensured.push_back(
+        kj::str(params.getReference(), " ", params.getLogin().getPassword()).cStr());
+    context.getResults().initImage();
+    return kj::READY_NOW;
+  }
   kj::Promise<void> list(ListContext context) override {
     if (model.dead) return KJ_EXCEPTION(DISCONNECTED, "the image plugin's process has gone");
     auto list = context.getResults().initImages(model.images.size());
@@ -326,6 +336,12 @@ Task<Outcome<void>> TestAgent::assigning(const Order& order) {
   auto assignments = request.initAssignments(order.tasks.size());
   for (uint32_t i = 0; i < assignments.size(); ++i) {
     auto& wanted = order.tasks[i];
+    if (!wanted.password.empty()) {
+      auto login = assignments[i].initLogin();
+      login.setRegistry("docker.io");
+      login.setUser("ann");
+      login.setPassword(wanted.password.c_str());
+    }
     auto task = assignments[i].initTask();
     auto meta = task.initMeta();
     meta.setId(wanted.id.c_str());
@@ -334,7 +350,9 @@ Task<Outcome<void>> TestAgent::assigning(const Order& order) {
     task.setSlot(i + 1);
     task.setDesired(wanted.desired);
     task.initStatus().setState(wanted.known);
-    auto networks = task.initSpec().initNetworks(wanted.networks.size());
+    auto spec = task.initSpec();
+    spec.initContainer().setImage("app:1");
+    auto networks = spec.initNetworks(wanted.networks.size());
     for (uint32_t j = 0; j < networks.size(); ++j) networks.set(j, wanted.networks[j].c_str());
     wanted.more(task);
   }
@@ -368,6 +386,25 @@ std::map<std::string, TestAgent::Stored> TestAgent::stored() {
   request.setSink(kj::heap<Sink>(found));
   request.send().wait(world.waitScope());
   return found;
+}
+
+std::string TestAgent::storedBytes() {
+  struct Sink final : public schema::ObjectSink::Server {
+    explicit Sink(std::string& bytes) : bytes(bytes) {}
+    kj::Promise<void> objects(ObjectsContext context) override {
+      for (auto object : context.getParams().getObjects()) {
+        auto value = object.getValue().asChars();
+        bytes.append(value.begin(), value.size());
+      }
+      return kj::READY_NOW;
+    }
+    std::string& bytes;
+  };
+  std::string bytes;
+  auto request = store.client().loadRequest();
+  request.setSink(kj::heap<Sink>(bytes));
+  request.send().wait(world.waitScope());
+  return bytes;
 }
 
 TaskState TestAgent::reported(const std::string& id) {

@@ -38,6 +38,7 @@ struct FakeRuntime {
   std::map<std::string, uint32_t> everStarted;  // also of those that were removed
   std::function<void(const std::string& id)> onStart = [](const std::string&) {};
   bool dead = false;
+  bool usesImages = false;
   uint32_t calls = 0;
   kj::Maybe<kj::ForkedPromise<void>> hanging;
   kj::Own<kj::PromiseFulfiller<void>> hangs;
@@ -58,6 +59,7 @@ struct FakeImages {
     std::vector<std::string> pulled;
   };
   std::map<std::string, Image> images;
+  std::vector<std::string> ensured;  // references, and the passwords that came with them
   bool dead = false;
   schema::ImageStore::Client client();
 };
@@ -109,6 +111,7 @@ class TestAgent final {
     schema::TaskState known = schema::TaskState::NEW;  // what the manager has heard
     std::vector<std::string> networks = {"none"};
     std::function<void(schema::Task::Builder)> more = [](schema::Task::Builder) {};
+    std::string password = "";  // of a login
   };
   struct Order {
     uint64_t epoch = 1;
@@ -127,6 +130,7 @@ class TestAgent final {
     schema::TaskState state;
   };
   std::map<std::string, Stored> stored();
+  std::string storedBytes();  // of all values
   schema::TaskState reported(const std::string& id);
 
   testing::VirtualWorld world;

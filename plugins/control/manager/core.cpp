@@ -14,7 +14,8 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       manager(env, host, settings),
       members(*this, env, host, manager),
       admins(*this, manager),
-      sessions(*this, env, host, manager, members, settings),
+      logins(env, host),
+      sessions(*this, env, host, manager, members, logins, settings),
       progress(env, manager),
       logs(env, manager, sessions),
       volumes(env, manager, sessions) {
@@ -38,9 +39,11 @@ Task<Services> Core::start() {
     members.begin();
     co_return kj::mv(services);
   }
+  co_await logins.start();
   co_await manager.start();
   if (settings.getAutoInit()) co_await createCluster();
-  ClusterParts parts{env, host, manager, members, sessions, progress, logs, volumes, settings};
+  ClusterParts parts{env,      host,     manager, members, logins,
+                     sessions, progress, logs,    volumes, settings};
   services.add("cluster", newClusterServer(kj::addRef(*this), parts));
   services.add("dispatcher", sessions.dispatcher(),
                newPeerService([this](auto peer) { return openDispatcher(peer); }));

@@ -26,6 +26,7 @@ class Core final : public kj::Refcounted {
   Manager manager;
   Membership members;
   Admins admins;
+  LoginSafe logins;
   Sessions sessions;
   ProgressTable progress;
   LogStreams logs;

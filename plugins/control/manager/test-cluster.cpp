@@ -69,6 +69,11 @@ class ScriptedAgent final : public schema::Agent::Server {
       auto state = it == node.tasks.end() ? task.getStatus().getState() : it->second.state;
       kept[id] = {task.getDesired(), state, task.getSpec().getContainer().getImage().cStr(),
                   task.getServiceName().cStr(), task.getSlot()};
+      if (assignment.hasLogin()) {
+        auto login = assignment.getLogin();
+        kept[id].login =
+            kj::str(login.getRegistry(), " ", login.getUser(), " ", login.getPassword()).cStr();
+      }
       changed.push_back(id);
     }
     if (params.getComplete()) {

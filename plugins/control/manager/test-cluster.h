@@ -30,6 +30,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
     std::string image;
     std::string serviceName;
     uint32_t slot;
+    std::string login = "";  // registry, user, password
   };
   ScriptedNode(testing::VirtualWorld& world, schema::Dispatcher::Client dispatcher, std::string id);
   ~ScriptedNode() noexcept(false);

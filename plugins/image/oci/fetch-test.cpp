@@ -255,6 +255,11 @@ TEST_CASE("fetch: why nobody has it", "[image][root]") {
   CHECK(without.find("connection refused; no other node has it: import it on one of them with "
                      "'orch image import', or push it to a registry that all of them reach") !=
         std::string::npos);
+  auto unpinned = test.errorOf([&] { other.ensure("127.0.0.1:1/app:1", {}); });
+  INFO(unpinned);
+  CHECK(unpinned.find("connection refused; no node had imported it when the service was made: "
+                      "'orch image import' it on one, then update the service with --image") !=
+        std::string::npos);
   auto dead = senderOf(test, digest), lying = dead;
   dead.diesAfter = 0;
   lying.node = "n4";

@@ -74,6 +74,11 @@ struct ImageStore::Fetch {
   std::string folder() const { return layout + "/blobs/sha256/"; }
   // Why no host had it, to go on with after the registry's reason.
   kj::String complaint() const {
+    if (digest.empty()) {
+      return kj::str(
+          "; no node had imported it when the service was made: 'orch image import' it on one, "
+          "then update the service with --image");
+    }
     if (complaints.empty()) {
       return kj::str(
           "; no other node has it: import it on one of them with 'orch image import', "
@@ -102,24 +107,26 @@ struct ImageStore::Fetch {
 };
 
 Task<ImageStore::Obtained> ImageStore::obtain(Job& job, ProgressSink& progress, Reference reference,
-                                              Elsewhere elsewhere) {
+                                              Asking asking) {
   auto name = kj::str(reference.familiar().c_str());
   // Only what was imported is kept anywhere, and no registry needs to have that: so hosts come
   // first.
   Fetch fetch(progress, reference.digest, job.folder() + "/fetched");
+  auto elsewhere = kj::mv(asking.elsewhere);
+  bool inCluster = elsewhere != nullptr;
   if (reference.digest.empty()) elsewhere = nullptr;
   bool fetched = false;
   KJ_IF_MAYBE (finder, elsewhere) fetched = co_await fetchFromAny(job, fetch, *finder);
   auto layout = kj::str(fetch.layout.c_str());
   if (!fetched) {
-    auto pulled = co_await attempt(download(job, progress, reference));
+    auto pulled = co_await attempt(download(job, progress, reference, asking.auth));
     if (pulled.ok()) {
       layout = kj::mv(pulled.value());
     } else {
       // Once more: it may have been imported a moment ago.
       KJ_IF_MAYBE (finder, elsewhere) fetched = co_await fetchFromAny(job, fetch, *finder);
       if (!fetched) {
-        fail(kj::str(pulled.message(), elsewhere == nullptr ? kj::String() : fetch.complaint()));
+        fail(kj::str(pulled.message(), inCluster ? fetch.complaint() : kj::String()));
       }
     }
   }

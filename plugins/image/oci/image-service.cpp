@@ -13,6 +13,17 @@ kj::Maybe<schema::Progress::Client> progressOf(Params params) {
   return params.getProgress();
 }
 
+// With the login only if it is for the registry that is asked.
+template <typename Params>
+Asking askingOf(Params params) {
+  Asking asking;
+  auto login = params.getLogin();
+  if (login.getUser().size() == 0) return asking;
+  auto registry = parseReference(params.getReference()).registry;
+  if (login.getRegistry() == registry.c_str()) asking.auth = authDocument(login).cStr();
+  return asking;
+}
+
 template <typename List>
 void fill(List list, const std::vector<std::string>& values) {
   for (uint32_t i = 0; i < values.size(); ++i) list.set(i, values[i]);
@@ -68,17 +79,18 @@ class ImageService final : public schema::ImageStore::Server {
     auto params = context.getParams();
     auto reference = kj::str(params.getReference()), holder = kj::str(params.getHolder());
     auto progress = progressOf(params);
-    kj::Maybe<schema::ImageFinder::Client> elsewhere;
-    if (params.hasElsewhere()) elsewhere = params.getElsewhere();
+    auto asking = askingOf(params);
+    if (params.hasElsewhere()) asking.elsewhere = params.getElsewhere();
     // Many tasks of a service wait here at once: each keeps no more than it needs.
     context.releaseParams();
-    auto record = co_await store.ensure(kj::mv(reference), kj::mv(holder), kj::mv(progress),
-                                        kj::mv(elsewhere));
+    auto record =
+        co_await store.ensure(kj::mv(reference), kj::mv(holder), kj::mv(progress), kj::mv(asking));
     store.describe(*record, context.getResults(store.sizeOf(*record)).initImage());
   }
   Task<void> doPull(PullContext context) {
     auto params = context.getParams();
-    auto record = co_await store.pull(kj::str(params.getReference()), progressOf(params));
+    auto record =
+        co_await store.pull(kj::str(params.getReference()), progressOf(params), askingOf(params));
     store.describeWithHolders(*record, context.getResults().initImage());
   }
   Task<void> doImport(ImportContext context) {
@@ -130,7 +142,8 @@ class ImageService final : public schema::ImageStore::Server {
     results.setTotalBytes(part.totalBytes);
   }
   Task<void> doResolve(ResolveContext context) {
-    auto digest = co_await store.resolve(kj::str(context.getParams().getReference()));
+    auto params = context.getParams();
+    auto digest = co_await store.resolve(kj::str(params.getReference()), askingOf(params));
     context.getResults().setDigest(digest.c_str());
   }
 

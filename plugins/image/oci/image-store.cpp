@@ -115,7 +115,7 @@ void ImageStore::checkWhole(const ImageRecord& record, kj::StringPtr reference) 
 
 Task<ImageStore::Record> ImageStore::ensure(kj::String reference, kj::String holder,
                                             kj::Maybe<schema::Progress::Client> progress,
-                                            kj::Maybe<schema::ImageFinder::Client> elsewhere) {
+                                            Asking asking) {
   HoldTable::checkHolder(holder);
   std::string who = holder.cStr();
   // Twice: an image may be removed between its arrival and its hold.
@@ -134,7 +134,7 @@ Task<ImageStore::Record> ImageStore::ensure(kj::String reference, kj::String hol
     if (tries == TRIES) fail(kj::str("image '", reference, "' is removed as fast as it comes"));
     if (reference.startsWith("sha256:")) index.require(reference);  // an id has no registry
     auto wanted = parseReference(reference);
-    co_await transferOf(kj::mv(wanted), progress, elsewhere);
+    co_await transferOf(kj::mv(wanted), progress, asking);
   }
 }
 
@@ -224,12 +224,12 @@ Task<void> ImageStore::doCommit(std::vector<Record> records, bool pulled, kj::Ow
 
 // A layer that came again also repairs the other images that have it.
 Task<void> ImageStore::lookAtFolder() {
-  auto look = [root = settings.root, index = index]() {
-    return std::make_pair(damagedImages(root, index), listKept(root));
-  };
+  auto list = [root = settings.root]() { return listKept(root); };
+  kept = co_await env.workers().run(kj::mv(list));
+  if (damaged.empty()) co_return;
+  auto look = [root = settings.root, index = index]() { return damagedImages(root, index); };
   auto found = co_await env.workers().run(kj::mv(look));
-  damaged = std::set<std::string>(found.first.begin(), found.first.end());
-  kept = kj::mv(found.second);
+  damaged = std::set<std::string>(found.begin(), found.end());
 }
 
 Task<void> ImageStore::abandon(Job& job) {

@@ -31,6 +31,15 @@ struct StoreSettings {
   bool keepBlobs = true;
 };
 
+// What whoever asks for an image brings along.
+struct Asking {
+  Asking() = default;
+  Asking(Asking&) = default;  // capabilities are copied so
+  Asking(Asking&&) = default;
+  kj::Maybe<schema::ImageFinder::Client> elsewhere = nullptr;  // knows hosts that have it
+  std::string auth = {};  // of its registry: an authDocument; empty: as the settings say
+};
+
 // `env` and `host` outlive it. `recover` first, then it is called through ImageService.
 class ImageStore final : private kj::TaskSet::ErrorHandler {
  public:
@@ -44,11 +53,11 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   // The image from here, else from another host or its registry, held for `holder` when the task is
   // done.
   Task<Record> ensure(kj::String reference, kj::String holder,
-                      kj::Maybe<schema::Progress::Client> progress,
-                      kj::Maybe<schema::ImageFinder::Client> elsewhere);
-  Task<Record> pull(kj::String reference, kj::Maybe<schema::Progress::Client> progress);
+                      kj::Maybe<schema::Progress::Client> progress, Asking asking);
+  Task<Record> pull(kj::String reference, kj::Maybe<schema::Progress::Client> progress,
+                    Asking asking);
   // What a reference means now: a digest.
-  Task<std::string> resolve(kj::String reference);
+  Task<std::string> resolve(kj::String reference, Asking asking);
   Task<std::vector<Record>> import(kj::String path, kj::String reference,
                                    kj::Maybe<schema::Progress::Client> progress);
   // Of a file on another host, which is called `name` there.
@@ -77,17 +86,19 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
 
  private:
   void taskFailed(kj::Exception&& exception) override;
-  using Elsewhere = kj::Maybe<schema::ImageFinder::Client>;
   kj::Promise<void> transferOf(Reference reference, kj::Maybe<schema::Progress::Client> progress,
-                               Elsewhere elsewhere);
-  Task<void> runPull(ProgressSink& progress, Reference reference, Elsewhere elsewhere);
+                               Asking asking);
+  Task<void> runPull(ProgressSink& progress, Reference reference, Asking asking);
   struct Obtained {
     std::vector<Record> records;
     std::string from;  // the host that it came from; empty: the registry
   };
-  Task<Obtained> obtain(Job& job, ProgressSink& progress, Reference reference, Elsewhere elsewhere);
-  // From its registry into the job's folder; the path of the layout.
-  Task<kj::String> download(Job& job, ProgressSink& progress, Reference reference);
+  Task<Obtained> obtain(Job& job, ProgressSink& progress, Reference reference, Asking asking);
+  // From its registry into the job's folder; the path of the layout. `auth` as in Asking.
+  Task<kj::String> download(Job& job, ProgressSink& progress, Reference reference,
+                            std::string auth);
+  // How skopeo is asked then; the document goes into `file`, which nobody else can read.
+  Task<SkopeoSettings> skopeoFor(std::string auth, std::string file);
   // The same from other hosts, one after the other. False if none had all of it: `fetch` says why.
   struct Fetch;
   Task<bool> fetchFromAny(Job& job, Fetch& fetch, schema::ImageFinder::Client elsewhere);
@@ -102,9 +113,10 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   kj::Promise<ChildResult> within(kj::Duration limit, kj::Promise<ChildResult> running,
                                   kj::StringPtr setting);
   // With the digest of the image that suits this node, if the reference means a list of several.
-  Task<Reference> chooseManifest(Job& job, Reference reference);
-  Task<void> runSkopeo(Job& job, ProgressSink& progress, Reference reference);
-  Task<void> fetchSourceManifest(Job& job, Reference reference);
+  Task<Reference> chooseManifest(Job& job, const SkopeoSettings& skopeo, Reference reference);
+  Task<void> runSkopeo(Job& job, const SkopeoSettings& skopeo, ProgressSink& progress,
+                       Reference reference);
+  Task<void> fetchSourceManifest(Job& job, const SkopeoSettings& skopeo, Reference reference);
   kj::Promise<CommandResult> askSkopeo(ProcessSpec spec);
   ProcessSpec unpackerSpec(Job& job, kj::StringPtr source) const;
   // Runs the unpacker over `source`; the images that it found. `keep`: with their blobs.

@@ -44,6 +44,40 @@ TEST_CASE("pull: from a registry, with the layers that are missing only", "[imag
   CHECK(filesIn(test.root() + "/tmp").empty());
 }
 
+TEST_CASE("pull: a registry that asks for a login gets the one for it", "[image][root]") {
+  TestStore test("login");
+  // bcrypt of sesame-4711
+  TestRegistry registry(test, "ann:$2b$04$abcdefghijklmnopqrstuu6sY3P5qG63S2M1n3TdY98AgJRZ8znRq\n");
+  registry.login = "ann:sesame-4711";
+  auto image = imageOf("", "content");
+  writeLayout(test.sub("layout"), {image});
+  registry.push(test.sub("layout"), "team/app:1");
+  auto name = registry.address + "/team/app:1";
+  auto ask = [&](auto request, const std::string& place, const char* password) {
+    request.setReference(name);
+    auto login = request.initLogin();
+    login.setRegistry(place);
+    login.setUser("ann");
+    login.setPassword(password);
+    return request.send().wait(test.io.waitScope);
+  };
+  auto pullError = [&](const std::string& place, const char* password) {
+    return test.errorOf([&] { ask(test.service().pullRequest(), place, password); });
+  };
+  for (auto& error :
+       {test.errorOf([&] { test.ensure(name, "t1"); }), pullError(registry.address, "wrong"),
+        pullError("docker.io", "sesame-4711")}) {
+    INFO(error);
+    CHECK((error.find("unauthorized") != std::string::npos ||
+           error.find("authentication required") != std::string::npos));
+  }
+  auto digest = ask(test.service().resolveRequest(), registry.address, "sesame-4711");
+  CHECK(isDigest(digest.getDigest().cStr()));
+  auto pulled = ask(test.service().pullRequest(), registry.address, "sesame-4711");
+  CHECK(pulled.getImage().getId() == sha256(image.configJson()).c_str());
+  CHECK(filesIn(test.root() + "/tmp").empty());
+}
+
 TEST_CASE("pull: again after a layer's folder was lost, without a restart", "[image][root]") {
   TestStore test("lost");
   TestRegistry registry(test);

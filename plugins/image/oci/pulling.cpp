@@ -9,10 +9,11 @@
 namespace orch::image::oci {
 
 Task<ImageStore::Record> ImageStore::pull(kj::String reference,
-                                          kj::Maybe<schema::Progress::Client> progress) {
+                                          kj::Maybe<schema::Progress::Client> progress,
+                                          Asking asking) {
   auto wanted = parseReference(reference);
   auto name = wanted.familiar();
-  co_await transferOf(kj::mv(wanted), kj::mv(progress), nullptr);
+  co_await transferOf(kj::mv(wanted), kj::mv(progress), kj::mv(asking));
   auto record = index.byName(name);
   if (!record) fail(kj::str("image '", name.c_str(), "' was removed while it was pulled"));
   co_return record;
@@ -20,18 +21,18 @@ Task<ImageStore::Record> ImageStore::pull(kj::String reference,
 
 kj::Promise<void> ImageStore::transferOf(Reference reference,
                                          kj::Maybe<schema::Progress::Client> progress,
-                                         Elsewhere elsewhere) {
+                                         Asking asking) {
   auto key = reference.canonical();
   return transfers.join(key, kj::mv(progress), [&](ProgressSink& sink) {
-    return runPull(sink, kj::mv(reference), kj::mv(elsewhere));
+    return runPull(sink, kj::mv(reference), kj::mv(asking));
   });
 }
 
-Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference, Elsewhere elsewhere) {
+Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference, Asking asking) {
   auto name = kj::str(reference.familiar().c_str());
   progress.report(kj::str("pulling ", name), 0, 0);
   auto job = co_await newJob();
-  auto outcome = co_await attempt(obtain(*job, progress, kj::mv(reference), kj::mv(elsewhere)));
+  auto outcome = co_await attempt(obtain(*job, progress, kj::mv(reference), kj::mv(asking)));
   if (!outcome.ok()) {
     co_await abandon(*job);
     fail(kj::str("cannot pull image '", name, "': ", outcome.message()));
@@ -52,16 +53,31 @@ Task<void> ImageStore::runPull(ProgressSink& progress, Reference reference, Else
                 {"node", from}});
 }
 
-Task<kj::String> ImageStore::download(Job& job, ProgressSink& progress, Reference reference) {
-  auto chosen = co_await chooseManifest(job, kj::mv(reference));
-  co_await runSkopeo(job, progress, chosen);
-  co_await fetchSourceManifest(job, kj::mv(chosen));
+Task<kj::String> ImageStore::download(Job& job, ProgressSink& progress, Reference reference,
+                                      std::string auth) {
+  auto skopeo = co_await skopeoFor(kj::mv(auth), job.folder() + "/auth.json");
+  auto chosen = co_await chooseManifest(job, skopeo, kj::mv(reference));
+  co_await runSkopeo(job, skopeo, progress, chosen);
+  co_await fetchSourceManifest(job, skopeo, kj::mv(chosen));
   co_return kj::str(job.folder().c_str(), "/layout");
 }
 
+Task<SkopeoSettings> ImageStore::skopeoFor(std::string auth, std::string file) {
+  auto skopeo = settings.skopeo;
+  if (!auth.empty()) {
+    skopeo.authFile = file;
+    auto write = [auth, file]() {
+      replaceFile(file, kj::StringPtr(auth.c_str()).asBytes(), Outlives::PROCESS);
+    };
+    co_await env.workers().run(kj::mv(write));
+  }
+  co_return kj::mv(skopeo);
+}
+
 // Which image of a list it is is decided by the rules that imports go by, not by skopeo's.
-Task<Reference> ImageStore::chooseManifest(Job& job, Reference reference) {
-  auto question = skopeoManifest(settings.skopeo, reference);
+Task<Reference> ImageStore::chooseManifest(Job& job, const SkopeoSettings& skopeo,
+                                           Reference reference) {
+  auto question = skopeoManifest(skopeo, reference);
   auto answer = co_await askSkopeo(kj::mv(question));
   if (answer.status != 0) fail(kj::str(skopeoReason(answer.errors, answer.status).c_str()));
   auto path = job.folder() + "/manifest";
@@ -90,14 +106,15 @@ Task<std::vector<std::string>> ImageStore::askUnpacker(Job& job, kj::String sour
   co_return kj::mv(lines);
 }
 
-Task<void> ImageStore::runSkopeo(Job& job, ProgressSink& progress, Reference reference) {
+Task<void> ImageStore::runSkopeo(Job& job, const SkopeoSettings& skopeo, ProgressSink& progress,
+                                 Reference reference) {
   auto layout = job.folder() + "/layout";
   auto blobs = placeholders();
   auto make = [root = settings.root, layout, blobs = kj::mv(blobs)]() {
     makeLayout(root, layout, blobs);
   };
   co_await env.workers().run(kj::mv(make));
-  auto spec = skopeoCopy(settings.skopeo, reference, layout, job.folder());
+  auto spec = skopeoCopy(skopeo, reference, layout, job.folder());
   KJ_IF_MAYBE (held, lock) spec.fds.add(ProcessSpec::Fd{3, *held});
   kj::Function<void(kj::StringPtr)> onLine = [&progress](kj::StringPtr line) {
     progress.report(line, 0, 0);
@@ -110,11 +127,12 @@ Task<void> ImageStore::runSkopeo(Job& job, ProgressSink& progress, Reference ref
 
 // skopeo writes docker's manifests anew, as OCI ones. A registry knows an image by what it sent
 // itself, which the unpacker looks at. Without it the image is just shown with the new digest.
-Task<void> ImageStore::fetchSourceManifest(Job& job, Reference reference) {
+Task<void> ImageStore::fetchSourceManifest(Job& job, const SkopeoSettings& skopeo,
+                                           Reference reference) {
   auto look = [layout = job.folder() + "/layout"]() { return mayBeConverted(layout); };
   bool converted = co_await env.workers().run(kj::mv(look));
   if (!converted) co_return;
-  auto question = skopeoManifest(settings.skopeo, reference);
+  auto question = skopeoManifest(skopeo, reference);
   auto asking = askSkopeo(kj::mv(question));
   auto result = co_await attempt(kj::mv(asking));
   constexpr size_t LIMIT = 1 << 20;  // of CommandResult: what is longer was cut
@@ -136,7 +154,7 @@ kj::Promise<CommandResult> ImageStore::askSkopeo(ProcessSpec spec) {
       .exclusiveJoin(env.timer().afterDelay(settings.pullTimeout).then(kj::mv(late)));
 }
 
-Task<std::string> ImageStore::resolve(kj::String reference) {
+Task<std::string> ImageStore::resolve(kj::String reference, Asking asking) {
   auto wanted = parseReference(reference);
   if (!wanted.digest.empty()) co_return wanted.digest;
   auto name = kj::str(wanted.familiar().c_str());
@@ -151,14 +169,17 @@ Task<std::string> ImageStore::resolve(kj::String reference) {
     fail(kj::str("cannot resolve image '", name, "': ", reason.c_str()));
   };
   auto file = settings.root + "/tmp/resolve-" + env.newId().cStr();
-  auto question = skopeoManifest(settings.skopeo, wanted);
+  auto login = file + ".auth";
+  KJ_DEFER(unlink(login.c_str()));
+  auto skopeo = co_await skopeoFor(kj::mv(asking.auth), login);
+  auto question = skopeoManifest(skopeo, wanted);
   auto answer = co_await askSkopeo(kj::mv(question));
   auto keep = [file, text = checked(kj::mv(answer))]() {
     replaceFile(file, text.asBytes(), Outlives::PROCESS);
   };
   co_await env.workers().run(kj::mv(keep));
   KJ_DEFER(unlink(file.c_str()));
-  auto count = skopeoDigest(settings.skopeo, file);
+  auto count = skopeoDigest(skopeo, file);
   auto counted = co_await askSkopeo(kj::mv(count));
   co_return lastLine(checked(kj::mv(counted)));
 }

@@ -1,5 +1,6 @@
 #include "skopeo.h"
 
+#include <kj/encoding.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -107,6 +108,13 @@ void addSource(ProcessSpec& spec, const SkopeoSettings& settings, const Referenc
 }
 
 }  // namespace
+
+// Base64 needs no escapes, and a registry's name has only letters, digits, '.', '-', ':' and '[]'.
+kj::String authDocument(schema::RegistryLogin::Reader login) {
+  auto both = kj::str(login.getUser(), ":", login.getPassword());
+  return kj::str(R"({"auths":{")", login.getRegistry(), R"(":{"auth":")",
+                 kj::encodeBase64(both.asBytes()), R"("}}})");
+}
 
 ProcessSpec skopeoCopy(const SkopeoSettings& settings, const Reference& reference,
                        const std::string& layout, const std::string& temporary) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "orch/env.h"
+#include "orch/schema/image.capnp.h"
 #include "reference.h"
 
 namespace orch::image::oci {
@@ -19,6 +20,9 @@ struct SkopeoSettings {
   std::string architecture;  // as Go calls it
   std::string policy;        // of signatures: a file, `insecure`, or empty for the site's own
 };
+
+// What skopeo reads as --authfile (containers-auth.json(5)): one registry and who asks it.
+kj::String authDocument(schema::RegistryLogin::Reader login);
 
 // The copy of an image from its registry into the OCI layout `layout`. `temporary` is for skopeo's
 // own large files.

@@ -107,10 +107,15 @@ void checkNothingLeft(TestStore& test) {
   CHECK(filesIn(test.root() + "/kept").empty());
 }
 
-TestRegistry::TestRegistry(TestStore& store) : store(store) {
+TestRegistry::TestRegistry(TestStore& store, const std::string& passwords) : store(store) {
+  std::string auth;
+  if (!passwords.empty()) {
+    writeFile(store.sub("passwords"), passwords);
+    auth = "auth: {htpasswd: {realm: test, path: " + store.sub("passwords") + "}}\n";
+  }
   auto config = store.sub("registry.yml");
   writeFile(config, "version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: " +
-                        store.sub("registry") + "}}\nhttp: {addr: \"127.0.0.1:0\"}\n");
+                        store.sub("registry") + "}}\nhttp: {addr: \"127.0.0.1:0\"}\n" + auth);
   int fds[2];
   KJ_SYSCALL(pipe2(fds, O_CLOEXEC));
   kj::AutoCloseFd writeEnd(fds[1]);
@@ -156,6 +161,7 @@ void TestRegistry::push(const std::string& layout, const std::string& name, cons
                      format, list ? "-aq" : "-q", source.c_str(), target.c_str()}) {
     spec.argv.add(kj::str(word));
   }
+  if (!login.empty()) spec.argv.add(kj::str("--dest-creds=", login.c_str()));
   spec.env.add(kj::str("PATH=", getenv("PATH")));
   spec.env.add(kj::str("HOME=", store.folder->path()));
   auto result = store.env->command(kj::mv(spec)).wait(store.io.waitScope);

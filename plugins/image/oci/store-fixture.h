@@ -56,13 +56,15 @@ void checkNothingLeft(TestStore& test);
 // Debian's docker-registry on a loopback port of its own.
 class TestRegistry final {
  public:
-  explicit TestRegistry(TestStore& store);
+  // Where `passwords` are given, as htpasswd's lines, it asks for a login.
+  explicit TestRegistry(TestStore& store, const std::string& passwords = "");
   ~TestRegistry() noexcept(false);
   // `127.0.0.1:12345`
   std::string address;
   // `format`: of the manifest, `oci` or `v2s2`; `list`: of all processors.
   void push(const std::string& layout, const std::string& name, const char* format = "oci",
             bool list = false);
+  std::string login;  // of who pushes: `user:password`
 
  private:
   TestStore& store;

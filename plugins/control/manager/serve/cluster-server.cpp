@@ -144,6 +144,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto object = state().find(Kind::SERVICE, id);
     if (object == nullptr) fail(kj::str("service '", id.c_str(), "' has been removed since"));
     results.setService(object->as<schema::Service>());
+    results.getService().disownSealedLogin();  // zeroed
     complete(state(), *object, results.getService());
   }
   // The service that was changed, and what there is to say of it.
@@ -287,18 +288,25 @@ class ClusterServer final : public schema::ClusterControl::Server {
     if (params.getResolveImage()) {
       tryOut([&](View& view) { decide(view, params, params.getSpec(), offer); });
       auto known = pinOf(service, params.getSpec());
+      capnp::MallocMessageBuilder kept;
+      auto login = loginOf(service, params.getLogin(), kept);
       auto pinning = pinImage(parts.env, parts.host, parts.settings, parts.sessions,
-                              params.getSpec(), kj::mv(known));
+                              params.getSpec(), login, kj::mv(known));
       pinned = co_await kj::mv(pinning);
     }
-    auto job = [decide, offer = kj::mv(offer), pinned = kj::mv(pinned)](View& view, auto params,
-                                                                        Outcome& outcome) mutable {
+    kj::Array<kj::byte> sealed;
+    if (params.getLogin().getUser().size() > 0) {
+      sealed = co_await parts.logins.seal(params.getLogin());
+    }
+    auto job = [decide, offer = kj::mv(offer), pinned = kj::mv(pinned), sealed = kj::mv(sealed)](
+                   View& view, auto params, Outcome& outcome) mutable {
       KJ_IF_MAYBE (copy, pinned) {
         outcome.answer = decide(view, params, copy->spec(), offer);
         for (auto& warning : copy->warnings) outcome.answer.warnings.push_back(warning);
       } else {
         outcome.answer = decide(view, params, params.getSpec(), offer);
       }
+      keepLogin(view, outcome.answer.id, sealed);
     };
     auto outcome = co_await submit(context, kj::mv(job));
     fillAnswer(outcome->answer, context.getResults());
@@ -317,6 +325,16 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto had = object->as<schema::Service>().getSpec().getTask().getContainer();
     bool same = had.getImage() == spec.getTask().getContainer().getImage();
     return same ? kj::str(had.getImageDigest()) : kj::String();
+  }
+
+  // Who asks the registry: as the request says, else as the service has it, in `kept`.
+  schema::RegistryLogin::Reader loginOf(kj::StringPtr service, schema::RegistryLogin::Reader given,
+                                        capnp::MallocMessageBuilder& kept) {
+    if (given.getUser().size() > 0 || service.size() == 0) return given;
+    auto object = state().find(Kind::SERVICE, resolveService(now(), service));
+    auto login = kept.initRoot<schema::RegistryLogin>();
+    parts.logins.open(object->as<schema::Service>().getSealedLogin(), login);
+    return login.asReader();
   }
 
   Task<void> doCreate(CreateServiceContext context) {

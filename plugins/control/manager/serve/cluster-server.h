@@ -17,6 +17,7 @@ struct ClusterParts {
   Host& host;
   Manager& manager;
   Membership& members;
+  LoginSafe& logins;
   Sessions& sessions;
   ProgressTable& progress;
   LogStreams& logs;

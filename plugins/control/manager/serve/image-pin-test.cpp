@@ -10,9 +10,11 @@ namespace {
 // A registry's answer, as the image plugin passes it on.
 class TagImages final : public schema::ImageStore::Server {
  public:
-  TagImages(std::map<std::string, std::string>& tags, std::map<std::string, std::string>& imported)
-      : tags(tags), imported(imported) {}
+  TagImages(std::map<std::string, std::string>& tags, std::map<std::string, std::string>& imported,
+            std::string& asked)
+      : tags(tags), imported(imported), asked(asked) {}
   kj::Promise<void> resolve(ResolveContext context) override {
+    asked = context.getParams().getLogin().getPassword().cStr();
     auto found = tags.find(context.getParams().getReference().cStr());
     if (found == tags.end()) fail(kj::str("the registry does not answer"));
     context.getResults().setDigest(found->second.c_str());
@@ -30,17 +32,24 @@ class TagImages final : public schema::ImageStore::Server {
  private:
   std::map<std::string, std::string>& tags;
   std::map<std::string, std::string>& imported;  // on this node
+  std::string& asked;
 };
 
 struct PinCluster {
   PinCluster() {
-    cluster.host.addService("image.oci", kj::heap<TagImages>(tags, imported));
+    cluster.host.addService("image.oci", kj::heap<TagImages>(tags, imported, asked));
     cluster.start();
   }
   template <typename Request>
   kj::Vector<kj::String> send(Request request, kj::StringPtr image, kj::StringPtr digest = "") {
     request.setRequestId(cluster.world.env().newId());
     request.setResolveImage(resolves);
+    if (!password.empty()) {
+      auto login = request.initLogin();
+      login.setRegistry("docker.io");
+      login.setUser("ann");
+      login.setPassword(password.c_str());
+    }
     auto spec = request.initSpec();
     spec.setName("web");
     spec.getMode().initReplicated().setReplicas(0);
@@ -68,8 +77,11 @@ struct PinCluster {
 
   std::map<std::string, std::string> tags{{"app:1", "sha256:one"}};
   std::map<std::string, std::string> imported;
+  std::string password;  // of the login that comes with a request
+  std::string asked;     // the password that the registry was asked with last
   bool resolves = true;
-  TestCluster cluster;
+  testing::TestFolder folder{"manager-pin"};
+  TestCluster cluster{1000, testing::testSeed(), folder.path()};
 };
 
 TEST_CASE("pin: a tag is what it means when the service is made, and again when it is asked for",
@@ -110,6 +122,23 @@ TEST_CASE("pin: where nobody can tell there is a warning, and the service stays 
   CHECK(test.pin() == "");
   // A digest says it all.
   CHECK(test.update("app@sha256:" + std::string(64, 'a')).size() == 0);
+}
+
+TEST_CASE("pin: the registry is asked with the login of the request, else of the service",
+          "[manager]") {
+  PinCluster test;
+  test.password = "first";
+  test.create("app:1");
+  CHECK(test.asked == "first");
+  test.password.clear();
+  test.update("app:1");
+  CHECK(test.asked == "first");
+  test.password = "second";
+  test.update("app:1");
+  CHECK(test.asked == "second");
+  test.password.clear();
+  test.update("app:1");
+  CHECK(test.asked == "second");
 }
 
 TEST_CASE("pin: a name means what it was imported as, on whichever node", "[manager]") {

@@ -11,13 +11,15 @@ namespace {
 // How long a plugin that is between two lives is waited for.
 constexpr kj::Duration START_PATIENCE = 5 * kj::SECONDS;
 
-Task<kj::String> digestOf(Env& env, schema::ImageStore::Client images, kj::String reference) {
+Task<kj::String> digestOf(Env& env, schema::ImageStore::Client images, kj::String reference,
+                          schema::RegistryLogin::Reader login) {
   auto late = env.timer().afterDelay(START_PATIENCE).then([] {
     fail(kj::str("the image plugin of the manager's node does not run"));
   });
   co_await images.whenResolved().exclusiveJoin(kj::mv(late));
   auto request = images.resolveRequest();
   request.setReference(reference);
+  request.setLogin(login);
   auto answer = co_await request.send();
   co_return kj::str(answer.getDigest());
 }
@@ -65,7 +67,8 @@ Task<Imports> importsOf(Host& host, Config::Reader settings, const Sessions& ses
 }  // namespace
 
 Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings, const Sessions& sessions,
-                          schema::ServiceSpec::Reader spec, kj::String known) {
+                          schema::ServiceSpec::Reader spec, schema::RegistryLogin::Reader login,
+                          kj::String known) {
   PinnedSpec pinned;
   pinned.message = kj::heap<capnp::MallocMessageBuilder>();
   pinned.message->setRoot(spec);
@@ -81,7 +84,7 @@ Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings, const S
     co_return kj::mv(pinned);
   }
   auto asking =
-      digestOf(env, host.service<schema::ImageStore>(settings.getImage()), kj::str(image));
+      digestOf(env, host.service<schema::ImageStore>(settings.getImage()), kj::str(image), login);
   auto outcome = co_await attempt(kj::mv(asking));
   if (outcome.ok()) {
     container.setImageDigest(outcome.value());

@@ -22,14 +22,16 @@ class PinnedSpec final {
 
  private:
   friend Task<PinnedSpec> pinImage(Env&, Host&, Config::Reader, const Sessions&,
-                                   schema::ServiceSpec::Reader, kj::String);
+                                   schema::ServiceSpec::Reader, schema::RegistryLogin::Reader,
+                                   kj::String);
   kj::Own<capnp::MallocMessageBuilder> message;
 };
 
 // What the name was imported as, on whichever node; else what the image plugin of this node says.
 // `known` is the digest to stay with if nobody can tell. Fails if nodes have imported different
-// images by that name, and never for want of an answer; `spec` outlives the call.
+// images by that name, and never for want of an answer; `spec` and `login` outlive the call.
 Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings, const Sessions& sessions,
-                          schema::ServiceSpec::Reader spec, kj::String known);
+                          schema::ServiceSpec::Reader spec, schema::RegistryLogin::Reader login,
+                          kj::String known);
 
 }  // namespace orch::control::manager

@@ -162,6 +162,11 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
   return answer;
 }
 
+void keepLogin(View& view, const std::string& id, kj::ArrayPtr<const kj::byte> sealed) {
+  if (sealed.size() == 0 || view.service(id) == nullptr) return;
+  view.editService(id, [&](schema::Service::Builder service) { service.setSealedLogin(sealed); });
+}
+
 Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint32_t replicas) {
   auto before = earlier(view, requestId, "scaleService");
   if (!before.empty()) return {before, {}};

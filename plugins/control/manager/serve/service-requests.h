@@ -20,6 +20,8 @@ Answer createService(View& view, kj::StringPtr requestId, schema::ServiceSpec::R
 // `version` 0: whatever the service is now.
 Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint64_t version,
                      schema::ServiceSpec::Reader spec, const Offer& offer);
+// Beside one of these. An empty one leaves the service the login that it has.
+void keepLogin(View& view, const std::string& id, kj::ArrayPtr<const kj::byte> sealed);
 Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint32_t replicas);
 Answer removeService(View& view, kj::StringPtr requestId, kj::StringPtr typed);
 

@@ -171,12 +171,13 @@ class DispatcherServer final : public schema::Dispatcher::Server {
 };
 
 Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager,
-                   const Membership& members, Config::Reader settings)
+                   const Membership& members, const LoginSafe& logins, Config::Reader settings)
     : owner(owner),
       env(env),
       host(host),
       manager(manager),
       members(members),
+      logins(logins),
       settings(settings),
       receiver(env),
       beats(env, settings.getDownAfterMs() * kj::MILLISECONDS,
@@ -328,6 +329,9 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
     list[i].setVersion(objects[i]->version());
     list[i].setTask(task.record());
     task.complete(list[i].getTask(), objects[i]->version());
+    if (logins.addTo(list[i], task, state) || !refusals.admit("login", env.timer().now())) continue;
+    host.log().warn("manager.login-lost, going on without it",
+                    {{"service", task.getServiceName()}});
   }
   connection.sent = std::exchange(connection.gone, {});
   auto gone = params.initGone(connection.sent.size());
@@ -362,12 +366,6 @@ Task<void> Sessions::assign(kj::Own<Connection> connection) {
 }
 
 // ---- images of other nodes ----------------------------------------------------------------------
-
-kj::String Sessions::hostnameOf(const std::string& nodeId) const {
-  auto node = manager.state().find(Kind::NODE, nodeId);
-  if (node == nullptr) return kj::str(nodeId.c_str());
-  return kj::str(node->as<schema::Node>().getDescription().getHostname());
-}
 
 // Only of what the node is to run, and of what a source offers: nothing else can be reached so.
 void Sessions::findImage(Connection& asking, FindContext context) {

@@ -9,6 +9,7 @@
 #include "member/membership.h"
 #include "orch/log-limit.h"
 #include "orch/schema/agent.capnp.h"
+#include "serve/login-safe.h"
 #include "session/beat-receiver.h"
 #include "session/beat-watch.h"
 #include "session/image-offers.h"
@@ -29,7 +30,7 @@ class Sessions final : public ChangeObserver,
  public:
   // Beats are heard at the address that `members` knows this node by.
   Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager, const Membership& members,
-           Config::Reader settings);
+           const LoginSafe& logins, Config::Reader settings);
   ~Sessions() noexcept(false);
   KJ_DISALLOW_COPY(Sessions);
 
@@ -48,7 +49,11 @@ class Sessions final : public ChangeObserver,
     return offers.imported(image.cStr());
   }
   // Of a node that there is; else its id.
-  kj::String hostnameOf(const std::string& nodeId) const;
+  kj::String hostnameOf(const std::string& nodeId) const {
+    auto node = manager.state().find(Kind::NODE, nodeId);
+    if (node == nullptr) return kj::str(nodeId.c_str());
+    return kj::str(node->as<schema::Node>().getDescription().getHostname());
+  }
   void observeGone(GoneObserver& observer) { goneObserver = &observer; }
   // Refuses the calls of all sessions from now on.
   void stop();
@@ -100,6 +105,7 @@ class Sessions final : public ChangeObserver,
   Host& host;
   Manager& manager;
   const Membership& members;
+  const LoginSafe& logins;
   Config::Reader settings;
   std::map<std::string, kj::Own<Connection>, std::less<>> connections;  // the newest of each node
   std::set<std::string> toPush;  // nodes whose tasks changed in this batch
