@@ -25,6 +25,8 @@ constexpr const Command* COMMANDS[] = {
     &ADMIN_LS,
     &ADMIN_RM,
     &CLUSTER_UPDATE,
+    &LOGIN,
+    &LOGOUT,
     &INFO,
     &NODE_PS,
     &NODE_UPDATE,

@@ -12,6 +12,7 @@
 #include "human.h"
 #include "inspect.h"
 #include "listing.h"
+#include "logins.h"
 #include "orch/image-reference.h"
 #include "value.h"
 
@@ -147,6 +148,7 @@ Task<int> pull(Context& context) {
   auto request = images.pullRequest();
   request.setReference(parseWord("IMAGE", context.args.operands()[0], "the name of an image"));
   request.setProgress(kj::heap<ProgressPrinter>(context.out, quiet));
+  findLogin(request.getReference(), request.initLogin());
   auto response = co_await request.send();
   auto image = response.getImage();
   if (!context.out.wroteJson(capnp::toDynamic(image))) printImage(context.out, image);

@@ -65,6 +65,7 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     auto params = context.getParams();
     auto name = note("createService", params.getRequestId(), params.getSpec().getName());
     keepSpec(params.getSpec());
+    keepLogin(params.getLogin());
     bool repeated = state.answers.count(params.getRequestId().cStr()) > 0;
     if (!repeated && state.services.count(name) > 0) {
       fail(kj::str("a service named '", name.c_str(), "' exists; choose another name"));
@@ -87,6 +88,7 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     note("updateService", params.getRequestId(), params.getId());
     owner.lastVersion = params.getVersion();
     keepSpec(params.getSpec());
+    keepLogin(params.getLogin());
     breakIfTold();
     if (owner.outOfSequence > 0) {
       --owner.outOfSequence;
@@ -296,6 +298,10 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     owner.requestIds.push_back(requestId.cStr());
     if (!owner.refusal.empty()) fail(kj::str(owner.refusal.c_str()));
     return object.cStr();
+  }
+  void keepLogin(schema::RegistryLogin::Reader login) {
+    auto all = kj::str(login.getRegistry(), " ", login.getUser(), " ", login.getPassword());
+    owner.lastLogin = login.getUser().size() == 0 ? "" : all.cStr();
   }
   void keepSpec(schema::ServiceSpec::Reader spec) {
     state.spec = kj::heap<capnp::MallocMessageBuilder>();

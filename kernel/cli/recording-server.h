@@ -48,6 +48,7 @@ class RecordingServer final {
   std::vector<std::string> requestIds;
   schema::ServiceSpec::Reader lastSpec();
   uint64_t lastVersion = 0;
+  std::string lastLogin;  // registry, user, password
   schema::LogOptions::Reader lastLogOptions();
 
   // ---- how it behaves ----

@@ -1,5 +1,6 @@
 #include "service-change.h"
 
+#include "logins.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -30,6 +31,12 @@ static_assert(std::size(MOODS) == 64 && std::size(BIRDS) == 64);
 
 void printWarnings(Output& out, capnp::List<capnp::Text>::Reader warnings) {
   for (auto warning : warnings) out.error(kj::str("warning: ", warning));
+}
+
+void addLogin(Context& context, kj::StringPtr image, schema::RegistryLogin::Builder login) {
+  if (!context.args.on("--with-registry-auth") || findLogin(image, login)) return;
+  context.out.error(kj::str("warning: there is no login for the registry of '", image,
+                            "'; 'orch login' makes one"));
 }
 
 uint64_t verifyMs(const Arguments& args) {

@@ -12,6 +12,10 @@ namespace orch::cli {
 // Warnings of the server, one line each, to stderr.
 void printWarnings(Output& out, capnp::List<capnp::Text>::Reader warnings);
 
+// With --with-registry-auth the user's login for the registry of the image; a warning if there is
+// none.
+void addLogin(Context& context, kj::StringPtr image, schema::RegistryLogin::Builder login);
+
 // How long a service has to stay converged: --verify, or as long as docker waits.
 uint64_t verifyMs(const Arguments& args);
 inline constexpr Option VERIFY_OPTION = {

@@ -24,12 +24,16 @@ Task<int> createService(Context& context) {
 
   uint64_t verify = verifyMs(context.args);
 
+  capnp::MallocMessageBuilder auth;
+  auto login = auth.initRoot<schema::RegistryLogin>();
+  addLogin(context, spec.getTask().getContainer().getImage(), login);
   auto requestId = context.env.newId();
   auto response = co_await context.connection.change<CreateResults>(
       [&](schema::ClusterControl::Client& cluster) {
         auto request = cluster.createServiceRequest();
         request.setRequestId(requestId);
         request.setSpec(spec.asReader());
+        request.setLogin(login.asReader());
         request.setResolveImage(!context.args.on("--no-resolve-image"));
         return request.send();
       });

@@ -323,8 +323,8 @@ TEST_CASE("cli: what docker has and orch has not is called by its name", "[cli]"
   refused(create({"--log-driver", "none"}),
           "--log-driver none is not available yet; use json-file");
   CHECK(server.calls.empty());
-  auto ran = server.run(create({"-d", "--with-registry-auth", "--no-resolve-image", "--isolation",
-                                "default", "--no-healthcheck", "--log-driver", "json-file"}));
+  auto ran = server.run(create({"-d", "--no-resolve-image", "--isolation", "default",
+                                "--no-healthcheck", "--log-driver", "json-file"}));
   CHECK(ran.status == 0);
   CHECK(ran.errors == "");
 }

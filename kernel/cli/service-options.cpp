@@ -57,6 +57,8 @@ constexpr ServiceFlag SERVICE_FLAGS[] = {
      "task.runtime"},
     {GROUP_CONTAINER, "--no-resolve-image", nullptr,
      "Do not pin the tag to the image that it means now"},
+    {GROUP_CONTAINER, "--with-registry-auth", nullptr,
+     "Give the nodes the login of 'orch login' for the image's registry"},
     {GROUP_RESOURCES, "--limit-pids", "COUNT", "Limit of processes (default 0: none)",
      "task.resources.limitPids"},
     {GROUP_RESOURCES, "--memory-swap", "SIZE", "Limit of memory plus swap, -1 for none",
@@ -106,8 +108,6 @@ constexpr ServiceFlag SERVICE_FLAGS[] = {
      "json-file"},
     {GROUP_INEFFECTIVE, "--isolation", "ISOLATION", "Of Windows", nullptr, "default"},
     {GROUP_INEFFECTIVE, "--no-healthcheck", nullptr, "There are no health checks yet"},
-    {GROUP_INEFFECTIVE, "--with-registry-auth", nullptr,
-     "Nodes have their own access to registries"},
 };
 
 // Sorted by group; rows of lists behind the flags with one value. The texts live for ever.
@@ -128,7 +128,8 @@ kj::Array<Option> optionsFor(bool create) {
       add({flag.names, flag.value, flag.help, flag.repeated, flag.choices});
     }
     for (auto& list : serviceLists()) {
-      if (list.group != group || (list.createOnly && !create)) continue;
+      // By their text: where it lies may differ from one source to the next.
+      if (kj::StringPtr(list.group) != group || (list.createOnly && !create)) continue;
       if (create) {
         add({list.names, list.value, kept("Add ", list.what), true});
         continue;

@@ -58,6 +58,9 @@ Task<Changed> change(Context& context, uint64_t verify) {
     auto spec = message.getRoot<schema::ServiceSpec>();
     auto absent = applyOptions(context.args, spec, environment);
 
+    capnp::MallocMessageBuilder auth;
+    auto login = auth.initRoot<schema::RegistryLogin>();
+    addLogin(context, spec.getTask().getContainer().getImage(), login);
     auto requestId = context.env.newId();
     auto meta = before.getService().getMeta();
     auto outcome = co_await attempt(
@@ -67,6 +70,7 @@ Task<Changed> change(Context& context, uint64_t verify) {
           request.setId(meta.getId());
           request.setVersion(meta.getVersion());
           request.setSpec(spec.asReader());
+          request.setLogin(login.asReader());
           request.setResolveImage(context.args.given("--image") &&
                                   !context.args.on("--no-resolve-image"));
           return request.send();

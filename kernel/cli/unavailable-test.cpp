@@ -40,9 +40,8 @@ TEST_CASE("cli: docker's words are answered with the word that does it here", "[
   check({"stop", "--help"},
         "orch stop' is 'orch service scale SERVICE=0' here; 'orch service rm SERVICE' ends it for "
         "good");
-  for (std::string word :
-       {"run", "logs", "stats", "pull", "rmi", "inspect", "swarm", "secret", "system prune",
-        "login", "node promote", "config create", "service rollback"}) {
+  for (std::string word : {"run", "logs", "stats", "pull", "rmi", "inspect", "swarm", "secret",
+                           "system prune", "node promote", "config create", "service rollback"}) {
     INFO(word);
     CHECK(unavailableCommand(wordsIn(word)).size() > 0);
   }

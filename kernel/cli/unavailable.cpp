@@ -46,10 +46,6 @@ constexpr Word COMMAND_WORDS[] = {
      "inspect' and 'orch network inspect' for the others"},
     {"kill", "is 'orch service scale SERVICE=0' here"},
     {"load", "is 'orch image import PATH' here"},
-    {"login",
-     "is not needed: image.oci reads its credentials from its setting authFile, or from "
-     "where 'skopeo login' of root keeps them"},
-    {"logout", "is not needed: 'skopeo logout' of root takes credentials away"},
     {"logs", "is 'orch service logs SERVICE|TASK' here"},
     {"network create", ""},
     {"network rm", ""},

@@ -3,6 +3,7 @@
 
 usage: images-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
+import base64
 import glob
 import os
 import sys
@@ -18,7 +19,11 @@ from single import eventually  # noqa: E402
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 ARMED = "/etc/dies"  # on a host: its image plugin ends when it sends that many parts of blobs
 USUAL = 'id = "image.oci"\nisolation = "process"\n'
-ENV = f'env = {{ ORCH_KILL_AT = "image.oci part-read,{ARMED}" }}\n'
+MORE = f"""env = {{ ORCH_KILL_AT = "image.oci part-read,{ARMED}" }}
+config = {{ insecureRegistries = ["10.90.0.1"] }}
+"""
+PASSWORD = "sesame-4711"
+HASHED = "ann:$2b$04$abcdefghijklmnopqrstuu6sY3P5qG63S2M1n3TdY98AgJRZ8znRq\n"  # by bcrypt
 
 
 class Images(cluster.ClusterTest):
@@ -31,7 +36,7 @@ class Images(cluster.ClusterTest):
         cls.config = f"/tmp/orch-e2e-images-{os.getpid()}.toml"
         cls.addClassCleanup(os.remove, cls.config)
         with open(cls.config, "w") as file, open(f"{single.REPOSITORY}/configs/single.toml") as usual:
-            file.write(usual.read().replace(USUAL, USUAL + ENV))
+            file.write(usual.read().replace(USUAL, USUAL + MORE))
         cls.cluster = cluster.Cluster(f"test-images-{os.getpid()}", cls.programs, 3, cls.config).create()
         cls.addClassCleanup(cls.cluster.remove)
         cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
@@ -139,6 +144,39 @@ class Images(cluster.ClusterTest):
             return done.stderr
         said = eventually("it is refused", refused)
         self.assertIn(f"image '{self.image}' is not the same everywhere it was imported: sha256:", said)
+
+    def test_a_login_reaches_the_nodes_and_nobody_else(self):
+        os.environ["XDG_CONFIG_HOME"] = f"{self.n1.host.folder}/config"
+        self.addCleanup(os.environ.pop, "XDG_CONFIG_HOME")
+        private = registry.Registry(self.n1.host, "10.90.0.1", HASHED, f"ann:{PASSWORD}")
+        self.addCleanup(private.stop)
+        eventually("the registry answers", private.answers)
+        self.image = f"{private.address}/team/web:{self.version}"
+        private.push(self.version, self.image)
+        refused = self.create("--detach", "--with-registry-auth").stderr
+        self.assertIn("there is no login for the registry of", refused)
+        self.assertIn("cannot tell what image", refused)
+        self.assertRegex(self.error(), "unauthorized|authentication required")
+        self.n1.orch("service", "rm", "web")
+
+        login = [f"{PROGRAMS}/orch", "login", "-u", "ann", "--password-stdin", private.address]
+        self.n1.host.run(*login, input=PASSWORD + "\n", check=True)
+        self.assertEqual(self.create("--replicas", "6", "--with-registry-auth").stderr, "")
+        self.assertEqual(self.serves(), [2, 2, 2])
+        self.assertNotIn("sealedLogin", self.n1.orch("service", "inspect", "web").stdout)
+        for node in self.cluster.hosts:
+            # The user's own file is the only one on any host that has it.
+            encoded = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
+            found = node.host.run("grep", "-rlF", "-e", PASSWORD, "-e", encoded, "/var/lib/orch", "/run/orch", "/etc/orch").stdout
+            self.assertEqual(found, "")
+            self.assertNotIn(PASSWORD, node.logTail(100_000))
+        self.n1.orch("logout", private.address)
+        # It stays with the service: a node that has not got the image yet gets it.
+        self.n1.orch("service", "scale", "--verify", "0s", "web=0")
+        eventually("none runs", lambda: self.serves() == [0, 0, 0])
+        self.n3.orch("image", "prune", "--all", "--force")
+        self.n1.orch("service", "scale", "--verify", "0s", "web=3")
+        self.assertEqual(self.serves(), [1, 1, 1])
 
 
 if __name__ == "__main__":

@@ -11,14 +11,20 @@ PORT = 5000
 
 
 class Registry:
-    """Answers on the host's loopback until `stop`."""
-    address = f"127.0.0.1:{PORT}"
+    """Answers on the host's loopback, or at another of its addresses, until `stop`. With `passwords`, lines of
+    htpasswd, it asks for a login; `login`, `user:password`, is of who pushes."""
 
-    def __init__(self, host):
+    def __init__(self, host, ip="127.0.0.1", passwords="", login=""):
         self.host = host
+        self.address = f"{ip}:{PORT}"
+        self.login = login
         self.log = f"{host.folder}/registry.log"
         config = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": f"{host.folder}/registry"}},
                   "http": {"addr": self.address}}
+        if passwords:
+            with open(f"{host.folder}/passwords", "w") as file:
+                file.write(passwords)
+            config["auth"] = {"htpasswd": {"realm": "test", "path": f"{host.folder}/passwords"}}
         with open(f"{host.folder}/registry.yml", "w") as file:
             json.dump(config, file)  # which is YAML too
         self.pid, _ = host.spawn(["env", "OTEL_TRACES_EXPORTER=none", "docker-registry", "serve",
@@ -33,7 +39,8 @@ class Registry:
         folder = f"{self.host.folder}/layout-{version}"
         if not os.path.exists(folder):
             writeLayout(version, folder)
-        self.host.run("skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{folder}",
+        login = [f"--dest-creds={self.login}"] if self.login else []
+        self.host.run("skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", *login, f"oci:{folder}",
                       f"docker://{name}", check=True)
 
     def stop(self):
