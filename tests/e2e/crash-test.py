@@ -63,6 +63,7 @@ class Crashing(single.HostTest):
         self.counter = self.node.pids("counter")
         self.counted = 0
         self.clean = self.node.leftovers()
+        self.clean["programs"].add("sleep")  # the counter's, which comes and goes
 
     def killedDuring(self, *arguments, at=None):
         """Runs `orch` and kills orchd meanwhile, at a random instant or `at` a point, (name, number of
