@@ -14,24 +14,13 @@ namespace orch::trust {
 namespace {
 
 // The same world by a clock of its own.
-class OtherClock final : public Env, private kj::Clock {
+class OtherClock final : public testing::EnvAround, private kj::Clock {
  public:
-  explicit OtherClock(Env& real) : real(real) {}
+  using EnvAround::EnvAround;
   kj::Duration ahead = 0 * kj::SECONDS;
 
   const kj::Clock& clock() override { return *this; }
   kj::Date now() const override { return real.clock().now() + ahead; }
-  kj::Timer& timer() override { return real.timer(); }
-  kj::Filesystem& files() override { return real.files(); }
-  kj::Network& network() override { return real.network(); }
-  kj::LowLevelAsyncIoProvider& lowLevelIo() override { return real.lowLevelIo(); }
-  kj::UnixEventPort& eventPort() override { return real.eventPort(); }
-  Workers& workers() override { return real.workers(); }
-  Processes& processes() override { return real.processes(); }
-  uint64_t random() override { return real.random(); }
-
- private:
-  Env& real;
 };
 
 class CountingJoin final : public schema::Join::Server {

@@ -6,9 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <map>
 #include <random>
 #include <thread>
@@ -56,18 +56,19 @@ class Counts final : public BeatWatch::Observer {
 struct Sender {
   std::vector<Node> nodes;
   SocketAddress to;
-  std::atomic<bool> ended = false;
+  std::promise<void> ended;
   uint64_t sent = 0;
   double seconds = 0;
 
-  // Evenly over the period, in steps of a millisecond.
+  // Evenly over the period, in steps of a millisecond, until `ended` is set.
   void run() {
     int out = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     BeatCodec codec;
     size_t next = 0;
     uint64_t round = 1;
     auto begin = secondsOf(CLOCK_MONOTONIC);
-    while (!ended) {
+    auto end = ended.get_future();
+    do {
       auto due = static_cast<uint64_t>((secondsOf(CLOCK_MONOTONIC) - begin) * 1000 *
                                        static_cast<double>(nodes.size()) / PERIOD_MS);
       for (; sent < due; ++sent) {
@@ -78,8 +79,7 @@ struct Sender {
           ++round;
         }
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    } while (end.wait_for(std::chrono::milliseconds(1)) == std::future_status::timeout);
     seconds = secondsOf(CLOCK_THREAD_CPUTIME_ID);
     close(out);
   }
@@ -118,7 +118,7 @@ int measure(uint32_t count, uint32_t seconds) {
   loop = secondsOf(CLOCK_THREAD_CPUTIME_ID) - loop;
   others = secondsOf(senders) - others;
   all = secondsOf(CLOCK_PROCESS_CPUTIME_ID) - all;
-  sender.ended = true;
+  sender.ended.set_value();
   thread.join();
   printf(
       "%u nodes, %.1f s: loop %.2f %%, thread %.2f %% of a core; %lu beats sent, %lu looks, "

@@ -63,9 +63,6 @@ class Attacks(cluster.ClusterTest):
         self.assertEqual(self.whole(), self.before)
         self.assertEqual(self.n1.state(), "running")
 
-    def states(self):
-        return {node["description"]["hostname"]: node["state"] for node in self.n1.json("node", "ls")}
-
     def whole(self):
         nodes = sorted((node["meta"]["id"], node["description"]["hostname"], node["state"]) for node in self.n1.json("node", "ls"))
         return nodes, self.n1.json("service", "ls")

@@ -34,9 +34,6 @@ class JoinTest(cluster.ClusterTest):
         super().setUpClass()
         cls.n1 = cls.cluster.hosts[0]
 
-    def states(self):
-        return {node["description"]["hostname"]: node["state"] for node in self.n1.json("node", "ls")}
-
     def refused(self, node, *arguments, naming, status=1):
         done = node.orch(*arguments, check=False)
         self.assertEqual(done.returncode, status, done)

@@ -40,9 +40,6 @@ class Renewal(cluster.ClusterTest):
     def setUp(self):
         eventually("both are ready", lambda: self.states() == {"n1": "ready", "n2": "ready"})
 
-    def states(self):
-        return {node["description"]["hostname"]: node["state"] for node in self.n1.json("node", "ls")}
-
     def itself(self):
         return self.n2.json("info")["self"]
 

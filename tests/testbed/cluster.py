@@ -317,6 +317,10 @@ class ClusterTest(unittest.TestCase):
         cls.cluster = Cluster(f"test-{cls.__name__.lower()}-{os.getpid()}", cls.programs, cls.hosts, cls.config).create()
         cls.addClassCleanup(cls.cluster.remove)
 
+    def states(self):
+        """{host: the state of its node}, as the manager n1 says."""
+        return {node["description"]["hostname"]: node["state"] for node in self.cluster.hosts[0].json("node", "ls")}
+
 
 class MemberTest(ClusterTest):
     """As ClusterTest, but n1, n2 and n3 are one cluster with n1 as the manager, which has the image
@@ -341,9 +345,6 @@ class MemberTest(ClusterTest):
 
     def create(self, *options, name="web"):
         self.n1.orch("service", "create", "--name", name, "--verify", "0s", "--stop-grace-period", "0s", *options, "web:1", "/bin/web")
-
-    def states(self):
-        return {node["description"]["hostname"]: node["state"] for node in self.n1.json("node", "ls")}
 
     def hostOf(self, task):
         names = {node["meta"]["id"]: node["description"]["hostname"] for node in self.n1.json("node", "ls")}

@@ -388,25 +388,6 @@ std::map<std::string, TestAgent::Stored> TestAgent::stored() {
   return found;
 }
 
-std::string TestAgent::storedBytes() {
-  struct Sink final : public schema::ObjectSink::Server {
-    explicit Sink(std::string& bytes) : bytes(bytes) {}
-    kj::Promise<void> objects(ObjectsContext context) override {
-      for (auto object : context.getParams().getObjects()) {
-        auto value = object.getValue().asChars();
-        bytes.append(value.begin(), value.size());
-      }
-      return kj::READY_NOW;
-    }
-    std::string& bytes;
-  };
-  std::string bytes;
-  auto request = store.client().loadRequest();
-  request.setSink(kj::heap<Sink>(bytes));
-  request.send().wait(world.waitScope());
-  return bytes;
-}
-
 TaskState TestAgent::reported(const std::string& id) {
   auto known = manager.tasks.find(id);
   return known == manager.tasks.end() ? TaskState::NEW : known->second.state;

@@ -130,7 +130,7 @@ class TestAgent final {
     schema::TaskState state;
   };
   std::map<std::string, Stored> stored();
-  std::string storedBytes();  // of all values
+  std::string storedBytes() { return store.allValues(); }
   schema::TaskState reported(const std::string& id);
 
   testing::VirtualWorld world;

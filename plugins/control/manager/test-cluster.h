@@ -143,4 +143,17 @@ class TestCluster {
   uint32_t requests = 0;
 };
 
+// Two nodes that are ready, and four replicas of `web` on them.
+struct FourOnTwo {
+  FourOnTwo() : one((cluster.start(), cluster.addNode("node1"))), two(cluster.addNode("node2")) {
+    one.open();
+    two.open();
+    cluster.create({"web", 4});
+    cluster.settle();
+  }
+  TestCluster cluster;
+  ScriptedNode& one;
+  ScriptedNode& two;
+};
+
 }  // namespace orch::control::manager

@@ -10,7 +10,7 @@ constexpr auto LOOK = 1 * kj::MILLISECONDS;
 }  // namespace
 
 HeldTime::HeldTime(Env& real, kj::WaitScope& waitScope)
-    : real(real), waitScope(waitScope), held(kj::origin<kj::TimePoint>()) {}
+    : EnvAround(real), waitScope(waitScope), held(kj::origin<kj::TimePoint>()) {}
 HeldTime::~HeldTime() noexcept(false) {}
 
 void HeldTime::advance(kj::Duration duration) {

@@ -375,6 +375,11 @@ size_t MemoryStore::objects(kj::StringPtr kind) const {
   for (auto it = begin; it != state->objects.end() && it->first.first == kind.cStr(); ++it) ++count;
   return count;
 }
+std::string MemoryStore::allValues() const {
+  std::string all;
+  for (auto& entry : state->objects) all += entry.second.bytes;
+  return all;
+}
 void MemoryStore::dropFollowers() {
   ++state->generation;
   state->wake();

@@ -51,24 +51,6 @@ struct LoginCluster {
     return all;
   }
   std::string keyFile() { return folder.sub("control.manager/login-key").cStr(); }
-  std::string storedBytes() {
-    struct Sink final : public schema::ObjectSink::Server {
-      explicit Sink(std::string& bytes) : bytes(bytes) {}
-      kj::Promise<void> objects(ObjectsContext context) override {
-        for (auto object : context.getParams().getObjects()) {
-          auto value = object.getValue().asChars();
-          bytes.append(value.begin(), value.size());
-        }
-        return kj::READY_NOW;
-      }
-      std::string& bytes;
-    };
-    std::string bytes;
-    auto request = cluster.store.client().loadRequest();
-    request.setSink(kj::heap<Sink>(bytes));
-    request.send().wait(cluster.world.waitScope());
-    return bytes;
-  }
   testing::TestFolder folder{"manager-login"};
   TestCluster cluster{1000, testing::testSeed(), folder.path()};
   ScriptedNode* node = nullptr;
@@ -81,7 +63,7 @@ TEST_CASE("login: sealed in the state, given to the nodes, shown to nobody", "[m
   LoginCluster test;
   test.create("sesame-4711");
   CHECK(test.logins() == Logins{ANN + "sesame-4711"});
-  auto bytes = test.storedBytes();
+  auto bytes = test.cluster.store.allValues();
   CHECK(bytes.find("registry:5000/app:1") != std::string::npos);
   CHECK(bytes.find("sesame") == std::string::npos);
   CHECK(bytes.find("ann") == std::string::npos);

@@ -196,14 +196,8 @@ bool wasDown(TestCluster& cluster) {
 }
 
 TEST_CASE("beats: nobody is called down while the store stands still for 40 s", "[manager]") {
-  TestCluster cluster;
-  cluster.start();
-  auto& one = cluster.addNode("node1");
-  auto& two = cluster.addNode("node2");
-  one.open();
-  two.open();
-  cluster.create({"web", 4});
-  cluster.settle();
+  FourOnTwo world;
+  auto& [cluster, one, two] = world;
   cluster.store.holdCommits(true);
   auto scaling = cluster.scaleAsync("web", 5).eagerlyEvaluate([](kj::Exception&&) {});
   for (int second = 0; second < 40; ++second) {
@@ -248,14 +242,8 @@ TEST_CASE("beats: what was on its way when its node was taken for gone counts fo
 }
 
 TEST_CASE("beats: a manager that hangs for half a minute restarts nothing", "[manager]") {
-  TestCluster cluster;
-  cluster.start();
-  auto& one = cluster.addNode("node1");
-  auto& two = cluster.addNode("node2");
-  one.open();
-  two.open();
-  cluster.create({"web", 4});
-  cluster.settle();
+  FourOnTwo world;
+  auto& [cluster, one, two] = world;
   auto before = one.tasks.size() + two.tasks.size();
   cluster.world.standStill(30 * kj::SECONDS);
   cluster.advance(30 * kj::SECONDS);

@@ -45,14 +45,8 @@ TEST_CASE("dispatcher: a node without heartbeats is down, and ready when it is b
 }
 
 TEST_CASE("dispatcher: the tasks of a node that is down run elsewhere", "[manager]") {
-  TestCluster cluster;
-  cluster.start();
-  auto& one = cluster.addNode("node1");
-  auto& two = cluster.addNode("node2");
-  one.open();
-  two.open();
-  cluster.create({"web", 4});
-  cluster.settle();
+  FourOnTwo world;
+  auto& [cluster, one, two] = world;
   CHECK(one.running() == 2);
   // A connection that breaks may be made again within half a second.
   one.cut();
@@ -77,14 +71,8 @@ TEST_CASE("dispatcher: the tasks of a node that is down run elsewhere", "[manage
 
 TEST_CASE("dispatcher: one that closes its session may come back in time, one that leaves may not",
           "[manager]") {
-  TestCluster cluster;
-  cluster.start();
-  auto& one = cluster.addNode("node1");
-  auto& two = cluster.addNode("node2");
-  one.open();
-  two.open();
-  cluster.create({"web", 4});
-  cluster.settle();
+  FourOnTwo world;
+  auto& [cluster, one, two] = world;
   one.close(false);
   cluster.advance(2 * kj::SECONDS);
   CHECK(two.running() == 2);

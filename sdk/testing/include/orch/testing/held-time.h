@@ -4,11 +4,11 @@
 
 #include <kj/async-io.h>
 
-#include "orch/env.h"
+#include "orch/testing/env-around.h"
 
 namespace orch::testing {
 
-class HeldTime final : public Env {
+class HeldTime final : public EnvAround {
  public:
   // Both outlive it.
   HeldTime(Env& real, kj::WaitScope& waitScope);
@@ -19,18 +19,9 @@ class HeldTime final : public Env {
   // Time that passes at once, as for a process that was stopped.
   void jump(kj::Duration duration);
 
-  const kj::Clock& clock() override { return real.clock(); }
   kj::Timer& timer() override { return held; }
-  kj::Filesystem& files() override { return real.files(); }
-  kj::Network& network() override { return real.network(); }
-  kj::LowLevelAsyncIoProvider& lowLevelIo() override { return real.lowLevelIo(); }
-  kj::UnixEventPort& eventPort() override { return real.eventPort(); }
-  Workers& workers() override { return real.workers(); }
-  Processes& processes() override { return real.processes(); }
-  uint64_t random() override { return real.random(); }
 
  private:
-  Env& real;
   kj::WaitScope& waitScope;
   kj::TimerImpl held;
 };

@@ -7,6 +7,8 @@
 #include <kj/refcount.h>
 #include <kj/timer.h>
 
+#include <string>
+
 #include "orch/schema/store.capnp.h"
 
 namespace orch::testing {
@@ -55,6 +57,7 @@ class MemoryStore final {
   uint64_t commits() const;
   uint64_t objectsWritten() const;
   size_t objects(kj::StringPtr kind) const;  // that there are
+  std::string allValues() const;             // one after another: whether something is in any
   uint64_t epoch() const;
   uint64_t largestBatch() const;
 
