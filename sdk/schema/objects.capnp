@@ -226,6 +226,7 @@ struct ContainerStatus {
   pid @1 :UInt32;
   exitCode @2 :Int32;                # 128 + signal if a signal ended it
   oomKilled @3 :Bool;
+  lost @4 :Bool;                     # its end was not seen: its node, or its conmon, went down
 }
 
 # ---- node, network, cluster ---------------------------------------------------------------------

@@ -50,7 +50,9 @@ TEST_CASE("agent: a running task is adopted, one that ended meanwhile is reporte
   CHECK(node.reported("lives") == TaskState::RUNNING);
   CHECK(node.reported("ended") == TaskState::FAILED);
   CHECK(node.manager.tasks["ended"].error == "task: non-zero exit (4)");
+  CHECK_FALSE(node.manager.tasks["ended"].lost);
   CHECK(node.reported("lost") == TaskState::FAILED);
+  CHECK(node.manager.tasks["lost"].lost);
   for (auto& [id, starts] : node.runtime.everStarted) CHECK(starts == 1);
 }
 

@@ -262,8 +262,7 @@ Task<void> TaskController::startContainer() {
     request.setId(task->id());
     return request.send();
   });
-  if (!task->status().hasContainer()) task->status().initContainer();
-  task->status().getContainer().setPid(started.getContainer().getPid());
+  containerStatus().setPid(started.getContainer().getPid());
 }
 
 Task<void> TaskController::activate() {
@@ -294,6 +293,7 @@ Task<bool> TaskController::adopt() {
     if (found == Found::EXITED) co_return true;
     if (found == Found::LIVES) kj::throwFatalException(kj::mv(started.error()));
     auto state = stopping() ? TaskState::SHUTDOWN : TaskState::FAILED;
+    containerStatus().setLost(true);
     co_await finish(state, "lost",
                     kj::str("task: its container was lost, as by a restart of the node"));
     co_return false;
@@ -418,11 +418,16 @@ Task<void> TaskController::endContainer() {
   }
 }
 
+schema::ContainerStatus::Builder TaskController::containerStatus() {
+  auto status = task->status();
+  return status.hasContainer() ? status.getContainer() : status.initContainer();
+}
+
 void TaskController::noteExit(schema::ExitStatus::Reader exit) {
-  auto container = task->status().hasContainer() ? task->status().getContainer()
-                                                 : task->status().initContainer();
+  auto container = containerStatus();
   container.setExitCode(exit.getCode());
   container.setOomKilled(exit.getOomKilled());
+  container.setLost(exit.getLost().size() > 0);
   lost = kj::str(exit.getLost());
 }
 

@@ -73,6 +73,7 @@ class TaskController final {
   Task<void> endContainer();
   Task<void> finish(schema::TaskState state, kj::StringPtr message, kj::String error);
 
+  schema::ContainerStatus::Builder containerStatus();
   void noteExit(schema::ExitStatus::Reader exit);
   void noteEndpoint(schema::Endpoint::Reader endpoint);
   void noteTrouble(kj::StringPtr trouble, kj::StringPtr id = "task.out-of-reach");

@@ -179,7 +179,8 @@ class FakeSession final : public schema::Session::Server {
     model.reportSizes.push_back(statuses.size());
     for (auto report : statuses) {
       model.tasks[report.getTaskId().cStr()] = {report.getStatus().getState(),
-                                                report.getStatus().getError().cStr()};
+                                                report.getStatus().getError().cStr(),
+                                                report.getStatus().getContainer().getLost()};
     }
     return kj::READY_NOW;
   }

@@ -69,6 +69,7 @@ struct FakeManager {
   struct Report {
     schema::TaskState state;
     std::string error;
+    bool lost = false;
   };
   struct Restart {
     std::string ended;

@@ -262,6 +262,7 @@ Task<void> ScriptedNode::send(std::string taskId, TaskState state, std::string e
   status.setState(state);
   status.setAtNs(world.env().nowNs());
   status.setError(error.c_str());
+  if (restarted) status.initContainer().setLost(true);
   if (addresses > 0) status.initAddresses(1).set(0, "10.0.0.2");
   auto sent = co_await attempt(request.send());
   if (!sent.ok()) unheard.emplace_back(taskId, state);

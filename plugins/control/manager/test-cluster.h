@@ -41,6 +41,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   // What becomes of a task that should run; RUNNING by default.
   std::function<schema::TaskState(const std::string& taskId, const Seen& task)> onStart;
   bool obeysStop = true;
+  bool restarted = false;  // how its tasks ended it does not know
   bool beats = true;
   bool answersPing = false;
 

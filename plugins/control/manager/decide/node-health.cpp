@@ -41,6 +41,7 @@ void fillStatus(schema::TaskStatus::Builder target, schema::TaskStatus::Reader s
   container.setPid(status.getContainer().getPid());
   container.setExitCode(status.getContainer().getExitCode());
   container.setOomKilled(status.getContainer().getOomKilled());
+  container.setLost(status.getContainer().getLost());
 }
 
 // The status that a report makes of `before`, or no words if that says the same.

@@ -224,6 +224,28 @@ TEST_CASE("update: a task that fails within the monitor time counts, a later one
   }
 }
 
+TEST_CASE("update: what was lost with its node is no failure of the new version", "[manager]") {
+  UpdateFixture cluster;
+  auto pace = [](auto update) { update.setDelayMs(20'000); };
+  cluster.create(withUpdate(3, "web:1", pace));
+  cluster.settle();
+  cluster.update(withUpdate(3, "web:2", pace));
+  cluster.advance(4 * kj::SECONDS);
+  REQUIRE(cluster.onImage("web:2") == 1);
+  cluster.node->restarted = true;
+  for (auto& entry : std::map(cluster.node->tasks)) {
+    if (entry.second.state == TaskState::RUNNING) {
+      cluster.node->report(entry.first, TaskState::FAILED, "lost");
+    }
+  }
+  cluster.settle();
+  CHECK(cluster.state() == UpdateState::UPDATING);
+  cluster.node->restarted = false;
+  cluster.advance(120 * kj::SECONDS);
+  CHECK(cluster.state() == UpdateState::COMPLETED);
+  CHECK(cluster.onImage("web:2") == 3);
+}
+
 TEST_CASE("update: continues over failures if it should, or below the ratio", "[manager]") {
   for (bool ratio : {true, false}) {
     UpdateFixture cluster;

@@ -90,6 +90,8 @@ bool Planner::failedIn(const Slot& slot, std::string& why) {
         state == TaskState::COMPLETE || state == TaskState::FAILED || state == TaskState::REJECTED;
     int64_t endedAtNs = task.endedAtNs();
     if (!ended || endedWell(task) || !current.matches(task)) continue;
+    // A host that restarts says nothing about the new spec.
+    if (task.getStatus().getContainer().getLost()) continue;
     if (endedAtNs < service.getUpdate().getStartedAtNs()) continue;
     if (task.runningAtNs() != 0 && endedAtNs - task.runningAtNs() > monitorNs) continue;
     why = endOf(task);
