@@ -63,6 +63,35 @@ kj::Vector<kj::String> parseEnvFile(kj::StringPtr name, kj::StringPtr content,
   return result;
 }
 
+capnp::Orphan<schema::NetworkAttachment> parseNetwork(kj::StringPtr flag, kj::StringPtr text,
+                                                      capnp::Orphanage orphanage) {
+  constexpr kj::StringPtr EXPECTED =
+      "the name of a network, and alias=NAME as often as you like"_kj;
+  auto orphan = orphanage.newOrphan<schema::NetworkAttachment>();
+  auto attachment = orphan.get();
+  kj::Vector<kj::String> aliases;
+  for (auto& field : splitFields(flag, text)) {
+    auto pair = parseLabel(flag, field);
+    bool bare = view(field).find('=') == std::string_view::npos;
+    auto& value = bare ? pair.key : pair.value;
+    if (value.size() == 0 || view(value).find(' ') != std::string_view::npos) {
+      badValue(flag, text, EXPECTED);
+    }
+    bool names = bare || pair.key == "name";
+    if (names && attachment.asReader().getName().size() == 0) {
+      attachment.setName(value);
+    } else if (!bare && pair.key == "alias") {
+      aliases.add(kj::mv(value));
+    } else {
+      badValue(flag, text, EXPECTED);
+    }
+  }
+  if (attachment.asReader().getName().size() == 0) badValue(flag, text, EXPECTED);
+  auto list = attachment.initAliases(aliases.size());
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, aliases[i]);
+  return orphan;
+}
+
 void parseUlimit(kj::StringPtr flag, kj::StringPtr text, schema::Ulimit::Builder out) {
   auto all = view(text);
   auto equals = all.find('=');

@@ -40,6 +40,10 @@ void parsePorts(kj::StringPtr flag, kj::StringPtr text, capnp::Orphanage orphana
 capnp::Orphan<schema::Mount> parseMount(kj::StringPtr flag, kj::StringPtr text,
                                         capnp::Orphanage orphanage);
 
+// `NETWORK` or `[name=]NETWORK[,alias=NAME…]`.
+capnp::Orphan<schema::NetworkAttachment> parseNetwork(kj::StringPtr flag, kj::StringPtr text,
+                                                      capnp::Orphanage orphanage);
+
 // `name=soft[:hard]`, -1 for unlimited.
 void parseUlimit(kj::StringPtr flag, kj::StringPtr text, schema::Ulimit::Builder out);
 

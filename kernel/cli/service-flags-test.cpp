@@ -65,7 +65,7 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
                                 "--constraint",
                                 "node.role==worker",
                                 "--network",
-                                "back",
+                                "back,alias=db,alias=database",
                                 "--hostname",
                                 "h",
                                 "-u",
@@ -163,7 +163,8 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
   CHECK(task.getPlacement().getConstraints()[0] == "node.role==worker");
   CHECK(task.getPlacement().getMaxReplicasPerNode() == 2);
   CHECK(task.getPlacement().getStrategy() == "binpack");
-  CHECK(task.getNetworks()[0] == "back");
+  CHECK(task.getNetworks()[0].getName() == "back");
+  CHECK(task.getNetworks()[0].getAliases()[1] == "database");
   CHECK(container.getHostname() == "h");
   CHECK(container.getUser() == "1:2");
   CHECK(container.getWorkdir() == "/w");
@@ -264,6 +265,9 @@ TEST_CASE("cli: a wrong value is refused in one line and nothing is sent", "[cli
                                               {"--update-delay", "8761h"},
                                               {"--verify", "soon"},
                                               {"--network", ""},
+                                              {"--network", "back,alias="},
+                                              {"--network", "back,front"},
+                                              {"--network", "alias=db"},
                                               {"--user", "a b"},
                                               {"--entrypoint", "'a"},
                                               {"--replicas-max-per-node", "x"},

@@ -72,6 +72,10 @@ void readMount(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
   parsing.items.add(parseMount(flag, text, parsing.orphanage));
 }
 
+void readNetwork(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
+  parsing.items.add(parseNetwork(flag, text, parsing.orphanage));
+}
+
 void readUlimit(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
   auto item = parsing.orphanage.newOrphan<schema::Ulimit>();
   parseUlimit(flag, text, item.get());
@@ -143,8 +147,8 @@ constexpr ServiceList LISTS[] = {
     {"--mount", "MOUNT", "TARGET", "a mount: source=PATH,target=PATH[,type=bind|volume|tmpfs]",
      GROUP_FREQUENT, "task.container.mounts", readMount, byField<TARGET_FIELD>, nullptr, nullptr,
      false, true},
-    {"--network", "NETWORK", "NETWORK", "a network to attach to", GROUP_FREQUENT, "task.networks",
-     readText<parseName>, byText},
+    {"--network", "NETWORK[,alias=NAME]", "NETWORK", "a network to attach to", GROUP_FREQUENT,
+     "task.networks", readNetwork, byField<NAME_FIELD>, nullptr, nullptr, false, true},
     {"--constraint", "CONSTRAINT", "CONSTRAINT", "where tasks may run: node.labels.zone==east",
      GROUP_FREQUENT, "task.placement.constraints", readText<parseAny>, byText},
     {"-l,--label", "KEY=VALUE", "KEY", "a label on the service", GROUP_FREQUENT, "labels", readPair,

@@ -74,7 +74,7 @@ TEST_CASE("template: range and if, with else, and blanks taken away", "[cli]") {
   CHECK(expand(
             "{{range .Ports}}{{.TargetPort}}:{{if .PublishedPort}}yes{{else}}no{{end}} {{end}}.") ==
         "80:yes 81:no .");
-  CHECK(expand("{{range .Spec.Task.Networks}}{{.}}{{else}}none{{end}}") == "none");
+  CHECK(expand("{{range .Spec.Task.Networks}}{{.Name}}{{else}}none{{end}}") == "none");
   CHECK(expand("{{range .Ports}}{{$.Spec.Name}}{{end}}") == "webweb");
   CHECK(expand("a  {{- /* nothing */ -}}  b {{- .ID -}} c") == "ababcc");
   CHECK(expand("{{if eq .Spec.Name \"web\"}}{{if .Spec.Labels}}both{{end}}{{end}}") == "both");

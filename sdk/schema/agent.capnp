@@ -3,6 +3,7 @@
 
 using Cxx = import "/capnp/c++.capnp";
 using Image = import "image.capnp";
+using Network = import "network.capnp";
 using Objects = import "objects.capnp";
 using Plugin = import "plugin.capnp";
 using Runtime = import "runtime.capnp";
@@ -77,24 +78,27 @@ interface Agent {
 }
 
 struct Assignment {
-  # One object that the node is to have. So far only tasks are carried; the other kinds have their
-  # numbers, so that an agent that does not know one can say which it was.
+  # One object that the node is to have. Those that are not carried yet have their numbers, so that an
+  # agent that does not know one can say which it was.
   version @0 :UInt64;                # of the object, as the manager counts it
   union {
     task @1 :Objects.Task;           # what is desired of it only grows: a version may be left out
-    network @2 :AnyPointer;          # with its peers
+    network @2 :Objects.Network;     # that a task of the node has a leg in
     secret @3 :AnyPointer;
     config @4 :AnyPointer;
     volume @5 :AnyPointer;
+    peer @7 :Network.NetworkPeer;    # of such a network, wherever it runs
+    service @8 :Network.NetworkService;  # the same
   }
   login @6 :Image.RegistryLogin;     # of a task: for its image, if a user gave one. It is not kept on a disk.
 }
 
-enum AssignedKind { task @0; network @1; secret @2; config @3; volume @4; }
+enum AssignedKind { task @0; network @1; secret @2; config @3; volume @4; peer @5; service @6; }
 
 struct AssignedObject {
   kind @0 :AssignedKind;
   id @1 :Text;
+  network @2 :Text;                  # of a peer or a service; with a network all of it goes
 }
 
 struct Refusal {

@@ -35,3 +35,74 @@ struct Endpoint {
   ports @4 :List(Objects.PortSpec);  # as chosen
   active @5 :Bool;
 }
+
+# ---- networks that span hosts -------------------------------------------------------------------
+
+struct NetworkPeer {
+  # A task that has a leg in a network, on whatever node.
+  network @0 :Text;                  # id
+  taskId @1 :Text;
+  serviceId @2 :Text;
+  name @3 :Text;                     # `web.1`
+  address @4 :Text;                  # of its leg, without the prefix length
+  nodeId @5 :Text;
+  nodeAddress @6 :Text;              # that other nodes reach its node at
+  serving @7 :Bool;                  # it runs, and is not about to stop: new connections may go to it
+}
+
+struct NetworkService {
+  # A service as a network knows it.
+  network @0 :Text;                  # id
+  serviceId @1 :Text;
+  name @2 :Text;
+  address @3 :Text;                  # virtual; empty: its name stands for the addresses of its tasks
+  aliases @4 :List(Text);
+}
+
+struct NetworkChange {
+  # What has to be added comes before what has to go.
+  complete @0 :Bool;                 # these are all; what else is known is gone
+  networks @1 :List(Objects.Network);
+  peers @2 :List(NetworkPeer);
+  services @3 :List(NetworkService);
+  goneNetworks @4 :List(Text);       # with all that is in them
+  gonePeers @5 :List(NetworkMember);
+  goneServices @6 :List(NetworkMember);
+}
+
+struct NetworkMember {
+  network @0 :Text;
+  id @1 :Text;                       # of a task, or a service
+}
+
+interface NetworkTables {
+  update @0 (change :NetworkChange) -> ();
+  # Answered when it is in force. What is known already changes nothing.
+}
+
+interface LegDriver extends(NetworkTables) {
+  # Networks that tasks have one leg in each, beside others.
+  plug @0 (leg :LegRequest) -> ();
+  # Device, address and route in the task's namespace. The network must have been told of. Idempotent.
+  unplug @1 (taskId :Text, network :Text) -> ();
+  # Gone already is success. A network has nothing on the node when its last leg is gone.
+  retain @2 (taskIds :List(Text)) -> ();
+  # After a restart: takes away the legs of all others.
+}
+
+struct LegRequest {
+  taskId @0 :Text;
+  namespacePath @1 :Text;
+  network @2 :Text;                  # id
+  address @3 :Text;                  # `10.0.1.5/24`
+  device @4 :Text;                   # that it has inside: `eth1`
+}
+
+interface NameServer extends(NetworkTables) {
+  # Answers in each task's namespace, at 127.0.0.11.
+  serve @0 (taskId :Text, namespacePath :Text, networks :List(Text), servers :List(Text)) -> ();
+  # Names of these networks, by id, the first one first; others are asked of `servers`, or where that
+  # is empty of the host's. Idempotent.
+  release @1 (taskId :Text) -> ();
+  retain @2 (taskIds :List(Text)) -> ();
+}

@@ -41,10 +41,15 @@ struct TaskSpec {
   resources @1 :Resources;
   restart @2 :RestartPolicy;
   placement @3 :Placement;
-  networks @4 :List(Text);           # names; empty: `bridge`. `host` and `none` stand alone
+  networks @4 :List(NetworkAttachment);  # empty: `bridge`. `host` and `none` stand alone
   runtime @5 :Text;                  # `crun`, `runc`, `sim`; empty: the node's first that works
   forceUpdate @6 :UInt64;            # counted up to replace tasks whose spec is unchanged
   log @7 :LogConfig;
+}
+
+struct NetworkAttachment {
+  name @0 :Text;
+  aliases @1 :List(Text);            # that the service is found by there, beside its own name
 }
 
 struct ContainerSpec {
@@ -157,6 +162,12 @@ struct Service {
   ports @5 :List(PortSpec);          # with the chosen published ports
   specAtNs @6 :Int64;                # when a user last changed `spec`
   sealedLogin @7 :Data;              # for the registry of the image, encrypted; shown to nobody
+  addresses @8 :List(VirtualAddress);  # one for each of its networks that span hosts, while it is balanced
+}
+
+struct VirtualAddress {
+  network @0 :Text;                  # id
+  address @1 :Text;                  # without the prefix length
 }
 
 struct UpdateStatus {
@@ -203,6 +214,13 @@ struct Task {
   serviceLabels @12 :List(KeyValue);
   restarts @13 :UInt32;              # of this slot before it, since the spec last changed
   desiredAtNs @14 :Int64;            # since when `desired` is shutdown or remove
+  legs @15 :List(Leg);               # given with its node; into networks that span hosts only
+}
+
+struct Leg {
+  # What a task has of a network.
+  network @0 :Text;                  # id
+  address @1 :Text;                  # `10.0.1.5/24`
 }
 
 struct TaskStatus {
@@ -281,6 +299,11 @@ struct Network {
   gateway @5 :Text;
   labels @6 :List(KeyValue);
   options @7 :List(KeyValue);
+  ipRange @8 :Text;                  # CIDR that tasks get their addresses from; empty: all of the subnet
+  reserved @9 :List(KeyValue);       # --aux-address: addresses that no task gets, by what they are for
+  internal @10 :Bool;                # no way out of it
+  attachable @11 :Bool;              # containers that are no tasks may join it
+  vni @12 :UInt32;                   # of its VXLAN; 0: it has none
 }
 
 struct Admin {
@@ -301,4 +324,6 @@ struct Cluster {
   workerSecret @5 :Text;             # of the join token; shown by `joinToken` alone
   managerSecret @6 :Text;
   certificateMs @7 :UInt64 = 7776000000;  # how long a node's certificate is good: 90 days
+  addressPools @8 :List(Text);       # CIDRs that networks get their subnets from; empty: 10.0.0.0/8
+  addressPoolPrefix @9 :UInt8 = 24;  # length of such a subnet's prefix
 }

@@ -102,7 +102,7 @@ class Client {
     container.setImage("bench:1");
     setCommand(container, words[7]);
     task.setRuntime(runtime);
-    if (words[3] != "bridge") task.initNetworks(1).set(0, words[3].c_str());
+    if (words[3] != "bridge") task.initNetworks(1)[0].setName(words[3].c_str());
     task.initRestart().setDelayMs(std::stoll(words[4]));
     auto update = spec.initUpdate();
     update.setParallelism(std::stoul(words[6]));

@@ -133,7 +133,7 @@ void Simulation::fillSpec(const Step& step, const Wish& wish, schema::ServiceSpe
   }
   auto task = spec.initTask();
   task.setRuntime("sim");
-  task.initNetworks(1).set(0, "none");
+  task.initNetworks(1)[0].setName("none");
   task.initResources().setReserveCpuNanos(made.reserve * 1'000'000ull);
   auto container = task.initContainer();
   container.setImage(imageOf(step).c_str());

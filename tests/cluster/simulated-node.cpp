@@ -48,7 +48,7 @@ void SimulatedNode::createService(kj::StringPtr name, uint32_t replicas,
   spec.getMode().initReplicated().setReplicas(replicas);
   auto task = spec.initTask();
   task.setRuntime("sim");
-  task.initNetworks(1).set(0, "none");
+  task.initNetworks(1)[0].setName("none");
   auto container = task.initContainer();
   container.setImage("sim:1");
   auto list = container.initEnv(env.size());

@@ -33,7 +33,7 @@ void fillValid(schema::ServiceSpec::Builder spec, uint8_t choice) {
   spec.getMode().initReplicated().setReplicas(choice % 5);
   auto task = spec.initTask();
   task.setRuntime("sim");
-  task.initNetworks(1).set(0, "none");
+  task.initNetworks(1)[0].setName("none");
   task.initContainer().setImage("sim:1");
 }
 

@@ -237,7 +237,7 @@ TEST_CASE("agent: what it cannot take is refused by its kind's name, the rest is
   auto task = list[1].initTask();
   task.initMeta().setId("t1");
   task.setDesired(TaskState::RUNNING);
-  task.initSpec().initNetworks(1).set(0, "none");
+  task.initSpec().initNetworks(1)[0].setName("none");
   list[2].initVolume();
   auto gone = request.initGone(1)[0];
   gone.setKind(schema::AssignedKind::NETWORK);

@@ -13,8 +13,8 @@ constexpr uint64_t MIN_REMOVAL_PAUSE_MS = 500;
 constexpr kj::Duration GOODBYE_LIMIT = 500 * kj::MILLISECONDS;
 
 kj::String refusalOf(schema::Assignment::Reader assignment, kj::StringPtr version) {
-  static constexpr kj::StringPtr KINDS[] = {"task"_kj, "network"_kj, "secret"_kj, "config"_kj,
-                                            "volume"_kj};
+  static constexpr kj::StringPtr KINDS[] = {"task"_kj,   "network"_kj, "secret"_kj, "config"_kj,
+                                            "volume"_kj, "peer"_kj,    "service"_kj};
   auto number = static_cast<size_t>(assignment.which());
   auto kind = number < kj::size(KINDS) ? kj::str("a ", KINDS[number])
                                        : kj::str("an object of a kind (", number, ")");

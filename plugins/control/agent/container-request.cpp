@@ -32,7 +32,7 @@ void fillContainerRequest(TaskRecord& record, kj::Maybe<schema::ImageInfo::Reade
   KJ_IF_MAYBE (leg, endpoint) {
     request.getNetwork().setNamespace(leg->getNamespacePath());
     request.initAddresses(1).set(0, leg->getAddress());
-  } else if (spec.getNetworks().size() > 0 && spec.getNetworks()[0] == "host") {
+  } else if (spec.getNetworks().size() > 0 && spec.getNetworks()[0].getName() == "host") {
     request.getNetwork().setHost();
   } else {
     request.getNetwork().setNone();

@@ -108,13 +108,14 @@ kj::Promise<bool> TaskController::orStopped(kj::Promise<void> step) {
 
 kj::StringPtr TaskController::networkName() {
   auto networks = task->task().asReader().getSpec().getNetworks();
-  return networks.size() == 0 ? kj::StringPtr("bridge") : kj::StringPtr(networks[0]);
+  return networks.size() == 0 ? kj::StringPtr("bridge") : kj::StringPtr(networks[0].getName());
 }
 
 void TaskController::checkNetworks() {
   auto networks = task->task().asReader().getSpec().getNetworks();
   if (networks.size() <= 1) return;
-  fail(kj::str("cannot run it on the networks '", kj::strArray(networks, "', '"),
+  auto names = KJ_MAP(network, networks) { return network.getName(); };
+  fail(kj::str("cannot run it on the networks '", kj::strArray(names, "', '"),
                "': a task has one network so far; name one of them"));
 }
 

@@ -354,7 +354,7 @@ Task<Outcome<void>> TestAgent::assigning(const Order& order) {
     auto spec = task.initSpec();
     spec.initContainer().setImage("app:1");
     auto networks = spec.initNetworks(wanted.networks.size());
-    for (uint32_t j = 0; j < networks.size(); ++j) networks.set(j, wanted.networks[j].c_str());
+    for (uint32_t j = 0; j < networks.size(); ++j) networks[j].setName(wanted.networks[j].c_str());
     wanted.more(task);
   }
   auto gone = request.initGone(order.gone.size());

@@ -136,18 +136,24 @@ const std::vector<BadInput>& badInputs() {
        "between 0 and 1"},
       {"runtime", task([](auto it) { it.setRuntime("simm"); }),
        "no node has the runtime 'simm' of --runtime; there is sim; did you mean 'sim'?"},
-      {"network", task([](auto it) { it.initNetworks(1).set(0, "brige"); }),
+      {"network", task([](auto it) { it.initNetworks(1)[0].setName("brige"); }),
        "no network 'brige' for --network; there is bridge, host, none; did you mean 'bridge'?"},
+      {"alias", task([](auto it) {
+         auto network = it.initNetworks(1)[0];
+         network.setName("bridge");
+         network.initAliases(1).set(0, "db");
+       }),
+       "--network 'bridge' has no names yet that an alias could stand beside"},
       {"two networks", task([](auto it) {
          auto names = it.initNetworks(2);
-         names.set(0, "bridge");
-         names.set(1, "back");
+         names[0].setName("bridge");
+         names[1].setName("back");
        }),
        "more than one --network is not available yet: choose one of 'back', 'bridge'"},
       {"host network with another", task([](auto it) {
          auto list = it.initNetworks(2);
-         list.set(0, "host");
-         list.set(1, "bridge");
+         list[0].setName("host");
+         list[1].setName("bridge");
        }),
        "'host' cannot be combined"},
       {"strategy", task([](auto it) { it.initPlacement().setStrategy("sprad"); }),
@@ -168,7 +174,7 @@ const std::vector<BadInput>& badInputs() {
        "--sysctl 'vm.swappiness' belongs to the node"},
       {"sysctl of the host's network",
        [](auto it) {
-         it.getTask().initNetworks(1).set(0, "host");
+         it.getTask().initNetworks(1)[0].setName("host");
          auto one = it.getTask().getContainer().initSysctls(1)[0];
          one.setKey("net.core.somaxconn");
        },
@@ -176,7 +182,7 @@ const std::vector<BadInput>& badInputs() {
       {"port without a network",
        [](auto it) {
          publish(it, 80, 8080, Mode::HOST);
-         it.getTask().initNetworks(1).set(0, "none");
+         it.getTask().initNetworks(1)[0].setName("none");
        },
        "--publish cannot be combined with --network none"},
       {"too many ports",
@@ -226,7 +232,9 @@ TEST_CASE("requests: a network without isolation is never suggested", "[manager]
   cluster.start();
   cluster.addNode().open();
   Spec spec;
-  spec.more = [](schema::ServiceSpec::Builder it) { it.getTask().initNetworks(1).set(0, "hots"); };
+  spec.more = [](schema::ServiceSpec::Builder it) {
+    it.getTask().initNetworks(1)[0].setName("hots");
+  };
   CHECK(cluster.createError(spec) ==
         "usage: no network 'hots' for --network; there is bridge, host, none");
 }

@@ -175,7 +175,7 @@ void validateContainer(schema::TaskSpec::Reader task) {
   refuseIf(container.getOomScoreAdj() < -1000 || container.getOomScoreAdj() > 1000,
            "--oom-score-adj must be -1000 to 1000, not ", container.getOomScoreAdj());
   bool hostNetwork = false;
-  for (auto network : task.getNetworks()) hostNetwork |= network == "host";
+  for (auto network : task.getNetworks()) hostNetwork |= network.getName() == "host";
   checkLists(container, hostNetwork);
 }
 

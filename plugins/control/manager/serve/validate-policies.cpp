@@ -81,7 +81,8 @@ void checkPortCount(schema::EndpointSpec::Reader endpoint) {
 void validateEndpoint(schema::ServiceSpec::Reader spec) {
   using Mode = schema::PortSpec::PublishMode;
   auto endpoint = spec.getEndpoint();
-  for (auto network : spec.getTask().getNetworks()) {
+  for (auto attachment : spec.getTask().getNetworks()) {
+    auto network = attachment.getName();
     if (endpoint.getPorts().size() == 0 || (network != "host" && network != "none")) continue;
     fail(kj::str("usage: --publish cannot be combined with --network ", network,
                  network == "host" ? ": the task has the ports of its node already"

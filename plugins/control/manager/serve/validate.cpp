@@ -39,8 +39,11 @@ std::string listed(const std::set<std::string>& names) {
 
 void checkNetworks(schema::TaskSpec::Reader task) {
   std::set<std::string> seen;
-  for (auto name : task.getNetworks()) {
-    refuseIf(!seen.insert(text(name)).second, "--network '", name, "' is given twice");
+  for (auto network : task.getNetworks()) {
+    refuseIf(!seen.insert(text(network.getName())).second, "--network '", network.getName(),
+             "' is given twice");
+    refuseIf(network.getAliases().size() > 0, "--network '", network.getName(),
+             "' has no names yet that an alias could stand beside");
   }
   for (auto alone : {"host", "none"}) {
     refuseIf(seen.count(alone) > 0 && seen.size() > 1, "--network '", alone,
@@ -141,7 +144,8 @@ void validateAgainstNodes(const View& view, schema::ServiceSpec::Reader spec, co
     mostMemory = std::max(mostMemory, description.getMemoryBytes());
   }
   std::vector<std::string> known(networks.begin(), networks.end());
-  for (auto name : task.getNetworks()) {
+  for (auto network : task.getNetworks()) {
+    auto name = network.getName();
     if (networks.count(text(name)) > 0) continue;
     fail(kj::str("usage: no network '", name, "' for --network",
                  thereIs(manager::view(name), known).c_str()));

@@ -15,7 +15,7 @@ namespace orch::control::manager {
 template <typename F>
 void eachNetwork(schema::TaskSpec::Reader spec, F&& use) {
   if (spec.getNetworks().size() == 0) use(std::string("bridge"));
-  for (auto name : spec.getNetworks()) use(text(name));
+  for (auto network : spec.getNetworks()) use(text(network.getName()));
 }
 
 // The only ones to look into a spec for its number. Null: its mode has none.
