@@ -13,13 +13,13 @@
 #include "driver.h"
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
+#include "lib/privilege.h"
 #include "lib/rtnetlink.h"
 #include "node-test.h"
 #include "node.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/testing/test-host.h"
-#include "privilege.h"
 #include "wiring.h"
 
 namespace orch::network::bridge {

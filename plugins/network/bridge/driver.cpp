@@ -5,10 +5,10 @@
 
 #include <algorithm>
 
+#include "lib/privilege.h"
 #include "node.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
-#include "privilege.h"
 
 // A lambda that captures more than plain numbers is never written inside a co_await: g++ 12 frees
 // what it captured twice.

@@ -16,6 +16,7 @@
 
 #include "claims.h"
 #include "layout.h"
+#include "lib/turns.h"
 #include "orch/env.h"
 #include "orch/host.h"
 #include "orch/schema/network.capnp.h"
@@ -23,7 +24,6 @@
 #include "pool.h"
 #include "port-sockets.h"
 #include "port-table.h"
-#include "turns.h"
 #include "wiring.h"
 
 namespace orch::network::bridge {

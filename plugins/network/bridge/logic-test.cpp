@@ -6,11 +6,11 @@
 #include <fstream>
 
 #include "layout.h"
+#include "lib/turns.h"
 #include "orch/attempt.h"
 #include "orch/testing/test-host.h"
 #include "pool.h"
 #include "port-table.h"
-#include "turns.h"
 
 namespace orch::network::bridge {
 namespace {

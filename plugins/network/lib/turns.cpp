@@ -1,6 +1,6 @@
-#include "turns.h"
+#include "lib/turns.h"
 
-namespace orch::network::bridge {
+namespace orch::network {
 
 kj::Promise<Turns::Turn> Turns::take(const std::string& name) {
   auto [queue, first] = waiting.try_emplace(name);
@@ -22,4 +22,4 @@ void Turns::next(const std::string& name) {
   waiting.erase(queue);
 }
 
-}  // namespace orch::network::bridge
+}  // namespace orch::network

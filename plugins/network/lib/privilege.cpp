@@ -1,11 +1,11 @@
-#include "privilege.h"
+#include "lib/privilege.h"
 
 #include <kj/debug.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace orch::network::bridge {
+namespace orch::network {
 
 kj::Maybe<kj::String> missingPrivilege() {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -20,4 +20,4 @@ kj::Maybe<kj::String> missingPrivilege() {
   return kj::str(system ? "CAP_NET_ADMIN" : "CAP_NET_ADMIN and CAP_SYS_ADMIN");
 }
 
-}  // namespace orch::network::bridge
+}  // namespace orch::network

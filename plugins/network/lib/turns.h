@@ -9,7 +9,7 @@
 
 #include "orch/task.h"
 
-namespace orch::network::bridge {
+namespace orch::network {
 
 // Must outlive its turns. Turns are given in the order of asking; asking is bounded by the calls
 // under way.
@@ -41,4 +41,4 @@ class Turns final {
   std::map<std::string, std::list<kj::Own<kj::PromiseFulfiller<Turn>>>> waiting;
 };
 
-}  // namespace orch::network::bridge
+}  // namespace orch::network
