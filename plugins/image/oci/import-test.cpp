@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <locale.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +34,30 @@ TEST_CASE("import: an OCI layout, a folder or a tar, and its names", "[image][ro
         "cannot import '" + test.sub("layout") +
             "': it holds 2 images (quay.io/a/b:1, web:2), so that one name cannot be given to "
             "them; leave the name out");
+}
+
+TEST_CASE("import: a name is its bytes, whatever the letters are", "[image][root]") {
+  const std::string composed = "\xc3\xa9", decomposed = "e\xcc\x81";
+  TestStore test("letters");
+  setlocale(LC_CTYPE, "C.UTF-8");  // so that the layer says that its names are UTF-8
+  TestLayer layer({{composed, 'f', "one"},
+                   {decomposed, 'f', "two"},
+                   {"soft", 'l', decomposed},
+                   {"hard", 'h', decomposed},
+                   {"README", 'f', "large"},
+                   {"readme", 'f', "small"}});
+  setlocale(LC_CTYPE, "C");
+  writeLayout(test.sub("layout"), {{"letters:1", {layer}}});
+  test.import(test.sub("layout"));
+  auto folder = test.layersOf("letters:1").at(0);
+  CHECK(filesIn(folder) ==
+        std::vector<std::string>{"README", decomposed, "hard", "readme", "soft", composed});
+  CHECK(readFile(folder + "/" + composed) == "one");
+  CHECK(readFile(folder + "/" + decomposed) == "two");
+  CHECK(readFile(folder + "/soft") == "two");
+  CHECK(fs::equivalent(folder + "/hard", folder + "/" + decomposed));
+  CHECK(readFile(folder + "/README") == "large");
+  CHECK(readFile(folder + "/readme") == "small");
 }
 
 // Hands out a file piece by piece; with `breaks`, fails after the first one.

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <kj/debug.h>
 #include <kj/exception.h>
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,8 +83,8 @@ std::string reasonOf(const kj::Exception& exception) {
 extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
 
 int main(int argc, char** argv) {
-  // Names in archives are UTF-8; the plugin hands on no locale of anybody's.
-  if (setlocale(LC_CTYPE, "C.UTF-8") == nullptr) setlocale(LC_CTYPE, "");
+  // No locale is set: in one of UTF-8 libarchive would compose the letters of names (NFC), so that
+  // two files of a layer could become one.
   umask(0022);
   std::map<std::string, std::string> options;
   for (int i = 1; i + 1 < argc; i += 2) options[argv[i]] = argv[i + 1];
