@@ -334,5 +334,54 @@ TEST_CASE("images: a login is used once, and not written down", "[agent]") {
   CHECK(kept.find("sesame") == std::string::npos);
 }
 
+// Killed while it pulls the image of task "one", which needs a login.
+void killDuringPull(TestAgent& agent) {
+  agent.runtime.usesImages = true;
+  agent.images.password = "sesame";
+  agent.images.slow = true;
+  agent.start();
+  REQUIRE(agent.assign({.tasks = {{.id = "one", .password = "sesame"}}}) == "");
+  REQUIRE(agent.images.ensured.size() == 1);
+  agent.crash();
+  agent.images.slow = false;
+}
+
+TEST_CASE("images: a pull that was cut off by a crash has its login again", "[agent]") {
+  TestAgent agent;
+  killDuringPull(agent);
+  auto opened = kj::newPromiseAndFulfiller<void>();
+  agent.manager.opening = kj::mv(opened.promise);
+  agent.start();
+  agent.advance(1 * kj::SECONDS);
+  CHECK(agent.images.ensured == std::vector<std::string>{"app:1 sesame", "app:1 "});
+  CHECK(agent.reported("one") <= TaskState::PREPARING);
+  opened.fulfiller->fulfill();
+  agent.world.settle();
+  REQUIRE(agent.assign({.complete = true, .tasks = {{.id = "one", .password = "sesame"}}}) == "");
+  CHECK(agent.reported("one") == TaskState::RUNNING);
+  CHECK(agent.images.ensured.back() == "app:1 sesame");
+}
+
+TEST_CASE("images: a login that does not come again is not waited for", "[agent]") {
+  TestAgent agent;
+  killDuringPull(agent);
+  SECTION("the manager has none") {
+    agent.start();
+    REQUIRE(agent.assign({.complete = true, .tasks = {{.id = "one"}}}) == "");
+    CHECK(agent.manager.tasks["one"].error == "unauthorized");
+  }
+  SECTION("no manager is there") {
+    agent.manager.leave();
+    agent.start();
+    agent.advance(10 * kj::SECONDS);
+    CHECK(agent.stored()["one"].state == TaskState::REJECTED);
+  }
+  SECTION("the task is not wanted any more") {
+    agent.start();
+    REQUIRE(agent.assign({.complete = true}) == "");
+    CHECK(agent.stored().empty());
+  }
+}
+
 }  // namespace
 }  // namespace orch::control::agent

@@ -250,13 +250,13 @@ kj::Promise<void> NodeAgent::take(schema::Assignment::Reader assignment) {
     auto record = kj::heap<TaskRecord>(wanted);
     auto controller = newController(kj::mv(record));
     auto saved = store.save(controller->record());
-    controller->useLogin(assignment.getLogin());
+    controller->equip(assignment.getLogin());
     controller->begin();
     controllers[id] = kj::mv(controller);
     return saved;
   }
   auto& controller = *known->second;
-  controller.useLogin(assignment.getLogin());
+  controller.equip(assignment.getLogin());
   // What the manager has not heard yet, or lost, is said again.
   if (wanted.getStatus().getState() < controller.record().state())
     statusChanged(controller.record());

@@ -89,6 +89,7 @@ void NodeAgent::beAlone() {
 Task<void> NodeAgent::keepAlone() {
   // A manager that only starts again decides by itself what becomes of a task that ended.
   co_await env.timer().afterDelay(settings.getAloneAfterMs() * kj::MILLISECONDS);
+  for (auto& entry : controllers) entry.second->goWithout();
   for (;;) {
     auto pair = kj::newPromiseAndFulfiller<void>();
     aloneChanged = kj::mv(pair.fulfiller);
@@ -154,6 +155,7 @@ void NodeAgent::restart(const AlonePlan::Restart& next) {
                 {"error", ended.status().getError()}});
   auto controller = newController(kj::mv(record));
   store.saveSoon(controller->record());
+  controller->goWithout();
   controller->begin();
   controllers[id.cStr()] = kj::mv(controller);
   if (local) forget(next.ended).detach([](kj::Exception&&) {});

@@ -204,31 +204,6 @@ Task<kj::Maybe<TaskController::Attached>> TaskController::attachNetwork() {
   co_return kj::mv(attached);
 }
 
-// Nothing if the runtime has no use for one, or if the task was stopped while a transfer was going
-// on.
-Task<kj::Maybe<TaskController::Ensured>> TaskController::ensureImage() {
-  auto info =
-      co_await insist(services.env, [this]() { return runtime().infoRequest(SMALL).send(); });
-  if (!info.getUsesImages()) co_return nullptr;
-  co_await services.mustRun(services.settings.getImage());
-  co_await services.cleared(services.settings.getImage());
-  KJ_DEFER(login = nullptr);
-  auto ensure = insist(services.env, [this]() {
-    auto request = services.images().ensureRequest(SMALL);
-    auto container = task->task().asReader().getSpec().getContainer();
-    auto pin = container.getImageDigest();
-    request.setReference(kj::str(container.getImage(), pin.size() > 0 ? "@" : "", pin));
-    request.setHolder(task->id());
-    request.setElsewhere(services.otherNodes);
-    KJ_IF_MAYBE (message, login) request.setLogin((*message)->getRoot<schema::RegistryLogin>());
-    return request.send();
-  });
-  auto found = kj::mv(ensure).promise().then(
-      [](Ensured&& image) { return kj::Maybe<Ensured>(kj::mv(image)); });
-  auto stopped = stopAsked.promise.addBranch().then([]() { return kj::Maybe<Ensured>(); });
-  co_return co_await found.exclusiveJoin(kj::mv(stopped));
-}
-
 void TaskController::noteEndpoint(schema::Endpoint::Reader endpoint) {
   task->status().initAddresses(1).set(0, endpoint.getAddress());
   kj::Vector<schema::PortSpec::Reader> hostPorts;

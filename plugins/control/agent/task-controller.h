@@ -28,13 +28,11 @@ class TaskController final {
   TaskRecord& record() { return *task; }
   // Starts it, or goes on with it where the last agent left off.
   void begin();
-  // For the image's registry. In memory alone, and only until the image is there.
-  void useLogin(schema::RegistryLogin::Reader given) {
-    if (given.getUser().size() == 0 || task->state() >= schema::TaskState::READY) return;
-    auto message = kj::heap<capnp::MallocMessageBuilder>(given.totalSize().wordCount + 1);
-    message->setRoot(given);
-    login = kj::mv(message);
-  }
+  // The word of a manager, with the login for the image's registry if there is one. That is in
+  // memory alone, and only until the image is there.
+  void equip(schema::RegistryLogin::Reader given);
+  // No manager is there whose word could be waited for.
+  void goWithout() { equipped.raise(); }
   // What is wanted of it now. Wishes only grow.
   void wish(schema::TaskState desired);
   // Ends it if it runs, then takes away whatever the node has of it. Settles when nothing is left.
@@ -56,6 +54,7 @@ class TaskController final {
   Task<bool> prepare();
   Task<kj::Maybe<Attached>> attachNetwork();
   Task<kj::Maybe<Ensured>> ensureImage();
+  Task<kj::Maybe<Ensured>> askForImage();
   Task<void> createContainer(kj::Maybe<Ensured> ensured, kj::Maybe<Attached> attached);
   Task<bool> startWhenAsked();
   Task<void> startContainer();
@@ -101,6 +100,7 @@ class TaskController final {
   };
   kj::Maybe<kj::Own<Signal>> runAsked = kj::heap<Signal>();  // until it has been waited for
   Signal stopAsked;
+  Signal equipped;
   kj::ForkedPromise<void> life;
 };
 

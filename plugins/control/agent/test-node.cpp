@@ -141,6 +141,10 @@ class FakeImageStore final : public schema::ImageStore::Server {
     auto params = context.getParams();
     model.ensured.push_back(
         kj::str(params.getReference(), " ", params.getLogin().getPassword()).cStr());
+    if (model.slow) return kj::NEVER_DONE;
+    bool known =
+        model.password.empty() || params.getLogin().getPassword() == model.password.c_str();
+    if (!known) fail(kj::str("unauthorized"));
     context.getResults().initImage();
     return kj::READY_NOW;
   }

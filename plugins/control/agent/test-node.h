@@ -60,6 +60,8 @@ struct FakeImages {
   };
   std::map<std::string, Image> images;
   std::vector<std::string> ensured;  // references, and the passwords that came with them
+  std::string password;              // without it nothing is given, if not empty
+  bool slow = false;                 // transfers do not end
   bool dead = false;
   schema::ImageStore::Client client();
 };
