@@ -139,6 +139,36 @@ TEST_CASE("scheduling: spread over nodes, and scaled down from the fullest", "[m
   CHECK(two.running() == 1);
 }
 
+TEST_CASE("scheduling: what an update leaves is spread, though old and new run side by side",
+          "[manager]") {
+  auto parallelism = GENERATE(1u, 2u, 3u, 4u);
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TestCluster cluster(1000, seed);
+    cluster.start();
+    ScriptedNode* nodes[] = {&cluster.addNode("node1"), &cluster.addNode("node2"),
+                             &cluster.addNode("node3")};
+    for (auto node : nodes) node->open();
+    Spec spec{"web", 6, "web:1", {}};
+    spec.more = [=](schema::ServiceSpec::Builder it) {
+      auto update = it.initUpdate();
+      update.setOrder(schema::UpdateConfig::Order::START_FIRST);
+      update.setParallelism(parallelism);
+    };
+    cluster.create(spec);
+    cluster.settle();
+    spec.image = "web:2";
+    CHECK(cluster.update(spec) == "");
+    cluster.settle();
+    INFO("parallelism " << parallelism << ", seed " << seed);
+    for (auto node : nodes) {
+      CHECK(node->running() == 2);
+      for (auto& entry : node->tasks) {
+        CHECK((entry.second.state != TaskState::RUNNING || entry.second.image == "web:2"));
+      }
+    }
+  }
+}
+
 TEST_CASE("scheduling: scale down takes what does not run first, then the highest slot",
           "[manager]") {
   TestCluster cluster;

@@ -37,6 +37,19 @@ std::map<std::string, uint32_t> recentFailures(const View& view, const Slots& sl
   return result;
 }
 
+// Tasks on each node that end as soon as the one that is to replace them runs.
+std::map<std::string, uint32_t> aboutToLeave(const Slots& slots) {
+  std::map<std::string, uint32_t> result;
+  for (auto& slot : slots) {
+    bool replaced = false;
+    for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
+      if (!isWanted(*task) || isTerminal(*task)) continue;
+      if (std::exchange(replaced, true) && isAssigned(*task)) ++result[text(task->getNodeId())];
+    }
+  }
+  return result;
+}
+
 void explain(View& view, const std::vector<TaskReader>& tasks, const std::string& why) {
   for (auto& waiting : tasks) {
     if (manager::view(waiting.getStatus().getError()) == why) continue;
@@ -120,6 +133,7 @@ struct Scheduling::Group {
   capnp::List<schema::PortSpec>::Reader ports;
   std::vector<TaskReader> tasks;
   std::map<std::string, uint32_t> failures;
+  std::map<std::string, uint32_t> leaving;
   Candidates candidates;
 };
 
@@ -142,6 +156,8 @@ Task<void> Scheduling::place(View& view, std::string serviceId) {
     group.spec = specFor(view, group.tasks[0]);
     group.ports = group.tasks[0].getPorts();
     group.failures = recentFailures(view, slots, entry.first);
+    // Spread is what stays. A limit per node holds now, though.
+    if (maxPerNode(group.spec, group.ports) == 0) group.leaving = aboutToLeave(slots);
     co_await placeGroup(view, group);
   }
 }
@@ -284,11 +300,12 @@ void Scheduling::describeNodes(const View& view, const Group& group,
     load.setTotalMemoryBytes(description.getMemoryBytes());
     load.setAvailableCpuNanos(left(description.getCpuNanos(), usage.cpuNanos));
     load.setAvailableMemoryBytes(left(description.getMemoryBytes(), usage.memoryBytes));
-    load.setTasks(std::max<int64_t>(0, usage.wanted));
+    auto gone = group.leaving.find(id);
+    int64_t leaving = gone == group.leaving.end() ? 0 : gone->second;
+    load.setTasks(std::max<int64_t>(0, usage.wanted - leaving));
     auto service = load.initServices(1)[0];
     service.setServiceId(group.serviceId.c_str());
-    auto count = counts.find(id);
-    service.setTasks(count == counts.end() ? 0 : std::max<int64_t>(0, count->second));
+    service.setTasks(std::max<int64_t>(0, counts[id] - leaving));
     auto failures = group.failures.find(id);
     service.setRecentFailures(failures == group.failures.end() ? 0 : failures->second);
   }
