@@ -176,9 +176,15 @@ Task<void> Scheduling::placeGroup(View& view, Group& group) {
     co_return;
   }
   TaskIds ids;
-  for (auto& task : group.tasks) ids.push_back(task.id());
+  int64_t newestNs = 0;
+  for (auto& task : group.tasks) {
+    ids.push_back(task.id());
+    newestNs = std::max(newestNs, task.getMeta().getCreatedAtNs());
+  }
+  // What it failed with before a task was there says nothing of this one.
+  bool asks = view.now() >= strategy.downUntilNs || newestNs > strategy.failedAtNs;
   // A second time if its plugin was restarted: the table is gone, so another one is opened.
-  for (int tries = 0; tries < 2 && view.now() >= strategy.downUntilNs; ++tries) {
+  for (int tries = 0; tries < 2 && asks; ++tries) {
     auto patience = strategy.failed || strategy.slow ? 0 * kj::MILLISECONDS : PASS_LIMIT;
     auto forked = ask(requestFor(view, group, tableOf(strategy, name))).promise().fork();
     auto timeUp = env.timer().afterDelay(patience).then([] {
@@ -229,7 +235,8 @@ Task<void> Scheduling::awaitLate(kj::ForkedPromise<kj::Own<Answer>> forked, std:
 void Scheduling::noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason) {
   strategy.table = nullptr;
   strategy.why = "the strategy '" + name + "' " + shortened(reason).cStr();
-  strategy.downUntilNs = env.nowNs() + RETRY_NS;
+  strategy.failedAtNs = env.nowNs();
+  strategy.downUntilNs = strategy.failedAtNs + RETRY_NS;
   if (!std::exchange(strategy.failed, true)) {
     host.log().warn("manager.strategy-failed, asking again every 5 s",
                     {{"strategy", name.c_str()}, {"reason", reason}});

@@ -26,7 +26,7 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
   // Places what it can of the service's waiting tasks and writes down why the others wait. Fails
   // never. A strategy that takes longer than a pass may wait is not waited for: its answer is
   // submitted when it comes, and nobody asks it anything else until then. One that does not answer
-  // is left alone for a while.
+  // is left alone for a while, but for tasks that are newer than its last failure.
   Task<void> place(View& view, std::string serviceId);
   // The strategies that there are: `spread`.
   Task<kj::Vector<kj::String>> strategies();
@@ -46,6 +46,7 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
     std::set<std::string> deferred;  // services that wait for their turn to ask
     bool failed = false;             // the last time it was asked
     bool slow = false;               // the same: it did not answer within the pass
+    int64_t failedAtNs = 0;
     int64_t downUntilNs = 0;
     std::string why;
   };

@@ -83,6 +83,25 @@ TEST_CASE("strategy: one that never answers holds nobody else up", "[manager]") 
   CHECK(cluster.warnings() == 1);
 }
 
+TEST_CASE("strategy: a new service is not told what an earlier one failed for", "[manager]") {
+  bool broken = true;
+  StrategyFixture cluster([&](uint32_t count) -> kj::Promise<std::vector<std::string>> {
+    if (broken) return KJ_EXCEPTION(FAILED, "it is broken");
+    return std::vector<std::string>(count, "node1");
+  });
+  cluster.create(cluster.odd("one"));
+  cluster.settle();
+  CHECK_THAT(cluster.problem("one"), Catch::Contains("it is broken"));
+  broken = false;
+  cluster.advance(1 * kj::SECONDS);
+  cluster.create(cluster.odd("two"));
+  cluster.settle();
+  CHECK(cluster.states("two") == "running");
+  CHECK(cluster.problem("two") == "");
+  cluster.advance(5 * kj::SECONDS);
+  CHECK(cluster.states("one") == "running");
+}
+
 TEST_CASE("strategy: an answer after its pass still counts", "[manager]") {
   StrategyFixture* fixture = nullptr;
   StrategyFixture cluster([&](uint32_t count) {
