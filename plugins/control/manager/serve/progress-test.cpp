@@ -118,6 +118,22 @@ TEST_CASE("progress: a change counts the failures anew", "[manager]") {
   CHECK(cluster.progress("web").getProgress().getVerdict() == Verdict::STUCK);
 }
 
+TEST_CASE("progress: what failed before a change is not its problem", "[manager]") {
+  ProgressFixture cluster;
+  cluster.node->onStart = [](auto&, auto& task) {
+    return task.image == "web:9" ? TaskState::REJECTED : TaskState::NEW;  // or takes its time
+  };
+  cluster.create({"web", 2, "web:9", {}});
+  cluster.advance(5 * kj::SECONDS);
+  REQUIRE(cluster.progress("web").getProgress().getProblem() ==
+          "task web.1: task: non-zero exit (1)");
+  cluster.update({"web", 2, "web:1", {}});
+  cluster.settle();
+  auto response = cluster.progress("web");
+  CHECK(response.getProgress().getVerdict() == Verdict::WORKING);
+  CHECK(response.getProgress().getProblem() == "");
+}
+
 TEST_CASE("progress: start-first that only its own old task keeps from a node is stuck at once",
           "[manager]") {
   ProgressFixture cluster;

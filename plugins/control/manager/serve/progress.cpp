@@ -18,20 +18,22 @@ bool onDownNode(const View& view, const TaskReader& task) {
   return false;
 }
 
-// What to say of a slot that is not as it should be; empty if nothing is known.
-std::string errorOf(const View& view, const Slot& slot) {
+// What to say of a slot that is not as it should be; empty if nothing is known. What an earlier
+// spec failed with says nothing of this one.
+std::string errorOf(const View& view, CurrentSpec& current, const Slot& slot) {
   auto task = representative(slot);
   if (onDownNode(view, task)) {
     auto node = KJ_ASSERT_NONNULL(view.node(manager::view(task.getNodeId())));
     return "node '" + text(node.getDescription().getHostname()) + "' is down";
   }
-  if (task.getStatus().getError().size() > 0) return text(task.getStatus().getError());
+  auto told = [&](const TaskReader& task) {
+    return current.matches(task) ? text(task.getStatus().getError()) : std::string();
+  };
+  if (task.getStatus().getError().size() > 0) return told(task);
   if (isRunning(task)) return {};
   // It waits to be tried again: the reason is what became of the last one.
   for (auto older = slot.tasks.rbegin(); older != slot.tasks.rend(); ++older) {
-    if (text(older->getMeta().getId()) == text(task.getRestartOf())) {
-      return text(older->getStatus().getError());
-    }
+    if (text(older->getMeta().getId()) == text(task.getRestartOf())) return told(*older);
   }
   return {};
 }
@@ -50,7 +52,9 @@ struct Sum {
 
 // Why the slot will not get there by itself; empty if it may.
 std::string obstacleOf(const View& view, CurrentSpec& current, const Slot& slot, Room& room) {
-  if (stateOf(view, slot) == SlotState::DONE) return errorOf(view, slot);
+  if (stateOf(view, slot) == SlotState::DONE) {
+    return text(representative(slot).getStatus().getError());
+  }
   auto why = whyNeverStays(current, slot);
   return why.empty() ? whyOldIsInTheWay(view, current.service(), slot, room) : why;
 }
@@ -87,7 +91,7 @@ void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Claim claim,
   if (settled) return;
   auto obstacle = obstacleOf(view, spec, slot, room);
   bool stuck = !obstacle.empty() || (stateOf(view, slot) == SlotState::DONE && !completed);
-  auto error = obstacle.empty() ? errorOf(view, slot) : obstacle;
+  auto error = obstacle.empty() ? errorOf(view, spec, slot) : obstacle;
   out.setError(error.c_str());
   addProblem(spec.service(), slot, error, stuck, sum);
 }
