@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <set>
+
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
@@ -235,14 +237,42 @@ Task<int> inspectImages(Context& context) {
   co_return co_await inspectEach(context, ask, get);
 }
 
+// The services whose tasks a refusal names by their ids, which is all that the image store knows.
+Task<std::set<std::string>> servicesIn(Context& context, std::string refusal) {
+  std::set<std::string> services;
+  auto cluster = co_await context.connection.cluster();
+  auto request = cluster.tasksRequest();
+  request.initFilter().setNodeId("self");
+  auto answer = co_await attempt(request.send());
+  if (!answer.ok()) co_return services;
+  for (auto task : answer.value().getTasks()) {
+    bool named = refusal.find(task.getMeta().getId().cStr()) != std::string::npos;
+    if (named) services.insert(task.getServiceName().cStr());
+  }
+  co_return services;
+}
+
+Task<capnp::Response<schema::ImageStore::RemoveResults>> removeOne(
+    Context& context, schema::ImageStore::Client& images, kj::StringPtr name) {
+  auto request = images.removeRequest();
+  request.setReference(name);
+  request.setForce(context.args.on("--force"));
+  auto response = co_await attempt(request.send());
+  if (response.ok()) co_return kj::mv(response.value());
+  auto users = co_await servicesIn(context, response.message().cStr());
+  if (users.empty()) kj::throwFatalException(kj::mv(response.error()));
+  kj::Vector<kj::String> quoted;
+  for (auto& user : users) quoted.add(kj::str("'", user.c_str(), "'"));
+  fail(kj::str("cannot remove image '", name, "': it is used by ",
+               users.size() == 1 ? "service " : "services ", kj::strArray(quoted, ", "),
+               "; update or remove what uses it first"));
+}
+
 Task<int> remove(Context& context) {
   auto images = co_await context.connection.images();
   kj::Vector<kj::String> removed;
   for (auto& name : context.args.operands()) {
-    auto request = images.removeRequest();
-    request.setReference(name);
-    request.setForce(context.args.on("--force"));
-    auto response = co_await attempt(request.send());
+    auto response = co_await attempt(removeOne(context, images, name));
     if (!response.ok()) {
       context.failed(response.error());
       continue;

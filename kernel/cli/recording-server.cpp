@@ -10,6 +10,8 @@
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "recording-discovery.h"
+#include "recording-images.h"
+#include "recording-kernel.h"
 
 namespace orch::cli {
 
@@ -338,37 +340,10 @@ class RecordingCluster final : public schema::ClusterControl::Server {
 
 namespace {
 
-class RecordingKernel final : public schema::Kernel::Server {
- public:
-  kj::Promise<void> plugins(PluginsContext context) override {
-    auto plugins = context.getResults().initPlugins(2);
-    plugins[0].setId("store.local");
-    plugins[1].setId("scheduler.spread");
-    for (auto plugin : plugins) {
-      plugin.setState(schema::PluginStatus::State::RUNNING);
-      plugin.setIsolation("kernel");
-    }
-    return kj::READY_NOW;
-  }
-  kj::Promise<void> events(EventsContext context) override {
-    auto request = context.getParams().getSink().eventsRequest();
-    auto event = request.initEvents(1)[0];
-    event.setTimeNs(1'700'000'000'000'000'001);
-    event.setTopic("task.started");
-    event.setSubject("t1");
-    event.initAttributes(1)[0].setKey("service");
-    event.getAttributes()[0].setValue("web");
-    return request.send().ignoreResult();
-  }
-  kj::Promise<void> configShow(ConfigShowContext context) override {
-    context.getResults().setToml("[node]\nname = \"node-1\"\n");
-    return kj::READY_NOW;
-  }
-};
-
 class RecordingGateway final : public schema::Gateway::Server {
  public:
-  RecordingGateway(schema::ClusterControl::Client cluster) : cluster(kj::mv(cluster)) {}
+  RecordingGateway(RecordingServer& owner, schema::ClusterControl::Client cluster)
+      : owner(owner), cluster(kj::mv(cluster)) {}
 
   kj::Promise<void> version(VersionContext context) override {
     context.getResults().setVersion("9.9.9");
@@ -381,6 +356,8 @@ class RecordingGateway final : public schema::Gateway::Server {
       context.getResults().setCapability(cluster);
     } else if (name == "kernel") {
       context.getResults().setCapability(kj::heap<RecordingKernel>());
+    } else if (name == "image.oci" && owner.hasImages) {
+      context.getResults().setCapability(kj::heap<RecordingImages>(TASK_ID));
     } else if (name == "discovery") {
       context.getResults().setCapability(kj::heap<RecordingDiscovery>());
     } else {
@@ -390,6 +367,7 @@ class RecordingGateway final : public schema::Gateway::Server {
   }
 
  private:
+  RecordingServer& owner;
   schema::ClusterControl::Client cluster;
 };
 
@@ -429,7 +407,7 @@ RecordingServer::~RecordingServer() noexcept(false) {
 void RecordingServer::listen() {
   auto address = env->network().parseAddress(kj::str("unix:", path.c_str())).wait(io.waitScope);
   capnp::Capability::Client gateway =
-      kj::heap<RecordingGateway>(kj::heap<RecordingCluster>(*this, *state, env->timer()));
+      kj::heap<RecordingGateway>(*this, kj::heap<RecordingCluster>(*this, *state, env->timer()));
   state->accepting =
       acceptAll(address->listen(), *state, kj::mv(gateway)).eagerlyEvaluate([](kj::Exception&&) {});
 }

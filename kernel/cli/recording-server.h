@@ -68,6 +68,7 @@ class RecordingServer final {
   std::vector<schema::TaskState> taskStates;  // of the slots; a state that has not run has an error
   std::string problem;
   unsigned extraServices = 0;  // so many more in `service ls`
+  bool hasImages = false;      // nginx:1, which is in use
 
   const std::string& socket() const { return path; }
   std::string tryPath(const std::string& name) const { return folder + "/" + name; }
