@@ -134,6 +134,31 @@ TEST_CASE("progress: what failed before a change is not its problem", "[manager]
   CHECK(response.getProgress().getProblem() == "");
 }
 
+TEST_CASE("progress: that the old task has the port while it stops is no problem", "[manager]") {
+  ProgressFixture cluster;
+  auto spec = [&](const char* image) {
+    Spec spec{"web", 1, image, {}};
+    spec.more = [](schema::ServiceSpec::Builder it) {
+      auto port = it.getEndpoint().initPorts(1)[0];
+      port.setTarget(80);
+      port.setPublished(8080);
+      port.setMode(schema::PortSpec::PublishMode::HOST);
+    };
+    return spec;
+  };
+  cluster.create(spec("web:1"));
+  cluster.settle();
+  cluster.node->obeysStop = false;
+  cluster.update(spec("web:2"));
+  cluster.settle();
+  auto response = cluster.progress("web");
+  CHECK(response.getProgress().getVerdict() == Verdict::WORKING);
+  CHECK(response.getProgress().getProblem() == "");
+  cluster.advance(2 * kj::MINUTES);  // it should have stopped by now
+  CHECK(cluster.progress("web").getProgress().getProblem() ==
+        "task web.1: no suitable node (host port in use on 1 node)");
+}
+
 TEST_CASE("progress: start-first that only its own old task keeps from a node is stuck at once",
           "[manager]") {
   ProgressFixture cluster;

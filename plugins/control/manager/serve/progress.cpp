@@ -26,6 +26,9 @@ std::string errorOf(const View& view, CurrentSpec& current, const Slot& slot) {
     auto node = KJ_ASSERT_NONNULL(view.node(manager::view(task.getNodeId())));
     return "node '" + text(node.getDescription().getHostname()) + "' is down";
   }
+  // What it finds no node for may be what its old one still has.
+  int64_t givenUpNs = NEVER_NS;
+  if (isUnplaced(task) && !othersStopped(view, slot, {}, givenUpNs)) return {};
   auto told = [&](const TaskReader& task) {
     return current.matches(task) ? text(task.getStatus().getError()) : std::string();
   };
