@@ -195,7 +195,8 @@ Task<int> updateNodes(Context& context) {
           request.setId(name);
           request.setChange(wanted.asReader());
           return request.send();
-        });
+        },
+        "whether the node was changed is unknown: look with 'orch node ls'");
     auto updated = co_await attempt(kj::mv(updating));
     if (!updated.ok()) {
       context.failed(updated.error());
@@ -252,7 +253,8 @@ Task<int> removeNodes(Context& context) {
           request.setId(name);
           request.setForce(context.args.on("--force"));
           return request.send();
-        });
+        },
+        "whether the node was removed is unknown: look with 'orch node ls'");
     auto removed = co_await attempt(kj::mv(removing));
     if (removed.ok()) {
       context.out.line(name);
