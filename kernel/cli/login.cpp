@@ -1,6 +1,8 @@
 // login and logout.
 #include <capnp/message.h>
 #include <errno.h>
+#include <signal.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -8,7 +10,9 @@
 #include "arguments.h"
 #include "commands.h"
 #include "logins.h"
+#include "orch/image-reference.h"
 #include "output.h"
+#include "registry.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -18,8 +22,11 @@ namespace {
 constexpr size_t MAX_PASSWORD = 8192;  // registries' tokens have 2 to 4 KiB
 
 constexpr Option LOGIN_OPTIONS[] = {
-    {"-u,--username", "USER", "User name at the registry"},
+    {"-u,--username", "USER", "User name at the registry (default: asked for)"},
+    {"-p,--password", "PASSWORD", "Password, which others can see as long as this runs"},
     {"--password-stdin", nullptr, "Read the password from stdin, as from a file"},
+    {"--tls-verify", "BOOL", "Whether the registry has to show a certificate that can be trusted",
+     false, "true|false"},
 };
 
 kj::String registryOf(Context& context) {
@@ -27,41 +34,122 @@ kj::String registryOf(Context& context) {
   return parseRegistry(operands.size() > 0 ? kj::StringPtr(operands[0]) : "docker.io"_kj);
 }
 
-// Without the end of its line.
-std::string readPassword() {
+void checkPassword(const std::string& text, kj::StringPtr missing) {
+  if (text.size() > MAX_PASSWORD) {
+    fail(kj::str("usage: a password has at most ", MAX_PASSWORD, " bytes"));
+  }
+  bool plain = !text.empty() && text.find('\0') == std::string::npos;
+  if (!plain) fail(kj::str("usage: ", missing));
+}
+
+// Without the end of its line. All that there is, or one line.
+std::string readInput(bool line) {
   std::string text;
   char buffer[1024];
-  for (ssize_t n; (n = ::read(STDIN_FILENO, buffer, sizeof(buffer))) != 0;) {
+  for (ssize_t n; (n = ::read(STDIN_FILENO, buffer, line ? 1 : sizeof(buffer))) != 0;) {
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(kj::str("cannot read the password: ", strerror(errno)));
+    if (n < 0) fail(kj::str("cannot read the login: ", strerror(errno)));
     text.append(buffer, n);
-    if (text.size() > MAX_PASSWORD) {
-      fail(kj::str("usage: a password has at most ", MAX_PASSWORD, " bytes"));
-    }
+    if (text.size() > MAX_PASSWORD + 2 || (line && buffer[0] == '\n')) break;
   }
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  bool plain = !text.empty() && text.find('\0') == std::string::npos;
-  if (!plain) fail(kj::str("usage: there is no password on stdin"));
   return text;
+}
+
+// The terminal does not show what is typed, but for the end of the line, as long as this lives.
+class Unseen final {
+ public:
+  Unseen() {
+    tcgetattr(STDIN_FILENO, &before);
+    auto hidden = before;
+    hidden.c_lflag = (hidden.c_lflag & ~ECHO) | ECHONL;
+    struct sigaction action = {};
+    action.sa_handler = &end;
+    action.sa_flags = SA_RESETHAND;
+    for (int number : SIGNALS) sigaction(number, &action, nullptr);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+  }
+  ~Unseen() {
+    tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    for (int number : SIGNALS) signal(number, SIG_DFL);
+  }
+  KJ_DISALLOW_COPY(Unseen);
+
+ private:
+  static constexpr int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+  static inline struct termios before;
+  static void end(int number) {
+    tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    raise(number);  // when this returns, with what it does by default
+  }
+};
+
+std::string askFor(Output& out, kj::StringPtr what) {
+  out.toErrors(what);
+  return readInput(true);
+}
+
+kj::String userFor(Context& context, kj::StringPtr registry) {
+  kj::String user;
+  if (context.args.given("--username")) {
+    user = kj::str(context.args.text("--username"));
+  } else if (isatty(STDIN_FILENO) && !context.args.on("--password-stdin")) {
+    capnp::MallocMessageBuilder message;
+    auto known = message.initRoot<schema::RegistryLogin>();
+    findLogin(kj::str(registry, "/x"), known);
+    auto before = known.asReader().getUser();
+    auto typed = askFor(context.out, before.size() > 0 ? kj::str("Username (", before, "): ")
+                                                       : kj::str("Username: "));
+    user = typed.empty() ? kj::str(before) : kj::str(typed.c_str());
+  }
+  if (user.size() == 0) fail(kj::str("usage: say with --username who logs in"));
+  auto checked = parseWord("--username", user, "the name of a user at the registry");
+  if (checked.findFirst(':') != nullptr) badValue("--username", checked, "a name without ':'");
+  return checked;
+}
+
+std::string passwordFor(Context& context, kj::StringPtr registry, kj::StringPtr user) {
+  auto& args = context.args;
+  std::string password;
+  if (args.given("--password")) {
+    if (args.on("--password-stdin")) {
+      fail(kj::str("usage: --password and --password-stdin exclude each other"));
+    }
+    context.out.error(
+        "warning: others can see a password on a command line; --password-stdin "
+        "reads it from stdin");
+    password = args.text("--password").cStr();
+    checkPassword(password, "the password is empty");
+  } else if (args.on("--password-stdin")) {
+    password = readInput(false);
+    checkPassword(password, "there is no password on stdin");
+  } else if (isatty(STDIN_FILENO)) {
+    Unseen unseen;
+    password = askFor(context.out, "Password: ");
+    checkPassword(password, "a password is needed");
+  } else {
+    fail(kj::str("usage: there is no terminal to ask for the password: orch login -u ", user,
+                 " --password-stdin ", registry, " < FILE"));
+  }
+  return password;
 }
 
 Task<int> login(Context& context) {
   auto registry = registryOf(context);
-  auto user = parseWord("--username", context.args.text("--username"),
-                        "the name of a user at the registry");
-  if (user.findFirst(':') != nullptr) badValue("--username", user, "a name without ':'");
-  if (!context.args.on("--password-stdin")) {
-    fail(kj::str("usage: orch login takes the password from stdin: orch login -u ", user,
-                 " --password-stdin ", registry, " < FILE"));
+  auto verifyTls = !parseImageReference(kj::str(registry, "/x")).loopback();
+  if (context.args.given("--tls-verify")) {
+    verifyTls = parseChoice("--tls-verify", context.args.text("--tls-verify"), "true|false") == 0;
   }
+  auto user = userFor(context, registry);
   capnp::MallocMessageBuilder message;
   auto login = message.initRoot<schema::RegistryLogin>();
   login.setRegistry(registry);
   login.setUser(user);
-  login.setPassword(readPassword().c_str());
+  login.setPassword(passwordFor(context, registry, user).c_str());
+  co_await checkLogin(context.env, login, verifyTls);
   keepLogin(login);
-  context.out.line("Login for ", registry, " kept in ", loginsPath(),
-                   "; it is used from the next pull on.");
+  context.out.line("Logged in at ", registry, " as ", user, "; the login is kept in ", loginsPath(),
+                   " and used from the next pull on.");
   co_return 0;
 }
 
@@ -79,12 +167,12 @@ Task<int> logout(Context& context) {
 
 const Command LOGIN = {.path = "login",
                        .operands = "[REGISTRY]",
-                       .help = "Keep a user's login for a registry (default docker.io)",
+                       .help = "Log in at a registry (default docker.io)",
                        .options = LOGIN_OPTIONS,
                        .run = login};
 const Command LOGOUT = {.path = "logout",
                         .operands = "[REGISTRY]",
-                        .help = "Forget a login for a registry (default docker.io)",
+                        .help = "Forget the login for a registry (default docker.io)",
                         .options = {},
                         .run = logout};
 

@@ -102,9 +102,19 @@ TEST_CASE("cli: login and logout", "[cli]") {
     CHECK(ran.errors == "orch: " + text + "\n");
   };
   refused({"login", "-u", "ann"}, 2,
-          "orch login takes the password from stdin: orch login -u ann --password-stdin docker.io "
-          "< FILE");
+          "there is no terminal to ask for the password: orch login -u ann --password-stdin "
+          "docker.io < FILE");
+  refused({"login", "--password-stdin"}, 2, "say with --username who logs in");
+  refused({"login", "-u", "a:b", "--password-stdin"}, 2,
+          "invalid value 'a:b' for --username: expected a name without ':'");
   refused({"login", "-u", "ann", "--password-stdin"}, 2, "there is no password on stdin");
+  refused({"login", "-u", "ann", "-p", "sesame", "--password-stdin"}, 2,
+          "--password and --password-stdin exclude each other");
+  // Its environment has no PATH.
+  auto without = run({"login", "-u", "ann", "-p", "sesame", "host:5000"});
+  CHECK(without.status == 1);
+  CHECK(has(without.errors, "orch: warning: others can see a password on a command line"));
+  CHECK(has(without.errors, "orch: cannot log in at 'host:5000': "));
   refused({"logout", "host:5000"}, 1, "there is no login for host:5000");
   CHECK(server.calls.empty());
 }

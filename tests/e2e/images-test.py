@@ -6,6 +6,8 @@ usage: images-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and 
 import base64
 import glob
 import os
+import pty
+import subprocess
 import sys
 import unittest
 
@@ -159,7 +161,11 @@ class Images(cluster.ClusterTest):
         self.assertRegex(self.error(), "unauthorized|authentication required")
         self.n1.orch("service", "rm", "web")
 
-        login = [f"{PROGRAMS}/orch", "login", "-u", "ann", "--password-stdin", private.address]
+        login = [f"{PROGRAMS}/orch", "login", "-u", "ann", "--password-stdin", "--tls-verify=false", private.address]
+        wrong = self.n1.host.run(*login, input=PASSWORD + "x\n")
+        self.assertEqual((wrong.returncode, wrong.stdout), (1, ""))
+        self.assertEqual(wrong.stderr, f"orch: cannot log in at '{private.address}': it does not know user 'ann' with this password\n")
+        self.assertEqual(self.n1.orch("logout", private.address, check=False).stderr, f"orch: there is no login for {private.address}\n")
         self.n1.host.run(*login, input=PASSWORD + "\n", check=True)
         self.assertEqual(self.create("--replicas", "6", "--with-registry-auth").stderr, "")
         self.assertEqual(self.serves(), [2, 2, 2])
@@ -177,6 +183,37 @@ class Images(cluster.ClusterTest):
         self.n3.orch("image", "prune", "--all", "--force")
         self.n1.orch("service", "scale", "--verify", "0s", "web=3")
         self.assertEqual(self.serves(), [1, 1, 1])
+
+    def test_on_a_terminal_user_and_password_are_asked_for(self):
+        private = registry.Registry(self.n1.host, passwords=HASHED)
+        self.addCleanup(private.stop)
+        eventually("the registry answers", private.answers)
+        os.environ["XDG_CONFIG_HOME"] = f"{self.n1.host.folder}/asked"
+        self.addCleanup(os.environ.pop, "XDG_CONFIG_HOME")
+        done, shown = self.loginAtTerminal(private.address, "ann", PASSWORD)
+        self.assertRegex(done, f"^Username: Password: Logged in at {private.address} as ann;")
+        self.assertEqual(shown, "ann\r\n\r\n")
+        done, shown = self.loginAtTerminal(private.address, "", PASSWORD + "x")
+        self.assertRegex(done, "^Username \\(ann\\): Password: orch: cannot log in at .* it does not know user 'ann'")
+        self.assertEqual(shown, "\r\n\r\n")
+
+    def loginAtTerminal(self, *words):
+        """What orch wrote, and what the terminal has shown of what was typed."""
+        address, *typed = words
+        terminal, theirs = pty.openpty()
+        with os.fdopen(terminal, "r+b", buffering=0) as keys:
+            orch = subprocess.Popen(self.n1.host.command(f"{PROGRAMS}/orch", "login", address), stdin=theirs,
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            said = b""
+            for line in typed:
+                while not said.endswith(b": "):
+                    said += os.read(orch.stdout.fileno(), 1) or self.fail(f"it ended with {said}")
+                keys.write(line.encode() + b"\n")
+                said += os.read(orch.stdout.fileno(), 1)
+            said += orch.communicate(timeout=60)[0]
+            shown = os.read(terminal, 4096)
+            os.close(theirs)
+        return said.decode(), shown.decode()
 
 
 if __name__ == "__main__":

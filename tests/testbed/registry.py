@@ -18,7 +18,7 @@ class Registry:
         self.host = host
         self.address = f"{ip}:{PORT}"
         self.login = login
-        self.log = f"{host.folder}/registry.log"
+        self.log = f"{host.folder}/registry-{ip}.log"
         config = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": f"{host.folder}/registry"}},
                   "http": {"addr": self.address}}
         if passwords:
