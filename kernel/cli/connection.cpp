@@ -6,8 +6,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "credentials.h"
+#include "human.h"
 #include "orch/host-addresses.h"
+#include "orch/trust/certificate.h"
 #include "orch/trust/peer-link.h"
 
 namespace orch::cli {
@@ -17,6 +18,7 @@ namespace {
 constexpr kj::StringPtr DEFAULT_SOCKET = "/run/orch/orchd.sock"_kj;
 // Between two tries to reach an orchd that restarts; it tells nobody when it is there again.
 constexpr kj::Duration RETRY_EVERY = 20 * kj::MILLISECONDS;
+constexpr kj::Duration RENEWAL_LIMIT = 5 * kj::SECONDS;
 // A list of 100,000 tasks is one message of about 100 MB.
 constexpr uint64_t MAX_MESSAGE_WORDS = 1ull << 27;
 
@@ -105,8 +107,11 @@ Task<kj::Own<kj::AsyncIoStream>> Connection::toManager(kj::TlsContext& tls) {
 
 Task<void> Connection::connect() {
   auto fresh = kj::heap<Link>();
+  kj::String folder;
+  AdminCredentials own;
   if (isRemote()) {
-    auto own = readCredentials(credentialsFolder(target.credentials), env.nowNs());
+    folder = credentialsFolder(target.credentials);
+    own = readCredentials(folder, env.nowNs());
     auto tls = trust::newTls(env, own.authority, own.certificate, own.key, false);
     fresh->stream = co_await toManager(*tls);
     fresh->tls = kj::mv(tls);
@@ -118,6 +123,28 @@ Task<void> Connection::connect() {
   fresh->rpc = kj::heap<capnp::RpcSystem<capnp::rpc::twoparty::VatId>>(
       capnp::makeRpcClient(*fresh->network));
   link = kj::mv(fresh);
+  if (isRemote()) co_await renew(folder, kj::mv(own));
+}
+
+Task<void> Connection::renew(kj::StringPtr folder, AdminCredentials own) {
+  auto when = renewalOf(own, env.nowNs());
+  if (when == Renewal::NOT_YET || std::exchange(renewalTried, true)) co_return;
+  auto fetching = env.timer().timeoutAfter(RENEWAL_LIMIT, fetchRenewed(folder, own).promise());
+  auto renewed = co_await attempt(kj::mv(fetching));
+  // As long as there is time it is tried again with the next command.
+  if (renewed.ok() || when != Renewal::LATE) co_return;
+  notRenewed = kj::str("the certificate in '", folder, "' is good until ",
+                       timestamp(trust::holderOf(own.certificate).notAfterNs),
+                       " and cannot be renewed: ", renewed.message());
+}
+
+Task<void> Connection::fetchRenewed(kj::StringPtr folder, const AdminCredentials& own) {
+  requireRoomForRenewed(folder);
+  auto renewal = co_await service("renewal");
+  auto request = renewal.castAs<schema::Renewal>().renewRequest();
+  request.setRequest(trust::requestFor(own.key).c_str());
+  auto answer = co_await request.send();
+  keepRenewed(folder, own, answer.getCertificate().cStr());
 }
 
 Task<schema::Gateway::Client> Connection::gateway() {

@@ -5,6 +5,7 @@
 #include <kj/async-io.h>
 #include <kj/function.h>
 
+#include "credentials.h"
 #include "orch/attempt.h"
 #include "orch/env.h"
 #include "orch/fail.h"
@@ -57,6 +58,8 @@ class Connection final {
   // As the user knows it.
   kj::StringPtr address() const { return shown; }
   bool isRemote() const { return target.socket.size() == 0; }
+  // That the user's certificate comes to its end and could not be renewed; mostly empty.
+  kj::StringPtr warning() const { return notRenewed; }
   // What a handshake that failed says, as a sentence; other texts as they are.
   kj::String explained(kj::StringPtr text) const;
 
@@ -70,6 +73,9 @@ class Connection final {
   Task<void> connect();
   Task<kj::Own<kj::AsyncIoStream>> toSocket();
   Task<kj::Own<kj::AsyncIoStream>> toManager(kj::TlsContext& tls);
+  // Asks once for the user's next certificate, if it is time for it.
+  Task<void> renew(kj::StringPtr folder, AdminCredentials own);
+  Task<void> fetchRenewed(kj::StringPtr folder, const AdminCredentials& own);
   // A cluster that answers, within `deadline`; `why` is what ended the connection before.
   Task<schema::ClusterControl::Client> clusterAgain(kj::TimePoint deadline, kj::String why,
                                                     kj::StringPtr then);
@@ -79,6 +85,8 @@ class Connection final {
   Target target;
   kj::String shown;
   kj::Maybe<kj::Own<Link>> link;
+  bool renewalTried = false;
+  kj::String notRenewed;
 };
 
 template <typename R>

@@ -1,10 +1,13 @@
 #include "credentials.h"
 
+#include <capnp/rpc-twoparty.h>
 #include <catch2/catch.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "connection.h"
 #include "orch/attempt.h"
+#include "orch/testing/env-around.h"
 #include "orch/testing/test-authority.h"
 #include "orch/trust/certificate.h"
 #include "recording-server.h"
@@ -60,6 +63,37 @@ TEST_CASE("credentials: written for nobody else, and read as they were written",
   CHECK_THAT(f.why(nowNs), Catch::StartsWith("others may read the key '"));
 }
 
+TEST_CASE("credentials: the next certificate takes the place of the last one, or nothing does",
+          "[cli]") {
+  CredentialsFixture f("cli-credentials-renewed");
+  auto keys = trust::newKeyRequest();
+  auto first = f.certificateFor(keys, 10);
+  requireRoomForCredentials(f.home);
+  writeCredentials(f.home, keys.key, first + f.authority.certificate());
+  constexpr int64_t DAY_NS = 24ll * 3600 * 1'000'000'000;
+  auto nowNs = f.now(first) + 2 * DAY_NS;
+  auto own = readCredentials(f.home, nowNs);
+  CHECK(renewalOf(own, nowNs + 2 * DAY_NS) == Renewal::NOT_YET);
+  CHECK(renewalOf(own, nowNs + 6 * DAY_NS + DAY_NS / 2) == Renewal::LATE);
+  int64_t due = nowNs + 2 * DAY_NS;
+  while (renewalOf(own, due) == Renewal::NOT_YET) due += DAY_NS / 24;
+  CHECK(renewalOf(own, due) == Renewal::DUE);
+
+  auto strangers = trust::newKeyRequest();
+  auto wrong = attemptNow([&] { keepRenewed(f.home, own, f.certificateFor(strangers)); });
+  CHECK_FALSE(wrong.ok());
+  CHECK(readCredentials(f.home, nowNs).certificate == first);
+  auto second = f.authority.sign(trust::requestFor(keys.key), "orch-admin", "ann", "admin.orch", 9);
+  keepRenewed(f.home, own, second);
+  auto now = readCredentials(f.home, nowNs);
+  CHECK(now.certificate == second);
+  CHECK(now.key == keys.key);
+  CHECK(now.authority == own.authority);
+  struct stat info = {};
+  REQUIRE(stat(kj::str(f.home, "/admin.pem").cStr(), &info) == 0);
+  CHECK((info.st_mode & 07777) == 0600);
+}
+
 TEST_CASE("credentials: what is out of date or does not fit together is told", "[cli]") {
   CredentialsFixture f("cli-credentials-wrong");
   auto keys = trust::newKeyRequest();
@@ -97,6 +131,97 @@ TEST_CASE("credentials: a manager is asked with the folder that was named", "[cl
   CHECK(has(made.errors, "The key is in '" + other + "' and stays there."));
   CHECK(access((other + "/admin.key").c_str(), R_OK) == 0);
   CHECK(server.calls.empty());
+}
+
+class AheadEnv final : public testing::EnvAround, private kj::Clock {
+ public:
+  AheadEnv(Env& real, kj::Duration ahead) : EnvAround(real), ahead(ahead) {}
+  const kj::Clock& clock() override { return *this; }
+
+ private:
+  kj::Date now() const override { return real.clock().now() + ahead; }
+  const kj::Duration ahead;
+};
+
+// Signs for two days.
+class Signing final : public schema::Renewal::Server {
+ public:
+  explicit Signing(testing::TestAuthority& authority) : authority(authority) {}
+  kj::Promise<void> renew(RenewContext context) override {
+    ++asked;
+    if (refuses) fail(kj::str("not today"));
+    auto request = context.getParams().getRequest();
+    context.getResults().setCertificate(
+        authority.sign(request.cStr(), "orch-admin", "ann", "admin.orch", 2).c_str());
+    return kj::READY_NOW;
+  }
+  uint32_t asked = 0;
+  bool refuses = false;
+
+ private:
+  testing::TestAuthority& authority;
+};
+
+// Whatever it is asked for, it has one service.
+class OneService final : public schema::Gateway::Server {
+ public:
+  explicit OneService(capnp::Capability::Client only) : only(kj::mv(only)) {}
+  kj::Promise<void> service(ServiceContext context) override {
+    context.getResults().setCapability(only);
+    return kj::READY_NOW;
+  }
+
+ private:
+  capnp::Capability::Client only;
+};
+
+TEST_CASE("credentials: a certificate that comes to its end is renewed when it is used", "[cli]") {
+  CredentialsFixture f("cli-credentials-used");
+  auto io = kj::setupAsyncIo();
+  auto env = newSystemEnv(io);
+  auto keys = trust::newKeyRequest();
+  auto first = f.certificateFor(keys);
+  requireRoomForCredentials(f.home);
+  writeCredentials(f.home, keys.key, first + f.authority.certificate());
+  auto kept = [&] { return readCredentials(f.home, env->nowNs()).certificate; };
+
+  auto managers = trust::newKeyRequest();
+  auto shown = f.authority.sign(managers.request, "orch-manager", "n1", "manager.orch");
+  auto tls = trust::newTls(*env, f.authority.certificate(), shown, managers.key, true);
+  auto address = env->network().parseAddress("127.0.0.1:0").wait(io.waitScope);
+  auto listening = address->listen();
+  Target target;
+  target.manager = kj::str("127.0.0.1:", listening->getPort());
+  target.credentials = kj::str(f.home);
+  auto signing = kj::heap<Signing>(f.authority);
+  auto& manager = *signing;
+  schema::Renewal::Client renewal = kj::mv(signing);
+  capnp::TwoPartyServer server(schema::Gateway::Client(kj::heap<OneService>(renewal)));
+  auto port = tls->wrapPort(kj::mv(listening));
+  auto serving = server.listen(*port).eagerlyEvaluate(nullptr);
+  auto use = [&](kj::Duration ahead) {
+    AheadEnv later(*env, ahead);
+    Connection connection(later,
+                          {kj::String(), kj::str(target.manager), kj::str(target.credentials)});
+    connection.cluster().wait(io.waitScope);
+    return std::string(connection.warning().cStr());
+  };
+
+  CHECK(use(10 * kj::HOURS) == "");
+  CHECK(manager.asked == 0);
+  manager.refuses = true;
+  CHECK_THAT(use(20 * kj::HOURS), Catch::Contains("is good until ") &&
+                                      Catch::EndsWith(" and cannot be renewed: not today"));
+  CHECK(manager.asked == 1);
+  CHECK(kept() == first);
+  manager.refuses = false;
+  CHECK(use(20 * kj::HOURS) == "");
+  CHECK(manager.asked == 2);
+  auto second = kept();
+  CHECK(second != first);
+  CHECK(use(20 * kj::HOURS) == "");
+  CHECK(manager.asked == 2);
+  CHECK(kept() == second);
 }
 
 }  // namespace

@@ -17,7 +17,6 @@ namespace orch::cli {
 namespace {
 
 constexpr size_t MAX_FILE = 64 << 10;
-constexpr std::string_view END_OF_CERTIFICATE = "-----END CERTIFICATE-----\n";
 
 std::string keyFile(kj::StringPtr folder) { return kj::str(folder, "/admin.key").cStr(); }
 std::string certificateFile(kj::StringPtr folder) { return kj::str(folder, "/admin.pem").cStr(); }
@@ -70,19 +69,38 @@ AdminCredentials readCredentials(kj::StringPtr folder, int64_t nowNs) {
                  "' and no certificate: keep as admin.pem beside it what 'orch admin add --request "
                  "FILE NAME' prints on a manager"));
   }
-  auto end = both.find(END_OF_CERTIFICATE);
-  if (end == std::string::npos) {
+  auto certificates = trust::certificatesIn(both);
+  if (certificates.empty()) {
     fail(kj::str("'", folder, "/admin.pem' holds no certificate as 'orch admin add' prints it"));
   }
-  end += END_OF_CERTIFICATE.size();
-  found.certificate = both.substr(0, end);
-  found.authority = both.substr(end);
+  found.certificate = certificates[0];
+  if (certificates.size() > 1) found.authority = certificates[1];
   auto whose = kj::str("the certificate in '", folder, "'");
   trust::checkTimes(found.certificate, whose, nowNs,
                     "is the clock right? if so, 'orch admin rm' and 'orch admin add' make a new "
                     "one");
   trust::checkSigned(found.certificate, found.authority, found.key);
   return found;
+}
+
+Renewal renewalOf(const AdminCredentials& own, int64_t nowNs) {
+  auto holder = trust::holderOf(own.certificate);
+  auto at = [&](double chance) {
+    return trust::renewalNs(holder.notBeforeNs, holder.notAfterNs, chance);
+  };
+  constexpr double DIGITS = 1 << 16;
+  auto chance = std::stoul(holder.fingerprint.substr(0, 4), nullptr, 16) / DIGITS;
+  return nowNs < at(chance) ? Renewal::NOT_YET : nowNs < at(1) ? Renewal::DUE : Renewal::LATE;
+}
+
+void requireRoomForRenewed(kj::StringPtr folder) {
+  if (access(folder.cStr(), W_OK) < 0) failFile("write to", folder.cStr(), errno);
+}
+
+void keepRenewed(kj::StringPtr folder, const AdminCredentials& own,
+                 const std::string& certificate) {
+  trust::checkSigned(certificate, own.authority, own.key);
+  writeCredentials(folder, "", certificate + own.authority);
 }
 
 void requireRoomForCredentials(kj::StringPtr folder) {

@@ -21,6 +21,15 @@ kj::String credentialsFolder(kj::StringPtr given);
 // date.
 AdminCredentials readCredentials(kj::StringPtr folder, int64_t nowNs);
 
+// Whether it is time for the next certificate, for the same key: as of a node's it is due at 50 to
+// 80 % of its life, the same moment each time it is asked, and late after that.
+enum class Renewal { NOT_YET, DUE, LATE };
+Renewal renewalOf(const AdminCredentials& own, int64_t nowNs);
+// Fails if the next one could not be kept.
+void requireRoomForRenewed(kj::StringPtr folder);
+// It takes the place of the one that there is, or this fails and leaves that.
+void keepRenewed(kj::StringPtr folder, const AdminCredentials& own, const std::string& certificate);
+
 // Makes the folder (0700) if it is not there. Fails if there are credentials in it.
 void requireRoomForCredentials(kj::StringPtr folder);
 // admin.key (0600) and admin.pem; an empty one is left as it is.

@@ -121,6 +121,7 @@ int runCommand(const Arguments& args, Output& out, kj::StringPtr host) {
     out.flush();
     return status;
   });
+  if (connection.warning().size() > 0) out.error(kj::str("warning: ", connection.warning()));
   if (!outcome.ok()) return report(out, &connection, outcome.error());
   if (outcome.value() == EXIT_INTERRUPTED && command.interruptible) {
     out.interrupted();

@@ -84,6 +84,30 @@ class PeerGateway final : public schema::Gateway::Server {
   capnp::MallocMessageBuilder message;
 };
 
+// The whole gateway, but for what the other end gets as who it is.
+class AdminGateway final : public schema::Gateway::Server {
+ public:
+  AdminGateway(schema::Gateway::Client ofPeer, schema::Gateway::Client whole)
+      : ofPeer(kj::mv(ofPeer)), whole(kj::mv(whole)) {}
+
+  kj::Promise<void> version(VersionContext context) override {
+    return context.tailCall(whole.versionRequest());
+  }
+  kj::Promise<void> service(ServiceContext context) override {
+    auto name = context.getParams().getName();
+    auto request = (name == "renewal" ? ofPeer : whole).serviceRequest();
+    request.setName(name);
+    return context.tailCall(kj::mv(request));
+  }
+  kj::Promise<void> services(ServicesContext context) override {
+    return context.tailCall(whole.servicesRequest());
+  }
+
+ private:
+  schema::Gateway::Client ofPeer;
+  schema::Gateway::Client whole;
+};
+
 // What came through it ends when the promise is broken.
 class Admitted final : public capnp::MembranePolicy, public kj::Refcounted {
  public:
@@ -109,10 +133,12 @@ schema::Gateway::Client newAdminGateway(schema::Gateway::Client ofPeer,
                                         schema::Gateway::Client whole) {
   auto find = ofPeer.serviceRequest();
   find.setName("admin");
-  return find.send().then([whole = kj::mv(whole)](auto&& found) mutable {
+  auto sent = find.send();
+  schema::Gateway::Client both = kj::heap<AdminGateway>(kj::mv(ofPeer), kj::mv(whole));
+  return sent.then([both = kj::mv(both)](auto&& found) mutable {
     auto asked = found.getCapability().template castAs<schema::Admission>().endedRequest().send();
     auto ended = asked.then([](auto&& answer) { fail(kj::str(answer.getReason())); });
-    return capnp::membrane(kj::mv(whole), kj::refcounted<Admitted>(kj::mv(ended)));
+    return capnp::membrane(kj::mv(both), kj::refcounted<Admitted>(kj::mv(ended)));
   });
 }
 

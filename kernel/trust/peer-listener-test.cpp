@@ -135,6 +135,7 @@ struct PeerFixture {
     }
     registry.offerToPeers("dispatcher", kj::heap<OpenFor>(schema::Role::WORKER));
     registry.offerToPeers("join", kj::heap<OpenFor>(schema::Role::JOINER));
+    registry.offerToPeers("renewal", kj::heap<OpenFor>(schema::Role::ADMIN));
     registry.offerToPeers("admin", kj::heap<AdmitServer>(ends));
     listener.open(kj::str("127.0.0.1:0")).wait(io.waitScope);
   }
@@ -252,6 +253,7 @@ TEST_CASE("peers: an admin has the whole gateway until it is removed", "[trust]"
   auto tls = f.worker(f.authority, "orch-admin", 1, "ann");
   auto link = f.link(*tls);
   CHECK(f.ask(*link, "cluster") == "all of n1");
+  CHECK(f.ask(*link, "renewal") == "ann");
   auto gateway = link->bootstrap<schema::Gateway>();
   auto waiting = attempt(gateway.servicesRequest().send());
   auto kept = gateway.serviceRequest().send().wait(f.io.waitScope).getCapability();
@@ -264,6 +266,7 @@ TEST_CASE("peers: an admin has the whole gateway until it is removed", "[trust]"
   REQUIRE(!asked.ok());
   CHECK(asked.message() == "the admin 'ann' was removed");
   CHECK(f.ask(*link, "cluster") == "the admin 'ann' was removed");
+  CHECK(f.ask(*link, "renewal") == "the admin 'ann' was removed");
   auto other = f.worker(f.authority, "orch-admin", 1, "bob");
   CHECK(f.ask(*f.link(*other), "cluster") == "there is no such admin");
 }

@@ -13,7 +13,7 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       settings(settings),
       manager(env, host, settings),
       members(*this, env, host, manager),
-      admins(*this, manager),
+      admins(*this, manager, members),
       logins(env, host),
       sessions(*this, env, host, manager, members, logins, settings),
       progress(env, manager),
@@ -49,7 +49,10 @@ Task<Services> Core::start() {
                newPeerService([this](auto peer) { return openDispatcher(peer); }));
   members.begin();
   services.addForPeers("join", members.joining());
-  services.addForPeers("renewal", members.renewing());
+  services.addForPeers("renewal", newPeerService([this](auto peer) {
+                         bool admin = peer.getRole() == schema::Role::ADMIN;
+                         return admin ? admins.renewing(peer) : members.renewing(peer);
+                       }));
   services.addForPeers("admin", admins.admission());
   co_return kj::mv(services);
 }

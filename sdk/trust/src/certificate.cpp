@@ -5,6 +5,8 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 
+#include <algorithm>
+
 #include "orch/fail.h"
 #include "orch/trust/openssl.h"
 
@@ -92,18 +94,28 @@ int64_t nanoseconds(const ASN1_TIME* time) {
   return timegm(&parts) * NS_PER_SECOND;
 }
 
+std::string requestFor(EVP_PKEY* key) {
+  SigningRequest request(X509_REQ_new());
+  need(request != nullptr, "X509_REQ_new");
+  need(X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) == 1, "X509_REQ_set_version");
+  need(X509_REQ_set_pubkey(request.get(), key) == 1, "X509_REQ_set_pubkey");
+  need(X509_REQ_sign(request.get(), key, EVP_sha256()) > 0, "X509_REQ_sign");
+  auto text = newBuffer();
+  need(PEM_write_bio_X509_REQ(text.get(), request.get()) == 1, "PEM_write_bio_X509_REQ");
+  return textOf(text);
+}
+
 }  // namespace
 
 KeyRequest newKeyRequest() {
   auto key = newKey();
-  SigningRequest request(X509_REQ_new());
-  need(request != nullptr, "X509_REQ_new");
-  need(X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) == 1, "X509_REQ_set_version");
-  need(X509_REQ_set_pubkey(request.get(), key.get()) == 1, "X509_REQ_set_pubkey");
-  need(X509_REQ_sign(request.get(), key.get(), EVP_sha256()) > 0, "X509_REQ_sign");
-  auto text = newBuffer();
-  need(PEM_write_bio_X509_REQ(text.get(), request.get()) == 1, "PEM_write_bio_X509_REQ");
-  return {pemOf(key.get()), textOf(text)};
+  return {pemOf(key.get()), requestFor(key.get())};
+}
+
+std::string requestFor(const std::string& key) {
+  PrivateKey pair(PEM_read_bio_PrivateKey(bufferOf(key).get(), nullptr, nullptr, nullptr));
+  need(pair != nullptr, "PEM_read_bio_PrivateKey");
+  return requestFor(pair.get());
 }
 
 std::string digestOf(const std::string& certificate) {
@@ -163,6 +175,22 @@ void checkTimes(const std::string& certificate, kj::StringPtr whose, int64_t now
   strftime(there, sizeof(there), FORM, gmtime_r(&limit, &parts));
   fail(kj::str(whose, early ? " is not valid before " : " has expired at ", there,
                ", and this host's clock says ", here, "; ", remedy));
+}
+
+int64_t renewalNs(int64_t notBeforeNs, int64_t notAfterNs, double chance) {
+  auto issuedNs = std::min(notBeforeNs + BACKDATED_NS, notAfterNs);
+  auto life = static_cast<double>(notAfterNs - issuedNs);
+  return issuedNs + static_cast<int64_t>(life * (0.5 + 0.3 * chance));
+}
+
+std::vector<std::string> certificatesIn(const std::string& pem) {
+  constexpr std::string_view END = "-----END CERTIFICATE-----\n";
+  std::vector<std::string> all;
+  size_t begin = 0;
+  for (size_t end; (end = pem.find(END, begin)) != std::string::npos; begin = end + END.size()) {
+    all.push_back(pem.substr(begin, end + END.size() - begin));
+  }
+  return all;
 }
 
 Token parseToken(const std::string& text) {

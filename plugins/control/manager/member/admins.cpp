@@ -8,13 +8,13 @@ namespace orch::control::manager {
 
 namespace {
 
-// Null if it is none of the cluster's admins: never was, or not any more.
-const Object* adminOf(const State& state, schema::Peer::Reader peer) {
-  for (auto& [id, object] : state.all(Kind::ADMIN)) {
-    auto admin = object.as<schema::Admin>();
-    if (admin.getFingerprint() == peer.getFingerprint()) return &object;
+// Its certificates are all in one text, the newest first.
+bool isOf(schema::Admin::Reader admin, schema::Peer::Reader peer) {
+  if (admin.getName() != peer.getId()) return false;
+  for (auto& certificate : trust::certificatesIn(text(admin.getCertificate()))) {
+    if (peer.getFingerprint() == trust::digestOf(certificate).c_str()) return true;
   }
-  return nullptr;
+  return false;
 }
 
 std::string adminNamed(const View& view, kj::StringPtr name) {
@@ -66,22 +66,52 @@ class Admins::AdmissionServer final : public schema::Admission::Server {
   const kj::String name;
 };
 
-Admins::Admins(kj::Refcounted& owner, Manager& manager) : owner(owner), manager(manager) {
+class Admins::RenewalServer final : public schema::Renewal::Server {
+ public:
+  RenewalServer(kj::Own<kj::Refcounted> owner, Admins& admins, std::string id, kj::String name)
+      : owner(kj::mv(owner)), admins(admins), id(std::move(id)), name(kj::mv(name)) {}
+  kj::Promise<void> renew(RenewContext context) override { return doRenew(context); }
+
+ private:
+  Task<void> doRenew(RenewContext context) {
+    auto request = context.getParams().getRequest();
+    auto certificate = admins.members.renewed(request, schema::Role::ADMIN, name);
+    Decide decide = [this, certificate](View& view) { renewAdmin(view, id, certificate); };
+    co_await admins.manager.submit(kj::mv(decide));
+    context.getResults().setCertificate(certificate.c_str());
+  }
+
+  kj::Own<kj::Refcounted> owner;
+  Admins& admins;
+  const std::string id;
+  const kj::String name;
+};
+
+Admins::Admins(kj::Refcounted& owner, Manager& manager, Membership& members)
+    : owner(owner), manager(manager), members(members) {
   manager.observe(*this);
+}
+
+const Object& Admins::require(schema::Peer::Reader peer) const {
+  for (auto& [id, object] : manager.state().all(Kind::ADMIN)) {
+    if (isOf(object.as<schema::Admin>(), peer)) return object;
+  }
+  fail(kj::str("the admin '", peer.getId(),
+               "' was removed from the cluster; 'orch admin add' on a manager makes a new "
+               "certificate"));
 }
 
 schema::PeerService::Client Admins::admission() {
   return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
     if (peer.getRole() != schema::Role::ADMIN) fail(kj::str("this is for admins"));
-    auto* found = adminOf(manager.state(), peer);
-    if (found == nullptr) {
-      fail(kj::str("the admin '", peer.getId(),
-                   "' was removed from the cluster; 'orch admin add' on a manager makes a new "
-                   "certificate"));
-    }
-    auto id = text(found->as<schema::Admin>().getMeta().getId());
+    auto id = text(require(peer).as<schema::Admin>().getMeta().getId());
     return kj::heap<AdmissionServer>(kj::addRef(owner), *this, id, kj::str(peer.getId()));
   });
+}
+
+capnp::Capability::Client Admins::renewing(schema::Peer::Reader peer) {
+  auto id = text(require(peer).as<schema::Admin>().getMeta().getId());
+  return kj::heap<RenewalServer>(kj::addRef(owner), *this, id, kj::str(peer.getId()));
 }
 
 void Admins::changing(const Key& key, const Snapshot&, const Snapshot& after) {
@@ -117,6 +147,27 @@ Answer addAdmin(View& view, kj::StringPtr requestId, kj::StringPtr name,
   });
   remember(view, requestId, "addAdmin", answer.id);
   return answer;
+}
+
+void renewAdmin(View& view, const std::string& id, const std::string& certificate) {
+  auto admin = view.find<schema::Admin>(Kind::ADMIN, id);
+  if (admin == nullptr) fail(kj::str("this admin was removed from the cluster"));
+  auto all = certificate;
+  size_t count = 1;
+  for (auto& older : trust::certificatesIn(text(KJ_ASSERT_NONNULL(admin).getCertificate()))) {
+    if (older == certificate || trust::holderOf(older).notAfterNs <= view.now()) continue;
+    all += older;
+    ++count;
+  }
+  if (count > Admins::MOST_CERTIFICATES) {
+    fail(kj::str("this admin has ", count - 1, " certificates already"));
+  }
+  auto holder = trust::holderOf(certificate);
+  view.edit<schema::Admin>(Kind::ADMIN, id, [&](schema::Admin::Builder changed) {
+    changed.setCertificate(all.c_str());
+    changed.setFingerprint(holder.fingerprint.c_str());
+    changed.setNotAfterNs(holder.notAfterNs);
+  });
 }
 
 Answer removeAdmin(View& view, kj::StringPtr requestId, kj::StringPtr name) {

@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include "orch/fail.h"
+#include "orch/trust/certificate.h"
 #include "orch/trust/openssl.h"
 
 namespace orch::control::manager {
@@ -93,7 +94,7 @@ Authority::Authority(std::shared_ptr<Parts> given) : parts(given) {
 Authority Authority::make(const std::string& name, int64_t nowNs) {
   auto parts = std::make_shared<Parts>();
   parts->key = newKey();
-  parts->certificate = blank(parts->key.get(), nowNs - BACKDATED_NS, nowNs + AUTHORITY_NS);
+  parts->certificate = blank(parts->key.get(), nowNs - trust::BACKDATED_NS, nowNs + AUTHORITY_NS);
   auto* certificate = parts->certificate.get();
   auto* subject = X509_get_subject_name(certificate);
   addName(subject, "O", "orch");
@@ -126,7 +127,7 @@ std::string Authority::sign(const std::string& request, schema::Role role, const
   bool own = key != nullptr && X509_REQ_verify(asked.get(), key) == 1;
   ERR_clear_error();
   if (!own) fail(kj::str("usage: this is no certificate request that its own key has signed"));
-  auto certificate = blank(key, nowNs - BACKDATED_NS, nowNs + lifetimeNs);
+  auto certificate = blank(key, nowNs - trust::BACKDATED_NS, nowNs + lifetimeNs);
   auto* issuer = parts->certificate.get();
   need(X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer)) == 1,
        "X509_set_issuer_name");

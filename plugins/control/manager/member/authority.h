@@ -12,9 +12,6 @@ namespace orch::control::manager {
 
 class Authority final {
  public:
-  // Certificates are valid from so long before they are signed, for clocks that differ.
-  static constexpr int64_t BACKDATED_NS = 3'600'000'000'000;
-
   // A new one, of `name`. Valid for ten years.
   static Authority make(const std::string& name, int64_t nowNs);
   // From `encode`. Fails if it is none.

@@ -102,7 +102,6 @@ TEST_CASE("admins: one is let in with its certificate until it is removed", "[ma
   auto worker = ann;
   worker.role = schema::Role::WORKER;
   CHECK(f.refusal("admin", worker) == "this is for admins");
-  CHECK(f.refusal("renewal", ann) == "this is for nodes of the cluster");
 
   // The kernel waits for the end of the admission, and hears of it at once.
   auto admission = f.open("admin", ann).wait(f.scope()).castAs<schema::Admission>();
@@ -120,6 +119,47 @@ TEST_CASE("admins: one is let in with its certificate until it is removed", "[ma
   CHECK(f.cluster.control.adminsRequest().send().wait(f.scope()).getAdmins().size() == 1);
 }
 
+TEST_CASE("admins: one renews its certificate, and the one before counts until it ends",
+          "[manager]") {
+  MemberFixture f("admins-renewal");
+  f.init(2 * HOUR_NS / 1'000'000);
+  auto keys = trust::newKeyRequest();
+  auto added = f.add("ann", "1", keys.request);
+  auto first = trust::holderOf(std::string(added.getAdmin().getCertificate().cStr()));
+  f.cluster.advance(1 * kj::HOURS);
+  auto renew = [&](const trust::Holder& as) {
+    auto renewal = f.open("renewal", as).wait(f.scope()).castAs<schema::Renewal>();
+    auto request = renewal.renewRequest();
+    request.setRequest(trust::requestFor(keys.key).c_str());
+    std::string certificate = request.send().wait(f.scope()).getCertificate().cStr();
+    trust::checkSigned(certificate, added.getAuthority().cStr(), keys.key);
+    return trust::holderOf(certificate);
+  };
+  auto admission = f.open("admin", first).wait(f.scope()).castAs<schema::Admission>();
+  auto ended = admission.endedRequest().send();
+  auto second = renew(first);
+  CHECK(second.id == "ann");
+  CHECK(second.role == schema::Role::ADMIN);
+  CHECK(second.notAfterNs - first.notAfterNs >= HOUR_NS - 1'000'000'000);
+  auto admins = f.cluster.control.adminsRequest().send().wait(f.scope());
+  REQUIRE(admins.getAdmins().size() == 1);
+  CHECK(admins.getAdmins()[0].getFingerprint() == second.fingerprint.c_str());
+  CHECK(f.refusal("admin", first).empty());  // the answer may have been lost
+  CHECK(f.refusal("admin", second).empty());
+  auto third = renew(first);
+  CHECK(f.refusal("admin", second).empty());
+  f.cluster.advance(2 * kj::HOURS);
+  auto last = renew(third);
+  CHECK_THAT(f.refusal("admin", first), Catch::StartsWith("the admin 'ann' was removed"));
+  CHECK_FALSE(ended.poll(f.scope()));
+  f.remove("ann");
+  CHECK(ended.poll(f.scope()));
+  for (auto& holder : {third, last}) {
+    CHECK_THAT(f.refusal("admin", holder), Catch::StartsWith("the admin 'ann' was removed"));
+    CHECK_THAT(f.refusal("renewal", holder), Catch::StartsWith("the admin 'ann' was removed"));
+  }
+}
+
 TEST_CASE("admins: they survive a restart of the manager", "[manager]") {
   MemberFixture f("admins-restart");
   f.init();
@@ -132,10 +172,12 @@ TEST_CASE("admins: they survive a restart of the manager", "[manager]") {
 
 TEST_CASE("renewal: between 50 and 80 % of a certificate's life, without its backdating",
           "[manager]") {
-  auto at = [](double chance) { return renewalNs(-HOUR_NS, 100 * HOUR_NS, chance) / HOUR_NS; };
+  auto at = [](double chance) {
+    return trust::renewalNs(-HOUR_NS, 100 * HOUR_NS, chance) / HOUR_NS;
+  };
   CHECK(at(0) == 50);
   CHECK(at(1) == 80);
-  CHECK(renewalNs(0, HOUR_NS / 2, 0.5) == HOUR_NS / 2);
+  CHECK(trust::renewalNs(0, HOUR_NS / 2, 0.5) == HOUR_NS / 2);
 }
 
 TEST_CASE("renewal: what a long time without power has made late is done at the next start",

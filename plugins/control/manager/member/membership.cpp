@@ -76,7 +76,10 @@ class Membership::RenewalServer final : public schema::Renewal::Server {
                 std::string id)
       : owner(kj::mv(owner)), members(members), role(role), id(std::move(id)) {}
   kj::Promise<void> renew(RenewContext context) override {
-    auto certificate = members.renewed(context.getParams().getRequest(), role, id);
+    if (members.manager.state().find(Kind::NODE, id) == nullptr) {
+      fail(kj::str("this node was removed from the cluster"));
+    }
+    auto certificate = members.renewed(context.getParams().getRequest(), role, id.c_str());
     context.getResults().setCertificate(certificate.c_str());
     return kj::READY_NOW;
   }
@@ -216,21 +219,16 @@ kj::Promise<kj::String> Membership::ownRenewal(kj::String request) {
   return asking.send().then([](auto&& answer) { return kj::str(answer.getCertificate()); });
 }
 
-std::string Membership::renewed(kj::StringPtr request, schema::Role role, const std::string& id) {
-  if (manager.state().find(Kind::NODE, id) == nullptr) {
-    fail(kj::str("this node was removed from the cluster"));
-  }
+std::string Membership::renewed(kj::StringPtr request, schema::Role role, kj::StringPtr id) {
   if (!mayJoin()) {
     kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many certificates are asked for"));
   }
-  return certificateFor(request, role, id.c_str());
+  return certificateFor(request, role, id);
 }
 
-schema::PeerService::Client Membership::renewing() {
-  return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
-    refuseStrangers(peer.getRole());
-    return kj::heap<RenewalServer>(kj::addRef(owner), *this, peer.getRole(), peer.getId().cStr());
-  });
+capnp::Capability::Client Membership::renewing(schema::Peer::Reader peer) {
+  refuseStrangers(peer.getRole());
+  return kj::heap<RenewalServer>(kj::addRef(owner), *this, peer.getRole(), peer.getId().cStr());
 }
 
 kj::String Membership::token(schema::Role wanted) const {

@@ -55,7 +55,9 @@ class Membership final {
   std::vector<std::string> managerAddresses() const;
   // For joiners, and for nodes whose certificates come to their end.
   schema::PeerService::Client joining();
-  schema::PeerService::Client renewing();
+  capnp::Capability::Client renewing(schema::Peer::Reader peer);
+  // A certificate for whoever has one already. Fails if too many are asked for.
+  std::string renewed(kj::StringPtr request, schema::Role role, kj::StringPtr id);
   // This host in another cluster, or again in one of its own.
   Task<void> join(HostJoin context);
   Task<void> leave();
@@ -68,8 +70,6 @@ class Membership final {
   class JoinServer;
   class RenewalServer;
   kj::Promise<kj::String> ownRenewal(kj::String request);
-  // Of a node that the certificate is for; fails if it was removed.
-  std::string renewed(kj::StringPtr request, schema::Role role, const std::string& id);
   Task<Authority> ownAuthority(kj::String name);
   Task<void> doJoin(NodeJoin context, std::string from);
   void refused(const std::string& from, kj::StringPtr reason);

@@ -1,7 +1,7 @@
 #include "member/renewer.h"
 
-#include "member/authority.h"
 #include "orch/attempt.h"
+#include "orch/trust/certificate.h"
 
 namespace orch::control::manager {
 
@@ -14,12 +14,6 @@ constexpr auto SIGN_LIMIT = 30 * kj::SECONDS;
 constexpr uint64_t STEPS = 1 << 20;
 
 }  // namespace
-
-int64_t renewalNs(int64_t notBeforeNs, int64_t notAfterNs, double chance) {
-  auto issuedNs = std::min(notBeforeNs + Authority::BACKDATED_NS, notAfterNs);
-  auto life = static_cast<double>(notAfterNs - issuedNs);
-  return issuedNs + static_cast<int64_t>(life * (0.5 + 0.3 * chance));
-}
 
 Renewer::Renewer(Env& env, Host& host, Sign sign)
     : env(env), host(host), sign(kj::mv(sign)), trust(host.service<schema::Trust>("trust")) {}
@@ -61,7 +55,7 @@ Task<int64_t> Renewer::untilDue() {
   for (;;) {
     auto asked = co_await trust.stateRequest().send();
     auto state = asked.getState();
-    auto dueNs = renewalNs(state.getNotBeforeNs(), state.getNotAfterNs(), chance);
+    auto dueNs = orch::trust::renewalNs(state.getNotBeforeNs(), state.getNotAfterNs(), chance);
     auto nowNs = env.nowNs();
     if (nowNs >= dueNs) co_return state.getNotAfterNs();
     co_await env.timer().afterDelay(kj::min(LONGEST_WAIT, (dueNs - nowNs) * kj::NANOSECONDS));

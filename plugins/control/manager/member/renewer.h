@@ -8,9 +8,6 @@
 
 namespace orch::control::manager {
 
-// When a certificate is renewed that is valid in this time; `chance` is in [0, 1).
-int64_t renewalNs(int64_t notBeforeNs, int64_t notAfterNs, double chance);
-
 // On the loop. `env` and `host` outlive it.
 class Renewer final {
  public:

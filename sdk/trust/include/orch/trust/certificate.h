@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "orch/schema/trust.capnp.h"
 
@@ -15,6 +16,8 @@ struct KeyRequest {
   std::string request;  // PKCS#10, without a name: the signer gives it
 };
 KeyRequest newKeyRequest();
+// The request for another certificate of a key.
+std::string requestFor(const std::string& key);
 
 // SHA-256 of the certificate as DER, in hexadecimal. Fails if it is none.
 std::string digestOf(const std::string& certificate);
@@ -38,6 +41,14 @@ void checkSigned(const std::string& certificate, const std::string& authority,
 // authority of the cluster".
 void checkTimes(const std::string& certificate, kj::StringPtr whose, int64_t nowNs,
                 kj::StringPtr remedy = "is the clock right?");
+
+// Certificates are valid from so long before they are signed, for clocks that differ.
+inline constexpr int64_t BACKDATED_NS = 3'600'000'000'000;
+// When one is renewed that is valid in this time: at 50 to 80 % of its life; `chance` is in [0, 1).
+int64_t renewalNs(int64_t notBeforeNs, int64_t notAfterNs, double chance);
+
+// Those that a PEM holds one after the other.
+std::vector<std::string> certificatesIn(const std::string& pem);
 
 // `ORCHTKN-1-<digest of the authority>-<secret>`. Fails with what is accepted.
 struct Token {
