@@ -249,8 +249,14 @@ void Scheduling::taskFailed(kj::Exception&& exception) {
 
 // Never fails.
 Task<kj::Own<Scheduling::Answer>> Scheduling::ask(PlaceRequest request) {
-  kj::Promise<capnp::Response<schema::PlacementTable::PlaceResults>> sent = request.send();
-  auto outcome = co_await attempt(env.timer().timeoutAfter(ANSWER_LIMIT, kj::mv(sent)));
+  using Placed = capnp::Response<schema::PlacementTable::PlaceResults>;
+  kj::Promise<Placed> sent = request.send();
+  auto late = []() -> Placed {
+    kj::throwFatalException(
+        KJ_EXCEPTION(OVERLOADED, "nothing within 2 s; does it run? see 'orch plugin ls'"));
+  };
+  auto timeUp = env.timer().afterDelay(ANSWER_LIMIT).then(kj::mv(late));
+  auto outcome = co_await attempt(sent.exclusiveJoin(kj::mv(timeUp)));
   auto answer = kj::refcounted<Answer>();
   if (outcome.ok()) {
     for (auto id : outcome.value().getNodes()) answer->nodes.push_back(text(id));
