@@ -17,9 +17,9 @@
 #include "cluster-table.h"
 #include "config.capnp.h"
 #include "orch/env.h"
+#include "orch/rate-table.h"
 #include "orch/semaphore.h"
 #include "orch/task.h"
-#include "rate-table.h"
 
 namespace orch::discovery::hub {
 

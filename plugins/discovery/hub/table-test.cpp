@@ -1,7 +1,6 @@
 #include <catch2/catch.hpp>
 
 #include "cluster-table.h"
-#include "rate-table.h"
 
 namespace orch::discovery::hub {
 namespace {
@@ -68,23 +67,6 @@ TEST_CASE("hub: answers are classic's array, or objects", "[discovery]") {
   CHECK(!isPlainWord("a\"b", 64));
   CHECK(!isPlainWord("a b", 64));
   CHECK(!isPlainWord("abc", 2));
-}
-
-TEST_CASE("hub: each client has its own rate, and a full bucket is forgotten", "[discovery]") {
-  RateTable rate(1, 2);
-  CHECK(rate.allow("a", 0));
-  CHECK(rate.allow("a", 0));
-  CHECK(!rate.allow("a", 0));
-  CHECK(rate.allow("b", 0));
-  CHECK(!rate.allow("a", 999));
-  CHECK(rate.allow("a", 1999));
-  CHECK(rate.allow("a", 2999));
-  CHECK(!rate.allow("a", 2999));
-  for (int i = 0; i < 20'000; ++i) rate.allow("c" + std::to_string(i), 3000);
-  CHECK(rate.size() == RateTable::MAX_CLIENTS);
-  CHECK(!rate.allow("new", 3000));
-  CHECK(rate.allow("new", 100'000));
-  CHECK(rate.size() == 1);
 }
 
 }  // namespace

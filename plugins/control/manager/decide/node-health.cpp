@@ -120,6 +120,9 @@ int64_t reconcileNode(View& view, std::string_view nodeId, int64_t orphanAfterNs
 
 void checkDescription(std::string_view nodeId, schema::NodeDescription::Reader description,
                       size_t maxBytes) {
+  if (nodeId.empty() || nodeId.size() > MAX_NODE_ID) {
+    fail(kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not ", nodeId.size()));
+  }
   size_t bytes = description.totalSize().wordCount * sizeof(capnp::word);
   if (bytes <= maxBytes) return;
   fail(kj::str("usage: node '", std::string(nodeId).c_str(), "' describes itself with ", bytes,

@@ -8,7 +8,8 @@ namespace orch::control::manager {
 
 // A node's agent is there: the node exists and looks like this.
 void registerNode(View& view, std::string_view nodeId, schema::NodeDescription::Reader description);
-// Refuses a description that the store could not take. `maxBytes` of an object.
+constexpr size_t MAX_NODE_ID = 64;  // characters; and of a task's that is remembered
+// Refuses what is no id, and a description that the store could not take. `maxBytes` of an object.
 void checkDescription(std::string_view nodeId, schema::NodeDescription::Reader description,
                       size_t maxBytes);
 // What follows from what was heard of the node: since when it is down, and that its tasks count as

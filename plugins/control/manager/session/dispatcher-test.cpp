@@ -134,6 +134,32 @@ TEST_CASE("dispatcher: another session of a node ends the first", "[manager]") {
   CHECK(cluster.states("web", "") == "running");
 }
 
+TEST_CASE("dispatcher: a node that opens sessions without end is refused, and nobody else",
+          "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  cluster.addNode("other").open();
+  auto openAs = [&](const char* id) {
+    auto request = cluster.dispatcher.openRequest();
+    request.setNodeId(id);
+    request.initDescription().setHostname("host");
+    return attempt(request.send().ignoreResult()).wait(cluster.world.waitScope());
+  };
+  uint32_t opened = 0;
+  for (int i = 0; i < 1000; ++i) {
+    auto outcome = openAs("node1");
+    opened += outcome.ok() ? 1 : 0;
+    if (!outcome.ok()) CHECK(outcome.error().getType() == kj::Exception::Type::OVERLOADED);
+  }
+  CHECK(opened == 20);
+  auto& lines = cluster.host.logLines();
+  auto told = std::count(lines.begin(), lines.end(), "warn manager.node-refused");
+  CHECK(told == LogLimit::AT_ONCE);
+  CHECK(openAs("node2").ok());
+  cluster.world.advance(1 * kj::SECONDS);
+  CHECK(openAs("node1").ok());
+}
+
 TEST_CASE("dispatcher: a state never goes back, nor does a node touch another's task",
           "[manager]") {
   TestCluster cluster;
@@ -150,6 +176,8 @@ TEST_CASE("dispatcher: a state never goes back, nor does a node touch another's 
   cluster.settle();
   CHECK(cluster.states("web", "") == "running");
   CHECK(two.gone == std::vector<std::string>{id});
+  auto& lines = cluster.host.logLines();
+  CHECK(std::count(lines.begin(), lines.end(), "warn manager.node-refused") == 1);
 }
 
 TEST_CASE("dispatcher: a node is who its certificate says, as long as it is a member",

@@ -21,7 +21,6 @@ constexpr kj::Duration PING_LIMIT = 10 * kj::SECONDS;
 constexpr uint32_t SELDOM = 10;
 // So long a node's loop may stand still before it is unknown what becomes of its tasks.
 constexpr uint32_t STUCK_MS = 10'000;
-constexpr size_t MAX_NODE_ID = 64;    // of a task's, too, that is remembered
 constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
 constexpr size_t MAX_SOURCES = 5;     // of an image that one node is told of
 
@@ -136,15 +135,12 @@ class DispatcherServer final : public schema::Dispatcher::Server {
   Task<void> doOpen(OpenContext context) {
     auto params = context.getParams();
     auto nodeId = kj::str(params.getNodeId());
-    if (nodeId.size() == 0 || nodeId.size() > MAX_NODE_ID) {
-      fail(
-          kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not ", nodeId.size()));
-    }
     if (!only.empty() && nodeId != only.c_str()) {
       sessions.refused(only, "it says that it is another node", nodeId);
       fail(kj::str("the certificate is of node '", only.c_str(), "', not of '", nodeId, "'"));
     }
     checkDescription(nodeId.cStr(), params.getDescription(), sessions.maxDescriptionBytes());
+    sessions.checkRate(nodeId.cStr());
     Decide decide = [context, &all = sessions, joined = !only.empty()](View& view) mutable {
       auto params = context.getParams();
       if (joined && view.node(manager::view(params.getNodeId())) == nullptr) {
@@ -207,6 +203,14 @@ void Sessions::refused(const std::string& nodeId, kj::StringPtr reason, kj::Stri
                                            {"reason", reason},
                                            {"object", object},
                                            {"moreLikeIt", kj::str(*untold)}});
+}
+
+// An agent tries again once a second; each session costs a commit.
+void Sessions::checkRate(const std::string& nodeId) {
+  auto nowMs = (env.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS;
+  if (opened.allow(nodeId, nowMs)) return;
+  refused(nodeId, "it opens sessions without end", "");
+  kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many sessions of one node; try again"));
 }
 
 void Sessions::takeRestarts(View& view, std::string_view nodeId,

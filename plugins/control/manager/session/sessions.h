@@ -8,6 +8,7 @@
 #include "manager.h"
 #include "member/membership.h"
 #include "orch/log-limit.h"
+#include "orch/rate-table.h"
 #include "orch/schema/agent.capnp.h"
 #include "serve/login-safe.h"
 #include "session/beat-receiver.h"
@@ -87,6 +88,8 @@ class Sessions final : public ChangeObserver,
   void push(Connection& connection);
   void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
   Task<void> assign(kj::Own<Connection> connection);
+  // Fails for a node that has opened too many sessions just now.
+  void checkRate(const std::string& nodeId);
   // In the log: a node that asks for what is not its own, `object`, if that has a name.
   void refused(const std::string& nodeId, kj::StringPtr reason, kj::StringPtr object);
   void countLeftover(const std::string& serviceId, int32_t change);
@@ -112,6 +115,7 @@ class Sessions final : public ChangeObserver,
   GoneObserver* goneObserver = nullptr;
   bool stopped = false;
   LogLimit refusals;
+  RateTable opened{2, 20};  // sessions of each node: per second, and at once
   BeatReceiver receiver;
   std::string deafAt;  // an address that it could not listen at
   BeatWatch beats;

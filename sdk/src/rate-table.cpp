@@ -1,8 +1,8 @@
-#include "rate-table.h"
+#include "orch/rate-table.h"
 
 #include <algorithm>
 
-namespace orch::discovery::hub {
+namespace orch {
 
 double RateTable::levelOf(const Bucket& bucket, int64_t nowMs) const {
   return std::min(burst, bucket.level + static_cast<double>(nowMs - bucket.atMs) * perMs);
@@ -25,4 +25,4 @@ bool RateTable::allow(const std::string& client, int64_t nowMs) {
   return true;
 }
 
-}  // namespace orch::discovery::hub
+}  // namespace orch

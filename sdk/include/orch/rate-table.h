@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-namespace orch::discovery::hub {
+namespace orch {
 
 // A bucket per client that fills with time; a full one is forgotten.
 class RateTable final {
@@ -29,4 +29,4 @@ class RateTable final {
   std::map<std::string, Bucket> buckets;
 };
 
-}  // namespace orch::discovery::hub
+}  // namespace orch
