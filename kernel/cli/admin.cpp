@@ -35,6 +35,9 @@ constexpr Column ADMIN_COLUMNS[] = {{"Name", "NAME"},
 constexpr Option UPDATE_OPTIONS[] = {
     {"--cert-expiry", "DURATION",
      "How long certificates are good that are made from now on, 1h to 43800h"},
+    {"--image-limit", "BYTES",
+     "What images may take on each node: past it those go that no service needs any more; 0: none "
+     "go"},
     {"--task-history-limit", "N", "Ended tasks that are kept per slot"},
 };
 
@@ -147,12 +150,15 @@ Task<int> removeAdmins(Context& context) {
 Task<int> updateCluster(Context& context) {
   auto& args = context.args;
   bool expiry = args.given("--cert-expiry"), history = args.given("--task-history-limit");
-  if (!expiry && !history) {
-    fail(kj::str("usage: say what to change: --cert-expiry or --task-history-limit"));
+  bool images = args.given("--image-limit");
+  if (!expiry && !history && !images) {
+    fail(
+        kj::str("usage: say what to change: --cert-expiry, --image-limit or --task-history-limit"));
   }
   auto expiryMs = expiry ? parseExpiryMs("--cert-expiry", args.text("--cert-expiry")) : 0;
   auto limit =
       history ? parseWhole("--task-history-limit", args.text("--task-history-limit"), 0, 1000) : 0;
+  auto imageBytes = images ? parseSizeBytes("--image-limit", args.text("--image-limit")) : 0;
   auto requestId = context.env.newId();
   auto response = co_await context.connection.change<schema::ClusterControl::UpdateClusterResults>(
       [&](schema::ClusterControl::Client& cluster) {
@@ -161,6 +167,7 @@ Task<int> updateCluster(Context& context) {
         auto change = request.initChange();
         change.setCertificateMs(expiryMs);
         if (history) change.getTaskHistoryLimit().setSet(static_cast<uint32_t>(limit));
+        if (images) change.getImageLimit().setSetBytes(imageBytes);
         return request.send();
       },
       "whether the change was made is unknown: look with 'orch info'");

@@ -109,6 +109,9 @@ Task<int> info(Context& context) {
     out.line(" Certificates: ", info.getCluster().getCertificateMs() / 3'600'000, "h");
     out.line(" Default Strategy: ", info.getCluster().getDefaultStrategy());
     out.line(" Task History Limit: ", info.getCluster().getTaskHistoryLimit());
+    auto images = info.getCluster().getImageLimitBytes();
+    out.line(" Image Limit: ",
+             images == 0 ? kj::str("none") : kj::str(humanSize(images), " a node"));
     out.line("Services: ", info.getServices());
     out.line("Tasks running: ", info.getTasksRunning());
   }

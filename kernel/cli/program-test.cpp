@@ -58,7 +58,8 @@ TEST_CASE("cli: what is mistyped is answered with what was meant", "[cli]") {
         "unix:///run/orch/orchd.sock, or a manager such as tcp://10.0.0.1:2377");
   check({"-H", "tcp://", "service", "ls"},
         "orch: invalid value 'tcp://' for --host: expected a manager such as tcp://10.0.0.1:2377");
-  check({"cluster", "update"}, "orch: say what to change: --cert-expiry or --task-history-limit");
+  check({"cluster", "update"},
+        "orch: say what to change: --cert-expiry, --image-limit or --task-history-limit");
   check({"cluster", "update", "--cert-expiry", "0"},
         "orch: invalid value '0' for --cert-expiry: expected 1h to 43800h");
   CHECK(server.run({"service"}).status == 2);

@@ -48,6 +48,9 @@ interface Session {
   findImage @5 (digest :Text) -> (sources :List(Image.ImageSource));
   # Other nodes that offer the image. What they send goes through the manager. Fails unless a task of
   # this node runs an image of that digest.
+  imageLimit @6 () -> (bytes :UInt64, needed :List(Text));
+  # What the node's images may take; 0: as much as they like. `needed`: the references of all services'
+  # images, as a task would ask for them: any of them may have to start here at once.
 }
 
 struct OfferedImage {

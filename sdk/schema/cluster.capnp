@@ -79,6 +79,10 @@ struct ClusterChange {
     same @1 :Void;
     set @2 :UInt32;                  # ended tasks kept per slot
   }
+  imageLimit :union {
+    same @3 :Void;
+    setBytes @4 :UInt64;             # of images on each node; 0: none
+  }
 }
 
 struct NodeChange {

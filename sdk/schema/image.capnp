@@ -26,6 +26,9 @@ interface ImageStore {
   remove @7 (reference :Text, force :Bool) -> (removed :List(Text));
   prune @8 (all :Bool) -> (removed :List(Text), freedBytes :UInt64) $Plugin.longRunning;
   # Without `all`: only what no name points to.
+  limit @12 (bytes :UInt64, needed :List(Text), unusedMs :UInt64) -> (removed :List(Text), freedBytes :UInt64) $Plugin.longRunning;
+  # As long as all images take more than `bytes`, those go that are neither held nor `needed`, the
+  # longest unused first. What was used within `unusedMs`, as far as these calls have seen, stays.
   resolve @9 (reference :Text, login :RegistryLogin) -> (digest :Text);
   # What the reference means now, as a digest that `ensure` takes behind `name@`: of what its registry
   # has, without a transfer; of the local image if the name was imported. Fails if nobody knows it.

@@ -326,4 +326,5 @@ struct Cluster {
   certificateMs @7 :UInt64 = 7776000000;  # how long a node's certificate is good: 90 days
   addressPools @8 :List(Text);       # CIDRs that networks get their subnets from; empty: 10.0.0.0/8
   addressPoolPrefix @9 :UInt8 = 24;  # length of such a subnet's prefix
+  imageLimitBytes @10 :UInt64;       # of images on each node; past it those go that nobody needs. 0: none go
 }

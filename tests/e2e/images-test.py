@@ -24,6 +24,8 @@ USUAL = 'id = "image.oci"\nisolation = "process"\n'
 MORE = f"""env = {{ ORCH_KILL_AT = "image.oci part-read,{ARMED}" }}
 config = {{ insecureRegistries = ["10.90.0.1"] }}
 """
+AGENT = 'id = "control.agent"\n'
+SOON = 'config = { keepImageMs = 1000 }\n'
 PASSWORD = "sesame-4711"
 HASHED = "ann:$2b$04$abcdefghijklmnopqrstuu6sY3P5qG63S2M1n3TdY98AgJRZ8znRq\n"  # by bcrypt
 
@@ -38,7 +40,9 @@ class Images(cluster.ClusterTest):
         cls.config = f"/tmp/orch-e2e-images-{os.getpid()}.toml"
         cls.addClassCleanup(os.remove, cls.config)
         with open(cls.config, "w") as file, open(f"{single.REPOSITORY}/configs/single.toml") as usual:
-            file.write(usual.read().replace(USUAL, USUAL + MORE))
+            text = usual.read()
+            assert USUAL in text and AGENT in text
+            file.write(text.replace(USUAL, USUAL + MORE).replace(AGENT, AGENT + SOON))
         cls.cluster = cluster.Cluster(f"test-images-{os.getpid()}", cls.programs, 3, cls.config).create()
         cls.addClassCleanup(cls.cluster.remove)
         cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
@@ -147,14 +151,42 @@ class Images(cluster.ClusterTest):
         said = eventually("it is refused", refused)
         self.assertIn(f"image '{self.image}' is not the same everywhere it was imported: sha256:", said)
 
-    def test_a_login_reaches_the_nodes_and_nobody_else(self):
-        os.environ["XDG_CONFIG_HOME"] = f"{self.n1.host.folder}/config"
+    def privateRegistry(self):
+        """Asks for a login, which only ann has; with this test's image."""
+        os.environ["XDG_CONFIG_HOME"] = f"{self.n1.host.folder}/config-{self.version}"
         self.addCleanup(os.environ.pop, "XDG_CONFIG_HOME")
         private = registry.Registry(self.n1.host, "10.90.0.1", HASHED, f"ann:{PASSWORD}")
         self.addCleanup(private.stop)
         eventually("the registry answers", private.answers)
         self.image = f"{private.address}/team/web:{self.version}"
         private.push(self.version, self.image)
+        return private
+
+    def test_one_limit_keeps_images_few_on_all_nodes_and_what_a_failover_needs_stays(self):
+        self.n1.makeImages(self.version)
+        self.create("--replicas", "3")
+        self.n1.orch("service", "rm", "web")
+        self.setUp()
+        self.n1.makeImages(self.version)
+        self.create("--replicas", "3")
+        self.n1.orch("service", "update", "--verify", "0s", "--constraint-add", "node.hostname!=n1", "--replicas", "1", "web")
+        digest = self.n1.json("service", "inspect", "web")[0]["spec"]["task"]["container"]["imageDigest"]
+        has = lambda node: {image["digest"] for image in node.json("image", "ls")}
+        for node in self.cluster.hosts:
+            self.assertGreaterEqual(len(has(node)), 2)
+        self.assertIn(" Image Limit: none\n", self.n1.orch("info").stdout)
+        self.n1.orch("cluster", "update", "--image-limit", "1b")
+        self.addCleanup(self.n1.orch, "cluster", "update", "--image-limit", "0")
+        eventually("each host has that image and no other", lambda: [has(node) for node in self.cluster.hosts] == [{digest}] * 3)
+        runs, other = (self.n2, self.n3) if self.n2.webServers() else (self.n3, self.n2)
+        fetched = other.events("image.fetched")
+        runs.poweroff()
+        self.addCleanup(runs.start)
+        eventually("it runs on the other one", lambda: list(other.webServers().values()) == [self.version])
+        self.assertEqual(other.events("image.fetched"), fetched)
+
+    def test_a_login_reaches_the_nodes_and_nobody_else(self):
+        private = self.privateRegistry()
         refused = self.create("--detach", "--with-registry-auth").stderr
         self.assertIn("there is no login for the registry of", refused)
         self.assertIn("cannot tell what image", refused)

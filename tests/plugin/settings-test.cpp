@@ -27,6 +27,7 @@ const Bad ALL[] = {
     {"control.agent", "runtimes", "[]"},
     {"control.agent", "retryMaxMs", "49"},
     {"control.agent", "aloneAfterMs", "-1"},
+    {"control.agent", "keepImageMs", "999"},
     {"control.discovery", "massLossOneIn", "0"},
     {"control.discovery", "graceMs", "-1"},
     {"control.discovery", "heartbeatMs", "999"},

@@ -309,6 +309,29 @@ TEST_CASE("images: managers are told what there is for other nodes, whenever it 
   CHECK(agent.manager.offers == offers);
 }
 
+TEST_CASE("images: the cluster's limit of them is kept here, and what its services need stays",
+          "[agent]") {
+  TestAgent agent;
+  agent.start();
+  agent.advance(3 * kj::HOURS);
+  CHECK(agent.images.limits.empty());
+  agent.manager.imageLimit = 5000;
+  agent.advance(10 * kj::MINUTES);
+  CHECK(agent.images.limits == std::vector<std::string>{"5000 app:1 3600000"});
+  // A plugin between two lives is asked again, and so is another manager.
+  agent.images.dead = true;
+  agent.advance(10 * kj::MINUTES);
+  agent.images.dead = false;
+  agent.advance(10 * kj::MINUTES);
+  CHECK(agent.images.limits.size() == 2);
+  agent.manager.leave();
+  agent.advance(1 * kj::HOURS);
+  CHECK(agent.images.limits.size() == 2);
+  agent.manager.comeBack();
+  agent.advance(12 * kj::MINUTES);
+  CHECK(agent.images.limits.size() == 3);
+}
+
 TEST_CASE("images: what is read for other nodes is the image plugin's", "[agent]") {
   TestAgent agent;
   agent.start();

@@ -104,6 +104,8 @@ class NodeAgent final : private TaskObserver,
   Task<void> listen();
   Task<void> describeOnChange(schema::Session::Client session);
   Task<void> offerImages(schema::Session::Client session);
+  Task<void> limitImages(schema::Session::Client session);
+  Task<void> limitImagesOnce(schema::Session::Client session);
   kj::Promise<void> sendOffer(schema::Session::Client& to,
                               schema::ImageStore::ListResults::Reader here);
   void statusChanged(TaskRecord& record) override;

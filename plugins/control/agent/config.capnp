@@ -21,4 +21,7 @@ struct Config {
 
   aloneAfterMs @5 :UInt32 = 5000;
   # Without a manager for so long, the node restarts its tasks by itself, as their policies say.
+
+  keepImageMs @6 :UInt32 = 3600000 $Settings.least(1000);
+  # An image that nothing needs any more stays so long, whatever the cluster's limit of images is.
 }

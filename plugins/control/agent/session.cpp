@@ -17,6 +17,9 @@ constexpr uint64_t STATUS_WORDS = 64;                  // of a task in a report,
 // Of what is told of images; see Session.offerImages.
 constexpr uint32_t MAX_OFFERED = 1'000;
 constexpr uint32_t MAX_NAMES = 8;
+// What images may take is looked at so many times within the time that one that nothing needs
+// stays.
+constexpr uint32_t LOOKS = 6;
 
 }  // namespace
 
@@ -111,11 +114,13 @@ Task<void> NodeAgent::openSession() {
   for (auto& entry : controllers) dirty.insert(entry.first);
   auto changes = describeOnChange(session).promise();
   auto offers = offerImages(session).promise();
+  auto limits = limitImages(session).promise();
   auto reporting = reports(session).promise();
   co_await heartbeats(session)
       .promise()
       .exclusiveJoin(kj::mv(changes))
       .exclusiveJoin(kj::mv(offers))
+      .exclusiveJoin(kj::mv(limits))
       .exclusiveJoin(kj::mv(reporting));
 }
 
@@ -245,6 +250,31 @@ kj::Promise<void> NodeAgent::sendOffer(schema::Session::Client& to,
     for (uint32_t j = 0; j < names.size(); ++j) names.set(j, imported[j]);
   }
   return request.send().ignoreResult();
+}
+
+// A manager that does not answer, or is older, is the heartbeats' affair; what fails here is tried
+// again at the next look.
+Task<void> NodeAgent::limitImages(schema::Session::Client to) {
+  for (;;) {
+    co_await env.timer().afterDelay(settings.getKeepImageMs() / LOOKS * kj::MILLISECONDS);
+    auto done = co_await attempt(limitImagesOnce(to));
+    bool told = !done.ok() && done.error().getType() == kj::Exception::Type::FAILED;
+    if (told) host.log().warn("agent.images-not-limited", {{"reason", done.message()}});
+  }
+}
+
+Task<void> NodeAgent::limitImagesOnce(schema::Session::Client to) {
+  kj::Promise<capnp::Response<schema::Session::ImageLimitResults>> asked =
+      to.imageLimitRequest().send();
+  auto limit = co_await env.timer().timeoutAfter(CALL_LIMIT, kj::mv(asked));
+  if (limit.getBytes() == 0) co_return;
+  auto running = co_await services.running(settings.getImage());
+  if (running.size() == 0) co_return;
+  auto request = services.images().limitRequest();
+  request.setBytes(limit.getBytes());
+  request.setNeeded(limit.getNeeded());
+  request.setUnusedMs(settings.getKeepImageMs());
+  co_await request.send().ignoreResult();
 }
 
 Task<void> NodeAgent::findImage(FindContext context) {

@@ -148,6 +148,14 @@ class FakeImageStore final : public schema::ImageStore::Server {
     context.getResults().initImage();
     return kj::READY_NOW;
   }
+  kj::Promise<void> limit(LimitContext context) override {
+    if (model.dead) return KJ_EXCEPTION(DISCONNECTED, "the image plugin's process has gone");
+    auto params = context.getParams();
+    model.limits.push_back(kj::str(params.getBytes(), " ", kj::strArray(params.getNeeded(), ","),
+                                   " ", params.getUnusedMs())
+                               .cStr());
+    return kj::READY_NOW;
+  }
   kj::Promise<void> list(ListContext context) override {
     if (model.dead) return KJ_EXCEPTION(DISCONNECTED, "the image plugin's process has gone");
     auto list = context.getResults().initImages(model.images.size());
@@ -208,6 +216,12 @@ class FakeSession final : public schema::Session::Server {
       auto& names = model.offered[image.getDigest().cStr()];
       for (auto name : image.getNames()) names.push_back(name.cStr());
     }
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> imageLimit(ImageLimitContext context) override {
+    check();
+    context.getResults().setBytes(model.imageLimit);
+    context.getResults().initNeeded(1).set(0, "app:1");
     return kj::READY_NOW;
   }
   static void take(FakeManager& model, schema::NodeDescription::Reader description) {

@@ -62,6 +62,7 @@ struct FakeImages {
   std::vector<std::string> ensured;  // references, and the passwords that came with them
   std::string password;              // without it nothing is given, if not empty
   bool slow = false;                 // transfers do not end
+  std::vector<std::string> limits;   // bytes, what is needed, and for how long one is kept
   bool dead = false;
   schema::ImageStore::Client client();
 };
@@ -87,6 +88,7 @@ struct FakeManager {
   std::map<std::string, std::pair<uint32_t, uint32_t>> networks;  // total, used
   std::map<std::string, std::vector<std::string>> offered;        // images: digests, names
   uint32_t offers = 0;                                            // times that it was told of them
+  uint64_t imageLimit = 0;
   uint32_t sessions = 0;
   uint32_t nextMs = 1000;
   kj::Maybe<schema::Agent::Client> agent;  // of the last session

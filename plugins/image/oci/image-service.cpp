@@ -68,6 +68,7 @@ class ImageService final : public schema::ImageStore::Server {
   kj::Promise<void> inspect(InspectContext context) override { return doInspect(context); }
   kj::Promise<void> remove(RemoveContext context) override { return doRemove(context); }
   kj::Promise<void> prune(PruneContext context) override { return doPrune(context); }
+  kj::Promise<void> limit(LimitContext context) override { return doLimit(context); }
   kj::Promise<void> resolve(ResolveContext context) override {
     context.allowCancellation();
     return doResolve(context);
@@ -126,7 +127,18 @@ class ImageService final : public schema::ImageStore::Server {
   }
   Task<void> doPrune(PruneContext context) {
     auto removal = co_await store.prune(context.getParams().getAll());
-    auto results = context.getResults();
+    fillRemoval(removal, context.getResults());
+  }
+  Task<void> doLimit(LimitContext context) {
+    auto params = context.getParams();
+    std::vector<std::string> needed;
+    for (auto reference : params.getNeeded()) needed.push_back(reference.cStr());
+    auto removal = co_await store.limit(params.getBytes(), std::move(needed),
+                                        params.getUnusedMs() * kj::MILLISECONDS);
+    fillRemoval(removal, context.getResults());
+  }
+  template <typename Results>
+  static void fillRemoval(const ImageStore::Removal& removal, Results results) {
     fill(results.initRemoved(removal.removed.size()), removal.removed);
     results.setFreedBytes(removal.freedBytes);
   }

@@ -335,26 +335,78 @@ Task<ImageStore::Removal> ImageStore::remove(kj::String reference, bool force) {
   co_return kj::mv(removal);
 }
 
+void ImageStore::takeAway(const ImageRecord& record, ImageIndex& next, Removal& removal) const {
+  for (auto name : record.info().getReferences()) removal.removed.push_back(name.cStr());
+  removal.removed.push_back(record.id());
+  next.removeImage(record.id());
+}
+
+Task<void> ImageStore::carryOut(ImageIndex next, const Removal& removal) {
+  if (removal.removed.empty()) co_return;
+  co_await replaceIndex(kj::mv(next));
+  for (auto& name : removal.removed) {
+    if (isDigest(name)) host.publish("image.removed", name.c_str(), {{"names", ""}});
+  }
+}
+
 Task<ImageStore::Removal> ImageStore::prune(bool all) {
   auto writer = co_await indexWriter.enter();
   Removal removal;
   ImageIndex next = index;
   for (auto& [id, record] : index.all()) {
-    auto names = record->info().getReferences();
-    if (!holdTable.holders(id).empty() || (!all && names.size() > 0)) continue;
-    for (auto name : names) removal.removed.push_back(name.cStr());
-    removal.removed.push_back(id);
-    next.removeImage(id);
+    bool named = record->info().getReferences().size() > 0;
+    if (holdTable.holders(id).empty() && (all || !named)) takeAway(*record, next, removal);
   }
   removal.freedBytes = bytesFreed(next);
-  if (!removal.removed.empty()) {
-    co_await replaceIndex(kj::mv(next));
-    for (auto& name : removal.removed) {
-      if (isDigest(name)) host.publish("image.removed", name.c_str(), {{"names", ""}});
-    }
-  }
+  co_await carryOut(kj::mv(next), removal);
   writer.release();
   // Also what a failed transfer left and nobody counted.
+  co_await gate.sweepWhenIdle();
+  co_return kj::mv(removal);
+}
+
+std::vector<ImageStore::Record> ImageStore::unusedFor(kj::Duration least,
+                                                      const std::vector<std::string>& needed) {
+  auto now = env.timer().now();
+  std::set<std::string> used;
+  for (auto& reference : needed) {
+    if (auto record = index.find(reference.c_str(), SHORT_ID)) used.insert(record->id());
+  }
+  std::erase_if(usedAt, [this](auto& entry) { return !index.byId(entry.first); });
+  std::vector<Record> unused;
+  for (auto& [id, record] : index.all()) {
+    auto [at, fresh] = usedAt.try_emplace(id, now);
+    if (used.count(id) > 0 || !holdTable.holders(id).empty()) {
+      at->second = now;
+    } else if (now - at->second >= least) {
+      unused.push_back(record);
+    }
+  }
+  auto since = [this](const Record& record) {
+    return std::make_pair(usedAt.at(record->id()), record->info().getCreatedAtNs());
+  };
+  std::sort(unused.begin(), unused.end(),
+            [&](auto& one, auto& other) { return since(one) < since(other); });
+  return unused;
+}
+
+Task<ImageStore::Removal> ImageStore::limit(uint64_t bytes, std::vector<std::string> needed,
+                                            kj::Duration unused) {
+  auto writer = co_await indexWriter.enter();
+  Removal removal;
+  ImageIndex next = index;
+  auto all = bytesFreed(ImageIndex());
+  for (auto& record : unusedFor(unused, needed)) {
+    if (all - removal.freedBytes <= bytes) break;
+    takeAway(*record, next, removal);
+    removal.freedBytes = bytesFreed(next);
+  }
+  co_await carryOut(kj::mv(next), removal);
+  writer.release();
+  if (removal.removed.empty()) co_return kj::mv(removal);
+  host.log().info(
+      "images removed to keep the limit",
+      {{"freedBytes", removal.freedBytes}, {"images", joined(removal.removed).c_str()}});
   co_await gate.sweepWhenIdle();
   co_return kj::mv(removal);
 }

@@ -70,6 +70,8 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   };
   Task<Removal> remove(kj::String reference, bool force);
   Task<Removal> prune(bool all);
+  // See ImageStore.limit of the schema.
+  Task<Removal> limit(uint64_t bytes, std::vector<std::string> needed, kj::Duration unused);
   Task<kj::String> configJson(Record record);
   // A part of a blob of an image that is kept for other hosts, both by their digests.
   Task<KeptPart> readPart(std::string image, std::string blob, uint64_t offset, uint32_t maxBytes);
@@ -141,6 +143,11 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   Removal planRemoval(kj::StringPtr reference, bool force, ImageIndex& next) const;
   void refuseHeld(const ImageRecord& record, kj::StringPtr reference) const;
   uint64_t bytesFreed(const ImageIndex& next) const;
+  void takeAway(const ImageRecord& record, ImageIndex& next, Removal& removal) const;
+  // The removal, if it is one, is on the disk, and those who listen have been told.
+  Task<void> carryOut(ImageIndex next, const Removal& removal);
+  // Images that nobody has used for so long, the longest unused first.
+  std::vector<Record> unusedFor(kj::Duration least, const std::vector<std::string>& needed);
   // Whether other hosts may have it from here: all its blobs are kept.
   bool offered(const ImageRecord& record) const;
   void checkWhole(const ImageRecord& record, kj::StringPtr reference) const;
@@ -150,9 +157,10 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   const StoreSettings settings;
   kj::Maybe<kj::AutoCloseFd> lock;
   ImageIndex index;
-  std::set<std::string> damaged;   // ids of images that miss a layer
-  std::set<std::string> kept;      // names of the files in kept/
-  std::set<std::string> removing;  // ids that the index on its way to the disk lacks
+  std::set<std::string> damaged;                // ids of images that miss a layer
+  std::set<std::string> kept;                   // names of the files in kept/
+  std::set<std::string> removing;               // ids that the index on its way to the disk lacks
+  std::map<std::string, kj::TimePoint> usedAt;  // ids, as `limit` saw it last
   HoldTable holdTable;
   Semaphore indexWriter;  // one at a time
   JobGate gate;

@@ -56,6 +56,51 @@ TEST_CASE("holds: durable before the answer, and nothing held is removed", "[ima
   CHECK(test.errorOf([&] { test.ensure("a:1", "../x"); }).find("invalid holder '../x'") == 0);
 }
 
+TEST_CASE("limit: what nobody needs goes, the longest unused first", "[image][root]") {
+  TestStore test("limit");
+  uint64_t taken = 0;
+  auto add = [&](const std::string& name) {
+    auto image = imageOf(name, "content of " + name);
+    writeLayout(test.sub(name), {image});
+    taken += image.layers[0].blob.size() + std::string("content of " + name).size();
+    return test.import(test.sub(name))[0];
+  };
+  using Removed = std::vector<std::string>;
+  auto limit = [&](uint64_t bytes, const char* needed, kj::Duration unused = 0 * kj::SECONDS) {
+    auto request = test.service().limitRequest();
+    request.setBytes(bytes);
+    request.initNeeded(1).set(0, needed);
+    request.setUnusedMs(unused / kj::MILLISECONDS);
+    auto answer = request.send().wait(test.io.waitScope);
+    taken -= answer.getFreedBytes();
+    Removed removed;
+    for (auto name : answer.getRemoved()) removed.push_back(name.cStr());
+    return removed;
+  };
+  add("held:1");
+  add("needed:1");
+  auto first = add("first:1");
+  test.ensure("held:1", "task1");
+  // None has been unused for long.
+  CHECK(limit(0, "needed:1", 1 * kj::HOURS) == Removed{});
+  auto second = add("second:1");
+  CHECK(limit(taken, "needed:1") == Removed{});
+  CHECK(limit(taken - 1, "needed:1") == Removed{"first:1", first});
+  auto resolve = test.service().resolveRequest();
+  resolve.setReference("needed:1");
+  auto pin = kj::str("needed:1@", resolve.send().wait(test.io.waitScope).getDigest());
+  CHECK(limit(0, pin.cStr()) == Removed{"second:1", second});
+  CHECK(test.eventsOf("image.removed") == 2);
+  // Nobody needs them any more; until a moment ago somebody did.
+  auto release = test.service().releaseRequest();
+  release.setHolder("task1");
+  release.send().wait(test.io.waitScope);
+  CHECK(limit(0, "none:1", 1 * kj::HOURS) == Removed{});
+  CHECK(limit(0, "none:1").size() == 4);
+  CHECK(taken == 0);
+  checkNothingLeft(test);
+}
+
 TEST_CASE("holds: a hundred at once share their syncs", "[image][root]") {
   TestStore test("many");
   writeLayout(test.sub("layout"), {imageOf("a:1", "a")});

@@ -371,6 +371,8 @@ void updateCluster(View& view, schema::ClusterChange::Reader change) {
     if (expiryMs != 0) cluster.setCertificateMs(expiryMs);
     auto limit = change.getTaskHistoryLimit();
     if (limit.isSet()) cluster.setTaskHistoryLimit(limit.getSet());
+    auto images = change.getImageLimit();
+    if (images.isSetBytes()) cluster.setImageLimitBytes(images.getSetBytes());
   });
 }
 

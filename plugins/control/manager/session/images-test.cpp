@@ -54,6 +54,29 @@ struct ImageCluster {
   std::vector<ScriptedNode*> nodes;
 };
 
+TEST_CASE("images: every node is told of the limit and of what no node may lose for it",
+          "[manager]") {
+  ImageCluster test;
+  auto ask = [&] {
+    auto answer = test.node(1).current().imageLimitRequest().send();
+    auto limit = answer.wait(test.cluster.world.waitScope());
+    std::vector<std::string> said{std::to_string(limit.getBytes())};
+    for (auto reference : limit.getNeeded()) said.push_back(reference.cStr());
+    return said;
+  };
+  CHECK(ask() == std::vector<std::string>{"0"});
+  auto change = test.cluster.control.updateClusterRequest();
+  change.setRequestId("limit");
+  change.initChange().getImageLimit().setSetBytes(5000);
+  change.send().wait(test.cluster.world.waitScope());
+  // Also of a service that has no task on this node, or none at all; and what an update could be
+  // taken back to.
+  test.cluster.create({"idle", 0, "idle:1", nullptr});
+  CHECK(ask() == std::vector<std::string>{"5000", "idle:1", "web@" + ONE});
+  test.cluster.update({"idle", 0, "idle:2", nullptr});
+  CHECK(ask() == std::vector<std::string>{"5000", "idle:1", "idle:2", "web@" + ONE});
+}
+
 TEST_CASE("images: offers are what each node said last", "[manager]") {
   ImageCluster test;
   CHECK(test.sources(1, ONE).empty());

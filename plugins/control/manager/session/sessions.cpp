@@ -10,6 +10,7 @@
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/image-reference.h"
+#include "session/image-needs.h"
 
 namespace orch::control::manager {
 
@@ -105,6 +106,11 @@ class SessionServer final : public schema::Session::Server {
   kj::Promise<void> findImage(FindImageContext context) override {
     check();
     sessions.findImage(*connection, context);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> imageLimit(ImageLimitContext context) override {
+    check();
+    fillImageLimit(sessions.manager.state(), context.getResults());
     return kj::READY_NOW;
   }
 
@@ -374,16 +380,7 @@ Task<void> Sessions::assign(kj::Own<Connection> connection) {
 // Only of what the node is to run, and of what a source offers: nothing else can be reached so.
 void Sessions::findImage(Connection& asking, FindContext context) {
   auto digest = context.getParams().getDigest();
-  auto& state = manager.state();
-  auto& tasks = state.tasksOf(asking.nodeId);
-  auto inName = kj::str("@", digest);
-  bool needed = std::any_of(tasks.begin(), tasks.end(), [&](auto& id) {
-    auto object = state.find(Kind::TASK, id);
-    if (object == nullptr) return false;
-    auto container = TaskReader(*object).getSpec().getContainer();
-    return container.getImageDigest() == digest || container.getImage().endsWith(inName);
-  });
-  if (!needed || !isDigest(view(digest))) {
+  if (!isDigest(view(digest)) || !runsImage(manager.state(), asking.nodeId, digest)) {
     refused(asking.nodeId, "it asks for an image that no task of it runs", "");
     fail(kj::str("no task of this node runs an image of that digest"));
   }
