@@ -162,6 +162,22 @@ class Images(cluster.ClusterTest):
         private.push(self.version, self.image)
         return private
 
+    def test_an_image_that_is_here_runs_with_a_warning_when_its_registry_refuses(self):
+        private = self.privateRegistry()
+        self.n1.host.run(f"{PROGRAMS}/orch", "login", "-u", "ann", "--password-stdin", private.address, input=PASSWORD + "\n", check=True)
+        self.n1.orch("image", "pull", self.image)
+        self.n1.orch("logout", private.address)
+        created = self.create("--constraint", "node.hostname==n1")
+        self.assertRegex(created.stderr, f"warning: cannot tell what image '{self.image}' is now .*(unauthorized|authentication required)"
+                         ".*; each task runs what its node has under that name")
+        self.assertEqual(self.serves(), [1, 0, 0])
+        # A task of it that ends is replaced, and so is the spec.
+        self.n1.kill(next(iter(self.n1.webServers())))
+        eventually("another one runs", lambda: self.serves() == [1, 0, 0])
+        updated = self.n1.orch("service", "update", "--verify", "0s", "--env-add", "A=1", "--image", self.image, "web")
+        self.assertIn("warning: cannot tell what image", updated.stderr)
+        self.assertEqual(self.serves(), [1, 0, 0])
+
     def test_one_limit_keeps_images_few_on_all_nodes_and_what_a_failover_needs_stays(self):
         self.n1.makeImages(self.version)
         self.create("--replicas", "3")
@@ -246,6 +262,38 @@ class Images(cluster.ClusterTest):
             shown = os.read(terminal, 4096)
             os.close(theirs)
         return said.decode(), shown.decode()
+
+
+class Layers(single.HostTest):
+    """Images with many of them."""
+    programs = PROGRAMS
+    images = 0
+    CONTAINERS = 100
+    LAYERS = 50
+
+    def mounts(self):
+        """How many mounts the host's first process sees."""
+        with open(f"/proc/{self.node.host.pid()}/mountinfo") as file:
+            return len(file.readlines())
+
+    def test_a_hundred_containers_of_fifty_layers_leave_the_hosts_mount_table_small(self):
+        folder = f"{self.node.host.folder}/layers"
+        self.assertEqual(len(registry.writeLayout(1, folder, count=self.LAYERS)), self.LAYERS)
+        self.node.orch("image", "import", folder, "--name", "many:1")
+        before = most = self.mounts()
+        self.node.orch("service", "create", "--detach", "--name", "many", "--replicas", str(self.CONTAINERS),
+                       "--stop-grace-period", "0s", "many:1", "/bin/web")
+
+        def allRun():
+            nonlocal most
+            most = max(most, self.mounts())
+            return len(self.node.webServers()) == self.CONTAINERS
+        eventually("all run", allRun, 120)
+        # Of each its root and its network's namespace, and not more while they are made: systemd reads the whole
+        # table at each change.
+        self.assertLessEqual(most, before + 2 * self.CONTAINERS)
+        self.node.orch("service", "rm", "many")
+        eventually("the table is as it was", lambda: self.mounts() <= before + 1)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,9 @@ class Registry:
         self.pid = None
 
 
-def writeLayout(version, folder, noise=0):
-    """web:`version`, with a second layer of so many random bytes if `noise` is set. The digits of the layers' digests."""
+def writeLayout(version, folder, noise=0, count=1):
+    """web:`version`; above its layer come others with a file each, until it has `count` of them, and one of so many
+    random bytes if `noise` is set. The digits of the layers' digests."""
     blobs = f"{folder}/blobs/sha256"
     os.makedirs(blobs)
 
@@ -66,12 +67,15 @@ def writeLayout(version, folder, noise=0):
     with open(tar, "rb") as file:
         layers = [put("layer.v1.tar", file.read())]
     os.remove(tar)
+    contents = {f"layer-{number}": f"{number}".encode() for number in range(1, count)}
     if noise:
+        contents["noise"] = os.urandom(noise)
+    for name, content in contents.items():
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
-            entry = tarfile.TarInfo("noise")
-            entry.size = noise
-            archive.addfile(entry, io.BytesIO(os.urandom(noise)))
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
         layers.append(put("layer.v1.tar", stream.getvalue()))
     config = {"architecture": "amd64", "os": "linux", "config": {},
               "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}}
