@@ -75,11 +75,14 @@ class Nodes(cluster.MemberTest):
 
     def test_an_orchd_that_crashes_is_down(self):
         self.create("--replicas", "3")
+        ids = {node["meta"]["id"] for node in self.n1.json("node", "ls")}
         self.n2.crash()
         eventually("its task runs elsewhere", lambda: "n2" not in self.spread() and len(self.n1.running("web")) == 3)
         self.n2.start()
         eventually("it is back", lambda: self.states()["n2"] == "ready")
         eventually("and has given up its task", lambda: not self.n2.webServers())
+        # It is the node that it was.
+        self.assertEqual({node["meta"]["id"] for node in self.n1.json("node", "ls")}, ids)
 
     def test_a_host_leaves_is_removed_and_joins_again(self):
         self.create("--replicas", "3")
@@ -93,13 +96,27 @@ class Nodes(cluster.MemberTest):
         self.n3.orch(*self.join[1:])
         eventually("it is ready", lambda: self.states() == {"n1": "ready", "n2": "ready", "n3": "ready"})
 
-    def test_a_removed_node_is_refused(self):
+    def test_a_removed_node_is_refused_and_its_tasks_are_orphans(self):
+        self.create("--replicas", "3")
+        lost = [task["meta"]["id"] for task in self.n1.running("web").values() if self.hostOf(task) == "n3"]
         self.n1.orch("node", "rm", "--force", "n3")
         eventually("it is told so", lambda: "this node was removed from the cluster" in self.n3.logTail())
         self.assertEqual(self.states(), {"n1": "ready", "n2": "ready"})
+        eventually("its task runs elsewhere", lambda: sum(self.spread().get(host, 0) for host in ("n1", "n2")) == 3)
+        states = {task["meta"]["id"]: task["status"]["state"] for task in self.n1.json("service", "ps", "web")}
+        self.assertEqual([states[task] for task in lost], ["orphaned"])
         self.n3.orch("leave")
         self.n3.orch(*self.join[1:])
         eventually("it is ready", lambda: self.states()["n3"] == "ready")
+
+    def test_a_paused_host_keeps_its_tasks_and_gets_none(self):
+        self.create("--replicas", "3")
+        before = self.ids()
+        self.n1.orch("node", "update", "--availability", "pause", "n2")
+        self.addCleanup(self.n1.orch, "node", "update", "--availability", "active", "n2")
+        self.n1.orch("service", "scale", "--verify", "0s", "web=7")
+        self.assertEqual(self.spread(), {"n1": 3, "n2": 1, "n3": 3})
+        self.assertEqual({slot: task for slot, task in self.ids().items() if slot in before}, before)
 
     def test_a_drained_host_loses_its_tasks_and_gets_none(self):
         self.create("--replicas", "3")
