@@ -24,6 +24,7 @@ config = {{ listen = "{HUB}" }}
 id = "discovery.token"
 """
 HOSTS = "/etc/orch/hosts"
+OTHER_CLOCK = ("LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "FAKETIME_DONT_FAKE_MONOTONIC=1")
 
 
 class JoinTest(cluster.ClusterTest):
@@ -148,6 +149,15 @@ class Mistakes(JoinTest):
         self.refused(self.n2, "join", "--token", self.token + "x", "10.90.0.1", naming="the token is not valid, or no longer: 'orch join-token worker'")
         manager = self.n1.orch("join-token", "-q", "manager").stdout.strip()
         self.refused(self.n2, "join", "--token", manager, "10.90.0.1", naming="a cluster has one manager so far; join as a worker")
+
+    def test_a_clock_that_is_a_year_off(self):
+        self.addCleanup(self.n2.start)
+        self.addCleanup(self.n2.stop)
+        for offset, reason in (("-365d", "the authority of the cluster is not valid before 20"), ("+365d", "its certificate has expired, as this host's clock has it")):
+            self.n2.stop()
+            self.n2.start(*OTHER_CLOCK, f"FAKETIME={offset}")
+            self.refused(self.n2, "join", "--token", self.token, "10.90.0.1", naming=reason)
+            self.refused(self.n2, "join", "--token", self.token, "10.90.0.1", naming="clock")
 
     def test_a_cluster_of_its_own(self):
         self.refused(self.n1, "join", "--token", self.token, "10.90.0.1", naming="this node is in a cluster of several nodes already; 'orch leave' first")
