@@ -1,6 +1,8 @@
 // A simulated cluster, its rules, and what its work costs.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+
 #include "simulation.h"
 
 namespace orch {
@@ -28,6 +30,16 @@ TEST_CASE("cluster: a service survives the loss of a host", "[simulation]") {
   auto outcome = testing::simulate(plan, Bug::NONE);
   INFO(outcome.log);
   CHECK(outcome.violation == "");
+}
+
+TEST_CASE("cluster: in an hour of small faults nobody is taken for down, and no task is restarted",
+          "[simulation]") {
+  constexpr uint32_t HOUR_MS = 3'600'000;
+  auto outcome = testing::simulate(testing::drawMildPlan(testing::testSeed(), HOUR_MS), Bug::NONE);
+  INFO(outcome.log.substr(outcome.log.size() - std::min<size_t>(outcome.log.size(), 4000)));
+  CHECK(outcome.violation == "");
+  CHECK(outcome.virtualMs > HOUR_MS);
+  CHECK(outcome.starts == 6);
 }
 
 TEST_CASE("cluster: the same seed gives the same log to the byte", "[simulation]") {

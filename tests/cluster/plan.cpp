@@ -27,12 +27,48 @@ class Drawing final {
     drawRequests();
     uint32_t faults = below(9);
     for (uint32_t i = 0; i < faults; ++i) drawFault();
-    std::stable_sort(plan.steps.begin(), plan.steps.end(),
-                     [](auto& a, auto& b) { return a.atMs < b.atMs; });
+    sort();
+    return plan;
+  }
+
+  Plan drawMild(uint64_t seed, uint32_t lengthMs) {
+    plan.seed = seed;
+    plan.lengthMs = lengthMs;
+    plan.mild = true;
+    add(0, Kind::CREATE, "web").amount = 6;
+    // One after the other on each host: another one begins when the one before has ended.
+    for (uint32_t number = 1; number <= plan.hosts; ++number) {
+      auto host = "n" + std::to_string(number);
+      for (uint32_t at = 5000 + below(5000); at < lengthMs;) at = drawMildFault(host, at);
+    }
+    sort();
     return plan;
   }
 
  private:
+  void sort() {
+    std::stable_sort(plan.steps.begin(), plan.steps.end(),
+                     [](auto& a, auto& b) { return a.atMs < b.atMs; });
+  }
+  // When the next one may come.
+  uint32_t drawMildFault(const std::string& host, uint32_t at) {
+    constexpr uint32_t STOPPED_MS = 1000, SYNC_MS = 300, LOST_PER_MILLE = 50;
+    bool manages = host == "n1";
+    uint32_t kind = below(manages ? 2 : 3);
+    uint32_t end = at + (kind == 0 ? STOPPED_MS : 1000 + below(20'000));
+    if (kind == 0) {
+      add(at, Kind::FREEZE, host);
+      add(end, Kind::THAW, host);
+    } else if (kind == 1) {
+      add(at, Kind::SLOW_DISK, host).amount = SYNC_MS;
+      add(end, Kind::FAST_DISK, host);
+    } else {
+      add(at, Kind::LOSE, host).amount = LOST_PER_MILLE;
+      add(end, Kind::MEND, host);
+    }
+    return end + below(5000);
+  }
+
   uint32_t below(uint32_t limit) { return static_cast<uint32_t>(generator() % limit); }
   bool chance(uint32_t percent) { return below(100) < percent; }
   uint32_t someTime() { return below(plan.lengthMs); }
@@ -183,5 +219,9 @@ std::string Plan::text() const {
 }
 
 Plan drawPlan(uint64_t seed) { return Drawing(seed).draw(seed); }
+
+Plan drawMildPlan(uint64_t seed, uint32_t lengthMs) {
+  return Drawing(seed).drawMild(seed, lengthMs);
+}
 
 }  // namespace orch::testing

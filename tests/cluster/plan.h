@@ -59,11 +59,16 @@ struct Plan {
   uint32_t hosts = 4;  // n1, which manages, and so on
   uint32_t lengthMs = 0;
   std::vector<Step> steps;  // by time
+  bool mild = false;        // no fault is a reason to take a node for down
 
   // One step a line.
   std::string text() const;
 };
 
 Plan drawPlan(uint64_t seed);
+// So long, with a service on all hosts, and every few seconds one of what hosts go through without
+// being dead: all their processes stand still for a second (a busy processor, a debugger), a
+// twentieth of what goes to and from them is lost, their disks take 300 ms to sync.
+Plan drawMildPlan(uint64_t seed, uint32_t lengthMs);
 
 }  // namespace orch::testing

@@ -134,6 +134,7 @@ Outcome Simulation::run() {
   outcome.log = log.text();
   outcome.virtualMs = nowMs();
   outcome.bytes = network.bytes();
+  outcome.starts = book.hosts.size();
   outcome.commits = host(MANAGER_HOST.cStr()).clusterDisk.commits();
   return outcome;
 }
@@ -271,7 +272,7 @@ void Simulation::trouble(const std::string& name, int change) {
 
 bool Simulation::mayBeDown(const std::string& name) {
   auto& known = troubles[name];
-  bool troubled = known.active > 0 || nowMs() - known.lastMs < AFTERMATH_MS;
+  bool troubled = !plan.mild && (known.active > 0 || nowMs() - known.lastMs < AFTERMATH_MS);
   bool waited = managerSinceMs > 0 && nowMs() - managerSinceMs >= GRACE_MS &&
                 nowMs() - managerSinceMs < GRACE_MS + AFTERMATH_MS;
   bool atFirst = managerSinceMs == 0 && nowMs() < GRACE_MS;

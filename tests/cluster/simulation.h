@@ -23,6 +23,7 @@ struct Outcome {
   uint64_t settledMs = 0;  // from the end of the last fault until all was as it should be
   uint64_t bytes = 0;      // between hosts
   uint64_t commits = 0;    // of the manager
+  uint64_t starts = 0;     // of containers
 };
 
 class Simulation final : private kj::TaskSet::ErrorHandler {
