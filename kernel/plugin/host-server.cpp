@@ -15,8 +15,8 @@ namespace {
 class HostServer final : public schema::Host::Server {
  public:
   HostServer(NodeParts parts, const std::string& instance, std::vector<std::string> reachable,
-             log::Logger& logger)
-      : parts(parts), instance(instance), reachable(std::move(reachable)), logger(logger) {}
+             log::LimitedLog& lines)
+      : parts(parts), instance(instance), reachable(std::move(reachable)), lines(lines) {}
 
   kj::Promise<void> node(NodeContext context) override {
     describeNode(context.getResults(), parts.node, parts.identity, instance);
@@ -56,7 +56,7 @@ class HostServer final : public schema::Host::Server {
     log::LogFields fields;
     for (auto field : params.getFields())
       fields.emplace_back(field.getKey(), kj::str(field.getValue()));
-    logger.write(params.getLevel(), params.getMessage(), fields);
+    lines.write(params.getLevel(), params.getMessage(), "", kj::mv(fields));
     return kj::READY_NOW;
   }
 
@@ -86,7 +86,7 @@ class HostServer final : public schema::Host::Server {
   NodeParts parts;
   std::string instance;
   std::vector<std::string> reachable;
-  log::Logger& logger;
+  log::LimitedLog& lines;
 };
 
 }  // namespace
@@ -107,8 +107,8 @@ void describeNode(schema::Host::NodeResults::Builder results, const config::Node
 }
 
 schema::Host::Client newHostServer(NodeParts parts, const std::string& instance,
-                                   std::vector<std::string> reachable, log::Logger& logger) {
-  return kj::heap<HostServer>(parts, instance, std::move(reachable), logger);
+                                   std::vector<std::string> reachable, log::LimitedLog& lines) {
+  return kj::heap<HostServer>(parts, instance, std::move(reachable), lines);
 }
 
 }  // namespace orch::plugin

@@ -3,7 +3,7 @@
 
 #include "kernel/bus/bus.h"
 #include "kernel/config/manifest.h"
-#include "kernel/log/logger.h"
+#include "kernel/log/limited-log.h"
 #include "kernel/rpc/registry.h"
 #include "orch/schema/plugin.capnp.h"
 
@@ -27,10 +27,10 @@ struct NodeParts {
 void describeNode(schema::Host::NodeResults::Builder results, const config::NodeEntry& node,
                   const NodeIdentity& identity, const std::string& instance);
 
-// `logger` outlives the capability's use. Of services it hands out those that `reachable` names: by
+// `lines` outlives the capability's use. Of services it hands out those that `reachable` names: by
 // kind (`store`), by plugin (`store.local`, any instance) or in full. No others exist for the
 // plugin, and asking for one fails.
 schema::Host::Client newHostServer(NodeParts parts, const std::string& instance,
-                                   std::vector<std::string> reachable, log::Logger& logger);
+                                   std::vector<std::string> reachable, log::LimitedLog& lines);
 
 }  // namespace orch::plugin

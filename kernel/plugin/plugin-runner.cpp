@@ -14,6 +14,8 @@ namespace orch::plugin {
 namespace {
 
 constexpr kj::StringPtr STOPPED = "it was stopped"_kj;
+// Of one kind: what a node with hundreds of tasks says when they all start.
+constexpr uint32_t LINES_AT_ONCE = 1'000;
 
 uint64_t residentBytes(uint32_t pid) {
   std::ifstream statm("/proc/" + std::to_string(pid) + "/statm");
@@ -32,6 +34,7 @@ PluginRunner::PluginRunner(NodeParts parts, const PluginPlaces& places,
       neighbours(neighbours),
       settings(std::move(entry)),
       logger(settings.id, level),
+      lines(parts.env, logger, LINES_AT_ONCE),
       kernelLogger("kernel", schema::LogLevel::INFO),
       isolation(settings.isolation.value_or(config::Isolation::KERNEL)),
       startedBy(startedBy),
@@ -244,7 +247,7 @@ Task<void> PluginRunner::startOnce() {
   instance = kj::mv(fresh);
   step = Step::CONFIGURE;
   auto configure = plugin.configureRequest();
-  configure.setHost(newHostServer(parts, settings.id, reachableFrom(settings, file), logger));
+  configure.setHost(newHostServer(parts, settings.id, reachableFrom(settings, file), lines));
   configure.getSettings().set(values->getRoot<capnp::AnyPointer>().asReader());
   co_await configure.send().ignoreResult();
   co_await setLogLevel(logger.level());

@@ -104,6 +104,7 @@ class PluginRunner final {
   PluginNeighbours& neighbours;
   config::PluginEntry settings;
   log::Logger logger;
+  log::LimitedLog lines;  // that the plugin writes itself
   log::Logger kernelLogger;
   rpc::CallStats stats;
 

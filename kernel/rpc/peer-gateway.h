@@ -1,7 +1,7 @@
 // What one host of the cluster may reach on this node: the services that plugins have for others.
 #pragma once
 
-#include "kernel/log/refusals.h"
+#include "kernel/log/limited-log.h"
 #include "kernel/rpc/registry.h"
 #include "orch/schema/gateway.capnp.h"
 

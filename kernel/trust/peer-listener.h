@@ -8,7 +8,7 @@
 #include <map>
 #include <string>
 
-#include "kernel/log/refusals.h"
+#include "kernel/log/limited-log.h"
 #include "orch/schema/gateway.capnp.h"
 #include "orch/trust/tls.h"
 

@@ -22,6 +22,16 @@ TEST_CASE("log limit: a few lines at once, then one per period, which counts wha
   CHECK_FALSE(limit.admit("a", at(1'000'000)).has_value());
 }
 
+TEST_CASE("log limit: how many at once is the owner's to say", "[log]") {
+  LogLimit limit(100);
+  uint64_t lines = 0;
+  for (int i = 0; i < 1'000; ++i) {
+    if (limit.admit("a", at(0)).has_value()) ++lines;
+  }
+  CHECK(lines == 100);
+  CHECK(limit.admit("a", at(LogLimit::PERIOD_MS)) == 900);
+}
+
 TEST_CASE("log limit: kinds without end are one kind", "[log]") {
   LogLimit limit;
   uint64_t lines = 0;

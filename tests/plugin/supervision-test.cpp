@@ -1,6 +1,9 @@
 #include <catch2/catch.hpp>
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
@@ -58,6 +61,56 @@ TEST_CASE("supervision: one that keeps crashing fails, and says how", "[plugin]"
   CHECK(node.plugin("test.misbehaves").reason() ==
         "its process was ended by signal 9 (Killed) while it was starting; 3 restarts within the "
         "window did not help; when the cause is gone: orch config reload");
+}
+
+// What this process and its children write to stderr goes to a file meanwhile.
+class Written final {
+ public:
+  explicit Written(const std::string& path) : path(path), before(dup(STDERR_FILENO)) {
+    int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    KJ_SYSCALL(dup2(file, STDERR_FILENO));
+    close(file);
+  }
+  ~Written() {
+    dup2(before, STDERR_FILENO);
+    close(before);
+  }
+  int64_t lines() const {
+    std::ifstream file(path);
+    std::istreambuf_iterator<char> begin(file), end;
+    return std::count(begin, end, '\n');
+  }
+
+ private:
+  const std::string path;
+  const int before;
+};
+
+TEST_CASE("supervision: of a plugin that fails for hours the log stays small", "[plugin]") {
+  SECTION("one that does not start") {
+    TestNode node(misbehaving("process", "config = { mode = 'crashInStart' }\n"),
+                  TestNode::Begin::STARTING);
+    Written log(node.folder.sub("log").cStr());
+    node.restartUntil("test.misbehaves", State::FAILED);
+    auto lines = log.lines();
+    CHECK(lines <= 4 + 1);  // its starts, and that it has failed
+    node.time.advance(3 * kj::HOURS);
+    CHECK(log.lines() == lines);
+  }
+  SECTION("one that complains of every call") {
+    for (auto* isolation : {"kernel", "process"}) {
+      TestNode node(misbehaving(isolation));
+      auto client = node.scheduler("test.misbehaves");
+      Written log(node.folder.sub("log").cStr());
+      constexpr int CALLS = 5'000, APART_S = 2;
+      for (int i = 0; i < CALLS; ++i) {
+        REQUIRE(node.call(client, "complain").ok());
+        node.time.advance(APART_S * kj::SECONDS);
+      }
+      CHECK(log.lines() > 1'000);
+      CHECK(log.lines() <= 1'000 + CALLS * APART_S / 10 + 1);
+    }
+  }
 }
 
 TEST_CASE("supervision: errors of configure and start are the plugin's state", "[plugin]") {

@@ -69,20 +69,24 @@ class Table final : public schema::PlacementTable::Server {
 
 class Misbehaviour final : public schema::Scheduler::Server {
  public:
-  explicit Misbehaviour(Env& env) : env(env) {}
+  Misbehaviour(Env& env, Host& host) : env(env), host(host) {}
   kj::Promise<void> open(OpenContext context) override {
     auto nodes = context.getParams().getNodes();
     auto wish = nodes.size() == 0 ? kj::StringPtr("") : kj::StringPtr(nodes[0].getId());
     context.getResults().setTable(kj::heap<Table>(env));
+    if (wish == "complain") host.log().error("test.failed", {{"reason", "as you wish"}});
     return misbehave(env, wish);
   }
 
  private:
   Env& env;
+  Host& host;
 };
 
 }  // namespace
 
-schema::Scheduler::Client newMisbehaviour(Env& env) { return kj::heap<Misbehaviour>(env); }
+schema::Scheduler::Client newMisbehaviour(Env& env, Host& host) {
+  return kj::heap<Misbehaviour>(env, host);
+}
 
 }  // namespace orch::test::misbehaves

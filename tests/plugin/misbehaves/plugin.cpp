@@ -28,7 +28,7 @@ class Plugin final : public PluginInstance {
         break;
     }
     Services services;
-    services.add(host.node().instance, newMisbehaviour(env));
+    services.add(host.node().instance, newMisbehaviour(env, host));
     co_return kj::mv(services);
   }
 
