@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "lib/names.h"
 #include "lib/privilege.h"
 #include "node.h"
 #include "orch/attempt.h"
@@ -188,7 +189,7 @@ void BridgeDriver::giveUp(const TaskRecord& record) {
 
 Task<TaskRecord> BridgeDriver::attach(std::string taskId, std::string serviceId,
                                       std::vector<TaskPort> wanted) {
-  if (!isTaskId(taskId.c_str())) {
+  if (!isId(taskId.c_str())) {
     fail(kj::str("'", taskId.c_str(),
                  "' cannot be a task's id: it must be 1 to 64 characters of "
                  "a-z, A-Z, 0-9, '_', '-' and '.'"));
@@ -268,7 +269,7 @@ void BridgeDriver::forgetClients(const TaskRecord& record) {
 }
 
 Task<void> BridgeDriver::detach(std::string taskId) {
-  if (!isTaskId(taskId.c_str())) co_return;
+  if (!isId(taskId.c_str())) co_return;
   auto turn = co_await turns.take(taskId);
   auto known = attached.find(taskId);
   if (known != attached.end()) {

@@ -1,5 +1,6 @@
 #include "layout.h"
 
+#include "lib/names.h"
 #include "lib/rtnetlink.h"
 #include "orch/fail.h"
 
@@ -10,7 +11,6 @@ namespace {
 constexpr uint8_t WIDEST_PREFIX = 8;
 constexpr uint8_t NARROWEST_PREFIX = 29;
 constexpr size_t MAX_TABLE_NAME = 64;
-constexpr size_t HASH_CHARACTERS = 13;  // of base 36: 64 bits
 
 bool isName(kj::StringPtr text, size_t longest) {
   if (text.size() == 0 || text.size() > longest) return false;
@@ -22,22 +22,10 @@ bool isName(kj::StringPtr text, size_t longest) {
   return text[0] != '.' && text[0] != '-';
 }
 
-// FNV-1a, 64 bits: the same in every run.
-uint64_t hashOf(const std::string& text) {
-  uint64_t hash = 0xcbf29ce484222325ull;
-  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001b3ull;
-  return hash;
-}
-
 }  // namespace
 
 std::string Layout::deviceOf(const std::string& taskId) const {
-  uint64_t hash = hashOf(bridge + "/" + taskId);
-  std::string name = DEVICE_PREFIX;
-  for (size_t i = 0; i < HASH_CHARACTERS; ++i, hash /= 36) {
-    name += "0123456789abcdefghijklmnopqrstuvwxyz"[hash % 36];
-  }
-  return name;
+  return linkNameOf(DEVICE_PREFIX, bridge + "/" + taskId);
 }
 
 Layout layoutOf(Config::Reader settings, const NodeFacts& node) {

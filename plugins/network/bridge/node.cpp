@@ -1,16 +1,15 @@
 #include "node.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <kj/debug.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "claims.h"
+#include "lib/kernel-switch.h"
 #include "lib/nft-batch.h"
 #include "orch/fail.h"
 
@@ -20,21 +19,6 @@ namespace {
 
 // What tells our bridge from one that somebody else made.
 constexpr kj::StringPtr ALIAS = "orch network.bridge"_kj;
-// Only if it is not so already: /proc/sys may be mounted read-only where all is set up.
-void setSwitch(const kj::String& path) {
-  int fd;
-  KJ_SYSCALL(fd = open(path.cStr(), O_RDONLY | O_CLOEXEC), path);
-  kj::AutoCloseFd reader(fd);
-  char now = 0;
-  KJ_SYSCALL(read(fd, &now, 1), path);
-  if (now == '1') return;
-  int out = open(path.cStr(), O_WRONLY | O_CLOEXEC);
-  kj::AutoCloseFd writer(out);
-  if (out < 0 || write(out, "1", 1) != 1) {
-    fail(
-        kj::str("cannot write 1 to ", path, ": ", strerror(errno), "; set it before orchd starts"));
-  }
-}
 
 void refuseOverlap(Rtnetlink& net, const Layout& layout, uint32_t bridge) {
   for (auto& route : net.routes()) {
@@ -144,7 +128,7 @@ Link ensureBridge(Rtnetlink& net, const Layout& layout) {
     net.run(newAddress(found->index, layout.gateway, layout.subnet.prefix));
   }
   if (!found->up) net.run(linkUp(found->index));
-  setSwitch(kj::str("/proc/sys/net/ipv4/conf/", name, "/route_localnet"));
+  switchOn(kj::str("/proc/sys/net/ipv4/conf/", name, "/route_localnet"));
   return *found;
 }
 
@@ -154,7 +138,7 @@ void prepareNode(const Layout& layout) {
   Rtnetlink net;
   removeLast(net, layout);
   ensureBridge(net, layout);
-  setSwitch(kj::str("/proc/sys/net/ipv4/ip_forward"));
+  switchOn(kj::str("/proc/sys/net/ipv4/ip_forward"));
 }
 
 void removeNode(const Layout& layout) {

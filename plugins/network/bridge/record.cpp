@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "lib/names.h"
 #include "orch/durable-file.h"
 
 namespace orch::network::bridge {
@@ -50,16 +51,6 @@ void TaskPort::write(schema::PortSpec::Builder spec) const {
 
 kj::String portText(uint16_t port, uint8_t protocol) {
   return kj::str(port, protocol == IPPROTO_UDP ? "/udp" : "/tcp");
-}
-
-bool isTaskId(kj::StringPtr text) {
-  if (text.size() == 0 || text.size() > 64 || text[0] == '.') return false;
-  for (char c : text) {
-    bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '_' || c == '-' || c == '.';
-    if (!ok) return false;
-  }
-  return true;
 }
 
 std::string encodeRecord(const TaskRecord& record) {
@@ -131,7 +122,7 @@ ReadRecords readRecords(const std::string& folder) {
   ReadRecords read;
   for (auto& entry : std::filesystem::directory_iterator(folder)) {
     auto name = entry.path().filename().string();
-    if (!isTaskId(name.c_str())) {
+    if (!isId(name.c_str())) {
       std::filesystem::remove(entry.path());
       continue;
     }

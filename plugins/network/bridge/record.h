@@ -37,9 +37,6 @@ struct TaskRecord {
   bool operator==(const TaskRecord&) const = default;
 };
 
-// A task's id is a file name: 1 to 64 characters of [a-zA-Z0-9_.-], not beginning with a dot.
-bool isTaskId(kj::StringPtr text);
-
 std::string encodeRecord(const TaskRecord& record);
 // Empty if the text is not a complete record.
 std::optional<TaskRecord> decodeRecord(const std::string& taskId, const std::string& text);

@@ -1,17 +1,16 @@
 #include "wiring.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <kj/debug.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
 
+#include "lib/kernel-switch.h"
 #include "lib/netns.h"
 #include "lib/rtnetlink.h"
 #include "node.h"
@@ -29,13 +28,7 @@ constexpr uint32_t DOOMED_GROUP = 0x6f726368;
 
 // With br_netfilter, bridged frames pass the IP tables as well, and one that a task sends to a port
 // of its own is turned round in the bridge, never reaching the node.
-bool bridgeFilters() {
-  int fd = open("/proc/sys/net/bridge/bridge-nf-call-iptables", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  kj::AutoCloseFd reader(fd);
-  char now = 0;
-  return read(fd, &now, 1) == 1 && now == '1';
-}
+bool bridgeFilters() { return isOn("/proc/sys/net/bridge/bridge-nf-call-iptables"); }
 
 // From Linux 6.8 on, to look at a device is enough; before, its workers take a moment.
 void waitUntilUsable(Rtnetlink& net, const VethSpec& pair, NewNamespace& made) {

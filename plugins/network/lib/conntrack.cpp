@@ -172,4 +172,12 @@ size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
   });
 }
 
+size_t forgetUnled(NetlinkSocket& socket, const std::vector<Ipv4>& addresses) {
+  if (addresses.empty()) return 0;
+  return forgetListed(socket, listRequest(), [&](const Entry& entry) {
+    return !entry.rewritten && std::find(addresses.begin(), addresses.end(),
+                                         entry.asked.destination) != addresses.end();
+  });
+}
+
 }  // namespace orch::network

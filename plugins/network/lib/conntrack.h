@@ -30,5 +30,7 @@ struct Unled {
 // keeps it.
 size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
                    const std::vector<Ipv4>& local);
+// The same for connections to `addresses`, by whatever port.
+size_t forgetUnled(NetlinkSocket& socket, const std::vector<Ipv4>& addresses);
 
 }  // namespace orch::network

@@ -103,6 +103,7 @@ NetlinkSocket::Refusal NetlinkSocket::refusalOf(const nlmsghdr* answer) const {
 }
 
 std::vector<NetlinkSocket::Refusal> NetlinkSocket::acknowledgements(uint32_t first, size_t count) {
+  acknowledged += count;
   std::vector<Refusal> refusals(count);
   for (size_t seen = 0; seen < count;) {
     int left = receive();
@@ -124,7 +125,7 @@ int NetlinkSocket::attempt(NetlinkMessage& message) {
   return acknowledgements(sequence, 1)[0].error;
 }
 
-void NetlinkSocket::run(kj::ArrayPtr<NetlinkMessage> messages) {
+void NetlinkSocket::run(kj::ArrayPtr<NetlinkMessage> messages, int tolerated) {
   kj::Maybe<kj::String> failure;
   while (messages.size() > 0) {
     size_t count = kj::min(messages.size(), MAX_IN_ONE_GO);
@@ -137,7 +138,8 @@ void NetlinkSocket::run(kj::ArrayPtr<NetlinkMessage> messages) {
     send(bytes);
     auto refusals = acknowledgements(first, count);
     for (size_t i = 0; i < count; ++i) {
-      if (refusals[i].error == 0 || failure != nullptr) continue;
+      int error = refusals[i].error;
+      if (error == 0 || error == tolerated || failure != nullptr) continue;
       failure = kj::str(messages[i].what(), ": ", refusals[i].reason);
     }
     messages = messages.slice(count, messages.size());

@@ -98,8 +98,8 @@ class NetlinkSocket final {
   // One request: 0, or the errno that the kernel answered.
   int attempt(NetlinkMessage& message);
   // Requests in order, in few system calls. All are sent even if one fails; then fails with the
-  // text and reason of the first that did.
-  void run(kj::ArrayPtr<NetlinkMessage> messages);
+  // text and reason of the first that did. `tolerated`: an errno that is success as well.
+  void run(kj::ArrayPtr<NetlinkMessage> messages, int tolerated = 0);
   void run(NetlinkMessage& message) { run(kj::arrayPtr(&message, 1)); }
   // A request with NLM_F_DUMP: `row` is called for each answer, which is valid during the call.
   // False if something changed under way (NLM_F_DUMP_INTR): a row may be missing or there twice.
@@ -111,6 +111,8 @@ class NetlinkSocket final {
   bool waitForEvent(int timeoutMs);
 
   int fd() const { return socket; }
+  // Requests that were sent so far by `attempt` and `run`.
+  uint64_t changes() const { return acknowledged; }
 
  private:
   struct Refusal {
@@ -125,6 +127,7 @@ class NetlinkSocket final {
 
   kj::AutoCloseFd socket;
   uint32_t sequence = 0;
+  uint64_t acknowledged = 0;
   std::vector<uint8_t> buffer;
 };
 

@@ -65,6 +65,13 @@ NftRule& NftRule::device_(bool input, bool equal, kj::StringPtr name) {
   return compare(R0, equal, padded, sizeof(padded));
 }
 
+NftRule& NftRule::loadSource(Register into) {
+  return load(NFT_PAYLOAD_NETWORK_HEADER, SOURCE_OFFSET, sizeof(Ipv4), into);
+}
+NftRule& NftRule::loadDestination(Register into) {
+  return load(NFT_PAYLOAD_NETWORK_HEADER, DESTINATION_OFFSET, sizeof(Ipv4), into);
+}
+
 NftRule& NftRule::addressIn(uint32_t offset, const Ipv4Subnet& subnet) {
   load(NFT_PAYLOAD_NETWORK_HEADER, offset, sizeof(Ipv4), R0);
   if (subnet.prefix < 32) mask(R0, htonl(subnet.mask()));
@@ -137,6 +144,13 @@ NftRule& NftRule::dnatTo(Register address, Register port) {
               {NFTNL_EXPR_NAT_REG_ADDR_MIN, address},
               {NFTNL_EXPR_NAT_REG_PROTO_MIN, port},
               {NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED}});
+  return *this;
+}
+
+NftRule& NftRule::dnatTo(Register address) {
+  add("nat", {{NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT},
+              {NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4},
+              {NFTNL_EXPR_NAT_REG_ADDR_MIN, address}});
   return *this;
 }
 

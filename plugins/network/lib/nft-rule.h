@@ -30,8 +30,8 @@ class NftRule final {
   NftRule& notFrom(kj::StringPtr device) { return device_(true, false, device); }
   NftRule& to(kj::StringPtr device) { return device_(false, true, device); }
   NftRule& notTo(kj::StringPtr device) { return device_(false, false, device); }
-  NftRule& sourceIn(const Ipv4Subnet& subnet) { return addressIn(12, subnet); }
-  NftRule& destinationIn(const Ipv4Subnet& subnet) { return addressIn(16, subnet); }
+  NftRule& sourceIn(const Ipv4Subnet& subnet) { return addressIn(SOURCE_OFFSET, subnet); }
+  NftRule& destinationIn(const Ipv4Subnet& subnet) { return addressIn(DESTINATION_OFFSET, subnet); }
   // Its destination (source) is an address of this namespace.
   NftRule& destinationIsLocal();
   NftRule& protocolIs(uint8_t protocol);
@@ -43,6 +43,8 @@ class NftRule final {
   // Loads.
   NftRule& loadProtocol(Register into);         // 1 byte
   NftRule& loadDestinationPort(Register into);  // 2 bytes, network order; of TCP and UDP
+  NftRule& loadSource(Register into);           // addresses
+  NftRule& loadDestination(Register into);
   // Counts 0, 1 ... modulus - 1, 0, one step per packet that gets here.
   NftRule& loadNextOf(uint32_t modulus, Register into);
 
@@ -55,6 +57,7 @@ class NftRule final {
 
   // Actions.
   NftRule& dnatTo(Register address, Register port);
+  NftRule& dnatTo(Register address);  // the port stays
   NftRule& masquerade();
   NftRule& drop();
   NftRule& rejectWithReset();        // TCP only
@@ -63,6 +66,10 @@ class NftRule final {
   nftnl_rule* raw() { return rule.get(); }
 
  private:
+  // In an IPv4 header.
+  static constexpr uint32_t SOURCE_OFFSET = 12;
+  static constexpr uint32_t DESTINATION_OFFSET = 16;
+
   NftRule& device_(bool input, bool equal, kj::StringPtr name);
   NftRule& addressIn(uint32_t offset, const Ipv4Subnet& subnet);
   NftRule& load(uint32_t base, uint32_t offset, uint32_t size, Register into);

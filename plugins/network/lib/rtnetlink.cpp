@@ -8,6 +8,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <netinet/ip.h>
 #include <string.h>
 
 #include "orch/fail.h"
@@ -23,10 +24,21 @@ constexpr uint8_t OPERATIONAL = 6;
 // A list of a few hundred rows takes less than a millisecond: seldom does anything come in between.
 constexpr int DUMP_TRIES = 10;
 
+void readVxlan(const nlattr* data, Vxlan& vxlan) {
+  for (auto* option : NetlinkAttributes(data)) {
+    auto type = mnl_attr_get_type(option);
+    if (type == IFLA_VXLAN_ID) vxlan.vni = mnl_attr_get_u32(option);
+    if (type == IFLA_VXLAN_LOCAL) vxlan.local = ntohl(mnl_attr_get_u32(option));
+    if (type == IFLA_VXLAN_PORT) vxlan.port = ntohs(mnl_attr_get_u16(option));
+  }
+}
+
 void readKind(const nlattr* info, Link& link) {
   for (auto* inner : NetlinkAttributes(info)) {
-    if (mnl_attr_get_type(inner) == IFLA_INFO_KIND) link.kind = mnl_attr_get_str(inner);
-    if (mnl_attr_get_type(inner) != IFLA_INFO_SLAVE_DATA) continue;
+    auto type = mnl_attr_get_type(inner);
+    if (type == IFLA_INFO_KIND) link.kind = mnl_attr_get_str(inner);
+    if (type == IFLA_INFO_DATA && link.kind == "vxlan") readVxlan(inner, link.vxlan);
+    if (type != IFLA_INFO_SLAVE_DATA) continue;
     for (auto* option : NetlinkAttributes(inner)) {
       if (mnl_attr_get_type(option) != IFLA_BRPORT_STATE) continue;
       link.forwarding = mnl_attr_get_u8(option) == BR_STATE_FORWARDING;
@@ -115,6 +127,24 @@ NetlinkMessage newVeth(const VethSpec& spec) {
   message.put(IFLA_ADDRESS, spec.peerMac.data(), spec.peerMac.size());
   if (spec.peerNamespace >= 0) message.putU32(IFLA_NET_NS_FD, spec.peerNamespace);
   message.endNest(peer);
+  message.endNest(data);
+  message.endNest(info);
+  return message;
+}
+
+NetlinkMessage newVxlan(const VxlanSpec& spec) {
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+                         kj::str("cannot make the VXLAN device ", spec.facts.vni));
+  message.header<ifinfomsg>();
+  message.putText(IFLA_IFNAME, spec.name.c_str()).putU32(IFLA_MTU, spec.mtu);
+  if (spec.targetNamespace >= 0) message.putU32(IFLA_NET_NS_FD, spec.targetNamespace);
+  size_t info = message.nest(IFLA_LINKINFO);
+  message.putText(IFLA_INFO_KIND, "vxlan");
+  size_t data = message.nest(IFLA_INFO_DATA);
+  uint16_t port = htons(spec.facts.port);
+  message.putU32(IFLA_VXLAN_ID, spec.facts.vni).putU32(IFLA_VXLAN_LOCAL, htonl(spec.facts.local));
+  message.put(IFLA_VXLAN_PORT, &port, sizeof(port)).putU8(IFLA_VXLAN_TTL, IPDEFTTL);
+  message.putU8(IFLA_VXLAN_LEARNING, 0);
   message.endNest(data);
   message.endNest(info);
   return message;
@@ -235,13 +265,55 @@ NetlinkMessage deleteNeighbour(uint32_t link, Ipv4 address) {
   return message;
 }
 
-NetlinkMessage setHairpin(uint32_t port) {
-  NetlinkMessage message(RTM_SETLINK, 0, kj::str("cannot set hairpin mode of bridge port ", port));
+namespace {
+NetlinkMessage newForwardingChange(uint16_t type, uint16_t flags, kj::String what, uint32_t link,
+                                   Mac mac) {
+  NetlinkMessage message(type, flags, kj::mv(what));
+  auto& head = message.header<ndmsg>();
+  head.ndm_family = AF_BRIDGE;
+  head.ndm_ifindex = link;
+  // For the bridge static, for the VXLAN device something that does not age.
+  head.ndm_state = NUD_NOARP | NUD_REACHABLE;
+  head.ndm_flags = NTF_SELF | NTF_MASTER;
+  message.put(NDA_LLADDR, mac.data(), mac.size());
+  return message;
+}
+
+NetlinkMessage newPortChange(uint32_t port, kj::StringPtr what) {
+  NetlinkMessage message(RTM_SETLINK, 0, kj::str("cannot set ", what, " of bridge port ", port));
   auto& head = message.header<ifinfomsg>();
   head.ifi_family = AF_BRIDGE;
   head.ifi_index = port;
+  return message;
+}
+}  // namespace
+
+NetlinkMessage newRemoteMac(const RemoteMac& remote) {
+  auto message =
+      newForwardingChange(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+                          kj::str("cannot lead an address to the host ", ipv4Text(remote.host)),
+                          remote.link, remote.mac);
+  message.putU32(NDA_DST, htonl(remote.host));
+  return message;
+}
+
+NetlinkMessage deleteRemoteMac(uint32_t link, Mac mac) {
+  return newForwardingChange(RTM_DELNEIGH, 0, kj::str("cannot forget an address of another host"),
+                             link, mac);
+}
+
+NetlinkMessage setHairpin(uint32_t port) {
+  auto message = newPortChange(port, "hairpin mode");
   size_t options = message.nest(IFLA_PROTINFO | NLA_F_NESTED);
   message.putU8(IFLA_BRPORT_MODE, 1);
+  message.endNest(options);
+  return message;
+}
+
+NetlinkMessage setSuppression(uint32_t port) {
+  auto message = newPortChange(port, "neighbour suppression");
+  size_t options = message.nest(IFLA_PROTINFO | NLA_F_NESTED);
+  message.putU8(IFLA_BRPORT_NEIGH_SUPPRESS, 1).putU8(IFLA_BRPORT_LEARNING, 0);
   message.endNest(options);
   return message;
 }
@@ -339,6 +411,27 @@ std::vector<Neighbour> Rtnetlink::permanentNeighbours() {
     }
   };
   return list<Neighbour>(kj::mv(message), read);
+}
+
+std::vector<RemoteMac> Rtnetlink::remoteMacs() {
+  NetlinkMessage message(RTM_GETNEIGH, 0, kj::str("cannot list forwarding entries"));
+  message.header<ndmsg>().ndm_family = AF_BRIDGE;
+  auto read = [](const nlmsghdr* answer, std::vector<RemoteMac>& found) {
+    auto* head = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(answer));
+    RemoteMac remote;
+    remote.link = head->ndm_ifindex;
+    bool whole = false;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
+      auto type = mnl_attr_get_type(attribute);
+      auto size = mnl_attr_get_payload_len(attribute);
+      if (type == NDA_DST && size == sizeof(Ipv4)) remote.host = ntohl(mnl_attr_get_u32(attribute));
+      if (type != NDA_LLADDR || size != remote.mac.size()) continue;
+      memcpy(remote.mac.data(), mnl_attr_get_payload(attribute), size);
+      whole = true;
+    }
+    if (whole && remote.host != 0) found.push_back(remote);
+  };
+  return list<RemoteMac>(kj::mv(message), read);
 }
 
 }  // namespace orch::network

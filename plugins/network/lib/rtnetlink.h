@@ -16,6 +16,14 @@ constexpr size_t MAX_LINK_NAME = 15;
 // Of a link that belongs to none.
 constexpr uint32_t NO_MASTER = 0;
 
+// What tells one VXLAN device from another.
+struct Vxlan {
+  uint32_t vni = 0;
+  Ipv4 local = 0;     // the address of this host that it sends from
+  uint16_t port = 0;  // of UDP, here and there
+  bool operator==(const Vxlan&) const = default;
+};
+
 struct Link {
   uint32_t index = 0;
   uint32_t master = NO_MASTER;
@@ -25,7 +33,8 @@ struct Link {
   uint32_t mtu = 0;
   Mac mac = {};  // all zero if it has none of 6 bytes
   std::string name;
-  std::string kind;   // `bridge`, `veth`; empty for hardware
+  std::string kind;   // `bridge`, `veth`, `vxlan`; empty for hardware
+  Vxlan vxlan;        // of kind `vxlan`
   std::string alias;  // free text, for people and for us to know our own
 };
 
@@ -46,6 +55,13 @@ struct Neighbour {
   Ipv4 address = 0;
 };
 
+// Which host has a MAC that is reached by a VXLAN device.
+struct RemoteMac {
+  uint32_t link = 0;
+  Mac mac = {};
+  Ipv4 host = 0;
+};
+
 struct VethSpec {
   std::string hostName;
   std::string peerName;
@@ -55,11 +71,22 @@ struct VethSpec {
   int peerNamespace = -1;  // a descriptor of the namespace in which the peer is made
 };
 
+struct VxlanSpec {
+  std::string name;
+  Vxlan facts;
+  uint32_t mtu = 1450;
+  int targetNamespace = -1;  // a descriptor of the namespace in which it is made
+};
+
 // A bridge without spanning tree and multicast snooping, whose address does not change with its
 // ports. Fails with EEXIST if the name is taken.
 NetlinkMessage newBridge(kj::StringPtr name, Mac mac, uint32_t mtu);
 // The host's end is up when it answers; the peer cannot be, it comes first into being.
 NetlinkMessage newVeth(const VethSpec& spec);
+// A VXLAN device that learns nothing and floods nothing. What it sends goes through the namespace
+// of the socket, wherever it is itself. Fails with EEXIST if another one has the VNI and port
+// there.
+NetlinkMessage newVxlan(const VxlanSpec& spec);
 NetlinkMessage linkUp(uint32_t link);
 NetlinkMessage setMaster(uint32_t link, uint32_t master);
 NetlinkMessage setAlias(uint32_t link, kj::StringPtr alias);
@@ -79,8 +106,15 @@ NetlinkMessage newForwarding(uint32_t port, Mac mac);
 // ENOENT.
 NetlinkMessage newNeighbour(uint32_t link, Ipv4 address, Mac mac);
 NetlinkMessage deleteNeighbour(uint32_t link, Ipv4 address);
+// A MAC is on another host, for the VXLAN device and for the bridge that it is a port of. Deleting
+// what is not there fails with ENOENT.
+NetlinkMessage newRemoteMac(const RemoteMac& remote);
+NetlinkMessage deleteRemoteMac(uint32_t link, Mac mac);
 // Lets the bridge send a frame back by the port that it came from.
 NetlinkMessage setHairpin(uint32_t port);
+// Has the bridge answer, by its own neighbours, who asks for an address behind the port, and learn
+// nothing from what comes by it.
+NetlinkMessage setSuppression(uint32_t port);
 
 // A NETLINK_ROUTE socket. Blocking, for worker threads.
 class Rtnetlink final {
@@ -93,8 +127,9 @@ class Rtnetlink final {
     NetlinkMessage list[] = {kj::mv(messages)...};
     socket.run(kj::arrayPtr(list, sizeof...(Messages)));
   }
-  void runAll(std::vector<NetlinkMessage>& messages) {
-    socket.run(kj::arrayPtr(messages.data(), messages.size()));
+  // `tolerated`: an errno that is success as well.
+  void runAll(std::vector<NetlinkMessage>& messages, int tolerated = 0) {
+    socket.run(kj::arrayPtr(messages.data(), messages.size()), tolerated);
   }
   // 0, or the errno.
   int attempt(NetlinkMessage message) { return socket.attempt(message); }
@@ -109,6 +144,10 @@ class Rtnetlink final {
   std::vector<Route> routes();
   // Those that are for good, of IPv4.
   std::vector<Neighbour> permanentNeighbours();
+  // Of all VXLAN devices.
+  std::vector<RemoteMac> remoteMacs();
+  // Changes that were asked for so far.
+  uint64_t changes() const { return socket.changes(); }
 
  private:
   template <typename Row, typename Read>
