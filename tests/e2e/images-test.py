@@ -162,9 +162,13 @@ class Images(cluster.ClusterTest):
         private.push(self.version, self.image)
         return private
 
+    def login(self, private, password, **options):
+        return self.n1.host.run(f"{PROGRAMS}/orch", "login", "-u", "ann", "--password-stdin", "--tls-verify=false", private.address,
+                                input=password + "\n", **options)
+
     def test_an_image_that_is_here_runs_with_a_warning_when_its_registry_refuses(self):
         private = self.privateRegistry()
-        self.n1.host.run(f"{PROGRAMS}/orch", "login", "-u", "ann", "--password-stdin", private.address, input=PASSWORD + "\n", check=True)
+        self.login(private, PASSWORD, check=True)
         self.n1.orch("image", "pull", self.image)
         self.n1.orch("logout", private.address)
         created = self.create("--constraint", "node.hostname==n1")
@@ -209,12 +213,11 @@ class Images(cluster.ClusterTest):
         self.assertRegex(self.error(), "unauthorized|authentication required")
         self.n1.orch("service", "rm", "web")
 
-        login = [f"{PROGRAMS}/orch", "login", "-u", "ann", "--password-stdin", "--tls-verify=false", private.address]
-        wrong = self.n1.host.run(*login, input=PASSWORD + "x\n")
+        wrong = self.login(private, PASSWORD + "x")
         self.assertEqual((wrong.returncode, wrong.stdout), (1, ""))
         self.assertEqual(wrong.stderr, f"orch: cannot log in at '{private.address}': it does not know user 'ann' with this password\n")
         self.assertEqual(self.n1.orch("logout", private.address, check=False).stderr, f"orch: there is no login for {private.address}\n")
-        self.n1.host.run(*login, input=PASSWORD + "\n", check=True)
+        self.login(private, PASSWORD, check=True)
         self.assertEqual(self.create("--replicas", "6", "--with-registry-auth").stderr, "")
         self.assertEqual(self.serves(), [2, 2, 2])
         self.assertNotIn("sealedLogin", self.n1.orch("service", "inspect", "web").stdout)
