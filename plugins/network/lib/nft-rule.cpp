@@ -97,6 +97,12 @@ NftRule& NftRule::protocolIs(uint8_t protocol) {
   return compare(R0, true, &protocol, sizeof(protocol));
 }
 
+NftRule& NftRule::destinationPortIs(uint16_t port) {
+  loadDestinationPort(R0);
+  uint16_t wanted = htons(port);
+  return compare(R0, true, &wanted, sizeof(wanted));
+}
+
 NftRule& NftRule::isNew() {
   add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_STATE}, {NFTNL_EXPR_CT_DREG, R0}});
   mask(R0, STATE_NEW);
@@ -113,6 +119,22 @@ NftRule& NftRule::isDnat(bool expected) {
 
 NftRule& NftRule::loadDestinationPort(Register into) {
   return load(NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof(uint16_t), into);
+}
+
+NftRule& NftRule::loadValue(const void* value, uint32_t size, Register into) {
+  auto* e = add("immediate", {{NFTNL_EXPR_IMM_DREG, into}});
+  nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, value, size);
+  return *this;
+}
+
+NftRule& NftRule::loadAddress(Ipv4 value, Register into) {
+  uint32_t address = htonl(value);
+  return loadValue(&address, sizeof(address), into);
+}
+
+NftRule& NftRule::loadPort(uint16_t value, Register into) {
+  uint16_t port = htons(value);
+  return loadValue(&port, sizeof(port), into);
 }
 
 NftRule& NftRule::loadNextOf(uint32_t modulus, Register into) {

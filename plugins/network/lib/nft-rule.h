@@ -35,6 +35,8 @@ class NftRule final {
   // Its destination (source) is an address of this namespace.
   NftRule& destinationIsLocal();
   NftRule& protocolIs(uint8_t protocol);
+  // Of TCP and UDP.
+  NftRule& destinationPortIs(uint16_t port);
   // The connection's first packet.
   NftRule& isNew();
   // Its destination was (was not) rewritten.
@@ -45,6 +47,8 @@ class NftRule final {
   NftRule& loadDestinationPort(Register into);  // 2 bytes, network order; of TCP and UDP
   NftRule& loadSource(Register into);           // addresses
   NftRule& loadDestination(Register into);
+  NftRule& loadAddress(Ipv4 value, Register into);
+  NftRule& loadPort(uint16_t value, Register into);
   // Counts 0, 1 ... modulus - 1, 0, one step per packet that gets here.
   NftRule& loadNextOf(uint32_t modulus, Register into);
 
@@ -73,6 +77,7 @@ class NftRule final {
   NftRule& device_(bool input, bool equal, kj::StringPtr name);
   NftRule& addressIn(uint32_t offset, const Ipv4Subnet& subnet);
   NftRule& load(uint32_t base, uint32_t offset, uint32_t size, Register into);
+  NftRule& loadValue(const void* value, uint32_t size, Register into);
   NftRule& mask(Register value, uint32_t bits);
   NftRule& compare(Register value, bool equal, const void* to, uint32_t size);
   struct Attribute {
