@@ -1,0 +1,278 @@
+// Names that are none of the cluster's: asked of the host's servers, or of the task's own.
+#include <catch2/catch.hpp>
+#include <kj/debug.h>
+#include <sys/socket.h>
+
+#include "lib/netns.h"
+#include "test-node.h"
+
+namespace orch::network::dns {
+namespace {
+
+using Names = std::vector<std::string>;
+
+void sendTo(const kj::AutoCloseFd& client, const Bytes& query) {
+  KJ_REQUIRE(::send(client, query.data(), query.size(), 0) == ssize_t(query.size()));
+}
+
+// A node with one served task.
+struct Forwarding {
+  explicit Forwarding(kj::StringPtr name) : node(name), task(node.sub("one")) {}
+  void serve(Names servers = {}) {
+    node.tell(mynet());
+    node.serve(task, {"n1"}, kj::mv(servers));
+  }
+  TestNode node;
+  TestTask task;
+};
+
+TEST_CASE("dns: an unknown name is asked of the host's server", "[network][root][netns]") {
+  Forwarding test("forward");
+  TestServer upstream("127.0.0.53");
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  for (auto* name : {"example.com", "single"}) {
+    auto client = test.task.client();
+    sendTo(client, queryOf(name, A, 1232, 77));
+    auto question = upstream.question();
+    REQUIRE(questionEnd(question) > 0);
+    CHECK(Bytes(question.begin() + 2, question.end()) == [&] {
+      auto sent = queryOf(name, A, 1232);
+      return Bytes(sent.begin() + 2, sent.end());
+    }());
+    upstream.answer(answerOf(question, {"1.2.3.4"}));
+    auto answer = read(receive(client));
+    CHECK(answer.id == 77);
+    CHECK(answer.found == Names{"1.2.3.4"});
+  }
+}
+
+TEST_CASE("dns: an answer of a server is kept for those who ask the same",
+          "[network][root][netns]") {
+  Forwarding test("kept");
+  TestTask other(test.node.sub("two"));
+  TestServer upstream("127.0.0.53");
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  test.node.serve(other, {}, {}, "two");
+  auto client = test.task.client();
+  sendTo(client, queryOf("example.com"));
+  upstream.answer(answerOf(upstream.question(), {"1.2.3.4"}));
+  CHECK(read(receive(client)).found == Names{"1.2.3.4"});
+  CHECK(other.ask("example.com").found == Names{"1.2.3.4"});
+  CHECK_FALSE(upstream.wasAsked());
+  // Other servers may say something else.
+  TestServer next("127.0.0.54");
+  test.node.resolvConf("nameserver 127.0.0.54\n");
+  sendTo(client, queryOf("example.com"));
+  next.answer(answerOf(next.question(), {"1.2.3.5"}));
+  CHECK(read(receive(client)).found == Names{"1.2.3.5"});
+}
+
+TEST_CASE("dns: a question by TCP is asked by TCP", "[network][root][netns]") {
+  Forwarding test("tcp");
+  TestServer upstream("127.0.0.53");
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  auto client = test.task.client(SOCK_STREAM);
+  auto query = queryOf("example.com");
+  query.insert(query.begin(), {0, uint8_t(query.size())});
+  sendTo(client, query);
+  auto question = upstream.questionByTcp();
+  REQUIRE(questionEnd(question) > 0);
+  upstream.answerByTcp(answerOf(question, {"1.2.3.4", "1.2.3.5"}));
+  auto framed = receive(client);
+  REQUIRE(framed.size() > 2);
+  CHECK(read(Bytes(framed.begin() + 2, framed.end())).found.size() == 2);
+}
+
+TEST_CASE("dns: a truncated answer is handed on as it is", "[network][root][netns]") {
+  Forwarding test("truncated");
+  TestServer upstream("127.0.0.53");
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  auto client = test.task.client();
+  sendTo(client, queryOf("example.com"));
+  auto cut = answerOf(upstream.question(), {});
+  cut[2] |= 0x02;
+  upstream.answer(cut);
+  CHECK(read(receive(client)).truncated);
+}
+
+TEST_CASE("dns: a task's own servers are asked from where it is", "[network][root][netns]") {
+  Forwarding test("own");
+  // The same address inside and outside.
+  TestServer hosts("127.0.0.53"), own("127.0.0.53", test.task.path());
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve({"127.0.0.53"});
+  auto client = test.task.client();
+  for (int i = 0; i < 20; ++i) {  // more than the sockets that are made at once
+    sendTo(client, queryOf("n" + std::to_string(i) + ".example.com"));
+    own.answer(answerOf(own.question(), {"1.2.3.4"}));
+    REQUIRE(read(receive(client)).found == Names{"1.2.3.4"});
+  }
+  auto stream = test.task.client(SOCK_STREAM);
+  auto query = queryOf("example.com");
+  query.insert(query.begin(), {0, uint8_t(query.size())});
+  sendTo(stream, query);
+  CHECK(questionEnd(own.questionByTcp()) > 0);
+  CHECK_FALSE(hosts.wasAsked());
+  // From now on the host's.
+  test.serve();
+  sendTo(client, queryOf("example.org"));
+  CHECK(questionEnd(hosts.question()) > 0);
+}
+
+TEST_CASE("dns: a server that never answers delays nobody else", "[network][root][netns]") {
+  Forwarding test("silent");
+  TestServer silent("127.0.0.53");
+  test.node.timeoutMs = 30'000;  // longer than this test's patience
+  test.node.run();
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  TestTask other(test.node.sub("two"));
+  TestServer quick("127.0.0.54", other.path());
+  test.node.serve(other, {"n1"}, {"127.0.0.54"}, "two");
+  std::vector<kj::AutoCloseFd> waiting;
+  for (int i = 0; i < 200; ++i) {
+    waiting.push_back(test.task.client());
+    sendTo(waiting.back(), queryOf("n" + std::to_string(i) + ".example.com"));
+  }
+  REQUIRE(questionEnd(silent.question()) > 0);
+  CHECK(test.task.ask("web").found == Names{"10.0.1.2"});
+  CHECK(read(test.task.ask(queryOf("web"), true)).found == Names{"10.0.1.2"});
+  auto client = other.client();
+  sendTo(client, queryOf("example.com"));
+  quick.answer(answerOf(quick.question(), {"1.2.3.4"}));
+  CHECK(read(receive(client)).found == Names{"1.2.3.4"});
+}
+
+TEST_CASE("dns: one task's open questions have a limit of their own", "[network][root][netns]") {
+  Forwarding test("limit");
+  TestServer silent("127.0.0.53");
+  test.node.timeoutMs = 30'000;
+  test.node.run();
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  TestTask other(test.node.sub("two"));
+  test.node.serve(other, {"n1"}, {}, "two");
+  auto client = test.task.client();
+  uint16_t refused = 0;
+  for (uint16_t i = 1; i <= 600; ++i) {
+    sendTo(client, queryOf("n" + std::to_string(i) + ".example.com", A, 0, i));
+    if (i % 50 != 0) continue;
+    // So many at a time that the socket holds them.
+    sendTo(client, queryOf("web", A, 0, 0));
+    for (Answer answer;; ++refused) {
+      answer = read(receive(client));
+      if (answer.id == 0) break;
+      REQUIRE(answer.code == 2);
+    }
+  }
+  for (; refused < 600 - 512; ++refused) REQUIRE(read(receive(client)).code == 2);
+  CHECK(test.task.ask("web").code == 0);
+  uint8_t more;
+  CHECK(recv(client, &more, 1, MSG_DONTWAIT) < 0);
+  auto stranger = other.client();
+  sendTo(stranger, queryOf("other.example.com"));
+  for (;;) {
+    auto question = silent.question();
+    REQUIRE_FALSE(question.empty());
+    if (Bytes(question.begin() + 2, question.end()) != [] {
+          auto sent = queryOf("other.example.com");
+          return Bytes(sent.begin() + 2, sent.end());
+        }()) {
+      continue;
+    }
+    silent.answer(answerOf(question, {"1.2.3.4"}));
+    break;
+  }
+  CHECK(read(receive(stranger)).found == Names{"1.2.3.4"});
+}
+
+TEST_CASE("dns: after a server that is silent or refuses the next one is asked",
+          "[network][root][netns]") {
+  Forwarding test("next");
+  test.node.timeoutMs = 1500;
+  test.node.run();
+  TestServer silent("127.0.0.53"), second("127.0.0.54");
+  // Nobody listens at .52: the kernel says so at once.
+  test.node.resolvConf("nameserver 127.0.0.52\nnameserver 127.0.0.53\nnameserver 127.0.0.54\n");
+  test.serve();
+  auto client = test.task.client();
+  sendTo(client, queryOf("one.example.com"));
+  CHECK(questionEnd(silent.question()) > 0);
+  second.answer(answerOf(second.question(), {"1.2.3.4"}));
+  CHECK(read(receive(client)).found == Names{"1.2.3.4"});
+  // It is asked last for a while.
+  sendTo(client, queryOf("two.example.com"));
+  auto question = second.question();
+  CHECK_FALSE(silent.wasAsked());
+  second.answer(refusalOf(question, Rcode::REFUSED));
+  question = silent.question();
+  REQUIRE(questionEnd(question) > 0);
+  silent.answer(answerOf(question, {"1.2.3.5"}));
+  CHECK(read(receive(client)).found == Names{"1.2.3.5"});
+}
+
+TEST_CASE("dns: if no server answers it is a failure for now", "[network][root][netns]") {
+  Forwarding test("none-answers");
+  test.node.timeoutMs = 1500;
+  test.node.run();
+  TestServer silent("127.0.0.53");
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  CHECK(test.task.ask("example.com").code == 2);
+  TestServer second("127.0.0.54");
+  test.node.resolvConf("nameserver 127.0.0.54\n");
+  auto client = test.task.client();
+  sendTo(client, queryOf("example.com"));
+  second.answer(refusalOf(second.question(), Rcode::REFUSED));
+  CHECK(read(receive(client)).code == 5);
+}
+
+TEST_CASE("dns: with no server at all an unknown name does not exist", "[network][root][netns]") {
+  Forwarding test("no-server");
+  test.serve();
+  CHECK(test.task.ask("example.com").code == 3);
+  test.node.resolvConf("nameserver 127.0.0.11\n");  // in a circle
+  CHECK(test.task.ask("example.com").code == 3);
+  test.serve({"127.0.0.11"});
+  CHECK(test.task.ask("example.com").code == 3);
+}
+
+TEST_CASE("dns: answers to other questions are not believed", "[network][root][netns]") {
+  Forwarding test("spoofed");
+  TestServer upstream("127.0.0.53");
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  auto client = test.task.client();
+  sendTo(client, queryOf("example.com"));
+  auto question = upstream.question();
+  auto guessed = answerOf(question, {"6.6.6.6"});
+  guessed[0] ^= 1;
+  upstream.answer(guessed);
+  auto other = queryOf("example.org", A, 0, idOf(question));
+  upstream.answer(answerOf(other, {"6.6.6.6"}));
+  upstream.answer(Bytes{1, 2, 3});
+  upstream.answer(answerOf(question, {"1.2.3.4"}));
+  CHECK(read(receive(client)).found == Names{"1.2.3.4"});
+}
+
+TEST_CASE("dns: a task that is released while it waits for an answer is gone",
+          "[network][root][netns]") {
+  Forwarding test("released");
+  TestServer upstream("127.0.0.53");
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.serve();
+  auto client = test.task.client();
+  sendTo(client, queryOf("example.com"));
+  auto question = upstream.question();
+  test.node.release();
+  upstream.answer(answerOf(question, {"1.2.3.4"}));
+  test.serve();
+  CHECK(test.task.ask("web").found == Names{"10.0.1.2"});
+}
+
+}  // namespace
+}  // namespace orch::network::dns

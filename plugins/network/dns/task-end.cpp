@@ -1,0 +1,88 @@
+#include "task-end.h"
+
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "lib/netns.h"
+#include "lib/nft-batch.h"
+#include "message.h"
+
+namespace orch::network::dns {
+
+namespace {
+constexpr Ipv4 ADDRESS = 0x7f00000b;  // 127.0.0.11, where docker's containers look too
+constexpr uint16_t DNS_PORT = 53;
+constexpr int BACKLOG = 64;
+// NF_IP_PRI_NAT_DST: where nat looks at what a namespace itself sends.
+constexpr int32_t NAT_PRIORITY = -100;
+
+kj::AutoCloseFd bound(int type) {
+  int fd;
+  KJ_SYSCALL(fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  kj::AutoCloseFd result(fd);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(ADDRESS);
+  KJ_SYSCALL(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)));
+  if (type == SOCK_STREAM) {
+    KJ_SYSCALL(listen(fd, BACKLOG));
+  }
+  return result;
+}
+
+uint16_t portOf(int fd) {
+  sockaddr_in address = {};
+  socklen_t size = sizeof(address);
+  KJ_SYSCALL(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size));
+  return ntohs(address.sin_port);
+}
+
+void addRedirect(NftBatch& batch, uint8_t protocol, uint16_t port) {
+  NftRule rule;
+  rule.destinationIn({ADDRESS, 32}).protocolIs(protocol).destinationPortIs(DNS_PORT);
+  rule.loadAddress(ADDRESS, R1).loadPort(port, R2).dnatTo(R1, R2);
+  batch.addRule("output", rule);
+}
+}  // namespace
+
+kj::AutoCloseFd openNamespace(kj::StringPtr path) {
+  int fd;
+  KJ_SYSCALL(fd = open(path.cStr(), O_RDONLY | O_CLOEXEC), path);
+  return kj::AutoCloseFd(fd);
+}
+
+NamespaceId idOf(const kj::AutoCloseFd& inside) {
+  struct stat about;
+  KJ_SYSCALL(fstat(inside, &about));
+  return {about.st_dev, about.st_ino};
+}
+
+TaskEnd openTaskEnd(kj::AutoCloseFd inside) {
+  TaskEnd end;
+  inNamespace(inside.get(), [&] {
+    end.udp = bound(SOCK_DGRAM);
+    end.tcp = bound(SOCK_STREAM);
+    NftBatch batch(TABLE);
+    // To delete takes milliseconds, which the start of a task should not.
+    if (nftTableExists(TABLE)) batch.deleteTable();
+    batch.addTable();
+    batch.addChain("output", NftHook{"nat", NftPoint::OUTPUT, NAT_PRIORITY});
+    addRedirect(batch, IPPROTO_UDP, portOf(end.udp));
+    addRedirect(batch, IPPROTO_TCP, portOf(end.tcp));
+    batch.commit();
+  });
+  end.inside = kj::mv(inside);
+  return end;
+}
+
+void removeRules(int inside) {
+  inNamespace(inside, [&] {
+    NftBatch batch(TABLE);
+    batch.addTable().deleteTable().commit();
+  });
+}
+
+}  // namespace orch::network::dns

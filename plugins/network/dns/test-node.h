@@ -1,0 +1,112 @@
+// A node in a network namespace of the test's own, with the plugin on it, and tasks in others. The
+// plugin answers on a thread of its own, so the test may block as any client does.
+#pragma once
+
+#include <kj/async-io.h>
+#include <kj/io.h>
+#include <sys/socket.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "orch/env.h"
+#include "orch/plugin.h"
+#include "orch/schema/network.capnp.h"
+#include "test-messages.h"
+
+namespace orch::testing {
+class TestFolder;
+class TestHost;
+}  // namespace orch::testing
+
+namespace orch::network::dns {
+
+// While it lives, the test's thread is in a network namespace with nothing but lo.
+class OwnNetwork final {
+ public:
+  OwnNetwork();
+  ~OwnNetwork() noexcept(false);
+  KJ_DISALLOW_COPY(OwnNetwork);
+
+ private:
+  kj::AutoCloseFd before;
+};
+
+// A namespace with lo, pinned.
+class TestTask final {
+ public:
+  explicit TestTask(std::string path);
+  ~TestTask() noexcept(false);
+  KJ_DISALLOW_COPY(TestTask);
+  const std::string& path() const { return pin; }
+  // One query, one answer; empty after three seconds, which only a test that fails needs, and at
+  // once if there is nobody.
+  Bytes ask(const Bytes& query, bool tcp = false) const;
+  Answer ask(const std::string& name, uint16_t type = A) const {
+    return read(ask(queryOf(name, type)));
+  }
+  // A socket that is connected to port 53 of 127.0.0.11.
+  kj::AutoCloseFd client(int type = SOCK_DGRAM) const;
+  // What a program there says that sees `resolvConf` as its /etc/resolv.conf.
+  std::string run(const std::string& resolvConf, const std::string& command) const;
+  std::vector<std::string> chains() const;  // of our table
+
+ private:
+  std::string pin;
+};
+
+// Empty after three seconds.
+Bytes receive(int fd);
+
+// A server at port 53 of an address, for a test to answer from by hand; in the namespace at `path`,
+// or the node's.
+class TestServer final {
+ public:
+  explicit TestServer(const std::string& address, const std::string& path = "");
+  // Waits for a question; empty if none comes.
+  Bytes question();
+  bool wasAsked() const;  // without waiting
+  void answer(const Bytes& message);
+  // The same by TCP, one connection.
+  Bytes questionByTcp();
+  void answerByTcp(const Bytes& message);
+
+ private:
+  kj::AutoCloseFd udp, tcp, connection;
+  std::vector<uint8_t> peer;
+};
+
+class TestNode final {
+ public:
+  explicit TestNode(kj::StringPtr testName);
+  ~TestNode() noexcept(false);
+
+  uint32_t timeoutMs = 2000;
+  void run();    // configure, recover, start
+  void crash();  // without stop
+  void tell(const Told& told);
+  void serve(const TestTask& task, std::vector<std::string> networks = {"n1"},
+             std::vector<std::string> servers = {}, const std::string& taskId = "task");
+  void serveAt(const std::string& path, std::vector<std::string> networks = {},
+               std::vector<std::string> servers = {}, const std::string& taskId = "task");
+  void release(const std::string& taskId = "task");
+  void retain(std::vector<std::string> taskIds);
+  void resolvConf(const std::string& text);  // of the host
+  std::string sub(const std::string& name) const;
+  // The text of the error that `run` fails with, as a user sees it; empty if it does not.
+  static std::string errorOf(kj::Function<void()> run);
+  kj::WaitScope& scope() { return io.waitScope; }
+  const std::vector<std::string>& logLines() const;
+
+ private:
+  OwnNetwork network;
+  kj::Own<testing::TestFolder> files;
+  kj::AsyncIoContext io;
+  kj::Own<Env> env;
+  kj::Own<testing::TestHost> host;
+  kj::Maybe<schema::Plugin::Client> plugin;
+  kj::Maybe<schema::NameServer::Client> names;
+};
+
+}  // namespace orch::network::dns
