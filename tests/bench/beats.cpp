@@ -42,7 +42,10 @@ class Counts final : public BeatWatch::Observer {
     KJ_IF_MAYBE (heard, receiver.lastOf(sessions.at(nodeId))) return heard->at;
     return nullptr;
   }
-  void beaten(const std::string&) override { ++looks; }
+  bool beaten(const std::string&) override { return ++looks, true; }
+  std::vector<std::string> unwell(kj::TimePoint since) override {
+    return receiver.unwell(since, PERIOD_MS);
+  }
   void suspected(const std::string&) override { ++suspicions; }
   bool missed(const std::string&, const std::string&) override { return ++gone, true; }
 
@@ -98,10 +101,10 @@ int measure(uint32_t count, uint32_t seconds) {
   for (uint32_t i = 0; i < count; ++i) {
     capnp::MallocMessageBuilder message;
     auto terms = message.initRoot<schema::BeatTerms>();
-    Node node{receiver.admit(PERIOD_MS, terms), {}};
+    auto id = env->newId();
+    Node node{receiver.admit(id.cStr(), PERIOD_MS, terms), {}};
     std::copy(terms.getKey().begin(), terms.getKey().end(), node.key.begin());
     sender.nodes.push_back(node);
-    auto id = env->newId();
     counts.sessions[id.cStr()] = node.session;
     watch.expect(id.cStr(), 10 * kj::SECONDS, "");  // time to make them all
   }

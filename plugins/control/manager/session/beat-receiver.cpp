@@ -25,6 +25,7 @@ constexpr int BUFFER_BYTES = 4 << 20;  // as much of it as the system allows
 
 struct BeatReceiver::Shared {
   struct Session {
+    std::string nodeId;
     BeatKey key{};
     uint64_t sequence = 0;  // of the last
     kj::TimePoint at = kj::origin<kj::TimePoint>();
@@ -117,10 +118,12 @@ void BeatReceiver::stop() {
   shared = nullptr;
 }
 
-uint64_t BeatReceiver::admit(uint32_t periodMs, schema::BeatTerms::Builder terms) {
+uint64_t BeatReceiver::admit(const std::string& nodeId, uint32_t periodMs,
+                             schema::BeatTerms::Builder terms) {
   if (shared == nullptr) return 0;
   uint64_t number = env.random() | 1;  // 0 is none
   Shared::Session session;
+  session.nodeId = nodeId;
   for (size_t i = 0; i < session.key.size(); i += sizeof(uint64_t)) {
     uint64_t part = env.random();
     memcpy(session.key.data() + i, &part, sizeof(part));
@@ -130,7 +133,7 @@ uint64_t BeatReceiver::admit(uint32_t periodMs, schema::BeatTerms::Builder terms
   terms.setKey(kj::arrayPtr(session.key.data(), session.key.size()));
   terms.setPeriodMs(periodMs);
   std::lock_guard<std::mutex> lock(shared->mutex);
-  shared->sessions[number] = session;
+  shared->sessions[number] = kj::mv(session);
   return number;
 }
 
@@ -146,6 +149,17 @@ kj::Maybe<BeatReceiver::Heard> BeatReceiver::lastOf(uint64_t session) const {
   auto it = shared->sessions.find(session);
   if (it == shared->sessions.end() || it->second.sequence == 0) return nullptr;
   return Heard{it->second.at, it->second.loopLagMs};
+}
+
+std::vector<std::string> BeatReceiver::unwell(kj::TimePoint since, uint32_t loopLagMs) const {
+  std::vector<std::string> found;
+  if (shared == nullptr) return found;
+  std::lock_guard<std::mutex> lock(shared->mutex);
+  for (auto& [number, session] : shared->sessions) {
+    if (session.sequence == 0) continue;
+    if (session.at < since || session.loopLagMs >= loopLagMs) found.push_back(session.nodeId);
+  }
+  return found;
 }
 
 uint64_t BeatReceiver::ignored() const {

@@ -1,11 +1,12 @@
 // Hears the heartbeats that come as datagrams (plugins/control/lib/beat.h), on a worker thread:
-// they cost the loop nothing until somebody asks when a node was heard last.
+// they cost the loop nothing until somebody asks which nodes are no longer heard.
 #pragma once
 
 #include <kj/time.h>
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "orch/env.h"
 #include "orch/schema/agent.capnp.h"
@@ -28,11 +29,13 @@ class BeatReceiver final {
   bool listens() const { return shared != nullptr; }
   void stop();
 
-  // A session whose beats count, with a key of its own in `terms`; its number.
-  uint64_t admit(uint32_t periodMs, schema::BeatTerms::Builder terms);
+  // A session of the node whose beats count, with a key of its own in `terms`; its number.
+  uint64_t admit(const std::string& nodeId, uint32_t periodMs, schema::BeatTerms::Builder terms);
   void forget(uint64_t session);
   // Nothing: never, or there is no such session.
   kj::Maybe<Heard> lastOf(uint64_t session) const;
+  // Nodes that did beat, but not since then, or whose loop has stood still for so long.
+  std::vector<std::string> unwell(kj::TimePoint since, uint32_t loopLagMs) const;
   // Datagrams that were no beat, or not a new one of a session, since it listens.
   uint64_t ignored() const;
 

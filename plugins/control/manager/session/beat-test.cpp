@@ -4,11 +4,13 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <set>
 
 #include "lib/socket-address.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "session/beat-receiver.h"
+#include "session/beat-watch.h"
 #include "test-cluster.h"
 
 namespace orch::control::manager {
@@ -39,7 +41,7 @@ struct Wire {
       if (listening.ok()) to = *SocketAddress::parse(address);
     }
     REQUIRE(receiver.listens());
-    receiver.admit(1000, terms);
+    receiver.admit("node1", 1000, terms);
   }
   BeatKey key() {
     BeatKey key;
@@ -116,7 +118,7 @@ TEST_CASE("beats: an address that is in use is refused with the reason", "[loop]
   REQUIRE(!listening.ok());
   CHECK(plainText(listening.error()) ==
         kj::str("cannot receive datagrams at '", address.c_str(), "': Address already in use"));
-  CHECK(second.admit(1000, wire.terms) == 0);
+  CHECK(second.admit("node1", 1000, wire.terms) == 0);
 }
 
 TEST_CASE("beats: addresses in digits", "[manager]") {
@@ -129,6 +131,127 @@ TEST_CASE("beats: addresses in digits", "[manager]") {
     CAPTURE(bad);
     CHECK_FALSE(SocketAddress::parse(bad).has_value());
   }
+}
+
+TEST_CASE("beats: the receiver names who is no longer heard, and whose loop stands still",
+          "[loop]") {
+  Wire wire;
+  auto session = wire.terms.getSession();
+  auto longAgo = kj::origin<kj::TimePoint>();
+  auto later = wire.env->timer().now() + 1 * kj::HOURS;
+  CHECK(wire.receiver.unwell(later, 100).empty());  // never heard: nothing is known of it
+  wire.send(wire.codec.seal(wire.key(), {session, 1, 99}));
+  wire.until([&] { return wire.lag() == 99; });
+  CHECK(wire.receiver.unwell(longAgo, 100).empty());
+  CHECK(wire.receiver.unwell(longAgo, 99) == std::vector<std::string>{"node1"});
+  CHECK(wire.receiver.unwell(later, 100) == std::vector<std::string>{"node1"});
+  wire.receiver.forget(session);
+  CHECK(wire.receiver.unwell(later, 0).empty());
+}
+
+// Nodes whose beats somebody else hears, each second, as the receiver does.
+struct Beating final : BeatWatch::Observer {
+  testing::VirtualWorld world{testing::testSeed()};
+  BeatWatch watch{world.env(), 2500 * kj::MILLISECONDS, 15 * kj::SECONDS, *this};
+  std::map<std::string, kj::TimePoint> newest;
+  std::set<std::string> silent, stuck;
+  bool answer = false;  // when they are suspected
+  uint64_t looks = 0;
+  std::vector<std::string> log;
+
+  explicit Beating(uint32_t nodes) {
+    for (uint32_t i = 0; i < nodes; ++i) {
+      auto id = "node" + std::to_string(i);
+      newest.insert_or_assign(id, now());
+      watch.expect(id, 10 * kj::SECONDS, "");
+    }
+    seconds(10);
+    looks = 0;
+  }
+  kj::TimePoint now() { return world.env().timer().now(); }
+  void seconds(uint32_t count) {
+    for (; count > 0; --count) {
+      world.advance(1 * kj::SECONDS);
+      for (auto& [id, at] : newest) {
+        if (silent.count(id) == 0) at = now();
+      }
+    }
+  }
+  // "missed node3 2500"
+  void note(const char* what, const std::string& id) {
+    auto after = (now() - newest.at(id)) / kj::MILLISECONDS;
+    log.push_back(std::string(what) + " " + id + " " + std::to_string(after));
+  }
+  kj::Maybe<kj::TimePoint> newestBeat(const std::string& id) override {
+    ++looks;
+    return newest.at(id);
+  }
+  bool beaten(const std::string& id) override { return stuck.count(id) == 0; }
+  std::vector<std::string> unwell(kj::TimePoint since) override {
+    std::vector<std::string> found;
+    for (auto& [id, at] : newest) {
+      if (at < since || stuck.count(id) > 0) found.push_back(id);
+    }
+    return found;
+  }
+  void suspected(const std::string& id) override {
+    note("suspected", id);
+    if (answer) watch.beat(id);
+  }
+  bool missed(const std::string& id, const std::string&) override {
+    note("missed", id);
+    return true;
+  }
+};
+
+TEST_CASE("beats: of 1,000 nodes only those that are not well are looked at", "[manager]") {
+  Beating nodes(1000);
+  nodes.seconds(3600);
+  CHECK(nodes.looks == 0);
+  nodes.silent = {"node3"};
+  nodes.seconds(3);
+  CHECK(nodes.log == std::vector<std::string>{"suspected node3 1500", "missed node3 2500"});
+  CHECK(nodes.looks <= 3);
+  nodes.silent.clear();
+  nodes.seconds(3);
+  nodes.looks = 0;
+  nodes.seconds(60);
+  CHECK(nodes.looks == 0);
+  nodes.stuck = {"node7"};
+  nodes.seconds(60);
+  CHECK(nodes.looks >= 30);
+  CHECK(nodes.looks <= 60);
+  nodes.stuck.clear();
+  nodes.seconds(3);
+  nodes.looks = 0;
+  nodes.seconds(60);
+  CHECK(nodes.looks == 0);
+  CHECK(nodes.log.size() == 2);
+}
+
+TEST_CASE("beats: whose beats were lost while the manager stood still is asked before it is gone",
+          "[manager]") {
+  Beating nodes(10);
+  nodes.world.advance(800 * kj::MILLISECONDS);
+  nodes.world.standStill(2 * kj::SECONDS);
+  nodes.answer = true;
+  nodes.world.advance(900 * kj::MILLISECONDS);
+  CHECK(nodes.log.size() == 10);
+  nodes.seconds(60);
+  for (auto& line : nodes.log) CHECK(line.find("suspected") == 0);
+  CHECK(nodes.log.size() == 10);
+}
+
+TEST_CASE("beats: nobody else hears a node whose session is over", "[manager]") {
+  Beating nodes(2);
+  nodes.watch.alone("node1");
+  nodes.newest.erase("node0");
+  nodes.watch.expect("node0", 500 * kj::MILLISECONDS, "");
+  nodes.newest.insert_or_assign("node0", nodes.now());
+  nodes.silent = {"node0", "node1"};
+  nodes.seconds(3);
+  CHECK(nodes.log == std::vector<std::string>{"suspected node0 300", "missed node0 500",
+                                              "suspected node1 1500", "missed node1 2500"});
 }
 
 capnp::Response<schema::ClusterControl::NodeResults> nodeIn(TestCluster& cluster,

@@ -32,27 +32,53 @@ void BeatWatch::lookAtOneself(kj::TimePoint now) {
   }
 }
 
+void BeatWatch::beat(const std::string& nodeId) {
+  auto it = expected.find(nodeId);
+  bool heardAnyway = it != expected.end() && !it->second.queued;
+  if (!heardAnyway) expect(nodeId, limit, "");
+}
+
 void BeatWatch::expect(const std::string& nodeId, kj::Duration within, const std::string& reason) {
   lookAtOneself(env.timer().now());
   auto inserted = expected.try_emplace(nodeId);
   auto& node = inserted.first->second;
-  auto before = node.look;
+  if (!inserted.second && !node.queued) --swept;
   set(node, env.timer().now(), within);
   node.reason = reason;
-  // One that is to be looked at earlier than before gets a second entry; the older one is skipped.
-  if (inserted.second || node.look < before) order.emplace(node.look, nodeId);
-  watchUntil(order.top().first);
+  if (!node.queued || *node.queued > node.look) enqueue(nodeId, node);
 }
 
 void BeatWatch::expectAll(kj::Duration within) {
-  for (auto& entry : expected) set(entry.second, env.timer().now(), within);
+  for (auto& [nodeId, node] : expected) {
+    set(node, env.timer().now(), within);
+    if (!node.queued) enqueue(nodeId, node);
+  }
+  swept = 0;
+}
+
+void BeatWatch::alone(const std::string& nodeId) {
+  auto it = expected.find(nodeId);
+  if (it == expected.end() || it->second.queued) return;
+  --swept;
+  auto since = env.timer().now();
+  KJ_IF_MAYBE (newest, observer.newestBeat(nodeId)) since = *newest;
+  set(it->second, since, limit);
+  enqueue(nodeId, it->second);
 }
 
 void BeatWatch::stop() {
   expected.clear();
   order = {};
+  swept = 0;
   watched = nullptr;
   watcher = kj::READY_NOW;
+}
+
+// An older entry is skipped.
+void BeatWatch::enqueue(const std::string& nodeId, Expectation& node) {
+  node.queued = node.look;
+  order.emplace(node.look, nodeId);
+  watchUntil(node.look);
 }
 
 void BeatWatch::watchUntil(kj::TimePoint time) {
@@ -68,61 +94,90 @@ std::string BeatWatch::silence() const {
   return kj::str("no heartbeat for ", seconds, "s").cStr();
 }
 
-bool BeatWatch::look(const std::string& nodeId, Expectation& node, kj::TimePoint now) {
+BeatWatch::Next BeatWatch::look(const std::string& nodeId, Expectation& node, kj::TimePoint now) {
   bool beats = false;
   KJ_IF_MAYBE (newest, observer.newestBeat(nodeId)) {
     beats = true;
     if (*newest > node.since) {
       set(node, *newest, limit);
       node.reason.clear();
-      observer.beaten(nodeId);
-      // Of a beat that is old already it was only heard late.
-      node.look = kj::max(node.look, now + limit / 10);
-      return true;
+      if (observer.beaten(nodeId) && now - *newest <= limit / 2) return Next::SWEEP;
+      // One that is old already may only have been heard late: then there is time left to ask.
+      node.look = kj::max(node.look, now);
+      node.due = kj::max(node.due, now + limit * 2 / 5);
+      return Next::LOOK;
     }
   }
-  if (node.gone && !beats) return false;
+  if (node.gone && !beats) return Next::FORGET;
   if (node.gone) {
     node.look = now + LOOK_AGAIN;
-    return true;
+    return Next::LOOK;
   }
   if (now >= node.due) {
     node.gone = true;
     node.look = now + LOOK_AGAIN;
-    return observer.missed(nodeId, node.reason.empty() ? silence() : node.reason);
+    bool looksOn = observer.missed(nodeId, node.reason.empty() ? silence() : node.reason);
+    return looksOn ? Next::LOOK : Next::FORGET;
   }
   if (!node.suspected) {
     node.suspected = true;
     observer.suspected(nodeId);
   }
   node.look = node.due;
-  return true;
+  return Next::LOOK;
+}
+
+// So early that who is silent is suspected in time.
+void BeatWatch::sweep(kj::TimePoint now) {
+  nextSweep = now + limit / 10;
+  for (auto& nodeId : observer.unwell(now - limit / 2)) {
+    auto it = expected.find(nodeId);
+    if (it == expected.end() || it->second.queued) continue;
+    --swept;
+    it->second.look = now;
+    enqueue(nodeId, it->second);
+  }
+}
+
+void BeatWatch::lookAtDue(kj::TimePoint now) {
+  while (!order.empty() && order.top().first <= now) {
+    auto [at, nodeId] = order.top();
+    order.pop();
+    auto it = expected.find(nodeId);
+    if (it == expected.end() || it->second.queued != at) continue;
+    auto& node = it->second;
+    auto next = node.look > now ? Next::LOOK : look(nodeId, node, now);
+    if (next == Next::LOOK) {
+      enqueue(nodeId, node);
+    } else if (next == Next::FORGET) {
+      expected.erase(it);
+    } else {
+      node.queued.reset();
+      if (++swept == 1) nextSweep = now + limit / 10;
+    }
+  }
+}
+
+kj::Maybe<kj::TimePoint> BeatWatch::nextTurn() const {
+  if (order.empty() && swept == 0) return nullptr;
+  if (order.empty()) return nextSweep;
+  return swept == 0 ? order.top().first : kj::min(order.top().first, nextSweep);
 }
 
 Task<void> BeatWatch::watch() {
-  while (!order.empty()) {
-    auto next = order.top().first;
-    watched = kj::max(next, env.timer().now());
-    co_await env.timer().atTime(next);
+  for (;;) {
+    watched = nextTurn();
+    KJ_IF_MAYBE (next, watched) {
+      *next = kj::max(*next, env.timer().now());
+      co_await env.timer().atTime(*next);
+    } else {
+      co_return;
+    }
     auto now = env.timer().now();
     lookAtOneself(now);
-    while (!order.empty() && order.top().first <= now) {
-      auto nodeId = order.top().second;
-      order.pop();
-      auto it = expected.find(nodeId);
-      if (it == expected.end()) continue;
-      if (it->second.look > now) {
-        order.emplace(it->second.look, nodeId);
-        continue;
-      }
-      if (look(nodeId, it->second, now)) {
-        order.emplace(it->second.look, nodeId);
-      } else {
-        expected.erase(nodeId);
-      }
-    }
+    if (swept > 0 && nextSweep <= now) sweep(now);
+    lookAtDue(now);
   }
-  watched = nullptr;
 }
 
 }  // namespace orch::control::manager

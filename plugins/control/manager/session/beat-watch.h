@@ -1,10 +1,12 @@
 // Who is alive: of each node a beat is expected by a time. One that is silent for the greater part
-// of it is suspected, and who misses it is told once.
+// of it is suspected, and who misses it is told once. Nodes whose beats somebody else hears cost
+// nothing as long as all is well with them: he is asked for the others, ten times in a limit.
 #pragma once
 
 #include <kj/async.h>
 
 #include <map>
+#include <optional>
 #include <queue>
 #include <string>
 #include <vector>
@@ -22,8 +24,10 @@ class BeatWatch final {
     virtual ~Observer() noexcept(false) {}
     // The time of the node's newest beat; nothing if there never was one.
     virtual kj::Maybe<kj::TimePoint> newestBeat(const std::string& nodeId) = 0;
-    // There was one that the watch was not told of.
-    virtual void beaten(const std::string& nodeId) = 0;
+    // There was one that the watch was not told of. Whether all is well with the node.
+    virtual bool beaten(const std::string& nodeId) = 0;
+    // Nodes that have such beats, but none since then, or that are not well.
+    virtual std::vector<std::string> unwell(kj::TimePoint since) = 0;
     // It may be gone: time to ask it.
     virtual void suspected(const std::string& nodeId) = 0;
     // It is taken for gone. Whether its beats are to be looked at still.
@@ -36,11 +40,13 @@ class BeatWatch final {
   KJ_DISALLOW_COPY(BeatWatch);
 
   // It was heard.
-  void beat(const std::string& nodeId) { expect(nodeId, limit, ""); }
+  void beat(const std::string& nodeId);
   // Replaces what was expected of the node. `reason`: of its absence, if nothing is heard.
   void expect(const std::string& nodeId, kj::Duration within, const std::string& reason);
   // Whoever is expected at all gets so long from now.
   void expectAll(kj::Duration within);
+  // From now on nobody else hears its beats. To be called while its newest one is known still.
+  void alone(const std::string& nodeId);
   void stop();
 
  private:
@@ -48,6 +54,7 @@ class BeatWatch final {
     kj::TimePoint since = kj::origin<kj::TimePoint>();  // beats before it were known
     kj::TimePoint due = kj::origin<kj::TimePoint>();
     kj::TimePoint look = kj::origin<kj::TimePoint>();  // when the watch looks at it
+    std::optional<kj::TimePoint> queued;               // time of its entry; nothing: it is swept
     bool suspected = false;
     bool gone = false;
     std::string reason;  // empty: silence
@@ -55,11 +62,15 @@ class BeatWatch final {
   using Entry = std::pair<kj::TimePoint, std::string>;
   Task<void> watch();
   void watchUntil(kj::TimePoint time);
+  kj::Maybe<kj::TimePoint> nextTurn() const;
   void set(Expectation& node, kj::TimePoint since, kj::Duration within);
+  void enqueue(const std::string& nodeId, Expectation& node);
+  void sweep(kj::TimePoint now);
+  void lookAtDue(kj::TimePoint now);
   // Whether this loop has stood still until now.
   void lookAtOneself(kj::TimePoint now);
-  // False: nothing more is expected of it.
-  bool look(const std::string& nodeId, Expectation& node, kj::TimePoint now);
+  enum class Next { LOOK, SWEEP, FORGET };
+  Next look(const std::string& nodeId, Expectation& node, kj::TimePoint now);
   std::string silence() const;
 
   Env& env;
@@ -68,8 +79,10 @@ class BeatWatch final {
   kj::TimePoint lenientUntil = kj::origin<kj::TimePoint>();
   Observer& observer;
   std::map<std::string, Expectation> expected;
-  // One entry of each node, at its time or before: a beat only moves `look`.
+  // One entry of each node that is not swept, at its time or before: a beat only moves `look`.
   std::priority_queue<Entry, std::vector<Entry>, std::greater<Entry>> order;
+  size_t swept = 0;  // nodes
+  kj::TimePoint nextSweep = kj::origin<kj::TimePoint>();
   kj::Maybe<kj::TimePoint> watched;  // when `watcher` looks again
   kj::Promise<void> watcher;
 };

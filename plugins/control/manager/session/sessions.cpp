@@ -20,8 +20,6 @@ constexpr kj::Duration ASSIGN_LIMIT = 30 * kj::SECONDS;
 constexpr kj::Duration PING_LIMIT = 10 * kj::SECONDS;
 // A node whose datagrams are heard beats so many times less often in its session.
 constexpr uint32_t SELDOM = 10;
-// So long a node's loop may stand still before it is unknown what becomes of its tasks.
-constexpr uint32_t STUCK_MS = 10'000;
 constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
 constexpr size_t MAX_SOURCES = 5;     // of an image that one node is told of
 
@@ -238,9 +236,8 @@ void Sessions::forget(const std::string& nodeId) {
 }
 
 kj::Maybe<schema::Agent::Client> Sessions::agentOf(std::string_view nodeId) {
-  auto it = connections.find(nodeId);
-  if (it == connections.end() || it->second->over) return nullptr;
-  return it->second->agent;
+  KJ_IF_MAYBE (connection, open(nodeId)) return connection->agent;
+  return nullptr;
 }
 
 kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agent::Client agent) {
@@ -256,6 +253,7 @@ kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agen
 // Its node gets a complete set the next time: nothing of this session is owed any more.
 void Sessions::finish(Connection& connection) {
   if (connection.over) return;
+  beats.alone(connection.nodeId);
   connection.over = true;
   offers.withdraw(connection.nodeId);
   receiver.forget(connection.beats);
@@ -419,10 +417,10 @@ void Sessions::admitBeats(Connection& connection, schema::BeatTerms::Builder ter
                     {{"reason", plainText(listening.error())}});
     return;
   }
-  connection.beats = receiver.admit(settings.getHeartbeatMs(), terms);
+  connection.beats = receiver.admit(connection.nodeId, settings.getHeartbeatMs(), terms);
 }
 
-kj::Maybe<Sessions::Connection&> Sessions::open(const std::string& nodeId) {
+kj::Maybe<Sessions::Connection&> Sessions::open(std::string_view nodeId) {
   auto it = connections.find(nodeId);
   if (it == connections.end() || it->second->over) return nullptr;
   return *it->second;
@@ -435,15 +433,15 @@ kj::Maybe<kj::TimePoint> Sessions::newestBeat(const std::string& nodeId) {
   return nullptr;
 }
 
-void Sessions::beaten(const std::string& nodeId) {
+bool Sessions::beaten(const std::string& nodeId) {
+  uint32_t lagMs = 0;
   KJ_IF_MAYBE (connection, open(nodeId)) {
-    KJ_IF_MAYBE (heard, receiver.lastOf(connection->beats)) {
-      if (heard->loopLagMs < STUCK_MS) return manager.noteNode(nodeId, Presence::HEARD);
-      auto seconds = heard->loopLagMs / 1000;
-      manager.noteNode(nodeId, Presence::STUCK,
-                       kj::str("its loop has stood still for ", seconds, "s").cStr());
-    }
+    KJ_IF_MAYBE (heard, receiver.lastOf(connection->beats)) lagMs = heard->loopLagMs;
   }
+  bool well = lagMs < STUCK_MS;
+  auto why = kj::str("its loop has stood still for ", lagMs / 1000, "s");
+  manager.noteNode(nodeId, well ? Presence::HEARD : Presence::STUCK, well ? "" : why.cStr());
+  return well;
 }
 
 // Datagrams may be lost, or not get through at all: before a node is taken for gone it is asked in

@@ -41,6 +41,9 @@ class Sessions final : public ChangeObserver,
   // Its connection broke. It has LOST_GRACE to open another one: a way that was lost for a moment
   // is no node that has died.
   static constexpr kj::Duration LOST_GRACE = 500 * kj::MILLISECONDS;
+  // So long a node's loop may stand still before it is unknown what becomes of its tasks. Well
+  // before the node's watchdog ends its orchd (`loopLimit`), or nobody would ever see it.
+  static constexpr uint32_t STUCK_MS = 10'000;
   // Of a node that was removed: its session is over.
   void forget(const std::string& nodeId);
   // The agent of a node, if it has a session.
@@ -74,9 +77,12 @@ class Sessions final : public ChangeObserver,
   kj::Own<Connection> adopt(kj::StringPtr nodeId, schema::Agent::Client agent);
   // Its node may beat by datagrams, too, if this one can hear them.
   void admitBeats(Connection& connection, schema::BeatTerms::Builder terms);
-  kj::Maybe<Connection&> open(const std::string& nodeId);
+  kj::Maybe<Connection&> open(std::string_view nodeId);
   kj::Maybe<kj::TimePoint> newestBeat(const std::string& nodeId) override;
-  void beaten(const std::string& nodeId) override;
+  bool beaten(const std::string& nodeId) override;
+  std::vector<std::string> unwell(kj::TimePoint since) override {
+    return receiver.unwell(since, STUCK_MS);
+  }
   void suspected(const std::string& nodeId) override;
   bool missed(const std::string& nodeId, const std::string& reason) override;
   Task<void> ping(kj::Own<Connection> connection);
