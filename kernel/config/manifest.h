@@ -50,7 +50,7 @@ struct NodeEntry {
   std::vector<Value> discovery;            // texts: URIs, each of which is a plugin
   std::string logLevel = "info";
   uint64_t eventLogBytes = 64 << 20;  // all segments together
-  uint64_t loopLimitMs = 10000;       // orchd ends if its loop stands still for so long
+  uint64_t loopLimitMs = 20000;       // orchd ends if its loop stands still for so long
   std::vector<std::pair<std::string, std::string>> labels;             // each key once
   std::vector<std::pair<std::string, std::string>> commandLineLabels;  // are among `labels`
   std::vector<std::string> given;                                      // the keys that are set

@@ -10,8 +10,8 @@ namespace {
 constexpr uint64_t FIRST_RETRY_MS = 50;
 constexpr uint32_t REPORT_BATCH = 256;
 constexpr kj::Duration INFO_LIMIT = 2 * kj::SECONDS;  // of what a network says of itself
-// Of a heartbeat's answer: longer than either loop may stand still.
-constexpr kj::Duration BEAT_LIMIT = 15 * kj::SECONDS;
+// Of a heartbeat's answer: longer than either loop may stand still before its watchdog ends it.
+constexpr kj::Duration BEAT_LIMIT = 25 * kj::SECONDS;
 constexpr kj::Duration CALL_LIMIT = 30 * kj::SECONDS;  // of what the manager writes down
 constexpr uint64_t STATUS_WORDS = 64;                  // of a task in a report, about
 // Of what is told of images; see Session.offerImages.
