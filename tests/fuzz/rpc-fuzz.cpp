@@ -141,7 +141,7 @@ class Node final {
       words.push_back(cluster.getWorkerSecret().cStr());
       words.push_back(cluster.getManagerSecret().cStr());
     });
-    load.wait(world.waitScope());
+    kj::mv(load).wait(world.waitScope());
   }
   // As a fuzzer's call may: so that it is known to get behind the secret.
   bool joins() {
