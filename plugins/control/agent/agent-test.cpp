@@ -56,6 +56,16 @@ TEST_CASE("agent: a running task is adopted, one that ended meanwhile is reporte
   for (auto& [id, starts] : node.runtime.everStarted) CHECK(starts == 1);
 }
 
+TEST_CASE("agent: a task that only the manager remembers is lost, and not run again", "[agent]") {
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{.id = "t1", .known = TaskState::READY}}}) == "");
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::FAILED);
+  CHECK(node.manager.tasks["t1"].lost);
+  CHECK(node.runtime.everStarted.empty());
+}
+
 TEST_CASE("agent: a container that no durable task stands for is removed", "[agent]") {
   TestAgent node;
   node.runtime.containers["stranger"].starts = 1;

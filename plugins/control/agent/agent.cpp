@@ -248,10 +248,12 @@ kj::Promise<void> NodeAgent::take(schema::Assignment::Reader assignment) {
   auto known = controllers.find(id);
   if (known == controllers.end()) {
     auto record = kj::heap<TaskRecord>(wanted);
+    // This node has forgotten it: it may have run, and no task does so twice.
+    bool forgotten = record->state() > schema::TaskState::ASSIGNED;
     auto controller = newController(kj::mv(record));
     auto saved = store.save(controller->record());
     controller->equip(assignment.getLogin());
-    controller->begin();
+    forgotten ? controller->lose() : controller->begin();
     controllers[id] = kj::mv(controller);
     return saved;
   }

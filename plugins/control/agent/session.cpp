@@ -63,10 +63,10 @@ Task<void> NodeAgent::keepSession() {
     auto ended = co_await attempt(openSession());
     if (stopped) co_return;
     beAlone();
-    if (env.timer().now() - opened > 10 * kj::SECONDS) {
-      pauseMs = FIRST_RETRY_MS;
-      complaint = kj::String();
-    }
+    auto lasted = env.timer().now() - opened;
+    // A manager that ended a session waits for the next one as long as for a beat, and no longer.
+    if (lasted > 500 * kj::MILLISECONDS) pauseMs = FIRST_RETRY_MS;
+    if (lasted > 10 * kj::SECONDS) complaint = kj::String();
     auto reason = kj::str(ended.ok() ? "the session ended"_kj : ended.message());
     if (reason != complaint) {
       host.log().warn("agent.no-manager", {{"reason", reason}, {"retry", "until one answers"}});
