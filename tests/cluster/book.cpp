@@ -109,6 +109,7 @@ void Book::take(const MemoryStore::Written& entry) {
 void Book::takeTask(const std::string& id, schema::Task::Reader task) {
   ++taskWrites;
   auto& known = tasks[id];
+  known.there = true;
   auto desired = task.getDesired();
   std::string node = task.getNodeId().cStr();
   if (desired < known.desired) {
@@ -213,6 +214,8 @@ void Book::started(const std::string& host, const std::string& taskId) {
     if (otherId == taskId || where.empty()) continue;
     auto& other = tasks[otherId];
     bool same = other.service == task.service && other.slot == task.slot;
+    // Of what a node restarts while it is cut off, and a manager elsewhere, neither can know.
+    if (task.local || other.local) continue;
     if (!same || task.beside.count(otherId) > 0 || other.beside.count(taskId) > 0) continue;
     violate("two containers run in one slot: " + nameOf(taskId) + ", " + nameOf(otherId) + " (" +
             word(other.state) + ")");
@@ -227,6 +230,7 @@ void Book::ended(const std::string& host, const std::string& taskId) {
 void Book::stored(const std::string& host, const std::string& taskId,
                   kj::Maybe<schema::Task::Reader> task) {
   KJ_IF_MAYBE (written, task) {
+    if (tasks.count(taskId) == 0) tookLocal(host, taskId, *written);
     auto desired = written->getDesired();
     auto state = written->getStatus().getState();
     auto known = disks.try_emplace({host, taskId}, Stored{desired, state}).first;
@@ -238,12 +242,32 @@ void Book::stored(const std::string& host, const std::string& taskId,
   }
 }
 
+void Book::tookLocal(const std::string& host, const std::string& taskId,
+                     schema::Task::Reader task) {
+  auto& known = tasks[taskId];
+  known.service = task.getServiceId().cStr();
+  known.node = host;
+  known.slot = task.getSlot() == 0 ? host : std::to_string(task.getSlot());
+  known.specVersion = task.getSpecVersion();
+  known.there = false;
+  known.local = true;
+  if (task.getRestartOf().size() == 0) violate("task " + nameOf(taskId) + " comes from nowhere");
+  if (!around.mayBeAlone(host)) violate("node " + host + " restarts by itself, and is not cut off");
+}
+
 std::vector<std::string> Book::running(const std::string& serviceId) const {
   std::vector<std::string> found;
   for (auto& [id, where] : hosts) {
     if (!where.empty() && tasks.at(id).service == serviceId) found.push_back(id);
   }
   return found;
+}
+
+bool Book::waitsForRoom(const std::string& serviceId) const {
+  return std::any_of(tasks.begin(), tasks.end(), [&](auto& entry) {
+    auto& task = entry.second;
+    return task.service == serviceId && task.there && task.mayRun() && !task.assigned();
+  });
 }
 
 size_t Book::tasksThere() const {

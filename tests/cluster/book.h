@@ -46,6 +46,7 @@ class Book final : public ContainerWatcher {
     int64_t memoryBytes = 0;
     int64_t giveUpNs = 0;  // when the manager need not wait for its end any more; 0: it must
     bool there = true;     // in the state
+    bool local = false;    // made by its node, while that was cut off
     std::set<std::string> beside;  // tasks of its slot that may still run when it does
     bool mayRun() const { return desired <= schema::TaskState::RUNNING; }
     bool over() const {
@@ -58,6 +59,8 @@ class Book final : public ContainerWatcher {
     std::function<int64_t()> managerNowNs;
     // Whether there is a reason for the manager to take the node for down.
     std::function<bool(const std::string& node)> mayBeDown;
+    // The same for the node: whether it may find no manager.
+    std::function<bool(const std::string& node)> mayBeAlone;
     std::function<void(const std::string& text)> log;
   };
   explicit Book(Surroundings around) : around(std::move(around)) {}
@@ -76,6 +79,8 @@ class Book final : public ContainerWatcher {
   // Containers that run of a service's tasks.
   std::vector<std::string> running(const std::string& serviceId) const;
   size_t tasksThere() const;
+  // Whether a task that should run has no node.
+  bool waitsForRoom(const std::string& serviceId) const;
 
   std::map<std::string, Node> nodes;
   std::map<std::string, Service> services;
@@ -90,6 +95,7 @@ class Book final : public ContainerWatcher {
   void takeTask(const std::string& id, schema::Task::Reader task);
   void takeStatus(const std::string& id, schema::TaskStatus::Reader status);
   void promoted(const std::string& id, Task& task);
+  void tookLocal(const std::string& host, const std::string& taskId, schema::Task::Reader task);
   void checkSlots();
   void checkRoom();
   std::string nameOf(const std::string& taskId) const;

@@ -6,7 +6,6 @@
 #include <dlfcn.h>
 #include <kj/debug.h>
 
-#include "agent/generated/config.capnp.h"
 #include "config.capnp.h"
 #include "kernel/rpc/peer-gateway.h"
 #include "orch/attempt.h"
@@ -408,8 +407,6 @@ Task<void> SimulatedHost::keepStarting(Life& now, kj::StringPtr instance) {
   }
 }
 
-constexpr uint32_t NEVER_ALONE_MS = UINT32_MAX;
-
 Task<void> SimulatedHost::startPlugin(Life& now, kj::StringPtr instance) {
   static const Create AGENT = moduleNamed("control.agent");
   static const Create MANAGER = moduleNamed("control.manager");
@@ -425,10 +422,6 @@ Task<void> SimulatedHost::startPlugin(Life& now, kj::StringPtr instance) {
     auto settings = configure.getSettings().initAs<control::manager::Config>();
     settings.setImage("");
     if (shared.bug == Bug::EARLY_REPLACE) settings.setStartGraceMs(NO_GRACE_MS);
-  }
-  if (instance == "control.agent") {
-    // What a node restarts by itself while it is cut off is not in the book yet.
-    configure.getSettings().initAs<control::agent::Config>().setAloneAfterMs(NEVER_ALONE_MS);
   }
   co_await configure.send().ignoreResult();
   now.plugins.push_back(schema::Plugin::Client(plugin));
