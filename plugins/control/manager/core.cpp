@@ -13,7 +13,7 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       settings(settings),
       manager(env, host, settings),
       members(*this, env, host, manager),
-      admins(*this, manager, members),
+      admins(*this, host, manager, members),
       logins(env, host),
       sessions(*this, env, host, manager, members, logins, settings),
       progress(env, manager),

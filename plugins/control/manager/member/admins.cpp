@@ -78,6 +78,7 @@ class Admins::RenewalServer final : public schema::Renewal::Server {
     auto certificate = admins.members.renewed(request, schema::Role::ADMIN, name);
     Decide decide = [this, certificate](View& view) { renewAdmin(view, id, certificate); };
     co_await admins.manager.submit(kj::mv(decide));
+    admins.host.log().info("an admin's certificate has been renewed", {{"admin", name}});
     context.getResults().setCertificate(certificate.c_str());
   }
 
@@ -87,8 +88,8 @@ class Admins::RenewalServer final : public schema::Renewal::Server {
   const kj::String name;
 };
 
-Admins::Admins(kj::Refcounted& owner, Manager& manager, Membership& members)
-    : owner(owner), manager(manager), members(members) {
+Admins::Admins(kj::Refcounted& owner, Host& host, Manager& manager, Membership& members)
+    : owner(owner), host(host), manager(manager), members(members) {
   manager.observe(*this);
 }
 

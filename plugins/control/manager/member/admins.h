@@ -18,7 +18,7 @@ class Admins final : public ChangeObserver {
   // The certificates that one has at once: each host that it has its key on renews for itself.
   static constexpr size_t MOST_CERTIFICATES = 16;
 
-  Admins(kj::Refcounted& owner, Manager& manager, Membership& members);
+  Admins(kj::Refcounted& owner, Host& host, Manager& manager, Membership& members);
   KJ_DISALLOW_COPY(Admins);
 
   // The service `admin`, for the kernel of this node.
@@ -37,6 +37,7 @@ class Admins final : public ChangeObserver {
   const Object& require(schema::Peer::Reader peer) const;
 
   kj::Refcounted& owner;
+  Host& host;
   Manager& manager;
   Membership& members;
   std::multimap<std::string, Watch*> watches;  // by the admin's id; each takes itself out

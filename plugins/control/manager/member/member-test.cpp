@@ -146,6 +146,7 @@ TEST_CASE("admins: one renews its certificate, and the one before counts until i
   CHECK(admins.getAdmins()[0].getFingerprint() == second.fingerprint.c_str());
   CHECK(f.refusal("admin", first).empty());  // the answer may have been lost
   CHECK(f.refusal("admin", second).empty());
+  CHECK(f.lines("an admin's certificate has been renewed") == 1);
   auto third = renew(first);
   CHECK(f.refusal("admin", second).empty());
   f.cluster.advance(2 * kj::HOURS);
