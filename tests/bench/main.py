@@ -12,6 +12,7 @@ import traceback
 import cgroups
 import measure_api
 import measure_cluster
+import measure_cluster_scale
 import measure_create
 import measure_failover
 import measure_floor
@@ -63,12 +64,13 @@ PARTS = (
     Part("failover", measure_failover.measure, 3, False, "rows 9-11: a node dies",
          {"fig": "failover."}),
     Part("cluster", measure_cluster.measure, 1, False, "rows 19-23: a manager and two workers"),
+    Part("cluster-scale", measure_cluster_scale.measure, 1, False, "rows 24-28: 1,000 nodes on one manager"),
 )  # fmt: skip
 
 
 def parse(arguments):
     """The options, refused with usage and status 2."""
-    listing = "\n".join(f"  {part.name:9} {part.about}" for part in PARTS)
+    listing = "\n".join(f"  {part.name:13} {part.about}" for part in PARTS)
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measures docker swarm mode, the bare container runtimes and orch on this machine"
@@ -77,8 +79,8 @@ def parse(arguments):
         " 2 usage.\nNeeds root; run it on a machine that does nothing else.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suite", nargs="?", choices=("cluster",),
-                        help="only what several hosts are for")  # fmt: skip
+    parser.add_argument("suite", nargs="?", choices=("cluster", "cluster-scale"),
+                        help="only what several hosts are for, or only many simulated ones")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="about 12 minutes instead of an hour")
     parser.add_argument("--only", metavar="PART,…", help="these parts only")
     parser.add_argument("--systems", metavar="SYSTEM,…", default=",".join(SYSTEMS),
