@@ -23,7 +23,7 @@ from certificates import Authority  # noqa: E402
 import namespaces  # noqa: E402
 import single  # noqa: E402
 from single import eventually  # noqa: E402
-from wire import GATEWAY, SERVICE, VERSION, bootstrap, call  # noqa: E402
+from wire import GATEWAY, SERVICE, VERSION, bootstrap, call, finish  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 PORT = 2377
@@ -286,14 +286,16 @@ class Attacks(cluster.ClusterTest):
             stream.close()
 
     def test_a_session_that_stops_reading(self):
-        """It asks and asks, and takes no answer: nobody else waits for that."""
+        """It asks and asks, and takes no answer: nobody else waits for that. It says that it is done with each question,
+        since it may not have too many open."""
         worker = self.authority.sign(self.folder, "deaf", "orch-worker", self.before[0][1][0])
         stream = self.secure(worker)
         stream.settimeout(5)
         stream.sendall(bootstrap())
         with contextlib.suppress(OSError):  # what the manager does not read any more does not fit either
             for first in range(1, 500_000, 100):
-                stream.sendall(b"".join(call(question, GATEWAY, VERSION) for question in range(first, first + 100)))
+                stream.sendall(b"".join(call(question, GATEWAY, VERSION) + finish(question)
+                                        for question in range(first, first + 100)))
         self.n1.orch("service", "ls")
         self.assertEqual(self.states(), {"n1": "ready", "n2": "ready", "n3": "ready"})
         self.assertTold("peer.refused", "from=10.90.0.201:", "it has taken nothing of what it was sent for")

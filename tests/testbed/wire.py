@@ -21,6 +21,11 @@ def bootstrap(question=0):
     return _message(8, pointer(0, 1, 1) + struct.pack("<II", question, 0) + bytes(8))
 
 
+def finish(question):
+    """That no answer is wanted any more."""
+    return _message(4, pointer(0, 1, 0) + struct.pack("<II", question, 0))
+
+
 def call(question, interface, method, text=None, service=None):
     """Of what the question 0, `bootstrap`, asks for, or of the first capability that the question `service` does.
     `text`: the only parameter."""
