@@ -360,11 +360,15 @@ TEST_CASE("cli: what cannot converge ends with the reason", "[cli]") {
         "orch: service 'web' cannot converge: task web.1: no image 'web:1' for the task; it stays "
         "and goes on trying: see 'orch service ps web', end it with 'orch service rm web'\n");
   server.paused = true;
+  server.taskStates = {schema::TaskState::FAILED, schema::TaskState::RUNNING,
+                       schema::TaskState::RUNNING};
   ran = server.run({"service", "update", "--image", "nginx:2", "web"});
   CHECK(ran.status == 1);
-  CHECK(ran.errors ==
-        "orch: the update of service 'web' is paused: task web.1 failed: exit 1; see 'orch service "
-        "ps web'; the way back: 'orch service update --image nginx:1 web'\n");
+  CHECK(
+      ran.errors ==
+      "orch: the update of service 'web' is paused: task web.1 failed: exit 1; the old spec still "
+      "serves, in 1 of 2 tasks; see 'orch service ps web'; the way back: 'orch service update "
+      "--image nginx:1 web'\n");
   ran = server.run({"service", "update", "--image", "nginx:3", "--env-add", "A=1", "web"});
   CHECK(has(ran.errors,
             "; the way back: 'orch service update --image nginx:2 … web' with what 'orch service "

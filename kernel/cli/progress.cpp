@@ -135,6 +135,16 @@ Task<kj::String> wayBack(Context& context, const Wait& wait) {
                                     wait.name, "' shows"));
 }
 
+kj::String whatServes(schema::ServiceProgress::Reader progress) {
+  uint32_t running = 0;
+  for (auto task : progress.getTasks()) {
+    if (task.getState() == schema::TaskState::RUNNING) ++running;
+  }
+  if (running <= progress.getRunning()) return kj::String();
+  return kj::str("; the old spec still serves, in ", running - progress.getRunning(), " of ",
+                 progress.getDesired(), " tasks");
+}
+
 // Why the service will not get to its goal and what to do, or empty.
 Task<kj::String> obstacle(Context& context, schema::ServiceProgress::Reader progress,
                           const Wait& wait) {
@@ -153,7 +163,8 @@ Task<kj::String> obstacle(Context& context, schema::ServiceProgress::Reader prog
   if (update.getState() == State::PAUSED && !pausedBefore(progress, wait)) {
     auto back = co_await wayBack(context, wait);
     co_return kj::str("the update of service '", wait.name, "' is paused",
-                      reasonText(message.size() > 0 ? message : problem), look, back);
+                      reasonText(message.size() > 0 ? message : problem), whatServes(progress),
+                      look, back);
   }
   // It may be stuck for another reason than a pause that was there before.
   bool stuck = verdict == Verdict::STUCK || (verdict == Verdict::PAUSED && problem != message);

@@ -92,6 +92,7 @@ class Service(single.HostTest):
                               "--args", "sh -c 'sleep 1; exit 4'", "web", check=False)
         self.assertEqual(done.returncode, 1, done)
         self.assertIn("the update of service 'web' is paused: task web.", done.stderr)
+        self.assertIn("; the old spec still serves, in 2 of 3 tasks; ", done.stderr)
         self.assertNotIn("converged", done.stdout)
         # A change that the pause does not stand in the way of succeeds.
         self.node.orch("service", "scale", "--verify", "0s", "web=2")
