@@ -250,10 +250,12 @@ kj::Promise<void> NodeAgent::take(schema::Assignment::Reader assignment) {
     auto record = kj::heap<TaskRecord>(wanted);
     // This node has forgotten it: it may have run, and no task does so twice.
     bool forgotten = record->state() > schema::TaskState::ASSIGNED;
+    if (forgotten) record->lose(env.nowNs());
     auto controller = newController(kj::mv(record));
     auto saved = store.save(controller->record());
     controller->equip(assignment.getLogin());
-    forgotten ? controller->lose() : controller->begin();
+    controller->begin();
+    if (forgotten) statusChanged(controller->record());
     controllers[id] = kj::mv(controller);
     return saved;
   }

@@ -65,11 +65,6 @@ void TaskController::begin() {
              .fork();
 }
 
-void TaskController::lose() {
-  if (isTerminal(task->state())) return;
-  life = finishLost("task: this node knows nothing of it any more").promise().fork();
-}
-
 // No coroutine: a node has hundreds of these waits for as long as its tasks run, and a coroutine's
 // frame takes four times as much.
 kj::Promise<void> TaskController::watch() {
@@ -273,7 +268,10 @@ Task<bool> TaskController::adopt() {
     // It ended before anybody could write down that it had started.
     if (found == Found::EXITED) co_return true;
     if (found == Found::LIVES) kj::throwFatalException(kj::mv(started.error()));
-    co_await finishLost("task: its container was lost, as by a restart of the node");
+    auto state = stopping() ? TaskState::SHUTDOWN : TaskState::FAILED;
+    containerStatus().setLost(true);
+    co_await finish(state, "lost",
+                    kj::str("task: its container was lost, as by a restart of the node"));
     co_return false;
   }
   noteTrouble("");
@@ -417,11 +415,6 @@ void TaskController::noteTrouble(kj::StringPtr trouble, kj::StringPtr id) {
   }
   task->status().setError(trouble);
   observer.statusChanged(*task);
-}
-
-Task<void> TaskController::finishLost(kj::StringPtr error) {
-  containerStatus().setLost(true);
-  return finish(stopping() ? TaskState::SHUTDOWN : TaskState::FAILED, "lost", kj::str(error));
 }
 
 // The address goes back at once; the container stays, with its log, until the manager forgets the

@@ -28,8 +28,6 @@ class TaskController final {
   TaskRecord& record() { return *task; }
   // Starts it, or goes on with it where the last agent left off.
   void begin();
-  // Instead, of one that may have run here before, of which nothing is left.
-  void lose();
   // The word of a manager, with the login for the image's registry if there is one. That is in
   // memory alone, and only until the image is there.
   void equip(schema::RegistryLogin::Reader given);
@@ -75,7 +73,6 @@ class TaskController final {
   Task<void> finish(schema::TaskState state, kj::StringPtr message, kj::String error);
 
   schema::ContainerStatus::Builder containerStatus();
-  Task<void> finishLost(kj::StringPtr error);
   void noteExit(schema::ExitStatus::Reader exit);
   void noteEndpoint(schema::Endpoint::Reader endpoint);
   void noteTrouble(kj::StringPtr trouble, kj::StringPtr id = "task.out-of-reach");

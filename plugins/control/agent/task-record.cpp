@@ -6,6 +6,12 @@
 
 namespace orch::control::agent {
 
+void TaskRecord::lose(int64_t atNs) {
+  if (!advance(schema::TaskState::FAILED, atNs, "lost")) return;
+  status().initContainer().setLost(true);
+  status().setError("task: this node knows nothing of it any more");
+}
+
 kj::Array<capnp::word> alignedCopy(kj::ArrayPtr<const kj::byte> bytes) {
   auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
   memcpy(words.begin(), bytes.begin(), words.asBytes().size());

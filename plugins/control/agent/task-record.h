@@ -31,6 +31,8 @@ class TaskRecord final {
 
   // Moves on to `state`. Never back: false if it is there already or further.
   bool advance(schema::TaskState state, int64_t atNs, kj::StringPtr message);
+  // To its end, of which nobody knows anything.
+  void lose(int64_t atNs);
 
  private:
   explicit TaskRecord(kj::Array<capnp::word> words);
