@@ -14,9 +14,11 @@ namespace orch::control::manager {
 
 namespace {
 constexpr size_t MAX_QUEUED = 20'000;
-// Of work in one pass before the loop turns: by the clock, and by nodes that were looked at.
+// Of work in one pass before the loop turns: by the clock, and by nodes that were looked at or
+// objects that requests and reports have changed.
 constexpr int64_t SLICE_NS = 5 * NS_PER_MS;
 constexpr uint64_t SLICE_LOOKS = 2'500;
+constexpr size_t SLICE_CHANGES = 500;
 // DESIGN: a leader that cannot reach its store for so long says nothing more to agents.
 constexpr kj::Duration STORE_SILENCE = 2 * kj::SECONDS;
 constexpr int64_t FIRST_PAUSE_NS = 100 * NS_PER_MS;
@@ -136,10 +138,14 @@ Task<bool> Manager::pass() {
   co_return commits;
 }
 
+// A slice of what has arrived, in order. The rest is for the next pass: while a commit takes a
+// second on a busy disk, a thousand nodes may report.
 Manager::Jobs Manager::decideJobs(View& view) {
-  Jobs jobs = std::exchange(queue, {});
+  int64_t untilNs = env.nowNs() + SLICE_NS;
   Jobs accepted;
-  for (auto& job : jobs) {
+  size_t taken = 0;
+  while (taken < queue.size() && env.nowNs() <= untilNs && view.changes().size() < SLICE_CHANGES) {
+    auto job = kj::mv(queue[taken++]);
     auto decided = attemptNow([&] { job.decide(view); });
     if (decided.ok()) {
       accepted.push_back(kj::mv(job));
@@ -147,6 +153,7 @@ Manager::Jobs Manager::decideJobs(View& view) {
       job.done->reject(kj::mv(decided.error()));
     }
   }
+  queue.erase(queue.begin(), queue.begin() + static_cast<ptrdiff_t>(taken));
   return accepted;
 }
 

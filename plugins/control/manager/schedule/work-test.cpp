@@ -158,5 +158,26 @@ TEST_CASE("work: at a thousand nodes it grows with what changes", "[manager]") {
   CHECK(idle.places == 0);
 }
 
+TEST_CASE("work: what a thousand nodes report during a commit is taken in by slices", "[manager]") {
+  constexpr uint64_t MOST = 500;  // of changes in a slice
+  ManyNodes many;
+  auto& cluster = many.cluster;
+  cluster.create({"web", 3 * NODES});
+  cluster.settle();
+  cluster.store.holdCommits(true);
+  auto scaling = cluster.scaleAsync("first", 2).eagerlyEvaluate([](kj::Exception&&) {});
+  cluster.settle();
+  many.since();
+  for (auto node : many.nodes) {
+    for (auto& task : node->tasks) node->report(task.first, TaskState::RUNNING, "runs still");
+  }
+  cluster.settle();
+  cluster.store.holdCommits(false);
+  cluster.settle();
+  auto reported = many.since();
+  CHECK(reported.objects >= 3 * NODES);
+  CHECK(reported.commits >= reported.objects / MOST);
+}
+
 }  // namespace
 }  // namespace orch::control::manager
