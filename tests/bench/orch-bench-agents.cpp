@@ -18,8 +18,10 @@
 #include <chrono>
 #include <deque>
 #include <iostream>
+#include <map>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "kernel/trust/join.h"
 #include "lib/beat.h"
@@ -202,39 +204,40 @@ class Node final : private kj::TaskSet::ErrorHandler {
   }
 
   void take(schema::Agent::AssignParams::Reader params) {
-    std::vector<std::string> begun, ended;
     for (auto assignment : params.getAssignments()) {
       auto task = assignment.getTask();
-      auto desired = task.getDesired();
-      bool runs = desired == schema::TaskState::RUNNING;
-      if (runs && known.insert(task.getMeta().getId().cStr()).second) {
-        begun.push_back(task.getMeta().getId().cStr());
-      } else if (!runs && desired > schema::TaskState::RUNNING) {
-        ended.push_back(task.getMeta().getId().cStr());
+      std::string id = task.getMeta().getId().cStr();
+      if (task.getDesired() > schema::TaskState::RUNNING) {
+        dirty.insert_or_assign(id, schema::TaskState::SHUTDOWN);
+      } else if (task.getDesired() == schema::TaskState::RUNNING && known.insert(id).second) {
+        dirty.insert_or_assign(id, schema::TaskState::STARTING);
       }
     }
     for (auto gone : params.getGone()) known.erase(gone.getId().cStr());
-    if (!ended.empty()) tasks.add(report(kj::mv(ended), schema::TaskState::SHUTDOWN));
-    if (!begun.empty()) tasks.add(run(kj::mv(begun)));
+    if (!dirty.empty() && !std::exchange(reporting, true)) tasks.add(report());
   }
 
-  Task<void> run(std::vector<std::string> ids) {
-    co_await report(ids, schema::TaskState::STARTING);
-    co_await report(kj::mv(ids), schema::TaskState::RUNNING);
-  }
-
-  Task<void> report(std::vector<std::string> ids, schema::TaskState state) {
-    auto request = session.reportRequest();
-    auto statuses = request.initStatuses(ids.size());
-    for (uint32_t i = 0; i < statuses.size(); ++i) {
-      statuses[i].setTaskId(ids[i].c_str());
-      auto status = statuses[i].initStatus();
-      status.setState(state);
-      status.setAtNs(env.nowNs());
-      status.initContainer().setId(ids[i].c_str());
-      if (state == schema::TaskState::RUNNING) status.initAddresses(1).set(0, "172.30.0.2/16");
+  // As an agent does: what changes while one report is under way goes together in the next.
+  Task<void> report() {
+    while (!dirty.empty()) {
+      auto batch = std::exchange(dirty, {});
+      auto request = session.reportRequest();
+      auto statuses = request.initStatuses(batch.size());
+      uint32_t i = 0;
+      for (auto& [id, state] : batch) {
+        statuses[i].setTaskId(id.c_str());
+        auto status = statuses[i++].initStatus();
+        status.setState(state);
+        status.setAtNs(env.nowNs());
+        status.initContainer().setId(id.c_str());
+        if (state == schema::TaskState::RUNNING) status.initAddresses(1).set(0, "172.30.0.2/16");
+      }
+      co_await request.send().ignoreResult();
+      for (auto& [id, state] : batch) {
+        if (state == schema::TaskState::STARTING) dirty.emplace(id, schema::TaskState::RUNNING);
+      }
     }
-    co_await request.send().ignoreResult();
+    reporting = false;
   }
 
   Task<void> askLink(schema::Gateway::Client gateway) {
@@ -262,7 +265,9 @@ class Node final : private kj::TaskSet::ErrorHandler {
   kj::Own<kj::TlsContext> tls;
   kj::Own<trust::PeerLink> link;
   schema::Session::Client session = nullptr;
-  std::set<std::string> known;
+  std::set<std::string> known;                     // tasks
+  std::map<std::string, schema::TaskState> dirty;  // of tasks, to report
+  bool reporting = false;
   kj::TaskSet tasks;
 };
 
