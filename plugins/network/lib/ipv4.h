@@ -26,6 +26,7 @@ struct Ipv4Subnet {
   // For a prefix of at least 1.
   Ipv4 mask() const { return ~Ipv4(0) << (32 - prefix); }
   uint64_t size() const { return uint64_t(1) << (32 - prefix); }
+  bool operator==(const Ipv4Subnet&) const = default;
   bool contains(Ipv4 address) const { return (address & mask()) == network; }
 };
 

@@ -13,6 +13,7 @@
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
 #include "orch/attempt.h"
+#include "orch/fail.h"
 #include "orch/testing/test-host.h"
 
 namespace orch::network {
@@ -61,6 +62,13 @@ TEST_CASE("network: a namespace lives as long as its pin and what is inside",
   dropPin(pin);
   dropPin(pin);
   CHECK_FALSE(std::filesystem::exists(pin.cStr()));
+}
+
+TEST_CASE("network: what fails inside a namespace is the caller's error",
+          "[network][root][netns]") {
+  auto failed = attemptNow([] { isolated("inside", [] { fail(kj::str("no such luck")); }); });
+  REQUIRE_FALSE(failed.ok());
+  CHECK(failed.message() == "no such luck");
 }
 
 TEST_CASE("network: a refused request names what was asked and why", "[network][root][netns]") {

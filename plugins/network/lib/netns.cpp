@@ -9,8 +9,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <exception>
 #include <thread>
+
+#include "orch/attempt.h"
 
 namespace orch::network {
 
@@ -18,18 +19,16 @@ namespace {
 
 constexpr const char* OWN_NAMESPACE = "/proc/thread-self/ns/net";
 
-// The new thread inherits the namespace of the calling one; what it changes dies with it.
+// The new thread inherits the namespace of the calling one; what it changes dies with it. An error
+// comes over as a value: KJ ends the process when what one thread threw is freed by another.
 template <typename F>
 void onThread(F&& work) {
-  std::exception_ptr failure;
+  kj::Maybe<kj::Exception> failure;
   std::thread([&] {
-    try {
-      work();
-    } catch (...) {
-      failure = std::current_exception();
-    }
+    auto done = attemptNow(work);
+    if (!done.ok()) failure = kj::mv(done.error());
   }).join();
-  if (failure) std::rethrow_exception(failure);
+  KJ_IF_MAYBE (exception, failure) kj::throwFatalException(kj::mv(*exception));
 }
 
 kj::AutoCloseFd openRead(const char* path) {

@@ -13,6 +13,8 @@ namespace orch::network {
 
 // The kernel's limit (IFNAMSIZ) without the closing zero.
 constexpr size_t MAX_LINK_NAME = 15;
+// Of lo, in every namespace.
+constexpr uint32_t LOOPBACK_INDEX = 1;
 // Of a link that belongs to none.
 constexpr uint32_t NO_MASTER = 0;
 
