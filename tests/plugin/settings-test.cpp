@@ -78,6 +78,8 @@ const Bad ALL[] = {
     {"network.dns", "ttlSeconds", "3601"},
     {"network.dns", "resolvConf", "'resolv.conf'"},
     {"network.dns", "timeoutMs", "99"},
+    {"network.overlay", "address", "'here'"},
+    {"network.overlay", "dataPort", "0"},
     {"runtime.crun", "program", "''"},
     {"runtime.crun", "conmon", "''"},
     {"runtime.crun", "cgroupRoot", "'cgroup'"},

@@ -22,7 +22,6 @@ namespace orch::network::bridge {
 
 namespace {
 
-constexpr uint32_t LOOPBACK_INDEX = 1;  // in every namespace
 // For devices that are about to be deleted together; any number that nobody uses will do.
 constexpr uint32_t DOOMED_GROUP = 0x6f726368;
 

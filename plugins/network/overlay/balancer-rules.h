@@ -1,0 +1,37 @@
+// The nftables table of a network's namespace.
+//
+// clang-format off
+//   table ip orch {
+//     map services { ipv4_addr : verdict }             virtual address: goto vip-10.0.1.2
+//     map backends { ipv4_addr . mark : ipv4_addr }    virtual address and turn: a task's
+//     set hairpins { ipv4_addr . ipv4_addr }           a task of this node, twice
+//     chain vip-10.0.1.2 { dnat to daddr . (numgen inc mod N) in backends }   one rule, with a task
+//     chain prerouting   { nat: TCP and UDP: daddr vmap services }
+//     chain postrouting  { nat: saddr . daddr in hairpins: masquerade }
+//   }
+// clang-format on
+//
+// Each service has a numgen of its own, so its turns are exact whatever others do. What is for a
+// virtual address that nobody serves stays in the namespace, where nobody listens: the kernel
+// refuses it at once.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "balancer.h"
+#include "lib/nft-batch.h"
+
+namespace orch::network::overlay {
+
+constexpr const char* TABLE = "orch";
+
+// The table with these and nothing else, whether it was there before, with these `chains`, or not.
+void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
+                const std::map<Ipv4, Backends>& services, const std::set<Ipv4>& locals);
+// What leads from `before` to `after`, no more.
+void buildService(NftBatch& batch, Ipv4 address, const Backends& before, const Backends& after);
+void buildHairpin(NftBatch& batch, Ipv4 local, bool there);
+
+}  // namespace orch::network::overlay

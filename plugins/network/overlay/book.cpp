@@ -1,0 +1,203 @@
+#include "book.h"
+
+namespace orch::network::overlay {
+
+void NetworkBook::tell(const NetworkFacts& told) {
+  if (facts == told) return;
+  facts = told;
+  complete = true;
+}
+
+void NetworkBook::touch(const Peer& peer) {
+  touchedAddresses.insert(peer.address);
+  auto service = services.find(peer.serviceId);
+  if (service != services.end()) touchedServices.insert(service->second);
+}
+
+void NetworkBook::removePeer(const std::string& taskId, const Peer& peer) {
+  touch(peer);
+  auto owner = owners.find(peer.address);
+  if (owner == owners.end() || owner->second != taskId) return;  // another task has it by now
+  owners.erase(owner);
+  auto service = serving.find(peer.serviceId);
+  if (service == serving.end()) return;
+  service->second.erase(peer.address);
+  if (service->second.empty()) serving.erase(service);
+}
+
+void NetworkBook::tellPeer(const std::string& taskId, const Peer& peer) {
+  auto [known, fresh] = peers.try_emplace(taskId, peer);
+  if (!fresh && known->second == peer) return;
+  if (!fresh) {
+    removePeer(taskId, known->second);
+    if (known->second.address != peer.address) gonePeers.push_back(known->second.address);
+    known->second = peer;
+  }
+  auto owner = owners.find(peer.address);
+  if (owner != owners.end()) removePeer(owner->second, peers.at(owner->second));
+  owners[peer.address] = taskId;
+  if (peer.serving) serving[peer.serviceId].insert(peer.address);
+  touch(peer);
+}
+
+void NetworkBook::forgetPeer(const std::string& taskId) {
+  auto known = peers.find(taskId);
+  if (known == peers.end()) return;
+  removePeer(taskId, known->second);
+  gonePeers.push_back(known->second.address);
+  peers.erase(known);
+}
+
+void NetworkBook::tellService(const std::string& serviceId, Ipv4 address) {
+  auto known = services.find(serviceId);
+  if (known != services.end() && known->second == address) return;
+  forgetService(serviceId);
+  if (address == 0) return;
+  services[serviceId] = address;
+  servicesByAddress[address] = serviceId;
+  touchedServices.insert(address);
+}
+
+void NetworkBook::forgetService(const std::string& serviceId) {
+  auto known = services.find(serviceId);
+  if (known == services.end()) return;
+  touchedServices.insert(known->second);
+  auto named = servicesByAddress.find(known->second);
+  if (named != servicesByAddress.end() && named->second == serviceId) {
+    servicesByAddress.erase(named);
+  }
+  services.erase(known);
+}
+
+void NetworkBook::clear() {
+  for (auto& taskId : taskIds()) unplug(taskId);
+  facts.reset();
+  peers.clear();
+  owners.clear();
+  serving.clear();
+  services.clear();
+  servicesByAddress.clear();
+  complete = true;
+}
+
+std::vector<std::string> NetworkBook::peerIds() const {
+  std::vector<std::string> ids;
+  for (auto& [id, peer] : peers) ids.push_back(id);
+  return ids;
+}
+std::vector<std::string> NetworkBook::serviceIds() const {
+  std::vector<std::string> ids;
+  for (auto& [id, address] : services) ids.push_back(id);
+  return ids;
+}
+std::vector<std::string> NetworkBook::taskIds() const {
+  std::vector<std::string> ids;
+  for (auto& [id, leg] : legs) ids.push_back(id);
+  return ids;
+}
+
+void NetworkBook::plug(const Leg& leg) {
+  legs[leg.taskId] = leg;
+  doubt(leg.taskId);
+  touchedAddresses.insert(leg.address);
+}
+
+void NetworkBook::doubt(const std::string& taskId) {
+  settled.erase(taskId);
+  touchedLegs.insert(taskId);
+}
+
+void NetworkBook::unplug(const std::string& taskId) {
+  auto known = legs.find(taskId);
+  if (known == legs.end()) return;
+  auto address = known->second.address;
+  goneLegs[taskId] = known->second;
+  settled.erase(taskId);
+  legs.erase(known);
+  touchedAddresses.insert(address);
+  for (auto& [other, leg] : legs) {
+    if (leg.address == address) doubt(other);  // what goes took some of its own with it
+  }
+}
+
+const Leg* NetworkBook::legOf(const std::string& taskId) const {
+  auto known = legs.find(taskId);
+  return known == legs.end() ? nullptr : &known->second;
+}
+
+bool NetworkBook::hasChanges() const {
+  return complete || !touchedLegs.empty() || !goneLegs.empty() || !touchedAddresses.empty() ||
+         !touchedServices.empty() || !gonePeers.empty();
+}
+
+Ipv4 NetworkBook::hostOf(Ipv4 address) const {
+  auto owner = owners.find(address);
+  if (owner == owners.end()) return 0;
+  for (auto& [taskId, leg] : legs) {
+    if (leg.address == address) return 0;
+  }
+  return peers.at(owner->second).host;
+}
+
+std::optional<Backends> NetworkBook::backendsOf(Ipv4 virtualAddress) const {
+  auto service = servicesByAddress.find(virtualAddress);
+  if (service == servicesByAddress.end()) return std::nullopt;
+  auto found = serving.find(service->second);
+  if (found == serving.end()) return Backends();
+  return Backends(found->second.begin(), found->second.end());
+}
+
+void NetworkBook::takeLegs(SandboxChange& change) {
+  for (auto& [taskId, leg] : goneLegs) {
+    change.unplugs.push_back(leg);
+    change.balancing.locals[leg.address] = false;
+  }
+  goneLegs.clear();
+  if (!facts) return;
+  for (auto& [taskId, leg] : legs) {
+    if (!change.complete && touchedLegs.count(taskId) == 0) continue;
+    change.plugs.push_back(leg);
+    change.balancing.locals[leg.address] = true;
+  }
+  touchedLegs.clear();
+}
+
+SandboxChange NetworkBook::take(Ipv4 host) {
+  SandboxChange change;
+  change.facts = facts;
+  change.host = host;
+  change.complete = change.balancing.complete = complete && facts;
+  takeLegs(change);
+  if (!facts) return change;
+  if (complete) {
+    for (auto& [address, owner] : owners) touchedAddresses.insert(address);
+    for (auto& [address, service] : servicesByAddress) touchedServices.insert(address);
+  }
+  for (auto address : touchedAddresses) change.remotes[address] = hostOf(address);
+  for (auto address : touchedServices) change.balancing.services[address] = backendsOf(address);
+  for (auto address : gonePeers) {
+    if (owners.count(address) == 0) change.balancing.gone.push_back(address);
+  }
+  touchedAddresses.clear();
+  touchedServices.clear();
+  gonePeers.clear();
+  complete = false;
+  return change;
+}
+
+void NetworkBook::confirm(const SandboxChange& done) {
+  for (auto& leg : done.plugs) {
+    auto* now = legOf(leg.taskId);
+    if (now != nullptr && *now == leg && touchedLegs.count(leg.taskId) == 0) {
+      settled.insert(leg.taskId);
+    }
+  }
+}
+
+void NetworkBook::failed(SandboxChange change) {
+  complete = true;
+  for (auto& leg : change.unplugs) goneLegs.try_emplace(leg.taskId, leg);
+  gonePeers.insert(gonePeers.end(), change.balancing.gone.begin(), change.balancing.gone.end());
+}
+
+}  // namespace orch::network::overlay

@@ -1,0 +1,13 @@
+@0xb3d0c1f27a9e4c55;
+using Cxx = import "/capnp/c++.capnp";
+using Settings = import "/orch/schema/settings.capnp";
+$Cxx.namespace("orch::network::overlay");
+
+struct Config {
+  address @0 :Text;
+  # IPv4 address of this host that other hosts send the networks' packets to. Empty: the one that the
+  # managers name for this node.
+
+  dataPort @1 :UInt32 = 4789 $Settings.least(1) $Settings.most(65535);
+  # UDP port of these packets, on all hosts the same (4789: RFC 7348).
+}

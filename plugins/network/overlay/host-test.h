@@ -1,0 +1,135 @@
+// What the tests of this plugin stand on: network namespaces as hosts, on a wire of their own, the
+// plugin in each of them, tasks' namespaces, and sockets in any of them.
+#pragma once
+
+#include <kj/async-io.h>
+#include <kj/io.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "layout.h"
+#include "orch/env.h"
+#include "orch/plugin.h"
+#include "orch/schema/network.capnp.h"
+
+namespace orch::testing {
+class TestFolder;
+class TestHost;
+}  // namespace orch::testing
+
+namespace orch::network::overlay {
+
+// What a host is told. All networks have 10.0.1.0/24 with the gateway 10.0.1.1.
+struct Net {
+  std::string id;
+  uint32_t vni;
+  std::string mtu = "";
+};
+struct Mate {
+  std::string network;
+  std::string taskId;
+  std::string service;
+  std::string address;
+  int host;
+  bool serving = true;
+};
+struct Vip {
+  std::string network;
+  std::string service;
+  std::string address;
+};
+struct News {
+  std::vector<Net> networks;
+  std::vector<Mate> peers = {};
+  std::vector<Vip> services = {};
+  bool complete = true;
+  std::vector<Mate> gonePeers = {};
+  std::vector<std::string> goneNetworks = {};
+};
+
+class World;
+
+// One host with the plugin on it; the plugin can be dropped as a crash would and started again.
+class OneHost final {
+ public:
+  OneHost(World& world, int number);
+  ~OneHost() noexcept(false);
+
+  void run();    // configure, recover, start
+  void crash();  // without stop
+  void tell(const News& news);
+  // Makes the task's namespace if it is not there.
+  void plug(const std::string& network, const std::string& taskId, const std::string& address,
+            const std::string& device = "eth1");
+  void unplug(const std::string& network, const std::string& taskId);
+  void retain(std::vector<std::string> taskIds);
+
+  // Runs in the host's own namespace, as the plugin's threads do.
+  void inside(kj::FunctionParam<void()> work) const;
+  Layout layout() const;
+  std::string address() const;  // on the wire
+  const std::vector<std::string>& logLines() const;
+
+ private:
+  class OwnEnv;
+  World& world;
+  const int number;
+  std::string pin;
+  kj::Own<OwnEnv> env;
+  kj::Own<testing::TestHost> host;
+  kj::Maybe<schema::Plugin::Client> plugin;
+  kj::Maybe<schema::LegDriver::Client> driver;
+};
+
+// Hosts 0, 1 ... at 192.168.50.10, .11 ..., and tasks that belong to none of them. Leaves nothing.
+class World final {
+ public:
+  World(kj::StringPtr testName, int hosts);
+  ~World() noexcept(false);
+
+  OneHost& operator[](int number) { return *hosts[number]; }
+  void tellAll(const News& news);
+  // The path of its namespace.
+  std::string task(const std::string& taskId);
+  void endTask(const std::string& taskId);
+  std::string folder() const;
+  // The text of the error that `run` fails with, as a user sees it; empty if it does not.
+  static std::string errorOf(kj::Function<void()> run);
+
+ private:
+  friend class OneHost;
+  kj::Own<testing::TestFolder> files;
+  kj::AsyncIoContext io;
+  kj::Own<Env> env;
+  std::map<std::string, std::string> tasks;
+  std::vector<kj::Own<OneHost>> hosts;
+};
+
+// A socket in the namespace at `path`, usable from anywhere.
+kj::AutoCloseFd socketIn(const std::string& path, bool udp = false);
+// Bound to the port on all addresses, and listening if it is TCP.
+kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp = false);
+// 0 or the errno; waits for at most two seconds, which only a test that fails needs.
+int connectTo(int fd, const std::string& address, uint16_t port);
+// The index of the one that has something to accept or to read within two seconds; -1: none.
+int readyOf(const std::vector<int>& sockets);
+struct Accepted {
+  kj::AutoCloseFd fd;
+  std::string address;
+};
+Accepted acceptFrom(int server);
+// One message there and one back over a connected pair; true if both came whole.
+bool talk(int one, int other);
+// Asks over a connected UDP socket: which server got it, and from whom; -1: none, or it could not
+// answer.
+struct Asked {
+  int server = -1;
+  std::string address;
+};
+Asked askUdp(int client, const std::vector<int>& servers);
+// A TCP connection between tasks, with a message each way.
+bool reaches(const std::string& from, const std::string& to, const std::string& address);
+
+}  // namespace orch::network::overlay

@@ -1,0 +1,21 @@
+#include "layout.h"
+
+#include "orch/fail.h"
+
+namespace orch::network::overlay {
+
+Layout layoutOf(Config::Reader settings, const NodeFacts& node) {
+  Layout layout;
+  layout.folder = kj::str(node.runDir, "/", node.instance).cStr();
+  layout.nodeId = node.id.cStr();
+  layout.dataPort = settings.getDataPort();
+  if (settings.getAddress().size() == 0) return layout;
+  layout.address = parseIpv4(settings.getAddress());
+  if (!layout.address || *layout.address == 0) {
+    fail(kj::str("'address' cannot be '", settings.getAddress(),
+                 "': it must be an IPv4 address of this host, as in 192.168.0.10"));
+  }
+  return layout;
+}
+
+}  // namespace orch::network::overlay

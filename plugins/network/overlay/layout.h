@@ -1,0 +1,38 @@
+// What the settings come to: names that every other part works with. Plain values, copied to worker
+// threads.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "config.capnp.h"
+#include "lib/ipv4.h"
+#include "lib/names.h"
+#include "orch/host.h"
+
+namespace orch::network::overlay {
+
+// In every network's namespace.
+constexpr const char* BRIDGE = "br0";
+constexpr const char* VXLAN = "vxlan0";
+constexpr const char* PORT_PREFIX = "ov";
+
+struct Layout {
+  std::string folder;  // records() and pins() are in it
+  std::string nodeId;
+  std::optional<Ipv4> address;  // as set; else it is learnt
+  uint16_t dataPort = 0;
+
+  // One file per leg, written before anything else of it exists and removed last.
+  std::string records() const { return folder + "/legs"; }
+  // One file per network, on which its namespace is mounted.
+  std::string pins() const { return folder + "/netns"; }
+  std::string pinOf(const std::string& network) const { return pins() + "/" + network; }
+  // The end of a task's leg that is a port of the network's bridge.
+  static std::string portOf(const std::string& taskId) { return linkNameOf(PORT_PREFIX, taskId); }
+};
+
+// Fails with a text that names the setting if one cannot be used.
+Layout layoutOf(Config::Reader settings, const NodeFacts& node);
+
+}  // namespace orch::network::overlay

@@ -1,0 +1,70 @@
+// What the kernel has of one network on this node: a namespace with a bridge, a VXLAN device to the
+// other hosts, and a port per task of this node. Blocking: for worker threads in the node's network
+// namespace, one at a time. Everything may be repeated.
+#pragma once
+
+#include <kj/memory.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "balancer.h"
+#include "book.h"
+#include "layout.h"
+#include "lib/netns.h"
+#include "lib/rtnetlink.h"
+
+namespace orch::network::overlay {
+
+struct Applied {
+  std::map<std::string, std::string> refused;  // tasks that have no leg, and why
+  std::string flowsKept;  // what went wrong but does not matter to the callers; mostly empty
+};
+
+class Sandbox final {
+ public:
+  // The one that is there, or a new one, which stays when this goes.
+  Sandbox(const Layout& layout, const std::string& network, Step step = nullptr);
+  KJ_DISALLOW_COPY(Sandbox);
+
+  // What has to be added comes before what has to go. The VXLAN device is made when this node's
+  // address is known.
+  Applied apply(const SandboxChange& change);
+
+  // Takes all of it away, and the records of these legs last. The kernel ends the namespace after
+  // the answer, when no process is in it any more. Gone is success.
+  static void remove(const Layout& layout, const std::string& network, const std::vector<Leg>& legs,
+                     const Step& step = nullptr);
+
+  // Changes of links and neighbours that the kernel was asked for so far.
+  uint64_t changes() const { return net->changes(); }
+  uint64_t transactions() const { return balancer->transactions(); }
+
+ private:
+  void step() const {
+    if (onStep) onStep();
+  }
+  void open(const std::string& network);
+  void prepare(const NetworkFacts& facts);
+  void connect(const NetworkFacts& facts, Ipv4 host);
+  // What is there that was not named; it is taken away with the rest.
+  void adopt(const SandboxChange& change, std::vector<std::string>& ports);
+  void plug(const Leg& leg, uint32_t mtu);
+  void setRemotes(const std::map<Ipv4, Ipv4>& wanted);
+  void removeRemotes(const std::vector<Ipv4>& addresses);
+  void unplug(const std::vector<Leg>& legs, const std::vector<std::string>& ports,
+              const std::map<Ipv4, Ipv4>& remotesWanted);
+
+  Layout layout;
+  Step onStep;
+  kj::AutoCloseFd handle;
+  kj::Own<Rtnetlink> net;      // inside
+  kj::Own<Balancer> balancer;  // inside
+  uint32_t bridge = 0;         // indices; 0: not there yet
+  uint32_t vxlan = 0;
+  Ipv4 connected = 0;            // the address that the VXLAN device sends from
+  std::map<Ipv4, Ipv4> remotes;  // tasks and their hosts, as the kernel has them
+};
+
+}  // namespace orch::network::overlay
