@@ -162,7 +162,7 @@ TEST_CASE("work: what a thousand nodes report during a commit is taken in by sli
   constexpr uint64_t MOST = 500;  // of changes in a slice
   ManyNodes many;
   auto& cluster = many.cluster;
-  cluster.create({"web", 3 * NODES});
+  cluster.create({"web", 5 * NODES});
   cluster.settle();
   cluster.store.holdCommits(true);
   auto scaling = cluster.scaleAsync("first", 2).eagerlyEvaluate([](kj::Exception&&) {});
@@ -175,7 +175,7 @@ TEST_CASE("work: what a thousand nodes report during a commit is taken in by sli
   cluster.store.holdCommits(false);
   cluster.settle();
   auto reported = many.since();
-  CHECK(reported.objects >= 3 * NODES);
+  CHECK(reported.objects >= 5 * NODES);
   CHECK(reported.commits >= reported.objects / MOST);
 }
 
