@@ -181,7 +181,7 @@ bool answers(Message message, Message query) {
   // Some servers refuse without repeating the question.
   if (at(message, COUNTS) == 0) return rcodeOf(message) != Rcode::NOERROR;
   size_t end = questionEnd(query);
-  if (questionEnd(message) != end) return false;
+  if (end == 0 || questionEnd(message) != end) return false;
   return std::equal(message.begin() + HEADER_BYTES, message.begin() + end,
                     query.begin() + HEADER_BYTES,
                     [](uint8_t a, uint8_t b) { return std::tolower(a) == std::tolower(b); });

@@ -73,6 +73,12 @@ TEST_CASE("dns: an answer is believed if id and question are the query's", "[net
   CHECK_FALSE(answers(answerOf(queryOf("example.org"), {}), query));
   CHECK_FALSE(answers(answerOf(queryOf("example.com", AAAA), {}), query));
   CHECK_FALSE(answers(Bytes(5), query));
+  // A query without a question has no answer.
+  Bytes nothing(query.begin(), query.begin() + HEADER_BYTES);
+  nothing[5] = 0;
+  auto two = answerOf(query, {});
+  two[5] = 2;
+  CHECK_FALSE(answers(two, nothing));
 }
 
 TEST_CASE("dns: a server is written as an address", "[network]") {

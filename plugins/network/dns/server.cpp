@@ -7,7 +7,7 @@
 namespace orch::network::dns {
 
 namespace {
-// Of one task: who opens more waits until one of them ends.
+// Of one task; more are closed at once.
 constexpr size_t MOST_CONNECTIONS = 32;
 constexpr kj::Duration IDLE = 10 * kj::SECONDS;  // RFC 7766, 6.2.3: in the order of seconds
 constexpr kj::Duration ACCEPT_PAUSE = 100 * kj::MILLISECONDS;  // when no descriptor is left
