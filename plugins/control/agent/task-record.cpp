@@ -7,6 +7,8 @@
 namespace orch::control::agent {
 
 void TaskRecord::lose(int64_t atNs) {
+  // As it was when this node forgot it, which may still be under way on the disk.
+  task().setDesired(schema::TaskState::REMOVE);
   if (!advance(schema::TaskState::FAILED, atNs, "lost")) return;
   status().initContainer().setLost(true);
   status().setError("task: this node knows nothing of it any more");
