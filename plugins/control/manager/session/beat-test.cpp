@@ -210,7 +210,7 @@ TEST_CASE("beats: of 1,000 nodes only those that are not well are looked at", "[
   CHECK(nodes.looks == 0);
   nodes.silent = {"node3"};
   nodes.seconds(3);
-  CHECK(nodes.log == std::vector<std::string>{"suspected node3 1500", "missed node3 2500"});
+  CHECK(nodes.log == std::vector<std::string>{"suspected node3 1250", "missed node3 2500"});
   CHECK(nodes.looks <= 3);
   nodes.silent.clear();
   nodes.seconds(3);
@@ -250,8 +250,8 @@ TEST_CASE("beats: nobody else hears a node whose session is over", "[manager]") 
   nodes.newest.insert_or_assign("node0", nodes.now());
   nodes.silent = {"node0", "node1"};
   nodes.seconds(3);
-  CHECK(nodes.log == std::vector<std::string>{"suspected node0 300", "missed node0 500",
-                                              "suspected node1 1500", "missed node1 2500"});
+  CHECK(nodes.log == std::vector<std::string>{"suspected node0 225", "missed node0 500",
+                                              "suspected node1 1125", "missed node1 2500"});
 }
 
 capnp::Response<schema::ClusterControl::NodeResults> nodeIn(TestCluster& cluster,

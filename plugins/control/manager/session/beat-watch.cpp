@@ -6,13 +6,17 @@ namespace {
 constexpr kj::Duration TOLERATED_LAG = 200 * kj::MILLISECONDS;
 // Of one that is gone, whether its beats come again.
 constexpr kj::Duration LOOK_AGAIN = 1 * kj::SECONDS;
+// Of what may pass until a node is missed, so much until it is asked: longer than between two
+// beats, and early enough that one whose beat was lost, and that is stopped for a second then, can
+// answer.
+kj::Duration silenceBefore(kj::Duration within) { return within * 9 / 20; }
 }  // namespace
 
 void BeatWatch::set(Expectation& node, kj::TimePoint since, kj::Duration within) {
   node.since = since;
   node.due = since + within;
   if (within > 0 * kj::SECONDS) node.due = kj::max(node.due, lenientUntil);
-  node.look = since + within * 3 / 5;
+  node.look = since + silenceBefore(within);
   node.suspected = false;
   node.gone = false;
 }
@@ -101,7 +105,7 @@ BeatWatch::Next BeatWatch::look(const std::string& nodeId, Expectation& node, kj
     if (*newest > node.since) {
       set(node, *newest, limit);
       node.reason.clear();
-      if (observer.beaten(nodeId) && now - *newest <= limit / 2) return Next::SWEEP;
+      if (observer.beaten(nodeId) && now - *newest <= silenceBefore(limit)) return Next::SWEEP;
       // One that is old already may only have been heard late: then there is time left to ask.
       node.look = kj::max(node.look, now);
       node.due = kj::max(node.due, now + limit * 2 / 5);
@@ -130,7 +134,7 @@ BeatWatch::Next BeatWatch::look(const std::string& nodeId, Expectation& node, kj
 // So early that who is silent is suspected in time.
 void BeatWatch::sweep(kj::TimePoint now) {
   nextSweep = now + limit / 10;
-  for (auto& nodeId : observer.unwell(now - limit / 2)) {
+  for (auto& nodeId : observer.unwell(now - silenceBefore(limit))) {
     auto it = expected.find(nodeId);
     if (it == expected.end() || it->second.queued) continue;
     --swept;
