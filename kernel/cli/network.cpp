@@ -1,9 +1,12 @@
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
+#include "entry.h"
 #include "filter.h"
 #include "inspect.h"
 #include "listing.h"
+#include "orch/attempt.h"
+#include "value.h"
 
 namespace orch::cli {
 
@@ -40,8 +43,86 @@ Task<int> listNetworks(Context& context) {
   co_return 0;
 }
 
+constexpr Option NETWORK_CREATE_OPTIONS[] = {
+    {"-d,--driver", "DRIVER", "What it is made by: overlay (the default)"},
+    {"--subnet", "SUBNET", "Its addresses, such as 10.1.0.0/24; else of the cluster's pools"},
+    {"--gateway", "ADDRESS", "Of the subnet; its first one by default"},
+    {"--ip-range", "SUBNET", "The part of the subnet that tasks get addresses of"},
+    {"--aux-address", "NAME=ADDRESS", "An address that no task gets", true},
+    {"-o,--opt", "KEY=VALUE", "An option of the driver: com.docker.network.driver.mtu=1400", true},
+    {"--label", "KEY=VALUE", "A label", true},
+    {"--attachable", nullptr, "Containers that are no tasks may join it"},
+    {"--internal", nullptr, "No way out of it"},
+    {"--scope", "SCOPE", "Only swarm: its networks span hosts"},
+};
+
+void fillPairs(Context& context, kj::StringPtr flag, capnp::List<schema::KeyValue>::Builder list) {
+  uint32_t i = 0;
+  for (auto& value : context.args.values(flag)) {
+    auto pair = parseLabel(flag, value);
+    list[i].setKey(pair.key);
+    list[i++].setValue(pair.value);
+  }
+}
+
+void fillNetwork(Context& context, schema::Network::Builder network) {
+  auto& args = context.args;
+  if (args.given("--scope") && args.text("--scope") != "swarm") {
+    badValue("--scope", args.text("--scope"), "swarm");
+  }
+  network.setName(args.operands()[0]);
+  network.setDriver(args.text("--driver"));
+  network.setSubnet(args.text("--subnet"));
+  network.setGateway(args.text("--gateway"));
+  network.setIpRange(args.text("--ip-range"));
+  network.setInternal(args.on("--internal"));
+  network.setAttachable(args.on("--attachable"));
+  auto count = [&](kj::StringPtr flag) { return static_cast<unsigned>(args.values(flag).size()); };
+  fillPairs(context, "--label", network.initLabels(count("--label")));
+  fillPairs(context, "--opt", network.initOptions(count("--opt")));
+  fillPairs(context, "--aux-address", network.initReserved(count("--aux-address")));
+}
+
+Task<int> createNetwork(Context& context) {
+  auto requestId = context.env.newId();
+  auto creating = context.connection.change<schema::ClusterControl::CreateNetworkResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.createNetworkRequest();
+        request.setRequestId(requestId);
+        fillNetwork(context, request.initNetwork());
+        return request.send();
+      });
+  auto created = co_await kj::mv(creating);
+  context.out.line(created.getNetwork().getMeta().getId());
+  co_return 0;
+}
+
+Task<int> removeNetworks(Context& context) {
+  for (auto& name : context.args.operands()) {
+    auto requestId = context.env.newId();
+    auto removing = context.connection.change<schema::ClusterControl::RemoveNetworkResults>(
+        [&](schema::ClusterControl::Client& cluster) {
+          auto request = cluster.removeNetworkRequest();
+          request.setRequestId(requestId);
+          request.setId(name);
+          return request.send();
+        });
+    auto removed = co_await attempt(kj::mv(removing));
+    if (removed.ok()) {
+      context.out.line(name);
+    } else {
+      context.failed(removed.error());
+    }
+  }
+  co_return context.status;
+}
+
 }  // namespace
 
+const Command NETWORK_CREATE = {"network create", "NETWORK", "Create a network that spans hosts",
+                                NETWORK_CREATE_OPTIONS, createNetwork};
+const Command NETWORK_RM = {"network rm", "NETWORK...", "Remove one or more networks", nullptr,
+                            removeNetworks};
 const Command NETWORK_LS = {"network ls", "", "List networks", NETWORK_LS_OPTIONS, listNetworks};
 const Command NETWORK_INSPECT = {
     "network inspect", "NETWORK...", "Show all that is known of one or more networks",

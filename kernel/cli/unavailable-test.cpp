@@ -36,7 +36,6 @@ TEST_CASE("cli: docker's words are answered with the word that does it here", "[
   check({"images"}, "orch images' is 'orch image ls' here");
   check({"container", "exec", "web", "sh"}, "orch exec' is not available yet");
   check({"stack", "deploy"}, "orch stack deploy' is not available yet");
-  check({"network", "create", "x"}, "orch network create' is not available yet");
   check({"stop", "--help"},
         "orch stop' is 'orch service scale SERVICE=0' here; 'orch service rm SERVICE' ends it for "
         "good");

@@ -71,6 +71,10 @@ def _isTest(path):
         path.startswith(("tests/", "sdk/conformance/"))
 
 
+# Plain values that every plugin may speak of.
+VALUES = {"lib/ipv4.h": "plugins/network/lib/ipv4.h"}
+
+
 def _refusedInPlugin(path, header, existing):
     if header.startswith("kernel/"):
         return f"\"{header}\": a plugin never includes the kernel"
@@ -84,6 +88,8 @@ def _refusedInPlugin(path, header, existing):
         places += [f"{kind}/lib/testing"] + [folder for folder in _folders(existing) if folder.startswith("sdk/conformance")]
         allowed += ("sdk/conformance/",)
     candidates = [os.path.normpath(f"{place}/{header}") for place in places]
+    if VALUES.get(header) in existing:
+        return None
     if any(c in existing and c.startswith(allowed) for c in candidates) or header.endswith(".capnp.h"):
         return None
     return f"\"{header}\": a plugin includes the SDK, its own files and those of {kind}/lib only"

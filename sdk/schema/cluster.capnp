@@ -70,6 +70,10 @@ interface ClusterControl {
   removeAdmin @27 (requestId :Text, name :Text) -> (adminId :Text);
   # Its certificate is refused from now on, and its connections end.
   updateCluster @28 (requestId :Text, change :ClusterChange) -> (cluster :Objects.Cluster);
+  createNetwork @29 (requestId :Text, network :Objects.Network) -> (network :Objects.Network);
+  # Of `network` counts what a user can say: name, driver, subnet, gateway, ipRange, reserved, labels,
+  # options, internal, attachable.
+  removeNetwork @30 (requestId :Text, id :Text) -> (networkId :Text);
 }
 
 struct ClusterChange {

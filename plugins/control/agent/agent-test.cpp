@@ -250,7 +250,7 @@ TEST_CASE("agent: what it cannot take is refused by its kind's name, the rest is
   task.initSpec().initNetworks(1)[0].setName("none");
   list[2].initVolume();
   auto gone = request.initGone(1)[0];
-  gone.setKind(schema::AssignedKind::NETWORK);
+  gone.setKind(schema::AssignedKind::VOLUME);
   gone.setId("t1");
   auto answer = request.send().wait(node.world.waitScope());
   REQUIRE(answer.getRefused().size() == 2);

@@ -22,6 +22,15 @@ kj::String refusalOf(schema::Assignment::Reader assignment, kj::StringPtr versio
                  " yet; upgrade orchd on the node");
 }
 
+bool ofNetworks(schema::Assignment::Which kind) {
+  return kind == schema::Assignment::NETWORK || kind == schema::Assignment::PEER ||
+         kind == schema::Assignment::SERVICE;
+}
+bool ofNetworks(schema::AssignedKind kind) {
+  return kind == schema::AssignedKind::NETWORK || kind == schema::AssignedKind::PEER ||
+         kind == schema::AssignedKind::SERVICE;
+}
+
 }  // namespace
 
 NodeAgent& NodeAgent::Link::get() {
@@ -145,11 +154,15 @@ Task<void> NodeAgent::retain(kj::String service) {
 }
 
 kj::Promise<void> NodeAgent::retainNetwork(kj::StringPtr service) {
-  auto request = services.network(service.slice(strlen("network."))).retainRequest();
-  auto ids = request.initTaskIds(controllers.size());
-  uint32_t i = 0;
-  for (auto& entry : controllers) ids.set(i++, entry.first.c_str());
-  return request.send().ignoreResult();
+  auto tell = [this](auto request) {
+    auto ids = request.initTaskIds(controllers.size());
+    uint32_t i = 0;
+    for (auto& entry : controllers) ids.set(i++, entry.first.c_str());
+    return request.send().ignoreResult();
+  };
+  if (service == LEGS) return tell(services.legs().retainRequest());
+  if (service == NAMES) return tell(services.names().retainRequest());
+  return tell(services.network(service.slice(strlen("network."))).retainRequest());
 }
 
 kj::Promise<void> NodeAgent::retainImages() {
@@ -212,11 +225,14 @@ Task<void> NodeAgent::assign(AssignContext context) {
   std::set<std::string> named;
   std::vector<std::pair<uint32_t, kj::String>> refused;
   auto assignments = params.getAssignments();
+  services.networks.begin(params.getComplete());
   for (uint32_t i = 0; i < assignments.size(); ++i) {
     if (assignments[i].isTask()) {
       auto task = assignments[i].getTask();
       named.insert(task.getMeta().getId().cStr());
       durable.add(take(assignments[i]));
+    } else if (ofNetworks(assignments[i].which())) {
+      services.networks.take(assignments[i]);
     } else {
       refused.emplace_back(i, refusalOf(assignments[i], host.node().version));
     }
@@ -232,7 +248,9 @@ Task<void> NodeAgent::assign(AssignContext context) {
   for (auto object : params.getGone()) {
     // Nothing else was taken, so nothing else has to go.
     if (object.getKind() == schema::AssignedKind::TASK) durable.add(forget(object.getId().cStr()));
+    if (ofNetworks(object.getKind())) services.networks.forget(object);
   }
+  services.networks.end();
   auto all = kj::joinPromises(durable.releaseAsArray());
   co_await all;
   auto list = context.getResults().initRefused(refused.size());

@@ -4,7 +4,19 @@ namespace orch::control::agent {
 
 namespace {
 constexpr uint64_t OWN_WORDS = 128;  // structs, the task's names, the labels that every task gets
+
+// Its resolver asks network.dns alone, which asks the user's servers. A short name is first looked
+// for in the networks: with `ndots:0` musl would never try a search list.
+void useNameServer(schema::TaskSpec::Reader task, schema::ContainerSpec::Builder container) {
+  container.initDns(1).set(0, "127.0.0.11");
+  auto networks = task.getNetworks();
+  auto own = task.getContainer().getDnsSearch();
+  auto search = container.initDnsSearch(networks.size() + own.size());
+  uint32_t i = 0;
+  for (auto network : networks) search.set(i++, network.getName());
+  for (auto domain : own) search.set(i++, domain);
 }
+}  // namespace
 
 capnp::MessageSize sizeOfContainerRequest(TaskRecord& record,
                                           kj::Maybe<schema::ImageInfo::Reader> image) {
@@ -22,6 +34,7 @@ void fillContainerRequest(TaskRecord& record, kj::Maybe<schema::ImageInfo::Reade
   auto name = record.name();
   request.setId(record.id());
   request.setSpec(spec.getContainer());
+  if (task.getLegs().size() > 0) useNameServer(spec, request.getSpec());
   request.setResources(spec.getResources());
   KJ_IF_MAYBE (present, image) {
     request.setImage(present->getConfig());

@@ -5,7 +5,13 @@
 namespace orch::control::agent {
 
 NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings, LeftoverCleaner& cleaner)
-    : env(env), host(host), settings(settings), cleaner(cleaner) {}
+    : env(env),
+      host(host),
+      settings(settings),
+      networks(
+          env, host.log(),
+          [this](kj::StringPtr service) { return named(service).castAs<schema::NetworkTables>(); }),
+      cleaner(cleaner) {}
 
 // One client of each, for all tasks: it stays good when the plugin behind it starts again.
 capnp::Capability::Client NodeServices::named(kj::StringPtr service) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config.capnp.h"
+#include "network-tables.h"
 #include "orch/attempt.h"
 #include "orch/env.h"
 #include "orch/host.h"
@@ -77,6 +78,8 @@ class NodeServices final {
   schema::NetworkDriver::Client network(kj::StringPtr name) {
     return named(kj::str("network.", name)).castAs<schema::NetworkDriver>();
   }
+  schema::LegDriver::Client legs() { return named(LEGS).castAs<schema::LegDriver>(); }
+  schema::NameServer::Client names() { return named(NAMES).castAs<schema::NameServer>(); }
   // Whether it has been seen running: then it is there, or comes again.
   bool hasRun(kj::StringPtr service) const { return seen.count(service.cStr()) > 0; }
   // Fails with what is missing if no plugin has offered `service` in this life of the kernel, after
@@ -92,6 +95,7 @@ class NodeServices final {
   Config::Reader settings;
   Semaphore making{MADE_AT_ONCE};
   schema::ImageFinder::Client otherNodes = nullptr;  // that have an image
+  NetworkTables networks;
 
  private:
   LeftoverCleaner& cleaner;

@@ -30,6 +30,8 @@ class NodeAgent::Waker final : public schema::EventSink::Server {
     auto& agent = link->get();
     agent.imagesChanged.ring();
     for (auto event : context.getParams().getEvents()) {
+      if (event.getTopic() == "plugin.started")
+        agent.services.networks.restarted(event.getSubject());
       if (!event.getTopic().startsWith("image.")) agent.pluginsChanged.ring();
     }
     if (context.getParams().getLagged() > 0) agent.pluginsChanged.ring();
@@ -159,7 +161,11 @@ Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
   auto plugins = co_await services.running("");
   auto names = description.initPlugins(plugins.size());
   for (uint32_t i = 0; i < names.size(); ++i) names.set(i, plugins[i]);
-  auto networks = co_await services.running("network.");
+  auto drivers = co_await services.running("network.");
+  kj::Vector<kj::String> networks;
+  for (auto& driver : drivers) {
+    if (isLocalDriver(driver)) networks.add(kj::mv(driver));
+  }
   auto pools = description.initNetworks(networks.size());
   kj::Vector<kj::Promise<void>> described;
   for (uint32_t i = 0; i < pools.size(); ++i) {
@@ -186,11 +192,12 @@ Task<void> NodeAgent::describeNetwork(kj::String name, schema::NetworkPool::Buil
 
 Task<void> NodeAgent::listen() {
   auto subscribe = host.client().subscribeRequest();
-  auto topics = subscribe.initTopics(4);
+  auto topics = subscribe.initTopics(5);
   topics.set(0, "plugin.started");
   topics.set(1, "plugin.failed");
   topics.set(2, "plugin.stopped");
   topics.set(3, "image.*");
+  topics.set(4, "cluster.opened");
   subscribe.setSink(kj::heap<Waker>(kj::addRef(*link)));
   auto subscribed = co_await subscribe.send();
   subscription = subscribed.getSubscription();

@@ -106,14 +106,16 @@ kj::Promise<bool> TaskController::orStopped(kj::Promise<void> step) {
   return step.then([]() { return true; }).exclusiveJoin(kj::mv(stopped));
 }
 
+// The one of the node: beside networks that span hosts it is the way out.
 kj::StringPtr TaskController::networkName() {
+  if (task->task().asReader().getLegs().size() > 0) return "bridge";
   auto networks = task->task().asReader().getSpec().getNetworks();
   return networks.size() == 0 ? kj::StringPtr("bridge") : kj::StringPtr(networks[0].getName());
 }
 
 void TaskController::checkNetworks() {
   auto networks = task->task().asReader().getSpec().getNetworks();
-  if (networks.size() <= 1) return;
+  if (networks.size() <= 1 || task->task().asReader().getLegs().size() > 0) return;
   auto names = KJ_MAP(network, networks) { return network.getName(); };
   fail(kj::str("cannot run it on the networks '", kj::strArray(names, "', '"),
                "': a task has one network so far; name one of them"));
@@ -137,6 +139,7 @@ Task<bool> TaskController::prepare() {
   auto attaching = attachNetwork().promise().eagerlyEvaluate(nullptr);
   auto ensured = co_await attempt(ensureImage());
   auto attached = co_await attaching;
+  KJ_IF_MAYBE (there, attached) co_await plugLegs(there->getEndpoint());
   if (!ensured.ok()) kj::throwFatalException(kj::mv(ensured.error()));
   if (stopping()) co_return false;
   auto creating = createContainer(kj::mv(ensured.value()), kj::mv(attached)).promise().fork();
@@ -275,6 +278,11 @@ Task<bool> TaskController::adopt() {
     co_return false;
   }
   noteTrouble("");
+  // Whose process may have started anew. It runs meanwhile, and without a manager as well.
+  legs = replug().promise().eagerlyEvaluate([this](kj::Exception&& e) {
+    services.host.log().warn("network.plug-failed",
+                             {{"task", task->name()}, {"reason", plainText(e)}});
+  });
   co_await activate();
   co_return true;
 }
@@ -422,6 +430,7 @@ void TaskController::noteTrouble(kj::StringPtr trouble, kj::StringPtr id) {
 Task<void> TaskController::finish(TaskState state, kj::StringPtr message, kj::String error) {
   bool attached = task->status().getAddresses().size() > 0 ||
                   services.hasRun(kj::str("network.", networkName()));
+  if (bridged() && attached) co_await unplugLegs();
   if (bridged() && attached) {
     auto call = insist(services.env, [this]() {
       auto request = services.network(networkName()).detachRequest(SMALL);

@@ -53,6 +53,11 @@ class TaskController final {
   Task<bool> bringUp();
   Task<bool> prepare();
   Task<kj::Maybe<Attached>> attachNetwork();
+  Task<void> replug();
+  Task<void> plugLegs(schema::Endpoint::Reader endpoint);
+  Task<void> serveNames(kj::StringPtr path);
+  Task<void> unplugLegs();
+  void noteUnplugged(kj::StringPtr reason);
   Task<kj::Maybe<Ensured>> ensureImage();
   Task<kj::Maybe<Ensured>> askForImage();
   Task<void> createContainer(kj::Maybe<Ensured> ensured, kj::Maybe<Attached> attached);
@@ -101,6 +106,7 @@ class TaskController final {
   kj::Maybe<kj::Own<Signal>> runAsked = kj::heap<Signal>();  // until it has been waited for
   Signal stopAsked;
   Signal equipped;
+  kj::Promise<void> legs = nullptr;  // being plugged in again
   kj::ForkedPromise<void> life;
 };
 

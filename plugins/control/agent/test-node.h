@@ -101,7 +101,7 @@ struct FakeManager {
   schema::Dispatcher::Client client();
 };
 
-class TestAgent final {
+class TestAgent {
  public:
   explicit TestAgent(uint32_t maxOps = 1000, uint64_t seed = testing::testSeed());
   ~TestAgent() noexcept(false);

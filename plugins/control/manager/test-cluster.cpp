@@ -62,7 +62,12 @@ class ScriptedAgent final : public schema::Agent::Server {
     node.orderWords += params.totalSize().wordCount;
     std::map<std::string, ScriptedNode::Seen> kept;
     std::vector<std::string> changed;
+    if (params.getComplete()) node.forgetNetworks();
     for (auto assignment : params.getAssignments()) {
+      if (!assignment.isTask()) {
+        node.takeNetwork(assignment);
+        continue;
+      }
       auto task = assignment.getTask();
       std::string id = task.getMeta().getId().cStr();
       auto it = node.tasks.find(id);
@@ -83,6 +88,10 @@ class ScriptedAgent final : public schema::Agent::Server {
       for (auto& entry : kept) node.tasks[entry.first] = entry.second;
     }
     for (auto object : params.getGone()) {
+      if (object.getKind() != schema::AssignedKind::TASK) {
+        node.forgetNetwork(object);
+        continue;
+      }
       node.tasks.erase(object.getId().cStr());
       node.gone.push_back(object.getId().cStr());
     }
@@ -186,6 +195,9 @@ Task<void> ScriptedNode::openSession() {
   description.setCpuNanos(cpuNanos);
   description.setMemoryBytes(memoryBytes);
   description.initRuntimes(1).set(0, "sim");
+  auto plugins = description.initPlugins(drivers.size());
+  for (uint32_t i = 0; i < drivers.size(); ++i) plugins.set(i, drivers[i].c_str());
+  if (!drivers.empty()) description.setAddress(kj::str(id.c_str(), ":2377"));
   if (addresses > 0) {
     auto pool = description.initNetworks(1)[0];
     pool.setName("bridge");
@@ -241,6 +253,40 @@ void ScriptedNode::follow(const std::string& taskId) {
     auto state = onStart ? onStart(taskId, task) : TaskState::RUNNING;
     bool bad = state >= TaskState::COMPLETE;
     if (state != TaskState::NEW) report(taskId, state, bad ? "task: non-zero exit (1)" : "");
+  }
+}
+
+void ScriptedNode::forgetNetworks() {
+  networks.clear();
+  peers.clear();
+  names.clear();
+}
+
+void ScriptedNode::takeNetwork(schema::Assignment::Reader assignment) {
+  if (assignment.isNetwork()) {
+    networks.insert(assignment.getNetwork().getMeta().getId().cStr());
+  } else if (assignment.isPeer()) {
+    auto peer = assignment.getPeer();
+    KJ_REQUIRE(networks.count(peer.getNetwork().cStr()) == 1, "of a network that it knows");
+    peers[kj::str(peer.getNetwork(), "/", peer.getTaskId()).cStr()] = {
+        peer.getAddress().cStr(), peer.getNodeAddress().cStr(), peer.getServing()};
+  } else {
+    auto service = assignment.getService();
+    KJ_REQUIRE(networks.count(service.getNetwork().cStr()) == 1, "of a network that it knows");
+    auto aliases = KJ_MAP(alias, service.getAliases()) { return kj::str(" ", alias); };
+    names[service.getName().cStr()] =
+        kj::str(service.getAddress(), kj::strArray(aliases, "")).cStr();
+  }
+}
+
+void ScriptedNode::forgetNetwork(schema::AssignedObject::Reader gone) {
+  auto network = std::string(gone.getNetwork().cStr());
+  if (gone.getKind() == schema::AssignedKind::PEER) {
+    peers.erase(network + "/" + gone.getId().cStr());
+  } else if (gone.getKind() == schema::AssignedKind::NETWORK) {
+    networks.erase(network);
+    std::erase_if(peers, [&](auto& peer) { return peer.first.starts_with(network + "/"); });
+    if (networks.empty()) names.clear();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "orch/plugin.h"
@@ -62,16 +63,29 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   uint32_t completeSets = 0;
   uint64_t epoch = 0;
   size_t mostRunning = 0;
-  std::string blob = "content";  // whichever is read
-  bool sends = true;             // else it answers to no read
-  uint32_t reads = 0;            // it was asked for so many parts
-  std::string lastRead;          // image, blob, offset, bytes
-  uint64_t orders = 0;           // assignments that came
-  uint64_t orderWords = 0;       // and their size
+  std::string blob = "content";      // whichever is read
+  bool sends = true;                 // else it answers to no read
+  uint32_t reads = 0;                // it was asked for so many parts
+  std::string lastRead;              // image, blob, offset, bytes
+  std::vector<std::string> drivers;  // of networks that span hosts; with one it has an address
+  // What it was told of networks.
+  struct Peer {
+    std::string address, nodeAddress;
+    bool serving = false;
+    bool operator==(const Peer&) const = default;
+  };
+  std::set<std::string> networks;            // ids
+  std::map<std::string, Peer> peers;         // by network/task
+  std::map<std::string, std::string> names;  // of services: address and aliases
+  uint64_t orders = 0;                       // assignments that came
+  uint64_t orderWords = 0;                   // and their size
 
  private:
   friend class ScriptedAgent;
   void follow(const std::string& taskId);
+  void forgetNetworks();
+  void takeNetwork(schema::Assignment::Reader assignment);
+  void forgetNetwork(schema::AssignedObject::Reader gone);
   Task<void> openSession();
   Task<void> heartbeats();
   Task<void> send(std::string taskId, schema::TaskState state, std::string error);

@@ -107,11 +107,13 @@ schema::Host::Client TestHost::client() { return kj::heap<HostServer>(kj::addRef
 void TestHost::addService(kj::StringPtr name, capnp::Capability::Client service) {
   state->services.insert_or_assign(std::string(name.cStr()), kj::mv(service));
 }
-kj::Promise<void> TestHost::emit(kj::StringPtr topic) {
+kj::Promise<void> TestHost::emit(kj::StringPtr topic, kj::StringPtr subject) {
   kj::Vector<kj::Promise<void>> sent;
   for (auto& entry : state->sinks) {
     auto request = entry.second.eventsRequest();
-    request.initEvents(1)[0].setTopic(topic);
+    auto event = request.initEvents(1)[0];
+    event.setTopic(topic);
+    event.setSubject(subject);
     sent.add(request.send().ignoreResult());
   }
   return kj::joinPromises(sent.releaseAsArray());

@@ -67,6 +67,7 @@ void createNext(View& view, const TaskReader& ended, std::string_view id,
     task.setSpecVersion(old.getSpecVersion());
     task.setDesired(next < TaskState::STARTING ? TaskState::READY : TaskState::RUNNING);
     task.setPorts(old.getPorts());
+    task.setLegs(old.getLegs());
     task.setServiceLabels(old.getServiceLabels());
     task.setRestartOf(old.getMeta().getId());
     task.setStartAfterNs(std::min(restart.getStartAfterNs(), view.now() + delayNs));

@@ -176,6 +176,8 @@ Task<kj::String> Membership::open(kj::String wanted) {
   ownAddress = kj::mv(address);
   clusterDigest = kj::str(signer.digest().c_str());
   begin();
+  // This node's own agent describes it with the address from now on.
+  host.publish("cluster.opened", host.node().id, {{"address", ownAddress}});
   co_return kj::str(ownAddress);
 }
 

@@ -20,12 +20,25 @@ bool has(capnp::List<capnp::Text>::Reader list, capnp::Text::Reader name) {
   return false;
 }
 
-bool hasNetworks(schema::Node::Reader node, schema::TaskSpec::Reader spec) {
+// A network that spans hosts needs its driver, and an address that others reach the node at, if
+// there are any.
+bool canReach(const View& view, schema::Node::Reader node, schema::Network::Reader network) {
+  auto driver = kj::str("network.", network.getDriver());
+  if (!has(node.getDescription().getPlugins(), driver)) return false;
+  return node.getAddress().size() > 0 || view.base().all(Kind::NODE).size() <= 1;
+}
+
+bool hasNetworks(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec) {
   bool all = true;
   eachNetwork(spec, [&](const std::string& name) {
     if (name == "bridge" || name == "host" || name == "none") return;  // the agent says if not
+    KJ_IF_MAYBE (made, view.network(view.networkNamed(name))) {
+      all &= canReach(view, node, *made);
+      return;
+    }
     bool found = false;
-    for (auto pool : node.getDescription().getNetworks()) found |= view(pool.getName()) == name;
+    for (auto pool : node.getDescription().getNetworks())
+      found |= manager::view(pool.getName()) == name;
     all &= found;
   });
   return all;
@@ -75,7 +88,7 @@ kj::Maybe<Refusal> refusalOf(const View& view, schema::Node::Reader node,
   if (spec.getRuntime().size() > 0 && !has(description.getRuntimes(), spec.getRuntime())) {
     return Refusal::RUNTIME;
   }
-  if (!hasNetworks(node, spec)) return Refusal::NETWORK;
+  if (!hasNetworks(view, node, spec)) return Refusal::NETWORK;
   if (!unmetConstraint(view, node, spec).empty()) return Refusal::CONSTRAINT;
   for (auto port : ports) {
     if (port.getMode() != schema::PortSpec::PublishMode::HOST || port.getPublished() == 0) continue;

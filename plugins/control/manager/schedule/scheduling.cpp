@@ -2,6 +2,7 @@
 
 #include <kj/debug.h>
 
+#include "decide/address-allocator.h"
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -68,46 +69,69 @@ schema::TaskSpec::Reader specFor(const View& view, const TaskReader& task) {
   return task.getSpec();
 }
 
-void assignTo(View& view, const TaskReader& task, const std::string& nodeId) {
-  if (task.getNodeId().size() == 0) {
-    view.editTask(task, [&](schema::Task::Builder changed) { changed.setNodeId(nodeId.c_str()); });
+// False, with the reason in `why`, if a network has no address for it.
+bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std::string& why) {
+  std::vector<std::pair<std::string, std::string>> legs;
+  if (!chooseLegs(view, task.getSpec(), legs, why)) return false;
+  if (task.getNodeId().size() == 0 || !legs.empty()) {
+    view.editTask(task, [&](schema::Task::Builder changed) {
+      changed.setNodeId(nodeId.c_str());
+      auto list = changed.initLegs(legs.size());
+      for (uint32_t i = 0; i < list.size(); ++i) {
+        list[i].setNetwork(legs[i].first.c_str());
+        list[i].setAddress(legs[i].second.c_str());
+      }
+    });
   }
-  if (!task.hasOwnStatus()) return;  // that it has a node says it all
+  if (!task.hasOwnStatus()) return true;  // that it has a node says it all
   view.editStatus(task, [&](schema::TaskStatus::Builder status) {
     status.setState(TaskState::ASSIGNED);
     status.setAtNs(view.now());
     status.setMessage(schema::ASSIGNED_STATUS->getMessage());
     status.setError("");
   });
+  return true;
+}
+
+std::vector<TaskReader> waiting(const View& view, const std::vector<std::string>& taskIds) {
+  std::vector<TaskReader> tasks;
+  for (auto& id : taskIds) {
+    KJ_IF_MAYBE (task, view.task(id)) {
+      if (isUnplaced(*task)) tasks.push_back(*task);
+    }
+  }
+  return tasks;
 }
 
 // Gives the chosen nodes to those of the tasks that still wait. A strategy may be wrong, and its
 // answer old: each node is checked again.
 void assign(View& view, const std::string& serviceId, const std::vector<std::string>& taskIds,
             const std::vector<std::string>& nodes, const std::string& strategy) {
-  std::vector<TaskReader> left;
   auto counts = view.wantedByNode(serviceId);
   size_t next = 0;
   bool wrong = false;
-  for (auto& id : taskIds) {
-    KJ_IF_MAYBE (task, view.task(id)) {
-      if (!isUnplaced(*task)) continue;
-      bool placed = false;
-      while (!placed && next < nodes.size()) {
-        auto& nodeId = nodes[next++];
-        KJ_IF_MAYBE (node, view.node(nodeId)) {
-          placed = canTake(view, *node, specFor(view, *task), task->getPorts(),
-                           view.nodeUsage(nodeId), counts[nodeId]);
-        }
-        wrong |= !placed;
-        if (!placed) continue;
-        assignTo(view, *task, nodeId);
-        ++counts[nodeId];
+  std::string lacking;  // but for a node
+  for (auto& task : waiting(view, taskIds)) {
+    bool placed = false;
+    while (!placed && next < nodes.size()) {
+      auto& nodeId = nodes[next++];
+      KJ_IF_MAYBE (node, view.node(nodeId)) {
+        placed = canTake(view, *node, specFor(view, task), task.getPorts(), view.nodeUsage(nodeId),
+                         counts[nodeId]);
       }
-      if (!placed) left.push_back(*task);
+      wrong |= !placed;
+      if (!placed) continue;
+      if (!assignTo(view, task, nodeId, lacking)) break;
+      ++counts[nodeId];
     }
+    if (!lacking.empty()) break;
   }
+  auto left = waiting(view, taskIds);
   if (left.empty()) return;
+  if (!lacking.empty()) {
+    view.wakeAt(serviceId, view.now() + RETRY_NS);
+    return explain(view, left, lacking);
+  }
   auto candidates = candidatesFor(view, serviceId, specFor(view, left[0]), left[0].getPorts());
   bool again = wrong && !candidates.nodes.empty();
   if (again) view.wakeAt(serviceId, view.now() + RETRY_NS);
@@ -120,8 +144,10 @@ void assign(View& view, const std::string& serviceId, const std::vector<std::str
 void assignToOwn(View& view, const TaskReader& task) {
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
     auto why = whyNot(view, *node, specFor(view, task), task.getPorts());
-    if (!why.empty()) return explain(view, {task}, why);
-    assignTo(view, task, text(task.getNodeId()));
+    if (why.empty() && !assignTo(view, task, text(task.getNodeId()), why)) {
+      view.wakeAt(manager::view(task.getServiceId()), view.now() + RETRY_NS);
+    }
+    if (!why.empty()) explain(view, {task}, why);
   }
 }
 }  // namespace

@@ -139,24 +139,21 @@ std::vector<std::string> selectTasks(const View& view, schema::TaskFilter::Reade
   return ids;
 }
 
-std::vector<std::string> networkNames(const State& state) {
+std::set<std::string> localNetworks(const State& state) {
   std::set<std::string> names = {"bridge", "host", "none"};
   for (auto& entry : state.all(Kind::NODE)) {
     for (auto pool : entry.second.as<schema::Node>().getDescription().getNetworks()) {
       names.insert(text(pool.getName()));
     }
   }
-  return {names.begin(), names.end()};
+  return names;
 }
 
-std::string resolveNetwork(const State& state, kj::StringPtr typed) {
-  if (typed.size() == 0) fail(kj::str("usage: the name of a network is needed"));
-  auto names = networkNames(state);
-  if (std::find(names.begin(), names.end(), typed.cStr()) != names.end()) return typed.cStr();
-  fail(kj::str("no network '", typed, "'", suggestion(view(typed), names).c_str()));
+bool isLocalNetwork(const State& state, kj::StringPtr name) {
+  return localNetworks(state).count(name.cStr()) > 0;
 }
 
-// Networks are the nodes' own so far: an id of its own comes with networks that users make.
+// One that is the nodes' own has no id but its name.
 void describeNetwork(const State& state, const std::string& name,
                      schema::Network::Builder network) {
   network.initMeta().setId(name.c_str());

@@ -6,6 +6,7 @@
 #include "orch/fail.h"
 #include "serve/cluster-queries.h"
 #include "serve/image-pin.h"
+#include "serve/network-requests.h"
 #include "serve/node-progress.h"
 #include "serve/resolve.h"
 
@@ -87,15 +88,31 @@ class ClusterServer final : public schema::ClusterControl::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> networks(NetworksContext context) override {
-    auto names = networkNames(state());
-    auto list = context.getResults().initNetworks(names.size());
-    for (uint32_t i = 0; i < names.size(); ++i) describeNetwork(state(), names[i], list[i]);
+    auto names = localNetworks(state());
+    auto& made = state().all(Kind::NETWORK);
+    auto list = context.getResults().initNetworks(names.size() + made.size());
+    uint32_t i = 0;
+    for (auto& name : names) describeNetwork(state(), name, list[i++]);
+    for (auto& entry : made) copyInto<schema::Network>(state(), entry.second, list, i++);
     return kj::READY_NOW;
   }
   kj::Promise<void> network(NetworkContext context) override {
-    auto name = resolveNetwork(state(), context.getParams().getId());
-    describeNetwork(state(), name, context.getResults().initNetwork());
+    auto typed = context.getParams().getId();
+    auto results = context.getResults();
+    if (isLocalNetwork(state(), typed)) {
+      describeNetwork(state(), typed.cStr(), results.initNetwork());
+      return kj::READY_NOW;
+    }
+    auto& object = *state().find(Kind::NETWORK, resolveNetwork(now(), typed));
+    results.setNetwork(object.as<schema::Network>());
+    complete(state(), object, results.getNetwork());
     return kj::READY_NOW;
+  }
+  kj::Promise<void> createNetwork(CreateNetworkContext context) override {
+    return doCreateNetwork(context);
+  }
+  kj::Promise<void> removeNetwork(RemoveNetworkContext context) override {
+    return doRemoveNetwork(context);
   }
   kj::Promise<void> logs(LogsContext context) override {
     context.allowCancellation();
@@ -208,6 +225,28 @@ class ClusterServer final : public schema::ClusterControl::Server {
     }
     context.getResults().setToken(parts.members.token(role));
     context.getResults().setAddress(parts.members.address());
+  }
+
+  Task<void> doCreateNetwork(CreateNetworkContext context) {
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::createNetwork(view, params.getRequestId(), params.getNetwork());
+    };
+    auto outcome = co_await submit(context, decide);
+    auto object = state().find(Kind::NETWORK, outcome->answer.id);
+    if (object == nullptr) fail(kj::str("the network was removed again meanwhile"));
+    context.getResults().setNetwork(object->as<schema::Network>());
+  }
+
+  Task<void> doRemoveNetwork(RemoveNetworkContext context) {
+    auto typed = context.getParams().getId();
+    if (isLocalNetwork(state(), typed)) {
+      fail(kj::str("usage: the network '", typed, "' is the nodes' own, and cannot be removed"));
+    }
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::removeNetwork(view, params.getRequestId(), params.getId());
+    };
+    auto outcome = co_await submit(context, decide);
+    context.getResults().setNetworkId(outcome->answer.id.c_str());
   }
 
   Task<void> doAddAdmin(AddAdminContext context) {

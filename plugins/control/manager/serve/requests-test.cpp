@@ -143,13 +143,13 @@ const std::vector<BadInput>& badInputs() {
          network.setName("bridge");
          network.initAliases(1).set(0, "db");
        }),
-       "--network 'bridge' has no names yet that an alias could stand beside"},
+       "--network 'bridge' knows no names: an alias is for networks that span hosts"},
       {"two networks", task([](auto it) {
          auto names = it.initNetworks(2);
          names[0].setName("bridge");
          names[1].setName("back");
        }),
-       "more than one --network is not available yet: choose one of 'back', 'bridge'"},
+       "a task has one network of its node: choose one of 'back', 'bridge'"},
       {"host network with another", task([](auto it) {
          auto list = it.initNetworks(2);
          list[0].setName("host");

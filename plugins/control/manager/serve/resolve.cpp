@@ -42,6 +42,12 @@ std::string resolveService(const View& view, kj::StringPtr typed) {
   return byPrefix(view, Kind::SERVICE, typed, view.serviceNames());
 }
 
+std::string resolveNetwork(const View& view, kj::StringPtr typed) {
+  auto named = view.networkNamed(manager::view(typed));
+  if (!named.empty()) return named;
+  return byPrefix(view, Kind::NETWORK, typed, view.networkNames());
+}
+
 std::string resolveTask(const View& view, kj::StringPtr typed) {
   std::string_view whole = manager::view(typed);
   size_t dot = whole.rfind('.');

@@ -9,6 +9,8 @@ namespace orch::control::manager {
 std::string resolveService(const View& view, kj::StringPtr typed);
 // An id, the beginning of one, or `web.1`: the newest task of that slot.
 std::string resolveTask(const View& view, kj::StringPtr typed);
+// One that users made.
+std::string resolveNetwork(const View& view, kj::StringPtr typed);
 // `self` is `ownId`.
 std::string resolveNode(const View& view, kj::StringPtr typed, kj::StringPtr ownId);
 

@@ -1,6 +1,7 @@
 #include "serve/service-requests.h"
 
 #include "config.capnp.h"
+#include "decide/address-allocator.h"
 #include "decide/port-allocator.h"
 #include "decide/slot-rules.h"
 #include "decide/spec-meaning.h"
@@ -12,16 +13,22 @@ namespace orch::control::manager {
 namespace {
 constexpr size_t MAX_REQUEST_ID = 64;
 
-void requireCluster(const View& view) {
-  if (view.cluster() == nullptr) fail(kj::str("there is no cluster yet; 'orch init' makes one"));
-}
-
 void setPorts(schema::Service::Builder service, schema::ServiceSpec::Reader spec,
               const std::vector<uint16_t>& published) {
   auto ports = service.initPorts(published.size());
   for (uint32_t i = 0; i < ports.size(); ++i) {
     ports.setWithCaveats(i, spec.getEndpoint().getPorts()[i]);
     ports[i].setPublished(published[i]);
+  }
+}
+
+void setAddresses(schema::Service::Builder service,
+                  const std::map<std::string, std::string>& addresses) {
+  auto list = service.initAddresses(addresses.size());
+  uint32_t i = 0;
+  for (auto& [network, address] : addresses) {
+    list[i].setNetwork(network.c_str());
+    list[i++].setAddress(address.c_str());
   }
 }
 
@@ -39,6 +46,11 @@ void checkPools(const View& view, schema::ServiceSpec::Reader spec, uint32_t rep
       }
     }
     int64_t needed = view.replicasOnNetwork(network) + replicas;
+    KJ_IF_MAYBE (made, view.network(view.networkNamed(network))) {
+      limited = true;
+      total = capacityOf(*made);
+      needed += view.servicesOn(network).size() + (before == nullptr ? 1 : 0);
+    }
     uint32_t had = 0;
     KJ_IF_MAYBE (old, before) {
       eachNetwork(old->getTask(), [&](const std::string& name) {
@@ -83,6 +95,10 @@ void refuseOtherIdentity(schema::ServiceSpec::Reader old, schema::ServiceSpec::R
 }
 }  // namespace
 
+void requireCluster(const View& view) {
+  if (view.cluster() == nullptr) fail(kj::str("there is no cluster yet; 'orch init' makes one"));
+}
+
 std::string earlier(const View& view, kj::StringPtr requestId, kj::StringPtr method) {
   if (requestId.size() == 0 || requestId.size() > MAX_REQUEST_ID) {
     fail(kj::str("usage: a request id has 1 to ", MAX_REQUEST_ID, " characters"));
@@ -121,11 +137,13 @@ Answer createService(View& view, kj::StringPtr requestId, schema::ServiceSpec::R
   }
   checkPools(view, spec, replicasOf(spec).orDefault(0), nullptr);
   auto published = allocatePorts(view, spec, {});
+  auto addresses = chooseVirtualAddresses(view, spec, nullptr);
   answer.id = view.create<schema::Service>(Kind::SERVICE, [&](schema::Service::Builder service) {
     service.setSpec(spec);
     service.setSpecVersion(1);
     service.setSpecAtNs(view.now());
     setPorts(service, spec, published);
+    setAddresses(service, addresses);
   });
   remember(view, requestId, "createService", answer.id);
   return answer;
@@ -144,6 +162,7 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
   refuseOtherIdentity(old, spec);
   checkPools(view, spec, replicasOf(spec).orDefault(0), old);
   auto published = allocatePorts(view, spec, answer.id);
+  auto addresses = chooseVirtualAddresses(view, spec, service);
 
   bool paused = service.getUpdate().getState() == schema::UpdateStatus::State::PAUSED;
   bool changed = meaningOf(old) != meaningOf(spec);
@@ -154,6 +173,7 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
       builder.setSpec(spec);
       builder.setSpecAtNs(view.now());
       setPorts(builder, spec, published);
+      setAddresses(builder, addresses);
       if (tasksChange) builder.setSpecVersion(service.getSpecVersion() + 1);
       if (tasksChange || paused) beginUpdate(view, builder);
     });

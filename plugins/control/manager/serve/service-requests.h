@@ -31,6 +31,9 @@ std::string earlier(const View& view, kj::StringPtr requestId, kj::StringPtr met
 void remember(View& view, kj::StringPtr requestId, kj::StringPtr method,
               const std::string& resultId);
 
+// Fails before `init`.
+void requireCluster(const View& view);
+
 // True in `created` if there was no cluster before.
 Answer initCluster(View& view, kj::StringPtr requestId, kj::StringPtr name, bool& created);
 

@@ -37,21 +37,33 @@ std::string listed(const std::set<std::string>& names) {
   return list;
 }
 
-void checkNetworks(schema::TaskSpec::Reader task) {
+void checkNetworks(const View& view, schema::TaskSpec::Reader task) {
   std::set<std::string> seen;
+  std::set<std::string> local;  // networks of the nodes, of which a task has one
   for (auto network : task.getNetworks()) {
     refuseIf(!seen.insert(text(network.getName())).second, "--network '", network.getName(),
              "' is given twice");
+    if (!view.networkNamed(manager::view(network.getName())).empty()) {
+      for (auto alias : network.getAliases()) checkName("alias", alias);
+      continue;
+    }
+    local.insert(text(network.getName()));
     refuseIf(network.getAliases().size() > 0, "--network '", network.getName(),
-             "' has no names yet that an alias could stand beside");
+             "' knows no names: an alias is for networks that span hosts");
   }
   for (auto alone : {"host", "none"}) {
     refuseIf(seen.count(alone) > 0 && seen.size() > 1, "--network '", alone,
              "' cannot be combined with others");
   }
-  if (seen.size() > 1) {
-    fail(kj::str("usage: more than one --network is not available yet: choose one of ",
-                 listed(seen).c_str()));
+  bool spans = seen.size() > local.size();
+  if (spans) local.erase("bridge");  // which is beside them in any case
+  if (spans && !local.empty()) {
+    fail(kj::str("usage: beside networks that span hosts a task has 'bridge' of its node, and not ",
+                 listed(local).c_str()));
+  }
+  if (local.size() > 1) {
+    fail(kj::str("usage: a task has one network of its node: choose one of ",
+                 listed(local).c_str()));
   }
 }
 
@@ -143,6 +155,7 @@ void validateAgainstNodes(const View& view, schema::ServiceSpec::Reader spec, co
     mostCpu = std::max(mostCpu, description.getCpuNanos());
     mostMemory = std::max(mostMemory, description.getMemoryBytes());
   }
+  for (auto& name : view.networkNames()) networks.insert(name);
   std::vector<std::string> known(networks.begin(), networks.end());
   for (auto network : task.getNetworks()) {
     auto name = network.getName();
@@ -186,7 +199,7 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
   validateContainer(spec.getTask());
   validateMounts(spec.getTask().getContainer());
   validateResources(spec.getTask().getResources());
-  checkNetworks(spec.getTask());
+  checkNetworks(view, spec.getTask());
   checkPlacement(spec.getTask().getPlacement());
   validatePolicies(spec);
   validateEndpoint(spec);

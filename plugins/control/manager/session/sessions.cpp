@@ -1,5 +1,3 @@
-#include "session/sessions.h"
-
 #include <kj/debug.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/image-reference.h"
+#include "session/connection.h"
 #include "session/image-needs.h"
 
 namespace orch::control::manager {
@@ -28,24 +27,6 @@ bool sameForAgent(const TaskReader& a, const TaskReader& b) {
          a.getStartAfterNs() == b.getStartAfterNs();
 }
 }  // namespace
-
-// One node's session. Shared by the map, the session's capability and the call in flight.
-struct Sessions::Connection final : public kj::Refcounted {
-  Connection(kj::StringPtr nodeId, schema::Agent::Client agent)
-      : nodeId(nodeId.cStr()), agent(agent), images(kj::refcounted<RelaySource>(kj::mv(agent))) {}
-
-  std::string nodeId;
-  schema::Agent::Client agent;
-  kj::Own<RelaySource> images;
-  bool over = false;
-  bool complete = true;  // the next assignment is the complete set
-  bool inFlight = false;
-  bool asked = false;                       // whether it is there
-  uint64_t beats = 0;                       // the number that its datagrams have; 0: none
-  std::set<std::string> changed;            // tasks to send
-  std::map<std::string, std::string> gone;  // tasks to forget: id, service or empty
-  std::map<std::string, std::string> sent;  // of `gone`, in the call in flight
-};
 
 class SessionServer final : public schema::Session::Server {
  public:
@@ -288,7 +269,10 @@ void Sessions::stop() {
 // ---- assignments --------------------------------------------------------------------------------
 
 void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& after) {
+  if (key.kind == Kind::SERVICE) noteService(key.id, before, after);
+  if (key.kind == Kind::NODE) noteNode(key.id, before, after);
   if (key.kind != Kind::TASK) return;
+  notePeer(key.id, before, after);
   TaskReader task(after ? after : before);
   auto it = connections.find(manager::view(task.getNodeId()));
   if (it == connections.end() || it->second->over || !isAssigned(task)) return;
@@ -316,7 +300,9 @@ void Sessions::applied() {
 
 void Sessions::push(Connection& connection) {
   if (connection.over || connection.inFlight || stopped) return;
-  if (!connection.complete && connection.changed.empty() && connection.gone.empty()) return;
+  bool owes = connection.complete || !connection.changed.empty() || !connection.gone.empty() ||
+              connection.networks.owes();
+  if (!owes) return;
   connection.inFlight = true;
   tasks.add(assign(kj::addRef(connection)));
 }
@@ -331,20 +317,26 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
     auto object = state.find(Kind::TASK, id);
     if (object != nullptr && isAssigned(TaskReader(*object))) objects.push_back(object);
   }
-  auto list = params.initAssignments(objects.size());
-  for (uint32_t i = 0; i < list.size(); ++i) {
-    TaskReader task(*objects[i]);
-    list[i].setVersion(objects[i]->version());
-    list[i].setTask(task.record());
-    task.complete(list[i].getTask(), objects[i]->version());
-    if (logins.addTo(list[i], task, state) || !refusals.admit("login", env.timer().now())) continue;
+  // Networks first: a task is plugged into what is known.
+  auto networks = connection.networks.take(state, connection.nodeId, connection.complete);
+  auto list = params.initAssignments(networks.assignments() + objects.size());
+  uint32_t next = 0;
+  fillNetworks(state, networks, list, next);
+  for (auto object : objects) {
+    TaskReader task(*object);
+    auto target = list[next++];
+    target.setVersion(object->version());
+    target.setTask(task.record());
+    task.complete(target.getTask(), object->version());
+    if (logins.addTo(target, task, state) || !refusals.admit("login", env.timer().now())) continue;
     host.log().warn("manager.login-lost, going on without it",
                     {{"service", task.getServiceName()}});
   }
   connection.sent = std::exchange(connection.gone, {});
-  auto gone = params.initGone(connection.sent.size());
+  auto gone = params.initGone(networks.gone() + connection.sent.size());
   uint32_t i = 0;
   for (auto& entry : connection.sent) gone[i++].setId(entry.first.c_str());  // tasks
+  fillGone(networks, gone, i);
   connection.complete = false;
   connection.changed.clear();
 }

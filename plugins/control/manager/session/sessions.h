@@ -92,6 +92,11 @@ class Sessions final : public ChangeObserver,
   void findImage(Connection& asking, FindContext context);
   // Sends what the agent has to know, unless a call is in flight: then after it.
   void push(Connection& connection);
+  template <typename F>
+  void tellAll(F&& note);
+  void notePeer(const std::string& id, const Snapshot& before, const Snapshot& after);
+  void noteService(const std::string& id, const Snapshot& before, const Snapshot& after);
+  void noteNode(const std::string& id, const Snapshot& before, const Snapshot& after);
   void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
   Task<void> assign(kj::Own<Connection> connection);
   // Fails for a node that has opened too many sessions just now.

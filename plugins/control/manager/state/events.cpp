@@ -38,6 +38,13 @@ void publishService(Host& host, const Snapshot& before, const Snapshot& after) {
       {{"name", service.getSpec().getName()}, {"update", service.getUpdate().getMessage()}});
 }
 
+void publishNetwork(Host& host, const Snapshot& before, const Snapshot& after) {
+  if (before && after) return;
+  auto network = (after ? after : before).as<schema::Network>();
+  host.publish(after ? "network.created"_kj : "network.removed"_kj, network.getMeta().getId(),
+               {{"name", network.getName()}, {"driver", network.getDriver()}});
+}
+
 void tellNodeState(Host& host, schema::Node::Reader node, schema::Node::State state,
                    kj::StringPtr reason) {
   static constexpr kj::StringPtr TOPICS[] = {"node.unknown"_kj, "node.ready"_kj, "node.down"_kj};

@@ -9,6 +9,7 @@ namespace orch::control::manager {
 
 void publishTask(Host& host, const Snapshot& before, const Snapshot& after);
 void publishService(Host& host, const Snapshot& before, const Snapshot& after);
+void publishNetwork(Host& host, const Snapshot& before, const Snapshot& after);
 void publishNode(Host& host, const Snapshot& before, const Snapshot& after);
 
 // That a node is ready, down or unknown, and why; not all of it is stored.

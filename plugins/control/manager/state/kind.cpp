@@ -18,6 +18,7 @@ UnitKey unitOfCluster(const std::string& id, const Snapshot&) { return {0, id, {
 UnitKey unitOfNode(const std::string& id, const Snapshot&) { return {1, id, {}}; }
 UnitKey unitOfService(const std::string& id, const Snapshot&) { return {2, id, {}}; }
 UnitKey unitOfAdmin(const std::string& id, const Snapshot&) { return {1, id, {}}; }
+UnitKey unitOfNetwork(const std::string& id, const Snapshot&) { return {1, id, {}}; }
 // One that is forgotten comes last.
 UnitKey unitOfRequest(const std::string& id, const Snapshot& request) {
   if (!request) return {4, id, {}};
@@ -38,6 +39,8 @@ constexpr KindTraits TRAITS[KINDS] = {
     {"task"_kj, "task-status"_kj, copyOf<schema::Task>, copyOf<schema::TaskStatus>,
      State::indexTask, unitOfTask, publishTask},
     {"admin"_kj, ""_kj, copyOf<schema::Admin>, nullptr, nullptr, unitOfAdmin, nullptr},
+    {"network"_kj, ""_kj, copyOf<schema::Network>, nullptr, State::indexNetwork, unitOfNetwork,
+     publishNetwork},
 };
 }  // namespace
 

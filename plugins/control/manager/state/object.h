@@ -15,8 +15,8 @@
 namespace orch::control::manager {
 
 // What there is to know of each stands in kind.cpp.
-enum class Kind : uint8_t { CLUSTER, NODE, SERVICE, REQUEST, TASK, ADMIN };
-inline constexpr size_t KINDS = 6;
+enum class Kind : uint8_t { CLUSTER, NODE, SERVICE, REQUEST, TASK, ADMIN, NETWORK };
+inline constexpr size_t KINDS = 7;
 
 // The words of a message: a segment table of one word, the root pointer, the content.
 using Words = kj::Array<capnp::word>;

@@ -30,6 +30,11 @@ void ServiceIndex::count(schema::Service::Reader service, int sign) {
     if (use.ingress == 0 && use.host == 0) byPort[key].erase(id);
     if (byPort[key].empty()) byPort.erase(key);
   }
+  eachNetwork(spec.getTask(), [&](std::string name) {
+    auto& users = byNetwork[name];
+    if ((users[id] += sign) == 0) users.erase(id);
+    if (users.empty()) byNetwork.erase(name);
+  });
   KJ_IF_MAYBE (replicas, replicasOf(spec)) {
     eachNetwork(spec.getTask(), [&](std::string name) {
       replicasByNetwork[name] += sign * static_cast<int64_t>(*replicas);

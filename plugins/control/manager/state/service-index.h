@@ -34,6 +34,7 @@ class ServiceIndex final {
   std::map<std::string, int64_t> global;  // id: those whose slots come and go with the nodes
   std::map<uint32_t, std::map<std::string, PortUse>> byPort;  // portKey, id
   std::map<std::string, int64_t, std::less<>> replicasByNetwork;
+  std::map<std::string, std::map<std::string, int64_t>, std::less<>> byNetwork;  // name, id
 };
 
 }  // namespace orch::control::manager

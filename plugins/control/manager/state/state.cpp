@@ -44,6 +44,11 @@ void State::indexService(State& state, const Object& object, int sign) {
   auto service = object.as<schema::Service>();
   state.newestStampNs = std::max(state.newestStampNs, service.getMeta().getCreatedAtNs());
   state.serviceIndex.count(service, sign);
+  state.networkIndex.count(service, sign);
+}
+
+void State::indexNetwork(State& state, const Object& object, int sign) {
+  state.networkIndex.count(object.as<schema::Network>(), sign);
 }
 
 void State::indexRequest(State& state, const Object& object, int sign) {
@@ -60,6 +65,7 @@ void State::indexTask(State& state, const Object& object, int sign) {
   TaskReader task(object);
   state.newestStampNs = std::max(state.newestStampNs, task.getMeta().getCreatedAtNs());
   state.use.count(task, sign);
+  state.networkIndex.count(task, sign);
   auto id = task.id();
   auto nodeId = text(task.getNodeId());
   auto serviceId = text(task.getServiceId());

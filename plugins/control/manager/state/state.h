@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "state/kind.h"
+#include "state/network-index.h"
 #include "state/service-index.h"
 #include "state/usage.h"
 
@@ -59,6 +60,7 @@ class State final {
   static void indexService(State& state, const Object& object, int sign);
   static void indexRequest(State& state, const Object& object, int sign);
   static void indexTask(State& state, const Object& object, int sign);
+  static void indexNetwork(State& state, const Object& object, int sign);
 
   // Null if there is none. Valid until the object is deleted; its words until it changes.
   const Object* find(Kind kind, std::string_view id) const;
@@ -76,6 +78,7 @@ class State final {
   const std::set<std::pair<int64_t, std::string>>& requestsByAge() const { return requests; }
   const UsageTable& usage() const { return use; }
   const ServiceIndex& services() const { return serviceIndex; }
+  const NetworkIndex& networks() const { return networkIndex; }
 
   // ---- what is not stored ----
   // False if it was so before: then only the reason changes.
@@ -100,6 +103,7 @@ class State final {
   std::map<std::string, Sighting, std::less<>> sightings;
   UsageTable use;
   ServiceIndex serviceIndex;
+  NetworkIndex networkIndex;
   std::set<std::string> noTasks;
 };
 

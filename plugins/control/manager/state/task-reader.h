@@ -32,6 +32,7 @@ class TaskReader final : private schema::Task::Reader {
 
   using Base::getDesired;
   using Base::getDesiredAtNs;
+  using Base::getLegs;
   using Base::getMeta;
   using Base::getNodeId;
   using Base::getPorts;

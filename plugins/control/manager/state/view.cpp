@@ -187,17 +187,91 @@ int64_t View::replicasOnNetwork(std::string_view network) const {
   return sum;
 }
 
+std::vector<std::string> View::servicesOn(std::string_view network) const {
+  std::map<std::string, int64_t> ids;
+  for (auto index : {&state.services(), &serviceDelta}) {
+    auto it = index->byNetwork.find(network);
+    if (it == index->byNetwork.end()) continue;
+    for (auto& id : it->second) ids[id.first] += id.second;
+  }
+  std::set<std::string> names;
+  for (auto& [id, count] : ids) {
+    if (count <= 0) continue;
+    KJ_IF_MAYBE (found, service(id)) names.insert(text(found->getSpec().getName()));
+  }
+  return {names.begin(), names.end()};
+}
+
+std::string View::networkNamed(std::string_view name) const {
+  std::map<std::string, int64_t> ids;
+  for (auto index : {&state.networks(), &networkDelta}) {
+    auto it = index->byName.find(name);
+    if (it == index->byName.end()) continue;
+    for (auto& id : it->second) ids[id.first] += id.second;
+  }
+  for (auto& id : ids) {
+    if (id.second > 0) return id.first;
+  }
+  return {};
+}
+
+std::vector<std::string> View::networkNames() const {
+  std::set<std::string> names;
+  for (auto index : {&state.networks(), &networkDelta}) {
+    for (auto& entry : index->byName) {
+      if (!networkNamed(entry.first).empty()) names.insert(entry.first);
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+bool View::isHeld(std::string_view network, Ipv4 address) const {
+  int64_t sum = 0;
+  for (auto index : {&state.networks(), &networkDelta}) {
+    auto it = index->held.find(network);
+    if (it == index->held.end()) continue;
+    auto count = it->second.find(address);
+    if (count != it->second.end()) sum += count->second;
+  }
+  return sum > 0;
+}
+
+int64_t View::addressesHeld(std::string_view network) const {
+  int64_t sum = 0;
+  for (auto index : {&state.networks(), &networkDelta}) {
+    auto it = index->held.find(network);
+    if (it == index->held.end()) continue;
+    for (auto& entry : it->second) sum += entry.second;
+  }
+  return sum;
+}
+
+Ipv4 View::newestAddress(std::string_view network) const {
+  NetworkIndex::Newest newest;
+  for (auto index : {&state.networks(), &networkDelta}) {
+    auto it = index->newest.find(network);
+    if (it != index->newest.end() && it->second.atNs >= newest.atNs) newest = it->second;
+  }
+  return newest.address;
+}
+
 void View::count(const Key& key, int sign) {
   if (key.kind == Kind::TASK) {
     KJ_IF_MAYBE (counted, task(key.id)) {
       auto serviceId = text(counted->getServiceId());
       usageDelta.count(*counted, sign);
+      networkDelta.count(*counted, sign);
       changedTasks[serviceId].insert(key.id);
       touched.insert(serviceId);
     }
   } else if (key.kind == Kind::SERVICE) {
     touched.insert(key.id);
-    KJ_IF_MAYBE (counted, service(key.id)) serviceDelta.count(*counted, sign);
+    KJ_IF_MAYBE (counted, service(key.id)) {
+      serviceDelta.count(*counted, sign);
+      networkDelta.count(*counted, sign);
+    }
+  } else if (key.kind == Kind::NETWORK) {
+    KJ_IF_MAYBE (counted, network(key.id)) networkDelta.count(*counted, sign);
   }
 }
 

@@ -51,6 +51,7 @@ class View final {
     return TaskReader(object);
   }
   auto node(std::string_view id) const { return find<schema::Node>(Kind::NODE, id); }
+  auto network(std::string_view id) const { return find<schema::Network>(Kind::NETWORK, id); }
   // The only one there is; null before `init`.
   kj::Maybe<schema::Cluster::Reader> cluster() const;
   // All nodes until `use` answers true; whether it did.
@@ -87,6 +88,18 @@ class View final {
   std::string serviceNamed(std::string_view name) const;
   std::map<std::string, ServiceIndex::PortUse> portUse(uint32_t portKey) const;
   int64_t replicasOnNetwork(std::string_view network) const;
+  // Names of services that are attached to the network, sorted.
+  std::vector<std::string> servicesOn(std::string_view network) const;
+  // The network that users made of that name, by id; empty if there is none.
+  std::string networkNamed(std::string_view name) const;
+  // Of networks that users made.
+  std::vector<std::string> networkNames() const;
+  // Whether a task or a service has it.
+  bool isHeld(std::string_view network, Ipv4 address) const;
+  // How many of its addresses are.
+  int64_t addressesHeld(std::string_view network) const;
+  // Of the task that got one last; 0: none has.
+  Ipv4 newestAddress(std::string_view network) const;
 
   // Makes a new object with an id, times and what `fill` sets. Answers the id.
   template <typename T, typename F>
@@ -176,6 +189,7 @@ class View final {
   std::map<std::string, int64_t> wakes;
   UsageTable usageDelta;
   ServiceIndex serviceDelta;
+  NetworkIndex networkDelta;
   std::array<capnp::word, 2048> scratch{};  // first segment of every message that is built
 };
 

@@ -29,7 +29,7 @@ class TestHost final {
   schema::Host::Client client();
   void addService(kj::StringPtr name, capnp::Capability::Client service);
   // An event to all who have subscribed, to whatever. Settles when they have taken it.
-  kj::Promise<void> emit(kj::StringPtr topic);
+  kj::Promise<void> emit(kj::StringPtr topic, kj::StringPtr subject = "");
   const std::vector<SeenEvent>& events() const;
   // "warn image.pull-failed": level and message of each line.
   const std::vector<std::string>& logLines() const;

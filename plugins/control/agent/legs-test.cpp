@@ -1,0 +1,122 @@
+// Tasks on networks that span hosts, over models of the plugins that carry these out.
+#include <catch2/catch.hpp>
+
+#include "test-node.h"
+
+namespace orch::control::agent {
+namespace {
+
+using schema::TaskState;
+using Calls = std::vector<std::string>;
+
+// Each writes down what it is asked, in one row.
+class FakeLegs final : public schema::LegDriver::Server {
+ public:
+  explicit FakeLegs(Calls& calls) : calls(calls) {}
+  kj::Promise<void> update(UpdateContext context) override {
+    auto change = context.getParams().getChange();
+    calls.push_back(kj::str("legs know ", change.getNetworks().size(), " ",
+                            change.getPeers().size(), " ", change.getServices().size())
+                        .cStr());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> plug(PlugContext context) override {
+    auto leg = context.getParams().getLeg();
+    calls.push_back(
+        kj::str("plug ", leg.getTaskId(), " ", leg.getAddress(), " ", leg.getDevice()).cStr());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> unplug(UnplugContext context) override {
+    calls.push_back(kj::str("unplug ", context.getParams().getTaskId()).cStr());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> retain(RetainContext) override { return kj::READY_NOW; }
+
+ private:
+  Calls& calls;
+};
+
+class FakeNames final : public schema::NameServer::Server {
+ public:
+  explicit FakeNames(Calls& calls) : calls(calls) {}
+  kj::Promise<void> update(UpdateContext) override { return kj::READY_NOW; }
+  kj::Promise<void> serve(ServeContext context) override {
+    auto params = context.getParams();
+    calls.push_back(kj::str("serve ", params.getTaskId(), " ", params.getNetworks()[0]).cStr());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> release(ReleaseContext context) override {
+    calls.push_back(kj::str("release ", context.getParams().getTaskId()).cStr());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> retain(RetainContext) override { return kj::READY_NOW; }
+
+ private:
+  Calls& calls;
+};
+
+struct LegsFixture : TestAgent {
+  LegsFixture() {
+    host.addService("network.overlay", schema::LegDriver::Client(kj::heap<FakeLegs>(calls)));
+    host.addService("network.dns", schema::NameServer::Client(kj::heap<FakeNames>(calls)));
+    start();
+  }
+  // The network, a task elsewhere, the service, and t1.
+  void assignAll(TaskState desired) {
+    auto request = KJ_ASSERT_NONNULL(manager.agent).assignRequest();
+    request.setComplete(true);
+    auto list = request.initAssignments(4);
+    list[0].initNetwork().initMeta().setId("net");
+    auto peer = list[1].initPeer();
+    peer.setNetwork("net");
+    peer.setTaskId("t2");
+    list[2].initService().setNetwork("net");
+    auto task = list[3].initTask();
+    task.initMeta().setId("t1");
+    task.setDesired(desired);
+    task.initSpec().initNetworks(1)[0].setName("mynet");
+    auto leg = task.initLegs(1)[0];
+    leg.setNetwork("net");
+    leg.setAddress("10.0.0.5/24");
+    CHECK(request.send().wait(world.waitScope()).getRefused().size() == 0);
+    advance(1 * kj::SECONDS);
+  }
+  Calls calls;
+};
+
+TEST_CASE("legs: a task is plugged into a network that is known, and out of it again", "[agent]") {
+  LegsFixture node;
+  node.assignAll(TaskState::RUNNING);
+  CHECK(node.calls == Calls{"legs know 1 1 1", "plug t1 10.0.0.5/24 eth1", "serve t1 net"});
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+  CHECK(node.network.attached.count("t1") == 1);  // the way out
+  node.calls.clear();
+  node.assignAll(TaskState::SHUTDOWN);
+  node.advance(30 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::SHUTDOWN);
+  CHECK(node.calls == Calls{"legs know 1 1 1", "release t1", "unplug t1"});
+}
+
+TEST_CASE("legs: a plugin that starts anew is told everything again", "[agent]") {
+  LegsFixture node;
+  node.assignAll(TaskState::RUNNING);
+  node.calls.clear();
+  node.host.emit("plugin.started", "network.overlay").wait(node.world.waitScope());
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.calls == Calls{"legs know 1 1 1"});
+}
+
+TEST_CASE("legs: after a restart of the agent the names of a task are served again", "[agent]") {
+  LegsFixture node;
+  node.assignAll(TaskState::RUNNING);
+  node.crash();
+  node.calls.clear();
+  node.start();
+  node.advance(1 * kj::SECONDS);
+  node.assignAll(TaskState::RUNNING);
+  CHECK(std::count(node.calls.begin(), node.calls.end(), "serve t1 net") == 1);
+  CHECK(node.reported("t1") == TaskState::RUNNING);
+}
+
+}  // namespace
+}  // namespace orch::control::agent

@@ -1,0 +1,69 @@
+// What the managers say of networks that span hosts, passed on to the plugins that carry them out.
+// Each of these is told everything whenever something has changed; what came meanwhile is one
+// change. Nothing is passed on before a manager has told the whole.
+#pragma once
+
+#include <capnp/message.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "orch/env.h"
+#include "orch/host.h"
+#include "orch/schema/agent.capnp.h"
+#include "orch/schema/network.capnp.h"
+#include "orch/task.h"
+
+namespace orch::control::agent {
+
+// The plugins that there are for it.
+inline constexpr kj::StringPtr LEGS = "network.overlay"_kj;
+inline constexpr kj::StringPtr NAMES = "network.dns"_kj;
+inline bool isLocalDriver(kj::StringPtr service) { return service != LEGS && service != NAMES; }
+
+class NetworkTables final : private kj::TaskSet::ErrorHandler {
+ public:
+  using Find = std::function<schema::NetworkTables::Client(kj::StringPtr service)>;
+  NetworkTables(Env& env, Log& log, Find find);
+  KJ_DISALLOW_COPY(NetworkTables);
+
+  // From here on comes the whole, until `end`.
+  void begin(bool complete);
+  void take(schema::Assignment::Reader assignment);
+  void forget(schema::AssignedObject::Reader object);
+  void end();
+
+  // Settles when the plugin has what there is now; again if it was started anew.
+  kj::Promise<void> known(kj::StringPtr service);
+  // Its plugin has started anew, and knows nothing.
+  void restarted(kj::StringPtr service);
+
+ private:
+  using Message = std::unique_ptr<capnp::MallocMessageBuilder>;
+  struct Target {
+    uint64_t told = 0;  // the version that it has
+    bool telling = false;
+    kj::Own<kj::PromiseFulfiller<void>> fulfiller;
+    kj::ForkedPromise<void> whenTold = nullptr;
+  };
+  void changed();
+  void tell(kj::StringPtr service);
+  Task<void> keepTelling(kj::StringPtr service);
+  kj::Promise<void> sendAll(kj::StringPtr service);
+  void taskFailed(kj::Exception&& exception) override;
+
+  Env& env;
+  Log& log;
+  Find find;
+  std::map<std::string, Message> networks;                          // by id
+  std::map<std::pair<std::string, std::string>, Message> peers;     // by network and task
+  std::map<std::pair<std::string, std::string>, Message> services;  // by network and service
+  uint64_t version = 0;                                             // 0: nothing was told yet
+  bool dirty = false;                                               // since `begin`
+  std::map<kj::StringPtr, Target> targets;
+  kj::TaskSet tasks;
+};
+
+}  // namespace orch::control::agent

@@ -1,0 +1,188 @@
+#include "decide/address-allocator.h"
+
+#include <algorithm>
+
+#include "orch/fail.h"
+
+namespace orch::control::manager {
+
+namespace {
+using network::Ipv4Subnet;
+using network::ipv4Text;
+using network::parseIpv4;
+using network::parseSubnet;
+
+constexpr kj::StringPtr DEFAULT_POOL = "10.0.0.0/8"_kj;
+// What is below belongs to others by custom.
+constexpr uint32_t FIRST_VNI = 4097;
+constexpr uint32_t LAST_VNI = (1 << 24) - 1;
+
+bool overlap(const Ipv4Subnet& a, const Ipv4Subnet& b) {
+  return a.contains(b.network) || b.contains(a.network);
+}
+
+// What addresses are given of.
+Ipv4Subnet rangeOf(schema::Network::Reader network) {
+  auto range = network.getIpRange().size() > 0 ? network.getIpRange() : network.getSubnet();
+  return parseSubnet(range).value_or(Ipv4Subnet{});
+}
+
+std::vector<schema::Network::Reader> allNetworks(const View& view) {
+  std::vector<schema::Network::Reader> result;
+  for (auto& name : view.networkNames()) {
+    KJ_IF_MAYBE (network, view.network(view.networkNamed(name))) result.push_back(*network);
+  }
+  return result;
+}
+
+// `ip` of a node's `ip:port`.
+std::optional<Ipv4> hostOf(kj::StringPtr address) {
+  KJ_IF_MAYBE (colon, address.findLast(':')) return parseIpv4(kj::str(address.slice(0, *colon)));
+  return parseIpv4(address);
+}
+
+std::vector<Ipv4Subnet> poolsOf(const View& view, uint8_t& prefix) {
+  std::vector<Ipv4Subnet> pools;
+  prefix = schema::Cluster::Reader().getAddressPoolPrefix();
+  KJ_IF_MAYBE (cluster, view.cluster()) {
+    prefix = cluster->getAddressPoolPrefix();
+    for (auto pool : cluster->getAddressPools()) {
+      if (auto parsed = parseSubnet(pool)) pools.push_back(*parsed);
+    }
+  }
+  if (pools.empty()) pools.push_back(*parseSubnet(DEFAULT_POOL));
+  return pools;
+}
+}  // namespace
+
+bool isExcluded(schema::Network::Reader network, Ipv4 address) {
+  auto subnet = parseSubnet(network.getSubnet()).value_or(Ipv4Subnet{});
+  if (address == subnet.network || address == (subnet.network | ~subnet.mask())) return true;
+  if (parseIpv4(network.getGateway()) == address) return true;
+  for (auto reserved : network.getReserved()) {
+    if (parseIpv4(reserved.getValue()) == address) return true;
+  }
+  return false;
+}
+
+uint64_t capacityOf(schema::Network::Reader network) {
+  auto subnet = parseSubnet(network.getSubnet()).value_or(Ipv4Subnet{});
+  auto range = rangeOf(network);
+  std::set<Ipv4> excluded = {subnet.network, subnet.network | ~subnet.mask()};
+  if (auto gateway = parseIpv4(network.getGateway())) excluded.insert(*gateway);
+  for (auto reserved : network.getReserved()) {
+    if (auto address = parseIpv4(reserved.getValue())) excluded.insert(*address);
+  }
+  uint64_t inRange = std::count_if(excluded.begin(), excluded.end(),
+                                   [&](auto address) { return range.contains(address); });
+  return range.size() - inRange;
+}
+
+std::string whySubnetIsTaken(const View& view, const Ipv4Subnet& subnet) {
+  for (auto network : allNetworks(view)) {
+    auto other = parseSubnet(network.getSubnet());
+    if (other && overlap(*other, subnet)) {
+      return kj::str("the network '", network.getName(), "' has ", network.getSubnet()).cStr();
+    }
+  }
+  for (auto node : view.nodes()) {
+    auto description = node.getDescription();
+    for (auto pool : description.getNetworks()) {
+      auto other = parseSubnet(pool.getSubnet());
+      if (!other || !overlap(*other, subnet)) continue;
+      return kj::str("the network '", pool.getName(), "' of node '", description.getHostname(),
+                     "' has ", pool.getSubnet())
+          .cStr();
+    }
+    auto address = hostOf(node.getAddress());
+    if (address && subnet.contains(*address)) {
+      return kj::str("node '", description.getHostname(), "' has the address ", ipv4Text(*address))
+          .cStr();
+    }
+  }
+  return {};
+}
+
+Ipv4Subnet chooseSubnet(const View& view) {
+  uint8_t prefix = 0;
+  for (auto& pool : poolsOf(view, prefix)) {
+    Ipv4Subnet subnet{pool.network, std::max(prefix, pool.prefix)};
+    uint64_t count = uint64_t(1) << (subnet.prefix - pool.prefix);
+    for (uint64_t i = 0; i < count; ++i, subnet.network += subnet.size()) {
+      if (whySubnetIsTaken(view, subnet).empty()) return subnet;
+    }
+  }
+  fail(
+      kj::str("no subnet is left in the cluster's address pools; remove a network, or name one "
+              "with --subnet"));
+}
+
+uint32_t chooseVni(View& view) {
+  std::set<uint32_t> taken;
+  for (auto network : allNetworks(view)) taken.insert(network.getVni());
+  for (;;) {
+    uint32_t vni = FIRST_VNI + view.random() % (LAST_VNI - FIRST_VNI + 1);
+    if (taken.count(vni) == 0) return vni;
+  }
+}
+
+Ipv4 chooseAddress(const View& view, schema::Network::Reader network) {
+  auto id = manager::view(network.getMeta().getId());
+  auto range = rangeOf(network);
+  auto newest = view.newestAddress(id);
+  uint64_t start = range.contains(newest) ? newest - range.network + 1 : 0;
+  for (uint64_t i = 0; i < range.size(); ++i) {
+    Ipv4 address = range.network + static_cast<Ipv4>((start + i) % range.size());
+    if (!isExcluded(network, address) && !view.isHeld(id, address)) return address;
+  }
+  return 0;
+}
+
+bool chooseLegs(const View& view, schema::TaskSpec::Reader spec,
+                std::vector<std::pair<std::string, std::string>>& legs, std::string& why) {
+  for (auto attachment : spec.getNetworks()) {
+    auto id = view.networkNamed(manager::view(attachment.getName()));
+    KJ_IF_MAYBE (network, view.network(id)) {
+      auto address = chooseAddress(view, *network);
+      if (address == 0) {
+        why = kj::str("no address is left on the network '", network->getName(), "'").cStr();
+        return false;
+      }
+      auto prefix = parseSubnet(network->getSubnet()).value_or(Ipv4Subnet{}).prefix;
+      legs.emplace_back(id, kj::str(ipv4Text(address), "/", prefix).cStr());
+    }
+  }
+  return true;
+}
+
+std::map<std::string, std::string> chooseVirtualAddresses(
+    const View& view, schema::ServiceSpec::Reader spec,
+    kj::Maybe<schema::Service::Reader> service) {
+  std::map<std::string, std::string> chosen;
+  if (spec.getEndpoint().getMode() != schema::EndpointSpec::Mode::VIP) return chosen;
+  std::map<std::string, std::string> had;
+  KJ_IF_MAYBE (known, service) {
+    for (auto address : known->getAddresses()) {
+      had[text(address.getNetwork())] = text(address.getAddress());
+    }
+  }
+  for (auto attachment : spec.getTask().getNetworks()) {
+    auto id = view.networkNamed(manager::view(attachment.getName()));
+    KJ_IF_MAYBE (network, view.network(id)) {
+      auto known = had.find(id);
+      if (known != had.end()) {
+        chosen.insert(*known);
+        continue;
+      }
+      auto address = chooseAddress(view, *network);
+      if (address == 0) {
+        fail(kj::str("no address is left on the network '", network->getName(),
+                     "' for the service; use another network or a larger subnet"));
+      }
+      chosen[id] = ipv4Text(address).cStr();
+    }
+  }
+  return chosen;
+}
+
+}  // namespace orch::control::manager

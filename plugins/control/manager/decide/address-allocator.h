@@ -1,0 +1,32 @@
+// Subnets, numbers and addresses of networks. Pure.
+#pragma once
+
+#include "state/view.h"
+
+namespace orch::control::manager {
+
+// Whether no task may have it: the subnet's first and last address, the gateway's, reserved ones.
+bool isExcluded(schema::Network::Reader network, Ipv4 address);
+// That tasks and services can have, in all.
+uint64_t capacityOf(schema::Network::Reader network);
+
+// A subnet of the cluster's pools that meets no other network and holds no node's address. Fails if
+// none is left.
+network::Ipv4Subnet chooseSubnet(const View& view);
+// Why the subnet cannot be a network's; empty if it can.
+std::string whySubnetIsTaken(const View& view, const network::Ipv4Subnet& subnet);
+// A number that no network has, by chance: that of one that was removed may still be on a node.
+uint32_t chooseVni(View& view);
+// One that nobody has, after the last one that was given; 0: none is left.
+Ipv4 chooseAddress(const View& view, schema::Network::Reader network);
+
+// A leg in each network that users made, of those that the spec names. False, with the reason in
+// `why`, if a network has no address left.
+bool chooseLegs(const View& view, schema::TaskSpec::Reader spec,
+                std::vector<std::pair<std::string, std::string>>& legs, std::string& why);
+// A virtual address in each of them, by id; those that the service has stay. Fails if a network has
+// none left.
+std::map<std::string, std::string> chooseVirtualAddresses(
+    const View& view, schema::ServiceSpec::Reader spec, kj::Maybe<schema::Service::Reader> service);
+
+}  // namespace orch::control::manager

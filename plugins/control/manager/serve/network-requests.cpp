@@ -1,0 +1,181 @@
+#include "serve/network-requests.h"
+
+#include <kj/encoding.h>
+
+#include "decide/address-allocator.h"
+#include "orch/fail.h"
+#include "serve/resolve.h"
+
+namespace orch::control::manager {
+
+namespace {
+using network::Ipv4Subnet;
+using network::ipv4Text;
+using network::parseIpv4;
+using network::parseSubnet;
+using network::subnetText;
+
+// Smaller than the pool of one node can be, and large enough for two tasks and a service.
+constexpr uint8_t LEAST_PREFIX = 8;
+constexpr uint8_t MOST_PREFIX = 29;
+constexpr kj::StringPtr MTU = "com.docker.network.driver.mtu"_kj;
+constexpr uint64_t LEAST_MTU = 576;
+constexpr uint64_t MOST_MTU = 65535;
+constexpr size_t MAX_PAIRS = 256;
+
+Ipv4Subnet subnetOf(kj::StringPtr flag, kj::StringPtr value) {
+  auto subnet = parseSubnet(value);
+  refuseIf(!subnet, flag, " '", value, "' must be an IPv4 subnet such as 10.1.0.0/24");
+  return *subnet;
+}
+
+Ipv4 addressIn(kj::StringPtr flag, kj::StringPtr value, const Ipv4Subnet& subnet) {
+  auto address = parseIpv4(value);
+  refuseIf(!address, flag, " '", value, "' must be an IPv4 address");
+  bool inside = subnet.contains(*address) && *address != subnet.network &&
+                *address != (subnet.network | ~subnet.mask());
+  refuseIf(!inside, flag, " '", value, "' must be an address in the subnet ", subnetText(subnet));
+  return *address;
+}
+
+void checkOption(schema::KeyValue::Reader option) {
+  if (option.getKey() == MTU) {
+    uint64_t mtu = 0;
+    for (char c : option.getValue()) {
+      bool digit = c >= '0' && c <= '9' && mtu <= MOST_MTU;
+      mtu = digit ? mtu * 10 + (c - '0') : MOST_MTU + 1;
+    }
+    refuseIf(mtu < LEAST_MTU || mtu > MOST_MTU, "--opt ", MTU, " must be ", LEAST_MTU, " to ",
+             MOST_MTU, ", not '", option.getValue(), "'");
+    return;
+  }
+  refuseIf(option.getKey() == "encrypted", "--opt encrypted is not available yet");
+  fail(kj::str("usage: unknown --opt '", option.getKey(), "'; there is ", MTU));
+}
+
+void checkPairs(kj::StringPtr flag, capnp::List<schema::KeyValue>::Reader pairs) {
+  refuseIf(pairs.size() > MAX_PAIRS, flag, " can be given ", MAX_PAIRS, " times at most");
+  for (auto pair : pairs) {
+    for (capnp::Text::Reader value : {pair.getKey(), pair.getValue()}) {
+      refuseIf(kj::encodeUtf32(value).hadErrors, "a value of ", flag, " is not valid UTF-8");
+    }
+  }
+}
+
+// A node that could have a task on it.
+bool hasDriver(const View& view, kj::StringPtr driver) {
+  auto plugin = kj::str("network.", driver);
+  return view.anyNode([&](schema::Node::Reader node) {
+    for (auto id : node.getDescription().getPlugins()) {
+      if (id == plugin) return true;
+    }
+    return false;
+  });
+}
+
+void checkNew(const View& view, schema::Network::Reader spec) {
+  auto name = spec.getName();
+  checkName("network", name);
+  std::set<std::string> local = {"bridge", "host", "none"};
+  for (auto node : view.nodes()) {
+    for (auto pool : node.getDescription().getNetworks()) local.insert(text(pool.getName()));
+  }
+  bool taken = local.count(name.cStr()) > 0 || !view.networkNamed(manager::view(name)).empty();
+  if (taken) fail(kj::str("network '", name, "' exists already; choose another name"));
+  auto driver = spec.getDriver().size() > 0 ? spec.getDriver() : capnp::Text::Reader("overlay");
+  if (driver == "bridge") {
+    fail(
+        kj::str("usage: a network of the driver 'bridge' is each node's own: [[plugin]] id = "
+                "\"network.bridge#",
+                name, "\" in its manifest makes one"));
+  }
+  refuseIf(driver != "overlay", "unknown driver '", driver, "' for --driver; there is overlay");
+  if (!hasDriver(view, driver)) {
+    fail(kj::str("no node has the plugin network.", driver, "; add it to a node's manifest"));
+  }
+  refuseIf(spec.getInternal(), "--internal is not available yet");
+  checkPairs("--label", spec.getLabels());
+  checkPairs("--opt", spec.getOptions());
+  checkPairs("--aux-address", spec.getReserved());
+  for (auto option : spec.getOptions()) checkOption(option);
+}
+
+Ipv4Subnet chosenSubnet(const View& view, schema::Network::Reader spec) {
+  if (spec.getSubnet().size() == 0) {
+    for (kj::StringPtr other : {spec.getGateway(), spec.getIpRange()}) {
+      refuseIf(other.size() > 0, "'", other, "' needs a --subnet that it is in");
+    }
+    refuseIf(spec.getReserved().size() > 0, "--aux-address needs a --subnet that it is in");
+    return chooseSubnet(view);
+  }
+  auto subnet = subnetOf("--subnet", spec.getSubnet());
+  refuseIf(subnet.prefix < LEAST_PREFIX || subnet.prefix > MOST_PREFIX, "--subnet '",
+           spec.getSubnet(), "' must have a prefix of ", LEAST_PREFIX, " to ", MOST_PREFIX);
+  auto why = whySubnetIsTaken(view, subnet);
+  if (!why.empty()) {
+    fail(kj::str("the subnet ", spec.getSubnet(), " is taken: ", why.c_str(),
+                 "; choose another one, or leave --subnet out"));
+  }
+  return subnet;
+}
+}  // namespace
+
+Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reader spec) {
+  auto before = earlier(view, requestId, "createNetwork");
+  if (!before.empty()) return {before, {}};
+  requireCluster(view);
+  checkNew(view, spec);
+  auto subnet = chosenSubnet(view, spec);
+  auto gateway = spec.getGateway().size() > 0 ? addressIn("--gateway", spec.getGateway(), subnet)
+                                              : subnet.network + 1;
+  if (spec.getIpRange().size() > 0) {
+    auto range = subnetOf("--ip-range", spec.getIpRange());
+    refuseIf(range.prefix < subnet.prefix || !subnet.contains(range.network), "--ip-range '",
+             spec.getIpRange(), "' must be in the subnet ", subnetText(subnet));
+  }
+  for (auto reserved : spec.getReserved()) addressIn("--aux-address", reserved.getValue(), subnet);
+  auto vni = chooseVni(view);
+  Answer answer;
+  answer.id = view.create<schema::Network>(Kind::NETWORK, [&](schema::Network::Builder network) {
+    network.setName(spec.getName());
+    network.setDriver("overlay");
+    network.setScope("swarm");
+    network.setSubnet(subnetText(subnet));
+    network.setGateway(ipv4Text(gateway));
+    network.setLabels(spec.getLabels());
+    network.setOptions(spec.getOptions());
+    network.setIpRange(spec.getIpRange());
+    network.setReserved(spec.getReserved());
+    network.setAttachable(spec.getAttachable());
+    network.setVni(vni);
+  });
+  remember(view, requestId, "createNetwork", answer.id);
+  return answer;
+}
+
+Answer removeNetwork(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
+  auto before = earlier(view, requestId, "removeNetwork");
+  if (!before.empty()) return {before, {}};
+  Answer answer;
+  answer.id = resolveNetwork(view, typed);
+  auto network = KJ_ASSERT_NONNULL(view.network(answer.id));
+  std::string users;
+  for (auto& name : view.servicesOn(manager::view(network.getName()))) {
+    users += (users.empty() ? "'" : ", '") + name + "'";
+  }
+  if (!users.empty()) {
+    fail(kj::str("network '", network.getName(), "' is in use by ", users.c_str(),
+                 "; remove these services, or take it from them with 'orch service update "
+                 "--network-rm ",
+                 network.getName(), "'"));
+  }
+  if (view.addressesHeld(answer.id) > 0) {
+    fail(kj::str("network '", network.getName(),
+                 "' is in use by tasks that have not stopped yet; try again in a moment"));
+  }
+  view.erase(Key{Kind::NETWORK, answer.id});
+  remember(view, requestId, "removeNetwork", answer.id);
+  return answer;
+}
+
+}  // namespace orch::control::manager

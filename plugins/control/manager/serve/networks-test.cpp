@@ -1,0 +1,261 @@
+// Networks that users make: what may be made, who gets which address, and what nodes are told.
+#include <catch2/catch.hpp>
+
+#include "orch/fail.h"
+#include "state/network-index.h"
+#include "test-cluster.h"
+
+namespace orch::control::manager {
+namespace {
+
+using schema::TaskState;
+
+struct NetworkFixture : TestCluster {
+  NetworkFixture() {
+    start();
+    one = &addNode("node1");
+    two = &addNode("node2");
+    for (auto node : {one, two}) {
+      node->drivers = {"network.overlay"};
+      node->open();
+    }
+    settle();
+  }
+
+  using Fill = std::function<void(schema::Network::Builder)>;
+  std::string make(const std::string& name, const Fill& more = nullptr) {
+    auto request = control.createNetworkRequest();
+    request.setRequestId(("make-" + std::to_string(++made)).c_str());
+    auto network = request.initNetwork();
+    network.setName(name.c_str());
+    if (more) more(network);
+    auto sent = request.send();
+    settle();
+    return sent.wait(world.waitScope()).getNetwork().getMeta().getId().cStr();
+  }
+  std::string makeError(const std::string& name, const Fill& more) {
+    KJ_IF_MAYBE (error, kj::runCatchingExceptions([&] { make(name, more); })) {
+      return plainText(*error).cStr();
+    }
+    return "";
+  }
+  std::string remove(const std::string& name) {
+    std::string failure;
+    KJ_IF_MAYBE (error, kj::runCatchingExceptions([&] {
+                   auto request = control.removeNetworkRequest();
+                   request.setRequestId(("remove-" + std::to_string(++removals)).c_str());
+                   request.setId(name.c_str());
+                   auto sent = request.send();
+                   settle();
+                   sent.wait(world.waitScope());
+                 })) {
+      failure = plainText(*error).cStr();
+    }
+    return failure;
+  }
+  capnp::Response<schema::ClusterControl::NetworkResults> network(const std::string& name) {
+    auto request = control.networkRequest();
+    request.setId(name.c_str());
+    return request.send().wait(world.waitScope());
+  }
+  static Spec on(const std::string& network, uint32_t replicas, const std::string& name = "web") {
+    Spec spec{name, replicas};
+    spec.more = [network](schema::ServiceSpec::Builder it) {
+      auto attachment = it.getTask().initNetworks(1)[0];
+      attachment.setName(network.c_str());
+      attachment.initAliases(1).set(0, "db");
+    };
+    return spec;
+  }
+  // Addresses of the service's tasks, by slot.
+  std::vector<std::string> addresses(const std::string& name = "web") {
+    std::vector<std::string> found;
+    auto listed = tasks(name);
+    for (auto task : listed.getTasks()) {
+      for (auto leg : task.getLegs()) found.push_back(leg.getAddress().cStr());
+    }
+    return found;
+  }
+  std::string virtualAddress(const std::string& name = "web") {
+    auto answer = service(name);
+    auto list = answer.getService().getAddresses();
+    return list.size() == 0 ? "" : list[0].getAddress().cStr();
+  }
+
+  ScriptedNode* one;
+  ScriptedNode* two;
+  int made = 0;
+  int removals = 0;
+};
+
+TEST_CASE("networks: subnets come from the pool, and meet no other", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("first");
+  cluster.make("second");
+  cluster.make("third", [](auto it) {
+    it.setSubnet("10.9.0.0/16");
+    it.setGateway("10.9.0.9");
+  });
+  CHECK(cluster.network("first").getNetwork().getSubnet() == "10.0.0.0/24");
+  CHECK(cluster.network("first").getNetwork().getGateway() == "10.0.0.1");
+  CHECK(cluster.network("second").getNetwork().getSubnet() == "10.0.1.0/24");
+  CHECK(cluster.network("third").getNetwork().getGateway() == "10.9.0.9");
+  CHECK(cluster.network("first").getNetwork().getVni() !=
+        cluster.network("second").getNetwork().getVni());
+  CHECK(cluster.remove("first") == "");
+  cluster.make("fourth");
+  CHECK(cluster.network("fourth").getNetwork().getSubnet() == "10.0.0.0/24");
+}
+
+TEST_CASE("networks: what cannot be is refused with one line, and nothing is made", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("net", [](auto it) { it.setSubnet("10.5.0.0/24"); });
+  using Fill = NetworkFixture::Fill;
+  struct Case {
+    const char* name;
+    Fill fill;
+    const char* text;
+  };
+  auto option = [](const char* key, const char* value) {
+    return [key, value](schema::Network::Builder it) {
+      auto list = it.initOptions(1);
+      list[0].setKey(key);
+      list[0].setValue(value);
+    };
+  };
+  auto in = [](const char* subnet, Fill more) {
+    return [subnet, more](schema::Network::Builder it) {
+      it.setSubnet(subnet);
+      more(it);
+    };
+  };
+  Case cases[] = {
+      {"net", [](auto) {}, "network 'net' exists already; choose another name"},
+      {"bridge", [](auto) {}, "network 'bridge' exists already"},
+      {"a b", [](auto) {}, "the network name 'a b' must be"},
+      {"x", [](auto it) { it.setDriver("vlan"); }, "unknown driver 'vlan'"},
+      {"x", [](auto it) { it.setDriver("bridge"); }, "is each node's own"},
+      {"x", [](auto it) { it.setSubnet("10.5.0.1/24"); }, "must be an IPv4 subnet"},
+      {"x", [](auto it) { it.setSubnet("10.6.0.0/30"); }, "must have a prefix of 8 to 29"},
+      {"x", [](auto it) { it.setSubnet("10.5.0.128/25"); },
+       "the subnet 10.5.0.128/25 is taken: the network 'net' has 10.5.0.0/24"},
+      {"x", [](auto it) { it.setGateway("10.7.0.1"); }, "needs a --subnet that it is in"},
+      {"x", in("10.6.0.0/24", [](auto it) { it.setGateway("10.7.0.1"); }),
+       "--gateway '10.7.0.1' must be an address in the subnet 10.6.0.0/24"},
+      {"x", in("10.6.0.0/24", [](auto it) { it.setIpRange("10.6.1.0/25"); }),
+       "--ip-range '10.6.1.0/25' must be in the subnet 10.6.0.0/24"},
+      {"x", option("encrypted", ""), "--opt encrypted is not available yet"},
+      {"x", option("mtu", "1400"), "unknown --opt 'mtu'"},
+      {"x", option("com.docker.network.driver.mtu", "12"), "must be 576 to 65535, not '12'"},
+      {"x", [](auto it) { it.setInternal(true); }, "--internal is not available yet"},
+  };
+  for (auto& one : cases) {
+    INFO(one.text);
+    CHECK_THAT(cluster.makeError(one.name, one.fill), Catch::Contains(one.text));
+  }
+  auto listed = cluster.control.networksRequest().send().wait(cluster.world.waitScope());
+  CHECK(listed.getNetworks().size() == 4);
+}
+
+TEST_CASE("networks: a task has a leg, a service an address, and no two the same", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("net");
+  cluster.create(NetworkFixture::on("net", 3));
+  cluster.settle();
+  std::vector<std::string> all = cluster.addresses();
+  REQUIRE(all.size() == 3);
+  all.push_back(cluster.virtualAddress() + "/24");
+  CHECK(std::set<std::string>(all.begin(), all.end()).size() == 4);
+  for (auto& address : all) CHECK_THAT(address, Catch::Matches("10\\.0\\.0\\.[0-9]+/24"));
+  CHECK(std::count(all.begin(), all.end(), "10.0.0.1/24") == 0);
+  CHECK(cluster.states("web") == "running running running");
+}
+
+TEST_CASE("networks: an address rests before another task gets it; a virtual one stays",
+          "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("net");
+  cluster.create(NetworkFixture::on("net", 1));
+  cluster.settle();
+  auto first = cluster.addresses();
+  auto virtualAddress = cluster.virtualAddress();
+  auto next = NetworkFixture::on("net", 1);
+  next.image = "web:2";
+  cluster.update(next);
+  cluster.advance(20 * kj::SECONDS);
+  CHECK(cluster.addresses() != first);
+  CHECK(cluster.virtualAddress() == virtualAddress);
+}
+
+TEST_CASE("networks: what has no addresses for a service says so when it is made", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("small", [](auto it) { it.setSubnet("10.5.0.0/29"); });  // 5 for tasks and services
+  CHECK_THAT(cluster.createError(NetworkFixture::on("small", 5)),
+             Catch::Contains("network 'small' has 5 addresses for tasks, but 6 would be needed"));
+  cluster.create(NetworkFixture::on("small", 4));
+  cluster.settle();
+  CHECK(cluster.states("web") == "running running running running");
+  CHECK_THAT(cluster.createError(NetworkFixture::on("small", 1, "other")),
+             Catch::Contains("network 'small' has 5 addresses"));
+}
+
+TEST_CASE("networks: one that is used is not removed, and says by whom", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("net");
+  cluster.create(NetworkFixture::on("net", 2));
+  cluster.settle();
+  CHECK_THAT(cluster.remove("net"), Catch::Contains("network 'net' is in use by 'web'"));
+  CHECK_THAT(cluster.remove("bridge"), Catch::Contains("is the nodes' own"));
+  CHECK_THAT(cluster.remove("nte"), Catch::Contains("did you mean 'net'?"));
+  cluster.TestCluster::remove("web");
+  cluster.advance(20 * kj::SECONDS);
+  CHECK(cluster.remove("net") == "");
+}
+
+TEST_CASE("networks: a node is told of those that its tasks are on, and of nothing else",
+          "[manager]") {
+  NetworkFixture cluster;
+  auto net = cluster.make("net");
+  auto other = cluster.make("other");
+  auto spec = NetworkFixture::on("net", 2);
+  cluster.create(spec);
+  cluster.settle();
+  CHECK(cluster.one->networks == std::set<std::string>{net});
+  CHECK(cluster.one->peers.size() == 2);
+  CHECK(cluster.two->peers == cluster.one->peers);
+  for (auto& [key, peer] : cluster.one->peers) CHECK(peer.serving);
+  CHECK(cluster.one->names ==
+        std::map<std::string, std::string>{{"web", cluster.virtualAddress() + " db"}});
+
+  auto orders = cluster.one->orders;
+  cluster.two->beats = false;
+  cluster.advance(10 * kj::SECONDS);
+  // The one on the node that is down is nowhere any more, and another one runs here.
+  CHECK(cluster.one->running() == 2);
+  CHECK(cluster.one->peers.size() == 2);
+  CHECK(cluster.one->orders > orders);
+
+  cluster.TestCluster::remove("web");
+  cluster.advance(20 * kj::SECONDS);
+  CHECK(cluster.one->networks.empty());
+  CHECK(cluster.one->peers.empty());
+}
+
+TEST_CASE("networks: a task of several has a leg in each", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("front");
+  cluster.make("back");
+  Spec spec{"web", 1};
+  spec.more = [](schema::ServiceSpec::Builder it) {
+    auto list = it.getTask().initNetworks(2);
+    list[0].setName("front");
+    list[1].setName("back");
+  };
+  cluster.create(spec);
+  cluster.settle();
+  CHECK(cluster.addresses().size() == 2);
+  CHECK((cluster.one->networks.size() == 2 || cluster.two->networks.size() == 2));
+}
+
+}  // namespace
+}  // namespace orch::control::manager

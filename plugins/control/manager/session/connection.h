@@ -1,0 +1,28 @@
+// One node's session, as the parts of Sessions know it.
+#pragma once
+
+#include "session/network-feed.h"
+#include "session/sessions.h"
+
+namespace orch::control::manager {
+
+// Shared by the map, the session's capability and the call in flight.
+struct Sessions::Connection final : public kj::Refcounted {
+  Connection(kj::StringPtr nodeId, schema::Agent::Client agent)
+      : nodeId(nodeId.cStr()), agent(agent), images(kj::refcounted<RelaySource>(kj::mv(agent))) {}
+
+  std::string nodeId;
+  schema::Agent::Client agent;
+  kj::Own<RelaySource> images;
+  bool over = false;
+  bool complete = true;  // the next assignment is the complete set
+  bool inFlight = false;
+  bool asked = false;  // whether it is there
+  NetworkFeed networks;
+  uint64_t beats = 0;                       // the number that its datagrams have; 0: none
+  std::set<std::string> changed;            // tasks to send
+  std::map<std::string, std::string> gone;  // tasks to forget: id, service or empty
+  std::map<std::string, std::string> sent;  // of `gone`, in the call in flight
+};
+
+}  // namespace orch::control::manager

@@ -1,0 +1,62 @@
+// Whom a change of a task, a service or a node concerns, by the networks that it is on.
+#include "session/connection.h"
+
+namespace orch::control::manager {
+
+template <typename F>
+void Sessions::tellAll(F&& note) {
+  for (auto& [nodeId, connection] : connections) {
+    if (connection->over) continue;
+    note(connection->networks);
+    if (connection->networks.owes()) toPush.insert(nodeId);
+  }
+}
+
+void Sessions::notePeer(const std::string& id, const Snapshot& before, const Snapshot& after) {
+  bool was = before && isPeer(TaskReader(before));
+  bool is = after && isPeer(TaskReader(after));
+  if (!was && !is) return;
+  if (before && after && sameForPeers(TaskReader(before), TaskReader(after))) return;
+  TaskReader task(after ? after : before);
+  auto own = connections.find(manager::view(task.getNodeId()));
+  if (was != is && own != connections.end()) {
+    own->second->networks.ownTaskChanged();
+    toPush.insert(own->first);
+  }
+  for (auto leg : task.getLegs()) {
+    auto network = text(leg.getNetwork());
+    tellAll([&](NetworkFeed& feed) { feed.peerChanged(network, id); });
+  }
+}
+
+void Sessions::noteService(const std::string& id, const Snapshot& before, const Snapshot& after) {
+  auto networkOf = [&](schema::NetworkAttachment::Reader attachment) {
+    auto& byName = manager.state().networks().byName;
+    auto found = byName.find(manager::view(attachment.getName()));
+    return found == byName.end() ? std::string() : found->second.begin()->first;
+  };
+  for (auto& moment : {before, after}) {
+    if (!moment) continue;
+    for (auto attachment : moment.as<schema::Service>().getSpec().getTask().getNetworks()) {
+      auto network = networkOf(attachment);
+      if (!network.empty()) tellAll([&](auto& feed) { feed.serviceChanged(network, id); });
+    }
+  }
+}
+
+// Nobody is sent to the tasks of a node that is down.
+void Sessions::noteNode(const std::string& id, const Snapshot& before, const Snapshot& after) {
+  if (!before || !after) return;
+  auto was = before.as<schema::Node>();
+  auto is = after.as<schema::Node>();
+  if (isDown(was) == isDown(is) && was.getAddress() == is.getAddress()) return;
+  for (auto& taskId : manager.state().tasksOf(id)) {
+    TaskReader task(*manager.state().find(Kind::TASK, taskId));
+    for (auto leg : task.getLegs()) {
+      auto network = text(leg.getNetwork());
+      tellAll([&](auto& feed) { feed.peerChanged(network, taskId); });
+    }
+  }
+}
+
+}  // namespace orch::control::manager

@@ -1,0 +1,160 @@
+#include "session/network-feed.h"
+
+#include "state/usage.h"
+
+namespace orch::control::manager {
+
+namespace {
+
+// `ip` of `ip:port`.
+std::string hostOf(std::string_view address) {
+  return std::string(address.substr(0, address.rfind(':')));
+}
+
+const Object* nodeOf(const State& state, const TaskReader& task) {
+  return state.find(Kind::NODE, view(task.getNodeId()));
+}
+
+// Of a node that is down nothing answers: connections to it are to be broken off, not waited for.
+bool isThere(const State& state, const std::string& network, const std::string& taskId) {
+  auto object = state.find(Kind::TASK, taskId);
+  if (object == nullptr || !isPeer(TaskReader(*object))) return false;
+  auto node = nodeOf(state, TaskReader(*object));
+  if (node == nullptr || isDown(node->as<schema::Node>())) return false;
+  for (auto leg : TaskReader(*object).getLegs()) {
+    if (view(leg.getNetwork()) == network) return true;
+  }
+  return false;
+}
+
+bool isAttached(const State& state, const std::string& network, const std::string& serviceId) {
+  auto made = state.find(Kind::NETWORK, network);
+  auto object = state.find(Kind::SERVICE, serviceId);
+  if (made == nullptr || object == nullptr) return false;
+  auto name = made->as<schema::Network>().getName();
+  for (auto attachment : object->as<schema::Service>().getSpec().getTask().getNetworks()) {
+    if (attachment.getName() == name) return true;
+  }
+  return false;
+}
+
+void fillPeer(const State& state, const std::string& network, const std::string& taskId,
+              schema::NetworkPeer::Builder peer) {
+  TaskReader task(*state.find(Kind::TASK, taskId));
+  peer.setNetwork(network.c_str());
+  peer.setTaskId(taskId.c_str());
+  peer.setServiceId(task.getServiceId());
+  peer.setName((text(task.getServiceName()) + "." + nameOf(task.slot())).c_str());
+  for (auto leg : task.getLegs()) {
+    if (view(leg.getNetwork()) == network) peer.setAddress(addressOf(leg).c_str());
+  }
+  peer.setNodeId(task.getNodeId());
+  if (auto node = nodeOf(state, task)) {
+    peer.setNodeAddress(hostOf(view(node->as<schema::Node>().getAddress())).c_str());
+  }
+  peer.setServing(isRunning(task));
+}
+
+void fillService(const State& state, const std::string& network, const std::string& serviceId,
+                 schema::NetworkService::Builder target) {
+  auto service = state.find(Kind::SERVICE, serviceId)->as<schema::Service>();
+  auto name = state.find(Kind::NETWORK, network)->as<schema::Network>().getName();
+  target.setNetwork(network.c_str());
+  target.setServiceId(serviceId.c_str());
+  target.setName(service.getSpec().getName());
+  for (auto address : service.getAddresses()) {
+    if (view(address.getNetwork()) == network) target.setAddress(address.getAddress());
+  }
+  for (auto attachment : service.getSpec().getTask().getNetworks()) {
+    if (attachment.getName() == name) target.setAliases(attachment.getAliases());
+  }
+}
+
+}  // namespace
+
+bool isPeer(const TaskReader& task) {
+  return task.getLegs().size() > 0 && isAssigned(task) && !isTerminal(task);
+}
+
+bool sameForPeers(const TaskReader& a, const TaskReader& b) {
+  return isPeer(a) == isPeer(b) && isRunning(a) == isRunning(b);
+}
+
+NetworkFeed::Message NetworkFeed::take(const State& state, const std::string& nodeId,
+                                       bool complete) {
+  Message message;
+  if (complete) {
+    told.clear();
+    peers.clear();
+    services.clear();
+  }
+  if (complete || looks) {
+    std::set<std::string> here;
+    for (auto& [network, byNode] : state.networks().members) {
+      if (byNode.count(nodeId) > 0 && state.find(Kind::NETWORK, network) != nullptr) {
+        here.insert(network);
+      }
+    }
+    for (auto& network : told) {
+      if (here.count(network) == 0) message.goneNetworks.push_back(network);
+    }
+    for (auto& network : message.goneNetworks) {
+      told.erase(network);
+      auto ofIt = [&](auto& member) { return member.first == network; };
+      std::erase_if(peers, ofIt);
+      std::erase_if(services, ofIt);
+    }
+    for (auto& network : here) {
+      if (!told.insert(network).second) continue;
+      message.networks.push_back(network);
+      for (auto& [node, tasks] : state.networks().members.find(network)->second) {
+        for (auto& id : tasks) peers.insert({network, id});
+      }
+      auto name = state.find(Kind::NETWORK, network)->as<schema::Network>().getName();
+      auto users = state.services().byNetwork.find(view(name));
+      if (users == state.services().byNetwork.end()) continue;
+      for (auto& [id, count] : users->second) services.insert({network, id});
+    }
+  }
+  looks = false;
+  for (auto& member : std::exchange(services, {})) {
+    bool there = isAttached(state, member.first, member.second);
+    (there ? message.services : message.goneServices).push_back(member);
+  }
+  for (auto& member : std::exchange(peers, {})) {
+    bool there = isThere(state, member.first, member.second);
+    (there ? message.peers : message.gonePeers).push_back(member);
+  }
+  return message;
+}
+
+void fillNetworks(const State& state, const NetworkFeed::Message& message,
+                  capnp::List<schema::Assignment>::Builder assignments, uint32_t& at) {
+  for (auto& network : message.networks) {
+    auto& object = *state.find(Kind::NETWORK, network);
+    assignments[at].setVersion(object.version());
+    assignments[at++].setNetwork(object.as<schema::Network>());
+  }
+  for (auto& [network, id] : message.services) {
+    assignments[at].setVersion(state.find(Kind::SERVICE, id)->version());
+    fillService(state, network, id, assignments[at++].initService());
+  }
+  for (auto& [network, id] : message.peers) {
+    assignments[at].setVersion(state.find(Kind::TASK, id)->version());
+    fillPeer(state, network, id, assignments[at++].initPeer());
+  }
+}
+
+void fillGone(const NetworkFeed::Message& message,
+              capnp::List<schema::AssignedObject>::Builder gone, uint32_t& at) {
+  auto add = [&](schema::AssignedKind kind, const std::string& network, const std::string& id) {
+    gone[at].setKind(kind);
+    gone[at].setNetwork(network.c_str());
+    gone[at++].setId(id.c_str());
+  };
+  for (auto& [network, id] : message.gonePeers) add(schema::AssignedKind::PEER, network, id);
+  for (auto& [network, id] : message.goneServices) add(schema::AssignedKind::SERVICE, network, id);
+  for (auto& network : message.goneNetworks) add(schema::AssignedKind::NETWORK, network, network);
+}
+
+}  // namespace orch::control::manager
