@@ -50,6 +50,10 @@ std::string Book::nameOf(const std::string& taskId) const {
 void Book::wrote(kj::ArrayPtr<const MemoryStore::Written> batch) {
   changed.clear();
   toRun.clear();
+  wereDown.clear();
+  for (auto& [id, node] : nodes) {
+    if (node.down) wereDown.insert(id);
+  }
   // Tasks come after what they are judged by.
   for (auto& entry : batch) {
     if (entry.kind != "task" && entry.kind != "task-status") take(entry);
@@ -158,7 +162,8 @@ void Book::promoted(const std::string& id, Task& task) {
     bool same = otherId != id && other.service == task.service && other.slot == task.slot;
     if (!same || !other.there || !other.assigned() || other.over()) continue;
     auto node = nodes.find(other.node);
-    bool away = node == nodes.end() || node->second.down;
+    // One that is back by this very batch was away when the batch was decided.
+    bool away = node == nodes.end() || node->second.down || wereDown.count(other.node) > 0;
     bool givenUp = other.giveUpNs != 0 && nowNs >= other.giveUpNs;
     if (away || givenUp || overlaps) {
       task.beside.insert(otherId);

@@ -108,6 +108,7 @@ class Book final : public ContainerWatcher {
   std::map<std::pair<std::string, std::string>, Stored> disks;  // by host and task
   std::map<std::string, uint32_t> runs;                         // of each task's program
   std::set<std::string> changed;                                // tasks, by this batch
+  std::set<std::string> wereDown;                               // nodes, before this batch
   std::set<std::string> toRun;  // that are asked to run by this batch, for the first time
 };
 
