@@ -16,8 +16,8 @@ struct Planted {
 
 TEST_CASE("simulation: bugs that are planted are found within a few seeds", "[simulation]") {
   auto planted =
-      GENERATE(Planted{"orders of an old epoch are accepted", Bug::OLD_EPOCH, 278},
-               Planted{"a delta is lost", Bug::LOST_DELTA, 3},
+      GENERATE(Planted{"orders of an old epoch are accepted", Bug::OLD_EPOCH, 133},
+               Planted{"a delta is lost", Bug::LOST_DELTA, 4},
                Planted{"tasks are replaced before their node is down", Bug::EARLY_REPLACE, 1});
   INFO(planted.name);
   auto plan = testing::drawPlan(planted.seed);
