@@ -11,12 +11,14 @@ using testing::Bug;
 struct Planted {
   const char* name;
   Bug bug;
-  uint64_t seed;  // the first of 1, 2, … that finds it: so many it took
+  // One that finds it whichever compiler made both: what is drawn in one expression comes in
+  // another order. The first was 278 and 133, 3 and 4, and 1 (orch_simulate --bug).
+  uint64_t seed;
 };
 
 TEST_CASE("simulation: bugs that are planted are found within a few seeds", "[simulation]") {
   auto planted =
-      GENERATE(Planted{"orders of an old epoch are accepted", Bug::OLD_EPOCH, 133},
+      GENERATE(Planted{"orders of an old epoch are accepted", Bug::OLD_EPOCH, 1101},
                Planted{"a delta is lost", Bug::LOST_DELTA, 4},
                Planted{"tasks are replaced before their node is down", Bug::EARLY_REPLACE, 1});
   INFO(planted.name);
