@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "layout.h"
+#include "lib/testing/test-sockets.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
 #include "orch/schema/network.capnp.h"
@@ -20,17 +21,6 @@ class TestHost;
 }  // namespace orch::testing
 
 namespace orch::network::bridge {
-
-// While it lives, the test's thread is in a network namespace with nothing but lo.
-class OwnNetwork final {
- public:
-  OwnNetwork();
-  ~OwnNetwork() noexcept(false);
-  KJ_DISALLOW_COPY(OwnNetwork);
-
- private:
-  kj::AutoCloseFd before;
-};
 
 // A published port, written short: {80, 8080}.
 struct Port {
@@ -105,25 +95,5 @@ class OtherHost final {
 
 constexpr const char* NODE_ADDRESS = "192.168.50.10";
 constexpr const char* OTHER_ADDRESS = "192.168.50.100";
-
-// A socket in the namespace at `path`; in the test's own if that is empty. Usable from anywhere.
-kj::AutoCloseFd socketIn(const std::string& path, bool udp);
-// Bound to the port on all addresses, and listening if it is TCP.
-kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp = false);
-// 0 or the errno; waits for at most two seconds, which only a test that fails needs.
-int connectTo(int fd, const std::string& address, uint16_t port);
-// The index of the server that has something to accept or to read within two seconds; -1: none.
-int readyOf(const std::vector<int>& servers);
-
-struct Peer {
-  kj::AutoCloseFd fd;
-  std::string address;
-};
-Peer acceptFrom(int server);
-// One message there and one back over a connected pair; true if both came whole.
-bool talk(int one, int other);
-// Asks a UDP server that is answered by the test: the client's address as the server saw it, or
-// empty if nothing came. `turn` is set to the index of the server that got it.
-std::string askUdp(int client, const std::vector<int>& servers, int& turn);
 
 }  // namespace orch::network::bridge

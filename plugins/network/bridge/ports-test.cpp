@@ -63,10 +63,10 @@ std::vector<int> askMany(const std::string& from, const std::string& address,
   for (int i = 0; i < count; ++i) {
     auto client = socketIn(from, true);
     REQUIRE(connectTo(client, address, 5353) == 0);
-    int turn = -1;
-    CHECK(askUdp(client, servers, turn) == seen);
-    REQUIRE(turn >= 0);
-    ++hits[turn];
+    auto asked = askUdp(client, servers);
+    CHECK(asked.address == seen);
+    REQUIRE(asked.server >= 0);
+    ++hits[asked.server];
     open.push_back(kj::mv(client));
   }
   return hits;
@@ -187,8 +187,7 @@ TEST_CASE("network: a host port leads to its one task", "[network][root][netns]"
   CHECK(connectMany(other.path(), NODE_ADDRESS, {tcp}, 3, OTHER_ADDRESS) == std::vector<int>{3});
   auto client = socketIn("", true);
   REQUIRE(connectTo(client, "127.0.0.1", one.published[1]) == 0);
-  int turn = -1;
-  CHECK(askUdp(client, {udp}, turn) == "172.30.0.1");
+  CHECK(askUdp(client, {udp}).address == "172.30.0.1");
   CHECK(TestNode::errorOf([&] {
           node.attach("two", {{80, 8080, false, true}});
         }) ==
@@ -224,7 +223,7 @@ TEST_CASE("network: a deactivated task gets no new connection and keeps the open
   OtherHost other(node);
   Trio trio(node);
   std::vector<kj::AutoCloseFd> clients;
-  std::vector<Peer> peers;
+  std::vector<Accepted> peers;
   std::vector<kj::AutoCloseFd> asking;
   for (int i = 0; i < 3; ++i) {
     clients.push_back(socketIn(other.path(), false));
@@ -233,20 +232,21 @@ TEST_CASE("network: a deactivated task gets no new connection and keeps the open
     peers.push_back(acceptFrom(trio.tcp[i]));
     asking.push_back(socketIn(other.path(), true));
     REQUIRE(connectTo(asking[i], NODE_ADDRESS, 5353) == 0);
-    int turn = -1;
-    CHECK(askUdp(asking[i], trio.udpFds(), turn) == OTHER_ADDRESS);
-    CHECK(turn == i);
+    auto asked = askUdp(asking[i], trio.udpFds());
+    CHECK(asked.address == OTHER_ADDRESS);
+    CHECK(asked.server == i);
   }
   node.deactivate("web1");
   CHECK(connectMany(other.path(), NODE_ADDRESS, trio.tcpFds(), 10, OTHER_ADDRESS) ==
         std::vector<int>{5, 0, 5});
   CHECK(talk(clients[1], peers[1].fd));
   // A UDP client that sends on from the same port is led elsewhere at once.
-  int turn = -1;
-  CHECK(askUdp(asking[1], trio.udpFds(), turn) == OTHER_ADDRESS);
-  CHECK(turn != 1);
-  CHECK(askUdp(asking[2], trio.udpFds(), turn) == OTHER_ADDRESS);
-  CHECK(turn == 2);
+  auto led = askUdp(asking[1], trio.udpFds());
+  CHECK(led.address == OTHER_ADDRESS);
+  CHECK(led.server != 1);
+  auto kept = askUdp(asking[2], trio.udpFds());
+  CHECK(kept.address == OTHER_ADDRESS);
+  CHECK(kept.server == 2);
 
   node.deactivate("web0");
   node.deactivate("web2");
@@ -281,12 +281,10 @@ TEST_CASE("network: a UDP client that sent before anybody was there is led to th
   auto server = serverIn(one.path, 53, true);
   sendOn();
   node.activate("one");
-  int turn = -1;
   // An answer of before ("port unreachable") may still lie there: the next send takes it.
   (void)send(early, "", 0, 0);
-  if (askUdp(early, {server}, turn).empty()) CHECK(askUdp(early, {server}, turn) != "");
-  CHECK(turn == 0);
-  CHECK(askUdp(asking, {elsewhere}, turn) == NODE_ADDRESS);
+  if (askUdp(early, {server}).server < 0) CHECK(askUdp(early, {server}).server == 0);
+  CHECK(askUdp(asking, {elsewhere}).address == NODE_ADDRESS);
 }
 
 TEST_CASE("network: a port that a program outside listens on is refused and reported",

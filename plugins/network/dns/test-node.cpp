@@ -27,38 +27,8 @@ extern "C" void orch_plugin_create(orch::Env& env, orch::schema::Plugin::Client*
 namespace orch::network::dns {
 
 namespace {
-constexpr int PATIENCE_MS = 3000;
 constexpr const char* OURS = "127.0.0.11";
-
-sockaddr_in addressOf(const std::string& address) {
-  sockaddr_in result = {};
-  result.sin_family = AF_INET;
-  result.sin_port = htons(53);
-  KJ_REQUIRE(inet_pton(AF_INET, address.c_str(), &result.sin_addr) == 1, address.c_str());
-  return result;
-}
-
-kj::AutoCloseFd socketIn(const std::string& path, int type) {
-  kj::AutoCloseFd made;
-  auto make = [&] {
-    int fd;
-    KJ_SYSCALL(fd = socket(AF_INET, type | SOCK_CLOEXEC, 0));
-    made = kj::AutoCloseFd(fd);
-  };
-  if (path.empty()) {
-    make();
-  } else {
-    inNamespace(path.c_str(), make);
-  }
-  timeval patience = {PATIENCE_MS / 1000, 0};
-  KJ_SYSCALL(setsockopt(made, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
-  return made;
-}
-
-bool connectTo(int fd, const std::string& address) {
-  auto to = addressOf(address);
-  return connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0;
-}
+constexpr uint16_t DNS_PORT = 53;
 
 void sendFramed(int fd, const Bytes& message) {
   Bytes framed{uint8_t(message.size() >> 8), uint8_t(message.size())};
@@ -80,16 +50,6 @@ bool isReady(int fd, int milliseconds) {
 }
 }  // namespace
 
-OwnNetwork::OwnNetwork() {
-  int fd;
-  KJ_SYSCALL(fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-  before = kj::AutoCloseFd(fd);
-  KJ_SYSCALL(unshare(CLONE_NEWNET));
-  Rtnetlink().run(linkUp(1));
-}
-
-OwnNetwork::~OwnNetwork() noexcept(false) { KJ_SYSCALL(setns(before, CLONE_NEWNET)); }
-
 TestTask::TestTask(std::string path) : pin(kj::mv(path)) {
   // The address is what makes glibc look for addresses of its family (AI_ADDRCONFIG).
   makeNamespace(pin.c_str()).inside->run(linkUp(1), newAddress(1, *parseIpv4("10.0.1.11"), 32));
@@ -97,8 +57,8 @@ TestTask::TestTask(std::string path) : pin(kj::mv(path)) {
 TestTask::~TestTask() noexcept(false) { dropPin(pin.c_str()); }
 
 kj::AutoCloseFd TestTask::client(int type) const {
-  auto fd = socketIn(pin, type);
-  KJ_REQUIRE(connectTo(fd, OURS));
+  auto fd = socketIn(pin, type == SOCK_DGRAM);
+  KJ_REQUIRE(connectTo(fd, OURS, DNS_PORT) == 0);
   return fd;
 }
 
@@ -115,8 +75,8 @@ Bytes TestTask::ask(const Bytes& query, bool tcp) const {
     if (send(fd, query.data(), query.size(), 0) != ssize_t(query.size())) return {};
     return receive(fd);
   }
-  auto fd = socketIn(pin, SOCK_STREAM);
-  if (!connectTo(fd, OURS)) return {};
+  auto fd = socketIn(pin);
+  if (connectTo(fd, OURS, DNS_PORT) != 0) return {};
   sendFramed(fd, query);
   return receiveFramed(fd);
 }
@@ -144,8 +104,8 @@ std::vector<std::string> TestTask::chains() const {
 }
 
 TestServer::TestServer(const std::string& address, const std::string& path)
-    : udp(socketIn(path, SOCK_DGRAM)), tcp(socketIn(path, SOCK_STREAM)) {
-  auto at = addressOf(address);
+    : udp(socketIn(path, true)), tcp(socketIn(path)) {
+  auto at = socketAddressOf(address, DNS_PORT);
   int on = 1;
   for (int fd : {udp.get(), tcp.get()}) {
     KJ_SYSCALL(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/testing/test-sockets.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
 #include "orch/schema/network.capnp.h"
@@ -21,17 +22,6 @@ class TestHost;
 }  // namespace orch::testing
 
 namespace orch::network::dns {
-
-// While it lives, the test's thread is in a network namespace with nothing but lo.
-class OwnNetwork final {
- public:
-  OwnNetwork();
-  ~OwnNetwork() noexcept(false);
-  KJ_DISALLOW_COPY(OwnNetwork);
-
- private:
-  kj::AutoCloseFd before;
-};
 
 // A namespace with lo, pinned.
 class TestTask final {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "layout.h"
+#include "lib/testing/test-sockets.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
 #include "orch/schema/network.capnp.h"
@@ -107,28 +108,6 @@ class World final {
   std::vector<kj::Own<OneHost>> hosts;
 };
 
-// A socket in the namespace at `path`, usable from anywhere.
-kj::AutoCloseFd socketIn(const std::string& path, bool udp = false);
-// Bound to the port on all addresses, and listening if it is TCP.
-kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp = false);
-// 0 or the errno; waits for at most two seconds, which only a test that fails needs.
-int connectTo(int fd, const std::string& address, uint16_t port);
-// The index of the one that has something to accept or to read within two seconds; -1: none.
-int readyOf(const std::vector<int>& sockets);
-struct Accepted {
-  kj::AutoCloseFd fd;
-  std::string address;
-};
-Accepted acceptFrom(int server);
-// One message there and one back over a connected pair; true if both came whole.
-bool talk(int one, int other);
-// Asks over a connected UDP socket: which server got it, and from whom; -1: none, or it could not
-// answer.
-struct Asked {
-  int server = -1;
-  std::string address;
-};
-Asked askUdp(int client, const std::vector<int>& servers);
 // A TCP connection between tasks, with a message each way.
 bool reaches(const std::string& from, const std::string& to, const std::string& address);
 
