@@ -12,6 +12,7 @@
 #include "listing.h"
 #include "orch/trust/certificate.h"
 #include "output.h"
+#include "remove-each.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -127,24 +128,13 @@ Task<int> listAdmins(Context& context) {
 }
 
 Task<int> removeAdmins(Context& context) {
-  for (auto& name : context.args.operands()) {
-    auto requestId = context.env.newId();
-    auto removing = context.connection.change<schema::ClusterControl::RemoveAdminResults>(
-        [&](schema::ClusterControl::Client& cluster) {
-          auto request = cluster.removeAdminRequest();
-          request.setRequestId(requestId);
-          request.setName(name);
-          return request.send();
-        },
-        "whether the admin was removed is unknown: look with 'orch admin ls'");
-    auto removed = co_await attempt(kj::mv(removing));
-    if (removed.ok()) {
-      context.out.line(name);
-    } else {
-      context.failed(removed.error());
-    }
-  }
-  co_return context.status;
+  auto make = [](schema::ClusterControl::Client& cluster, kj::StringPtr name) {
+    auto request = cluster.removeAdminRequest();
+    request.setName(name);
+    return request;
+  };
+  return removeEach<schema::ClusterControl::RemoveAdminResults>(
+      context, make, "whether the admin was removed is unknown: look with 'orch admin ls'");
 }
 
 Task<int> updateCluster(Context& context) {

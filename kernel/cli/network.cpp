@@ -6,6 +6,7 @@
 #include "inspect.h"
 #include "listing.h"
 #include "orch/attempt.h"
+#include "remove-each.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -56,6 +57,9 @@ constexpr Option NETWORK_CREATE_OPTIONS[] = {
     {"--scope", "SCOPE", "Only swarm: its networks span hosts"},
 };
 
+constexpr kj::StringPtr UNKNOWN_NETWORK =
+    "whether the change was made is unknown: look with 'orch network ls', then ask again"_kj;
+
 void fillPairs(Context& context, kj::StringPtr flag, capnp::List<schema::KeyValue>::Builder list) {
   uint32_t i = 0;
   for (auto& value : context.args.values(flag)) {
@@ -91,30 +95,20 @@ Task<int> createNetwork(Context& context) {
         request.setRequestId(requestId);
         fillNetwork(context, request.initNetwork());
         return request.send();
-      });
+      },
+      UNKNOWN_NETWORK);
   auto created = co_await kj::mv(creating);
   context.out.line(created.getNetwork().getMeta().getId());
   co_return 0;
 }
 
 Task<int> removeNetworks(Context& context) {
-  for (auto& name : context.args.operands()) {
-    auto requestId = context.env.newId();
-    auto removing = context.connection.change<schema::ClusterControl::RemoveNetworkResults>(
-        [&](schema::ClusterControl::Client& cluster) {
-          auto request = cluster.removeNetworkRequest();
-          request.setRequestId(requestId);
-          request.setId(name);
-          return request.send();
-        });
-    auto removed = co_await attempt(kj::mv(removing));
-    if (removed.ok()) {
-      context.out.line(name);
-    } else {
-      context.failed(removed.error());
-    }
-  }
-  co_return context.status;
+  auto make = [](schema::ClusterControl::Client& cluster, kj::StringPtr name) {
+    auto request = cluster.removeNetworkRequest();
+    request.setId(name);
+    return request;
+  };
+  return removeEach<schema::ClusterControl::RemoveNetworkResults>(context, make, UNKNOWN_NETWORK);
 }
 
 }  // namespace

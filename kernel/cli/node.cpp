@@ -10,6 +10,7 @@
 #include "listing.h"
 #include "orch/fail.h"
 #include "progress.h"
+#include "remove-each.h"
 #include "task-table.h"
 #include "value.h"
 
@@ -244,25 +245,14 @@ Task<int> listNodeTasks(Context& context) {
 }
 
 Task<int> removeNodes(Context& context) {
-  for (auto& name : context.args.operands()) {
-    auto requestId = context.env.newId();
-    auto removing = context.connection.change<schema::ClusterControl::RemoveNodeResults>(
-        [&](schema::ClusterControl::Client& cluster) {
-          auto request = cluster.removeNodeRequest();
-          request.setRequestId(requestId);
-          request.setId(name);
-          request.setForce(context.args.on("--force"));
-          return request.send();
-        },
-        "whether the node was removed is unknown: look with 'orch node ls'");
-    auto removed = co_await attempt(kj::mv(removing));
-    if (removed.ok()) {
-      context.out.line(name);
-    } else {
-      context.failed(removed.error());
-    }
-  }
-  co_return context.status;
+  auto make = [&context](schema::ClusterControl::Client& cluster, kj::StringPtr name) {
+    auto request = cluster.removeNodeRequest();
+    request.setId(name);
+    request.setForce(context.args.on("--force"));
+    return request;
+  };
+  return removeEach<schema::ClusterControl::RemoveNodeResults>(
+      context, make, "whether the node was removed is unknown: look with 'orch node ls'");
 }
 
 }  // namespace
