@@ -197,7 +197,7 @@ Task<void> ScriptedNode::openSession() {
   description.initRuntimes(1).set(0, "sim");
   auto plugins = description.initPlugins(drivers.size());
   for (uint32_t i = 0; i < drivers.size(); ++i) plugins.set(i, drivers[i].c_str());
-  if (!drivers.empty()) description.setAddress(kj::str(id.c_str(), ":2377"));
+  if (!drivers.empty()) description.setAddress(address.c_str());
   if (addresses > 0) {
     auto pool = description.initNetworks(1)[0];
     pool.setName("bridge");

@@ -67,7 +67,8 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   bool sends = true;                 // else it answers to no read
   uint32_t reads = 0;                // it was asked for so many parts
   std::string lastRead;              // image, blob, offset, bytes
-  std::vector<std::string> drivers;  // of networks that span hosts; with one it has an address
+  std::vector<std::string> drivers;  // of networks that span hosts; with one it says its address
+  std::string address = "192.168.0.1:2377";
   // What it was told of networks.
   struct Peer {
     std::string address, nodeAddress;

@@ -35,12 +35,6 @@ std::vector<schema::Network::Reader> allNetworks(const View& view) {
   return result;
 }
 
-// `ip` of a node's `ip:port`.
-std::optional<Ipv4> hostOf(kj::StringPtr address) {
-  KJ_IF_MAYBE (colon, address.findLast(':')) return parseIpv4(kj::str(address.slice(0, *colon)));
-  return parseIpv4(address);
-}
-
 std::vector<Ipv4Subnet> poolsOf(const View& view, uint8_t& prefix) {
   std::vector<Ipv4Subnet> pools;
   prefix = schema::Cluster::Reader().getAddressPoolPrefix();
@@ -94,7 +88,7 @@ std::string whySubnetIsTaken(const View& view, const Ipv4Subnet& subnet) {
                      "' has ", pool.getSubnet())
           .cStr();
     }
-    auto address = hostOf(node.getAddress());
+    auto address = hostOf(node);
     if (address && subnet.contains(*address)) {
       return kj::str("node '", description.getHostname(), "' has the address ", ipv4Text(*address))
           .cStr();

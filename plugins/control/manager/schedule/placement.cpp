@@ -20,12 +20,12 @@ bool has(capnp::List<capnp::Text>::Reader list, capnp::Text::Reader name) {
   return false;
 }
 
-// A network that spans hosts needs its driver, and an address that others reach the node at, if
-// there are any.
+// A network that spans hosts needs its driver, and an IPv4 address that others reach the node
+// at, if there are any.
 bool canReach(const View& view, schema::Node::Reader node, schema::Network::Reader network) {
   auto driver = kj::str("network.", network.getDriver());
   if (!has(node.getDescription().getPlugins(), driver)) return false;
-  return node.getAddress().size() > 0 || view.base().all(Kind::NODE).size() <= 1;
+  return hostOf(node).has_value() || view.base().all(Kind::NODE).size() <= 1;
 }
 
 bool hasNetworks(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec) {

@@ -20,7 +20,7 @@ constexpr uint8_t LEAST_PREFIX = 8;
 constexpr uint8_t MOST_PREFIX = 29;
 constexpr kj::StringPtr MTU = "com.docker.network.driver.mtu"_kj;
 constexpr uint64_t LEAST_MTU = 576;
-constexpr uint64_t MOST_MTU = 65535;
+constexpr uint64_t MOST_MTU = 65485;  // 50 bytes less than an IPv4 packet has: those of VXLAN
 constexpr size_t MAX_PAIRS = 256;
 
 Ipv4Subnet subnetOf(kj::StringPtr flag, kj::StringPtr value) {

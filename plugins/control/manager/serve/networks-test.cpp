@@ -15,6 +15,7 @@ struct NetworkFixture : TestCluster {
     start();
     one = &addNode("node1");
     two = &addNode("node2");
+    two->address = "192.168.0.2:2377";
     for (auto node : {one, two}) {
       node->drivers = {"network.overlay"};
       node->open();
@@ -146,7 +147,7 @@ TEST_CASE("networks: what cannot be is refused with one line, and nothing is mad
        "--ip-range '10.6.1.0/25' must be in the subnet 10.6.0.0/24"},
       {"x", option("encrypted", ""), "--opt encrypted is not available yet"},
       {"x", option("mtu", "1400"), "unknown --opt 'mtu'"},
-      {"x", option("com.docker.network.driver.mtu", "12"), "must be 576 to 65535, not '12'"},
+      {"x", option("com.docker.network.driver.mtu", "12"), "must be 576 to 65485, not '12'"},
       {"x", [](auto it) { it.setInternal(true); }, "--internal is not available yet"},
   };
   for (auto& one : cases) {
@@ -239,6 +240,21 @@ TEST_CASE("networks: a node is told of those that its tasks are on, and of nothi
   cluster.advance(20 * kj::SECONDS);
   CHECK(cluster.one->networks.empty());
   CHECK(cluster.one->peers.empty());
+}
+
+TEST_CASE("networks: a node that others reach by IPv6 alone gets no task of them", "[manager]") {
+  NetworkFixture cluster;
+  auto& three = cluster.addNode("node3");
+  three.drivers = {"network.overlay"};
+  three.address = "[fd90::3]:2377";
+  three.open();
+  cluster.settle();
+  cluster.make("net");
+  cluster.create(NetworkFixture::on("net", 6));
+  cluster.settle();
+  CHECK(cluster.one->running() == 3);
+  CHECK(cluster.two->running() == 3);
+  CHECK(three.running() == 0);
 }
 
 TEST_CASE("networks: a task of several has a leg in each", "[manager]") {

@@ -6,11 +6,6 @@ namespace orch::control::manager {
 
 namespace {
 
-// `ip` of `ip:port`.
-std::string hostOf(std::string_view address) {
-  return std::string(address.substr(0, address.rfind(':')));
-}
-
 const Object* nodeOf(const State& state, const TaskReader& task) {
   return state.find(Kind::NODE, view(task.getNodeId()));
 }
@@ -50,7 +45,9 @@ void fillPeer(const State& state, const std::string& network, const std::string&
   }
   peer.setNodeId(task.getNodeId());
   if (auto node = nodeOf(state, task)) {
-    peer.setNodeAddress(hostOf(view(node->as<schema::Node>().getAddress())).c_str());
+    if (auto host = hostOf(node->as<schema::Node>())) {
+      peer.setNodeAddress(network::ipv4Text(*host));
+    }
   }
   peer.setServing(isRunning(task));
 }

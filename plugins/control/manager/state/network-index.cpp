@@ -9,6 +9,12 @@ std::string addressOf(schema::Leg::Reader leg) {
   return std::string(whole.substr(0, whole.find('/')));
 }
 
+std::optional<Ipv4> hostOf(schema::Node::Reader node) {
+  auto address = view(node.getAddress());
+  auto host = address.substr(0, address.rfind(':'));
+  return network::parseIpv4(kj::heapString(host.data(), host.size()));
+}
+
 void NetworkIndex::countAddress(std::string_view network, std::string_view address, int sign) {
   auto number = network::parseIpv4(kj::heapString(address.data(), address.size()));
   if (!number) return;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -17,6 +18,9 @@ using network::Ipv4;
 
 // `10.0.1.5` of `10.0.1.5/24`.
 std::string addressOf(schema::Leg::Reader leg);
+
+// `ip` of a node's `ip:port`; empty unless it is IPv4, which VXLAN needs here.
+std::optional<Ipv4> hostOf(schema::Node::Reader node);
 
 class NetworkIndex final {
  public:

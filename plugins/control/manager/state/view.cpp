@@ -8,6 +8,24 @@ namespace orch::control::manager {
 
 namespace {
 uint64_t rotated(uint64_t value, int bits) { return value << bits | value >> (64 - bits); }
+// What two tables count together under one key; without what comes to nothing.
+template <typename Table, typename Key>
+std::set<std::string> idsIn(const Table& stored, const Table& delta, const Key& key) {
+  std::map<std::string, int64_t> counts;
+  for (auto table : {&stored, &delta}) {
+    auto it = table->find(key);
+    if (it == table->end()) continue;
+    for (auto& [id, count] : it->second) counts[id] += count;
+  }
+  std::set<std::string> ids;
+  for (auto& [id, count] : counts) {
+    if (count > 0) ids.insert(id);
+  }
+  return ids;
+}
+std::string firstOf(const std::set<std::string>& ids) {
+  return ids.empty() ? std::string() : *ids.begin();
+}
 void sortByAge(std::vector<TaskReader>& tasks) {
   std::sort(tasks.begin(), tasks.end(), [](auto& a, auto& b) {
     return a.getMeta().getCreatedAtNs() < b.getMeta().getCreatedAtNs();
@@ -152,16 +170,7 @@ std::map<std::string, int64_t> View::wantedByNode(std::string_view serviceId) co
 }
 
 std::string View::serviceNamed(std::string_view name) const {
-  std::map<std::string, int64_t> ids;
-  for (auto index : {&state.services(), &serviceDelta}) {
-    auto it = index->byName.find(name);
-    if (it == index->byName.end()) continue;
-    for (auto& id : it->second) ids[id.first] += id.second;
-  }
-  for (auto& id : ids) {
-    if (id.second > 0) return id.first;
-  }
-  return {};
+  return firstOf(idsIn(state.services().byName, serviceDelta.byName, name));
 }
 
 std::map<std::string, ServiceIndex::PortUse> View::portUse(uint32_t key) const {
@@ -188,31 +197,15 @@ int64_t View::replicasOnNetwork(std::string_view network) const {
 }
 
 std::vector<std::string> View::servicesOn(std::string_view network) const {
-  std::map<std::string, int64_t> ids;
-  for (auto index : {&state.services(), &serviceDelta}) {
-    auto it = index->byNetwork.find(network);
-    if (it == index->byNetwork.end()) continue;
-    for (auto& id : it->second) ids[id.first] += id.second;
-  }
   std::set<std::string> names;
-  for (auto& [id, count] : ids) {
-    if (count <= 0) continue;
+  for (auto& id : idsIn(state.services().byNetwork, serviceDelta.byNetwork, network)) {
     KJ_IF_MAYBE (found, service(id)) names.insert(text(found->getSpec().getName()));
   }
   return {names.begin(), names.end()};
 }
 
 std::string View::networkNamed(std::string_view name) const {
-  std::map<std::string, int64_t> ids;
-  for (auto index : {&state.networks(), &networkDelta}) {
-    auto it = index->byName.find(name);
-    if (it == index->byName.end()) continue;
-    for (auto& id : it->second) ids[id.first] += id.second;
-  }
-  for (auto& id : ids) {
-    if (id.second > 0) return id.first;
-  }
-  return {};
+  return firstOf(idsIn(state.networks().byName, networkDelta.byName, name));
 }
 
 std::vector<std::string> View::networkNames() const {
