@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -72,11 +71,14 @@ Bytes queryOf(const std::string& name) {
   return query;
 }
 
-// Until `stop`: sends as many as come back, and waits for the last.
-uint64_t askAll(int fd, const char* prefix, unsigned services, const std::atomic<bool>& stop) {
+// For so long: sends as many as come back. Then waits for the last.
+uint64_t askAll(int fd, const char* prefix, unsigned services, double seconds) {
+  double until = secondsOf(CLOCK_MONOTONIC) + seconds;
+  bool stop = false;
   uint64_t asked = 0, answered = 0;
   uint8_t answer[2048];
   while (!stop || answered < asked) {
+    stop = secondsOf(CLOCK_MONOTONIC) >= until;
     while (!stop && asked - answered < UNDER_WAY) {
       auto query = queryOf(prefix + std::to_string(asked++ % services));
       KJ_SYSCALL(send(fd, query.data(), query.size(), 0));
@@ -93,12 +95,9 @@ void measure(kj::WaitScope& scope, AnsweringThread& thread, int fd, const char* 
     return thread.run([](AnsweringServer&) { return secondsOf(CLOCK_THREAD_CPUTIME_ID); })
         .wait(scope);
   };
-  std::atomic<bool> stop = false;
   uint64_t answered = 0;
   double from = secondsOf(CLOCK_MONOTONIC), used = busy();
-  std::thread client([&] { answered = askAll(fd, prefix, services, stop); });
-  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-  stop = true;
+  std::thread client([&] { answered = askAll(fd, prefix, services, seconds); });
   client.join();
   used = busy() - used;
   double took = secondsOf(CLOCK_MONOTONIC) - from;

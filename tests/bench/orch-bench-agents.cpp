@@ -17,6 +17,7 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <future>
 #include <iostream>
 #include <map>
 #include <set>
@@ -89,8 +90,9 @@ class Probe {
 class Beats {
  public:
   ~Beats() {
-    ending = true;
-    if (thread.joinable()) thread.join();
+    if (!thread.joinable()) return;
+    ending.set_value();
+    thread.join();
   }
   void add(schema::BeatTerms::Reader terms) {
     auto address = control::SocketAddress::parse(terms.getAddress().cStr());
@@ -114,7 +116,9 @@ class Beats {
     kj::AutoCloseFd out(socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
     control::BeatCodec codec;
     auto begin = Clock::now();
-    for (uint64_t sent = 0; !ending; std::this_thread::sleep_for(BEAT_STEP)) {
+    auto end = ending.get_future();
+    uint64_t sent = 0;
+    do {
       auto due = static_cast<uint64_t>(secondsSince(begin) * 1000 / periodMs *
                                        static_cast<double>(nodes.size()));
       for (; sent < due; ++sent) {
@@ -122,13 +126,13 @@ class Beats {
         auto bytes = codec.seal(node.key, {node.session, sent / nodes.size() + 1, 0});
         (void)sendto(out, bytes.data(), bytes.size(), 0, to.get(), to.size());
       }
-    }
+    } while (end.wait_for(BEAT_STEP) == std::future_status::timeout);
   }
 
   control::SocketAddress to;
   uint32_t periodMs = 0;
   std::vector<Node> nodes;
-  std::atomic<bool> ending{false};
+  std::promise<void> ending;
   std::thread thread;
 };
 
