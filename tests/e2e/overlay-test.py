@@ -19,9 +19,10 @@ class Overlay(cluster.MemberTest):
     programs = PROGRAMS
 
     def inTask(self, service, *command):
-        """Output of a program in a container of the service, on whichever host it runs."""
-        task = next(iter(self.n1.running(service).values()))
-        host = next(one for one in self.cluster.hosts if one.name == self.hostOf(task))
+        """Output of a program in a container of the service, on whichever host runs."""
+        up = {node.name: node for node in self.cluster.hosts if node.host.pid() is not None}
+        task = next(task for task in self.n1.running(service).values() if self.hostOf(task) in up)
+        host = up[self.hostOf(task)]
         pid = str(task["status"]["container"]["pid"])
         return host.host.run("timeout", "5", "nsenter", "-t", pid, "-n", "-m", "--", *command)
 
