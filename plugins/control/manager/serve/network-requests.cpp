@@ -167,7 +167,7 @@ Answer removeNetwork(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
     fail(kj::str("network '", network.getName(), "' is in use by ", users.c_str(),
                  "; remove these services, or take it from them with 'orch service update "
                  "--network-rm ",
-                 network.getName(), "'"));
+                 network.getName(), " SERVICE'"));
   }
   if (view.addressesHeld(answer.id) > 0) {
     fail(kj::str("network '", network.getName(),
