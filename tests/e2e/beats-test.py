@@ -17,6 +17,7 @@ from single import eventually  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 LONGER_THAN_SILENCE = 4  # seconds; a node may be silent for 2.5
+ROUNDS = 8               # of small faults, four seconds each
 
 
 class Beats(cluster.MemberTest):
@@ -51,6 +52,33 @@ class Beats(cluster.MemberTest):
             self.n3.resumeDisk()
         self.assertEqual(self.ids(), before)
         eventually("all answer again", lambda: self.n2.orch("version", check=False).returncode == 0)
+
+    def test_busy_cores_stops_of_a_second_losses_and_slow_disks_take_nobody_down(self):
+        hosts = (self.n1, self.n2, self.n3)
+        self.create("--replicas", "6")
+        before = self.ids()
+        begun = self.n1.events("node.down", "node.unknown", "task.created")
+        for _ in range(os.cpu_count()):
+            pid, _ = self.n3.host.spawn(["sh", "-c", "while :; do :; done"], f"{self.n3.host.folder}/busy.log")
+            self.addCleanup(self.n3.kill, pid)
+        self.addCleanup(self.cluster.heal)
+        for name in ("n2", "n3"):
+            self.cluster.lose(name, 5)
+        for _ in range(ROUNDS):
+            for node in hosts:
+                self.forAWhile(node.freeze, node.thaw, 1)
+                self.forAWhile(node.stallDisk, node.resumeDisk, 0.3)
+                self.allReady()
+        self.assertEqual(self.ids(), before)
+        self.assertEqual(self.n1.events("node.down", "node.unknown", "task.created"), begun)
+
+    @staticmethod
+    def forAWhile(begin, end, seconds):
+        begin()
+        try:
+            single.sleepThrough(seconds, lambda: None)
+        finally:
+            end()
 
     def test_a_loop_that_does_not_turn_for_long_is_unknown(self):
         self.create("--replicas", "3")
