@@ -15,10 +15,11 @@ $Cxx.namespace("orch::schema");
 
 interface ClusterControl {
   info @0 () -> (info :ClusterInfo);
-  init @1 (requestId :Text, name :Text, address :Text, certificateMs :UInt64) -> (cluster :Objects.Cluster, created :Bool, token :Text, address :Text);
+  init @1 (requestId :Text, name :Text, address :Text, certificateMs :UInt64, addressPools :List(Text), addressPoolPrefix :UInt8) -> (cluster :Objects.Cluster, created :Bool, token :Text, address :Text);
   # Makes the cluster, or what it lacks for others to join it: an authority, and this node's certificate.
   # `address`: that others reach this node at, `ip` or `ip:port`; empty: the only one that the host has.
   # `certificateMs`: as in `updateCluster`; 0: 90 days, or what it is.
+  # `addressPools`, `addressPoolPrefix`: as in Cluster; empty and 0: what they are.
   # `token`: for workers; empty if the host has no address, so that nobody can join.
 
   createService @2 (requestId :Text, spec :Objects.ServiceSpec, resolveImage :Bool, login :Image.RegistryLogin) -> (service :Objects.Service, warnings :List(Text));
@@ -74,6 +75,8 @@ interface ClusterControl {
   # Of `network` counts what a user can say: name, driver, subnet, gateway, ipRange, reserved, labels,
   # options, internal, attachable.
   removeNetwork @30 (requestId :Text, id :Text) -> (networkId :Text);
+  pruneNetworks @31 (requestId :Text, ids :List(Text)) -> (removed :List(Text));
+  # Of these, those that nobody is on; names of what was removed.
 }
 
 struct ClusterChange {

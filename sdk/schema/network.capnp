@@ -88,6 +88,8 @@ interface LegDriver extends(NetworkTables) {
   # Gone already is success. A network has nothing on the node when its last leg is gone.
   retain @2 (taskIds :List(Text)) -> ();
   # After a restart: takes away the legs of all others.
+  routes @3 () -> (routes :List(Text));
+  # CIDRs that this host reaches, or has, beside its default route: no network may have them.
 }
 
 struct LegRequest {
@@ -96,13 +98,14 @@ struct LegRequest {
   network @2 :Text;                  # id
   address @3 :Text;                  # `10.0.1.5/24`
   device @4 :Text;                   # that it has inside: `eth1`
+  closed @5 :Bool;                   # it is on internal networks alone: every other way out is taken away
 }
 
 interface NameServer extends(NetworkTables) {
   # Answers in each task's namespace, at 127.0.0.11.
-  serve @0 (taskId :Text, namespacePath :Text, networks :List(Text), servers :List(Text)) -> ();
+  serve @0 (taskId :Text, namespacePath :Text, networks :List(Text), servers :List(Text), closed :Bool) -> ();
   # Names of these networks, by id, the first one first; others are asked of `servers`, or where that
-  # is empty of the host's. Idempotent.
+  # is empty of the host's; of nobody if it is `closed`. Idempotent.
   release @1 (taskId :Text) -> ();
   retain @2 (taskIds :List(Text)) -> ();
 }

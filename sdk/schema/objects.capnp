@@ -221,6 +221,7 @@ struct Leg {
   # What a task has of a network.
   network @0 :Text;                  # id
   address @1 :Text;                  # `10.0.1.5/24`
+  internal @2 :Bool;                 # no way out of the network
 }
 
 struct TaskStatus {
@@ -279,6 +280,7 @@ struct NodeDescription {
   runtimes @8 :List(Text);           # names that work, best first
   networks @9 :List(NetworkPool);
   address @10 :Text;                 # `ip:port` that other nodes reach it at; empty: none do
+  routes @11 :List(Text);            # CIDRs that the host itself reaches or has, without its default route
 }
 
 struct NetworkPool {
@@ -304,6 +306,16 @@ struct Network {
   internal @10 :Bool;                # no way out of it
   attachable @11 :Bool;              # containers that are no tasks may join it
   vni @12 :UInt32;                   # of its VXLAN; 0: it has none
+  services @13 :List(NetworkUser);   # on it, by name; not stored, and told of one network at a time
+  tasks @14 :List(NetworkUser);      # that have a leg in it; the same
+}
+
+struct NetworkUser {
+  id @0 :Text;
+  name @1 :Text;                     # `web`; of a task `web.1`
+  address @2 :Text;                  # virtual, empty if it has none; of a task with the prefix length
+  node @3 :Text;                     # host name; of a task
+  aliases @4 :List(Text);            # of a service
 }
 
 struct Admin {
