@@ -20,6 +20,10 @@ constexpr Option INIT_OPTIONS[] = {
      "That other hosts reach this one at, as 10.0.0.1 or 10.0.0.1:2377 (default: the only one)"},
     {"--cert-expiry", "DURATION",
      "How long certificates of nodes and admins are good, 1h to 43800h (default: 2160h)"},
+    {"--default-addr-pool", "CIDR",
+     "Addresses that networks get their subnets of (default: 10.0.0.0/8)", true},
+    {"--default-addr-pool-mask-length", "LENGTH",
+     "Length of the prefix of such a subnet, 8 to 29 (default: 24)"},
 };
 
 constexpr Option FORMAT_OPTIONS[] = {ORCH_FORMAT_OPTION};
@@ -35,6 +39,11 @@ void printJoin(Output& out, kj::StringPtr role, kj::StringPtr token, kj::StringP
   out.line("    orch join --token ", token, " ", address);
 }
 
+uint8_t poolPrefix(const Arguments& args) {
+  constexpr kj::StringPtr FLAG = "--default-addr-pool-mask-length"_kj;
+  return args.given(FLAG) ? parseWhole(FLAG, args.text(FLAG), 8, 29) : 0;
+}
+
 Task<int> init(Context& context) {
   // Without a name any cluster will do that is there already.
   auto checked = context.args.given("--name")
@@ -42,6 +51,7 @@ Task<int> init(Context& context) {
                      : kj::String();
   bool expires = context.args.given("--cert-expiry");
   auto expiryMs = expires ? parseExpiryMs("--cert-expiry", context.args.text("--cert-expiry")) : 0;
+  auto prefix = poolPrefix(context.args);
   auto requestId = context.env.newId();
   auto response = co_await context.connection.change<schema::ClusterControl::InitResults>(
       [&](schema::ClusterControl::Client& cluster) {
@@ -49,6 +59,10 @@ Task<int> init(Context& context) {
         request.setRequestId(requestId);
         request.setName(checked);
         request.setCertificateMs(expiryMs);
+        auto pools = context.args.values("--default-addr-pool");
+        auto list = request.initAddressPools(pools.size());
+        for (uint32_t i = 0; i < list.size(); ++i) list.set(i, pools[i]);
+        request.setAddressPoolPrefix(prefix);
         if (context.args.given("--advertise-addr")) {
           request.setAddress(context.args.text("--advertise-addr"));
         }
@@ -109,6 +123,10 @@ Task<int> info(Context& context) {
     out.line(" Certificates: ", info.getCluster().getCertificateMs() / 3'600'000, "h");
     out.line(" Default Strategy: ", info.getCluster().getDefaultStrategy());
     out.line(" Task History Limit: ", info.getCluster().getTaskHistoryLimit());
+    auto pools = info.getCluster().getAddressPools();
+    out.line(" Default Address Pool: ",
+             pools.size() == 0 ? kj::str("10.0.0.0/8") : kj::strArray(pools, ", "));
+    out.line(" Subnet Size: ", info.getCluster().getAddressPoolPrefix());
     auto images = info.getCluster().getImageLimitBytes();
     out.line(" Image Limit: ",
              images == 0 ? kj::str("none") : kj::str(humanSize(images), " a node"));

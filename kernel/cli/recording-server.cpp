@@ -130,6 +130,9 @@ class RecordingCluster final : public schema::ClusterControl::Server {
     note("init", context.getParams().getRequestId(), context.getParams().getName());
     context.getResults().initCluster().setName(context.getParams().getName());
     context.getResults().setCreated(true);
+    owner.lastPools = kj::str(kj::strArray(context.getParams().getAddressPools(), " "), " / ",
+                              context.getParams().getAddressPoolPrefix())
+                          .cStr();
     return kj::READY_NOW;
   }
   kj::Promise<void> services(ServicesContext context) override {

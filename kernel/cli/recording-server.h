@@ -49,6 +49,7 @@ class RecordingServer final {
   schema::ServiceSpec::Reader lastSpec();
   uint64_t lastVersion = 0;
   std::string lastLogin;  // registry, user, password
+  std::string lastPools;  // of `init`, and the prefix
   schema::LogOptions::Reader lastLogOptions();
 
   // ---- how it behaves ----

@@ -198,6 +198,8 @@ Task<void> ScriptedNode::openSession() {
   auto plugins = description.initPlugins(drivers.size());
   for (uint32_t i = 0; i < drivers.size(); ++i) plugins.set(i, drivers[i].c_str());
   if (!drivers.empty()) description.setAddress(address.c_str());
+  auto list = description.initRoutes(routes.size());
+  for (uint32_t i = 0; i < routes.size(); ++i) list.set(i, routes[i].c_str());
   if (addresses > 0) {
     auto pool = description.initNetworks(1)[0];
     pool.setName("bridge");

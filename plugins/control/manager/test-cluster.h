@@ -69,6 +69,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   std::string lastRead;              // image, blob, offset, bytes
   std::vector<std::string> drivers;  // of networks that span hosts; with one it says its address
   std::string address = "192.168.0.1:2377";
+  std::vector<std::string> routes;  // of the host
   // What it was told of networks.
   struct Peer {
     std::string address, nodeAddress;

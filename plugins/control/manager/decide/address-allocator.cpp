@@ -17,10 +17,6 @@ constexpr kj::StringPtr DEFAULT_POOL = "10.0.0.0/8"_kj;
 constexpr uint32_t FIRST_VNI = 4097;
 constexpr uint32_t LAST_VNI = (1 << 24) - 1;
 
-bool overlap(const Ipv4Subnet& a, const Ipv4Subnet& b) {
-  return a.contains(b.network) || b.contains(a.network);
-}
-
 // What addresses are given of.
 Ipv4Subnet rangeOf(schema::Network::Reader network) {
   auto range = network.getIpRange().size() > 0 ? network.getIpRange() : network.getSubnet();
@@ -49,6 +45,10 @@ std::vector<Ipv4Subnet> poolsOf(const View& view, uint8_t& prefix) {
 }
 }  // namespace
 
+bool overlap(const Ipv4Subnet& a, const Ipv4Subnet& b) {
+  return a.contains(b.network) || b.contains(a.network);
+}
+
 bool isExcluded(schema::Network::Reader network, Ipv4 address) {
   auto subnet = parseSubnet(network.getSubnet()).value_or(Ipv4Subnet{});
   if (address == subnet.network || address == (subnet.network | ~subnet.mask())) return true;
@@ -72,43 +72,85 @@ uint64_t capacityOf(schema::Network::Reader network) {
   return range.size() - inRange;
 }
 
-std::string whySubnetIsTaken(const View& view, const Ipv4Subnet& subnet) {
+namespace {
+// Calls `found(subnet, whose)` for all that no new network may meet, until it says true. `whose()`
+// is a text for users.
+template <typename F>
+bool anyTaken(const View& view, F&& found) {
   for (auto network : allNetworks(view)) {
     auto other = parseSubnet(network.getSubnet());
-    if (other && overlap(*other, subnet)) {
-      return kj::str("the network '", network.getName(), "' has ", network.getSubnet()).cStr();
-    }
+    auto whose = [&] {
+      return kj::str("the network '", network.getName(), "' has ", network.getSubnet());
+    };
+    if (other && found(*other, whose)) return true;
   }
   for (auto node : view.nodes()) {
     auto description = node.getDescription();
+    auto host = description.getHostname();
     for (auto pool : description.getNetworks()) {
       auto other = parseSubnet(pool.getSubnet());
-      if (!other || !overlap(*other, subnet)) continue;
-      return kj::str("the network '", pool.getName(), "' of node '", description.getHostname(),
-                     "' has ", pool.getSubnet())
-          .cStr();
+      auto whose = [&] {
+        return kj::str("the network '", pool.getName(), "' of node '", host, "' has ",
+                       pool.getSubnet());
+      };
+      if (other && found(*other, whose)) return true;
+    }
+    for (auto route : description.getRoutes()) {
+      auto other = parseSubnet(route);
+      auto whose = [&] { return kj::str("node '", host, "' has a route to ", route); };
+      if (other && found(*other, whose)) return true;
     }
     auto address = hostOf(node);
-    if (address && subnet.contains(*address)) {
-      return kj::str("node '", description.getHostname(), "' has the address ", ipv4Text(*address))
-          .cStr();
-    }
+    auto whose = [&] { return kj::str("node '", host, "' has the address ", ipv4Text(*address)); };
+    if (address && found(Ipv4Subnet{*address, 32}, whose)) return true;
   }
-  return {};
+  return false;
+}
+
+// The first of the pool's that meets none of those taken; past each it is looked on behind it.
+std::optional<Ipv4Subnet> firstFree(const Ipv4Subnet& pool, uint8_t prefix,
+                                    const std::vector<Ipv4Subnet>& taken) {
+  Ipv4Subnet subnet{pool.network, std::max(prefix, pool.prefix)};
+  uint64_t end = uint64_t(pool.network) + pool.size();
+  for (uint64_t at = pool.network; at < end;) {
+    subnet.network = static_cast<Ipv4>(at);
+    uint64_t next = at;
+    for (auto& other : taken) {
+      if (overlap(other, subnet)) next = std::max(next, uint64_t(other.network) + other.size());
+    }
+    if (next == at) return subnet;
+    at = (next + subnet.size() - 1) / subnet.size() * subnet.size();
+  }
+  return std::nullopt;
+}
+}  // namespace
+
+std::string whySubnetIsTaken(const View& view, const Ipv4Subnet& subnet) {
+  std::string why;
+  anyTaken(view, [&](const Ipv4Subnet& other, auto& whose) {
+    if (!overlap(other, subnet)) return false;
+    why = whose().cStr();
+    return true;
+  });
+  return why;
 }
 
 Ipv4Subnet chooseSubnet(const View& view) {
+  std::vector<Ipv4Subnet> taken;
+  anyTaken(view, [&](const Ipv4Subnet& subnet, auto&) {
+    taken.push_back(subnet);
+    return false;
+  });
   uint8_t prefix = 0;
+  std::string names;
   for (auto& pool : poolsOf(view, prefix)) {
-    Ipv4Subnet subnet{pool.network, std::max(prefix, pool.prefix)};
-    uint64_t count = uint64_t(1) << (subnet.prefix - pool.prefix);
-    for (uint64_t i = 0; i < count; ++i, subnet.network += subnet.size()) {
-      if (whySubnetIsTaken(view, subnet).empty()) return subnet;
-    }
+    auto subnet = firstFree(pool, prefix, taken);
+    if (subnet) return *subnet;
+    names += (names.empty() ? "" : ", ") + std::string(network::subnetText(pool).cStr());
   }
-  fail(
-      kj::str("no subnet is left in the cluster's address pools; remove a network, or name one "
-              "with --subnet"));
+  fail(kj::str("no subnet is left in the cluster's address pools (", names.c_str(),
+               "): networks and routes of the nodes have them; remove a network, name one with "
+               "--subnet, or give another pool with 'orch init --default-addr-pool'"));
 }
 
 uint32_t chooseVni(View& view) {

@@ -7,6 +7,7 @@ namespace orch::control::manager {
 
 // Whether no task may have it: the subnet's first and last address, the gateway's, reserved ones.
 bool isExcluded(schema::Network::Reader network, Ipv4 address);
+bool overlap(const network::Ipv4Subnet& a, const network::Ipv4Subnet& b);
 // That tasks and services can have, in all.
 uint64_t capacityOf(schema::Network::Reader network);
 

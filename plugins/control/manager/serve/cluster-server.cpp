@@ -198,6 +198,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
   Task<void> doInit(InitContext context) {
     auto decide = [](View& view, auto params, Outcome& outcome) {
       outcome.answer = initCluster(view, params.getRequestId(), params.getName(), outcome.created);
+      setAddressPools(view, params.getAddressPools(), params.getAddressPoolPrefix());
       if (params.getCertificateMs() == 0) return;
       capnp::MallocMessageBuilder message;
       auto change = message.initRoot<schema::ClusterChange>();

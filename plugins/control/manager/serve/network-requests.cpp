@@ -22,11 +22,20 @@ constexpr kj::StringPtr MTU = "com.docker.network.driver.mtu"_kj;
 constexpr uint64_t LEAST_MTU = 576;
 constexpr uint64_t MOST_MTU = 65485;  // 50 bytes less than an IPv4 packet has: those of VXLAN
 constexpr size_t MAX_PAIRS = 256;
+constexpr size_t MAX_POOLS = 64;
 
 Ipv4Subnet subnetOf(kj::StringPtr flag, kj::StringPtr value) {
   auto subnet = parseSubnet(value);
   refuseIf(!subnet, flag, " '", value, "' must be an IPv4 subnet such as 10.1.0.0/24");
   return *subnet;
+}
+
+// "This" network, loopback, and what is no single host's: of these nobody is reached.
+void refuseUnusable(kj::StringPtr flag, const Ipv4Subnet& subnet) {
+  for (auto range : {"0.0.0.0/8"_kj, "127.0.0.0/8"_kj, "169.254.0.0/16"_kj, "224.0.0.0/3"_kj}) {
+    refuseIf(overlap(subnet, *parseSubnet(range)), flag, " '", subnetText(subnet),
+             "' must not meet ", range, ", which hosts cannot have for such a network");
+  }
 }
 
 Ipv4 addressIn(kj::StringPtr flag, kj::StringPtr value, const Ipv4Subnet& subnet) {
@@ -111,6 +120,7 @@ Ipv4Subnet chosenSubnet(const View& view, schema::Network::Reader spec) {
   auto subnet = subnetOf("--subnet", spec.getSubnet());
   refuseIf(subnet.prefix < LEAST_PREFIX || subnet.prefix > MOST_PREFIX, "--subnet '",
            spec.getSubnet(), "' must have a prefix of ", LEAST_PREFIX, " to ", MOST_PREFIX);
+  refuseUnusable("--subnet", subnet);
   auto why = whySubnetIsTaken(view, subnet);
   if (!why.empty()) {
     fail(kj::str("the subnet ", spec.getSubnet(), " is taken: ", why.c_str(),
@@ -151,6 +161,34 @@ Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reade
   });
   remember(view, requestId, "createNetwork", answer.id);
   return answer;
+}
+
+void setAddressPools(View& view, capnp::List<capnp::Text>::Reader pools, uint8_t prefix) {
+  constexpr kj::StringPtr POOL = "--default-addr-pool"_kj;
+  constexpr kj::StringPtr LENGTH = "--default-addr-pool-mask-length"_kj;
+  if (pools.size() == 0 && prefix == 0) return;
+  auto cluster = KJ_REQUIRE_NONNULL(view.cluster(), "there is no cluster");
+  auto length = prefix == 0 ? cluster.getAddressPoolPrefix() : prefix;
+  refuseIf(length < LEAST_PREFIX || length > MOST_PREFIX, LENGTH, " must be ", LEAST_PREFIX, " to ",
+           MOST_PREFIX, ", not ", length);
+  refuseIf(pools.size() > MAX_POOLS, POOL, " can be given ", MAX_POOLS, " times at most");
+  std::vector<Ipv4Subnet> checked;
+  for (auto given : pools.size() > 0 ? pools : cluster.getAddressPools()) {
+    auto pool = subnetOf(POOL, given);
+    refuseUnusable(POOL, pool);
+    refuseIf(pool.prefix > length, POOL, " '", given, "' is smaller than one network of ", LENGTH,
+             " ", length);
+    for (auto& other : checked) {
+      refuseIf(overlap(other, pool), POOL, " '", given, "' meets ", subnetText(other),
+               ": give each address once");
+    }
+    checked.push_back(pool);
+  }
+  auto id = text(cluster.getMeta().getId());
+  view.edit<schema::Cluster>(Kind::CLUSTER, id, [&](schema::Cluster::Builder changed) {
+    if (pools.size() > 0) changed.setAddressPools(pools);
+    changed.setAddressPoolPrefix(length);
+  });
 }
 
 Answer removeNetwork(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
