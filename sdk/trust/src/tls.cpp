@@ -1,6 +1,7 @@
 #include "orch/trust/tls.h"
 
 #include <kj/debug.h>
+#include <openssl/ssl.h>
 
 namespace orch::trust {
 
@@ -14,6 +15,22 @@ struct CertificateOf {
 };
 void* certificateOf(kj::TlsPeerIdentity& identity);
 template struct CertificateOf<&kj::TlsPeerIdentity::cert>;
+
+// Nor does it hand out the context.
+template <void* kj::TlsContext::*member>
+struct ContextOf {
+  friend void* contextOf(kj::TlsContext& tls) { return tls.*member; }
+};
+void* contextOf(kj::TlsContext& tls);
+template struct ContextOf<&kj::TlsContext::ctx>;
+
+kj::Own<kj::TlsContext> newTls(kj::TlsContext::Options& options) {
+  auto tls = kj::heap<kj::TlsContext>(options);
+  // OpenSSL keeps 33 KiB of buffers for records with each connection otherwise. A manager's are
+  // silent nearly all of the time.
+  SSL_CTX_set_mode(static_cast<SSL_CTX*>(contextOf(*tls)), SSL_MODE_RELEASE_BUFFERS);
+  return tls;
+}
 
 }  // namespace
 
@@ -29,11 +46,11 @@ kj::Own<kj::TlsContext> newTls(Env& env, const std::string& authority,
       kj::TlsVersion::TLS_1_2;  // kj-tls has no word for 1.3, which is what is used
   options.timer = env.timer();
   options.acceptTimeout = HANDSHAKE_LIMIT;
-  if (certificate.empty()) return kj::heap<kj::TlsContext>(options);
+  if (certificate.empty()) return newTls(options);
   kj::TlsKeypair own{kj::TlsPrivateKey(kj::StringPtr(key.c_str())),
                      kj::TlsCertificate(kj::StringPtr(certificate.c_str()))};
   options.defaultKeypair = own;
-  return kj::heap<kj::TlsContext>(options);
+  return newTls(options);
 }
 
 Holder holderOf(kj::PeerIdentity& identity) {
