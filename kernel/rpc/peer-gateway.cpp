@@ -18,7 +18,10 @@ class PeerGateway final : public schema::Gateway::Server {
  public:
   PeerGateway(Registry& registry, log::Refusals& refusals, const std::string& nodeName,
               schema::Peer::Reader given)
-      : registry(registry), refusals(refusals), nodeName(nodeName) {
+      : registry(registry),
+        refusals(refusals),
+        nodeName(nodeName),
+        message(given.totalSize().wordCount + 1) {
     message.setRoot(given);
   }
 
@@ -81,7 +84,7 @@ class PeerGateway final : public schema::Gateway::Server {
   Registry& registry;
   log::Refusals& refusals;
   const std::string nodeName;
-  capnp::MallocMessageBuilder message;
+  capnp::MallocMessageBuilder message;  // no larger than it has to be: there is one per connection
 };
 
 // The whole gateway, but for what the other end gets as who it is.

@@ -17,6 +17,7 @@ namespace {
 constexpr kj::byte TLS_HELLO = 0x16;
 constexpr kj::byte PLAIN = 0x00;
 constexpr kj::byte JOINER = 'J';
+constexpr kj::uint PEER_WORDS = 64;            // of id, fingerprint and address; kept by connection
 constexpr uint64_t MEMBER_WORDS = 1ull << 24;  // 128 MiB: a complete set of 10,000 tasks fits
 
 class IntroductionServer final : public schema::Introduction::Server {
@@ -210,7 +211,7 @@ Task<void> PeerListener::shakeHands(kj::AuthenticatedStream stream, bool joiner,
     refused(stranger.from, left ? "it left in the middle of the handshake"_kj : wrapped.message());
     co_return;
   }
-  capnp::MallocMessageBuilder message;
+  capnp::MallocMessageBuilder message(PEER_WORDS);
   auto peer = message.initRoot<schema::Peer>();
   peer.setAddress(stranger.from);
   if (joiner) {
