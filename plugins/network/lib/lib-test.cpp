@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <kj/debug.h>
+#include <linux/genetlink.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <filesystem>
 
 #include "lib/conntrack.h"
+#include "lib/generic-netlink.h"
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
@@ -143,6 +145,32 @@ TEST_CASE("network: a batch of thousands of elements fits", "[network][root][net
     }
     batch.commit();
     CHECK(nftTableExists("t"));
+  });
+}
+
+TEST_CASE("network: a generic netlink family is found by its name", "[network][root][netns]") {
+  isolated("family", [] {
+    NetlinkSocket socket(NETLINK_GENERIC);
+    CHECK(genericFamily(socket, "nlctrl") == GENL_ID_CTRL);
+    CHECK_FALSE(genericFamily(socket, "orch-nobody"));
+  });
+}
+
+TEST_CASE("network: tables of the families ip and bridge are apart", "[network][root][netns]") {
+  isolated("families", [] {
+    NftBatch bridge("t", NftFamily::BRIDGE);
+    bridge.addTable().addTimedSet("seen", {NftType::ADDRESS}, 10);
+    bridge.addChain("pre", {"filter", NftPoint::PREROUTING, 0});
+    NftRule rule;
+    rule.isIpv4().loadSource(R0).remember("seen", R0, 1000).setMark(R0).setDestination(R0);
+    bridge.addRule("pre", rule).commit();
+    CHECK(nftTableExists("t", NftFamily::BRIDGE));
+    CHECK_FALSE(nftTableExists("t"));
+    NetlinkSocket socket(NETLINK_NETFILTER);
+    CHECK(nftChains(socket, "t", NftFamily::BRIDGE).size() == 1);
+    CHECK(nftChains(socket, "t").empty());
+    NftBatch("t", NftFamily::BRIDGE).deleteTable().commit();
+    CHECK_FALSE(nftTableExists("t", NftFamily::BRIDGE));
   });
 }
 

@@ -69,13 +69,15 @@ NftBytes& NftBytes::address(Ipv4 hostOrder) {
 
 // A message under construction on the stack.
 struct NftBatch::Message {
-  Message(uint16_t type, uint16_t flags, uint32_t sequence)
-      : head(nftnl_nlmsg_build_hdr(buffer, type, NFPROTO_IPV4, flags, sequence)) {}
+  Message(NftFamily family, uint16_t type, uint16_t flags, uint32_t sequence)
+      : head(nftnl_nlmsg_build_hdr(buffer, type, uint16_t(family), flags, sequence)) {}
   alignas(nlmsghdr) char buffer[MAX_MESSAGE_BYTES] = {};
   nlmsghdr* head;
 };
 
-NftBatch::NftBatch(kj::StringPtr table) : table(table.cStr()) { mark(true); }
+NftBatch::NftBatch(kj::StringPtr table, NftFamily family) : table(table.cStr()), family(family) {
+  mark(true);
+}
 
 void NftBatch::mark(bool begin) {
   alignas(nlmsghdr) char buffer[64] = {};
@@ -95,7 +97,7 @@ void NftBatch::append(const Message& message, kj::String what) {
 NftBatch& NftBatch::addTable() {
   Table t(nftnl_table_alloc());
   nftnl_table_set_str(t.get(), NFTNL_TABLE_NAME, table.c_str());
-  Message message(NFT_MSG_NEWTABLE, NLM_F_CREATE, steps.size() + 1);
+  Message message(family, NFT_MSG_NEWTABLE, NLM_F_CREATE, steps.size() + 1);
   nftnl_table_nlmsg_build_payload(message.head, t.get());
   append(message, kj::str("add the table"));
   return *this;
@@ -104,19 +106,19 @@ NftBatch& NftBatch::addTable() {
 NftBatch& NftBatch::deleteTable() {
   Table t(nftnl_table_alloc());
   nftnl_table_set_str(t.get(), NFTNL_TABLE_NAME, table.c_str());
-  Message message(NFT_MSG_DELTABLE, 0, steps.size() + 1);
+  Message message(family, NFT_MSG_DELTABLE, 0, steps.size() + 1);
   nftnl_table_nlmsg_build_payload(message.head, t.get());
   append(message, kj::str("delete the table"));
   return *this;
 }
 
 NftBatch& NftBatch::set(kj::StringPtr name, std::initializer_list<NftType> key, uint32_t flags,
-                        uint32_t valueType, uint32_t valueSize) {
+                        uint32_t valueType, uint32_t valueSize, uint32_t most) {
   Set s(nftnl_set_alloc());
   nftnl_set_set_str(s.get(), NFTNL_SET_TABLE, table.c_str());
   nftnl_set_set_str(s.get(), NFTNL_SET_NAME, name.cStr());
   nftnl_set_set_u32(s.get(), NFTNL_SET_ID, ++nextSetId);
-  nftnl_set_set_u32(s.get(), NFTNL_SET_FAMILY, NFPROTO_IPV4);
+  nftnl_set_set_u32(s.get(), NFTNL_SET_FAMILY, uint32_t(family));
   nftnl_set_set_u32(s.get(), NFTNL_SET_KEY_TYPE, typeOf(key));
   nftnl_set_set_u32(s.get(), NFTNL_SET_KEY_LEN, key.size() * PART_BYTES);
   nftnl_set_set_u32(s.get(), NFTNL_SET_FLAGS, flags);
@@ -124,7 +126,8 @@ NftBatch& NftBatch::set(kj::StringPtr name, std::initializer_list<NftType> key, 
     nftnl_set_set_u32(s.get(), NFTNL_SET_DATA_TYPE, valueType);
     nftnl_set_set_u32(s.get(), NFTNL_SET_DATA_LEN, valueSize);
   }
-  Message message(NFT_MSG_NEWSET, NLM_F_CREATE, steps.size() + 1);
+  if (most != 0) nftnl_set_set_u32(s.get(), NFTNL_SET_DESC_SIZE, most);
+  Message message(family, NFT_MSG_NEWSET, NLM_F_CREATE, steps.size() + 1);
   nftnl_set_nlmsg_build_payload(message.head, s.get());
   append(message, kj::str("add the set '", name, "'"));
   return *this;
@@ -132,6 +135,10 @@ NftBatch& NftBatch::set(kj::StringPtr name, std::initializer_list<NftType> key, 
 
 NftBatch& NftBatch::addSet(kj::StringPtr name, std::initializer_list<NftType> key) {
   return set(name, key, 0, 0, 0);
+}
+NftBatch& NftBatch::addTimedSet(kj::StringPtr name, std::initializer_list<NftType> key,
+                                uint32_t most) {
+  return set(name, key, NFT_SET_TIMEOUT | NFT_SET_EVAL, 0, 0, most);
 }
 NftBatch& NftBatch::addMap(kj::StringPtr name, std::initializer_list<NftType> key,
                            std::initializer_list<NftType> value) {
@@ -147,7 +154,7 @@ NftBatch& NftBatch::elements(uint16_t type, kj::StringPtr name, nftnl_set_elem* 
   nftnl_set_set_str(s.get(), NFTNL_SET_TABLE, table.c_str());
   nftnl_set_set_str(s.get(), NFTNL_SET_NAME, name.cStr());
   bool add = type == NFT_MSG_NEWSETELEM;
-  Message message(type, add ? NLM_F_CREATE : 0, steps.size() + 1);
+  Message message(family, type, add ? NLM_F_CREATE : 0, steps.size() + 1);
   nftnl_set_elems_nlmsg_build_payload(message.head, s.get());
   auto what = add ? "add an element to '" : owned ? "delete an element of '" : "empty the set '";
   append(message, kj::str(what, name, "'"));
@@ -187,7 +194,7 @@ NftBatch& NftBatch::chain(uint16_t type, kj::StringPtr name, const NftHook* hook
     nftnl_chain_set_u32(c.get(), NFTNL_CHAIN_POLICY, NF_ACCEPT);
   }
   bool add = type == NFT_MSG_NEWCHAIN;
-  Message message(type, add ? NLM_F_CREATE : 0, steps.size() + 1);
+  Message message(family, type, add ? NLM_F_CREATE : 0, steps.size() + 1);
   nftnl_chain_nlmsg_build_payload(message.head, c.get());
   append(message, kj::str(add ? "add" : "delete", " the chain '", name, "'"));
   return *this;
@@ -204,7 +211,7 @@ NftBatch& NftBatch::deleteChain(kj::StringPtr name) {
 NftBatch& NftBatch::addRule(kj::StringPtr chainName, NftRule& rule) {
   nftnl_rule_set_str(rule.raw(), NFTNL_RULE_TABLE, table.c_str());
   nftnl_rule_set_str(rule.raw(), NFTNL_RULE_CHAIN, chainName.cStr());
-  Message message(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, steps.size() + 1);
+  Message message(family, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, steps.size() + 1);
   nftnl_rule_nlmsg_build_payload(message.head, rule.raw());
   append(message, kj::str("add a rule to the chain '", chainName, "'"));
   return *this;
@@ -214,7 +221,7 @@ NftBatch& NftBatch::deleteRules(kj::StringPtr chainName) {
   NftRule all;
   nftnl_rule_set_str(all.raw(), NFTNL_RULE_TABLE, table.c_str());
   nftnl_rule_set_str(all.raw(), NFTNL_RULE_CHAIN, chainName.cStr());
-  Message message(NFT_MSG_DELRULE, 0, steps.size() + 1);
+  Message message(family, NFT_MSG_DELRULE, 0, steps.size() + 1);
   nftnl_rule_nlmsg_build_payload(message.head, all.raw());
   append(message, kj::str("delete the rules of the chain '", chainName, "'"));
   return *this;
@@ -261,24 +268,24 @@ kj::Maybe<kj::String> NftBatch::refusalOf(const nlmsghdr* answer) const {
 }
 
 namespace {
-NetlinkMessage newQuestion(uint16_t type, uint16_t flags, kj::StringPtr table) {
+NetlinkMessage newQuestion(uint16_t type, uint16_t flags, kj::StringPtr table, NftFamily family) {
   NetlinkMessage message(NFNL_SUBSYS_NFTABLES << 8 | type, flags,
                          kj::str("cannot look up the nftables table '", table, "'"));
   auto& head = message.header<nfgenmsg>();
-  head.nfgen_family = NFPROTO_IPV4;
+  head.nfgen_family = uint8_t(family);
   head.version = NFNETLINK_V0;
   return message;
 }
 }  // namespace
 
-bool nftTableExists(kj::StringPtr table) {
+bool nftTableExists(kj::StringPtr table, NftFamily family) {
   NetlinkSocket socket(NETLINK_NETFILTER);
-  auto message = newQuestion(NFT_MSG_GETTABLE, 0, table);
+  auto message = newQuestion(NFT_MSG_GETTABLE, 0, table, family);
   message.putText(NFTA_TABLE_NAME, table);
   return socket.find(message, [](const nlmsghdr*) {});
 }
 
-std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table) {
+std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table, NftFamily family) {
   std::vector<std::string> chains;
   auto addChain = [&](const nlmsghdr* answer) {
     std::string name;
@@ -291,7 +298,7 @@ std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table) {
     if (ours) chains.push_back(std::move(name));
   };
   for (;;) {
-    auto message = newQuestion(NFT_MSG_GETCHAIN, NLM_F_DUMP, table);
+    auto message = newQuestion(NFT_MSG_GETCHAIN, NLM_F_DUMP, table, family);
     chains.clear();
     if (socket.dump(message, addChain)) return chains;
   }

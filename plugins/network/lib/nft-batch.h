@@ -41,12 +41,16 @@ struct NftHook {
   int32_t priority;  // lower is earlier
 };
 
-// The family is ip. Things are named before they are used: sets and chains before rules. Adding
+// Which packets a table sees: those of IPv4, or the frames that pass a bridge, of whatever
+// protocol.
+enum class NftFamily : uint8_t { IP = 2, BRIDGE = 7 };  // NFPROTO_IPV4, NFPROTO_BRIDGE
+
+// Things are named before they are used: sets and chains before rules. Adding
 // what exists and is equal is success, except rules, which are appended; deleting what does not
 // exist fails the whole batch.
 class NftBatch final {
  public:
-  explicit NftBatch(kj::StringPtr table);
+  explicit NftBatch(kj::StringPtr table, NftFamily family = NftFamily::IP);
   KJ_DISALLOW_COPY(NftBatch);
 
   NftBatch& addTable();
@@ -54,6 +58,8 @@ class NftBatch final {
   NftBatch& deleteTable();
 
   NftBatch& addSet(kj::StringPtr set, std::initializer_list<NftType> key);
+  // Of at most so many elements, which packets put in (NftRule::remember) and which time out.
+  NftBatch& addTimedSet(kj::StringPtr set, std::initializer_list<NftType> key, uint32_t most);
   NftBatch& addMap(kj::StringPtr map, std::initializer_list<NftType> key,
                    std::initializer_list<NftType> value);
   NftBatch& addVerdictMap(kj::StringPtr map, std::initializer_list<NftType> key);
@@ -84,7 +90,7 @@ class NftBatch final {
  private:
   struct Message;
   NftBatch& set(kj::StringPtr name, std::initializer_list<NftType> key, uint32_t flags,
-                uint32_t valueType, uint32_t valueSize);
+                uint32_t valueType, uint32_t valueSize, uint32_t most = 0);
   NftBatch& elements(uint16_t type, kj::StringPtr set, nftnl_set_elem* owned);  // null: all
   NftBatch& chain(uint16_t type, kj::StringPtr name, const NftHook* hook);
   void append(const Message& message, kj::String what);
@@ -92,14 +98,16 @@ class NftBatch final {
   kj::Maybe<kj::String> refusalOf(const nlmsghdr* answer) const;
 
   std::string table;
+  NftFamily family;
   std::vector<uint8_t> bytes;
   std::vector<kj::String> steps;  // what each message does, by sequence number - 1
   uint32_t nextSetId = 0;
 };
 
-// Whether there is such a table of the family ip in the calling thread's network namespace.
-bool nftTableExists(kj::StringPtr table);
+// Whether there is such a table in the calling thread's network namespace.
+bool nftTableExists(kj::StringPtr table, NftFamily family = NftFamily::IP);
 // The names of the table's chains, in the namespace of the socket; none if there is no such table.
-std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table);
+std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table,
+                                   NftFamily family = NftFamily::IP);
 
 }  // namespace orch::network

@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
@@ -92,6 +93,12 @@ NftRule& NftRule::loadProtocol(Register into) {
   return *this;
 }
 
+NftRule& NftRule::isIpv4() {
+  add("meta", {{NFTNL_EXPR_META_KEY, NFT_META_PROTOCOL}, {NFTNL_EXPR_META_DREG, R0}});
+  uint16_t wanted = htons(ETH_P_IP);
+  return compare(R0, true, &wanted, sizeof(wanted));
+}
+
 NftRule& NftRule::protocolIs(uint8_t protocol) {
   loadProtocol(R0);
   return compare(R0, true, &protocol, sizeof(protocol));
@@ -119,6 +126,10 @@ NftRule& NftRule::isDnat(bool expected) {
 
 NftRule& NftRule::loadDestinationPort(Register into) {
   return load(NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof(uint16_t), into);
+}
+
+NftRule& NftRule::loadSourcePort(Register into) {
+  return load(NFT_PAYLOAD_TRANSPORT_HEADER, 0, sizeof(uint16_t), into);
 }
 
 NftRule& NftRule::loadValue(const void* value, uint32_t size, Register into) {
@@ -158,6 +169,32 @@ NftRule& NftRule::lookUp(kj::StringPtr map, Register key, Register into) {
 
 NftRule& NftRule::obey(kj::StringPtr map, Register key) {
   return lookUp(map, key, NFT_REG_VERDICT);
+}
+
+NftRule& NftRule::remember(kj::StringPtr set, Register key, uint64_t timeoutMs) {
+  auto* e = add("dynset",
+                {{NFTNL_EXPR_DYNSET_SREG_KEY, key}, {NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE}});
+  nftnl_expr_set_u64(e, NFTNL_EXPR_DYNSET_TIMEOUT, timeoutMs);
+  nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, set.cStr());
+  return *this;
+}
+
+NftRule& NftRule::setMark(Register value) {
+  add("meta", {{NFTNL_EXPR_META_KEY, NFT_META_MARK}, {NFTNL_EXPR_META_SREG, value}});
+  return *this;
+}
+
+// The checksums of TCP and UDP cover the addresses as well.
+NftRule& NftRule::setAddress(uint32_t offset, Register address) {
+  constexpr uint32_t CHECKSUM_OFFSET = 10;  // in an IPv4 header
+  add("payload", {{NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER},
+                  {NFTNL_EXPR_PAYLOAD_OFFSET, offset},
+                  {NFTNL_EXPR_PAYLOAD_LEN, sizeof(Ipv4)},
+                  {NFTNL_EXPR_PAYLOAD_SREG, address},
+                  {NFTNL_EXPR_PAYLOAD_CSUM_TYPE, NFT_PAYLOAD_CSUM_INET},
+                  {NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, CHECKSUM_OFFSET},
+                  {NFTNL_EXPR_PAYLOAD_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR}});
+  return *this;
 }
 
 NftRule& NftRule::dnatTo(Register address, Register port) {

@@ -20,6 +20,7 @@ using Register = uint32_t;
 constexpr Register R0 = 8;  // NFT_REG32_00
 constexpr Register R1 = 9;
 constexpr Register R2 = 10;
+constexpr Register R3 = 11;
 
 class NftRule final {
  public:
@@ -35,6 +36,8 @@ class NftRule final {
   // Its destination (source) is an address of this namespace.
   NftRule& destinationIsLocal();
   NftRule& protocolIs(uint8_t protocol);
+  // Where others pass, too.
+  NftRule& isIpv4();
   // Of TCP and UDP.
   NftRule& destinationPortIs(uint16_t port);
   // The connection's first packet.
@@ -45,6 +48,7 @@ class NftRule final {
   // Loads.
   NftRule& loadProtocol(Register into);         // 1 byte
   NftRule& loadDestinationPort(Register into);  // 2 bytes, network order; of TCP and UDP
+  NftRule& loadSourcePort(Register into);       // the same
   NftRule& loadSource(Register into);           // addresses
   NftRule& loadDestination(Register into);
   NftRule& loadAddress(Ipv4 value, Register into);
@@ -58,11 +62,17 @@ class NftRule final {
   NftRule& lookUp(kj::StringPtr map, Register key, Register into);
   // The same for a map of verdicts, which is obeyed.
   NftRule& obey(kj::StringPtr map, Register key);
+  // Puts the registers from `key` on into a timed set, anew or again; ends if it is full.
+  NftRule& remember(kj::StringPtr set, Register key, uint64_t timeoutMs);
 
   // Actions.
   NftRule& dnatTo(Register address, Register port);
   NftRule& dnatTo(Register address);  // the port stays
   NftRule& masquerade();
+  // These go on with the next condition or action. The addresses are those of this one packet.
+  NftRule& setMark(Register value);
+  NftRule& setSource(Register address) { return setAddress(SOURCE_OFFSET, address); }
+  NftRule& setDestination(Register address) { return setAddress(DESTINATION_OFFSET, address); }
   NftRule& drop();
   NftRule& rejectWithReset();        // TCP only
   NftRule& rejectPortUnreachable();  // ICMP
@@ -76,6 +86,7 @@ class NftRule final {
 
   NftRule& device_(bool input, bool equal, kj::StringPtr name);
   NftRule& addressIn(uint32_t offset, const Ipv4Subnet& subnet);
+  NftRule& setAddress(uint32_t offset, Register address);
   NftRule& load(uint32_t base, uint32_t offset, uint32_t size, Register into);
   NftRule& loadValue(const void* value, uint32_t size, Register into);
   NftRule& mask(Register value, uint32_t bits);
