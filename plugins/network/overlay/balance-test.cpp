@@ -1,15 +1,12 @@
 // Virtual addresses: whom a connection to one gets to, and what becomes of it when tasks come and
-// go.
+// go. With balancer-test.cpp what every balancer has to keep: it runs for the one that the kernel
+// has, and for IPVS in user-mode-linux (uml-test.py).
 #include <catch2/catch.hpp>
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "balancer.h"
 #include "host-test.h"
-#include "lib/netns.h"
-#include "lib/nft-batch.h"
-#include "orch/testing/test-host.h"
 
 namespace orch::network::overlay {
 namespace {
@@ -137,45 +134,6 @@ TEST_CASE("balancer: open connections to a task outlive its serving, not the tas
   send(client, "hello", 5, MSG_NOSIGNAL);
   REQUIRE(readyOf({client}) == 0);  // whoever gets it knows nothing of it, and says so
   CHECK(errorOf(client) == ECONNRESET);
-}
-
-TEST_CASE("balancer: what is so already is no transaction", "[network][root][netns]") {
-  testing::TestFolder folder("overlay-balancer");
-  auto pin = folder.sub("netns");
-  makeNamespace(pin).inside->run(linkUp(LOOPBACK_INDEX));
-  inNamespace(pin, [] {
-    constexpr Ipv4 NET = 10u << 24;
-    Balancer balancer;
-    BalancerChange change;
-    change.complete = true;
-    change.services[NET + 100] = Backends{1, 2, 3};
-    change.services[NET + 200] = Backends{};
-    change.locals[1] = true;
-    CHECK(balancer.apply(change) == "");
-    CHECK(balancer.transactions() == 1);
-    change.complete = false;
-    balancer.apply(change);
-    CHECK(balancer.transactions() == 1);
-    change.services[NET + 100] = Backends{1, 3};
-    change.services[NET + 200] = std::nullopt;
-    balancer.apply(change);
-    CHECK(balancer.transactions() == 2);
-    CHECK(Rtnetlink().addresses().size() == 2);  // 127.0.0.1, and the one that is left
-    // Another run takes over what stands there.
-    Balancer next;
-    change.complete = true;
-    change.services = {{NET + 201, Backends{4}}};
-    CHECK(next.apply(change) == "");
-    NetlinkSocket socket(NETLINK_NETFILTER);
-    CHECK(nftChains(socket, "orch").size() == 3);
-    // Somebody flushed the table.
-    NftBatch("orch").addTable().deleteTable().commit();
-    BalancerChange small;
-    small.services[NET + 201] = Backends{4, 5};
-    CHECK(next.apply(small) == "");
-    CHECK(nftChains(socket, "orch").size() == 3);
-  });
-  dropPin(pin);
 }
 
 }  // namespace

@@ -1,109 +1,30 @@
 #include "balancer.h"
 
-#include <netinet/in.h>
-
 #include <algorithm>
 
-#include "balancer-rules.h"
+#include "ipvs-balancer.h"
+#include "ipvs.h"
+#include "nft-balancer.h"
 #include "orch/attempt.h"
 
 namespace orch::network::overlay {
 
-namespace {
-constexpr Ipv4 LOOPBACK_ADDRESS = 0x7f000001;
-constexpr uint8_t ONE_ADDRESS = 32;
-}  // namespace
-
-std::string Balancer::apply(const BalancerChange& change) {
-  if (change.complete || !built) {
-    built = false;
-    answered.clear();
-    for (auto& address : net.addresses()) {
-      bool ours = address.link == LOOPBACK_INDEX && address.address != LOOPBACK_ADDRESS;
-      if (ours) answered.insert(address.address);
-    }
-  }
-  auto before = take(change);
-  answer(before);
-  commit(change, before);
-  for (auto address : std::set<Ipv4>(answered)) {
-    if (services.count(address) > 0) continue;
-    net.run(deleteAddress({LOOPBACK_INDEX, address, ONE_ADDRESS}));
-    answered.erase(address);
-  }
-  auto forgotten = attemptNow([&] { forget(change, before); });
-  return forgotten.ok() ? "" : forgotten.message().cStr();
+bool serves(const Backends& backends) {
+  return std::any_of(backends.begin(), backends.end(), [](auto& one) { return one.weight > 0; });
 }
 
-std::vector<Balancer::Before> Balancer::take(const BalancerChange& change) {
-  std::vector<Before> before;
-  if (change.complete) {
-    services.clear();
-    locals.clear();
-  }
-  for (auto& [address, wanted] : change.services) {
-    auto known = services.find(address);
-    auto backends = known == services.end() ? Backends() : known->second;
-    if (wanted) {
-      services[address] = *wanted;
-    } else if (known != services.end()) {
-      services.erase(known);
-    }
-    before.push_back({address, std::move(backends)});
-  }
-  return before;
-}
+kj::StringPtr nameOf(BalancerKind kind) { return kind == BalancerKind::IPVS ? "ipvs" : "nft"; }
 
-// Before the rules, so that nobody who is led here meets a silence.
-void Balancer::answer(const std::vector<Before>& before) {
-  for (auto& [address, backends] : before) {
-    if (services.count(address) == 0 || !answered.insert(address).second) continue;
-    net.run(newAddress(LOOPBACK_INDEX, address, ONE_ADDRESS));
-  }
-}
+BalancerKind bestBalancer() { return Ipvs::isThere() ? BalancerKind::IPVS : BalancerKind::NFT; }
 
-void Balancer::commit(const BalancerChange& change, const std::vector<Before>& before) {
-  NftBatch batch(TABLE);
-  for (auto& [address, backends] : before) {
-    auto now = services.find(address);
-    buildService(batch, address, backends, now == services.end() ? Backends() : now->second);
+kj::Own<Balancer> newBalancer(BalancerKind kind) {
+  // A run with the other setting may have been here.
+  if (kind == BalancerKind::NFT) {
+    IpvsBalancer::removeAll();
+    return kj::heap<NftBalancer>();
   }
-  for (auto& [local, there] : change.locals) {
-    bool changed = there ? locals.insert(local).second : locals.erase(local) > 0;
-    if (changed) buildHairpin(batch, local, there);
-  }
-  if (built && batch.empty()) return;
-  ++commits;
-  if (built && attemptNow([&] { batch.commit(netfilter); }).ok()) return;
-  // The first time, or somebody changed the table under us.
-  built = false;
-  NftBatch whole(TABLE);
-  buildTable(whole, nftChains(netfilter, TABLE), services, locals);
-  if (!attemptNow([&] { whole.commit(netfilter); }).ok()) {
-    // Its sets or chains are not like ours: of another version.
-    NftBatch anew(TABLE);
-    anew.addTable().deleteTable();
-    buildTable(anew, {}, services, locals);
-    anew.commit(netfilter);
-  }
-  built = true;
-}
-
-void Balancer::forget(const BalancerChange& change, const std::vector<Before>& before) {
-  std::vector<FlowsTo> flows;
-  std::vector<Ipv4> newlyLed;
-  for (auto& [address, backends] : before) {
-    auto found = services.find(address);
-    auto now = found == services.end() ? Backends() : found->second;
-    for (auto backend : backends) {
-      bool stays = std::find(now.begin(), now.end(), backend) != now.end();
-      if (!stays) flows.push_back({backend, IPPROTO_UDP});
-    }
-    if (backends.empty() && !now.empty()) newlyLed.push_back(address);
-  }
-  for (auto address : change.gone) flows.push_back({address, 0});
-  forgetFlows(netfilter, flows);
-  forgetUnled(netfilter, newlyLed);
+  attemptNow([] { NftBalancer::removeAll(); });  // a kernel may have none of the family ip
+  return kj::heap<IpvsBalancer>();
 }
 
 }  // namespace orch::network::overlay

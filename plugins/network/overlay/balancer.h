@@ -1,27 +1,37 @@
-// Virtual addresses of one network by nftables: a connection to one goes to the next of the tasks
-// behind it. Complete in itself: it needs a namespace with bridged frames in its IP hooks, and
-// knows nothing of how tasks are connected. Blocking, for one thread at a time.
+// Virtual addresses of one network: a connection to one goes to the next of the tasks behind it.
+// Complete in itself: it needs a namespace with bridged frames in its IP hooks, and knows nothing
+// of how tasks are connected. Blocking, for one thread at a time.
 #pragma once
 
 #include <kj/common.h>
+#include <kj/memory.h>
+#include <kj/string.h>
 
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
-#include "lib/conntrack.h"
-#include "lib/netlink.h"
-#include "lib/rtnetlink.h"
+#include "lib/ipv4.h"
 
 namespace orch::network::overlay {
 
+constexpr uint32_t MOST_WEIGHT = 100;
+
+struct Backend {
+  Backend(Ipv4 address, uint32_t weight = 1) : address(address), weight(weight) {}
+  Ipv4 address;
+  uint32_t weight;  // its share of the new connections; 0: none
+  bool operator==(const Backend&) const = default;
+};
 // In the order of their turns. Empty: whoever connects is refused at once.
-using Backends = std::vector<Ipv4>;
+using Backends = std::vector<Backend>;
+bool serves(const Backends& backends);
 
 struct BalancerChange {
   bool complete = false;  // what is not named is gone
+  // Whom a task sees when it reaches itself by its service's address.
+  Ipv4 gateway = 0;
   // By virtual address; nothing: there is no such service any more.
   std::map<Ipv4, std::optional<Backends>> services;
   // Tasks on this node: there, or gone.
@@ -30,37 +40,25 @@ struct BalancerChange {
   std::vector<Ipv4> gone;
 };
 
-class Balancer final {
+// The first of its changes is complete; so is the first after one that failed.
+class Balancer {
  public:
-  // In the calling thread's network namespace, whichever thread uses it afterwards.
-  Balancer() : netfilter(NETLINK_NETFILTER) {}
-  KJ_DISALLOW_COPY(Balancer);
+  virtual ~Balancer() noexcept(false) {}
 
-  // Settles all of it in one transaction; what is so already changes nothing. Whoever loses a task
-  // keeps its TCP connections; UDP, which has no end of a connection, goes elsewhere with the next
-  // packet. The text of what went wrong but does not matter to the callers; mostly empty.
-  std::string apply(const BalancerChange& change);
-  // Those that changed something.
-  uint64_t transactions() const { return commits; }
-
- private:
-  struct Before {
-    Ipv4 address = 0;
-    Backends backends;
-  };
-  // In the books; what was there before.
-  std::vector<Before> take(const BalancerChange& change);
-  void answer(const std::vector<Before>& before);
-  void commit(const BalancerChange& change, const std::vector<Before>& before);
-  void forget(const BalancerChange& change, const std::vector<Before>& before);
-
-  NetlinkSocket netfilter;
-  Rtnetlink net;
-  std::map<Ipv4, Backends> services;
-  std::set<Ipv4> locals;
-  std::set<Ipv4> answered;  // virtual addresses that the namespace has
-  bool built = false;       // the kernel's table is as these say
-  uint64_t commits = 0;
+  // Settles all of it; what is so already changes nothing. Takes over what another run left, by
+  // looking at what the kernel has. Whoever loses a task keeps its TCP connections; UDP, which has
+  // no end of a connection, goes elsewhere with the next packet. The text of what went wrong but
+  // does not matter to the callers; mostly empty.
+  virtual std::string apply(const BalancerChange& change) = 0;
+  // Calls that changed something.
+  virtual uint64_t transactions() const = 0;
 };
+
+enum class BalancerKind { NFT, IPVS };
+kj::StringPtr nameOf(BalancerKind kind);
+// What the running kernel has: IPVS, or else NFT.
+BalancerKind bestBalancer();
+// In the calling thread's network namespace, whichever thread uses it afterwards.
+kj::Own<Balancer> newBalancer(BalancerKind kind);
 
 }  // namespace orch::network::overlay

@@ -169,6 +169,7 @@ SandboxChange NetworkBook::take(Ipv4 host) {
   change.complete = change.balancing.complete = complete && facts;
   takeLegs(change);
   if (!facts) return change;
+  change.balancing.gateway = facts->gateway;
   if (complete) {
     for (auto& [address, owner] : owners) touchedAddresses.insert(address);
     for (auto& [address, service] : servicesByAddress) touchedServices.insert(address);

@@ -10,4 +10,7 @@ struct Config {
 
   dataPort @1 :UInt32 = 4789 $Settings.least(1) $Settings.most(65535);
   # UDP port of these packets, on all hosts the same (4789: RFC 7348).
+
+  balancer @2 :Text = "auto";
+  # What balances virtual addresses: `ipvs`, `nft`, or `auto`: IPVS where the kernel has it, else nft.
 }

@@ -118,10 +118,11 @@ TEST_CASE("overlay: what a run left goes on, and the next one keeps it", "[netwo
   world[0].plug("red", "three", "10.0.1.13");
   world[1].plug("red", "two", "10.0.1.12");
   auto server = serverIn(world.task("two"), 80);
-  auto client = socketIn(world.task("one"));
-  REQUIRE(connectTo(client, "10.0.1.2", 80) == ECONNREFUSED);  // its own turn, nobody listens
-  client = socketIn(world.task("one"));
-  REQUIRE(connectTo(client, "10.0.1.2", 80) == 0);
+  // Of two turns one is its own, where nobody listens.
+  auto client = socketIn(world.task("one")), other = socketIn(world.task("one"));
+  bool first = connectTo(client, "10.0.1.2", 80) == 0;
+  REQUIRE(connectTo(other, "10.0.1.2", 80) == (first ? ECONNREFUSED : 0));
+  if (!first) client = kj::mv(other);
   auto peer = acceptFrom(server);
   world[0].crash();
   CHECK(talk(client, peer.fd));
@@ -130,7 +131,7 @@ TEST_CASE("overlay: what a run left goes on, and the next one keeps it", "[netwo
   CHECK(talk(client, peer.fd));
   world[0].tell(NEWS);
   CHECK(talk(client, peer.fd));
-  CHECK(world[0].logLines().empty());
+  CHECK(world[0].warnings().empty());
   inNamespace(world[0].layout().pinOf("red").c_str(), [] {
     for (auto& link : Rtnetlink().links()) CHECK(link.name != Layout::portOf("three"));
   });
@@ -147,8 +148,8 @@ TEST_CASE("overlay: a leg whose task's namespace went meanwhile is given up",
   world[0].tell(NEWS);
   world[0].retain({"one"});
   checkNothingLeft(world);
-  REQUIRE(world[0].logLines().size() == 1);
-  CHECK(world[0].logLines()[0] == "warn network.leg-lost");
+  REQUIRE(world[0].warnings().size() == 1);
+  CHECK(world[0].warnings()[0] == "warn network.leg-lost");
 }
 
 }  // namespace

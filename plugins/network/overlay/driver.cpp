@@ -56,10 +56,19 @@ Task<void> OverlayDriver::recover() {
   }
 }
 
-void OverlayDriver::start() {
+Task<void> OverlayDriver::start() {
   KJ_IF_MAYBE (missing, missingPrivilege()) {
     fail(kj::str("overlay networks need root: orchd lacks ", *missing));
   }
+  auto looking = env.workers().run([] { return bestBalancer(); });
+  auto best = co_await looking;
+  if (layout.wantedBalancer == BalancerKind::IPVS && best != BalancerKind::IPVS) {
+    fail(
+        kj::str("'balancer' cannot be 'ipvs': this kernel has no IPVS, or its module is not loaded "
+                "(`modprobe ip_vs`); set 'auto' or 'nft'"));
+  }
+  layout.balancer = layout.wantedBalancer.value_or(best);
+  log.info("virtual addresses are balanced", {{"by", nameOf(layout.balancer)}});
 }
 
 void OverlayDriver::learnAddress(Ipv4 found) {

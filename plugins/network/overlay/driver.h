@@ -33,8 +33,8 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
 
   // Reads the records of the last run; changes nothing.
   Task<void> recover();
-  // Fails without the privileges.
-  void start();
+  // Chooses the balancer. Fails without the privileges, or without IPVS if that is what is set.
+  Task<void> start();
 
   // As in network.capnp. `change` outlives the task.
   Task<void> update(schema::NetworkChange::Reader change);

@@ -119,11 +119,12 @@ OneHost::~OneHost() noexcept(false) {
   dropPin(pin.c_str());
 }
 
-void OneHost::run() {
+void OneHost::run(const char* balancer) {
   auto client = schema::Plugin::Client(nullptr);
   orch_plugin_create(*env, &client);
   capnp::MallocMessageBuilder message;
   auto settings = message.initRoot<Config>();
+  settings.setBalancer(balancer);
   auto configured = host->configure(kj::mv(client), settings.asReader(), world.io.waitScope);
   driver = host->start<schema::LegDriver>(configured, "network.overlay", world.io.waitScope);
   plugin = kj::mv(configured);
@@ -174,10 +175,18 @@ Layout OneHost::layout() const {
   NodeFacts facts;
   facts.runDir = kj::str(world.folder().c_str(), "/files", number, "/run");
   facts.instance = kj::str("network.overlay");
-  return layoutOf(message.initRoot<Config>().asReader(), facts);
+  auto layout = layoutOf(message.initRoot<Config>().asReader(), facts);
+  layout.balancer = bestBalancer();
+  return layout;
 }
 
-const std::vector<std::string>& OneHost::logLines() const { return host->logLines(); }
+std::vector<std::string> OneHost::warnings() const {
+  std::vector<std::string> lines;
+  for (auto& line : host->logLines()) {
+    if (line.rfind("info ", 0) != 0) lines.push_back(line);
+  }
+  return lines;
+}
 
 std::string World::folder() const { return files->path().cStr(); }
 

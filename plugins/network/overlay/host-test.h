@@ -58,8 +58,8 @@ class OneHost final {
   OneHost(World& world, int number);
   ~OneHost() noexcept(false);
 
-  void run();    // configure, recover, start
-  void crash();  // without stop
+  void run(const char* balancer = "auto");  // configure, recover, start
+  void crash();                             // without stop
   void tell(const News& news);
   // Makes the task's namespace if it is not there.
   void plug(const std::string& network, const std::string& taskId, const std::string& address,
@@ -70,8 +70,8 @@ class OneHost final {
   // Runs in the host's own namespace, as the plugin's threads do.
   void inside(kj::FunctionParam<void()> work) const;
   Layout layout() const;
-  std::string address() const;  // on the wire
-  const std::vector<std::string>& logLines() const;
+  std::string address() const;                // on the wire
+  std::vector<std::string> warnings() const;  // "warn network.leg-lost" and such
 
  private:
   class OwnEnv;

@@ -4,11 +4,22 @@
 
 namespace orch::network::overlay {
 
+namespace {
+std::optional<BalancerKind> balancerOf(kj::StringPtr text) {
+  if (text == "auto") return std::nullopt;
+  for (auto kind : {BalancerKind::IPVS, BalancerKind::NFT}) {
+    if (text == nameOf(kind)) return kind;
+  }
+  fail(kj::str("'balancer' cannot be '", text, "': it must be auto, ipvs or nft"));
+}
+}  // namespace
+
 Layout layoutOf(Config::Reader settings, const NodeFacts& node) {
   Layout layout;
   layout.folder = kj::str(node.runDir, "/", node.instance).cStr();
   layout.nodeId = node.id.cStr();
   layout.dataPort = settings.getDataPort();
+  layout.wantedBalancer = balancerOf(settings.getBalancer());
   if (settings.getAddress().size() == 0) return layout;
   layout.address = parseIpv4(settings.getAddress());
   if (!layout.address || *layout.address == 0) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "balancer.h"
 #include "config.capnp.h"
 #include "lib/ipv4.h"
 #include "lib/names.h"
@@ -22,6 +23,8 @@ struct Layout {
   std::string nodeId;
   std::optional<Ipv4> address;  // as set; else it is learnt
   uint16_t dataPort = 0;
+  std::optional<BalancerKind> wantedBalancer;  // as set; else the best
+  BalancerKind balancer = BalancerKind::NFT;   // what it comes to; known from `start` on
 
   // One file per leg, written before anything else of it exists and removed last.
   std::string records() const { return folder + "/legs"; }

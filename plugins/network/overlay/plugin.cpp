@@ -40,7 +40,7 @@ class Overlay final : public PluginInstance {
 
   Task<void> recover() override { return driver->recover(); }
   Task<Services> start() override {
-    driver->start();
+    co_await driver->start();
     Services services;
     services.add(name, schema::LegDriver::Client(kj::heap<Service>(kj::addRef(*driver))));
     co_return kj::mv(services);

@@ -61,7 +61,7 @@ Sandbox::Sandbox(const Layout& layout, const std::string& network, Step step)
   open(network);
   inNamespace(handle.get(), [&] {
     net = kj::heap<Rtnetlink>();
-    balancer = kj::heap<Balancer>();
+    balancer = newBalancer(layout.balancer);
   });
 }
 

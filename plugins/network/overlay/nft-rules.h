@@ -1,4 +1,4 @@
-// The nftables table of a network's namespace.
+// The nftables table of a network's namespace, where nftables balances.
 //
 // clang-format off
 //   table ip orch {
@@ -30,8 +30,8 @@ constexpr const char* TABLE = "orch";
 // The table with these and nothing else, whether it was there before, with these `chains`, or not.
 void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
                 const std::map<Ipv4, Backends>& services, const std::set<Ipv4>& locals);
-// What leads from `before` to `after`, no more.
-void buildService(NftBatch& batch, Ipv4 address, const Backends& before, const Backends& after);
+// What leads from the one to the other, no more.
+void buildService(NftBatch& batch, Ipv4 address, const Backends& had, const Backends& wanted);
 void buildHairpin(NftBatch& batch, Ipv4 local, bool there);
 
 }  // namespace orch::network::overlay

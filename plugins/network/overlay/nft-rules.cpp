@@ -1,8 +1,10 @@
-#include "balancer-rules.h"
+#include "nft-rules.h"
 
+#include <kj/debug.h>
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace orch::network::overlay {
 
@@ -17,6 +19,29 @@ NftBytes keyOf(Ipv4 address) {
 }
 NftBytes turnKey(Ipv4 address, uint32_t turn) { return keyOf(address).mark(turn); }
 kj::String chainOf(Ipv4 address) { return kj::str("vip-", ipv4Text(address)); }
+
+// One round: each as often as its weight says, and one's turns as far from each other as can be.
+std::vector<Ipv4> turnsOf(const Backends& backends) {
+  std::vector<Ipv4> turns;
+  uint32_t divisor = 0, total = 0;
+  for (auto& backend : backends) {
+    KJ_REQUIRE(backend.weight <= MOST_WEIGHT, backend.weight);
+    divisor = std::gcd(divisor, backend.weight);
+    total += backend.weight;
+    if (backend.weight > 0) turns.push_back(backend.address);
+  }
+  if (total == divisor * turns.size()) return turns;  // as is usual, each once
+  total /= divisor;
+  turns.clear();
+  std::vector<int64_t> waited(backends.size());
+  while (turns.size() < total) {
+    for (size_t i = 0; i < backends.size(); ++i) waited[i] += backends[i].weight / divisor;
+    auto next = std::max_element(waited.begin(), waited.end()) - waited.begin();
+    waited[next] -= total;
+    turns.push_back(backends[next].address);
+  }
+  return turns;
+}
 }  // namespace
 
 void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
@@ -44,20 +69,21 @@ void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
 
   for (auto& [address, backends] : services) {
     buildService(batch, address, {}, backends);
-    if (!backends.empty()) left.erase(chainOf(address).cStr());
+    if (!turnsOf(backends).empty()) left.erase(chainOf(address).cStr());
   }
   for (auto local : locals) buildHairpin(batch, local, true);
   for (auto& chain : left) batch.deleteChain(chain.c_str());
 }
 
-void buildService(NftBatch& batch, Ipv4 address, const Backends& before, const Backends& after) {
+void buildService(NftBatch& batch, Ipv4 address, const Backends& had, const Backends& wanted) {
+  auto before = turnsOf(had), after = turnsOf(wanted);
   auto chain = chainOf(address);
   for (size_t turn = 0; turn < std::max(before.size(), after.size()); ++turn) {
-    bool had = turn < before.size();
-    bool has = turn < after.size();
-    if (had && has && before[turn] == after[turn]) continue;
-    if (had) batch.deleteElement("backends", turnKey(address, turn));
-    if (has) batch.addElement("backends", turnKey(address, turn), keyOf(after[turn]));
+    bool old = turn < before.size();
+    bool now = turn < after.size();
+    if (old && now && before[turn] == after[turn]) continue;
+    if (old) batch.deleteElement("backends", turnKey(address, turn));
+    if (now) batch.addElement("backends", turnKey(address, turn), keyOf(after[turn]));
   }
   if (before.size() == after.size()) return;
   if (before.empty()) batch.addChain(chain);

@@ -1,0 +1,31 @@
+#include "answered.h"
+
+namespace orch::network::overlay {
+
+namespace {
+constexpr Ipv4 LOOPBACK_ADDRESS = 0x7f000001;
+constexpr uint8_t ONE_ADDRESS = 32;
+}  // namespace
+
+void Answered::look() {
+  addresses.clear();
+  for (auto& found : net.addresses()) {
+    bool ours = found.link == LOOPBACK_INDEX && found.address != LOOPBACK_ADDRESS;
+    if (ours) addresses.insert(found.address);
+  }
+}
+
+void Answered::add(Ipv4 address) {
+  if (!addresses.insert(address).second) return;
+  net.run(newAddress(LOOPBACK_INDEX, address, ONE_ADDRESS));
+}
+
+void Answered::keepOnly(const std::map<Ipv4, Backends>& services) {
+  for (auto address : std::set<Ipv4>(addresses)) {
+    if (services.count(address) > 0) continue;
+    net.run(deleteAddress({LOOPBACK_INDEX, address, ONE_ADDRESS}));
+    addresses.erase(address);
+  }
+}
+
+}  // namespace orch::network::overlay

@@ -1,0 +1,201 @@
+#include "ipvs.h"
+
+#include <arpa/inet.h>
+#include <kj/debug.h>
+#include <libmnl/libmnl.h>
+#include <linux/ip_vs.h>
+#include <string.h>
+
+#include "lib/generic-netlink.h"
+
+namespace orch::network::overlay {
+
+namespace {
+constexpr size_t ADDRESS_BYTES = 16;  // of either family, zeroes behind an IPv4 one
+constexpr uint32_t WHOLE_ADDRESS = 0xffffffff;
+
+void putU16(NetlinkMessage& message, uint16_t type, uint16_t value) {
+  message.put(type, &value, sizeof(value));
+}
+
+struct Row {
+  uint32_t mark = 0;
+  IpvsService service;
+};
+Row rowOf(const nlattr* service) {
+  Row row;
+  for (auto* attribute : NetlinkAttributes(service)) {
+    uint16_t type = mnl_attr_get_type(attribute);
+    if (type == IPVS_SVC_ATTR_FWMARK) row.mark = mnl_attr_get_u32(attribute);
+    if (type == IPVS_SVC_ATTR_SCHED_NAME) row.service.scheduler = mnl_attr_get_str(attribute);
+  }
+  return row;
+}
+
+struct DestinationRow {
+  Ipv4 address = 0;
+  IpvsDestination destination;
+};
+DestinationRow destinationRowOf(const nlattr* destination) {
+  DestinationRow row;
+  for (auto* attribute : NetlinkAttributes(destination)) {
+    switch (mnl_attr_get_type(attribute)) {
+      case IPVS_DEST_ATTR_ADDR:
+        row.address = ntohl(mnl_attr_get_u32(attribute));
+        break;
+      case IPVS_DEST_ATTR_WEIGHT:
+        row.destination.weight = mnl_attr_get_u32(attribute);
+        break;
+      case IPVS_DEST_ATTR_ACTIVE_CONNS:
+      case IPVS_DEST_ATTR_INACT_CONNS:
+        row.destination.connections += mnl_attr_get_u32(attribute);
+        break;
+      default:
+        break;
+    }
+  }
+  return row;
+}
+
+template <typename Take>
+void forEach(const nlmsghdr* answer, uint16_t wanted, Take&& take) {
+  for (auto* attribute : genericAttributes(answer)) {
+    if (mnl_attr_get_type(attribute) == wanted) take(attribute);
+  }
+}
+
+// IPVS wants to know the family of each service.
+void putService(NetlinkMessage& message, uint32_t mark) {
+  putU16(message, IPVS_SVC_ATTR_AF, AF_INET);
+  message.putU32(IPVS_SVC_ATTR_FWMARK, mark);
+}
+}  // namespace
+
+bool Ipvs::isThere() {
+  NetlinkSocket socket(NETLINK_GENERIC);
+  return genericFamily(socket, IPVS_GENL_NAME).has_value();
+}
+
+Ipvs::Ipvs() : socket(NETLINK_GENERIC) {
+  auto found = genericFamily(socket, IPVS_GENL_NAME);
+  KJ_REQUIRE(found.has_value(), "this kernel has no IPVS; load ip_vs, or set another balancer");
+  family = *found;
+}
+
+NetlinkMessage Ipvs::request(uint8_t command, uint16_t flags, kj::String what) const {
+  return newGeneric(family, IPVS_GENL_VERSION, command, flags, kj::mv(what));
+}
+
+NetlinkMessage Ipvs::serviceRequest(uint8_t command, uint32_t mark, const std::string& scheduler,
+                                    kj::StringPtr verb) const {
+  auto message =
+      request(command, 0, kj::str("cannot ", verb, " the IPVS service of the mark ", mark));
+  auto open = message.nest(IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED);
+  putService(message, mark);
+  if (!scheduler.empty()) {
+    message.putText(IPVS_SVC_ATTR_SCHED_NAME, scheduler.c_str());
+    ip_vs_flags flags = {0, ~0u};
+    message.put(IPVS_SVC_ATTR_FLAGS, &flags, sizeof(flags));
+    message.putU32(IPVS_SVC_ATTR_TIMEOUT, 0);
+    message.putU32(IPVS_SVC_ATTR_NETMASK, WHOLE_ADDRESS);
+  }
+  message.endNest(open);
+  return message;
+}
+
+NetlinkMessage Ipvs::newService(uint32_t mark, const std::string& scheduler) const {
+  return serviceRequest(IPVS_CMD_NEW_SERVICE, mark, scheduler, "make");
+}
+NetlinkMessage Ipvs::setService(uint32_t mark, const std::string& scheduler) const {
+  return serviceRequest(IPVS_CMD_SET_SERVICE, mark, scheduler, "change");
+}
+NetlinkMessage Ipvs::deleteService(uint32_t mark) const {
+  return serviceRequest(IPVS_CMD_DEL_SERVICE, mark, "", "delete");
+}
+
+NetlinkMessage Ipvs::destinationRequest(uint8_t command, uint32_t mark, Ipv4 address,
+                                        uint32_t weight, kj::StringPtr verb) const {
+  auto message = request(command, 0,
+                         kj::str("cannot ", verb, " the destination ", ipv4Text(address),
+                                 " of the IPVS service of the mark ", mark));
+  auto open = message.nest(IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED);
+  putService(message, mark);
+  message.endNest(open);
+  open = message.nest(IPVS_CMD_ATTR_DEST | NLA_F_NESTED);
+  putU16(message, IPVS_DEST_ATTR_ADDR_FAMILY, AF_INET);
+  uint8_t bytes[ADDRESS_BYTES] = {};
+  uint32_t inOrder = htonl(address);
+  memcpy(bytes, &inOrder, sizeof(inOrder));
+  message.put(IPVS_DEST_ATTR_ADDR, bytes, sizeof(bytes));
+  putU16(message, IPVS_DEST_ATTR_PORT, 0);  // that of the packet
+  message.putU32(IPVS_DEST_ATTR_FWD_METHOD, IP_VS_CONN_F_MASQ);
+  message.putU32(IPVS_DEST_ATTR_WEIGHT, weight);
+  message.putU32(IPVS_DEST_ATTR_U_THRESH, 0);
+  message.putU32(IPVS_DEST_ATTR_L_THRESH, 0);
+  message.endNest(open);
+  return message;
+}
+
+NetlinkMessage Ipvs::newDestination(uint32_t mark, Ipv4 address, uint32_t weight) const {
+  return destinationRequest(IPVS_CMD_NEW_DEST, mark, address, weight, "add");
+}
+NetlinkMessage Ipvs::setDestination(uint32_t mark, Ipv4 address, uint32_t weight) const {
+  return destinationRequest(IPVS_CMD_SET_DEST, mark, address, weight, "change");
+}
+NetlinkMessage Ipvs::deleteDestination(uint32_t mark, Ipv4 address) const {
+  return destinationRequest(IPVS_CMD_DEL_DEST, mark, address, 0, "take away");
+}
+
+void Ipvs::run(std::vector<NetlinkMessage>& messages) {
+  if (!messages.empty()) socket.run(kj::arrayPtr(messages.data(), messages.size()));
+}
+
+void Ipvs::flush() {
+  auto message = request(IPVS_CMD_FLUSH, 0, kj::str("cannot empty IPVS"));
+  socket.run(message);
+}
+
+void Ipvs::setTcpIdleTime(uint32_t seconds) {
+  auto message = request(IPVS_CMD_SET_CONFIG, 0, kj::str("cannot set IPVS's time-outs"));
+  message.putU32(IPVS_CMD_ATTR_TIMEOUT_TCP, seconds);
+  socket.run(message);
+}
+
+std::map<Ipv4, IpvsDestination> Ipvs::destinations(uint32_t mark) {
+  std::map<Ipv4, IpvsDestination> found;
+  for (;;) {
+    auto message = request(IPVS_CMD_GET_DEST, NLM_F_DUMP,
+                           kj::str("cannot list the IPVS service of the mark ", mark));
+    auto open = message.nest(IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED);
+    putService(message, mark);
+    message.endNest(open);
+    found.clear();
+    bool whole = socket.dump(message, [&](const nlmsghdr* answer) {
+      forEach(answer, IPVS_CMD_ATTR_DEST, [&](const nlattr* attribute) {
+        auto row = destinationRowOf(attribute);
+        found[row.address] = row.destination;
+      });
+    });
+    if (whole) return found;
+  }
+}
+
+IpvsTable Ipvs::table() {
+  IpvsTable table;
+  bool whole = false;
+  while (!whole) {
+    auto message =
+        request(IPVS_CMD_GET_SERVICE, NLM_F_DUMP, kj::str("cannot list the services of IPVS"));
+    table.clear();
+    whole = socket.dump(message, [&](const nlmsghdr* answer) {
+      forEach(answer, IPVS_CMD_ATTR_SERVICE, [&](const nlattr* attribute) {
+        auto row = rowOf(attribute);
+        if (row.mark != 0) table[row.mark] = row.service;
+      });
+    });
+  }
+  for (auto& [mark, service] : table) service.destinations = destinations(mark);
+  return table;
+}
+
+}  // namespace orch::network::overlay

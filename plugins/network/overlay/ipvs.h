@@ -1,0 +1,64 @@
+// IPVS, the kernel's own balancer of connections, by generic netlink: of it only services by
+// firewall mark, whose destinations get each packet's own port, by rewriting its destination
+// ("masquerading"; the source stays). Blocking, for one thread at a time.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lib/ipv4.h"
+#include "lib/netlink.h"
+
+namespace orch::network::overlay {
+
+struct IpvsDestination {
+  uint32_t weight = 0;       // 0: no new connections
+  uint32_t connections = 0;  // when the kernel was asked
+};
+struct IpvsService {
+  std::string scheduler;  // as of ipvsadm(8): rr, wrr, lc ...
+  std::map<Ipv4, IpvsDestination> destinations;
+};
+// By mark.
+using IpvsTable = std::map<uint32_t, IpvsService>;
+
+class Ipvs final {
+ public:
+  // Whether the running kernel has it: built in or loaded.
+  static bool isThere();
+
+  // In the calling thread's network namespace, whichever thread uses it afterwards.
+  Ipvs();
+  KJ_DISALLOW_COPY(Ipvs);
+
+  IpvsTable table();
+  // All services and connections.
+  void flush();
+  // After which a connection without a packet is forgotten.
+  void setTcpIdleTime(uint32_t seconds);
+
+  // Requests for `run`.
+  NetlinkMessage newService(uint32_t mark, const std::string& scheduler) const;
+  NetlinkMessage setService(uint32_t mark, const std::string& scheduler) const;
+  // With all its destinations and connections.
+  NetlinkMessage deleteService(uint32_t mark) const;
+  NetlinkMessage newDestination(uint32_t mark, Ipv4 address, uint32_t weight) const;
+  NetlinkMessage setDestination(uint32_t mark, Ipv4 address, uint32_t weight) const;
+  NetlinkMessage deleteDestination(uint32_t mark, Ipv4 address) const;
+  // All are tried, in order; fails with the first that failed.
+  void run(std::vector<NetlinkMessage>& messages);
+
+ private:
+  NetlinkMessage request(uint8_t command, uint16_t flags, kj::String what) const;
+  NetlinkMessage serviceRequest(uint8_t command, uint32_t mark, const std::string& scheduler,
+                                kj::StringPtr verb) const;
+  NetlinkMessage destinationRequest(uint8_t command, uint32_t mark, Ipv4 address, uint32_t weight,
+                                    kj::StringPtr verb) const;
+  std::map<Ipv4, IpvsDestination> destinations(uint32_t mark);
+
+  NetlinkSocket socket;
+  uint16_t family;
+};
+
+}  // namespace orch::network::overlay

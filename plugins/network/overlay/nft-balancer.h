@@ -1,0 +1,45 @@
+// By nftables and its connection tracking: nft-rules.h has the table.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "answered.h"
+#include "balancer.h"
+#include "lib/netlink.h"
+
+namespace orch::network::overlay {
+
+class NftBalancer final : public Balancer {
+ public:
+  NftBalancer() : netfilter(NETLINK_NETFILTER) {}
+  KJ_DISALLOW_COPY(NftBalancer);
+
+  // What one leaves in the calling thread's network namespace.
+  static void removeAll();
+
+  // In one transaction.
+  std::string apply(const BalancerChange& change) override;
+  uint64_t transactions() const override { return commits; }
+
+ private:
+  struct Before {
+    Ipv4 address = 0;
+    Backends backends;
+  };
+  // In the books; what was there before.
+  std::vector<Before> take(const BalancerChange& change);
+  void commit(const BalancerChange& change, const std::vector<Before>& before);
+  void forget(const BalancerChange& change, const std::vector<Before>& before);
+
+  NetlinkSocket netfilter;
+  Answered answered;
+  std::map<Ipv4, Backends> services;
+  std::set<Ipv4> locals;
+  bool built = false;  // the kernel's table is as these say
+  uint64_t commits = 0;
+};
+
+}  // namespace orch::network::overlay
