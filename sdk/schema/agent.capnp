@@ -92,11 +92,12 @@ struct Assignment {
     volume @5 :AnyPointer;
     peer @7 :Network.NetworkPeer;    # of such a network, wherever it runs
     service @8 :Network.NetworkService;  # the same
+    meshNode @9 :Network.MeshNode;   # another node of the cluster, for its published ports
   }
   login @6 :Image.RegistryLogin;     # of a task: for its image, if a user gave one. It is not kept on a disk.
 }
 
-enum AssignedKind { task @0; network @1; secret @2; config @3; volume @4; peer @5; service @6; }
+enum AssignedKind { task @0; network @1; secret @2; config @3; volume @4; peer @5; service @6; meshNode @7; }
 
 struct AssignedObject {
   kind @0 :AssignedKind;

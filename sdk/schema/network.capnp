@@ -1,5 +1,5 @@
 @0xd2c1a5a0b7f1c008;
-# The kind `network`: network namespaces, addresses and published ports of one node's tasks.
+# The kind `network`: network namespaces, addresses, published ports and names of one node's tasks.
 
 using Cxx = import "/capnp/c++.capnp";
 using Objects = import "objects.capnp";
@@ -7,24 +7,13 @@ $Cxx.namespace("orch::schema");
 
 interface NetworkDriver {
   info @0 () -> (name :Text, driver :Text, subnet :Text, gateway :Text, total :UInt32, used :UInt32, options :List(Objects.KeyValue));
-  attach @1 (request :AttachRequest) -> (endpoint :Endpoint);
+  attach @1 (taskId :Text) -> (endpoint :Endpoint);
   # A namespace with lo, a leg into the network, an address and routes. Idempotent. Fails, leaving
-  # nothing, if the pool is empty or a host port is taken.
-  activate @2 (taskId :Text) -> ();
-  # From now on its published ports lead to it.
-  deactivate @3 (taskId :Text) -> ();
-  # From the answer on no new connection reaches it through a published port; open ones go on.
-  detach @4 (taskId :Text) -> ();
+  # nothing, if the pool is empty.
+  detach @2 (taskId :Text) -> ();
   # Takes everything away. Gone already is success.
-  retain @5 (taskIds :List(Text)) -> (endpoints :List(Endpoint));
-  # After a restart: keeps what these tasks have (active or not as before), takes the rest away.
-}
-
-struct AttachRequest {
-  taskId @0 :Text;
-  serviceId @1 :Text;
-  ports @2 :List(Objects.PortSpec);  # published ports; `published` 0 with mode=host: choose one
-  hostname @3 :Text;
+  retain @3 (taskIds :List(Text)) -> (endpoints :List(Endpoint));
+  # After a restart: keeps what these tasks have, takes the rest away.
 }
 
 struct Endpoint {
@@ -32,8 +21,48 @@ struct Endpoint {
   namespacePath @1 :Text;
   address @2 :Text;                  # without the prefix length
   gateway @3 :Text;
-  ports @4 :List(Objects.PortSpec);  # as chosen
-  active @5 :Bool;
+}
+
+# ---- published ports ----------------------------------------------------------------------------
+
+interface PortPublisher {
+  # Leads the node's published ports to its tasks, and those of services that run elsewhere to the
+  # nodes that have them: each node answers on all.
+  publish @0 (taskId :Text, address :Text, ports :List(Objects.PortSpec)) -> (ports :List(Objects.PortSpec));
+  # Holds the ports of the node for the task that has this address on it. Idempotent. Answers them as
+  # chosen (`published` 0 with mode=host). Fails, leaving nothing, if one is taken.
+  activate @1 (taskId :Text) -> ();
+  # From now on its published ports lead to it.
+  deactivate @2 (taskId :Text) -> ();
+  # From the answer on no new connection is led to it; open ones go on.
+  withdraw @3 (taskId :Text) -> ();
+  # Lets go of its ports. Gone already is success.
+  retain @4 (taskIds :List(Text)) -> ();
+  # After a restart: keeps what these tasks have (active or not as before), takes the rest away.
+  update @5 (change :MeshChange) -> (untaken :List(Text));
+  # Answered when it is in force. `untaken`: ports that this node does not answer on, each with the
+  # reason, as "8080/tcp: another program listens on it".
+}
+
+struct MeshChange {
+  complete @0 :Bool;                 # these are all nodes; what else is known is gone
+  address @1 :Text;                  # of this node, for the others; empty: it has none, and no mesh
+  inside @2 :List(Text);             # CIDRs that exist on this node alone: of its local networks
+  nodes @3 :List(MeshNode);          # other ones
+  gone @4 :List(Text);               # ids of nodes
+}
+
+struct MeshNode {
+  # Another node that has active tasks behind published ports.
+  nodeId @0 :Text;
+  address @1 :Text;                  # IPv4, that others reach it at
+  ports @2 :List(MeshPort);
+}
+
+struct MeshPort {
+  published @0 :UInt16;
+  protocol @1 :Objects.PortSpec.Protocol;
+  tasks @2 :UInt32;                  # that new connections may go to; 1 and up
 }
 
 # ---- networks that span hosts -------------------------------------------------------------------

@@ -13,8 +13,9 @@ constexpr uint64_t MIN_REMOVAL_PAUSE_MS = 500;
 constexpr kj::Duration GOODBYE_LIMIT = 500 * kj::MILLISECONDS;
 
 kj::String refusalOf(schema::Assignment::Reader assignment, kj::StringPtr version) {
-  static constexpr kj::StringPtr KINDS[] = {"task"_kj,   "network"_kj, "secret"_kj, "config"_kj,
-                                            "volume"_kj, "peer"_kj,    "service"_kj};
+  static constexpr kj::StringPtr KINDS[] = {"task"_kj,    "network"_kj,     "secret"_kj,
+                                            "config"_kj,  "volume"_kj,      "peer"_kj,
+                                            "service"_kj, "node's ports"_kj};
   auto number = static_cast<size_t>(assignment.which());
   auto kind = number < kj::size(KINDS) ? kj::str("a ", KINDS[number])
                                        : kj::str("an object of a kind (", number, ")");
@@ -162,6 +163,7 @@ kj::Promise<void> NodeAgent::retainNetwork(kj::StringPtr service) {
   };
   if (service == LEGS) return tell(services.legs().retainRequest());
   if (service == NAMES) return tell(services.names().retainRequest());
+  if (service == PORTS) return tell(services.ports().retainRequest());
   return tell(services.network(service.slice(strlen("network."))).retainRequest());
 }
 
@@ -226,6 +228,7 @@ Task<void> NodeAgent::assign(AssignContext context) {
   std::vector<std::pair<uint32_t, kj::String>> refused;
   auto assignments = params.getAssignments();
   services.networks.begin(params.getComplete());
+  services.mesh.begin(params.getComplete());
   for (uint32_t i = 0; i < assignments.size(); ++i) {
     if (assignments[i].isTask()) {
       auto task = assignments[i].getTask();
@@ -233,6 +236,8 @@ Task<void> NodeAgent::assign(AssignContext context) {
       durable.add(take(assignments[i]));
     } else if (ofNetworks(assignments[i].which())) {
       services.networks.take(assignments[i]);
+    } else if (assignments[i].isMeshNode()) {
+      services.mesh.take(assignments[i].getMeshNode());
     } else {
       refused.emplace_back(i, refusalOf(assignments[i], host.node().version));
     }
@@ -249,8 +254,10 @@ Task<void> NodeAgent::assign(AssignContext context) {
     // Nothing else was taken, so nothing else has to go.
     if (object.getKind() == schema::AssignedKind::TASK) durable.add(forget(object.getId().cStr()));
     if (ofNetworks(object.getKind())) services.networks.forget(object);
+    if (object.getKind() == schema::AssignedKind::MESH_NODE) services.mesh.forget(object.getId());
   }
   services.networks.end();
+  services.mesh.end();
   auto all = kj::joinPromises(durable.releaseAsArray());
   co_await all;
   auto list = context.getResults().initRefused(refused.size());

@@ -21,7 +21,10 @@ namespace orch::control::agent {
 // The plugins that there are for it.
 inline constexpr kj::StringPtr LEGS = "network.overlay"_kj;
 inline constexpr kj::StringPtr NAMES = "network.dns"_kj;
-inline bool isLocalDriver(kj::StringPtr service) { return service != LEGS && service != NAMES; }
+inline constexpr kj::StringPtr PORTS = "network.ingress"_kj;
+inline bool isLocalDriver(kj::StringPtr service) {
+  return service != LEGS && service != NAMES && service != PORTS;
+}
 
 class NetworkTables final : private kj::TaskSet::ErrorHandler {
  public:

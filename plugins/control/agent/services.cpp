@@ -11,6 +11,7 @@ NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings, Leftov
       networks(
           env, host.log(),
           [this](kj::StringPtr service) { return named(service).castAs<schema::NetworkTables>(); }),
+      mesh(env, host.log(), [this]() { return ports(); }),
       cleaner(cleaner) {}
 
 // One client of each, for all tasks: it stays good when the plugin behind it starts again.

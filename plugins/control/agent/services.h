@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config.capnp.h"
+#include "mesh-table.h"
 #include "network-tables.h"
 #include "orch/attempt.h"
 #include "orch/env.h"
@@ -79,6 +80,7 @@ class NodeServices final {
     return named(kj::str("network.", name)).castAs<schema::NetworkDriver>();
   }
   schema::LegDriver::Client legs() { return named(LEGS).castAs<schema::LegDriver>(); }
+  schema::PortPublisher::Client ports() { return named(PORTS).castAs<schema::PortPublisher>(); }
   schema::NameServer::Client names() { return named(NAMES).castAs<schema::NameServer>(); }
   // Whether it has been seen running: then it is there, or comes again.
   bool hasRun(kj::StringPtr service) const { return seen.count(service.cStr()) > 0; }
@@ -96,6 +98,7 @@ class NodeServices final {
   Semaphore making{MADE_AT_ONCE};
   schema::ImageFinder::Client otherNodes = nullptr;  // that have an image
   NetworkTables networks;
+  MeshTable mesh;
 
  private:
   LeftoverCleaner& cleaner;

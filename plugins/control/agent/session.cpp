@@ -30,8 +30,10 @@ class NodeAgent::Waker final : public schema::EventSink::Server {
     auto& agent = link->get();
     agent.imagesChanged.ring();
     for (auto event : context.getParams().getEvents()) {
-      if (event.getTopic() == "plugin.started")
+      if (event.getTopic() == "plugin.started") {
         agent.services.networks.restarted(event.getSubject());
+        if (event.getSubject() == PORTS) agent.services.mesh.restarted();
+      }
       if (!event.getTopic().startsWith("image.")) agent.pluginsChanged.ring();
     }
     if (context.getParams().getLagged() > 0) agent.pluginsChanged.ring();
@@ -174,6 +176,7 @@ Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
   }
   auto all = kj::joinPromises(described.releaseAsArray());
   co_await all;
+  services.mesh.describe(description);
 }
 
 // One that does not answer holds up nobody: it is described by its name.

@@ -11,8 +11,6 @@ using schema::TaskState;
 
 namespace {
 
-constexpr uint64_t PORT_WORDS = 4;  // of a published port in a message
-
 // Hears what the runtime waits for while it makes a container, until `end`.
 class WaitingListener final : public schema::Waiting::Server {
  public:
@@ -194,27 +192,17 @@ Task<kj::Maybe<TaskController::Attached>> TaskController::attachNetwork() {
   co_await services.cleared(service);
   auto pass = co_await services.making.enter();
   auto attached = co_await insist(services.env, [this]() {
-    auto reader = task->task().asReader();
-    auto size = reader.getPorts().size() * PORT_WORDS + SMALL.wordCount;
-    auto request = services.network(networkName()).attachRequest(capnp::MessageSize{size, 1});
-    auto params = request.initRequest();
-    params.setTaskId(task->id());
-    params.setServiceId(reader.getServiceId());
-    params.setPorts(reader.getPorts());
-    params.setHostname(reader.getSpec().getContainer().getHostname());
+    auto request = services.network(networkName()).attachRequest(SMALL);
+    request.setTaskId(task->id());
     return request.send();
   });
+  auto address = kj::str(attached.getEndpoint().getAddress());
+  co_await publishPorts(address);
   co_return kj::mv(attached);
 }
 
 void TaskController::noteEndpoint(schema::Endpoint::Reader endpoint) {
   task->status().initAddresses(1).set(0, endpoint.getAddress());
-  kj::Vector<schema::PortSpec::Reader> hostPorts;
-  for (auto port : endpoint.getPorts()) {
-    if (port.getMode() == schema::PortSpec::PublishMode::HOST) hostPorts.add(port);
-  }
-  auto list = task->status().initHostPorts(hostPorts.size());
-  for (uint32_t i = 0; i < list.size(); ++i) list.setWithCaveats(i, hostPorts[i]);
 }
 
 // Waits at READY until it is asked for, then starts. False if it was stopped before.
@@ -245,14 +233,7 @@ Task<void> TaskController::startContainer() {
 }
 
 Task<void> TaskController::activate() {
-  if (bridged() && !stopping() && !active) {
-    co_await insist(services.env, [this]() {
-      auto request = services.network(networkName()).activateRequest(SMALL);
-      request.setTaskId(task->id());
-      return request.send();
-    });
-    active = true;
-  }
+  if (bridged() && !stopping()) co_await leadPorts();
   enter(TaskState::RUNNING, "started");
 }
 
@@ -351,19 +332,7 @@ Task<void> TaskController::finishByExit() {
 }
 
 Task<void> TaskController::shutDown() {
-  if (active) {
-    auto call = insist(services.env, [this]() {
-      auto request = services.network(networkName()).deactivateRequest(SMALL);
-      request.setTaskId(task->id());
-      return request.send();
-    });
-    auto deactivated = co_await attempt(kj::mv(call));
-    if (!deactivated.ok()) {
-      services.host.log().warn("network.deactivate-failed",
-                               {{"task", task->name()}, {"reason", deactivated.message()}});
-    }
-    active = false;
-  }
+  co_await leadPortsElsewhere();
   co_await endContainer();
   co_await finish(TaskState::SHUTDOWN, "shutdown", kj::str());
 }
@@ -431,6 +400,7 @@ Task<void> TaskController::finish(TaskState state, kj::StringPtr message, kj::St
   bool attached = task->status().getAddresses().size() > 0 ||
                   services.hasRun(kj::str("network.", networkName()));
   if (bridged() && attached) co_await unplugLegs();
+  if (bridged() && attached) co_await withdrawPorts();
   if (bridged() && attached) {
     auto call = insist(services.env, [this]() {
       auto request = services.network(networkName()).detachRequest(SMALL);

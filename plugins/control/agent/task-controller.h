@@ -57,6 +57,11 @@ class TaskController final {
   Task<void> plugLegs(schema::Endpoint::Reader endpoint);
   Task<void> serveNames(kj::StringPtr path);
   Task<void> unplugLegs();
+  bool publishes() { return task->task().asReader().getPorts().size() > 0; }
+  Task<void> publishPorts(kj::StringPtr address);
+  Task<void> leadPorts();
+  Task<void> leadPortsElsewhere();
+  Task<void> withdrawPorts();
   void noteUnplugged(kj::StringPtr reason);
   Task<kj::Maybe<Ensured>> ensureImage();
   Task<kj::Maybe<Ensured>> askForImage();

@@ -107,13 +107,11 @@ class FakeNetworkServer final : public schema::NetworkDriver::Server {
     return answer();
   }
   kj::Promise<void> attach(AttachContext context) override {
-    auto id = context.getParams().getRequest().getTaskId();
+    auto id = context.getParams().getTaskId();
     if (!model.dead) model.attached.insert(id.cStr());
     context.getResults().initEndpoint().setAddress("10.0.0.2");
     return answer();
   }
-  kj::Promise<void> activate(ActivateContext) override { return answer(); }
-  kj::Promise<void> deactivate(DeactivateContext) override { return answer(); }
   kj::Promise<void> detach(DetachContext context) override {
     model.attached.erase(context.getParams().getTaskId().cStr());
     return answer();

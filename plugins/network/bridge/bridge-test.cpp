@@ -1,5 +1,11 @@
 // Tasks' namespaces: made, connected, kept over a crash, gone without a trace.
 #include <catch2/catch.hpp>
+#include <errno.h>
+#include <fcntl.h>
+#include <kj/debug.h>
+#include <netinet/in.h>
+#include <netpacket/packet.h>
+#include <sys/socket.h>
 
 #include <filesystem>
 #include <set>
@@ -62,7 +68,7 @@ TEST_CASE("network: a task reaches other hosts, which see the node", "[network][
 TEST_CASE("network: an attached task is answered as it is", "[network][root][netns]") {
   TestNode node("again");
   node.run();
-  auto first = node.attach("one", {{80, 8080}});
+  auto first = node.attach("one");
   CHECK(node.attach("one") == first);
   CHECK(node.used() == 1);
 }
@@ -70,7 +76,7 @@ TEST_CASE("network: an attached task is answered as it is", "[network][root][net
 TEST_CASE("network: attach and detach leave nothing", "[network][root][netns]") {
   TestNode node("nothing");
   node.run();
-  node.attachActive("one", {{80, 8080}, {53, 5353, true}, {81, 0, false, true}});
+  node.attach("one");
   node.attach("two");
   node.detach("one");
   node.detach("two");
@@ -89,13 +95,11 @@ TEST_CASE("network: attach and detach leave nothing", "[network][root][netns]") 
 TEST_CASE("network: stop with a task keeps everything", "[network][root][netns]") {
   TestNode node("stop");
   node.run();
-  auto task = node.attachActive("one", {{80, 8080}});
+  auto task = node.attach("one");
   node.stop();
   node.crash();
   CHECK(nftTableExists("orch"));
-  auto server = serverIn(task.path, 80);
-  auto client = socketIn("", false);
-  CHECK(connectTo(client, "127.0.0.1", 8080) == 0);
+  CHECK(reaches("", task.path, task.address));
 }
 
 TEST_CASE("network: fifty tasks at once get fifty addresses", "[network][root][netns]") {
@@ -103,7 +107,7 @@ TEST_CASE("network: fifty tasks at once get fifty addresses", "[network][root][n
   node.run();
   kj::Vector<kj::Promise<End>> promises;
   for (int i = 0; i < 50; ++i) {
-    promises.add(node.attachLater("task" + std::to_string(i), {{80, 8080}}));
+    promises.add(node.attachLater("task" + std::to_string(i)));
   }
   auto ends = kj::joinPromises(promises.releaseAsArray()).wait(node.scope());
   std::set<std::string> addresses;
@@ -121,9 +125,9 @@ TEST_CASE("network: attach and detach of one task at once happen in turn",
           "[network][root][netns]") {
   TestNode node("turns");
   node.run();
-  auto first = node.attachLater("one", {{80, 8080}});
+  auto first = node.attachLater("one");
   auto gone = node.detachLater("one");
-  auto second = node.attachLater("one", {{80, 8080}});
+  auto second = node.attachLater("one");
   first.wait(node.scope());
   gone.wait(node.scope());
   auto end = second.wait(node.scope());
@@ -137,9 +141,7 @@ TEST_CASE("network: a pool without a free address says so before anything is don
   node.run();
   CHECK(node.total() == 5);
   for (int i = 0; i < 5; ++i) node.attach("task" + std::to_string(i));
-  CHECK(TestNode::errorOf([&] {
-          node.attach("sixth", {{80, 8080}});
-        }) ==
+  CHECK(TestNode::errorOf([&] { node.attach("sixth"); }) ==
         "no address is left on the network 'bridge': all 5 of its pool 172.30.5.0/29 are in use; "
         "remove tasks from this node, or set a wider 'subnet'");
   CHECK(node.used() == 5);
@@ -152,33 +154,24 @@ TEST_CASE("network: after a crash the tasks that are wanted keep what they have,
           "[network][root][netns]") {
   TestNode node("crash");
   node.run();
-  auto one = node.attachActive("one", {{80, 8080}, {53, 5353, true}});
-  auto two = node.attachActive("two", {{80, 8080}});
-  auto three = node.attach("three", {{80, 8080}, {81, 0, false, true}});
+  auto one = node.attach("one");
+  node.attach("two");
+  auto three = node.attach("three");
   auto server = serverIn(one.path, 80);
-  auto other = serverIn(two.path, 80);
-  auto client = socketIn("", false);
-  REQUIRE(connectTo(client, "127.0.0.1", 8080) == 0);
-  int turn = readyOf({server, other});
-  auto peer = acceptFrom(turn == 0 ? server : other);
-  REQUIRE(turn == 0);
+  auto client = socketIn(three.path, false);
+  REQUIRE(connectTo(client, one.address, 80) == 0);
+  REQUIRE(readyOf({server}) == 0);
+  auto peer = acceptFrom(server);
 
   node.crash();
   CHECK(talk(client, peer.fd));
   node.run();
   auto kept = node.retain({"one", "three", "unknown"});
-  one.active = true;
   CHECK(kept == std::vector<End>{one, three});
   CHECK(talk(client, peer.fd));
   CHECK(node.used() == 2);
   CHECK(filesIn(node.layout().pins()).size() == 2);
   CHECK(filesIn(node.layout().records()).size() == 2);
-  for (int i = 0; i < 4; ++i) {
-    auto again = socketIn("", false);
-    REQUIRE(connectTo(again, "127.0.0.1", 8080) == 0);
-    CHECK(readyOf({server}) == 0);
-    acceptFrom(server);
-  }
   CHECK(node.attach("one") == one);
 }
 
@@ -205,7 +198,7 @@ TEST_CASE("network: a run that ended anywhere in an attach leaves nothing behind
   auto layout = node.layout();
   // What there is after each step: a record alone, a file without a namespace, a namespace without
   // a record, a record that is damaged.
-  writeRecord(layout.records(), {"recorded", "service", *parseIpv4("172.30.0.9"), false, {}});
+  writeRecord(layout.records(), {"recorded", *parseIpv4("172.30.0.9")});
   std::filesystem::copy_file(layout.recordOf("whole"), layout.pinOf("file"));
   makeNamespace(layout.pinOf("pinned").c_str());
   std::filesystem::copy_file(layout.pinOf("file"), layout.recordOf("damaged"));
@@ -242,6 +235,76 @@ TEST_CASE("network: a subnet that the node uses elsewhere is refused by name",
   Rtnetlink net;
   auto wire = net.link("wire");
   if (wire) net.run(deleteLink(wire->index));
+}
+
+uint16_t checksum(const uint8_t* bytes, size_t size) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i < size; i += 2) sum += bytes[i] << 8 | bytes[i + 1];
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return ~sum;
+}
+
+// One UDP packet of one byte out of the task's device as it is, whatever routes there are.
+void sendFrame(const End& task, kj::StringPtr source, kj::StringPtr destination, uint16_t port,
+               const char* text) {
+  std::vector<uint8_t> frame;
+  auto add = [&](std::initializer_list<unsigned> bytes) {
+    for (unsigned byte : bytes) frame.push_back(byte);
+  };
+  auto address = [&](Ipv4 a) { add({a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255}); };
+  for (auto byte : macOf(*parseIpv4("172.30.0.1"))) frame.push_back(byte);
+  for (auto byte : macOf(*parseIpv4(task.address.c_str()))) frame.push_back(byte);
+  add({8, 0, 0x45, 0, 0, 29, 0, 0, 0, 0, 64, IPPROTO_UDP, 0, 0});
+  address(*parseIpv4(source));
+  address(*parseIpv4(destination));
+  uint16_t sum = checksum(frame.data() + 14, 20);
+  frame[24] = sum >> 8;
+  frame[25] = sum & 255;
+  add({0x30, 0x39, port / 256u, port % 256u, 0, 9, 0, 0, uint8_t(text[0])});
+  inNamespace(task.path.c_str(), [&] {
+    int fd;
+    KJ_SYSCALL(fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+    kj::AutoCloseFd owned(fd);
+    sockaddr_ll to = {};
+    to.sll_family = AF_PACKET;
+    to.sll_ifindex = Rtnetlink().link("eth0")->index;
+    KJ_SYSCALL(
+        sendto(fd, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to), sizeof(to)));
+  });
+}
+
+TEST_CASE("network: other hosts cannot reach a task by its own address", "[network][root][netns]") {
+  TestNode node("closed");
+  node.run();
+  OtherHost other(node);
+  auto one = node.attach("one");
+  auto known = serverIn("", 80);
+  auto hidden = serverIn(one.path, 81);
+  inNamespace(other.path().c_str(), [&] {
+    Rtnetlink net;
+    net.run(newDefaultRoute(net.link("wire")->index, *parseIpv4(NODE_ADDRESS)));
+  });
+  auto direct = socketIn(other.path(), false);
+  fcntl(direct, F_SETFL, O_NONBLOCK);
+  CHECK(connectTo(direct, one.address, 81) == EINPROGRESS);
+  // Packets do not overtake each other: what comes after it comes first.
+  auto client = socketIn(other.path(), false);
+  CHECK(connectTo(client, NODE_ADDRESS, 80) == 0);
+  CHECK(readyOf({hidden, known}) == 1);
+}
+
+TEST_CASE("network: a task does not get at the node's loopback", "[network][root][netns]") {
+  TestNode node("loopback");
+  node.run();
+  auto one = node.attach("one");
+  auto server = serverIn("", 9000, true);
+  sendFrame(one, "172.30.0.2", "127.0.0.1", 9000, "1");
+  sendFrame(one, "127.0.0.1", "172.30.0.1", 9000, "2");
+  sendFrame(one, "172.30.0.2", "172.30.0.1", 9000, "3");
+  REQUIRE(readyOf({server}) == 0);
+  char text[2] = {};
+  CHECK(recv(server, text, 1, 0) == 1);
+  CHECK(std::string(text) == "3");
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
-// The network `bridge` of one node: keeps the books (addresses, ports, tasks) on the loop, and has
-// worker threads do what the kernel does. Every change of a port goes through one queue, in which
-// all that waits is done in one transaction.
+// The network `bridge` of one node: keeps the books (addresses and tasks) on the loop, and has
+// worker threads do what the kernel does.
 //
 // What a task has is in its record (record.h) before it is in the kernel, and in the kernel before
 // a call is answered, so that the next orchd finds both and needs nothing from this one.
@@ -14,23 +13,21 @@
 #include <string>
 #include <vector>
 
-#include "claims.h"
 #include "layout.h"
+#include "lib/claims.h"
 #include "lib/turns.h"
 #include "orch/env.h"
 #include "orch/host.h"
 #include "orch/schema/network.capnp.h"
 #include "orch/task.h"
 #include "pool.h"
-#include "port-sockets.h"
-#include "port-table.h"
 #include "wiring.h"
 
 namespace orch::network::bridge {
 
 // On the loop's thread. Shared by the plugin and the service that it offers; what is under way when
 // the last of them goes is not undone, the next run's `retain` sees to it.
-class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+class BridgeDriver final : public kj::Refcounted {
  public:
   // How long `start` waits for another owner of the bridge or the table: one that was killed lets
   // go of them a moment after it has stopped running.
@@ -44,46 +41,31 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
 
   // Reads the records of the last run; changes nothing. Damaged ones are reported and forgotten.
   Task<void> recover();
-  // Makes the node ready and puts the recovered tasks' ports in place again. Fails, changing
-  // nothing, without the privileges, and if another orchd has the bridge or the table.
+  // Makes the node ready. Fails, changing nothing, without the privileges, and if another orchd has
+  // the bridge or the table.
   Task<void> start();
   // With no task left, takes away the bridge and the table; else, and if it never started, all
   // stays as it is.
   Task<void> stop();
 
   // As in network.capnp. What is returned is a copy.
-  Task<TaskRecord> attach(std::string taskId, std::string serviceId, std::vector<TaskPort> ports);
-  Task<void> setActive(std::string taskId, bool active);
+  Task<TaskRecord> attach(std::string taskId);
   Task<void> detach(std::string taskId);
   Task<std::vector<TaskRecord>> retain(std::vector<std::string> taskIds);
 
  private:
-  void taskFailed(kj::Exception&& exception) override;
   Task<void> claim();
 
-  // Address and ports for a new task; fails with a text that says what is lacking, and changes
-  // nothing then.
-  TaskRecord reserve(std::string taskId, std::string serviceId, std::vector<TaskPort> ports);
-  void choosePort(TaskPort& port, std::vector<PortKey>& held);
-  Task<void> secure(const TaskRecord& record);
-  // In the books; `sync` does the rest.
-  void switchTo(TaskRecord& record, bool active);
-  void forgetClients(const TaskRecord& record);
+  // An address for a new task; fails with a text that says what is lacking, and changes nothing
+  // then.
+  TaskRecord reserve(std::string taskId);
   // The opposite of `reserve`, when the kernel has nothing of the task any more.
   void giveUp(const TaskRecord& record);
   Task<void> undo(TaskRecord record);
   Task<void> remove(TaskRecord record);
   kj::Promise<void> unwireLater(const std::string& taskId, Ipv4 address);
-  void adopt(TaskRecord record);
   // Of neighbours on the bridge, those whom no task has. Their addresses are taken meanwhile.
   std::vector<Ipv4> takeStale(const std::vector<Ipv4>& neighbours);
-  void releaseUnused(const std::vector<TaskPort>& ports);
-
-  // Settles when the kernel has what the books say now.
-  kj::Promise<void> sync();
-  Task<void> flush();
-  Task<kj::Maybe<kj::Exception>> flushSafely();
-  Task<kj::Maybe<kj::Exception>> flushOnce();
 
   Env& env;
   Log log;
@@ -91,23 +73,9 @@ class BridgeDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHand
   const kj::Duration patience;
   Claims claims;
   AddressPool pool;
-  PortTable ports;
-  PortSockets sockets;
   std::map<std::string, TaskRecord> attached;
   std::set<std::string> wiring;  // reserved, and not yet attached
   Turns turns;
-
-  // Owned by the driver and by the transaction under way, which may end after it; null before the
-  // first.
-  std::shared_ptr<NetlinkSocket> netfilter;
-  // For the next transaction.
-  bool rebuild = true;
-  std::vector<std::string> changedRecords;
-  std::vector<FlowsTo> forget;
-  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;
-  bool flushing = false;
-
-  kj::TaskSet tasks;  // last: what runs uses all of the above
 };
 
 }  // namespace orch::network::bridge

@@ -10,18 +10,6 @@ namespace {
 
 constexpr uint8_t WIDEST_PREFIX = 8;
 constexpr uint8_t NARROWEST_PREFIX = 29;
-constexpr size_t MAX_TABLE_NAME = 64;
-
-bool isName(kj::StringPtr text, size_t longest) {
-  if (text.size() == 0 || text.size() > longest) return false;
-  for (char c : text) {
-    bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '_' || c == '-' || c == '.';
-    if (!ok) return false;
-  }
-  return text[0] != '.' && text[0] != '-';
-}
-
 }  // namespace
 
 std::string Layout::deviceOf(const std::string& taskId) const {
@@ -35,18 +23,8 @@ Layout layoutOf(Config::Reader settings, const NodeFacts& node) {
   KJ_IF_MAYBE (hash, instance.findFirst('#')) layout.network = instance.slice(*hash + 1).cStr();
   layout.folder = kj::str(node.runDir, "/", instance).cStr();
 
-  auto bridge = settings.getBridge();
-  if (!isName(bridge, MAX_LINK_NAME)) {
-    fail(kj::str("'bridge' cannot be '", bridge,
-                 "': it must be 1 to 15 characters of a-z, A-Z, 0-9, '_', '-' and '.'"));
-  }
-  layout.bridge = bridge.cStr();
-  auto table = settings.getTable();
-  if (!isName(table, MAX_TABLE_NAME)) {
-    fail(kj::str("'table' cannot be '", table,
-                 "': it must be 1 to 64 characters of a-z, A-Z, 0-9, '_', '-' and '.'"));
-  }
-  layout.table = table.cStr();
+  layout.bridge = nameOf("bridge", settings.getBridge(), MAX_LINK_NAME);
+  layout.table = nameOf("table", settings.getTable(), LONGEST_TABLE_NAME);
   auto subnet = parseSubnet(settings.getSubnet());
   if (!subnet || subnet->prefix < WIDEST_PREFIX || subnet->prefix > NARROWEST_PREFIX) {
     fail(kj::str("'subnet' cannot be '", settings.getSubnet(),

@@ -1,16 +1,16 @@
-// The parts without a kernel: pool, records, port table, turns, settings.
+// The parts without a kernel: pool, records, turns, settings.
 #include <capnp/message.h>
 #include <catch2/catch.hpp>
-#include <netinet/in.h>
 
 #include <fstream>
 
 #include "layout.h"
+#include "lib/record-files.h"
 #include "lib/turns.h"
 #include "orch/attempt.h"
 #include "orch/testing/test-host.h"
 #include "pool.h"
-#include "port-table.h"
+#include "record.h"
 
 namespace orch::network::bridge {
 namespace {
@@ -40,106 +40,29 @@ TEST_CASE("network: only tasks' addresses can be taken by name", "[network]") {
   CHECK_THROWS(pool.giveBack(*parseIpv4("10.0.0.6")));
 }
 
-TaskRecord recordOf(const char* id, const char* address, std::vector<TaskPort> ports) {
-  return {id, "service", *parseIpv4(address), false, std::move(ports)};
-}
-
 TEST_CASE("network: a record is read as it was written, whole or not at all", "[network]") {
-  auto record = recordOf("task1", "10.0.0.2",
-                         {{80, 8080, IPPROTO_TCP, false}, {53, 40000, IPPROTO_UDP, true}});
-  record.active = true;
+  TaskRecord record{"task1", *parseIpv4("10.0.0.2")};
   auto text = encodeRecord(record);
   CHECK(decodeRecord("task1", text) == record);
   for (size_t size = 0; size + 1 < text.size(); ++size) {
     CHECK_FALSE(decodeRecord("task1", text.substr(0, size)));
   }
-  CHECK_FALSE(decodeRecord("task1", "orch-network-task 2" + text.substr(19)));
+  CHECK_FALSE(decodeRecord("task1", "orch-network-task 3" + text.substr(19)));
 }
 
 TEST_CASE("network: records of a folder, with those that are damaged", "[network]") {
   testing::TestFolder folder("network-records");
   std::string path = folder.path().cStr();
-  auto record = recordOf("task1", "10.0.0.2", {});
+  TaskRecord record{"task1", *parseIpv4("10.0.0.2")};
   writeRecord(path, record);
-  std::ofstream(path + "/task2") << "orch-network-task 1\naddress 10.0.0.3\n";
+  std::ofstream(path + "/task2") << "orch-network-task 2\naddress 10.0.0.3\n";
   std::ofstream(path + "/.newtask3") << "orch";
   auto read = readRecords(path);
   CHECK(read.records == std::vector<TaskRecord>{record});
   CHECK(read.damaged == std::vector<std::string>{"task2"});
-  removeRecord(path, "task1");
-  removeRecord(path, "task1");
+  removeRecordFile(path, "task1");
+  removeRecordFile(path, "task1");
   CHECK(readRecords(path).records.empty());
-}
-
-const PortKey WEB{IPPROTO_TCP, 8080};
-
-TEST_CASE("network: the table tells the kernel the least that leads there", "[network]") {
-  PortTable table;
-  auto one = recordOf("one", "10.0.0.2", {{80, 8080, IPPROTO_TCP, false}});
-  auto two = recordOf("two", "10.0.0.3", {{80, 8080, IPPROTO_TCP, false}});
-  auto three = recordOf("three", "10.0.0.4", {{81, 8080, IPPROTO_TCP, false}});
-  for (auto* record : {&one, &two, &three}) {
-    table.publish(*record);
-    table.activate(*record);
-    table.activate(*record);
-  }
-  auto changes = table.changes();
-  REQUIRE(changes.size() == 1);
-  CHECK_FALSE(changes[0].before);
-  CHECK(changes[0].after->size() == 3);
-  table.confirm(changes);
-  CHECK(table.changes().empty());
-
-  table.deactivate(one);
-  changes = table.changes();
-  REQUIRE(changes.size() == 1);
-  // The last takes the turn of the one that went.
-  CHECK(*changes[0].after == Backends{{three.address, 81}, {two.address, 80}});
-  table.activate(one);  // meanwhile
-  table.confirm(changes);
-  changes = table.changes();
-  REQUIRE(changes.size() == 1);
-  CHECK(changes[0].after->size() == 3);
-  table.confirm(changes);
-
-  for (auto* record : {&one, &two, &three}) table.withdraw(*record);
-  table.withdraw(one);
-  changes = table.changes();
-  REQUIRE(changes.size() == 1);
-  CHECK_FALSE(changes[0].after);
-  table.confirm(changes);
-  CHECK(table.changes().empty());
-  CHECK_FALSE(table.published(WEB));
-}
-
-TEST_CASE("network: after a rebuild the kernel has what was given and nothing else", "[network]") {
-  PortTable table;
-  auto one = recordOf("one", "10.0.0.2", {{80, 8080, IPPROTO_TCP, false}});
-  table.publish(one);
-  table.confirm(table.changes());
-  auto all = table.everything();
-  table.withdraw(one);  // while the rebuild is under way
-  table.confirmAll(all);
-  auto changes = table.changes();
-  REQUIRE(changes.size() == 1);
-  CHECK(changes[0].before);
-  CHECK_FALSE(changes[0].after);
-}
-
-TEST_CASE("network: a host port is one task's, an ingress port is shared", "[network]") {
-  PortTable table;
-  TaskPort ingress{80, 8080, IPPROTO_TCP, false};
-  TaskPort host{80, 8080, IPPROTO_TCP, true};
-  TaskPort udp{80, 8080, IPPROTO_UDP, true};
-  auto one = recordOf("one", "10.0.0.2", {ingress});
-  table.publish(one);
-  CHECK_FALSE(table.conflict(ingress));
-  CHECK(table.conflict(host) == "one");
-  CHECK_FALSE(table.conflict(udp));
-  table.withdraw(one);
-  CHECK_FALSE(table.conflict(host));
-  table.publish(recordOf("two", "10.0.0.2", {host}));
-  CHECK(table.conflict(ingress) == "two");
 }
 
 TEST_CASE("network: turns are taken in order, and one that is not wanted is passed on",

@@ -23,22 +23,9 @@ namespace orch::network::bridge {
 
 namespace {
 
-void fill(capnp::List<schema::PortSpec>::Builder list, const std::vector<Port>& ports) {
-  for (size_t i = 0; i < ports.size(); ++i) {
-    TaskPort port{ports[i].target, ports[i].published,
-                  uint8_t(ports[i].udp ? IPPROTO_UDP : IPPROTO_TCP), ports[i].host};
-    port.write(list[i]);
-  }
-}
-
 End endOf(schema::Endpoint::Reader endpoint) {
-  End end{endpoint.getTaskId().cStr(),
-          endpoint.getNamespacePath().cStr(),
-          endpoint.getAddress().cStr(),
-          {},
-          endpoint.getActive()};
-  for (auto port : endpoint.getPorts()) end.published.push_back(port.getPublished());
-  return end;
+  return {endpoint.getTaskId().cStr(), endpoint.getNamespacePath().cStr(),
+          endpoint.getAddress().cStr()};
 }
 
 }  // namespace
@@ -78,35 +65,10 @@ void TestNode::crash() {
 
 void TestNode::stop() { KJ_ASSERT_NONNULL(plugin).stopRequest().send().wait(io.waitScope); }
 
-kj::Promise<End> TestNode::attachLater(const std::string& taskId, std::vector<Port> ports) {
+kj::Promise<End> TestNode::attachLater(const std::string& taskId) {
   auto call = KJ_ASSERT_NONNULL(driver).attachRequest();
-  auto request = call.initRequest();
-  request.setTaskId(taskId.c_str());
-  request.setServiceId("service");
-  fill(request.initPorts(ports.size()), ports);
+  call.setTaskId(taskId.c_str());
   return call.send().then([](auto&& answer) { return endOf(answer.getEndpoint()); });
-}
-
-End TestNode::attach(const std::string& taskId, std::vector<Port> ports) {
-  return attachLater(taskId, kj::mv(ports)).wait(io.waitScope);
-}
-
-End TestNode::attachActive(const std::string& taskId, std::vector<Port> ports) {
-  auto end = attach(taskId, kj::mv(ports));
-  activate(taskId);
-  return end;
-}
-
-void TestNode::activate(const std::string& taskId) {
-  auto call = KJ_ASSERT_NONNULL(driver).activateRequest();
-  call.setTaskId(taskId.c_str());
-  call.send().wait(io.waitScope);
-}
-
-void TestNode::deactivate(const std::string& taskId) {
-  auto call = KJ_ASSERT_NONNULL(driver).deactivateRequest();
-  call.setTaskId(taskId.c_str());
-  call.send().wait(io.waitScope);
 }
 
 kj::Promise<void> TestNode::detachLater(const std::string& taskId) {

@@ -22,21 +22,11 @@ class TestHost;
 
 namespace orch::network::bridge {
 
-// A published port, written short: {80, 8080}.
-struct Port {
-  uint16_t target;
-  uint16_t published;
-  bool udp = false;
-  bool host = false;
-};
-
 // A task's end as the plugin answered it.
 struct End {
   std::string taskId;
   std::string path;
   std::string address;
-  std::vector<uint16_t> published;
-  bool active = false;
   bool operator==(const End&) const = default;
 };
 
@@ -51,11 +41,8 @@ class TestNode final {
   void crash();  // without stop
   void stop();
 
-  kj::Promise<End> attachLater(const std::string& taskId, std::vector<Port> ports = {});
-  End attach(const std::string& taskId, std::vector<Port> ports = {});
-  End attachActive(const std::string& taskId, std::vector<Port> ports);
-  void activate(const std::string& taskId);
-  void deactivate(const std::string& taskId);
+  kj::Promise<End> attachLater(const std::string& taskId);
+  End attach(const std::string& taskId) { return attachLater(taskId).wait(io.waitScope); }
   kj::Promise<void> detachLater(const std::string& taskId);
   void detach(const std::string& taskId) { detachLater(taskId).wait(io.waitScope); }
   std::vector<End> retain(std::vector<std::string> taskIds);

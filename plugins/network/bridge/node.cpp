@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "claims.h"
+#include "lib/claims.h"
 #include "lib/kernel-switch.h"
 #include "lib/nft-batch.h"
 #include "orch/fail.h"

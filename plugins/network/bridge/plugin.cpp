@@ -7,20 +7,11 @@
 namespace orch::network::bridge {
 namespace {
 
-std::vector<TaskPort> portsOf(capnp::List<schema::PortSpec>::Reader list) {
-  std::vector<TaskPort> ports;
-  for (auto spec : list) ports.push_back(TaskPort::of(spec));
-  return ports;
-}
-
 void write(const Layout& layout, const TaskRecord& record, schema::Endpoint::Builder endpoint) {
   endpoint.setTaskId(record.taskId.c_str());
   endpoint.setNamespacePath(layout.pinOf(record.taskId).c_str());
   endpoint.setAddress(ipv4Text(record.address));
   endpoint.setGateway(ipv4Text(layout.gateway));
-  auto ports = endpoint.initPorts(record.ports.size());
-  for (size_t i = 0; i < record.ports.size(); ++i) record.ports[i].write(ports[i]);
-  endpoint.setActive(record.active);
 }
 
 class Service final : public schema::NetworkDriver::Server {
@@ -46,12 +37,6 @@ class Service final : public schema::NetworkDriver::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> attach(AttachContext context) override { return doAttach(context); }
-  kj::Promise<void> activate(ActivateContext context) override {
-    return driver->setActive(context.getParams().getTaskId().cStr(), true);
-  }
-  kj::Promise<void> deactivate(DeactivateContext context) override {
-    return driver->setActive(context.getParams().getTaskId().cStr(), false);
-  }
   kj::Promise<void> detach(DetachContext context) override {
     return driver->detach(context.getParams().getTaskId().cStr());
   }
@@ -59,11 +44,7 @@ class Service final : public schema::NetworkDriver::Server {
 
  private:
   Task<void> doAttach(AttachContext context) {
-    auto request = context.getParams().getRequest();
-    std::string taskId = request.getTaskId().cStr();
-    std::string serviceId = request.getServiceId().cStr();
-    auto ports = portsOf(request.getPorts());
-    auto record = co_await driver->attach(kj::mv(taskId), kj::mv(serviceId), kj::mv(ports));
+    auto record = co_await driver->attach(context.getParams().getTaskId().cStr());
     write(driver->facts(), record, context.getResults().initEndpoint());
   }
   Task<void> doRetain(RetainContext context) {
@@ -101,6 +82,5 @@ class Bridge final : public PluginInstance {
 }  // namespace orch::network::bridge
 
 ORCH_PLUGIN("network", "bridge", "1.0.0", orch::network::bridge::Bridge,
-            orch::network::bridge::Config,
-            orch::Capabilities{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_SYS_ADMIN},
+            orch::network::bridge::Config, orch::Capabilities{CAP_NET_ADMIN, CAP_SYS_ADMIN},
             orch::Keeps{orch::HOST_MOUNTS})

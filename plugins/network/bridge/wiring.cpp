@@ -2,16 +2,15 @@
 
 #include <errno.h>
 #include <kj/debug.h>
-#include <netinet/in.h>
 #include <string.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
 
 #include "lib/kernel-switch.h"
 #include "lib/netns.h"
+#include "lib/record-files.h"
 #include "lib/rtnetlink.h"
 #include "node.h"
 #include "orch/attempt.h"
@@ -117,7 +116,7 @@ void unwire(const Layout& layout, const std::string& taskId, Ipv4 address, const
     KJ_ASSERT(error == 0 || error == ENOENT, "cannot forget a neighbour", strerror(error));
   }
   if (step) step();
-  removeRecord(layout.records(), taskId);
+  removeRecordFile(layout.records(), taskId);
 }
 
 Survey survey(const Layout& layout) {
@@ -200,52 +199,16 @@ void removeDevices(const std::vector<std::string>& devices) {
   KJ_ASSERT(error == 0 || error == ENODEV, "cannot delete network devices", strerror(error));
 }
 
-namespace {
-// UDP ports that lead somewhere from now on. Who sent to them before has a connection to the node
-// itself; TCP's clients were refused.
-std::vector<Unled> newlyLed(const std::vector<PortChange>& changes) {
-  std::vector<Unled> ports;
-  for (auto& change : changes) {
-    bool before = change.before && !change.before->empty();
-    bool after = change.after && !change.after->empty();
-    if (change.key.protocol == IPPROTO_UDP && !before && after) {
-      ports.push_back({change.key.protocol, change.key.port});
-    }
-  }
-  return ports;
-}
-
-void rebuildTable(const Layout& layout, NetlinkSocket& socket,
-                  const std::vector<PortChange>& ports) {
+void writeTable(const Layout& layout) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
   NftBatch batch(layout.table.c_str());
-  buildTable(batch, layout, nftChains(socket, layout.table.c_str()), ports);
+  buildTable(batch, layout, nftChains(socket, layout.table.c_str()));
   if (attemptNow([&] { batch.commit(socket); }).ok()) return;
-  // Its sets or chains are not like ours: of another version, or somebody changes it.
+  // Its chains are not like ours: of another version, or somebody changes it.
   NftBatch anew(layout.table.c_str());
   anew.addTable().deleteTable();
-  buildTable(anew, layout, {}, ports);
+  buildTable(anew, layout, {});
   anew.commit(socket);
-}
-}  // namespace
-
-std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
-  for (auto& record : change.records) writeRecord(layout.records(), record);
-  if (change.rebuild) {
-    rebuildTable(layout, socket, change.ports);
-  } else {
-    NftBatch batch(layout.table.c_str());
-    for (auto& port : change.ports) buildChange(batch, port);
-    batch.commit(socket);
-  }
-  auto forgotten = attemptNow([&] {
-    forgetFlows(socket, change.forget);
-    auto unled = newlyLed(change.ports);
-    if (unled.empty()) return;
-    std::vector<Ipv4> local;
-    for (auto& address : Rtnetlink().addresses()) local.push_back(address.address);
-    forgetUnled(socket, unled, local);
-  });
-  return forgotten.ok() ? "" : forgotten.message().cStr();
 }
 
 }  // namespace orch::network::bridge

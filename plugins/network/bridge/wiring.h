@@ -6,9 +6,7 @@
 #include <vector>
 
 #include "layout.h"
-#include "lib/conntrack.h"
 #include "lib/netns.h"
-#include "port-table.h"
 #include "record.h"
 
 namespace orch::network::bridge {
@@ -38,15 +36,7 @@ void reconnect(const Layout& layout, const std::vector<TaskRecord>& records);
 // In one go, about 40 ms however many they are. Gone is success.
 void removeDevices(const std::vector<std::string>& devices);
 
-// What is to be done in one go for all calls that wait.
-struct RuleChange {
-  std::vector<TaskRecord> records;  // to be written first
-  bool rebuild = false;             // `ports` is everything, not what changes
-  std::vector<PortChange> ports;
-  std::vector<FlowsTo> forget;  // last
-};
-// Over a socket of NETLINK_NETFILTER, for one thread at a time. The text of what went wrong but
-// does not matter to the callers; mostly empty.
-std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change);
+// Brings the table to what it should be, in one transaction that no connection notices.
+void writeTable(const Layout& layout);
 
 }  // namespace orch::network::bridge

@@ -150,7 +150,7 @@ size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows) {
   if (flows.size() == 1) filterByServer(list, flows[0].server);
   return forgetListed(socket, kj::mv(list), [&](const Entry& entry) {
     return std::any_of(flows.begin(), flows.end(), [&](auto& flow) {
-      return flow.server == entry.answered.source &&
+      return flow.server == entry.answered.source && (!flow.led || entry.rewritten) &&
              (flow.protocol == 0 || flow.protocol == entry.answered.protocol);
     });
   });

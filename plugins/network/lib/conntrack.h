@@ -14,6 +14,7 @@ struct FlowsTo {
   Ipv4 server = 0;
   // IPPROTO_UDP, IPPROTO_TCP; 0: all.
   uint8_t protocol = 0;
+  bool led = false;  // only those that a rule has led there
 };
 
 // In the namespace of the socket, which is one of NETLINK_NETFILTER. Their next packet is treated

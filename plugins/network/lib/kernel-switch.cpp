@@ -10,21 +10,27 @@
 
 namespace orch::network {
 
-bool isOn(kj::StringPtr path) {
+namespace {
+bool isAt(kj::StringPtr path, char position) {
   int fd = open(path.cStr(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   kj::AutoCloseFd reader(fd);
   char now = 0;
-  return read(fd, &now, 1) == 1 && now == '1';
+  return read(fd, &now, 1) == 1 && now == position;
 }
+}  // namespace
 
-void switchOn(kj::StringPtr path) {
-  if (isOn(path)) return;
+bool isOn(kj::StringPtr path) { return isAt(path, '1'); }
+
+void switchOn(kj::StringPtr path) { switchTo(path, '1'); }
+
+void switchTo(kj::StringPtr path, char position) {
+  if (isAt(path, position)) return;
   int fd = open(path.cStr(), O_WRONLY | O_CLOEXEC);
   kj::AutoCloseFd writer(fd);
-  if (fd < 0 || write(fd, "1", 1) != 1) {
-    fail(
-        kj::str("cannot write 1 to ", path, ": ", strerror(errno), "; set it before orchd starts"));
+  if (fd < 0 || write(fd, &position, 1) != 1) {
+    fail(kj::str("cannot write ", position, " to ", path, ": ", strerror(errno),
+                 "; set it before orchd starts"));
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "orch/fail.h"
+
 namespace orch::network {
 
 namespace {
@@ -16,14 +18,31 @@ uint64_t hashOf(const std::string& text) {
 }
 }  // namespace
 
-bool isId(kj::StringPtr text) {
-  if (text.size() == 0 || text.size() > LONGEST_ID || text[0] == '.') return false;
+namespace {
+bool isName(kj::StringPtr text, size_t longest) {
+  if (text.size() == 0 || text.size() > longest || text[0] == '.') return false;
   for (char c : text) {
     bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
               c == '_' || c == '-' || c == '.';
     if (!ok) return false;
   }
   return true;
+}
+}  // namespace
+
+bool isId(kj::StringPtr text) { return isName(text, LONGEST_ID); }
+
+std::string nameOf(kj::StringPtr setting, kj::StringPtr text, size_t longest) {
+  if (isName(text, longest) && text[0] != '-') return text.cStr();
+  fail(kj::str("'", setting, "' cannot be '", text, "': it must be 1 to ", longest,
+               " characters of a-z, A-Z, 0-9, '_', '-' and '.'"));
+}
+
+void checkTaskId(kj::StringPtr text) {
+  if (isId(text)) return;
+  fail(kj::str("'", text,
+               "' cannot be a task's id: it must be 1 to 64 characters of a-z, A-Z, 0-9, '_', '-' "
+               "and '.'"));
 }
 
 std::string linkNameOf(kj::StringPtr prefix, const std::string& text) {

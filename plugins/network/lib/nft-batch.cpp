@@ -183,7 +183,8 @@ NftBatch& NftBatch::deleteElements(kj::StringPtr name) {
   return elements(NFT_MSG_DELSETELEM, name, nullptr);
 }
 
-NftBatch& NftBatch::chain(uint16_t type, kj::StringPtr name, const NftHook* hook) {
+NftBatch& NftBatch::chain(uint16_t type, kj::StringPtr name, const NftHook* hook,
+                          kj::StringPtr device) {
   Chain c(nftnl_chain_alloc());
   nftnl_chain_set_str(c.get(), NFTNL_CHAIN_TABLE, table.c_str());
   nftnl_chain_set_str(c.get(), NFTNL_CHAIN_NAME, name.cStr());
@@ -192,6 +193,7 @@ NftBatch& NftBatch::chain(uint16_t type, kj::StringPtr name, const NftHook* hook
     nftnl_chain_set_u32(c.get(), NFTNL_CHAIN_HOOKNUM, static_cast<uint32_t>(hook->point));
     nftnl_chain_set_s32(c.get(), NFTNL_CHAIN_PRIO, hook->priority);
     nftnl_chain_set_u32(c.get(), NFTNL_CHAIN_POLICY, NF_ACCEPT);
+    if (device.size() > 0) nftnl_chain_set_str(c.get(), NFTNL_CHAIN_DEV, device.cStr());
   }
   bool add = type == NFT_MSG_NEWCHAIN;
   Message message(family, type, add ? NLM_F_CREATE : 0, steps.size() + 1);
@@ -203,6 +205,10 @@ NftBatch& NftBatch::chain(uint16_t type, kj::StringPtr name, const NftHook* hook
 NftBatch& NftBatch::addChain(kj::StringPtr name) { return chain(NFT_MSG_NEWCHAIN, name, nullptr); }
 NftBatch& NftBatch::addChain(kj::StringPtr name, const NftHook& hook) {
   return chain(NFT_MSG_NEWCHAIN, name, &hook);
+}
+NftBatch& NftBatch::addEgressChain(kj::StringPtr name, kj::StringPtr device) {
+  NftHook hook{"filter", static_cast<NftPoint>(NF_NETDEV_EGRESS), 0};
+  return chain(NFT_MSG_NEWCHAIN, name, &hook, device);
 }
 NftBatch& NftBatch::deleteChain(kj::StringPtr name) {
   return chain(NFT_MSG_DELCHAIN, name, nullptr);

@@ -36,14 +36,14 @@ class NftBytes final {
 enum class NftPoint : uint32_t { PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING };
 
 struct NftHook {
-  const char* type;  // `filter`, `nat`
+  const char* type;  // `filter`, `nat`, `route`
   NftPoint point;
   int32_t priority;  // lower is earlier
 };
 
-// Which packets a table sees: those of IPv4, or the frames that pass a bridge, of whatever
-// protocol.
-enum class NftFamily : uint8_t { IP = 2, BRIDGE = 7 };  // NFPROTO_IPV4, NFPROTO_BRIDGE
+// Which packets a table sees: those of IPv4, those of one device, or the frames that pass a bridge,
+// of whatever protocol.
+enum class NftFamily : uint8_t { IP = 2, NETDEV = 5, BRIDGE = 7 };  // NFPROTO_IPV4 and so on
 
 // Things are named before they are used: sets and chains before rules. Adding
 // what exists and is equal is success, except rules, which are appended; deleting what does not
@@ -73,6 +73,8 @@ class NftBatch final {
 
   NftBatch& addChain(kj::StringPtr chain);
   NftBatch& addChain(kj::StringPtr chain, const NftHook& hook);
+  // Of the family netdev: what leaves by a device. It goes with the device.
+  NftBatch& addEgressChain(kj::StringPtr chain, kj::StringPtr device);
   // It must be empty of rules and nothing may lead to it.
   NftBatch& deleteChain(kj::StringPtr chain);
   NftBatch& addRule(kj::StringPtr chain, NftRule& rule);
@@ -92,7 +94,8 @@ class NftBatch final {
   NftBatch& set(kj::StringPtr name, std::initializer_list<NftType> key, uint32_t flags,
                 uint32_t valueType, uint32_t valueSize, uint32_t most = 0);
   NftBatch& elements(uint16_t type, kj::StringPtr set, nftnl_set_elem* owned);  // null: all
-  NftBatch& chain(uint16_t type, kj::StringPtr name, const NftHook* hook);
+  NftBatch& chain(uint16_t type, kj::StringPtr name, const NftHook* hook,
+                  kj::StringPtr device = nullptr);
   void append(const Message& message, kj::String what);
   void mark(bool begin);
   kj::Maybe<kj::String> refusalOf(const nlmsghdr* answer) const;

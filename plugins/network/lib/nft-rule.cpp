@@ -10,6 +10,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <string.h>
 
 namespace orch::network {
@@ -110,18 +111,53 @@ NftRule& NftRule::destinationPortIs(uint16_t port) {
   return compare(R0, true, &wanted, sizeof(wanted));
 }
 
+NftRule& NftRule::loadConnection(uint32_t key, Register into) {
+  add("ct", {{NFTNL_EXPR_CT_KEY, key}, {NFTNL_EXPR_CT_DREG, into}});
+  return *this;
+}
+
 NftRule& NftRule::isNew() {
-  add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_STATE}, {NFTNL_EXPR_CT_DREG, R0}});
+  loadConnection(NFT_CT_STATE, R0);
   mask(R0, STATE_NEW);
   uint32_t none = 0;
   return compare(R0, false, &none, sizeof(none));
 }
 
 NftRule& NftRule::isDnat(bool expected) {
-  add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_STATUS}, {NFTNL_EXPR_CT_DREG, R0}});
+  loadConnection(NFT_CT_STATUS, R0);
   mask(R0, IPS_DST_NAT);
   uint32_t none = 0;
   return compare(R0, !expected, &none, sizeof(none));
+}
+
+NftRule& NftRule::isReply(bool expected) {
+  loadConnection(NFT_CT_DIRECTION, R0);
+  uint8_t reply = IP_CT_DIR_REPLY;
+  return compare(R0, expected, &reply, sizeof(reply));
+}
+
+NftRule& NftRule::isInZone() {
+  auto* e = add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_ZONE}, {NFTNL_EXPR_CT_DREG, R0}});
+  nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
+  uint16_t none = 0;
+  return compare(R0, false, &none, sizeof(none));
+}
+
+NftRule& NftRule::loadFirstDestinationPort(Register into) {
+  auto* e = add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_PROTO_DST}, {NFTNL_EXPR_CT_DREG, into}});
+  nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
+  return *this;
+}
+
+NftRule& NftRule::loadMark(Register into) {
+  add("meta", {{NFTNL_EXPR_META_KEY, NFT_META_MARK}, {NFTNL_EXPR_META_DREG, into}});
+  return *this;
+}
+
+NftRule& NftRule::loadConnectionMark(Register into) { return loadConnection(NFT_CT_MARK, into); }
+
+NftRule& NftRule::loadFrame(uint32_t offset, uint32_t size, Register into) {
+  return load(NFT_PAYLOAD_LL_HEADER, offset, size, into);
 }
 
 NftRule& NftRule::loadDestinationPort(Register into) {
@@ -210,6 +246,60 @@ NftRule& NftRule::dnatTo(Register address) {
   add("nat", {{NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT},
               {NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4},
               {NFTNL_EXPR_NAT_REG_ADDR_MIN, address}});
+  return *this;
+}
+
+NftRule& NftRule::snatTo(Ipv4 address) {
+  loadAddress(address, R0);
+  add("nat", {{NFTNL_EXPR_NAT_TYPE, NFT_NAT_SNAT},
+              {NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4},
+              {NFTNL_EXPR_NAT_REG_ADDR_MIN, R0}});
+  return *this;
+}
+
+NftRule& NftRule::setConstantMark(uint32_t value) {
+  return loadValue(&value, sizeof(value), R0).setMark(R0);
+}
+
+NftRule& NftRule::setConnectionMark(Register value) {
+  add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_MARK}, {NFTNL_EXPR_CT_SREG, value}});
+  return *this;
+}
+
+NftRule& NftRule::setZone(Register value) {
+  auto* e = add("ct", {{NFTNL_EXPR_CT_KEY, NFT_CT_ZONE}, {NFTNL_EXPR_CT_SREG, value}});
+  nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
+  return *this;
+}
+
+NftRule& NftRule::writeFrame(uint32_t offset, Register value) {
+  add("payload", {{NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_LL_HEADER},
+                  {NFTNL_EXPR_PAYLOAD_OFFSET, offset},
+                  {NFTNL_EXPR_PAYLOAD_LEN, sizeof(uint32_t)},
+                  {NFTNL_EXPR_PAYLOAD_SREG, value}});
+  return *this;
+}
+
+NftRule& NftRule::clampSegments() {
+  constexpr uint32_t FLAGS_OFFSET = 13;  // in the TCP header
+  constexpr uint8_t SYN = 2;
+  constexpr uint8_t MAXIMUM_SEGMENT_SIZE = 2;  // the option's number; RFC 9293, 3.2
+  constexpr uint32_t VALUE_OFFSET = 2;
+  protocolIs(IPPROTO_TCP).load(NFT_PAYLOAD_TRANSPORT_HEADER, FLAGS_OFFSET, sizeof(SYN), R0);
+  mask(R0, SYN);
+  uint32_t none = 0;
+  compare(R0, false, &none, sizeof(none));
+  add("rt", {{NFTNL_EXPR_RT_KEY, NFT_RT_TCPMSS}, {NFTNL_EXPR_RT_DREG, R0}});
+  add("byteorder", {{NFTNL_EXPR_BYTEORDER_SREG, R0},
+                    {NFTNL_EXPR_BYTEORDER_DREG, R0},
+                    {NFTNL_EXPR_BYTEORDER_OP, NFT_BYTEORDER_HTON},
+                    {NFTNL_EXPR_BYTEORDER_LEN, sizeof(uint16_t)},
+                    {NFTNL_EXPR_BYTEORDER_SIZE, sizeof(uint16_t)}});
+  auto* e = add("exthdr", {{NFTNL_EXPR_EXTHDR_SREG, R0},
+                           {NFTNL_EXPR_EXTHDR_OFFSET, VALUE_OFFSET},
+                           {NFTNL_EXPR_EXTHDR_LEN, sizeof(uint16_t)},
+                           {NFTNL_EXPR_EXTHDR_OP, NFT_EXTHDR_OP_TCPOPT}});
+  nftnl_expr_set_u8(e, NFTNL_EXPR_EXTHDR_TYPE, MAXIMUM_SEGMENT_SIZE);
   return *this;
 }
 

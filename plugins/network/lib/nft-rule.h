@@ -44,6 +44,10 @@ class NftRule final {
   NftRule& isNew();
   // Its destination was (was not) rewritten.
   NftRule& isDnat(bool expected);
+  // Goes the way of the connection's answers, or that of its first packet.
+  NftRule& isReply(bool expected);
+  // Its connection was set apart by setZone.
+  NftRule& isInZone();
 
   // Loads.
   NftRule& loadProtocol(Register into);         // 1 byte
@@ -53,6 +57,13 @@ class NftRule final {
   NftRule& loadDestination(Register into);
   NftRule& loadAddress(Ipv4 value, Register into);
   NftRule& loadPort(uint16_t value, Register into);
+  // The port that the client meant, 2 bytes: before a rule rewrote it.
+  NftRule& loadFirstDestinationPort(Register into);
+  // 4 bytes as they were set: `connection` for that of all its packets.
+  NftRule& loadMark(Register into);
+  NftRule& loadConnectionMark(Register into);
+  // `size` bytes of the Ethernet header.
+  NftRule& loadFrame(uint32_t offset, uint32_t size, Register into);
   // Counts 0, 1 ... modulus - 1, 0, one step per packet that gets here.
   NftRule& loadNextOf(uint32_t modulus, Register into);
 
@@ -68,11 +79,21 @@ class NftRule final {
   // Actions.
   NftRule& dnatTo(Register address, Register port);
   NftRule& dnatTo(Register address);  // the port stays
+  NftRule& snatTo(Ipv4 address);
   NftRule& masquerade();
   // These go on with the next condition or action. The addresses are those of this one packet.
   NftRule& setMark(Register value);
   NftRule& setSource(Register address) { return setAddress(SOURCE_OFFSET, address); }
   NftRule& setDestination(Register address) { return setAddress(DESTINATION_OFFSET, address); }
+  NftRule& setConstantMark(uint32_t value);
+  NftRule& setConnectionMark(Register value);
+  // Connections of equal addresses and ports are told apart by it, in the direction of the first
+  // packet. 2 bytes; only before the kernel has looked the connection up (priority RAW).
+  NftRule& setZone(Register value);
+  // Of 4 bytes, in the Ethernet header; where a packet leaves a device.
+  NftRule& writeFrame(uint32_t offset, Register value);
+  // Of a SYN: no larger segments than the route has room for.
+  NftRule& clampSegments();
   NftRule& drop();
   NftRule& rejectWithReset();        // TCP only
   NftRule& rejectPortUnreachable();  // ICMP
@@ -95,6 +116,7 @@ class NftRule final {
     uint16_t name;
     uint32_t value;
   };
+  NftRule& loadConnection(uint32_t key, Register into);
   nftnl_expr* add(const char* kind, std::initializer_list<Attribute> attributes);
 
   struct Free {

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -135,8 +136,10 @@ NetlinkMessage newVeth(const VethSpec& spec) {
 NetlinkMessage newVxlan(const VxlanSpec& spec) {
   NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
                          kj::str("cannot make the VXLAN device ", spec.facts.vni));
-  message.header<ifinfomsg>();
+  auto& head = message.header<ifinfomsg>();
+  if (!spec.arp) head.ifi_flags = head.ifi_change = IFF_NOARP;
   message.putText(IFLA_IFNAME, spec.name.c_str()).putU32(IFLA_MTU, spec.mtu);
+  if (spec.mac != Mac{}) message.put(IFLA_ADDRESS, spec.mac.data(), spec.mac.size());
   if (spec.targetNamespace >= 0) message.putU32(IFLA_NET_NS_FD, spec.targetNamespace);
   size_t info = message.nest(IFLA_LINKINFO);
   message.putText(IFLA_INFO_KIND, "vxlan");
@@ -144,7 +147,7 @@ NetlinkMessage newVxlan(const VxlanSpec& spec) {
   uint16_t port = htons(spec.facts.port);
   message.putU32(IFLA_VXLAN_ID, spec.facts.vni).putU32(IFLA_VXLAN_LOCAL, htonl(spec.facts.local));
   message.put(IFLA_VXLAN_PORT, &port, sizeof(port)).putU8(IFLA_VXLAN_TTL, IPDEFTTL);
-  message.putU8(IFLA_VXLAN_LEARNING, 0);
+  message.putU8(IFLA_VXLAN_LEARNING, spec.learning ? 1 : 0).putU32(IFLA_VXLAN_AGEING, 0);
   message.endNest(data);
   message.endNest(info);
   return message;
@@ -231,6 +234,54 @@ NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway) {
   head.rtm_type = RTN_UNICAST;
   message.putU32(RTA_GATEWAY, htonl(gateway)).putU32(RTA_OIF, link);
   return message;
+}
+
+namespace {
+// Table numbers above 255 go into an attribute.
+NetlinkMessage newRouteChange(uint16_t type, uint16_t flags, uint32_t table, uint8_t kind,
+                              const Ipv4Subnet& to, unsigned routeFlags = 0) {
+  NetlinkMessage message(type, flags,
+                         kj::str("cannot set the route to ", subnetText(to), " of table ", table));
+  auto& head = message.header<rtmsg>();
+  head.rtm_family = AF_INET;
+  head.rtm_dst_len = to.prefix;
+  head.rtm_protocol = RTPROT_STATIC;
+  head.rtm_scope = RT_SCOPE_UNIVERSE;
+  head.rtm_type = kind;
+  head.rtm_flags = routeFlags;
+  message.putU32(RTA_TABLE, table);
+  if (to.prefix > 0) message.putU32(RTA_DST, htonl(to.network));
+  return message;
+}
+
+NetlinkMessage newRuleChange(uint16_t type, uint16_t flags, uint32_t mark, uint32_t table) {
+  NetlinkMessage message(type, flags, kj::str("cannot set the rule for table ", table));
+  auto& head = message.header<fib_rule_hdr>();
+  head.family = AF_INET;
+  head.action = FR_ACT_TO_TBL;
+  message.putU32(FRA_FWMARK, mark).putU32(FRA_TABLE, table);
+  return message;
+}
+}  // namespace
+
+NetlinkMessage newDefaultRouteIn(uint32_t table, uint32_t link, Ipv4 gateway) {
+  auto message = newRouteChange(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, table, RTN_UNICAST,
+                                Ipv4Subnet{}, RTNH_F_ONLINK);
+  message.putU32(RTA_GATEWAY, htonl(gateway)).putU32(RTA_OIF, link);
+  return message;
+}
+
+NetlinkMessage newThrowRoute(uint32_t table, const Ipv4Subnet& subnet) {
+  return newRouteChange(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, table, RTN_THROW, subnet);
+}
+NetlinkMessage deleteThrowRoute(uint32_t table, const Ipv4Subnet& subnet) {
+  return newRouteChange(RTM_DELROUTE, 0, table, RTN_THROW, subnet);
+}
+NetlinkMessage newMarkRule(uint32_t mark, uint32_t table) {
+  return newRuleChange(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, mark, table);
+}
+NetlinkMessage deleteMarkRule(uint32_t mark, uint32_t table) {
+  return newRuleChange(RTM_DELRULE, 0, mark, table);
 }
 
 NetlinkMessage newForwarding(uint32_t port, Mac mac) {

@@ -78,6 +78,9 @@ struct VxlanSpec {
   Vxlan facts;
   uint32_t mtu = 1450;
   int targetNamespace = -1;  // a descriptor of the namespace in which it is made
+  Mac mac = {};              // all zero: the kernel chooses one
+  bool learning = false;     // from which host a MAC's frames come, for good
+  bool arp = true;           // asks who has an address; if not, all frames go to its own MAC
 };
 
 // A bridge without spanning tree and multicast snooping, whose address does not change with its
@@ -85,7 +88,7 @@ struct VxlanSpec {
 NetlinkMessage newBridge(kj::StringPtr name, Mac mac, uint32_t mtu);
 // The host's end is up when it answers; the peer cannot be, it comes first into being.
 NetlinkMessage newVeth(const VethSpec& spec);
-// A VXLAN device that learns nothing and floods nothing. What it sends goes through the namespace
+// A VXLAN device that floods nothing. What it sends goes through the namespace
 // of the socket, wherever it is itself. Fails with EEXIST if another one has the VNI and port
 // there.
 NetlinkMessage newVxlan(const VxlanSpec& spec);
@@ -101,6 +104,16 @@ NetlinkMessage deleteGroup(uint32_t group);
 NetlinkMessage newAddress(uint32_t link, Ipv4 address, uint8_t prefix);
 NetlinkMessage deleteAddress(const Address& address);
 NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway);
+// In a table of its own, by a gateway that need not be on the link's subnet. Replaces an equal one.
+NetlinkMessage newDefaultRouteIn(uint32_t table, uint32_t link, Ipv4 gateway);
+// In that table there is no way to the subnet: the next table is asked. Deleting what is not there
+// fails with ESRCH.
+NetlinkMessage newThrowRoute(uint32_t table, const Ipv4Subnet& subnet);
+NetlinkMessage deleteThrowRoute(uint32_t table, const Ipv4Subnet& subnet);
+// Packets with the mark are routed by the table. Fails with EEXIST if that is so already; deleting
+// what is not there with ENOENT.
+NetlinkMessage newMarkRule(uint32_t mark, uint32_t table);
+NetlinkMessage deleteMarkRule(uint32_t mark, uint32_t table);
 // Ties a MAC to a port of a bridge for good, wherever frames with it come from; moves it here if
 // it was tied to another port.
 NetlinkMessage newForwarding(uint32_t port, Mac mac);

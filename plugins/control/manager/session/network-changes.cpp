@@ -29,6 +29,21 @@ void Sessions::notePeer(const std::string& id, const Snapshot& before, const Sna
   }
 }
 
+void Sessions::notePorts(const Snapshot& before, const Snapshot& after) {
+  bool was = before && isServing(TaskReader(before));
+  bool is = after && isServing(TaskReader(after));
+  if (was != is) portsChanged.insert(text(TaskReader(after ? after : before).getNodeId()));
+}
+
+void Sessions::tellPorts() {
+  auto changed = std::exchange(portsChanged, {});
+  if (changed.empty()) return;
+  for (auto& id : changed) {
+    bool serves = manager.state().networks().serving.count(id) > 0;
+    tellAll([&](NetworkFeed& feed) { feed.nodeChanged(id, serves); });
+  }
+}
+
 void Sessions::noteService(const std::string& id, const Snapshot& before, const Snapshot& after) {
   auto networkOf = [&](schema::NetworkAttachment::Reader attachment) {
     auto& byName = manager.state().networks().byName;
@@ -46,10 +61,14 @@ void Sessions::noteService(const std::string& id, const Snapshot& before, const 
 
 // Nobody is sent to the tasks of a node that is down.
 void Sessions::noteNode(const std::string& id, const Snapshot& before, const Snapshot& after) {
-  if (!before || !after) return;
+  if (!before || !after) {
+    portsChanged.insert(id);
+    return;
+  }
   auto was = before.as<schema::Node>();
   auto is = after.as<schema::Node>();
   if (isDown(was) == isDown(is) && was.getAddress() == is.getAddress()) return;
+  portsChanged.insert(id);
   for (auto& taskId : manager.state().tasksOf(id)) {
     TaskReader task(*manager.state().find(Kind::TASK, taskId));
     for (auto leg : task.getLegs()) {

@@ -67,6 +67,30 @@ void fillService(const State& state, const std::string& network, const std::stri
   }
 }
 
+// Nobody is sent to a node that is down; what is open there is broken off.
+kj::Maybe<Ipv4> reachableAt(const State& state, const std::string& nodeId) {
+  auto node = state.find(Kind::NODE, nodeId);
+  if (node == nullptr || isDown(node->as<schema::Node>())) return nullptr;
+  auto host = hostOf(node->as<schema::Node>());
+  if (!host) return nullptr;
+  return *host;
+}
+
+void fillNode(const State& state, const std::string& nodeId, schema::MeshNode::Builder target) {
+  target.setNodeId(nodeId.c_str());
+  KJ_IF_MAYBE (host, reachableAt(state, nodeId)) target.setAddress(network::ipv4Text(*host));
+  auto found = state.networks().serving.find(nodeId);
+  if (found == state.networks().serving.end()) return;
+  auto ports = target.initPorts(found->second.size());
+  uint32_t i = 0;
+  for (auto& [key, tasks] : found->second) {
+    auto [protocol, published] = portOf(key);
+    ports[i].setProtocol(protocol);
+    ports[i].setPublished(published);
+    ports[i++].setTasks(tasks);
+  }
+}
+
 }  // namespace
 
 bool isPeer(const TaskReader& task) {
@@ -84,6 +108,8 @@ NetworkFeed::Message NetworkFeed::take(const State& state, const std::string& no
     told.clear();
     peers.clear();
     services.clear();
+    toldNodes.clear();
+    for (auto& entry : state.networks().serving) nodes.insert(entry.first);
   }
   if (complete || looks) {
     std::set<std::string> here;
@@ -122,7 +148,21 @@ NetworkFeed::Message NetworkFeed::take(const State& state, const std::string& no
     bool there = isThere(state, member.first, member.second);
     (there ? message.peers : message.gonePeers).push_back(member);
   }
+  takeNodes(state, nodeId, message);
   return message;
+}
+
+// One that takes no connections any more, but is there, stays told: those that are open go on.
+void NetworkFeed::takeNodes(const State& state, const std::string& nodeId, Message& message) {
+  nodes.erase(nodeId);
+  for (auto& id : std::exchange(nodes, {})) {
+    if (reachableAt(state, id) == nullptr) {
+      if (toldNodes.erase(id) > 0) message.goneNodes.push_back(id);
+    } else if (state.networks().serving.count(id) > 0 || toldNodes.count(id) > 0) {
+      toldNodes.insert(id);
+      message.nodes.push_back(id);
+    }
+  }
 }
 
 void fillNetworks(const State& state, const NetworkFeed::Message& message,
@@ -140,6 +180,10 @@ void fillNetworks(const State& state, const NetworkFeed::Message& message,
     assignments[at].setVersion(state.find(Kind::TASK, id)->version());
     fillPeer(state, network, id, assignments[at++].initPeer());
   }
+  for (auto& id : message.nodes) {
+    assignments[at].setVersion(state.find(Kind::NODE, id)->version());
+    fillNode(state, id, assignments[at++].initMeshNode());
+  }
 }
 
 void fillGone(const NetworkFeed::Message& message,
@@ -152,6 +196,7 @@ void fillGone(const NetworkFeed::Message& message,
   for (auto& [network, id] : message.gonePeers) add(schema::AssignedKind::PEER, network, id);
   for (auto& [network, id] : message.goneServices) add(schema::AssignedKind::SERVICE, network, id);
   for (auto& network : message.goneNetworks) add(schema::AssignedKind::NETWORK, network, network);
+  for (auto& id : message.goneNodes) add(schema::AssignedKind::MESH_NODE, "", id);
 }
 
 }  // namespace orch::control::manager

@@ -22,16 +22,25 @@ class NetworkFeed final {
   void serviceChanged(const std::string& network, const std::string& serviceId) {
     if (told.count(network) > 0) services.insert({network, serviceId});
   }
-  bool owes() const { return looks || !peers.empty() || !services.empty(); }
+  // What published ports lead to on another node, or where that is.
+  void nodeChanged(const std::string& nodeId, bool serves) {
+    if (serves || toldNodes.count(nodeId) > 0) nodes.insert(nodeId);
+  }
+  bool owes() const { return looks || !peers.empty() || !services.empty() || !nodes.empty(); }
 
   // What to send, all of it at first. From then on the node counts as told.
   struct Message {
     std::vector<std::string> networks;
     std::vector<std::pair<std::string, std::string>> services, peers;  // network, id
     std::vector<std::string> goneNetworks;
+    std::vector<std::string> nodes, goneNodes;
     std::vector<std::pair<std::string, std::string>> goneServices, gonePeers;
-    uint32_t assignments() const { return networks.size() + services.size() + peers.size(); }
-    uint32_t gone() const { return goneNetworks.size() + goneServices.size() + gonePeers.size(); }
+    uint32_t assignments() const {
+      return networks.size() + services.size() + peers.size() + nodes.size();
+    }
+    uint32_t gone() const {
+      return goneNetworks.size() + goneServices.size() + gonePeers.size() + goneNodes.size();
+    }
   };
   Message take(const State& state, const std::string& nodeId, bool complete);
 
@@ -40,6 +49,8 @@ class NetworkFeed final {
   std::set<std::string> told;  // networks
   bool looks = false;
   Members peers, services;  // to tell of; or that they are gone
+  void takeNodes(const State& state, const std::string& nodeId, Message& message);
+  std::set<std::string> toldNodes, nodes;  // other nodes that take connections; those that changed
 };
 
 // Both lists have room for the message from `at` on, which is moved behind it.

@@ -273,6 +273,7 @@ void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& 
   if (key.kind == Kind::NODE) noteNode(key.id, before, after);
   if (key.kind != Kind::TASK) return;
   notePeer(key.id, before, after);
+  notePorts(before, after);
   TaskReader task(after ? after : before);
   auto it = connections.find(manager::view(task.getNodeId()));
   if (it == connections.end() || it->second->over || !isAssigned(task)) return;
@@ -292,6 +293,7 @@ void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& 
 }
 
 void Sessions::applied() {
+  tellPorts();
   for (auto& nodeId : std::exchange(toPush, {})) {
     auto it = connections.find(nodeId);
     if (it != connections.end()) push(*it->second);
@@ -473,6 +475,7 @@ void Sessions::silenced() {
   for (auto& entry : connections) finish(*entry.second);
   connections.clear();
   toPush.clear();
+  portsChanged.clear();
   beats.expectAll(settings.getStartGraceMs() * kj::MILLISECONDS);
 }
 

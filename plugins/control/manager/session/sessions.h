@@ -95,6 +95,8 @@ class Sessions final : public ChangeObserver,
   template <typename F>
   void tellAll(F&& note);
   void notePeer(const std::string& id, const Snapshot& before, const Snapshot& after);
+  void notePorts(const Snapshot& before, const Snapshot& after);
+  void tellPorts();
   void noteService(const std::string& id, const Snapshot& before, const Snapshot& after);
   void noteNode(const std::string& id, const Snapshot& before, const Snapshot& after);
   void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
@@ -122,7 +124,8 @@ class Sessions final : public ChangeObserver,
   const LoginSafe& logins;
   Config::Reader settings;
   std::map<std::string, kj::Own<Connection>, std::less<>> connections;  // the newest of each node
-  std::set<std::string> toPush;  // nodes whose tasks changed in this batch
+  std::set<std::string> toPush;        // nodes whose tasks changed in this batch
+  std::set<std::string> portsChanged;  // nodes whose part of published ports did
   GoneObserver* goneObserver = nullptr;
   bool stopped = false;
   LogLimit refusals;

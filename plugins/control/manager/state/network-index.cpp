@@ -37,8 +37,38 @@ void NetworkIndex::count(schema::Service::Reader service, int sign) {
   }
 }
 
+namespace {
+bool isOfCluster(schema::PortSpec::Reader port) {
+  return port.getMode() == schema::PortSpec::PublishMode::INGRESS;
+}
+}  // namespace
+
+bool isServing(const TaskReader& task) {
+  if (task.getPorts().size() == 0 || !isRunning(task)) return false;
+  auto networks = task.getSpec().getNetworks();
+  // There the ports are the node's own, or there are none.
+  bool apart =
+      networks.size() == 1 && (networks[0].getName() == "host" || networks[0].getName() == "none");
+  if (apart) return false;
+  for (auto port : task.getPorts()) {
+    if (isOfCluster(port)) return true;
+  }
+  return false;
+}
+
+void NetworkIndex::countPorts(const TaskReader& task, int sign) {
+  auto& ports = serving[text(task.getNodeId())];
+  for (auto port : task.getPorts()) {
+    if (!isOfCluster(port)) continue;
+    auto key = portKey(port.getProtocol(), port.getPublished());
+    if ((ports[key] += sign) == 0) ports.erase(key);
+  }
+  if (ports.empty()) serving.erase(text(task.getNodeId()));
+}
+
 void NetworkIndex::count(const TaskReader& task, int sign) {
   if (isTerminal(task)) return;
+  if (isServing(task)) countPorts(task, sign);
   for (auto leg : task.getLegs()) {
     auto network = text(leg.getNetwork());
     auto address = addressOf(leg);

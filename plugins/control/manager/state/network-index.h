@@ -16,6 +16,9 @@ namespace orch::control::manager {
 
 using network::Ipv4;
 
+// Whether published ports of the whole cluster lead to it.
+bool isServing(const TaskReader& task);
+
 // `10.0.1.5` of `10.0.1.5/24`.
 std::string addressOf(schema::Leg::Reader leg);
 
@@ -27,7 +30,7 @@ class NetworkIndex final {
   void count(schema::Network::Reader network, int sign);
   // Its virtual addresses.
   void count(schema::Service::Reader service, int sign);
-  // Its legs, until it has ended.
+  // Its legs, until it has ended; its published ports, while it runs.
   void count(const TaskReader& task, int sign);
 
   struct Newest {
@@ -39,10 +42,14 @@ class NetworkIndex final {
   // The task's that was made last, by network: what is given next comes after it, so that an
   // address rests for as long as the range allows.
   std::map<std::string, Newest, std::less<>> newest;
+  // Tasks that take new connections by published ports of the whole cluster: how many, by node and
+  // portKey.
+  std::map<std::string, std::map<uint32_t, int64_t>, std::less<>> serving;
   // Tasks with a leg that have not ended, by network and node.
   std::map<std::string, std::map<std::string, std::set<std::string>>, std::less<>> members;
 
  private:
+  void countPorts(const TaskReader& task, int sign);
   void countAddress(std::string_view network, std::string_view address, int sign);
 };
 

@@ -34,6 +34,9 @@ inline bool isRunning(const TaskReader& task) {
 inline uint32_t portKey(schema::PortSpec::Protocol protocol, uint16_t port) {
   return static_cast<uint32_t>(protocol) << 16 | port;
 }
+inline std::pair<schema::PortSpec::Protocol, uint16_t> portOf(uint32_t key) {
+  return {static_cast<schema::PortSpec::Protocol>(key >> 16), key & 0xffff};
+}
 
 struct NodeUsage {
   int64_t cpuNanos = 0;                   // reserved by tasks that have not ended

@@ -7,7 +7,6 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netinet/in.h>
-#include <netpacket/packet.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,14 +16,14 @@
 #include "lib/nft-batch.h"
 #include "node-test.h"
 
-namespace orch::network::bridge {
+namespace orch::network::ingress {
 namespace {
 
 // Three tasks behind 8080/tcp and 5353/udp, each with both servers.
 struct Trio {
   explicit Trio(TestNode& node) {
     for (int i = 0; i < 3; ++i) {
-      ends.push_back(node.attachActive("web" + std::to_string(i), {{80, 8080}, {53, 5353, true}}));
+      ends.push_back(node.publishActive("web" + std::to_string(i), {{80, 8080}, {53, 5353, true}}));
       tcp.push_back(serverIn(ends[i].path, 80));
       udp.push_back(serverIn(ends[i].path, 53, true));
     }
@@ -94,43 +93,7 @@ bool setBridgeFilter(bool on) {
   return ::write(fd, on ? "1" : "0", 1) == 1;
 }
 
-uint16_t checksum(const uint8_t* bytes, size_t size) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i < size; i += 2) sum += bytes[i] << 8 | bytes[i + 1];
-  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-  return ~sum;
-}
-
-// One UDP packet of one byte out of the task's device as it is, whatever routes there are.
-void sendFrame(const End& task, kj::StringPtr source, kj::StringPtr destination, uint16_t port,
-               const char* text) {
-  std::vector<uint8_t> frame;
-  auto add = [&](std::initializer_list<unsigned> bytes) {
-    for (unsigned byte : bytes) frame.push_back(byte);
-  };
-  auto address = [&](Ipv4 a) { add({a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255}); };
-  for (auto byte : macOf(*parseIpv4("172.30.0.1"))) frame.push_back(byte);
-  for (auto byte : macOf(*parseIpv4(task.address.c_str()))) frame.push_back(byte);
-  add({8, 0, 0x45, 0, 0, 29, 0, 0, 0, 0, 64, IPPROTO_UDP, 0, 0});
-  address(*parseIpv4(source));
-  address(*parseIpv4(destination));
-  uint16_t sum = checksum(frame.data() + 14, 20);
-  frame[24] = sum >> 8;
-  frame[25] = sum & 255;
-  add({0x30, 0x39, port / 256u, port % 256u, 0, 9, 0, 0, uint8_t(text[0])});
-  inNamespace(task.path.c_str(), [&] {
-    int fd;
-    KJ_SYSCALL(fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
-    kj::AutoCloseFd owned(fd);
-    sockaddr_ll to = {};
-    to.sll_family = AF_PACKET;
-    to.sll_ifindex = Rtnetlink().link("eth0")->index;
-    KJ_SYSCALL(
-        sendto(fd, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to), sizeof(to)));
-  });
-}
-
-TEST_CASE("network: an ingress port goes round its tasks exactly", "[network][root][netns]") {
+TEST_CASE("ingress: an ingress port goes round its tasks exactly", "[network][root][netns]") {
   TestNode node("round");
   node.run();
   OtherHost other(node);
@@ -153,7 +116,7 @@ TEST_CASE("network: an ingress port goes round its tasks exactly", "[network][ro
   }
 }
 
-TEST_CASE("network: a task reaches published ports, its own too", "[network][root][netns]") {
+TEST_CASE("ingress: a task reaches published ports, its own too", "[network][root][netns]") {
   TestNode node("hairpin");
   bool filtered = GENERATE(false, true);
   if (!setBridgeFilter(filtered) && filtered) return;
@@ -175,11 +138,11 @@ TEST_CASE("network: a task reaches published ports, its own too", "[network][roo
   }
 }
 
-TEST_CASE("network: a host port leads to its one task", "[network][root][netns]") {
+TEST_CASE("ingress: a host port leads to its one task", "[network][root][netns]") {
   TestNode node("host");
   node.run();
   OtherHost other(node);
-  auto one = node.attachActive("one", {{80, 8080, false, true}, {53, 0, true, true}});
+  auto one = node.publishActive("one", {{80, 8080, false, true}, {53, 0, true, true}});
   CHECK(one.published[0] == 8080);
   REQUIRE(one.published[1] >= 32768);
   auto tcp = serverIn(one.path, 80);
@@ -189,21 +152,21 @@ TEST_CASE("network: a host port leads to its one task", "[network][root][netns]"
   REQUIRE(connectTo(client, "127.0.0.1", one.published[1]) == 0);
   CHECK(askUdp(client, {udp}).address == "172.30.0.1");
   CHECK(TestNode::errorOf([&] {
-          node.attach("two", {{80, 8080, false, true}});
+          node.publish("two", {{80, 8080, false, true}});
         }) ==
         "cannot publish port 8080/tcp on this node: another task has it already; publish another "
         "port, or remove that task");
   CHECK(TestNode::errorOf([&] {
-          node.attach("two", {{80, 8080}});
+          node.publish("two", {{80, 8080}});
         }).find("another task has it") != std::string::npos);
-  CHECK(node.used() == 1);
+  CHECK(node.files() == 1);
 }
 
-TEST_CASE("network: an attached task gets nothing before it is active", "[network][root][netns]") {
+TEST_CASE("ingress: a published task gets nothing before it is active", "[network][root][netns]") {
   TestNode node("active");
   node.run();
   OtherHost other(node);
-  auto one = node.attach("one", {{80, 8080}, {53, 5353, true}});
+  auto one = node.publish("one", {{80, 8080}, {53, 5353, true}});
   auto tcp = serverIn(one.path, 80);
   for (std::string from : {std::string(), other.path()}) {
     CHECK(tcpError(from, NODE_ADDRESS, 8080) == ECONNREFUSED);
@@ -216,7 +179,7 @@ TEST_CASE("network: an attached task gets nothing before it is active", "[networ
   CHECK(tcpError(other.path(), NODE_ADDRESS, 8080) == 0);
 }
 
-TEST_CASE("network: a deactivated task gets no new connection and keeps the open ones",
+TEST_CASE("ingress: a deactivated task gets no new connection and keeps the open ones",
           "[network][root][netns]") {
   TestNode node("drain");
   node.run();
@@ -258,7 +221,7 @@ TEST_CASE("network: a deactivated task gets no new connection and keeps the open
         std::vector<int>{0, 4, 0});
 }
 
-TEST_CASE("network: a UDP client that sent before anybody was there is led to the service",
+TEST_CASE("ingress: a UDP client that sent before anybody was there is led to the service",
           "[network][root][netns]") {
   TestNode node("early");
   node.run();
@@ -277,7 +240,7 @@ TEST_CASE("network: a UDP client that sent before anybody was there is led to th
     }
   };
   sendOn();
-  auto one = node.attach("one", {{53, 5353, true}});
+  auto one = node.publish("one", {{53, 5353, true}});
   auto server = serverIn(one.path, 53, true);
   sendOn();
   node.activate("one");
@@ -287,92 +250,52 @@ TEST_CASE("network: a UDP client that sent before anybody was there is led to th
   CHECK(askUdp(asking, {elsewhere}).address == NODE_ADDRESS);
 }
 
-TEST_CASE("network: a port that a program outside listens on is refused and reported",
+TEST_CASE("ingress: a port that a program outside listens on is refused and reported",
           "[network][root][netns]") {
   TestNode node("taken");
   node.run();
   auto tcp = serverIn("", 8080);
   auto udp = serverIn("", 5353, true);
   CHECK(TestNode::errorOf([&] {
-          node.attach("one", {{80, 8081}, {80, 8080}});
+          node.publish("one", {{80, 8081}, {80, 8080}});
         }) ==
         "cannot publish port 8080/tcp on this node: another program listens on it "
         "(`ss -lntup` names it); stop that program, or publish another port");
   CHECK(TestNode::errorOf([&] {
-          node.attach("one", {{53, 5353, true}});
+          node.publish("one", {{53, 5353, true}});
         }).find("5353/udp") != std::string::npos);
-  CHECK(node.used() == 0);
+  CHECK(node.files() == 0);
   tcp = nullptr;
-  node.attach("one", {{80, 8081}, {80, 8080}});
+  node.publish("one", {{80, 8081}, {80, 8080}});
   // Nobody else gets it while it is published, and anybody may afterwards.
   CHECK_THROWS(serverIn("", 8080));
   CHECK_THROWS(serverIn("", 8081));
-  node.detach("one");
+  node.withdraw("one");
   CHECK_NOTHROW(serverIn("", 8080));
 }
 
-TEST_CASE("network: ports that make no sense are refused", "[network][root][netns]") {
+TEST_CASE("ingress: ports that make no sense are refused", "[network][root][netns]") {
   TestNode node("sense");
   node.run();
   CHECK(TestNode::errorOf([&] {
-          node.attach("one", {{80, 0}});
+          node.publish("one", {{80, 0}});
         }) ==
         "cannot publish port 80/tcp: with mode=ingress the published port must be "
         "chosen before, and it is 0");
   CHECK(TestNode::errorOf([&] {
-          node.attach("one", {{0, 8080}});
+          node.publish("one", {{0, 8080}});
         }) == "cannot publish port 8080/tcp: the target port is 0; it must be 1 to 65535");
   CHECK(TestNode::errorOf([&] {
-          node.attach("one", {{80, 8080}, {81, 8080}});
+          node.publish("one", {{80, 8080}, {81, 8080}});
         }) == "cannot publish port 8080/tcp twice for one task; publish another port");
-  CHECK(TestNode::errorOf([&] { node.attach("../one"); }).find("cannot be a task's id") !=
+  CHECK(TestNode::errorOf([&] { node.publish("../one"); }).find("cannot be a task's id") !=
         std::string::npos);
   CHECK(TestNode::errorOf([&] { node.activate("one"); }) ==
-        "cannot lead traffic to a task that is not attached to the network 'bridge'");
+        "cannot lead traffic to a task that has published nothing");
   CHECK_NOTHROW(node.deactivate("one"));
 }
 
-TEST_CASE("network: what is not published cannot be reached from other hosts",
-          "[network][root][netns]") {
-  TestNode node("closed");
-  node.run();
-  OtherHost other(node);
-  auto one = node.attachActive("one", {{80, 8080}});
-  auto published = serverIn(one.path, 80);
-  auto hidden = serverIn(one.path, 81);
-  inNamespace(other.path().c_str(), [&] {
-    Rtnetlink net;
-    net.run(newDefaultRoute(net.link("wire")->index, *parseIpv4(NODE_ADDRESS)));
-  });
-  std::vector<kj::AutoCloseFd> direct;
-  for (uint16_t port : {80, 81}) {
-    direct.push_back(socketIn(other.path(), false));
-    fcntl(direct.back(), F_SETFL, O_NONBLOCK);
-    CHECK(connectTo(direct.back(), one.address, port) == EINPROGRESS);
-  }
-  // Packets do not overtake each other: what comes after them comes first.
-  CHECK(tcpError(other.path(), NODE_ADDRESS, 8080) == 0);
-  CHECK(readyOf({hidden, published}) == 1);
-  acceptFrom(published);
-  fcntl(published, F_SETFL, O_NONBLOCK);
-  CHECK_THROWS(acceptFrom(published));
-}
-
-TEST_CASE("network: a task does not get at the node's loopback", "[network][root][netns]") {
-  TestNode node("loopback");
-  node.run();
-  auto one = node.attach("one");
-  auto server = serverIn("", 9000, true);
-  sendFrame(one, "172.30.0.2", "127.0.0.1", 9000, "1");
-  sendFrame(one, "127.0.0.1", "172.30.0.1", 9000, "2");
-  sendFrame(one, "172.30.0.2", "172.30.0.1", 9000, "3");
-  REQUIRE(readyOf({server}) == 0);
-  char text[2] = {};
-  CHECK(recv(server, text, 1, 0) == 1);
-  CHECK(std::string(text) == "3");
-}
-
-TEST_CASE("network: a table that somebody flushed is made again with the next change",
+TEST_CASE("ingress: a table that somebody flushed is made again with the next change",
           "[network][root][netns]") {
   TestNode node("flushed");
   node.run();
@@ -400,7 +323,7 @@ uint64_t handleOf(kj::StringPtr table) {
   return handle;
 }
 
-TEST_CASE("network: the next orchd corrects the table where it stands", "[network][root][netns]") {
+TEST_CASE("ingress: the next orchd corrects the table where it stands", "[network][root][netns]") {
   TestNode node("again");
   node.run();
   Trio trio(node);
@@ -419,11 +342,11 @@ TEST_CASE("network: the next orchd corrects the table where it stands", "[networ
   NetlinkSocket socket(NETLINK_NETFILTER);
   auto chains = nftChains(socket, table.c_str());
   std::set<std::string> names(chains.begin(), chains.end());
-  CHECK(names == std::set<std::string>{"forward", "guard", "input", "output", "postrouting",
+  CHECK(names == std::set<std::string>{"here-tcp-8080", "here-udp-5353", "input", "output",
                                        "prerouting", "tcp-8080", "udp-5353"});
 }
 
-TEST_CASE("network: a table of another version makes way for ours", "[network][root][netns]") {
+TEST_CASE("ingress: a table of another version makes way for ours", "[network][root][netns]") {
   TestNode node("version");
   node.run();
   Trio trio(node);
@@ -436,4 +359,4 @@ TEST_CASE("network: a table of another version makes way for ours", "[network][r
 }
 
 }  // namespace
-}  // namespace orch::network::bridge
+}  // namespace orch::network::ingress

@@ -1,4 +1,4 @@
-#include "claims.h"
+#include "lib/claims.h"
 
 #include <errno.h>
 #include <kj/debug.h>
@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-namespace orch::network::bridge {
+namespace orch::network {
 
 namespace {
 
@@ -18,7 +18,7 @@ kj::Maybe<kj::AutoCloseFd> claim(kj::StringPtr what, const std::string& name) {
   kj::AutoCloseFd owned(fd);
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
-  auto text = kj::str("orch network.bridge ", what, " ", name.c_str());
+  auto text = kj::str("orch network ", what, " ", name.c_str());
   KJ_ASSERT(text.size() < sizeof(address.sun_path));
   memcpy(address.sun_path + 1, text.begin(), text.size());  // a zero before it: abstract
   socklen_t size = offsetof(sockaddr_un, sun_path) + 1 + text.size();
@@ -39,10 +39,4 @@ kj::Maybe<kj::String> Claims::take(kj::StringPtr what, const std::string& name) 
   return kj::str("the ", what, " '", name.c_str(), "'");
 }
 
-kj::Maybe<kj::String> Claims::take(const Layout& layout) {
-  sockets.clear();
-  KJ_IF_MAYBE (other, take("bridge", layout.bridge)) return kj::mv(*other);
-  return take("table", layout.table);
-}
-
-}  // namespace orch::network::bridge
+}  // namespace orch::network

@@ -9,7 +9,7 @@
 
 #include "port-table.h"
 
-namespace orch::network::bridge {
+namespace orch::network::ingress {
 
 // Dropping it lets all ports go. At most 2 x 65,535 sockets, by the number of ports.
 class PortSockets final {
@@ -28,4 +28,4 @@ class PortSockets final {
   std::map<PortKey, kj::AutoCloseFd> sockets;
 };
 
-}  // namespace orch::network::bridge
+}  // namespace orch::network::ingress

@@ -4,14 +4,36 @@
 
 #include <algorithm>
 
-namespace orch::network::bridge {
+namespace orch::network::ingress {
 
-namespace {}  // namespace
-
-std::optional<std::string> PortTable::conflict(const TaskPort& port) const {
+bool PortTable::conflicts(const TaskPort& port) const {
   auto found = ports.find(keyOf(port));
-  if (found == ports.end() || (!found->second.host && !port.host)) return std::nullopt;
-  return *found->second.tasks.begin();
+  return found != ports.end() && (found->second.host || port.host);
+}
+
+Led PortTable::ledBy(PortKey key, const Port& port) {
+  Led led{port.backends, port.backends.size()};
+  for (auto& share : port.shares) {
+    led.turns.insert(led.turns.end(), share.tasks, {share.node, key.port});
+  }
+  return led;
+}
+
+void PortTable::share(const Shares& shares) {
+  for (auto& [key, of] : shares) {
+    auto& port = ports[key];
+    if (port.shares == of) continue;
+    port.shares = of;
+    touched.insert(key);
+  }
+  for (auto entry = ports.begin(); entry != ports.end();) {
+    auto& [key, port] = *entry;
+    if (!port.shares.empty() && shares.count(key) == 0) {
+      port.shares.clear();
+      touched.insert(key);
+    }
+    entry = port.unused() ? ports.erase(entry) : std::next(entry);
+  }
 }
 
 std::vector<PortKey> PortTable::keys() const {
@@ -20,40 +42,41 @@ std::vector<PortKey> PortTable::keys() const {
   return keys;
 }
 
-void PortTable::publish(const TaskRecord& record) {
-  for (auto& spec : record.ports) {
+void PortTable::publish(const Publication& publication) {
+  for (auto& spec : publication.ports) {
     auto& port = ports[keyOf(spec)];
     port.host = spec.host;
-    port.tasks.insert(record.taskId);
+    port.tasks.insert(publication.taskId);
     touched.insert(keyOf(spec));
   }
 }
 
-void PortTable::withdraw(const TaskRecord& record) {
-  deactivate(record);
-  for (auto& spec : record.ports) {
+void PortTable::withdraw(const Publication& publication) {
+  deactivate(publication);
+  for (auto& spec : publication.ports) {
     auto found = ports.find(keyOf(spec));
     if (found == ports.end()) continue;
-    found->second.tasks.erase(record.taskId);
-    if (found->second.tasks.empty()) ports.erase(found);
+    found->second.tasks.erase(publication.taskId);
+    if (found->second.unused()) ports.erase(found);
     touched.insert(keyOf(spec));
   }
 }
 
-void PortTable::activate(const TaskRecord& record) {
-  for (auto& spec : record.ports) {
+void PortTable::activate(const Publication& publication) {
+  for (auto& spec : publication.ports) {
     auto found = ports.find(keyOf(spec));
     KJ_REQUIRE(found != ports.end(), "a port is activated that is not published");
     auto& backends = found->second.backends;
-    Backend backend{record.address, spec.target};
+    Backend backend{publication.address, spec.target};
     if (std::find(backends.begin(), backends.end(), backend) != backends.end()) continue;
     backends.push_back(backend);
     touched.insert(keyOf(spec));
   }
 }
 
-void PortTable::deactivate(const TaskRecord& record) {
-  for (auto& spec : record.ports) removeBackend(keyOf(spec), {record.address, spec.target});
+void PortTable::deactivate(const Publication& publication) {
+  for (auto& spec : publication.ports)
+    removeBackend(keyOf(spec), {publication.address, spec.target});
 }
 
 void PortTable::removeBackend(PortKey key, Backend backend) {
@@ -75,7 +98,7 @@ std::vector<PortChange> PortTable::changes() const {
     auto before = inKernel.find(key);
     if (before != inKernel.end()) change.before = before->second;
     auto after = ports.find(key);
-    if (after != ports.end()) change.after = after->second.backends;
+    if (after != ports.end()) change.after = ledBy(key, after->second);
     if (change.before != change.after) list.push_back(std::move(change));
   }
   return list;
@@ -83,7 +106,7 @@ std::vector<PortChange> PortTable::changes() const {
 
 std::vector<PortChange> PortTable::everything() const {
   std::vector<PortChange> list;
-  for (auto& [key, port] : ports) list.push_back({key, std::nullopt, port.backends});
+  for (auto& [key, port] : ports) list.push_back({key, std::nullopt, ledBy(key, port)});
   return list;
 }
 
@@ -100,7 +123,7 @@ void PortTable::confirm(const std::vector<PortChange>& done) {
     auto has = inKernel.find(key);
     auto wanted = ports.find(key);
     bool equal = (has == inKernel.end()) == (wanted == ports.end()) &&
-                 (has == inKernel.end() || has->second == wanted->second.backends);
+                 (has == inKernel.end() || has->second == ledBy(key, wanted->second));
     if (!equal) still.insert(key);
   }
   touched = std::move(still);
@@ -113,4 +136,4 @@ void PortTable::confirmAll(const std::vector<PortChange>& done) {
   confirm(done);
 }
 
-}  // namespace orch::network::bridge
+}  // namespace orch::network::ingress

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-namespace orch::network::bridge {
+namespace orch::network::ingress {
 
 namespace {
 
@@ -64,4 +64,4 @@ uint16_t PortSockets::holdAny(uint8_t protocol) {
   return port;
 }
 
-}  // namespace orch::network::bridge
+}  // namespace orch::network::ingress

@@ -1,0 +1,59 @@
+// What the managers say of other nodes' published ports, passed on to the plugin that leads
+// connections there. It is told what has changed; what comes meanwhile is one change.
+#pragma once
+
+#include <capnp/message.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "orch/env.h"
+#include "orch/host.h"
+#include "orch/schema/agent.capnp.h"
+#include "orch/schema/network.capnp.h"
+#include "orch/task.h"
+
+namespace orch::control::agent {
+
+class MeshTable final : private kj::TaskSet::ErrorHandler {
+ public:
+  using Find = std::function<schema::PortPublisher::Client()>;
+  MeshTable(Env& env, Log& log, Find find);
+  KJ_DISALLOW_COPY(MeshTable);
+
+  // From here on comes the whole, until `end`.
+  void begin(bool complete);
+  void take(schema::MeshNode::Reader node);
+  void forget(kj::StringPtr nodeId);
+  void end();
+  // This node, as it describes itself.
+  void describe(schema::NodeDescription::Reader description);
+  // The plugin has started anew, and knows nothing.
+  void restarted();
+
+ private:
+  void tell();
+  Task<void> keepTelling();
+  Task<void> send();
+  void note(capnp::List<capnp::Text>::Reader untaken);
+  void taskFailed(kj::Exception&& exception) override;
+
+  Env& env;
+  Log& log;
+  Find find;
+  std::map<std::string, std::unique_ptr<capnp::MallocMessageBuilder>> nodes;
+  std::string address;              // of this node; empty: it is alone
+  std::vector<std::string> inside;  // its local networks
+  // To be told.
+  bool whole = false;
+  std::set<std::string> changed;
+  bool telling = false;
+  std::set<std::string> complained;  // of ports
+  kj::TaskSet tasks;
+};
+
+}  // namespace orch::control::agent

@@ -1,0 +1,72 @@
+// What a task has of published ports: those of its node lead to it while it runs.
+#include "task-controller.h"
+
+namespace orch::control::agent {
+
+namespace {
+constexpr uint64_t PORT_WORDS = 4;  // of a published port in a message
+}
+
+Task<void> TaskController::publishPorts(kj::StringPtr address) {
+  if (!publishes()) co_return;
+  co_await services.mustRun(PORTS);
+  co_await services.cleared(PORTS);
+  auto publish = insist(services.env, [this, address]() {
+    auto ports = task->task().asReader().getPorts();
+    auto size = ports.size() * PORT_WORDS + SMALL.wordCount;
+    auto request = services.ports().publishRequest(capnp::MessageSize{size, 1});
+    request.setTaskId(task->id());
+    request.setAddress(address);
+    request.setPorts(ports);
+    return request.send();
+  });
+  auto published = co_await kj::mv(publish);
+  kj::Vector<schema::PortSpec::Reader> hostPorts;
+  for (auto port : published.getPorts()) {
+    if (port.getMode() == schema::PortSpec::PublishMode::HOST) hostPorts.add(port);
+  }
+  auto list = task->status().initHostPorts(hostPorts.size());
+  for (uint32_t i = 0; i < list.size(); ++i) list.setWithCaveats(i, hostPorts[i]);
+}
+
+Task<void> TaskController::leadPorts() {
+  if (!publishes() || active) co_return;
+  co_await insist(services.env, [this]() {
+    auto request = services.ports().activateRequest(SMALL);
+    request.setTaskId(task->id());
+    return request.send();
+  });
+  active = true;
+}
+
+Task<void> TaskController::leadPortsElsewhere() {
+  if (!active) co_return;
+  auto call = insist(services.env, [this]() {
+    auto request = services.ports().deactivateRequest(SMALL);
+    request.setTaskId(task->id());
+    return request.send();
+  });
+  auto deactivated = co_await attempt(kj::mv(call));
+  if (!deactivated.ok()) {
+    services.host.log().warn("network.deactivate-failed",
+                             {{"task", task->name()}, {"reason", deactivated.message()}});
+  }
+  active = false;
+}
+
+Task<void> TaskController::withdrawPorts() {
+  active = false;
+  if (!publishes() || !services.hasRun(PORTS)) co_return;
+  auto call = insist(services.env, [this]() {
+    auto request = services.ports().withdrawRequest(SMALL);
+    request.setTaskId(task->id());
+    return request.send();
+  });
+  auto withdrawn = co_await attempt(kj::mv(call));
+  if (!withdrawn.ok()) {
+    services.host.log().warn("network.withdraw-failed",
+                             {{"task", task->name()}, {"reason", withdrawn.message()}});
+  }
+}
+
+}  // namespace orch::control::agent

@@ -1,0 +1,443 @@
+#include "driver.h"
+
+#include <kj/debug.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+
+#include "lib/names.h"
+#include "lib/privilege.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+
+// A lambda that captures more than plain numbers is never written inside a co_await: g++ 12 frees
+// what it captured twice.
+
+namespace orch::network::ingress {
+
+namespace {
+
+// More than any service has; keeps one request from taking all ports of the node.
+constexpr size_t MAX_PORTS_PER_TASK = 1024;
+constexpr kj::Duration CLAIM_PAUSE = 100 * kj::MILLISECONDS;
+
+kj::String portsPrefix(uint16_t port, uint8_t protocol) {
+  return kj::str("cannot publish port ", portText(port, protocol));
+}
+
+// No text of this file that a task is refused with names the task: whoever tries again, for other
+// tasks of the same service, compares them.
+void checkPorts(const std::vector<TaskPort>& ports) {
+  if (ports.size() > MAX_PORTS_PER_TASK) {
+    fail(kj::str("cannot publish ", ports.size(), " ports of one task: at most ",
+                 MAX_PORTS_PER_TASK, " are possible"));
+  }
+  std::set<PortKey> seen;
+  for (auto& port : ports) {
+    if (port.target == 0) {
+      fail(kj::str(portsPrefix(port.published, port.protocol),
+                   ": the target port is 0; it must be 1 to 65535"));
+    }
+    if (port.published == 0 && port.host) continue;
+    if (port.published == 0) {
+      fail(kj::str(portsPrefix(port.target, port.protocol),
+                   ": with mode=ingress the published port must be chosen before, and it is 0"));
+    }
+    if (!seen.insert(keyOf(port)).second) {
+      fail(kj::str(portsPrefix(port.published, port.protocol),
+                   " twice for one task; publish another port"));
+    }
+  }
+}
+
+std::vector<PortKey> keysOf(const Publication& publication) {
+  std::vector<PortKey> keys;
+  for (auto& port : publication.ports) keys.push_back(keyOf(port));
+  return keys;
+}
+
+}  // namespace
+
+IngressDriver::IngressDriver(Env& env, Log log, Layout layout, kj::Duration patience)
+    : env(env), log(kj::mv(log)), layout(layout), patience(patience), tasks(*this) {}
+
+void IngressDriver::taskFailed(kj::Exception&& exception) {
+  log.error("network.internal", {{"reason", exception.getDescription()}});
+}
+
+Task<void> IngressDriver::recover() {
+  auto reading =
+      env.workers().run([folder = layout.records()] { return readPublications(folder); });
+  auto read = co_await reading;
+  for (auto& publication : read.whole) adopt(kj::mv(publication));
+  for (auto& taskId : read.damaged) {
+    log.warn(
+        "network.record-unusable",
+        {{"task", taskId.c_str()}, {"reason", "the file is damaged; its ports are let go of"}});
+  }
+}
+
+void IngressDriver::adopt(Publication publication) {
+  ports.publish(publication);
+  if (publication.active) ports.activate(publication);
+  auto taskId = publication.taskId;
+  published.insert_or_assign(taskId, kj::mv(publication));
+}
+
+Task<void> IngressDriver::claim() {
+  auto end = env.timer().now() + patience;
+  for (;;) {
+    auto other = claims.take("table", layout.table);
+    KJ_IF_MAYBE (what, other) {
+      // An owner tells nobody when it goes, so this asks again.
+      if (env.timer().now() >= end) {
+        fail(kj::str("published ports cannot use ", *what,
+                     ": another orchd on this node does; set 'table' and 'device' of the plugin to "
+                     "others"));
+      }
+    } else {
+      co_return;
+    }
+    co_await env.timer().afterDelay(CLAIM_PAUSE);
+  }
+}
+
+Task<void> IngressDriver::start() {
+  KJ_IF_MAYBE (missing, missingPrivilege()) {
+    fail(kj::str("published ports need root: orchd lacks ", *missing));
+  }
+  co_await claim();
+  // The kernel kept leading the ports' traffic to the tasks meanwhile; so it stays.
+  for (auto& key : ports.keys()) {
+    if (sockets.hold(key) && sockets.secure(key)) continue;
+    log.warn("network.port-not-held",
+             {{"port", portText(key.port, key.protocol)},
+              {"reason", "a program took it while orchd was away; it gets no traffic"}});
+  }
+  rebuild = true;
+  co_await sync();
+}
+
+Task<void> IngressDriver::stop() {
+  if (!claims.held() || !published.empty()) co_return;
+  auto removed = env.workers().run([layout = layout, facts = mesh] {
+    removeTable(layout);
+    removeMesh(layout, facts);
+  });
+  co_await removed;
+}
+
+// ---- tasks of this node -------------------------------------------------------------------------
+
+void IngressDriver::choosePort(TaskPort& port, std::vector<PortKey>& held) {
+  if (port.published == 0) {
+    port.published = sockets.holdAny(port.protocol);
+    held.push_back(keyOf(port));
+    return;
+  }
+  if (ports.conflicts(port)) {
+    fail(kj::str(portsPrefix(port.published, port.protocol),
+                 " on this node: another task has it already; publish another port, or remove that "
+                 "task"));
+  }
+  bool before = sockets.holds(keyOf(port));
+  if (!sockets.hold(keyOf(port))) {
+    fail(kj::str(portsPrefix(port.published, port.protocol),
+                 " on this node: another program listens on it (`ss -lntup` names it); stop that "
+                 "program, or publish another port"));
+  }
+  if (!before) held.push_back(keyOf(port));
+}
+
+Publication IngressDriver::reserve(std::string taskId, Ipv4 address, std::vector<TaskPort> wanted) {
+  checkPorts(wanted);
+  Publication publication;
+  publication.taskId = kj::mv(taskId);
+  publication.address = address;
+  std::vector<PortKey> held;
+  KJ_ON_SCOPE_FAILURE(for (auto& key : held) sockets.release(key));
+  for (auto& port : wanted) choosePort(port, held);
+  publication.ports = kj::mv(wanted);
+  ports.publish(publication);
+  return publication;
+}
+
+void IngressDriver::releaseUnused(const std::vector<PortKey>& candidates) {
+  for (auto& key : candidates) {
+    if (!ports.published(key)) sockets.release(key);
+  }
+}
+
+Task<Publication> IngressDriver::publish(std::string taskId, Ipv4 address,
+                                         std::vector<TaskPort> wanted) {
+  checkTaskId(taskId.c_str());
+  auto turn = co_await turns.take(taskId);
+  auto known = published.find(taskId);
+  if (known != published.end()) co_return Publication(known->second);
+
+  auto publication = reserve(taskId, address, kj::mv(wanted));
+  published.insert_or_assign(taskId, publication);
+  changedRecords.push_back(taskId);
+  auto settled = co_await attempt(sync());
+  if (settled.ok()) {
+    co_await secure(publication);
+    co_return kj::mv(publication);
+  }
+  auto undone = co_await attempt(remove(publication));
+  if (!undone.ok()) {
+    log.warn("network.clean-up-failed", {{"task", taskId.c_str()}, {"reason", undone.message()}});
+  }
+  fail(kj::str("cannot publish the task's ports: ", settled.message()));
+}
+
+Task<void> IngressDriver::secure(const Publication& publication) {
+  for (auto& port : publication.ports) {
+    if (sockets.holds(keyOf(port)) && sockets.secure(keyOf(port))) continue;
+    auto text = kj::str(portsPrefix(port.published, port.protocol),
+                        " on this node: another program has just taken it");
+    co_await remove(publication);
+    fail(kj::mv(text));
+  }
+}
+
+Task<void> IngressDriver::setActive(std::string taskId, bool active) {
+  auto turn = co_await turns.take(taskId);
+  auto known = published.find(taskId);
+  if (known == published.end()) {
+    if (!active) co_return;  // gone: nothing leads to it
+    fail(kj::str("cannot lead traffic to a task that has published nothing"));
+  }
+  if (known->second.active == active) co_return;
+  switchTo(known->second, active);
+  auto done = co_await attempt(sync());
+  if (done.ok()) co_return;
+  switchTo(published.at(taskId), !active);
+  fail(kj::str("cannot ", active ? "lead traffic to" : "take traffic from",
+               " a task: ", done.message()));
+}
+
+void IngressDriver::switchTo(Publication& publication, bool active) {
+  publication.active = active;
+  changedRecords.push_back(publication.taskId);
+  if (active) {
+    ports.activate(publication);
+    return;
+  }
+  ports.deactivate(publication);
+  forgetClients(publication);
+}
+
+void IngressDriver::forgetClients(const Publication& publication) {
+  bool udp = std::any_of(publication.ports.begin(), publication.ports.end(),
+                         [](auto& port) { return port.protocol == IPPROTO_UDP; });
+  // UDP has no end of a connection: without this its clients would stay for ever. TCP's clients
+  // are told by the task's end; to look for them costs milliseconds.
+  if (udp) forget.push_back({publication.address, IPPROTO_UDP});
+}
+
+Task<void> IngressDriver::withdraw(std::string taskId) {
+  if (!isId(taskId.c_str())) co_return;
+  auto turn = co_await turns.take(taskId);
+  auto known = published.find(taskId);
+  if (known == published.end()) co_return;
+  auto publication = known->second;
+  co_await remove(kj::mv(publication));
+}
+
+Task<void> IngressDriver::remove(Publication publication) {
+  ports.withdraw(publication);
+  forgetClients(publication);
+  published.erase(publication.taskId);
+  changedRecords.push_back(publication.taskId);
+  co_await sync();
+  releaseUnused(keysOf(publication));
+}
+
+Task<void> IngressDriver::retain(std::vector<std::string> taskIds) {
+  std::set<std::string> keep(taskIds.begin(), taskIds.end());
+  kj::Vector<kj::Promise<void>> removals;
+  for (auto& [taskId, publication] : published) {
+    if (keep.count(taskId) == 0) removals.add(withdraw(taskId));
+  }
+  auto all = kj::joinPromises(removals.releaseAsArray());
+  co_await all;
+  rebuild = true;
+  co_await sync();
+}
+
+// ---- other nodes --------------------------------------------------------------------------------
+
+void IngressDriver::take(MeshNews& news) {
+  if (news.complete) {
+    for (auto& [id, node] : others) {
+      if (news.nodes.count(id) == 0) news.gone.push_back(id);
+    }
+  }
+  for (auto& id : news.gone) {
+    auto known = others.find(id);
+    if (known == others.end()) continue;
+    // Nobody answers there any more: who is connected to it is to hear of it.
+    forget.push_back({known->second.address, 0, true});
+    others.erase(known);
+  }
+  for (auto& [id, node] : news.nodes) {
+    auto& known = others[id];
+    for (auto& [key, tasks] : known.tasks) {
+      bool left = key.protocol == IPPROTO_UDP && node.tasks.count(key) == 0;
+      if (left) forget.push_back({known.address, IPPROTO_UDP, true});
+    }
+    known = node;
+  }
+}
+
+Task<std::vector<std::string>> IngressDriver::update(MeshNews news) {
+  if (layout.address) news.facts.own = *layout.address;
+  auto turn = co_await turns.take("");
+  auto facts = news.facts;
+  take(news);
+  co_await meet(kj::mv(facts));
+
+  std::vector<std::string> untaken;
+  auto before = ports.keys();
+  ports.share(sharesOf(untaken));
+  co_await sync();
+  bool lost = false;
+  for (auto& key : ports.keys()) lost |= sockets.holds(key) && !sockets.secure(key);
+  if (lost) {  // to a program that was faster
+    untaken.clear();
+    ports.share(sharesOf(untaken));
+    co_await sync();
+  }
+  releaseUnused(before);
+  co_return kj::mv(untaken);
+}
+
+// Where there is none, the others' ports are not answered on.
+Task<void> IngressDriver::meet(MeshFacts facts) {
+  std::set<Ipv4> strangers;
+  bool anew = facts != mesh;
+  if (anew) met.clear();
+  for (auto& [id, node] : others) {
+    if (facts.own != 0 && met.count(node.address) == 0) strangers.insert(node.address);
+  }
+  if (!anew && strangers.empty()) co_return;
+  auto work = [layout = layout, before = mesh, facts, strangers, anew] {
+    if (anew && facts.own != 0) prepareMesh(layout, before, facts);
+    if (anew && facts.own == 0) removeMesh(layout, before);
+    meetNodes(layout, strangers);
+  };
+  auto met = env.workers().run(kj::mv(work));
+  co_await met;
+  this->met.insert(strangers.begin(), strangers.end());
+  mesh = kj::mv(facts);
+  rebuild |= anew;
+}
+
+Shares IngressDriver::sharesOf(std::vector<std::string>& untaken) {
+  Shares shares;
+  if (mesh.own == 0) return shares;
+  for (auto& [id, node] : others) {
+    for (auto& [key, count] : node.tasks) shares[key].push_back({node.address, count});
+  }
+  std::erase_if(shares, [&](auto& entry) {
+    auto& key = entry.first;
+    TaskPort port{0, key.port, key.protocol, false};
+    const char* why = nullptr;
+    if (ports.conflicts(port)) why = "a task of this node has it for itself";
+    if (why == nullptr && !sockets.hold(key)) why = "another program listens on it";
+    if (why == nullptr) return false;
+    untaken.push_back(kj::str(portText(key.port, key.protocol), ": ", why).cStr());
+    return true;
+  });
+  return shares;
+}
+
+// ---- the kernel ---------------------------------------------------------------------------------
+
+kj::Promise<void> IngressDriver::sync() {
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  waiters.push_back(kj::mv(pair.fulfiller));
+  if (!flushing) {
+    flushing = true;
+    tasks.add(flush());
+  }
+  return kj::mv(pair.promise);
+}
+
+Task<void> IngressDriver::flush() {
+  while (!waiters.empty()) {
+    auto batch = kj::mv(waiters);
+    waiters.clear();
+    bool whole = rebuild;
+    auto failure = co_await flushSafely();
+    if (failure != nullptr && !whole) {
+      // Somebody changed or flushed the table under us: make it anew, as a whole.
+      log.warn("network.table-rebuilt", {{"reason", KJ_ASSERT_NONNULL(failure).getDescription()}});
+      rebuild = true;
+      auto second = co_await flushSafely();
+      failure = kj::mv(second);
+    }
+    for (auto& waiter : batch) {
+      KJ_IF_MAYBE (exception, failure) {
+        waiter->reject(kj::cp(*exception));
+      } else {
+        waiter->fulfill();
+      }
+    }
+  }
+  flushing = false;
+}
+
+// Whatever goes wrong, those who wait are told, and the next who comes finds the queue in order.
+Task<kj::Maybe<kj::Exception>> IngressDriver::flushSafely() {
+  auto outcome = co_await attempt(flushOnce());
+  if (!outcome.ok()) co_return kj::mv(outcome.error());
+  co_return kj::mv(outcome.value());
+}
+
+Task<kj::Maybe<kj::Exception>> IngressDriver::flushOnce() {
+  if (!netfilter) netfilter = std::make_shared<NetlinkSocket>(NETLINK_NETFILTER);
+  RuleChange change;
+  change.rebuild = rebuild;
+  change.mesh = mesh;
+  change.ports = rebuild ? ports.everything() : ports.changes();
+  change.nodesBefore = inKernel;
+  if (mesh.own != 0) {
+    for (auto& [id, node] : others) change.nodesAfter.insert(node.address);
+  }
+  for (auto& taskId : changedRecords) {
+    auto known = published.find(taskId);
+    if (known != published.end()) {
+      change.records.push_back(known->second);
+    } else {
+      change.goneRecords.push_back(taskId);
+    }
+  }
+  auto again = kj::mv(changedRecords);
+  changedRecords.clear();
+  change.forget = kj::mv(forget);
+  forget.clear();
+  auto work = [layout = layout, socket = netfilter, change] {
+    return apply(layout, *socket, change);
+  };
+  auto applied = kj::evalNow([&]() { return env.workers().run(kj::mv(work)); });
+  auto outcome = co_await attempt(kj::mv(applied));
+  if (!outcome.ok()) {
+    changedRecords.insert(changedRecords.end(), again.begin(), again.end());
+    forget.insert(forget.end(), change.forget.begin(), change.forget.end());
+    co_return kj::mv(outcome.error());
+  }
+  if (change.rebuild) {
+    ports.confirmAll(change.ports);
+  } else {
+    ports.confirm(change.ports);
+  }
+  inKernel = change.nodesAfter;
+  rebuild = false;
+  if (!outcome.value().empty()) {
+    log.warn("network.flows-kept", {{"reason", outcome.value().c_str()}});
+  }
+  co_return nullptr;
+}
+
+}  // namespace orch::network::ingress

@@ -1,0 +1,124 @@
+// The published ports of one node: keeps the books (who publishes what, which other nodes have
+// tasks) on the loop, and has worker threads do what the kernel does. Every change goes through one
+// queue, in which all that waits is done in one transaction.
+//
+// What a task publishes is in its record (publication.h) before the kernel leads anything to it,
+// and the kernel does before a call is answered, so that the next orchd finds both and needs
+// nothing from this one. Of other nodes it is told again.
+#pragma once
+
+#include <kj/refcount.h>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "layout.h"
+#include "lib/claims.h"
+#include "lib/turns.h"
+#include "mesh.h"
+#include "orch/env.h"
+#include "orch/host.h"
+#include "orch/task.h"
+#include "port-sockets.h"
+#include "port-table.h"
+#include "transaction.h"
+
+namespace orch::network::ingress {
+
+// Another node, as it was told of.
+struct OtherNode {
+  Ipv4 address = 0;
+  std::map<PortKey, uint32_t> tasks;
+};
+struct MeshNews {
+  bool complete = false;
+  MeshFacts facts;
+  std::map<std::string, OtherNode> nodes;
+  std::vector<std::string> gone;
+};
+
+// On the loop's thread. Shared by the plugin and the service that it offers; what is under way when
+// the last of them goes is not undone, the next run's `retain` sees to it.
+class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
+ public:
+  // How long `start` waits for another owner of the table: one that was killed lets go of it a
+  // moment after it has stopped running.
+  static constexpr kj::Duration PATIENCE = 3 * kj::SECONDS;
+
+  IngressDriver(Env& env, Log log, Layout layout, kj::Duration patience = PATIENCE);
+  KJ_DISALLOW_COPY(IngressDriver);
+
+  // Reads the records of the last run; changes nothing. Damaged ones are reported and forgotten.
+  Task<void> recover();
+  // Puts the recovered ports in place again. Fails, changing nothing, without the privileges, and
+  // if another orchd has the table.
+  Task<void> start();
+  // With nothing published, takes everything away; else, and if it never started, all stays as it
+  // is.
+  Task<void> stop();
+
+  // As in network.capnp. What is returned is a copy.
+  Task<Publication> publish(std::string taskId, Ipv4 address, std::vector<TaskPort> ports);
+  Task<void> setActive(std::string taskId, bool active);
+  Task<void> withdraw(std::string taskId);
+  Task<void> retain(std::vector<std::string> taskIds);
+  Task<std::vector<std::string>> update(MeshNews news);
+
+ private:
+  void taskFailed(kj::Exception&& exception) override;
+  Task<void> claim();
+
+  // Ports for a new task; fails with a text that says what is lacking, and changes nothing then.
+  Publication reserve(std::string taskId, Ipv4 address, std::vector<TaskPort> ports);
+  void choosePort(TaskPort& port, std::vector<PortKey>& held);
+  Task<void> secure(const Publication& publication);
+  // In the books; `sync` does the rest.
+  void switchTo(Publication& publication, bool active);
+  void forgetClients(const Publication& publication);
+  Task<void> remove(Publication publication);
+  void adopt(Publication publication);
+  void releaseUnused(const std::vector<PortKey>& candidates);
+
+  void take(MeshNews& news);
+  Task<void> meet(MeshFacts facts);
+  // What the others have, without ports that this node cannot have; of those `untaken` tells.
+  Shares sharesOf(std::vector<std::string>& untaken);
+
+  // Settles when the kernel has what the books say now.
+  kj::Promise<void> sync();
+  Task<void> flush();
+  Task<kj::Maybe<kj::Exception>> flushSafely();
+  Task<kj::Maybe<kj::Exception>> flushOnce();
+
+  Env& env;
+  Log log;
+  Layout layout;
+  const kj::Duration patience;
+  Claims claims;
+  PortTable ports;
+  PortSockets sockets;
+  std::map<std::string, Publication> published;
+  Turns turns;
+
+  MeshFacts mesh;  // as it was prepared
+  std::map<std::string, OtherNode> others;
+  std::set<Ipv4> met;       // nodes that the mesh knows the way to
+  std::set<Ipv4> inKernel;  // nodes in the table
+
+  // Owned by the driver and by the transaction under way, which may end after it; null before the
+  // first.
+  std::shared_ptr<NetlinkSocket> netfilter;
+  // For the next transaction.
+  bool rebuild = true;
+  std::vector<std::string> changedRecords;
+  std::vector<FlowsTo> forget;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;
+  bool flushing = false;
+
+  kj::TaskSet tasks;  // last: what runs uses all of the above
+};
+
+}  // namespace orch::network::ingress

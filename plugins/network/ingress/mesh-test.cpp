@@ -1,0 +1,111 @@
+// Other nodes' part of published ports, as one node does it; e2e.mesh has several.
+#include "mesh.h"
+
+#include <catch2/catch.hpp>
+#include <errno.h>
+#include <fcntl.h>
+
+#include "lib/nft-batch.h"
+#include "lib/rtnetlink.h"
+#include "node-test.h"
+
+namespace orch::network::ingress {
+namespace {
+
+Elsewhere other(uint32_t tasks) { return {"n2", "192.168.50.100", {{8080, tasks}}}; }
+
+TEST_CASE("ingress: a port of another node is held and led there", "[network][root][netns]") {
+  TestNode node("led");
+  node.run();
+  OtherHost host(node);
+  CHECK(node.tell(NODE_ADDRESS, {other(2)}).empty());
+  auto device = Rtnetlink().link("orch-mesh");
+  REQUIRE(device);
+  CHECK(device->up);
+  CHECK(device->mtu == 1450);
+  CHECK(device->mac == macOf(*parseIpv4(NODE_ADDRESS)));
+  auto known = Rtnetlink().remoteMacs();
+  REQUIRE(known.size() == 1);
+  CHECK(known[0].host == *parseIpv4(OTHER_ADDRESS));
+  CHECK_THROWS(serverIn("", 8080));
+
+  CHECK(node.tell(NODE_ADDRESS, {}, {"n2"}).empty());
+  CHECK_NOTHROW(serverIn("", 8080));
+  node.stop();
+  CHECK_FALSE(Rtnetlink().link("orch-mesh"));
+  CHECK_FALSE(nftTableExists("orch-ingress"));
+}
+
+TEST_CASE("ingress: tasks of this node and of others take turns", "[network][root][netns]") {
+  TestNode node("turns");
+  node.run();
+  OtherHost host(node);
+  auto one = node.publishActive("one", {{80, 8080}});
+  auto server = serverIn(one.path, 80);
+  node.tell(NODE_ADDRESS, {other(1)});
+  // The other turn goes to a node that answers nothing.
+  std::vector<kj::AutoCloseFd> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(socketIn(host.path(), false));
+    fcntl(clients.back(), F_SETFL, O_NONBLOCK);
+    CHECK(connectTo(clients.back(), NODE_ADDRESS, 8080) == EINPROGRESS);
+  }
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(readyOf({server}) == 0);
+    CHECK(acceptFrom(server).address == OTHER_ADDRESS);
+  }
+  node.tell(NODE_ADDRESS, {}, {"n2"});
+  auto last = socketIn(host.path(), false);
+  REQUIRE(connectTo(last, NODE_ADDRESS, 8080) == 0);
+  CHECK(readyOf({server}) == 0);
+}
+
+TEST_CASE("ingress: a port that a program of this node has is told of and left to it",
+          "[network][root][netns]") {
+  TestNode node("untaken");
+  node.run();
+  OtherHost host(node);
+  auto program = serverIn("", 8080);
+  CHECK(node.tell(NODE_ADDRESS, {other(1)}) ==
+        std::vector<std::string>{"8080/tcp: another program listens on it"});
+  auto client = socketIn(host.path(), false);
+  REQUIRE(connectTo(client, NODE_ADDRESS, 8080) == 0);
+  CHECK(readyOf({program}) == 0);
+  program = nullptr;
+  client = nullptr;
+  CHECK(node.tell(NODE_ADDRESS, {other(1)}).empty());
+  CHECK_THROWS(serverIn("", 8080));
+}
+
+TEST_CASE("ingress: the next orchd is told anew, and the mesh stands meanwhile",
+          "[network][root][netns]") {
+  TestNode node("stands");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  auto before = Rtnetlink().link("orch-mesh")->index;
+  node.crash();
+  node.run();
+  CHECK(node.tell(NODE_ADDRESS, {other(2)}, {}, true).empty());
+  CHECK(Rtnetlink().link("orch-mesh")->index == before);
+}
+
+TEST_CASE("ingress: a node that gets another address makes the mesh anew",
+          "[network][root][netns]") {
+  TestNode node("moved");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  Rtnetlink net;
+  net.run(newAddress(net.link("wire")->index, *parseIpv4("192.168.50.11"), 24));
+  node.tell("192.168.50.11", {other(1)});
+  auto device = net.link("orch-mesh");
+  REQUIRE(device);
+  CHECK(device->vxlan.local == *parseIpv4("192.168.50.11"));
+  CHECK(net.remoteMacs().size() == 1);
+  node.tell("", {});
+  CHECK_FALSE(net.link("orch-mesh"));
+}
+
+}  // namespace
+}  // namespace orch::network::ingress

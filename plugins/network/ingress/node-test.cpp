@@ -1,0 +1,226 @@
+#include "node-test.h"
+
+#include <capnp/message.h>
+#include <kj/debug.h>
+
+#include <filesystem>
+
+#include "lib/kernel-switch.h"
+#include "lib/names.h"
+#include "lib/netns.h"
+#include "lib/nft-batch.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
+#include "orch/testing/test-host.h"
+#include "publication.h"
+
+extern "C" void orch_plugin_create(orch::Env& env, orch::schema::Plugin::Client* out);
+
+namespace orch::network::ingress {
+
+namespace {
+
+constexpr const char* BRIDGE = "orch0";
+constexpr Ipv4Subnet SUBNET{0xac1e0000, 16};  // 172.30.0.0/16
+constexpr Ipv4Subnet LOOPBACK{0x7f000000, 8};
+constexpr Ipv4 GATEWAY = SUBNET.network + 1;
+constexpr int32_t SRCNAT = 100;
+
+// As network.bridge has it: what comes from the node's own 127/8, and from one task to another by
+// the node, is answered by way of the node.
+void makeBridge() {
+  Rtnetlink net;
+  net.run(newBridge(BRIDGE, macOf(GATEWAY), 1500));
+  auto bridge = net.link(BRIDGE)->index;
+  net.run(newAddress(bridge, GATEWAY, SUBNET.prefix), linkUp(bridge), linkUp(LOOPBACK_INDEX));
+  switchOn(kj::str("/proc/sys/net/ipv4/conf/", BRIDGE, "/route_localnet"));
+  switchOn("/proc/sys/net/ipv4/ip_forward");
+  NftBatch batch("test-bridge");
+  batch.addTable().addChain("postrouting", {"nat", NftPoint::POSTROUTING, SRCNAT});
+  batch.addRule("postrouting", NftRule().sourceIn(SUBNET).notTo(BRIDGE).masquerade());
+  batch.addRule("postrouting", NftRule().sourceIn(LOOPBACK).to(BRIDGE).masquerade());
+  batch.addRule("postrouting", NftRule().sourceIn(SUBNET).to(BRIDGE).isDnat(true).masquerade());
+  batch.commit();
+}
+
+void plug(const std::string& path, const std::string& name, Ipv4 address) {
+  auto made = makeNamespace(path.c_str());
+  Rtnetlink net;
+  auto bridge = net.link(BRIDGE)->index;
+  VethSpec pair;
+  pair.hostName = "t-" + name;
+  pair.peerName = "eth0";
+  pair.peerMac = macOf(address);
+  pair.master = bridge;
+  pair.peerNamespace = made.handle;
+  net.run(newVeth(pair));
+  auto port = net.link(pair.hostName.c_str())->index;
+  net.run(newForwarding(port, pair.peerMac), newNeighbour(bridge, address, pair.peerMac));
+  net.attempt(setHairpin(port));
+  auto leg = made.inside->link("eth0")->index;
+  made.inside->run(linkUp(LOOPBACK_INDEX), linkUp(leg), newAddress(leg, address, SUBNET.prefix),
+                   newDefaultRoute(leg, GATEWAY));
+  inNamespace(path.c_str(), [] { waitForLink("eth0"); });
+  waitForLink(pair.hostName.c_str());
+}
+
+}  // namespace
+
+TestNode::TestNode(kj::StringPtr testName)
+    : folders(kj::heap<testing::TestFolder>(kj::str("ingress-", testName))),
+      io(kj::setupAsyncIo()),
+      env(newSystemEnv(io)),
+      host(kj::heap<testing::TestHost>(folders->sub("data"), folders->sub("run"),
+                                       "network.ingress")) {
+  std::filesystem::create_directories(folders->sub("netns").cStr());
+  makeBridge();
+}
+
+TestNode::~TestNode() noexcept(false) {
+  if (plugin == nullptr) run();
+  retain({});
+  stop();
+  crash();
+  for (auto& [id, end] : tasks) dropPin(end.path.c_str());
+}
+
+void TestNode::run() {
+  auto client = schema::Plugin::Client(nullptr);
+  orch_plugin_create(*env, &client);
+  capnp::MallocMessageBuilder message;
+  auto settings = message.initRoot<Config>();
+  auto configured = host->configure(kj::mv(client), settings.asReader(), io.waitScope);
+  publisher = host->start<schema::PortPublisher>(configured, "network.ingress", io.waitScope);
+  plugin = kj::mv(configured);
+}
+
+kj::StringPtr TestNode::folder() const { return folders->path(); }
+const std::vector<std::string>& TestNode::logLines() const { return host->logLines(); }
+
+void TestNode::crash() {
+  publisher = nullptr;
+  plugin = nullptr;
+}
+
+void TestNode::stop() { KJ_ASSERT_NONNULL(plugin).stopRequest().send().wait(io.waitScope); }
+
+End TestNode::publish(const std::string& taskId, std::vector<Port> ports) {
+  auto address = GATEWAY + 1 + Ipv4(tasks.size());
+  auto known = tasks.find(taskId);
+  if (known == tasks.end()) {
+    End end{taskId,
+            kj::str(folders->sub("netns"), "/", taskId.c_str()).cStr(),
+            ipv4Text(address).cStr(),
+            {}};
+    if (isId(taskId.c_str())) plug(end.path, taskId, address);
+    known = tasks.emplace(taskId, end).first;
+  }
+  auto& end = known->second;
+  auto call = KJ_ASSERT_NONNULL(publisher).publishRequest();
+  call.setTaskId(taskId.c_str());
+  call.setAddress(end.address.c_str());
+  auto list = call.initPorts(ports.size());
+  for (size_t i = 0; i < ports.size(); ++i) {
+    TaskPort port{ports[i].target, ports[i].published,
+                  uint8_t(ports[i].udp ? IPPROTO_UDP : IPPROTO_TCP), ports[i].host};
+    port.write(list[i]);
+  }
+  auto answer = call.send().wait(io.waitScope);
+  end.published.clear();
+  for (auto port : answer.getPorts()) end.published.push_back(port.getPublished());
+  return end;
+}
+
+End TestNode::publishActive(const std::string& taskId, std::vector<Port> ports) {
+  auto end = publish(taskId, kj::mv(ports));
+  activate(taskId);
+  return end;
+}
+
+void TestNode::activate(const std::string& taskId) {
+  auto call = KJ_ASSERT_NONNULL(publisher).activateRequest();
+  call.setTaskId(taskId.c_str());
+  call.send().wait(io.waitScope);
+}
+
+void TestNode::deactivate(const std::string& taskId) {
+  auto call = KJ_ASSERT_NONNULL(publisher).deactivateRequest();
+  call.setTaskId(taskId.c_str());
+  call.send().wait(io.waitScope);
+}
+
+void TestNode::withdraw(const std::string& taskId) {
+  auto call = KJ_ASSERT_NONNULL(publisher).withdrawRequest();
+  call.setTaskId(taskId.c_str());
+  call.send().wait(io.waitScope);
+}
+
+void TestNode::retain(std::vector<std::string> taskIds) {
+  auto call = KJ_ASSERT_NONNULL(publisher).retainRequest();
+  auto list = call.initTaskIds(taskIds.size());
+  for (size_t i = 0; i < taskIds.size(); ++i) list.set(i, taskIds[i].c_str());
+  call.send().wait(io.waitScope);
+}
+
+std::vector<std::string> TestNode::tell(const std::string& own, std::vector<Elsewhere> nodes,
+                                        std::vector<std::string> gone, bool complete) {
+  auto call = KJ_ASSERT_NONNULL(publisher).updateRequest();
+  auto change = call.initChange();
+  change.setComplete(complete);
+  change.setAddress(own.c_str());
+  change.initInside(1).set(0, subnetText(SUBNET));
+  auto list = change.initNodes(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    list[i].setNodeId(nodes[i].id.c_str());
+    list[i].setAddress(nodes[i].address.c_str());
+    auto ports = list[i].initPorts(nodes[i].tcp.size());
+    for (size_t j = 0; j < nodes[i].tcp.size(); ++j) {
+      ports[j].setPublished(nodes[i].tcp[j].first);
+      ports[j].setTasks(nodes[i].tcp[j].second);
+    }
+  }
+  auto left = change.initGone(gone.size());
+  for (size_t i = 0; i < gone.size(); ++i) left.set(i, gone[i].c_str());
+  auto answer = call.send().wait(io.waitScope);
+  std::vector<std::string> untaken;
+  for (auto text : answer.getUntaken()) untaken.push_back(text.cStr());
+  return untaken;
+}
+
+std::string TestNode::errorOf(kj::Function<void()> run) {
+  auto outcome = attemptNow([&] { run(); });
+  return outcome.ok() ? "" : plainText(outcome.error()).cStr();
+}
+
+Layout TestNode::layout() const {
+  capnp::MallocMessageBuilder message;
+  NodeFacts facts;
+  facts.runDir = folders->sub("run");
+  facts.instance = kj::str("network.ingress");
+  return layoutOf(message.initRoot<Config>().asReader(), facts);
+}
+
+size_t TestNode::files() const {
+  std::filesystem::directory_iterator records(layout().records());
+  return std::distance(begin(records), end(records));
+}
+
+OtherHost::OtherHost(const TestNode& node) : pin(node.folder().cStr()) {
+  pin += "/other-host";
+  auto other = makeNamespace(pin.c_str());
+  KJ_ON_SCOPE_FAILURE(dropPin(pin.c_str()));
+  VethSpec wire;
+  wire.hostName = "wire";
+  wire.peerName = "wire";
+  wire.peerMac = macOf(*parseIpv4(OTHER_ADDRESS));
+  wire.peerNamespace = other.handle;
+  Rtnetlink net;
+  net.run(newVeth(wire));
+  net.run(newAddress(net.link("wire")->index, *parseIpv4(NODE_ADDRESS), 24));
+  auto end = other.inside->link("wire")->index;
+  other.inside->run(linkUp(1), linkUp(end), newAddress(end, *parseIpv4(OTHER_ADDRESS), 24));
+}
+
+OtherHost::~OtherHost() noexcept(false) { dropPin(pin.c_str()); }
+
+}  // namespace orch::network::ingress

@@ -1,0 +1,103 @@
+// What the tests of this plugin stand on: a network namespace of the test's own as the node with a
+// bridge for tasks, the plugin in it, another host beside it, and sockets in any of them.
+#pragma once
+
+#include <kj/async-io.h>
+#include <kj/io.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "layout.h"
+#include "lib/testing/test-sockets.h"
+#include "orch/env.h"
+#include "orch/plugin.h"
+#include "orch/schema/network.capnp.h"
+
+namespace orch::testing {
+class TestFolder;
+class TestHost;
+}  // namespace orch::testing
+
+namespace orch::network::ingress {
+
+// A published port, written short: {80, 8080}.
+struct Port {
+  uint16_t target;
+  uint16_t published;
+  bool udp = false;
+  bool host = false;
+};
+
+// A task, and what was answered.
+struct End {
+  std::string taskId;
+  std::string path;
+  std::string address;
+  std::vector<uint16_t> published;
+};
+
+// Another node, as the plugin is told of it.
+struct Elsewhere {
+  std::string id;
+  std::string address;
+  std::vector<std::pair<uint16_t, uint32_t>> tcp;  // port, tasks
+};
+
+// One node with the plugin on it; the plugin can be dropped as a crash would and started again.
+// Its bridge does what network.bridge does for a task. Leaves nothing.
+class TestNode final {
+ public:
+  explicit TestNode(kj::StringPtr testName);
+  ~TestNode() noexcept(false);
+
+  void run();    // configure, recover, start
+  void crash();  // without stop
+  void stop();
+
+  // Makes the task if it is not there.
+  End publish(const std::string& taskId, std::vector<Port> ports = {});
+  End publishActive(const std::string& taskId, std::vector<Port> ports);
+  void activate(const std::string& taskId);
+  void deactivate(const std::string& taskId);
+  void withdraw(const std::string& taskId);
+  void retain(std::vector<std::string> taskIds);
+  // The ports that are not answered on.
+  std::vector<std::string> tell(const std::string& own, std::vector<Elsewhere> nodes,
+                                std::vector<std::string> gone = {}, bool complete = false);
+  // The text of the error that `run` fails with, as a user sees it; empty if it does not.
+  static std::string errorOf(kj::Function<void()> run);
+
+  size_t files() const;  // records that there are
+  Layout layout() const;
+  kj::StringPtr folder() const;
+  kj::WaitScope& scope() { return io.waitScope; }
+  const std::vector<std::string>& logLines() const;
+
+ private:
+  OwnNetwork network;
+  kj::Own<testing::TestFolder> folders;
+  kj::AsyncIoContext io;
+  kj::Own<Env> env;
+  kj::Own<testing::TestHost> host;
+  kj::Maybe<schema::Plugin::Client> plugin;
+  kj::Maybe<schema::PortPublisher::Client> publisher;
+  std::map<std::string, End> tasks;
+};
+
+// A host beside the node, on a wire of its own: the node is 192.168.50.10, it is 192.168.50.100.
+class OtherHost final {
+ public:
+  explicit OtherHost(const TestNode& node);
+  ~OtherHost() noexcept(false);
+  const std::string& path() const { return pin; }
+
+ private:
+  std::string pin;
+};
+
+constexpr const char* NODE_ADDRESS = "192.168.50.10";
+constexpr const char* OTHER_ADDRESS = "192.168.50.100";
+
+}  // namespace orch::network::ingress

@@ -1,0 +1,42 @@
+#include "parse.h"
+
+#include "orch/fail.h"
+
+namespace orch::network::ingress {
+
+std::vector<TaskPort> portsOf(capnp::List<schema::PortSpec>::Reader list) {
+  std::vector<TaskPort> ports;
+  for (auto spec : list) ports.push_back(TaskPort::of(spec));
+  return ports;
+}
+
+Ipv4 addressOf(kj::StringPtr text) {
+  auto address = parseIpv4(text);
+  if (address && *address != 0) return *address;
+  fail(kj::str("'", text, "' cannot be an address: it must be an IPv4 one, as 192.168.0.10"));
+}
+
+MeshNews newsOf(schema::MeshChange::Reader change) {
+  MeshNews news;
+  news.complete = change.getComplete();
+  if (change.getAddress().size() > 0) news.facts.own = addressOf(change.getAddress());
+  for (auto text : change.getInside()) {
+    auto subnet = parseSubnet(text);
+    if (!subnet) fail(kj::str("'", text, "' cannot be a subnet"));
+    news.facts.inside.push_back(*subnet);
+  }
+  for (auto node : change.getNodes()) {
+    auto& known = news.nodes[node.getNodeId().cStr()];
+    known.address = addressOf(node.getAddress());
+    for (auto port : node.getPorts()) {
+      if (port.getPublished() == 0) fail(kj::str("a node cannot answer on port 0"));
+      if (port.getTasks() > 0) {
+        known.tasks[{protocolOf(port.getProtocol()), port.getPublished()}] = port.getTasks();
+      }
+    }
+  }
+  for (auto id : change.getGone()) news.gone.push_back(id.cStr());
+  return news;
+}
+
+}  // namespace orch::network::ingress

@@ -1,0 +1,13 @@
+// What the plugin is told, as plain values. What cannot be understood fails with a text that says
+// what it was.
+#pragma once
+
+#include "driver.h"
+
+namespace orch::network::ingress {
+
+std::vector<TaskPort> portsOf(capnp::List<schema::PortSpec>::Reader list);
+Ipv4 addressOf(kj::StringPtr text);
+MeshNews newsOf(schema::MeshChange::Reader change);
+
+}  // namespace orch::network::ingress

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Published ports answer on every host of a cluster, with the client's address at the container.
+
+usage: mesh-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
+"""
+import os
+import sys
+import unittest
+
+TESTBED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed")
+sys.path.insert(0, TESTBED)
+sys.dont_write_bytecode = True
+import cluster  # noqa: E402
+from single import eventually  # noqa: E402
+
+PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+ALL = ("n1", "n2", "n3")
+
+
+class Mesh(cluster.MemberTest):
+    programs = PROGRAMS
+
+    @property
+    def client(self):
+        return self.cluster.client
+
+    def get(self, host, port, source=None):
+        """What the web server says that a client gets to by that host's port; empty if nobody answers."""
+        run = (source or self.client).host.run
+        return run("timeout", "5", "busybox", "wget", "-q", "-O", "-", f"http://{host}:{port}/").stdout.split(" ")[0]
+
+    @staticmethod
+    def logOf(node):
+        with open(node.log) as file:
+            return file.read()
+
+    def node(self, name):
+        return next(node for node in self.cluster.hosts if node.name == name)
+
+    def settled(self, port, replicas, hosts=ALL):
+        """Returns when all of them are reached by each of the hosts."""
+        for host in hosts:
+            eventually(f"{replicas} answer on {host}",
+                       lambda: len({self.get(host, port) for _ in range(replicas)} - {""}) == replicas)
+
+    def peers(self, *options, port=5000):
+        """A service of `echo-peer`s; the hosts that they run on."""
+        self.create("-p", f"8080:{port}", "-p", f"8080:{port}/udp", *options, name="peer")
+        hosts = []
+        for task in self.n1.running("peer").values():
+            node = self.node(self.hostOf(task))
+            pid = str(task["status"]["container"]["pid"])
+            server = os.path.abspath(os.path.join(TESTBED, "echo-peer"))
+            started, _ = node.host.spawn(["nsenter", "-t", pid, "-n", "--", server, str(port)], f"{node.host.folder}/peer.log")
+            self.addCleanup(node.kill, started)
+            hosts.append(node)
+        for node in ALL:
+            eventually(f"peers answer on {node}", lambda: self.askAll("tcp", 0, f"{node}:8080")[0].count(":") == 1)
+        return hosts
+
+    def askAll(self, protocol, sourcePort, *targets, source=None):
+        """`targets`: host:port; each host by its name."""
+        addresses = [f"{self.node(target.split(':')[0]).address}:{target.split(':')[1]}" for target in targets]
+        asked = (source or self.client).host.run(os.path.abspath(os.path.join(TESTBED, "ask-all")), protocol, str(sourcePort), *addresses)
+        return asked.stdout.splitlines() or [asked.stderr]
+
+    def test_every_host_answers_and_all_tasks_take_turns(self):
+        self.create("--replicas", "6", "-p", "8080:80")
+        self.assertEqual(self.spread(), {"n1": 2, "n2": 2, "n3": 2})
+        self.settled(8080, 6)
+        for host in ALL:
+            answers = [self.get(host, 8080) for _ in range(12)]
+            self.assertEqual(len(set(answers)), 6, answers)
+            self.assertEqual({answers.count(one) for one in answers}, {2}, f"each in turn, by {host}")
+        for node in self.cluster.hosts:
+            for host in ("127.0.0.1", *ALL):
+                self.assertTrue(self.get(host, 8080, source=node), f"{node.name} asks {host}")
+
+        # Where there is no task any more the port answers all the same, and nobody is sent to a host
+        # that is gone.
+        self.n1.orch("service", "scale", "web=1")
+        self.settled(8080, 1)
+        last = self.node(next(iter(self.spread())))
+        if last is not self.n1:
+            last.poweroff()
+            eventually("the one that takes its place answers",
+                       lambda: all(self.get(node.name, 8080) for node in self.cluster.hosts if node is not last))
+            last.start()
+        self.n1.orch("service", "rm", "web")
+        for node in self.cluster.hosts:
+            eventually(f"{node.name} lets go of the port",
+                       lambda: ":8080" not in node.host.run("ss", "-lntu").stdout)
+
+    def test_containers_see_the_client(self):
+        self.peers("--replicas", "1")
+        for protocol in ("tcp", "udp"):
+            for host in ALL:
+                answers = self.askAll(protocol, 0, f"{host}:8080")
+                self.assertEqual(answers[0].split(":")[0], self.client.address, f"{protocol} by {host}")
+
+    def test_equal_clients_by_three_hosts_are_connections_of_their_own(self):
+        self.peers("--replicas", "1")
+        for protocol in ("tcp", "udp"):
+            for port in range(31000, 31020):
+                answers = self.askAll(protocol, port, *(f"{host}:8080" for host in ALL))
+                self.assertEqual([answer.split(":")[0] for answer in answers], [self.client.address] * 3, protocol)
+
+    def test_containers_reach_published_ports_of_any_host_and_their_own(self):
+        self.create("--mode", "global", "-p", "8080:80")
+        self.settled(8080, 3)
+        for task in self.n1.running("web").values():
+            node = self.node(self.hostOf(task))
+            pid = str(task["status"]["container"]["pid"])
+            for host in self.cluster.hosts:
+                answers = {node.host.run("timeout", "5", "nsenter", "-t", pid, "-n", "--", "busybox", "wget", "-q", "-O", "-",
+                                         f"http://{host.address}:8080/").stdout.split(" ")[0] for _ in range(3)}
+                self.assertEqual(len(answers - {""}), 3, f"a task of {node.name} asks {host.name}: {answers}")
+
+    def test_a_port_that_a_program_of_a_host_has_is_left_to_it_and_named(self):
+        program, _ = self.n3.host.spawn([os.path.abspath(os.path.join(TESTBED, "echo-peer")), "8080"],
+                                        f"{self.n3.host.folder}/program.log")
+        eventually("it listens", lambda: ":8080" in self.n3.host.run("ss", "-lnt").stdout)
+        self.create("--replicas", "1", "--constraint", "node.hostname==n1", "-p", "8080:80")
+        self.settled(8080, 1, hosts=("n1", "n2"))
+        eventually("n3 says which port", lambda: "8080/tcp: another program listens on it" in self.logOf(self.n3))
+        self.n3.kill(program)
+
+    def test_connections_go_on_while_orchd_is_killed_and_starts_again(self):
+        self.peers("--replicas", "1")
+        held = self.askAll("tcp", 31500, *(f"{host}:8080" for host in ALL))
+        self.assertEqual(len(held), 3)
+        for node in self.cluster.hosts:
+            node.crash()
+        for host in ALL:
+            answers = self.askAll("tcp", 0, f"{host}:8080")
+            self.assertEqual(answers[0].split(":")[0], self.client.address, f"without orchd, by {host}")
+        for node in self.cluster.hosts:
+            node.launch()
+        for node in self.cluster.hosts:
+            node.awaitAnswers()
+        for host in ALL:
+            eventually(f"{host} answers", lambda: self.askAll("tcp", 0, f"{host}:8080")[0].startswith(self.client.address))
+
+
+if __name__ == "__main__":
+    unittest.main()
