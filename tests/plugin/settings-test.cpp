@@ -84,6 +84,7 @@ const Bad ALL[] = {
     {"network.ingress", "dataPort", "0"},
     {"network.overlay", "address", "'here'"},
     {"network.overlay", "dataPort", "0"},
+    {"network.overlay", "balancer", "'other'"},
     {"runtime.crun", "program", "''"},
     {"runtime.crun", "conmon", "''"},
     {"runtime.crun", "cgroupRoot", "'cgroup'"},
