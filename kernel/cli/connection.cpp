@@ -6,6 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "human.h"
 #include "orch/host-addresses.h"
 #include "orch/trust/certificate.h"
