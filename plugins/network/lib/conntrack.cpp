@@ -5,6 +5,7 @@
 #include <kj/debug.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <string.h>
@@ -40,6 +41,7 @@ struct Entry {
   Tuple asked;                    // to whom the client meant
   Tuple answered;                 // from who does
   bool rewritten = false;         // its destination
+  bool over = false;              // a TCP connection that both sides have closed
   std::vector<uint8_t> original;  // the tuple as the kernel wrote it
   std::vector<uint8_t> id;
   std::vector<uint8_t> zone;
@@ -66,6 +68,18 @@ Tuple tupleOf(const nlattr* attribute) {
   return tuple;
 }
 
+bool isOver(const nlattr* protocolInfo) {
+  for (auto* part : NetlinkAttributes(protocolInfo)) {
+    if (mnl_attr_get_type(part) != CTA_PROTOINFO_TCP) continue;
+    for (auto* field : NetlinkAttributes(part)) {
+      if (mnl_attr_get_type(field) != CTA_PROTOINFO_TCP_STATE) continue;
+      auto state = mnl_attr_get_u8(field);
+      return state == TCP_CONNTRACK_TIME_WAIT || state == TCP_CONNTRACK_CLOSE;
+    }
+  }
+  return false;
+}
+
 Entry entryOf(const nlmsghdr* answer) {
   Entry entry;
   for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
@@ -76,6 +90,9 @@ Entry entryOf(const nlmsghdr* answer) {
         break;
       case CTA_STATUS:
         entry.rewritten = (ntohl(mnl_attr_get_u32(attribute)) & IPS_DST_NAT) != 0;
+        break;
+      case CTA_PROTOINFO:
+        entry.over = isOver(attribute);
         break;
       case CTA_TUPLE_REPLY:
         entry.answered = tupleOf(attribute);
@@ -122,13 +139,15 @@ void filterByPort(NetlinkMessage& message, const Unled& port) {
   message.endNest(filter);
 }
 
-// Those of the answers that `wanted` picks.
+// Those of the answers that `wanted` picks. One that is over leads nobody: who comes from the same
+// port is a new connection to the kernel. It is left alone because that one may come between the
+// list and the removal, and have the same tuple and, being made in the same memory, the same id.
 template <typename Wanted>
 size_t forgetListed(NetlinkSocket& socket, NetlinkMessage list, Wanted&& wanted) {
   std::vector<Entry> found;
   socket.dump(list, [&](const nlmsghdr* answer) {
     auto entry = entryOf(answer);
-    if (wanted(entry)) found.push_back(std::move(entry));
+    if (!entry.over && wanted(entry)) found.push_back(std::move(entry));
   });
   for (auto& entry : found) {
     auto message = newRequest(IPCTNL_MSG_CT_DELETE, "cannot forget a connection");

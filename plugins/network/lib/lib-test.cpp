@@ -4,6 +4,7 @@
 #include <linux/genetlink.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -179,6 +180,47 @@ TEST_CASE("network: forgetting connections of nobody finds none", "[network][roo
     NetlinkSocket socket(NETLINK_NETFILTER);
     CHECK(forgetFlows(socket, {{*parseIpv4("10.0.0.1"), IPPROTO_UDP}}) == 0);
     CHECK(forgetFlows(socket, std::vector<FlowsTo>(20, FlowsTo{1, 0})) == 0);
+  });
+}
+
+TEST_CASE("network: a connection that is open is forgotten, one that is over is left alone",
+          "[network][root][netns]") {
+  isolated("flows-over", [] {
+    Rtnetlink().run(newAddress(1, *parseIpv4("10.1.1.1"), 32));
+    NftBatch batch("flows");  // such a rule has connections tracked
+    NftRule rule;
+    rule.protocolIs(IPPROTO_UDP).masquerade();
+    batch.addTable();
+    batch.addChain("postrouting", {"nat", NftPoint::POSTROUTING, 0});
+    batch.addRule("postrouting", rule);
+    batch.commit();
+    sockaddr_in place{AF_INET, htons(80), {htonl(*parseIpv4("10.1.1.1"))}, {}};
+    auto* address = reinterpret_cast<sockaddr*>(&place);
+    kj::AutoCloseFd server(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    KJ_SYSCALL(bind(server, address, sizeof(place)));
+    KJ_SYSCALL(listen(server, 8));
+    auto connected = [&] {
+      kj::AutoCloseFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      KJ_SYSCALL(connect(client, address, sizeof(place)));
+      return client;
+    };
+    NetlinkSocket netfilter(NETLINK_NETFILTER);
+    auto all = [&] { return forgetFlows(netfilter, {{ntohl(place.sin_addr.s_addr), 0}}); };
+    auto open = connected();
+    CHECK(all() == 1);
+    CHECK(all() == 0);
+    {
+      auto closing = connected();
+      int accepted;  // the first one comes first
+      KJ_SYSCALL(accepted = accept4(server, nullptr, nullptr, SOCK_CLOEXEC));
+      kj::AutoCloseFd first(accepted);
+      KJ_SYSCALL(accepted = accept4(server, nullptr, nullptr, SOCK_CLOEXEC));
+      kj::AutoCloseFd second(accepted);
+      closing = nullptr;
+      char byte;
+      KJ_SYSCALL(read(second, &byte, 1));  // its end has come
+    }
+    CHECK(all() == 0);
   });
 }
 
