@@ -78,6 +78,8 @@ interface Agent {
   # Asked by a manager that has not heard of the node for a while.
   readBlob @6 (image :Text, blob :Text, offset :UInt64, maxBytes :UInt32) -> Image.BlobPart;
   # As the node's image plugin has it.
+  settled @7 () -> ();
+  # Answered when what was assigned of networks, peers, services and other nodes is in force on the node.
 }
 
 struct Assignment {

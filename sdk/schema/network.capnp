@@ -3,6 +3,7 @@
 
 using Cxx = import "/capnp/c++.capnp";
 using Objects = import "objects.capnp";
+using Plugin = import "plugin.capnp";
 $Cxx.namespace("orch::schema");
 
 interface NetworkDriver {
@@ -14,6 +15,9 @@ interface NetworkDriver {
   # Takes everything away. Gone already is success.
   retain @3 (taskIds :List(Text)) -> (endpoints :List(Endpoint));
   # After a restart: keeps what these tasks have, takes the rest away.
+  drain @4 (taskId :Text, limitMs :UInt64) -> (open :UInt32) $Plugin.longRunning;
+  # Answered when no TCP connection to the task is under way, or after the limit with how many still
+  # are. One is under way that carries data, or whose client spoke last. New ones are not kept out.
 }
 
 struct Endpoint {

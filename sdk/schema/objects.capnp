@@ -78,6 +78,7 @@ struct ContainerSpec {
   dns @22 :List(Text);               # servers; empty: the host's
   dnsSearch @23 :List(Text);
   dnsOptions @24 :List(Text);
+  drainMs @25 :UInt64 = 10000;       # before the stop signal: as long as a connection to it is under way, at most
 }
 
 struct Mount {

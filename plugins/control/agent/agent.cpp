@@ -69,6 +69,13 @@ class NodeAgent::Server final : public schema::Agent::Server {
   }
   // That it answers is the answer.
   kj::Promise<void> ping(PingContext) override { return kj::READY_NOW; }
+  kj::Promise<void> settled(SettledContext) override {
+    auto& agent = link->get();
+    auto mesh = agent.services.mesh.settled();
+    auto all = agent.services.networks.settled().then(
+        [mesh = kj::mv(mesh)]() mutable { return kj::mv(mesh); });
+    return agent.calls.wrap(kj::mv(all));
+  }
 
  private:
   kj::Own<Link> link;

@@ -12,13 +12,19 @@ using Calls = std::vector<std::string>;
 // Each writes down what it is asked, in one row.
 class FakeLegs final : public schema::LegDriver::Server {
  public:
-  explicit FakeLegs(Calls& calls) : calls(calls) {}
+  FakeLegs(Calls& calls, const bool& works) : calls(calls), works(works) {}
   kj::Promise<void> update(UpdateContext context) override {
     auto change = context.getParams().getChange();
-    calls.push_back(kj::str("legs know ", change.getNetworks().size(), " ",
-                            change.getPeers().size(), " ", change.getServices().size())
+    calls.push_back(kj::str(change.getComplete() ? "legs know " : "legs learn ",
+                            change.getNetworks().size(), " ", change.getPeers().size(), " ",
+                            change.getServices().size())
                         .cStr());
-    return kj::READY_NOW;
+    for (auto peer : change.getGonePeers()) {
+      calls.push_back(kj::str("gone ", peer.getNetwork(), " ", peer.getId()).cStr());
+    }
+    for (auto id : change.getGoneNetworks()) calls.push_back(kj::str("gone ", id).cStr());
+    if (works) return kj::READY_NOW;
+    return KJ_EXCEPTION(FAILED, "no such luck");
   }
   kj::Promise<void> plug(PlugContext context) override {
     auto leg = context.getParams().getLeg();
@@ -34,6 +40,7 @@ class FakeLegs final : public schema::LegDriver::Server {
 
  private:
   Calls& calls;
+  const bool& works;
 };
 
 class FakeNames final : public schema::NameServer::Server {
@@ -57,7 +64,7 @@ class FakeNames final : public schema::NameServer::Server {
 
 struct LegsFixture : TestAgent {
   LegsFixture() {
-    host.addService("network.overlay", schema::LegDriver::Client(kj::heap<FakeLegs>(calls)));
+    host.addService("network.overlay", schema::LegDriver::Client(kj::heap<FakeLegs>(calls, works)));
     host.addService("network.dns", schema::NameServer::Client(kj::heap<FakeNames>(calls)));
     start();
   }
@@ -81,7 +88,29 @@ struct LegsFixture : TestAgent {
     CHECK(request.send().wait(world.waitScope()).getRefused().size() == 0);
     advance(1 * kj::SECONDS);
   }
+  // A change of the network's members: these are there, or gone.
+  void change(const std::vector<const char*>& peers, const std::vector<const char*>& gone = {}) {
+    auto request = KJ_ASSERT_NONNULL(manager.agent).assignRequest();
+    auto list = request.initAssignments(peers.size());
+    for (uint32_t i = 0; i < list.size(); ++i) {
+      auto peer = list[i].initPeer();
+      peer.setNetwork("net");
+      peer.setTaskId(peers[i]);
+    }
+    auto objects = request.initGone(gone.size());
+    for (uint32_t i = 0; i < objects.size(); ++i) {
+      objects[i].setKind(schema::AssignedKind::PEER);
+      objects[i].setNetwork("net");
+      objects[i].setId(gone[i]);
+    }
+    request.send().wait(world.waitScope());
+  }
+  bool inForce() {
+    auto asked = KJ_ASSERT_NONNULL(manager.agent).settledRequest().send().ignoreResult();
+    return asked.poll(world.waitScope());
+  }
   Calls calls;
+  bool works = true;
 };
 
 TEST_CASE("legs: a task is plugged into a network that is known, and out of it again", "[agent]") {
@@ -104,6 +133,50 @@ TEST_CASE("legs: a plugin that starts anew is told everything again", "[agent]")
   node.host.emit("plugin.started", "network.overlay").wait(node.world.waitScope());
   node.advance(1 * kj::SECONDS);
   CHECK(node.calls == Calls{"legs know 1 1 1"});
+}
+
+TEST_CASE("legs: of a change the plugins are told no more than that", "[agent]") {
+  LegsFixture node;
+  node.assignAll(TaskState::RUNNING);
+  node.calls.clear();
+  node.change({"t3"});
+  node.change({"t4"}, {"t3"});
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.calls == Calls{"legs learn 0 1 0", "legs learn 0 1 0", "gone net t3"});
+  node.calls.clear();
+  node.works = false;
+  node.change({"t5"});
+  CHECK_FALSE(node.inForce());
+  node.works = true;
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.calls == Calls{"legs learn 0 1 0", "legs know 1 3 1"});  // whatever it had taken
+}
+
+TEST_CASE("legs: what was assigned is in force when the plugins have taken it", "[agent]") {
+  LegsFixture node;
+  CHECK(node.inForce());  // of no network at all
+  node.assignAll(TaskState::RUNNING);
+  CHECK(node.inForce());
+  node.works = false;
+  node.change({"t3"});
+  CHECK_FALSE(node.inForce());
+  node.works = true;
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.inForce());
+}
+
+TEST_CASE("legs: a task is stopped when its connections have nothing under way", "[agent]") {
+  LegsFixture node;
+  node.network.busy = true;
+  node.assignAll(TaskState::RUNNING);
+  node.assignAll(TaskState::SHUTDOWN);
+  node.advance(5 * kj::SECONDS);
+  CHECK(node.network.drained == Calls{"t1 10000"});
+  CHECK(node.runtime.running() == 1);
+  node.network.quieten();
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.runtime.running() == 0);
+  CHECK(node.reported("t1") == TaskState::SHUTDOWN);
 }
 
 TEST_CASE("legs: after a restart of the agent the names of a task are served again", "[agent]") {

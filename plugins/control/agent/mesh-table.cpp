@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include <utility>
+
 #include "orch/attempt.h"
 
 namespace orch::control::agent {
@@ -80,6 +82,14 @@ Task<void> MeshTable::keepTelling() {
     pauseMs = kj::min(2 * pauseMs, LONGEST_MESH_PAUSE_MS);
   }
   telling = false;
+  for (auto& waiter : std::exchange(waiters, {})) waiter->fulfill();
+}
+
+kj::Promise<void> MeshTable::settled() {
+  if (!telling) return kj::READY_NOW;
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  waiters.push_back(kj::mv(pair.fulfiller));
+  return kj::mv(pair.promise);
 }
 
 Task<void> MeshTable::send() {

@@ -34,6 +34,8 @@ class MeshTable final : private kj::TaskSet::ErrorHandler {
   void describe(schema::NodeDescription::Reader description);
   // The plugin has started anew, and knows nothing.
   void restarted();
+  // When the plugin has what there is by then.
+  kj::Promise<void> settled();
 
  private:
   void tell();
@@ -52,7 +54,8 @@ class MeshTable final : private kj::TaskSet::ErrorHandler {
   bool whole = false;
   std::set<std::string> changed;
   bool telling = false;
-  std::set<std::string> complained;  // of ports
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;  // while it is telling
+  std::set<std::string> complained;                          // of ports
   kj::TaskSet tasks;
 };
 

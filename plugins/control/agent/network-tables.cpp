@@ -18,10 +18,39 @@ std::unique_ptr<capnp::MallocMessageBuilder> copyOf(Reader reader) {
 }
 
 template <typename T, typename Entries, typename List>
-void fill(Entries& entries, List list) {
+void fillThose(Entries& entries, List list) {
   uint32_t i = 0;
   for (auto& entry : entries) {
     list.setWithCaveats(i++, entry.second->template getRoot<T>().asReader());
+  }
+}
+
+// Of those that changed: who is there.
+template <typename Keys, typename Entries>
+std::vector<const typename Entries::value_type*> thereOf(const Keys& keys, const Entries& entries) {
+  std::vector<const typename Entries::value_type*> there;
+  for (auto& key : keys) {
+    auto found = entries.find(key);
+    if (found != entries.end()) there.push_back(&*found);
+  }
+  return there;
+}
+
+template <typename T, typename There, typename List>
+void fillThere(const There& there, List list) {
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    list.setWithCaveats(i, there[i]->second->template getRoot<T>().asReader());
+  }
+}
+
+template <typename Keys, typename Entries>
+void fillGone(const Keys& keys, const Entries& entries,
+              capnp::List<schema::NetworkMember>::Builder list) {
+  uint32_t i = 0;
+  for (auto& [network, id] : keys) {
+    if (entries.count({network, id}) > 0) continue;
+    list[i].setNetwork(network.c_str());
+    list[i++].setId(id.c_str());
   }
 }
 
@@ -43,36 +72,55 @@ void NetworkTables::begin(bool complete) {
   networks.clear();
   peers.clear();
   services.clear();
+  for (auto& entry : targets) entry.second.whole = true;
 }
 
 void NetworkTables::take(schema::Assignment::Reader assignment) {
   dirty = true;
   if (assignment.isNetwork()) {
     auto network = assignment.getNetwork();
-    networks[network.getMeta().getId().cStr()] = copyOf<schema::Network>(network);
+    std::string id = network.getMeta().getId().cStr();
+    // One that went and came again has other members.
+    bool anew = networks.count(id) == 0;
+    for (auto& entry : targets) {
+      bool went = !entry.second.networks.insert(id).second;
+      entry.second.whole |= anew && went;
+    }
+    networks[id] = copyOf<schema::Network>(network);
   } else if (assignment.isPeer()) {
     auto peer = assignment.getPeer();
-    peers[{peer.getNetwork().cStr(), peer.getTaskId().cStr()}] = copyOf<schema::NetworkPeer>(peer);
+    Member member{peer.getNetwork().cStr(), peer.getTaskId().cStr()};
+    for (auto& entry : targets) entry.second.peers.insert(member);
+    peers[member] = copyOf<schema::NetworkPeer>(peer);
   } else {
     auto service = assignment.getService();
-    services[{service.getNetwork().cStr(), service.getServiceId().cStr()}] =
-        copyOf<schema::NetworkService>(service);
+    Member member{service.getNetwork().cStr(), service.getServiceId().cStr()};
+    for (auto& entry : targets) entry.second.services.insert(member);
+    services[member] = copyOf<schema::NetworkService>(service);
   }
 }
 
 void NetworkTables::forget(schema::AssignedObject::Reader object) {
   dirty = true;
   std::string network = object.getNetwork().cStr();
-  std::string id = object.getId().cStr();
+  Member member{network, object.getId().cStr()};
   if (object.getKind() == schema::AssignedKind::PEER) {
-    peers.erase({network, id});
+    peers.erase(member);
+    for (auto& entry : targets) entry.second.peers.insert(member);
   } else if (object.getKind() == schema::AssignedKind::SERVICE) {
-    services.erase({network, id});
+    services.erase(member);
+    for (auto& entry : targets) entry.second.services.insert(member);
   } else {
-    networks.erase(network);
     auto ofIt = [&](auto& entry) { return entry.first.first == network; };
+    auto inIt = [&](auto& entry) { return entry.first == network; };
+    networks.erase(network);
     std::erase_if(peers, ofIt);
     std::erase_if(services, ofIt);
+    for (auto& entry : targets) {
+      entry.second.networks.insert(network);
+      std::erase_if(entry.second.peers, inIt);
+      std::erase_if(entry.second.services, inIt);
+    }
   }
 }
 
@@ -88,13 +136,7 @@ void NetworkTables::changed() {
 }
 
 void NetworkTables::tell(kj::StringPtr service) {
-  auto& target = targets.at(service);
-  if (target.fulfiller.get() == nullptr) {
-    auto pair = kj::newPromiseAndFulfiller<void>();
-    target.fulfiller = kj::mv(pair.fulfiller);
-    target.whenTold = pair.promise.fork();
-  }
-  if (std::exchange(target.telling, true)) return;
+  if (std::exchange(targets.at(service).telling, true)) return;
   tasks.add(keepTelling(service));
 }
 
@@ -104,50 +146,86 @@ Task<void> NetworkTables::keepTelling(kj::StringPtr service) {
   uint64_t pauseMs = FIRST_TELL_PAUSE_MS;
   while (target.told != version) {
     auto telling = version;
-    auto told = co_await attempt(sendAll(service));
+    auto told = co_await attempt(send(service));
     if (told.ok()) {
-      target.told = telling;
       pauseMs = FIRST_TELL_PAUSE_MS;
+      if (target.whole) continue;  // it has started anew meanwhile
+      target.told = telling;
+      std::erase_if(target.waiters, [&](Waiter& waiter) {
+        if (waiter.version > telling) return false;
+        waiter.fulfiller->fulfill();
+        return true;
+      });
       continue;
     }
+    target.whole = true;
     log.warn("agent.networks-untold, telling it again",
              {{"plugin", service}, {"reason", told.message()}});
     co_await env.timer().afterDelay(pauseMs * kj::MILLISECONDS);
     pauseMs = kj::min(2 * pauseMs, LONGEST_TELL_PAUSE_MS);
   }
   target.telling = false;
-  auto fulfiller = kj::mv(target.fulfiller);
-  fulfiller->fulfill();
 }
 
-kj::Promise<void> NetworkTables::sendAll(kj::StringPtr service) {
+kj::Promise<void> NetworkTables::send(kj::StringPtr service) {
+  auto& target = targets.at(service);
   auto request = find(service).updateRequest();
   auto change = request.initChange();
-  change.setComplete(true);
-  fill<schema::Network>(networks, change.initNetworks(networks.size()));
-  fill<schema::NetworkPeer>(peers, change.initPeers(peers.size()));
-  fill<schema::NetworkService>(services, change.initServices(services.size()));
+  if (std::exchange(target.whole, false)) {
+    fillAll(change);
+  } else {
+    fillChanged(target, change);
+  }
+  target.networks.clear();
+  target.peers.clear();
+  target.services.clear();
   return request.send().ignoreResult();
+}
+
+void NetworkTables::fillAll(schema::NetworkChange::Builder change) {
+  change.setComplete(true);
+  fillThose<schema::Network>(networks, change.initNetworks(networks.size()));
+  fillThose<schema::NetworkPeer>(peers, change.initPeers(peers.size()));
+  fillThose<schema::NetworkService>(services, change.initServices(services.size()));
+}
+
+void NetworkTables::fillChanged(Target& target, schema::NetworkChange::Builder change) {
+  auto told = thereOf(target.networks, networks);
+  auto toldPeers = thereOf(target.peers, peers);
+  auto toldServices = thereOf(target.services, services);
+  fillThere<schema::Network>(told, change.initNetworks(told.size()));
+  fillThere<schema::NetworkPeer>(toldPeers, change.initPeers(toldPeers.size()));
+  fillThere<schema::NetworkService>(toldServices, change.initServices(toldServices.size()));
+  fillGone(target.peers, peers, change.initGonePeers(target.peers.size() - toldPeers.size()));
+  fillGone(target.services, services,
+           change.initGoneServices(target.services.size() - toldServices.size()));
+  auto gone = change.initGoneNetworks(target.networks.size() - told.size());
+  uint32_t i = 0;
+  for (auto& id : target.networks) {
+    if (networks.count(id) == 0) gone.set(i++, id.c_str());
+  }
 }
 
 kj::Promise<void> NetworkTables::known(kj::StringPtr service) {
   auto& target = targets.at(service);
-  // Before the first word of a manager there is nothing to wait for but that.
-  if (version == 0 || target.told != version) {
-    if (target.fulfiller.get() == nullptr) {
-      auto pair = kj::newPromiseAndFulfiller<void>();
-      target.fulfiller = kj::mv(pair.fulfiller);
-      target.whenTold = pair.promise.fork();
-    }
-    return target.whenTold.addBranch();
-  }
-  return kj::READY_NOW;
+  if (version > 0 && target.told == version) return kj::READY_NOW;
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  target.waiters.push_back({version, kj::mv(pair.fulfiller)});
+  return kj::mv(pair.promise);
+}
+
+kj::Promise<void> NetworkTables::settled() {
+  if (version == 0) return kj::READY_NOW;
+  kj::Vector<kj::Promise<void>> all;
+  for (auto& entry : targets) all.add(known(entry.first));
+  return kj::joinPromises(all.releaseAsArray());
 }
 
 void NetworkTables::restarted(kj::StringPtr service) {
   auto found = targets.find(service);
   if (found == targets.end() || version == 0) return;
   found->second.told = 0;
+  found->second.whole = true;
   tell(found->first);
 }
 

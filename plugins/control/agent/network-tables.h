@@ -1,5 +1,5 @@
 // What the managers say of networks that span hosts, passed on to the plugins that carry them out.
-// Each of these is told everything whenever something has changed; what came meanwhile is one
+// Each of these is told everything once, and then what has changed; what came meanwhile is one
 // change. Nothing is passed on before a manager has told the whole.
 #pragma once
 
@@ -8,7 +8,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "orch/env.h"
 #include "orch/host.h"
@@ -38,33 +41,46 @@ class NetworkTables final : private kj::TaskSet::ErrorHandler {
   void forget(schema::AssignedObject::Reader object);
   void end();
 
-  // Settles when the plugin has what there is now; again if it was started anew.
+  // Settles when the plugin has what there is now; before the first word of a manager there is
+  // nothing to wait for but that.
   kj::Promise<void> known(kj::StringPtr service);
+  // The same of all plugins; at once if no manager has told of a network.
+  kj::Promise<void> settled();
   // Its plugin has started anew, and knows nothing.
   void restarted(kj::StringPtr service);
 
  private:
   using Message = std::unique_ptr<capnp::MallocMessageBuilder>;
+  using Member = std::pair<std::string, std::string>;  // network, task or service
+  struct Waiter {
+    uint64_t version = 0;
+    kj::Own<kj::PromiseFulfiller<void>> fulfiller;
+  };
   struct Target {
     uint64_t told = 0;  // the version that it has
     bool telling = false;
-    kj::Own<kj::PromiseFulfiller<void>> fulfiller;
-    kj::ForkedPromise<void> whenTold = nullptr;
+    bool whole = true;  // it is to be told everything
+    // Otherwise what is there, or has gone, since it was told.
+    std::set<std::string> networks;
+    std::set<Member> peers, services;
+    std::vector<Waiter> waiters;
   };
   void changed();
   void tell(kj::StringPtr service);
   Task<void> keepTelling(kj::StringPtr service);
-  kj::Promise<void> sendAll(kj::StringPtr service);
+  kj::Promise<void> send(kj::StringPtr service);
+  void fillAll(schema::NetworkChange::Builder change);
+  void fillChanged(Target& target, schema::NetworkChange::Builder change);
   void taskFailed(kj::Exception&& exception) override;
 
   Env& env;
   Log& log;
   Find find;
-  std::map<std::string, Message> networks;                          // by id
-  std::map<std::pair<std::string, std::string>, Message> peers;     // by network and task
-  std::map<std::pair<std::string, std::string>, Message> services;  // by network and service
-  uint64_t version = 0;                                             // 0: nothing was told yet
-  bool dirty = false;                                               // since `begin`
+  std::map<std::string, Message> networks;  // by id
+  std::map<Member, Message> peers;
+  std::map<Member, Message> services;
+  uint64_t version = 0;  // 0: nothing was told yet
+  bool dirty = false;    // since `begin`
   std::map<kj::StringPtr, Target> targets;
   kj::TaskSet tasks;
 };

@@ -333,6 +333,7 @@ Task<void> TaskController::finishByExit() {
 
 Task<void> TaskController::shutDown() {
   co_await leadPortsElsewhere();
+  co_await drain();
   co_await endContainer();
   co_await finish(TaskState::SHUTDOWN, "shutdown", kj::str());
 }

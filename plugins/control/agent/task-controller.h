@@ -78,6 +78,7 @@ class TaskController final {
   Task<bool> settle();
   Task<void> finishByExit();
   Task<void> shutDown();
+  Task<void> drain();
   Task<void> breakOff(kj::Exception error);
   Task<void> endContainer();
   Task<void> finish(schema::TaskState state, kj::StringPtr message, kj::String error);

@@ -54,6 +54,29 @@ Task<void> TaskController::leadPortsElsewhere() {
   active = false;
 }
 
+// Nobody is led to the task any more: those who are connected may finish what they are at.
+Task<void> TaskController::drain() {
+  auto reader = task->task().asReader();
+  uint64_t limitMs = reader.getSpec().getContainer().getDrainMs();
+  bool found = publishes() || reader.getLegs().size() > 0;
+  if (!found || !bridged() || limitMs == 0) co_return;
+  auto call = insist(services.env, [this, limitMs]() {
+    auto request = services.network(networkName()).drainRequest(SMALL);
+    request.setTaskId(task->id());
+    request.setLimitMs(limitMs);
+    return request.send();
+  });
+  auto drained = co_await attempt(kj::mv(call));
+  if (!drained.ok()) {
+    services.host.log().warn("network.drain-failed, stopping it all the same",
+                             {{"task", task->name()}, {"reason", drained.message()}});
+  } else if (drained.value().getOpen() > 0) {
+    services.host.log().info(
+        "connections of a task are broken off: --drain-timeout is over",
+        {{"task", task->name()}, {"open", kj::str(drained.value().getOpen())}});
+  }
+}
+
 Task<void> TaskController::withdrawPorts() {
   active = false;
   if (!publishes() || !services.hasRun(PORTS)) co_return;

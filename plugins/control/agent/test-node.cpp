@@ -122,6 +122,14 @@ class FakeNetworkServer final : public schema::NetworkDriver::Server {
     for (auto id : context.getParams().getTaskIds()) ids.push_back(id.cStr());
     return kj::READY_NOW;
   }
+  kj::Promise<void> drain(DrainContext context) override {
+    auto params = context.getParams();
+    model.drained.push_back(kj::str(params.getTaskId(), " ", params.getLimitMs()).cStr());
+    if (!model.busy) return answer();
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    model.draining.push_back(kj::mv(pair.fulfiller));
+    return kj::mv(pair.promise);
+  }
 
  private:
   kj::Promise<void> answer() {

@@ -48,6 +48,13 @@ struct FakeNetwork {
   std::vector<std::vector<std::string>> retained;
   std::set<std::string> attached;
   bool dead = false;
+  bool busy = false;  // connections to tasks are under way, until `quieten`
+  void quieten() {
+    busy = false;
+    for (auto& one : draining) one->fulfill();
+  }
+  std::vector<std::string> drained;  // tasks, and for how long at most
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> draining;
   schema::NetworkDriver::Client client();
 };
 

@@ -116,6 +116,15 @@ class ScriptedAgent final : public schema::Agent::Server {
     return kj::NEVER_DONE;
   }
 
+  kj::Promise<void> settled(SettledContext) override {
+    KJ_REQUIRE(*link != nullptr, "the agent is gone");
+    auto& node = **link;
+    if (node.confirms) return kj::READY_NOW;
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    node.unconfirmed.push_back(kj::mv(pair.fulfiller));
+    return kj::mv(pair.promise);
+  }
+
   kj::Promise<void> volumes(VolumesContext context) override {
     auto& volumes = here();
     auto list = context.getResults().initVolumes(volumes.size());
@@ -217,6 +226,11 @@ void ScriptedNode::close(bool leaves) {
   request.setLeaves(leaves);
   request.send().wait(world.waitScope());
   cut();
+}
+
+void ScriptedNode::confirm() {
+  confirms = true;
+  for (auto& one : std::exchange(unconfirmed, {})) one->fulfill();
 }
 
 void ScriptedNode::cut() {

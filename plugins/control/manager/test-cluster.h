@@ -45,12 +45,14 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   bool restarted = false;  // how its tasks ended it does not know
   bool beats = true;
   bool answersPing = false;
+  bool confirms = true;  // that what it was told of others is in force; else with `confirm`
 
   void open();
   // The connection is lost: nothing is sent any more.
   void cut();
   // The session is closed by the node.
   void close(bool leaves);
+  void confirm();
   void report(const std::string& taskId, schema::TaskState state, const std::string& error = "");
   uint32_t running() const;
   bool connected() const { return session != nullptr; }
@@ -97,6 +99,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   schema::Dispatcher::Client dispatcher;
   std::string id;
   kj::Maybe<schema::Session::Client> session;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> unconfirmed;
   std::vector<std::pair<std::string, schema::TaskState>> unheard;  // for the next session
   std::shared_ptr<ScriptedNode*> link;                             // with the agent's capability
   kj::Promise<void> beating;

@@ -1,6 +1,9 @@
 #include "driver.h"
 
+#include <memory>
+
 #include "lib/names.h"
+#include "lib/open-connections.h"
 #include "lib/privilege.h"
 #include "node.h"
 #include "orch/attempt.h"
@@ -13,6 +16,7 @@ namespace orch::network::bridge {
 
 namespace {
 constexpr kj::Duration CLAIM_PAUSE = 100 * kj::MILLISECONDS;
+constexpr kj::Duration LOOK_EVERY = QUIET_MS / 4 * kj::MILLISECONDS;
 
 kj::Maybe<kj::String> takeBoth(Claims& claims, const Layout& layout) {
   claims.release();
@@ -144,6 +148,25 @@ kj::Promise<void> BridgeDriver::unwireLater(const std::string& taskId, Ipv4 addr
 Task<void> BridgeDriver::remove(TaskRecord record) {
   co_await unwireLater(record.taskId, record.address);
   giveUp(record);
+}
+
+// The kernel tells nobody that a connection has become quiet: this looks, a few times in as long as
+// it takes to be called quiet.
+Task<uint32_t> BridgeDriver::drain(std::string taskId, kj::Duration limit) {
+  if (attached.count(taskId) == 0) co_return 0;
+  auto end = env.timer().now() + limit;
+  // Owned by this call and by the look under way, which may end after it.
+  std::shared_ptr<OpenConnections> connections;
+  auto opened = env.workers().run([path = kj::str(layout.pinOf(taskId).c_str())] {
+    return std::make_shared<OpenConnections>(path);
+  });
+  connections = co_await opened;
+  for (;;) {
+    auto look = env.workers().run([connections] { return connections->underWay(); });
+    auto open = co_await look;
+    if (open == 0 || env.timer().now() >= end) co_return open;
+    co_await env.timer().afterDelay(LOOK_EVERY);
+  }
 }
 
 Task<std::vector<TaskRecord>> BridgeDriver::retain(std::vector<std::string> taskIds) {

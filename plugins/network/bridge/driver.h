@@ -52,6 +52,8 @@ class BridgeDriver final : public kj::Refcounted {
   Task<TaskRecord> attach(std::string taskId);
   Task<void> detach(std::string taskId);
   Task<std::vector<TaskRecord>> retain(std::vector<std::string> taskIds);
+  // 0 at once for a task that it does not have.
+  Task<uint32_t> drain(std::string taskId, kj::Duration limit);
 
  private:
   Task<void> claim();

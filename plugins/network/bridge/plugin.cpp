@@ -7,6 +7,9 @@
 namespace orch::network::bridge {
 namespace {
 
+// As the managers have it: a day.
+constexpr uint64_t MAX_DRAIN_MS = 24 * 60 * 60 * 1000;
+
 void write(const Layout& layout, const TaskRecord& record, schema::Endpoint::Builder endpoint) {
   endpoint.setTaskId(record.taskId.c_str());
   endpoint.setNamespacePath(layout.pinOf(record.taskId).c_str());
@@ -41,11 +44,18 @@ class Service final : public schema::NetworkDriver::Server {
     return driver->detach(context.getParams().getTaskId().cStr());
   }
   kj::Promise<void> retain(RetainContext context) override { return doRetain(context); }
+  kj::Promise<void> drain(DrainContext context) override { return doDrain(context); }
 
  private:
   Task<void> doAttach(AttachContext context) {
     auto record = co_await driver->attach(context.getParams().getTaskId().cStr());
     write(driver->facts(), record, context.getResults().initEndpoint());
+  }
+  Task<void> doDrain(DrainContext context) {
+    auto params = context.getParams();
+    auto limit = kj::min(params.getLimitMs(), MAX_DRAIN_MS) * kj::MILLISECONDS;
+    auto open = co_await driver->drain(params.getTaskId().cStr(), limit);
+    context.getResults().setOpen(open);
   }
   Task<void> doRetain(RetainContext context) {
     std::vector<std::string> taskIds;

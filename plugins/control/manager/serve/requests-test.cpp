@@ -163,6 +163,8 @@ const std::vector<BadInput>& badInputs() {
          it.getResources().setLimitMemoryBytes(8 << 20);
        }),
        "--reserve-memory 16m is larger than --limit-memory 8m"},
+      {"drain", container([](auto it) { it.setDrainMs(90'000'000); }),
+       "--drain-timeout must be at most 24h, not 25h"},
       {"grace", container([](auto it) { it.setStopGraceMs(90'000'000); }),
        "--stop-grace-period must be at most 24h, not 25h"},
       {"update delay", [](auto it) { it.initUpdate().setDelayMs(1ull << 40); }, "--update-delay"},

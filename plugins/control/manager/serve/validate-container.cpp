@@ -172,6 +172,8 @@ void validateContainer(schema::TaskSpec::Reader task) {
   if (container.getWorkdir().size() > 0) checkAbsolute("--workdir", container.getWorkdir());
   refuseIf(container.getStopGraceMs() > MAX_GRACE_MS, "--stop-grace-period must be at most ",
            durationText(MAX_GRACE_MS), ", not ", durationText(container.getStopGraceMs()));
+  refuseIf(container.getDrainMs() > MAX_GRACE_MS, "--drain-timeout must be at most ",
+           durationText(MAX_GRACE_MS), ", not ", durationText(container.getDrainMs()));
   refuseIf(container.getOomScoreAdj() < -1000 || container.getOomScoreAdj() > 1000,
            "--oom-score-adj must be -1000 to 1000, not ", container.getOomScoreAdj());
   bool hostNetwork = false;

@@ -17,7 +17,8 @@ struct Sessions::Connection final : public kj::Refcounted {
   bool over = false;
   bool complete = true;  // the next assignment is the complete set
   bool inFlight = false;
-  bool asked = false;  // whether it is there
+  bool asked = false;     // whether it is there
+  uint64_t messages = 0;  // assignments that were made for it
   NetworkFeed networks;
   uint64_t beats = 0;                       // the number that its datagrams have; 0: none
   std::set<std::string> changed;            // tasks to send

@@ -20,7 +20,6 @@ constexpr kj::Duration PING_LIMIT = 10 * kj::SECONDS;
 // A node whose datagrams are heard beats so many times less often in its session.
 constexpr uint32_t SELDOM = 10;
 constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
-constexpr size_t MAX_SOURCES = 5;     // of an image that one node is told of
 
 bool sameForAgent(const TaskReader& a, const TaskReader& b) {
   return a.getNodeId() == b.getNodeId() && a.getDesired() == b.getDesired() &&
@@ -236,6 +235,7 @@ void Sessions::finish(Connection& connection) {
   if (connection.over) return;
   beats.alone(connection.nodeId);
   connection.over = true;
+  letGo(gate.forget(connection.nodeId));
   offers.withdraw(connection.nodeId);
   receiver.forget(connection.beats);
   for (auto list : {&connection.gone, &connection.sent}) {
@@ -261,6 +261,7 @@ void Sessions::countLeftover(const std::string& serviceId, int32_t change) {
 
 void Sessions::stop() {
   stopped = true;
+  gate.clear();
   for (auto& entry : connections) finish(*entry.second);
   beats.stop();
   receiver.stop();
@@ -287,6 +288,8 @@ void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& 
     bool known = before && isAssigned(TaskReader(before));
     if (known && before.words == after.words) return;
     if (known && sameForAgent(TaskReader(before), task)) return;
+    if (gate.holds(key.id)) return;
+    if (known && endsServing(before, after)) return gate.hold(it->first, key.id);
     it->second->changed.insert(key.id);
   }
   toPush.insert(it->first);
@@ -294,6 +297,7 @@ void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& 
 
 void Sessions::applied() {
   tellPorts();
+  holdOrders();
   for (auto& nodeId : std::exchange(toPush, {})) {
     auto it = connections.find(nodeId);
     if (it != connections.end()) push(*it->second);
@@ -311,6 +315,7 @@ void Sessions::push(Connection& connection) {
 
 void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& connection) {
   auto& state = manager.state();
+  ++connection.messages;
   params.setEpoch(manager.epoch());
   params.setComplete(connection.complete);
   auto& ids = connection.complete ? state.tasksOf(connection.nodeId) : connection.changed;
@@ -346,6 +351,7 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
 Task<void> Sessions::assign(kj::Own<Connection> connection) {
   auto request = connection->agent.assignRequest();
   fill(request, *connection);
+  auto message = connection->messages;
   auto sent = request.send().then([this, id = connection->nodeId](auto&& answer) {
     for (auto refusal : answer.getRefused()) {
       host.log().warn("manager.assignment-refused, going on without it",
@@ -364,33 +370,8 @@ Task<void> Sessions::assign(kj::Own<Connection> connection) {
     co_return;
   }
   for (auto& entry : std::exchange(connection->sent, {})) countLeftover(entry.second, -1);
+  if (gate.awaits(connection->nodeId)) tasks.add(settle(kj::addRef(*connection), message));
   push(*connection);
-}
-
-// ---- images of other nodes ----------------------------------------------------------------------
-
-// Only of what the node is to run, and of what a source offers: nothing else can be reached so.
-void Sessions::findImage(Connection& asking, FindContext context) {
-  auto digest = context.getParams().getDigest();
-  if (!isDigest(view(digest)) || !runsImage(manager.state(), asking.nodeId, digest)) {
-    refused(asking.nodeId, "it asks for an image that no task of it runs", "");
-    fail(kj::str("no task of this node runs an image of that digest"));
-  }
-  std::vector<Connection*> sources;
-  for (auto& nodeId : offers.nodesWith(digest.cStr())) {
-    auto it = connections.find(nodeId);
-    bool there = it != connections.end() && !it->second->over && nodeId != asking.nodeId;
-    if (there) sources.push_back(it->second.get());
-  }
-  // By chance, so that those who ask at once do not all ask the same one.
-  for (size_t i = sources.size(); i > 1; --i) std::swap(sources[i - 1], sources[env.random() % i]);
-  sources.resize(std::min(sources.size(), MAX_SOURCES));
-  auto list = context.getResults().initSources(sources.size());
-  for (uint32_t i = 0; i < list.size(); ++i) {
-    list[i].setNode(hostnameOf(sources[i]->nodeId));
-    list[i].setImage(newImageRelay(kj::addRef(owner), env, relayPlaces,
-                                   kj::addRef(*sources[i]->images), digest));
-  }
 }
 
 // ---- who is alive -------------------------------------------------------------------------------
@@ -472,6 +453,7 @@ uint32_t Sessions::beat(Connection& connection) {
 // Whoever leads now is found by opening another session; until this one is sure that it does, that
 // has to wait.
 void Sessions::silenced() {
+  gate.clear();
   for (auto& entry : connections) finish(*entry.second);
   connections.clear();
   toPush.clear();

@@ -15,6 +15,7 @@
 #include "session/beat-watch.h"
 #include "session/image-offers.h"
 #include "session/image-relay.h"
+#include "session/order-gate.h"
 
 namespace orch::control::manager {
 
@@ -97,6 +98,12 @@ class Sessions final : public ChangeObserver,
   void notePeer(const std::string& id, const Snapshot& before, const Snapshot& after);
   void notePorts(const Snapshot& before, const Snapshot& after);
   void tellPorts();
+  // Draining: orders wait until nobody is led to a task any more (order-gate.h).
+  bool endsServing(const Snapshot& before, const Snapshot& after);
+  void holdOrders();
+  void letGo(std::vector<OrderGate::Order> orders);
+  Task<void> settle(kj::Own<Connection> connection, uint64_t message);
+  Task<void> settleLate();
   void noteService(const std::string& id, const Snapshot& before, const Snapshot& after);
   void noteNode(const std::string& id, const Snapshot& before, const Snapshot& after);
   void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
@@ -126,6 +133,7 @@ class Sessions final : public ChangeObserver,
   std::map<std::string, kj::Own<Connection>, std::less<>> connections;  // the newest of each node
   std::set<std::string> toPush;        // nodes whose tasks changed in this batch
   std::set<std::string> portsChanged;  // nodes whose part of published ports did
+  OrderGate gate;
   GoneObserver* goneObserver = nullptr;
   bool stopped = false;
   LogLimit refusals;
