@@ -17,6 +17,11 @@ std::optional<Ipv4> parseIpv4(kj::StringPtr text) {
   return ntohl(address.s_addr);
 }
 
+std::optional<Ipv4> parseIpv4Host(kj::StringPtr text) {
+  KJ_IF_MAYBE (colon, text.findLast(':')) return parseIpv4(kj::str(text.slice(0, *colon)));
+  return parseIpv4(text);
+}
+
 Mac macOf(Ipv4 address) {
   return {0x02,
           0x42,

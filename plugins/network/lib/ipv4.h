@@ -16,6 +16,8 @@ using Mac = std::array<uint8_t, 6>;
 kj::String ipv4Text(Ipv4 address);
 // Empty unless it is exactly four decimal numbers.
 std::optional<Ipv4> parseIpv4(kj::StringPtr text);
+// The address of `192.168.0.10:7946`, with or without the port. Empty if it is of another kind.
+std::optional<Ipv4> parseIpv4Host(kj::StringPtr text);
 // 02:42 and the address, as docker does it: locally administered, and as unique as the address.
 Mac macOf(Ipv4 address);
 

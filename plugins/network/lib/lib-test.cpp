@@ -36,6 +36,9 @@ TEST_CASE("network: addresses and subnets are read strictly", "[network]") {
   for (auto text : {"", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.4 ", "a.b.c.d"}) {
     CHECK_FALSE(parseIpv4(text));
   }
+  CHECK(parseIpv4Host("10.1.0.1:7946") == parseIpv4("10.1.0.1"));
+  CHECK(parseIpv4Host("10.1.0.1") == parseIpv4("10.1.0.1"));
+  for (auto text : {"", ":7946", "[fd90::1]:7946", "10.1.0:7946"}) CHECK_FALSE(parseIpv4Host(text));
   auto subnet = parseSubnet("10.1.0.0/16");
   REQUIRE(subnet);
   CHECK(subnetText(*subnet) == "10.1.0.0/16");

@@ -10,9 +10,7 @@ std::string addressOf(schema::Leg::Reader leg) {
 }
 
 std::optional<Ipv4> hostOf(schema::Node::Reader node) {
-  auto address = view(node.getAddress());
-  auto host = address.substr(0, address.rfind(':'));
-  return network::parseIpv4(kj::heapString(host.data(), host.size()));
+  return network::parseIpv4Host(node.getAddress());
 }
 
 void NetworkIndex::countAddress(std::string_view network, std::string_view address, int sign) {
