@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "lib/ipv4.h"
 #include "orch/attempt.h"
 
 namespace orch::control::agent {
@@ -22,6 +23,7 @@ void MeshTable::taskFailed(kj::Exception&& exception) {
 
 void MeshTable::begin(bool complete) {
   if (!complete) return;
+  heard = true;
   whole = true;
   nodes.clear();
 }
@@ -43,8 +45,9 @@ void MeshTable::end() {
 }
 
 void MeshTable::describe(schema::NodeDescription::Reader description) {
-  std::string whereTo = description.getAddress().cStr();
-  whereTo = whereTo.substr(0, whereTo.rfind(':'));
+  std::string whereTo;
+  auto host = network::parseIpv4Host(description.getAddress());
+  if (host) whereTo = network::ipv4Text(*host).cStr();
   std::vector<std::string> local;
   for (auto network : description.getNetworks()) {
     if (network.getSubnet().size() > 0) local.push_back(network.getSubnet().cStr());
@@ -61,9 +64,11 @@ void MeshTable::restarted() {
   tell();
 }
 
-// A node that is alone has nothing to do with others, and needs no plugin for it.
+// A node that was always alone has nothing to do with others, and needs no plugin for it.
 void MeshTable::tell() {
-  if (address.empty() && nodes.empty()) return;
+  bool alone = address.empty() && nodes.empty();
+  if (alone && !toldOnce) return;
+  toldOnce = true;
   if (std::exchange(telling, true)) return;
   tasks.add(keepTelling());
 }
@@ -97,7 +102,7 @@ Task<void> MeshTable::send() {
   auto change = request.initChange();
   bool all = std::exchange(whole, false);
   auto ids = std::exchange(changed, {});
-  change.setComplete(all);
+  change.setComplete(all && heard);
   change.setAddress(address.c_str());
   auto subnets = change.initInside(inside.size());
   for (uint32_t i = 0; i < subnets.size(); ++i) subnets.set(i, inside[i].c_str());

@@ -1,5 +1,7 @@
 // What the managers say of other nodes' published ports, passed on to the plugin that leads
-// connections there. It is told what has changed; what comes meanwhile is one change.
+// connections there. It is told what has changed; what comes meanwhile is one change. Until a
+// manager has named all nodes, the plugin is not told that these are all: it would break off
+// connections that go on since before this orchd.
 #pragma once
 
 #include <capnp/message.h>
@@ -32,7 +34,7 @@ class MeshTable final : private kj::TaskSet::ErrorHandler {
   void end();
   // This node, as it describes itself.
   void describe(schema::NodeDescription::Reader description);
-  // The plugin has started anew, and knows nothing.
+  // The plugin has started anew, and goes by what it was told before.
   void restarted();
   // When the plugin has what there is by then.
   kj::Promise<void> settled();
@@ -48,12 +50,14 @@ class MeshTable final : private kj::TaskSet::ErrorHandler {
   Log& log;
   Find find;
   std::map<std::string, std::unique_ptr<capnp::MallocMessageBuilder>> nodes;
+  bool heard = false;               // a manager has named all of them
   std::string address;              // of this node; empty: it is alone
   std::vector<std::string> inside;  // its local networks
   // To be told.
   bool whole = false;
   std::set<std::string> changed;
   bool telling = false;
+  bool toldOnce = false;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;  // while it is telling
   std::set<std::string> complained;                          // of ports
   kj::TaskSet tasks;

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "lib/names.h"
 #include "lib/privilege.h"
@@ -66,15 +67,27 @@ void IngressDriver::taskFailed(kj::Exception&& exception) {
 }
 
 Task<void> IngressDriver::recover() {
-  auto reading =
-      env.workers().run([folder = layout.records()] { return readPublications(folder); });
+  struct Read {
+    ReadPublications publications;
+    ReadOthers others;
+  };
+  auto reading = env.workers().run([layout = layout] {
+    return Read{readPublications(layout.records()), readOthers(layout)};
+  });
   auto read = co_await reading;
-  for (auto& publication : read.whole) adopt(kj::mv(publication));
-  for (auto& taskId : read.damaged) {
+  for (auto& publication : read.publications.whole) adopt(kj::mv(publication));
+  for (auto& taskId : read.publications.damaged) {
     log.warn(
         "network.record-unusable",
         {{"task", taskId.c_str()}, {"reason", "the file is damaged; its ports are let go of"}});
   }
+  for (auto& name : read.others.damaged) {
+    log.warn("network.record-unusable",
+             {{"node", name.empty() ? "this one" : name.c_str()},
+              {"reason", "the file is damaged; what it said is asked of the managers"}});
+  }
+  if (layout.address && read.others.facts.own != 0) read.others.facts.own = *layout.address;
+  others.adopt(kj::mv(read.others));
 }
 
 void IngressDriver::adopt(Publication publication) {
@@ -115,11 +128,17 @@ Task<void> IngressDriver::start() {
               {"reason", "a program took it while orchd was away; it gets no traffic"}});
   }
   rebuild = true;
-  co_await sync();
+  auto met = co_await attempt(meet());
+  if (!met.ok()) log.warn("network.mesh-lacking", {{"reason", met.message()}});
+  co_await lead();
+}
+
+bool IngressDriver::idle() const {
+  return published.empty() && (others.facts().own == 0 || !others.serve());
 }
 
 Task<void> IngressDriver::stop() {
-  if (!claims.held() || !published.empty()) co_return;
+  if (!claims.held() || !idle()) co_return;
   auto removed = env.workers().run([layout = layout, facts = mesh] {
     removeTable(layout);
     removeMesh(layout, facts);
@@ -265,93 +284,6 @@ Task<void> IngressDriver::retain(std::vector<std::string> taskIds) {
   co_await sync();
 }
 
-// ---- other nodes --------------------------------------------------------------------------------
-
-void IngressDriver::take(MeshNews& news) {
-  if (news.complete) {
-    for (auto& [id, node] : others) {
-      if (news.nodes.count(id) == 0) news.gone.push_back(id);
-    }
-  }
-  for (auto& id : news.gone) {
-    auto known = others.find(id);
-    if (known == others.end()) continue;
-    // Nobody answers there any more: who is connected to it is to hear of it.
-    forget.push_back({known->second.address, 0, true});
-    others.erase(known);
-  }
-  for (auto& [id, node] : news.nodes) {
-    auto& known = others[id];
-    for (auto& [key, tasks] : known.tasks) {
-      bool left = key.protocol == IPPROTO_UDP && node.tasks.count(key) == 0;
-      if (left) forget.push_back({known.address, IPPROTO_UDP, true});
-    }
-    known = node;
-  }
-}
-
-Task<std::vector<std::string>> IngressDriver::update(MeshNews news) {
-  if (layout.address) news.facts.own = *layout.address;
-  auto turn = co_await turns.take("");
-  auto facts = news.facts;
-  take(news);
-  co_await meet(kj::mv(facts));
-
-  std::vector<std::string> untaken;
-  auto before = ports.keys();
-  ports.share(sharesOf(untaken));
-  co_await sync();
-  bool lost = false;
-  for (auto& key : ports.keys()) lost |= sockets.holds(key) && !sockets.secure(key);
-  if (lost) {  // to a program that was faster
-    untaken.clear();
-    ports.share(sharesOf(untaken));
-    co_await sync();
-  }
-  releaseUnused(before);
-  co_return kj::mv(untaken);
-}
-
-// Where there is none, the others' ports are not answered on.
-Task<void> IngressDriver::meet(MeshFacts facts) {
-  std::set<Ipv4> strangers;
-  bool anew = facts != mesh;
-  if (anew) met.clear();
-  for (auto& [id, node] : others) {
-    if (facts.own != 0 && met.count(node.address) == 0) strangers.insert(node.address);
-  }
-  if (!anew && strangers.empty()) co_return;
-  auto work = [layout = layout, before = mesh, facts, strangers, anew] {
-    if (anew && facts.own != 0) prepareMesh(layout, before, facts);
-    if (anew && facts.own == 0) removeMesh(layout, before);
-    meetNodes(layout, strangers);
-  };
-  auto met = env.workers().run(kj::mv(work));
-  co_await met;
-  this->met.insert(strangers.begin(), strangers.end());
-  mesh = kj::mv(facts);
-  rebuild |= anew;
-}
-
-Shares IngressDriver::sharesOf(std::vector<std::string>& untaken) {
-  Shares shares;
-  if (mesh.own == 0) return shares;
-  for (auto& [id, node] : others) {
-    for (auto& [key, count] : node.tasks) shares[key].push_back({node.address, count});
-  }
-  std::erase_if(shares, [&](auto& entry) {
-    auto& key = entry.first;
-    TaskPort port{0, key.port, key.protocol, false};
-    const char* why = nullptr;
-    if (ports.conflicts(port)) why = "a task of this node has it for itself";
-    if (why == nullptr && !sockets.hold(key)) why = "another program listens on it";
-    if (why == nullptr) return false;
-    untaken.push_back(kj::str(portText(key.port, key.protocol), ": ", why).cStr());
-    return true;
-  });
-  return shares;
-}
-
 // ---- the kernel ---------------------------------------------------------------------------------
 
 kj::Promise<void> IngressDriver::sync() {
@@ -402,19 +334,19 @@ Task<kj::Maybe<kj::Exception>> IngressDriver::flushOnce() {
   change.mesh = mesh;
   change.ports = rebuild ? ports.everything() : ports.changes();
   change.nodesBefore = inKernel;
-  if (mesh.own != 0) {
-    for (auto& [id, node] : others) change.nodesAfter.insert(node.address);
-  }
-  for (auto& taskId : changedRecords) {
+  if (mesh.own != 0) change.nodesAfter = others.addresses();
+  auto tasksAgain = std::exchange(changedRecords, {});
+  auto nodesAgain = others.takeChanged();
+  std::vector<Record> records;
+  for (auto& taskId : tasksAgain) {
     auto known = published.find(taskId);
-    if (known != published.end()) {
-      change.records.push_back(known->second);
-    } else {
-      change.goneRecords.push_back(taskId);
-    }
+    auto text = known == published.end() ? "" : encodePublication(known->second);
+    records.push_back({layout.records(), taskId, text});
   }
-  auto again = kj::mv(changedRecords);
-  changedRecords.clear();
+  for (auto& name : nodesAgain) records.push_back(others.record(layout, name));
+  for (auto& record : records) {
+    (record.text.empty() ? change.goneRecords : change.records).push_back(kj::mv(record));
+  }
   change.forget = kj::mv(forget);
   forget.clear();
   auto work = [layout = layout, socket = netfilter, change] {
@@ -423,7 +355,8 @@ Task<kj::Maybe<kj::Exception>> IngressDriver::flushOnce() {
   auto applied = kj::evalNow([&]() { return env.workers().run(kj::mv(work)); });
   auto outcome = co_await attempt(kj::mv(applied));
   if (!outcome.ok()) {
-    changedRecords.insert(changedRecords.end(), again.begin(), again.end());
+    changedRecords.insert(changedRecords.end(), tasksAgain.begin(), tasksAgain.end());
+    others.putBack(nodesAgain);
     forget.insert(forget.end(), change.forget.begin(), change.forget.end());
     co_return kj::mv(outcome.error());
   }

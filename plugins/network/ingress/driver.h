@@ -2,9 +2,9 @@
 // tasks) on the loop, and has worker threads do what the kernel does. Every change goes through one
 // queue, in which all that waits is done in one transaction.
 //
-// What a task publishes is in its record (publication.h) before the kernel leads anything to it,
-// and the kernel does before a call is answered, so that the next orchd finds both and needs
-// nothing from this one. Of other nodes it is told again.
+// What a task publishes (publication.h), and what other nodes have (others.h), is in a record
+// before the kernel leads anything there, and the kernel does before a call is answered: the next
+// orchd finds both, and goes on leading before anybody tells it anything.
 #pragma once
 
 #include <kj/refcount.h>
@@ -18,27 +18,15 @@
 #include "layout.h"
 #include "lib/claims.h"
 #include "lib/turns.h"
-#include "mesh.h"
 #include "orch/env.h"
 #include "orch/host.h"
 #include "orch/task.h"
+#include "others.h"
 #include "port-sockets.h"
 #include "port-table.h"
 #include "transaction.h"
 
 namespace orch::network::ingress {
-
-// Another node, as it was told of.
-struct OtherNode {
-  Ipv4 address = 0;
-  std::map<PortKey, uint32_t> tasks;
-};
-struct MeshNews {
-  bool complete = false;
-  MeshFacts facts;
-  std::map<std::string, OtherNode> nodes;
-  std::vector<std::string> gone;
-};
 
 // On the loop's thread. Shared by the plugin and the service that it offers; what is under way when
 // the last of them goes is not undone, the next run's `retain` sees to it.
@@ -53,11 +41,11 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
 
   // Reads the records of the last run; changes nothing. Damaged ones are reported and forgotten.
   Task<void> recover();
-  // Puts the recovered ports in place again. Fails, changing nothing, without the privileges, and
-  // if another orchd has the table.
+  // Puts the recovered ports in place again, those of other nodes too. Fails, changing nothing,
+  // without the privileges, and if another orchd has the table.
   Task<void> start();
-  // With nothing published, takes everything away; else, and if it never started, all stays as it
-  // is.
+  // With nothing published, here or elsewhere, takes everything away; else, and if it never
+  // started, all stays as it is: connections go on without orchd.
   Task<void> stop();
 
   // As in network.capnp. What is returned is a copy.
@@ -82,9 +70,15 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   void adopt(Publication publication);
   void releaseUnused(const std::vector<PortKey>& candidates);
 
-  void take(MeshNews& news);
-  Task<void> meet(MeshFacts facts);
-  // What the others have, without ports that this node cannot have; of those `untaken` tells.
+  // Nothing is published that connections by this node could lead to.
+  bool idle() const;
+
+  // The following two in driver-mesh.cpp, in the turn of the mesh.
+  // The mesh as it was told of, with all nodes.
+  Task<void> meet();
+  // To the other nodes' tasks, by the ports that this node can have; of those that it cannot,
+  // answers why.
+  Task<std::vector<std::string>> lead();
   Shares sharesOf(std::vector<std::string>& untaken);
 
   // Settles when the kernel has what the books say now.
@@ -104,7 +98,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Turns turns;
 
   MeshFacts mesh;  // as it was prepared
-  std::map<std::string, OtherNode> others;
+  Others others;
   std::set<Ipv4> met;       // nodes that the mesh knows the way to
   std::set<Ipv4> inKernel;  // nodes in the table
 

@@ -16,10 +16,13 @@ struct Layout {
   std::string device;           // of the mesh
   std::optional<Ipv4> address;  // of this node for the others, as set; else the managers name it
   uint16_t dataPort = 0;
-  std::string folder;  // records() is in it
+  std::string folder;  // the records are in it
 
   // One file per task that publishes, written before the kernel leads anything to it.
   std::string records() const { return folder + "/published"; }
+  // What was told of the mesh: of this node, and one file per other node.
+  std::string mesh() const { return folder + "/mesh"; }
+  std::string others() const { return folder + "/others"; }
 };
 
 // Fails with a text that names the setting if one cannot be used.

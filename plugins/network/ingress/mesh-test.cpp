@@ -12,8 +12,6 @@
 namespace orch::network::ingress {
 namespace {
 
-Elsewhere other(uint32_t tasks) { return {"n2", "192.168.50.100", {{8080, tasks}}}; }
-
 TEST_CASE("ingress: a port of another node is held and led there", "[network][root][netns]") {
   TestNode node("led");
   node.run();

@@ -1,5 +1,6 @@
 #include "parse.h"
 
+#include "lib/names.h"
 #include "orch/fail.h"
 
 namespace orch::network::ingress {
@@ -26,6 +27,7 @@ MeshNews newsOf(schema::MeshChange::Reader change) {
     news.facts.inside.push_back(*subnet);
   }
   for (auto node : change.getNodes()) {
+    if (!isId(node.getNodeId())) fail(kj::str("'", node.getNodeId(), "' cannot be a node's id"));
     auto& known = news.nodes[node.getNodeId().cStr()];
     known.address = addressOf(node.getAddress());
     for (auto port : node.getPorts()) {

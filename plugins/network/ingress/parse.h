@@ -2,7 +2,8 @@
 // what it was.
 #pragma once
 
-#include "driver.h"
+#include "others.h"
+#include "publication.h"
 
 namespace orch::network::ingress {
 

@@ -2,26 +2,24 @@
 
 #include <netinet/in.h>
 
-#include <sstream>
-
 #include "lib/record-files.h"
+#include "record-text.h"
 
 namespace orch::network::ingress {
 
 namespace {
 constexpr const char* HEADER = "orch-published-ports 1";
-constexpr const char* TRAILER = "end";
 
-bool readPort(std::istringstream& line, TaskPort& port) {
-  std::string mode;
-  std::string protocol;
-  if (!(line >> mode >> protocol >> port.published >> port.target)) return false;
-  if ((mode != "host" && mode != "ingress") || (protocol != "tcp" && protocol != "udp")) {
-    return false;
-  }
-  port.host = mode == "host";
-  port.protocol = protocol == "tcp" ? IPPROTO_TCP : IPPROTO_UDP;
-  return port.published != 0 && port.target != 0;
+// `port host tcp 8080 80`.
+std::optional<TaskPort> portOf(const Words& words) {
+  if (words.size() != 5) return std::nullopt;
+  bool host = words[1] == "host";
+  auto protocol = protocolOf(words[2]);
+  auto published = decodeNumber(words[3], 1, 65535);
+  auto target = decodeNumber(words[4], 1, 65535);
+  if ((!host && words[1] != "ingress") || !protocol || !published || !target) return std::nullopt;
+  return TaskPort{static_cast<uint16_t>(*target), static_cast<uint16_t>(*published), *protocol,
+                  host};
 }
 }  // namespace
 
@@ -47,53 +45,49 @@ uint8_t protocolOf(schema::PortSpec::Protocol protocol) {
 }
 
 kj::String portText(uint16_t port, uint8_t protocol) {
-  return kj::str(port, protocol == IPPROTO_UDP ? "/udp" : "/tcp");
+  return kj::str(port, "/", protocolText(protocol));
+}
+
+const char* protocolText(uint8_t protocol) { return protocol == IPPROTO_UDP ? "udp" : "tcp"; }
+
+std::optional<uint8_t> protocolOf(const std::string& text) {
+  if (text == "tcp") return IPPROTO_TCP;
+  if (text == "udp") return IPPROTO_UDP;
+  return std::nullopt;
 }
 
 std::string encodePublication(const Publication& publication) {
-  std::ostringstream text;
-  text << HEADER << "\naddress " << ipv4Text(publication.address).cStr() << "\nactive "
-       << (publication.active ? 1 : 0) << "\n";
+  std::vector<std::string> lines;
+  lines.push_back(kj::str("address ", ipv4Text(publication.address)).cStr());
+  lines.push_back(kj::str("active ", publication.active ? 1 : 0).cStr());
   for (auto& port : publication.ports) {
-    text << "port " << (port.host ? "host " : "ingress ")
-         << (port.protocol == IPPROTO_UDP ? "udp " : "tcp ") << port.published << " " << port.target
-         << "\n";
+    lines.push_back(kj::str("port ", port.host ? "host " : "ingress ", protocolText(port.protocol),
+                            " ", port.published, " ", port.target)
+                        .cStr());
   }
-  text << TRAILER << "\n";
-  return text.str();
+  return encodeLines(HEADER, lines);
 }
 
 std::optional<Publication> decodePublication(const std::string& taskId, const std::string& text) {
-  std::istringstream lines(text);
-  std::string line;
-  if (!std::getline(lines, line) || line != HEADER) return std::nullopt;
+  auto lines = decodeLines(HEADER, text);
+  if (!lines) return std::nullopt;
   Publication publication;
   publication.taskId = taskId;
-  while (std::getline(lines, line)) {
-    if (line == TRAILER) {
-      if (publication.address == 0) return std::nullopt;
-      return publication;
-    }
-    std::istringstream words(line);
-    std::string key;
-    std::string value;
-    words >> key;
-    if (key == "port") {
-      TaskPort port;
-      if (!readPort(words, port)) return std::nullopt;
-      publication.ports.push_back(port);
-      continue;
-    }
-    words >> value;
-    if (key == "address") {
-      publication.address = parseIpv4(value.c_str()).value_or(0);
-    } else if (key == "active") {
-      publication.active = value == "1";
+  for (auto& words : *lines) {
+    if (words[0] == "port") {
+      auto port = portOf(words);
+      if (!port) return std::nullopt;
+      publication.ports.push_back(*port);
+    } else if (words[0] == "address" && words.size() == 2) {
+      publication.address = parseIpv4(words[1].c_str()).value_or(0);
+    } else if (words[0] == "active" && words.size() == 2) {
+      publication.active = words[1] == "1";
     } else {
       return std::nullopt;
     }
   }
-  return std::nullopt;  // cut short
+  if (publication.address == 0) return std::nullopt;
+  return publication;
 }
 
 ReadPublications readPublications(const std::string& folder) {

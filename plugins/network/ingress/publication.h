@@ -1,5 +1,4 @@
-// What one task publishes, as it is kept in a file so that the next orchd knows it. Text, one `key
-// value` per line, readable by whoever looks for an error.
+// What one task publishes, as it is kept in a file so that the next orchd knows it.
 #pragma once
 
 #include <optional>
@@ -23,6 +22,9 @@ struct TaskPort {
   bool operator==(const TaskPort&) const = default;
 };
 uint8_t protocolOf(schema::PortSpec::Protocol protocol);
+// `tcp` or `udp`, and back.
+const char* protocolText(uint8_t protocol);
+std::optional<uint8_t> protocolOf(const std::string& text);
 // `8080/tcp`.
 kj::String portText(uint16_t port, uint8_t protocol);
 

@@ -37,9 +37,7 @@ void rebuildTable(const Layout& layout, NetlinkSocket& socket, const RuleChange&
 }  // namespace
 
 std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
-  for (auto& record : change.records) {
-    writeRecordFile(layout.records(), record.taskId, encodePublication(record));
-  }
+  for (auto& record : change.records) writeRecordFile(record.folder, record.name, record.text);
   if (change.rebuild) {
     rebuildTable(layout, socket, change);
   } else {
@@ -48,7 +46,7 @@ std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange&
     for (auto& port : change.ports) buildChange(batch, port);
     batch.commit(socket);
   }
-  for (auto& taskId : change.goneRecords) removeRecordFile(layout.records(), taskId);
+  for (auto& record : change.goneRecords) removeRecordFile(record.folder, record.name);
   auto forgotten = attemptNow([&] {
     forgetFlows(socket, change.forget);
     auto unled = newlyLed(change.ports);

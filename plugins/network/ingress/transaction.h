@@ -6,18 +6,18 @@
 #include <vector>
 
 #include "lib/conntrack.h"
-#include "publication.h"
+#include "record-text.h"
 #include "rules.h"
 
 namespace orch::network::ingress {
 
 struct RuleChange {
-  std::vector<Publication> records;  // to be written first
-  bool rebuild = false;              // `ports` and `nodesAfter` are everything, not what changes
+  std::vector<Record> records;  // to be written first
+  bool rebuild = false;         // `ports` and `nodesAfter` are everything, not what changes
   MeshFacts mesh;
   std::vector<PortChange> ports;
   std::set<Ipv4> nodesBefore, nodesAfter;
-  std::vector<std::string> goneRecords;
+  std::vector<Record> goneRecords;
   std::vector<FlowsTo> forget;  // last
 };
 // Over a socket of NETLINK_NETFILTER, for one thread at a time. The text of what went wrong but
