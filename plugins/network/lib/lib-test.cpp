@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
 #include <linux/genetlink.h>
@@ -105,6 +106,17 @@ TEST_CASE("network: hundreds of requests go in one call", "[network][root][netns
     for (Ipv4 i = 1; i <= 300; ++i) messages.push_back(newAddress(1, (10u << 24) + i, 32));
     net.runAll(messages);
     CHECK(net.addresses().size() == 301);
+  });
+}
+
+TEST_CASE("network: the rule for a mark is there once, however often it is set",
+          "[network][root][netns]") {
+  isolated("rule", [] {
+    Rtnetlink net;
+    CHECK(net.attempt(newMarkRule(1, 1000)) == 0);
+    CHECK(net.attempt(newMarkRule(1, 1000)) == EEXIST);
+    CHECK(net.attempt(deleteMarkRule(1, 1000)) == 0);
+    CHECK(net.attempt(deleteMarkRule(1, 1000)) == ENOENT);
   });
 }
 

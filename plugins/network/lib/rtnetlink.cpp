@@ -259,7 +259,7 @@ NetlinkMessage newRuleChange(uint16_t type, uint16_t flags, uint32_t mark, uint3
   auto& head = message.header<fib_rule_hdr>();
   head.family = AF_INET;
   head.action = FR_ACT_TO_TBL;
-  message.putU32(FRA_FWMARK, mark).putU32(FRA_TABLE, table);
+  message.putU32(FRA_FWMARK, mark).putU32(FRA_TABLE, table).putU32(FRA_PRIORITY, table);
   return message;
 }
 }  // namespace

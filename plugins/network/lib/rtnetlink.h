@@ -110,8 +110,9 @@ NetlinkMessage newDefaultRouteIn(uint32_t table, uint32_t link, Ipv4 gateway);
 // fails with ESRCH.
 NetlinkMessage newThrowRoute(uint32_t table, const Ipv4Subnet& subnet);
 NetlinkMessage deleteThrowRoute(uint32_t table, const Ipv4Subnet& subnet);
-// Packets with the mark are routed by the table. Fails with EEXIST if that is so already; deleting
-// what is not there with ENOENT.
+// Packets with the mark are routed by the table, whose number is the rule's priority too: of rules
+// that differ in it the kernel would take any number. Fails with EEXIST if that is so already;
+// deleting what is not there with ENOENT.
 NetlinkMessage newMarkRule(uint32_t mark, uint32_t table);
 NetlinkMessage deleteMarkRule(uint32_t mark, uint32_t table);
 // Ties a MAC to a port of a bridge for good, wherever frames with it come from; moves it here if
