@@ -1,5 +1,6 @@
 // Of the driver: what other nodes have.
 #include "driver.h"
+#include "lib/nft-batch.h"
 #include "orch/attempt.h"
 
 namespace orch::network::ingress {
@@ -10,8 +11,35 @@ Task<std::vector<std::string>> IngressDriver::update(MeshNews news) {
   auto gone = others.take(kj::mv(news));
   forget.insert(forget.end(), gone.begin(), gone.end());
   co_await meet();
-  auto untaken = co_await lead();
-  co_return kj::mv(untaken);
+  co_await lead();
+  co_return std::vector<std::string>(untaken);
+}
+
+Task<void> IngressDriver::keepLooking() {
+  std::string complaint;  // each is made once, until all was well
+  while (!stopped) {
+    co_await env.timer().afterDelay(LOOK_EVERY);
+    auto looked = co_await attempt(look());
+    std::string reason = looked.ok() ? "" : looked.message().cStr();
+    if (reason != complaint && !looked.ok()) {
+      log.warn("network.mesh-lacking, trying again", {{"reason", reason.c_str()}});
+    }
+    complaint = kj::mv(reason);
+  }
+}
+
+Task<void> IngressDriver::look() {
+  auto turn = co_await turns.take("");
+  if (stopped) co_return;
+  co_await meet();
+  auto looking =
+      env.workers().run([table = layout.table] { return nftTableExists(table.c_str()); });
+  bool there = co_await looking;
+  if (!there && !rebuild) {
+    log.warn("network.table-rebuilt", {{"reason", "somebody has taken it away"}});
+    rebuild = true;
+  }
+  if (rebuild || !untaken.empty()) co_await lead();
 }
 
 // Where there is none, the others' ports are not answered on.
@@ -25,36 +53,41 @@ Task<void> IngressDriver::meet() {
       if (met.count(node) == 0) strangers.insert(node);
     }
   }
-  if (!anew && strangers.empty()) co_return;
-  auto work = [layout = layout, before = mesh, facts, strangers, anew] {
-    if (anew && facts.own != 0) prepareMesh(layout, before, facts);
-    if (anew && facts.own == 0) removeMesh(layout, before);
-    meetNodes(layout, strangers);
+  if (!anew && facts.own == 0) co_return;
+  auto work = [layout = layout, before = mesh, facts, anew, strangers, all = others.addresses()] {
+    if (facts.own == 0) {
+      removeMesh(layout, before);
+      return false;
+    }
+    bool lacking = prepareMesh(layout, before, facts, anew);
+    meetNodes(layout, lacking ? all : strangers);
+    return lacking;
   };
   auto working = env.workers().run(kj::mv(work));
-  co_await working;
+  bool lacking = co_await working;
+  if (lacking && !anew) {
+    log.warn("network.mesh-made-again", {{"reason", "somebody has taken a part of it away"}});
+  }
   met.insert(strangers.begin(), strangers.end());
   mesh = kj::mv(facts);
   rebuild |= anew;
 }
 
-Task<std::vector<std::string>> IngressDriver::lead() {
-  std::vector<std::string> untaken;
+Task<void> IngressDriver::lead() {
   auto before = ports.keys();
-  ports.share(sharesOf(untaken));
+  ports.share(takeShares());
   co_await sync();
   bool lost = false;
   for (auto& key : ports.keys()) lost |= sockets.holds(key) && !sockets.secure(key);
   if (lost) {  // to a program that was faster
-    untaken.clear();
-    ports.share(sharesOf(untaken));
+    ports.share(takeShares());
     co_await sync();
   }
   releaseUnused(before);
-  co_return kj::mv(untaken);
 }
 
-Shares IngressDriver::sharesOf(std::vector<std::string>& untaken) {
+Shares IngressDriver::takeShares() {
+  untaken.clear();
   if (mesh.own == 0) return {};
   auto shares = others.shares();
   std::erase_if(shares, [&](auto& entry) {

@@ -131,6 +131,7 @@ Task<void> IngressDriver::start() {
   auto met = co_await attempt(meet());
   if (!met.ok()) log.warn("network.mesh-lacking", {{"reason", met.message()}});
   co_await lead();
+  tasks.add(keepLooking());
 }
 
 bool IngressDriver::idle() const {
@@ -138,7 +139,10 @@ bool IngressDriver::idle() const {
 }
 
 Task<void> IngressDriver::stop() {
-  if (!claims.held() || !idle()) co_return;
+  if (!claims.held()) co_return;
+  auto turn = co_await turns.take("");
+  stopped = true;
+  if (!idle()) co_return;
   auto removed = env.workers().run([layout = layout, facts = mesh] {
     removeTable(layout);
     removeMesh(layout, facts);

@@ -35,6 +35,8 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // How long `start` waits for another owner of the table: one that was killed lets go of it a
   // moment after it has stopped running.
   static constexpr kj::Duration PATIENCE = 3 * kj::SECONDS;
+  // Whether all is there that should be, and ports that another program had are free.
+  static constexpr kj::Duration LOOK_EVERY = 10 * kj::SECONDS;
 
   IngressDriver(Env& env, Log log, Layout layout, kj::Duration patience = PATIENCE);
   KJ_DISALLOW_COPY(IngressDriver);
@@ -73,13 +75,15 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // Nothing is published that connections by this node could lead to.
   bool idle() const;
 
-  // The following two in driver-mesh.cpp, in the turn of the mesh.
+  // The following in driver-mesh.cpp, in the turn of the mesh.
   // The mesh as it was told of, with all nodes.
   Task<void> meet();
-  // To the other nodes' tasks, by the ports that this node can have; of those that it cannot,
-  // answers why.
-  Task<std::vector<std::string>> lead();
-  Shares sharesOf(std::vector<std::string>& untaken);
+  // To the other nodes' tasks, by the ports that this node can have.
+  Task<void> lead();
+  Shares takeShares();
+  // Whether somebody took a part of the mesh or the table away, or let go of a port.
+  Task<void> look();
+  Task<void> keepLooking();
 
   // Settles when the kernel has what the books say now.
   kj::Promise<void> sync();
@@ -99,8 +103,9 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
 
   MeshFacts mesh;  // as it was prepared
   Others others;
-  std::set<Ipv4> met;       // nodes that the mesh knows the way to
-  std::set<Ipv4> inKernel;  // nodes in the table
+  std::vector<std::string> untaken;  // ports of theirs that this node does not answer on
+  std::set<Ipv4> met;                // nodes that the mesh knows the way to
+  std::set<Ipv4> inKernel;           // nodes in the table
 
   // Owned by the driver and by the transaction under way, which may end after it; null before the
   // first.
@@ -111,6 +116,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   std::vector<FlowsTo> forget;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;
   bool flushing = false;
+  bool stopped = false;
 
   kj::TaskSet tasks;  // last: what runs uses all of the above
 };

@@ -103,6 +103,83 @@ TEST_CASE("ingress: a node that gets another address makes the mesh anew",
   CHECK(net.remoteMacs().size() == 1);
   node.tell("", {});
   CHECK_FALSE(net.link("orch-mesh"));
+  CHECK(net.attempt(deleteMarkRule(MESH_MARK, MESH_TABLE)) == ENOENT);
+}
+
+bool hasRule() { return Rtnetlink().attempt(newMarkRule(MESH_MARK, MESH_TABLE)) == EEXIST; }
+bool hasEgress(const TestNode& node) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  auto chains = nftChains(socket, node.layout().table.c_str(), NftFamily::NETDEV);
+  return chains == std::vector<std::string>{"egress"};
+}
+void dropMesh() {
+  Rtnetlink net;
+  net.run(deleteLink(net.link("orch-mesh")->index));
+  net.attempt(deleteMarkRule(MESH_MARK, MESH_TABLE));
+}
+
+TEST_CASE("ingress: a mesh that somebody took away is there again with the next news",
+          "[network][root][netns]") {
+  TestNode node("taken-away");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  dropMesh();
+  node.tell(NODE_ADDRESS, {other(1)});
+  Rtnetlink net;
+  REQUIRE(net.link("orch-mesh"));
+  CHECK(net.link("orch-mesh")->up);
+  CHECK(net.remoteMacs().size() == 1);
+  CHECK(hasRule());
+  CHECK(hasEgress(node));
+  std::vector<std::string> said{"warn network.mesh-made-again"};
+  CHECK(node.logLines() == said);
+  auto index = net.link("orch-mesh")->index;
+  node.tell(NODE_ADDRESS, {other(2)});
+  CHECK(net.link("orch-mesh")->index == index);
+  CHECK(node.logLines() == said);
+}
+
+TEST_CASE("ingress: a mesh, its rule or the table that somebody took away is there again in time",
+          "[network][root][netns]") {
+  TestNode node("looked-at");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  Rtnetlink net;
+  dropMesh();
+  node.pass("the mesh", [&] { return !net.remoteMacs().empty(); });
+  node.pass("what was said", [&] { return node.logLines().size() == 1; });
+  CHECK(hasRule());
+  CHECK(hasEgress(node));
+  net.run(deleteMarkRule(MESH_MARK, MESH_TABLE));
+  // To ask for the rule would set it: whoever says so has set it.
+  node.pass("the rule", [&] { return node.logLines().size() == 2; });
+  CHECK(hasRule());
+  NftBatch("orch-ingress").addTable().deleteTable().commit();
+  node.pass("the table", [] { return nftTableExists("orch-ingress"); });
+  CHECK(node.logLines().back() == "warn network.table-rebuilt");
+}
+
+TEST_CASE("ingress: news that failed once are taken with the next, and that is the end of it",
+          "[network][root][netns]") {
+  TestNode node("failed");
+  node.run();
+  OtherHost host(node);
+  Rtnetlink net;
+  net.run(newBridge("orch-mesh", macOf(1), 1500));
+  CHECK(TestNode::errorOf([&] {
+          node.tell(NODE_ADDRESS, {other(1)});
+        }).find("it is no VXLAN device") != std::string::npos);
+  net.run(deleteLink(net.link("orch-mesh")->index));
+  CHECK(node.tell(NODE_ADDRESS, {other(1)}, {}, true).empty());
+  REQUIRE(net.link("orch-mesh"));
+  auto index = net.link("orch-mesh")->index;
+  auto handle = nftTableHandle("orch-ingress");
+  node.tell(NODE_ADDRESS, {other(2)}, {}, true);
+  CHECK(net.link("orch-mesh")->index == index);
+  CHECK(nftTableHandle("orch-ingress") == handle);
+  CHECK(node.logLines().empty());
 }
 
 }  // namespace

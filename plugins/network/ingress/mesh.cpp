@@ -8,14 +8,14 @@
 
 #include "lib/kernel-switch.h"
 #include "lib/rtnetlink.h"
+#include "orch/attempt.h"
 #include "orch/fail.h"
 
 namespace orch::network::ingress {
 
 namespace {
 
-constexpr uint32_t VNI = 4096;  // those of networks begin after it
-constexpr uint32_t TABLE = 0x6f72;
+constexpr uint32_t VNI = 4096;        // those of networks begin after it
 constexpr uint32_t VXLAN_BYTES = 50;  // before each packet: Ethernet, IPv4, UDP and VXLAN
 constexpr uint32_t USUAL_MTU = 1500;
 // The dummy address of RFC 7600: what goes by the device needs some gateway, and one is enough.
@@ -44,7 +44,11 @@ void allowAnySource(kj::StringPtr device) {
   switchTo(kj::str("/proc/sys/net/ipv4/conf/", device, "/rp_filter"), strict ? '2' : '0');
 }
 
-Link ensureDevice(Rtnetlink& net, const Layout& layout, const MeshFacts& facts) {
+struct Ensured {
+  Link device;
+  bool made = false;
+};
+Ensured ensureDevice(Rtnetlink& net, const Layout& layout, const MeshFacts& facts) {
   kj::StringPtr name = layout.device.c_str();
   VxlanSpec spec;
   spec.name = layout.device;
@@ -75,44 +79,59 @@ Link ensureDevice(Rtnetlink& net, const Layout& layout, const MeshFacts& facts) 
   } else if (found->mtu != spec.mtu) {
     net.run(setMtu(found->index, spec.mtu));
   }
-  return *found;
+  return {*found, !same};
 }
 
-}  // namespace
+// True if it was not there. Before the device is up: nothing leaves it that has not been told where
+// to.
+bool ensureEgress(const Layout& layout, bool newDevice, bool first) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  bool there = !newDevice && !nftChains(socket, layout.table.c_str(), NftFamily::NETDEV).empty();
+  if (there && !first) return false;
+  if (there) {
+    NftBatch again(layout.table.c_str(), NftFamily::NETDEV);
+    buildEgress(again, layout);
+    if (attemptNow([&] { again.commit(socket); }).ok()) return false;
+  }
+  NftBatch anew(layout.table.c_str(), NftFamily::NETDEV);
+  anew.addTable().deleteTable();
+  buildEgress(anew, layout);
+  anew.commit(socket);
+  return !there;
+}
 
-namespace {
 // These subnets are never reached by the mesh.
 void keepOut(Rtnetlink& net, const std::vector<Ipv4Subnet>& before,
              const std::vector<Ipv4Subnet>& after) {
   for (auto& subnet : before) {
     if (std::find(after.begin(), after.end(), subnet) != after.end()) continue;
-    tolerate(net.attempt(deleteThrowRoute(TABLE, subnet)), ESRCH, "cannot remove a route");
+    tolerate(net.attempt(deleteThrowRoute(MESH_TABLE, subnet)), ESRCH, "cannot remove a route");
   }
-  for (auto& subnet : after) net.run(newThrowRoute(TABLE, subnet));
+  for (auto& subnet : after) net.run(newThrowRoute(MESH_TABLE, subnet));
 }
 }  // namespace
 
-void prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts& facts) {
+bool prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts& facts,
+                 bool first) {
   Rtnetlink net;
-  auto device = ensureDevice(net, layout, facts);
-  // Before the device is up: nothing leaves it that has not been told where to.
-  NftBatch egress(layout.table.c_str(), NftFamily::NETDEV);
-  buildEgress(egress, layout);
-  egress.commit();
-  net.run(linkUp(device.index));
+  auto [device, made] = ensureDevice(net, layout, facts);
+  bool lacking = ensureEgress(layout, made, first) || made;
+  if (!device.up) net.run(linkUp(device.index));
   allowAnySource(layout.device.c_str());
   switchOn(kj::str("/proc/sys/net/ipv4/conf/", layout.device.c_str(), "/route_localnet"));
   switchOn(kj::str("/proc/sys/net/ipv4/ip_forward"));
-  net.run(newDefaultRouteIn(TABLE, device.index, ANY_GATEWAY));
+  net.run(newDefaultRouteIn(MESH_TABLE, device.index, ANY_GATEWAY));
   keepOut(net, before.inside, facts.inside);
-  tolerate(net.attempt(newMarkRule(MESH_MARK, TABLE)), EEXIST, "cannot set the rule of the mesh");
+  int error = net.attempt(newMarkRule(MESH_MARK, MESH_TABLE));
+  tolerate(error, EEXIST, "cannot set the rule of the mesh");
+  return lacking || error == 0;
 }
 
 void removeMesh(const Layout& layout, const MeshFacts& facts) {
   Rtnetlink net;
   auto device = net.link(layout.device.c_str());
   if (device && device->alias == ALIAS.cStr()) net.run(deleteLink(device->index));
-  tolerate(net.attempt(deleteMarkRule(MESH_MARK, TABLE)), ENOENT, "cannot remove a rule");
+  tolerate(net.attempt(deleteMarkRule(MESH_MARK, MESH_TABLE)), ENOENT, "cannot remove a rule");
   keepOut(net, facts.inside, {});
   NftBatch(layout.table.c_str(), NftFamily::NETDEV).addTable().deleteTable().commit();
 }

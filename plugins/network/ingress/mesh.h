@@ -10,9 +10,14 @@
 
 namespace orch::network::ingress {
 
-// Makes the device if it is not there, or is another's, or of another address. Fails, with the
-// reason, on a kernel that lacks something of it (Linux 5.16 has all).
-void prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts& facts);
+// Of the routing table for what is marked.
+constexpr uint32_t MESH_TABLE = 0x6f72;
+
+// Makes what is not there; the device anew if it is of another address. True if something was not
+// there: the nodes have to be met again. What is there is not touched, but by the first preparation
+// of a run (`first`), which may find another version's. Fails, with the reason, on a kernel that
+// lacks something of it (Linux 5.16 has all).
+bool prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts& facts, bool first);
 void removeMesh(const Layout& layout, const MeshFacts& facts);
 // Leads what is sent to these nodes there. Nodes that are not named stay known: they may have
 // connections that go on.

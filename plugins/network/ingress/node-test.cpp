@@ -2,15 +2,21 @@
 
 #include <capnp/message.h>
 #include <kj/debug.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <string.h>
 
 #include <filesystem>
 
+#include "driver.h"
 #include "lib/kernel-switch.h"
 #include "lib/names.h"
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/testing/held-time.h"
 #include "orch/testing/test-host.h"
 #include "publication.h"
 
@@ -70,6 +76,7 @@ TestNode::TestNode(kj::StringPtr testName)
     : folders(kj::heap<testing::TestFolder>(kj::str("ingress-", testName))),
       io(kj::setupAsyncIo()),
       env(newSystemEnv(io)),
+      time(kj::heap<testing::HeldTime>(*env, io.waitScope)),
       host(kj::heap<testing::TestHost>(folders->sub("data"), folders->sub("run"),
                                        "network.ingress")) {
   std::filesystem::create_directories(folders->sub("netns").cStr());
@@ -86,7 +93,7 @@ TestNode::~TestNode() noexcept(false) {
 
 void TestNode::run() {
   auto client = schema::Plugin::Client(nullptr);
-  orch_plugin_create(*env, &client);
+  orch_plugin_create(*time, &client);
   capnp::MallocMessageBuilder message;
   auto settings = message.initRoot<Config>();
   auto configured = host->configure(kj::mv(client), settings.asReader(), io.waitScope);
@@ -103,6 +110,14 @@ void TestNode::crash() {
 }
 
 void TestNode::stop() { KJ_ASSERT_NONNULL(plugin).stopRequest().send().wait(io.waitScope); }
+
+void TestNode::pass(kj::StringPtr what, kj::Function<bool()> reached) {
+  auto looked = [&] {
+    time->advance(IngressDriver::LOOK_EVERY);
+    return reached();
+  };
+  testing::until(*env, io.waitScope, what, looked);
+}
 
 End TestNode::publish(const std::string& taskId, std::vector<Port> ports) {
   auto address = GATEWAY + 1 + Ipv4(tasks.size());
@@ -203,6 +218,21 @@ Layout TestNode::layout() const {
 size_t TestNode::files() const {
   std::filesystem::directory_iterator records(layout().records());
   return std::distance(begin(records), end(records));
+}
+
+uint64_t nftTableHandle(kj::StringPtr table) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  NetlinkMessage message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, 0, kj::str("table"));
+  message.header<nfgenmsg>().nfgen_family = NFPROTO_IPV4;
+  message.putText(NFTA_TABLE_NAME, table);
+  uint64_t handle = 0;
+  socket.find(message, [&](const nlmsghdr* answer) {
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
+      if ((attribute->nla_type & NLA_TYPE_MASK) != NFTA_TABLE_HANDLE) continue;
+      memcpy(&handle, reinterpret_cast<const char*>(attribute) + NLA_HDRLEN, sizeof(handle));
+    }
+  });
+  return handle;
 }
 
 OtherHost::OtherHost(const TestNode& node) : pin(node.folder().cStr()) {

@@ -16,6 +16,7 @@
 #include "orch/schema/network.capnp.h"
 
 namespace orch::testing {
+class HeldTime;
 class TestFolder;
 class TestHost;
 }  // namespace orch::testing
@@ -55,6 +56,8 @@ class TestNode final {
   void run();    // configure, recover, start
   void crash();  // without stop
   void stop();
+  // Time passes for the plugin, as it does by this alone, until `reached`.
+  void pass(kj::StringPtr what, kj::Function<bool()> reached);
 
   // Makes the task if it is not there.
   End publish(const std::string& taskId, std::vector<Port> ports = {});
@@ -80,11 +83,15 @@ class TestNode final {
   kj::Own<testing::TestFolder> folders;
   kj::AsyncIoContext io;
   kj::Own<Env> env;
+  kj::Own<testing::HeldTime> time;
   kj::Own<testing::TestHost> host;
   kj::Maybe<schema::Plugin::Client> plugin;
   kj::Maybe<schema::PortPublisher::Client> publisher;
   std::map<std::string, End> tasks;
 };
+
+// Another one if the table was deleted and made anew.
+uint64_t nftTableHandle(kj::StringPtr table);
 
 // A host beside the node, on a wire of its own: the node is 192.168.50.10, it is 192.168.50.100.
 class OtherHost final {

@@ -3,9 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -307,28 +304,12 @@ TEST_CASE("ingress: a table that somebody flushed is made again with the next ch
   CHECK(node.logLines()[0] == "warn network.table-rebuilt");
 }
 
-// Another one if the table was deleted and made anew.
-uint64_t handleOf(kj::StringPtr table) {
-  NetlinkSocket socket(NETLINK_NETFILTER);
-  NetlinkMessage message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE, 0, kj::str("table"));
-  message.header<nfgenmsg>().nfgen_family = NFPROTO_IPV4;
-  message.putText(NFTA_TABLE_NAME, table);
-  uint64_t handle = 0;
-  socket.find(message, [&](const nlmsghdr* answer) {
-    for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
-      if ((attribute->nla_type & NLA_TYPE_MASK) != NFTA_TABLE_HANDLE) continue;
-      memcpy(&handle, reinterpret_cast<const char*>(attribute) + NLA_HDRLEN, sizeof(handle));
-    }
-  });
-  return handle;
-}
-
 TEST_CASE("ingress: the next orchd corrects the table where it stands", "[network][root][netns]") {
   TestNode node("again");
   node.run();
   Trio trio(node);
   auto table = node.layout().table;
-  auto before = handleOf(table.c_str());
+  auto before = nftTableHandle(table.c_str());
   REQUIRE(before != 0);
   node.crash();
   NftHook hook = {"filter", NftPoint::INPUT, 0};
@@ -338,7 +319,7 @@ TEST_CASE("ingress: the next orchd corrects the table where it stands", "[networ
   foreign.addChain("foreign", hook).addRule("foreign", dropAll).addChain("tcp-9999").commit();
   node.run();
   CHECK(connectMany("", "127.0.0.1", trio.tcpFds(), 6, "172.30.0.1") == std::vector<int>{2, 2, 2});
-  CHECK(handleOf(table.c_str()) == before);
+  CHECK(nftTableHandle(table.c_str()) == before);
   NetlinkSocket socket(NETLINK_NETFILTER);
   auto chains = nftChains(socket, table.c_str());
   std::set<std::string> names(chains.begin(), chains.end());

@@ -217,8 +217,8 @@ void buildNodes(NftBatch& batch, const std::set<Ipv4>& before, const std::set<Ip
 }
 
 void buildEgress(NftBatch& batch, const Layout& layout) {
-  batch.addTable().deleteTable().addTable();
-  batch.addEgressChain("egress", layout.device.c_str());
+  batch.addTable();
+  batch.addEgressChain("egress", layout.device.c_str()).deleteRules("egress");
   // Not for the packet that carries the frame, which would get the mark as well.
   batch.addRule("egress", NftRule().loadMark(R0).writeFrame(RECEIVER, R0).setConstantMark(0));
 }

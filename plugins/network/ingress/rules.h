@@ -72,7 +72,7 @@ void buildTable(NftBatch& batch, const Layout& layout, const MeshFacts& mesh,
 // What leads from `before` to `after`, no more.
 void buildChange(NftBatch& batch, const PortChange& change);
 void buildNodes(NftBatch& batch, const std::set<Ipv4>& before, const std::set<Ipv4>& after);
-// Of the family netdev, with nothing else in it.
+// Of the family netdev; whether the table is there or not.
 void buildEgress(NftBatch& batch, const Layout& layout);
 
 }  // namespace orch::network::ingress
