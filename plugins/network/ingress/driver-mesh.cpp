@@ -39,6 +39,7 @@ Task<void> IngressDriver::look() {
     log.warn("network.table-rebuilt", {{"reason", "somebody has taken it away"}});
     rebuild = true;
   }
+  holdAll();  // what is not to be had is not told of again
   if (rebuild || !untaken.empty()) co_await lead();
 }
 

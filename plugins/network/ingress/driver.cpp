@@ -121,8 +121,7 @@ Task<void> IngressDriver::start() {
   }
   co_await claim();
   // The kernel kept leading the ports' traffic to the tasks meanwhile; so it stays.
-  for (auto& key : ports.keys()) {
-    if (sockets.hold(key) && sockets.secure(key)) continue;
+  for (auto& key : holdAll()) {
     log.warn("network.port-not-held",
              {{"port", portText(key.port, key.protocol)},
               {"reason", "a program took it while orchd was away; it gets no traffic"}});
@@ -183,6 +182,14 @@ Publication IngressDriver::reserve(std::string taskId, Ipv4 address, std::vector
   publication.ports = kj::mv(wanted);
   ports.publish(publication);
   return publication;
+}
+
+std::vector<PortKey> IngressDriver::holdAll() {
+  std::vector<PortKey> lacking;
+  for (auto& key : ports.keys()) {
+    if (!sockets.holds(key) && !(sockets.hold(key) && sockets.secure(key))) lacking.push_back(key);
+  }
+  return lacking;
 }
 
 void IngressDriver::releaseUnused(const std::vector<PortKey>& candidates) {

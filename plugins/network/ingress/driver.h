@@ -70,6 +70,8 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   void forgetClients(const Publication& publication);
   Task<void> remove(Publication publication);
   void adopt(Publication publication);
+  // Ports that are led somewhere; those that a program has are returned.
+  std::vector<PortKey> holdAll();
   void releaseUnused(const std::vector<PortKey>& candidates);
 
   // Nothing is published that connections by this node could lead to.

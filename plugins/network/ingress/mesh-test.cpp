@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include <utility>
+
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
 #include "node-test.h"
+#include "orch/attempt.h"
 
 namespace orch::network::ingress {
 namespace {
@@ -73,6 +76,43 @@ TEST_CASE("ingress: a port that a program of this node has is told of and left t
   client = nullptr;
   CHECK(node.tell(NODE_ADDRESS, {other(1)}).empty());
   CHECK_THROWS(serverIn("", 8080));
+}
+
+TEST_CASE("ingress: a port that a program had is answered on once it is free",
+          "[network][root][netns]") {
+  TestNode node("freed");
+  node.run();
+  OtherHost host(node);
+  auto program = serverIn("", 8080);
+  CHECK(node.tell(NODE_ADDRESS, {other(1)}).size() == 1);
+  bool looked = false;
+  node.pass("a look", [&] { return std::exchange(looked, true); });
+  CHECK_NOTHROW(node.tell(NODE_ADDRESS, {}, {}));
+  CHECK_FALSE(isLed(node, "tcp-8080"));
+  program = nullptr;
+  node.pass("the port", [&] { return isLed(node, "tcp-8080"); });
+  CHECK_THROWS(serverIn("", 8080));
+  CHECK(node.tell(NODE_ADDRESS, {other(1)}).empty());
+}
+
+TEST_CASE("ingress: a task's port that a program took while orchd was away is held once it is free",
+          "[network][root][netns]") {
+  TestNode node("held-again");
+  node.run();
+  node.publishActive("one", {{80, 8080}, {53, 5353, true}});
+  node.crash();
+  auto tcp = serverIn("", 8080);
+  auto udp = serverIn("", 5353, true);
+  node.run();
+  CHECK(node.logLines().size() == 2);
+  tcp = nullptr;
+  udp = nullptr;
+  auto held = [](uint16_t port, bool udp) {
+    return !attemptNow([&] { serverIn("", port, udp); }).ok();
+  };
+  node.pass("the ports", [&] { return held(8080, false) && held(5353, true); });
+  node.withdraw("one");
+  CHECK_NOTHROW(serverIn("", 8080));
 }
 
 TEST_CASE("ingress: the next orchd is told anew, and the mesh stands meanwhile",

@@ -7,6 +7,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "driver.h"
@@ -233,6 +234,12 @@ uint64_t nftTableHandle(kj::StringPtr table) {
     }
   });
   return handle;
+}
+
+bool isLed(const TestNode& node, const std::string& chain) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  auto chains = nftChains(socket, node.layout().table.c_str());
+  return std::find(chains.begin(), chains.end(), chain) != chains.end();
 }
 
 OtherHost::OtherHost(const TestNode& node) : pin(node.folder().cStr()) {

@@ -93,6 +93,9 @@ class TestNode final {
 // Another one if the table was deleted and made anew.
 uint64_t nftTableHandle(kj::StringPtr table);
 
+// Whether the node's table has the chain, `tcp-8080` of a port that leads somewhere.
+bool isLed(const TestNode& node, const std::string& chain);
+
 // A host beside the node, on a wire of its own: the node is 192.168.50.10, it is 192.168.50.100.
 class OtherHost final {
  public:

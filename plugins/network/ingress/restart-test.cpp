@@ -1,11 +1,6 @@
 // What the next orchd finds, and what one leaves behind.
 #include <catch2/catch.hpp>
-#include <errno.h>
-#include <fcntl.h>
 
-#include <algorithm>
-
-#include "lib/netlink.h"
 #include "lib/nft-batch.h"
 #include "lib/record-files.h"
 #include "lib/rtnetlink.h"
@@ -13,12 +8,6 @@
 
 namespace orch::network::ingress {
 namespace {
-
-bool hasChain(const TestNode& node, const std::string& name) {
-  NetlinkSocket socket(NETLINK_NETFILTER);
-  auto chains = nftChains(socket, node.layout().table.c_str());
-  return std::find(chains.begin(), chains.end(), name) != chains.end();
-}
 
 TEST_CASE("ingress: the next orchd leads to other nodes before it is told of them",
           "[network][root][netns]") {
@@ -28,19 +17,19 @@ TEST_CASE("ingress: the next orchd leads to other nodes before it is told of the
   node.tell(NODE_ADDRESS, {other(1)});
   auto device = Rtnetlink().link("orch-mesh")->index;
   node.crash();
-  CHECK(hasChain(node, "tcp-8080"));
+  CHECK(isLed(node, "tcp-8080"));
   CHECK_NOTHROW(serverIn("", 8080));
   node.run();
-  CHECK(hasChain(node, "tcp-8080"));
+  CHECK(isLed(node, "tcp-8080"));
   CHECK(Rtnetlink().link("orch-mesh")->index == device);
   CHECK_THROWS(serverIn("", 8080));
 
   node.tell(NODE_ADDRESS, {}, {}, true);
-  CHECK_FALSE(hasChain(node, "tcp-8080"));
+  CHECK_FALSE(isLed(node, "tcp-8080"));
   CHECK_NOTHROW(serverIn("", 8080));
   node.crash();
   node.run();
-  CHECK_FALSE(hasChain(node, "tcp-8080"));
+  CHECK_FALSE(isLed(node, "tcp-8080"));
 }
 
 TEST_CASE("ingress: a damaged record of another node is told of and done without",
@@ -53,18 +42,18 @@ TEST_CASE("ingress: a damaged record of another node is told of and done without
   writeRecordFile(node.layout().others(), "n2", "orch-mesh-node 1\naddress");
   node.run();
   CHECK(node.logLines() == std::vector<std::string>{"warn network.record-unusable"});
-  CHECK_FALSE(hasChain(node, "tcp-8080"));
-  CHECK(hasChain(node, "tcp-9090"));
+  CHECK_FALSE(isLed(node, "tcp-8080"));
+  CHECK(isLed(node, "tcp-9090"));
   node.tell(NODE_ADDRESS, {other(1)});
-  CHECK(hasChain(node, "tcp-8080"));
+  CHECK(isLed(node, "tcp-8080"));
 
   node.crash();
   writeRecordFile(node.layout().mesh(), "self", "");
   node.run();
   CHECK(node.logLines().size() == 2);
-  CHECK_FALSE(hasChain(node, "tcp-8080"));
+  CHECK_FALSE(isLed(node, "tcp-8080"));
   node.tell(NODE_ADDRESS, {other(1)});
-  CHECK(hasChain(node, "tcp-8080"));
+  CHECK(isLed(node, "tcp-8080"));
 }
 
 TEST_CASE("ingress: an orchd that stops leaves what leads to tasks of this node or of others",
@@ -78,11 +67,11 @@ TEST_CASE("ingress: an orchd that stops leaves what leads to tasks of this node 
   node.withdraw("one");
   node.stop();
   CHECK(Rtnetlink().link("orch-mesh"));
-  CHECK(hasChain(node, "tcp-8080"));
+  CHECK(isLed(node, "tcp-8080"));
   node.crash();
 
   node.run();
-  CHECK(hasChain(node, "tcp-8080"));
+  CHECK(isLed(node, "tcp-8080"));
   node.tell(NODE_ADDRESS, {{"n2", OTHER_ADDRESS, {}}});
   node.stop();
   CHECK_FALSE(Rtnetlink().link("orch-mesh"));
