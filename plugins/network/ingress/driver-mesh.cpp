@@ -10,27 +10,46 @@ Task<std::vector<std::string>> IngressDriver::update(MeshNews news) {
   auto turn = co_await turns.take("");
   auto gone = others.take(kj::mv(news));
   forget.insert(forget.end(), gone.begin(), gone.end());
-  co_await meet();
+  bool moved = mesh.own != 0 && mesh != others.facts();
+  if (!idle()) {
+    co_await meet();
+  } else if (moved) {
+    co_await sweep();
+  }
   co_await lead();
   co_return std::vector<std::string>(untaken);
 }
 
+Task<void> IngressDriver::join() {
+  auto turn = co_await turns.take("");
+  if (idle() || mesh == others.facts()) co_return;
+  auto met = co_await attempt(meet());
+  complain(met.ok() ? ""_kj : met.message());
+  if (met.ok()) co_await lead();
+}
+
 Task<void> IngressDriver::keepLooking() {
-  std::string complaint;  // each is made once, until all was well
   while (!stopped) {
     co_await env.timer().afterDelay(LOOK_EVERY);
     auto looked = co_await attempt(look());
-    std::string reason = looked.ok() ? "" : looked.message().cStr();
-    if (reason != complaint && !looked.ok()) {
-      log.warn("network.mesh-lacking, trying again", {{"reason", reason.c_str()}});
-    }
-    complaint = kj::mv(reason);
+    complain(looked.ok() ? ""_kj : looked.message());
   }
+}
+
+void IngressDriver::complain(kj::StringPtr reason) {
+  if (reason != complaint.c_str() && reason.size() > 0) {
+    log.warn("network.mesh-lacking, trying again", {{"reason", reason}});
+  }
+  complaint = reason.cStr();
 }
 
 Task<void> IngressDriver::look() {
   auto turn = co_await turns.take("");
   if (stopped) co_return;
+  if (idle()) {
+    co_await sweep();
+    co_return;
+  }
   co_await meet();
   auto looking =
       env.workers().run([table = layout.table] { return nftTableExists(table.c_str()); });
@@ -41,6 +60,25 @@ Task<void> IngressDriver::look() {
   }
   holdAll();  // what is not to be had is not told of again
   if (rebuild || !untaken.empty()) co_await lead();
+}
+
+Task<void> IngressDriver::sweep() {
+  if (!tableThere && !meshThere) co_return;
+  auto looking = env.workers().run([nodes = others.addresses()] {
+    NetlinkSocket socket(NETLINK_NETFILTER);
+    return anyOpen(socket, {nodes.begin(), nodes.end()});
+  });
+  bool open = co_await looking;
+  if (open || !idle()) co_return;
+  leave = true;
+  co_await sync();
+  if (!idle()) co_return;
+  auto facts = mesh.own != 0 ? mesh : others.facts();
+  auto removing = env.workers().run([layout = layout, facts] { removeMesh(layout, facts); });
+  mesh = {};
+  met.clear();
+  co_await removing;
+  meshThere = false;
 }
 
 // Where there is none, the others' ports are not answered on.
@@ -55,6 +93,7 @@ Task<void> IngressDriver::meet() {
     }
   }
   if (!anew && facts.own == 0) co_return;
+  meshThere = true;
   auto work = [layout = layout, before = mesh, facts, anew, strangers, all = others.addresses()] {
     if (facts.own == 0) {
       removeMesh(layout, before);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lib/names.h"
+#include "lib/nft-batch.h"
 #include "lib/privilege.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -120,15 +121,19 @@ Task<void> IngressDriver::start() {
     fail(kj::str("published ports need root: orchd lacks ", *missing));
   }
   co_await claim();
+  auto looking = env.workers().run([layout = layout] {
+    return std::pair(nftTableExists(layout.table.c_str()), meshIsThere(layout));
+  });
+  auto found = co_await looking;
+  tableThere = found.first;
+  meshThere = found.second;
   // The kernel kept leading the ports' traffic to the tasks meanwhile; so it stays.
   for (auto& key : holdAll()) {
     log.warn("network.port-not-held",
              {{"port", portText(key.port, key.protocol)},
               {"reason", "a program took it while orchd was away; it gets no traffic"}});
   }
-  rebuild = true;
-  auto met = co_await attempt(meet());
-  if (!met.ok()) log.warn("network.mesh-lacking", {{"reason", met.message()}});
+  co_await join();
   co_await lead();
   tasks.add(keepLooking());
 }
@@ -141,12 +146,7 @@ Task<void> IngressDriver::stop() {
   if (!claims.held()) co_return;
   auto turn = co_await turns.take("");
   stopped = true;
-  if (!idle()) co_return;
-  auto removed = env.workers().run([layout = layout, facts = mesh] {
-    removeTable(layout);
-    removeMesh(layout, facts);
-  });
-  co_await removed;
+  if (idle()) co_await sweep();
 }
 
 // ---- tasks of this node -------------------------------------------------------------------------
@@ -208,7 +208,7 @@ Task<Publication> IngressDriver::publish(std::string taskId, Ipv4 address,
   auto publication = reserve(taskId, address, kj::mv(wanted));
   published.insert_or_assign(taskId, publication);
   changedRecords.push_back(taskId);
-  auto settled = co_await attempt(sync());
+  auto settled = co_await attempt(settle());
   if (settled.ok()) {
     co_await secure(publication);
     co_return kj::mv(publication);
@@ -218,6 +218,12 @@ Task<Publication> IngressDriver::publish(std::string taskId, Ipv4 address,
     log.warn("network.clean-up-failed", {{"task", taskId.c_str()}, {"reason", undone.message()}});
   }
   fail(kj::str("cannot publish the task's ports: ", settled.message()));
+}
+
+// Other nodes lead to this one's first task by the mesh.
+Task<void> IngressDriver::settle() {
+  if (mesh != others.facts()) co_await join();
+  co_await sync();
 }
 
 Task<void> IngressDriver::secure(const Publication& publication) {
@@ -338,12 +344,21 @@ Task<kj::Maybe<kj::Exception>> IngressDriver::flushSafely() {
   co_return kj::mv(outcome.value());
 }
 
+TableWork IngressDriver::tableWork() {
+  bool leaving = std::exchange(leave, false);
+  bool whole = std::exchange(rebuild, false);
+  if (idle() && !tableThere) return TableWork::NONE;
+  if (idle() && leaving) return TableWork::REMOVE;
+  return whole ? TableWork::REBUILD : TableWork::CHANGE;
+}
+
 Task<kj::Maybe<kj::Exception>> IngressDriver::flushOnce() {
   if (!netfilter) netfilter = std::make_shared<NetlinkSocket>(NETLINK_NETFILTER);
   RuleChange change;
-  change.rebuild = rebuild;
+  change.table = tableWork();
   change.mesh = mesh;
-  change.ports = rebuild ? ports.everything() : ports.changes();
+  bool whole = change.table != TableWork::CHANGE;
+  change.ports = whole ? ports.everything() : ports.changes();
   change.nodesBefore = inKernel;
   if (mesh.own != 0) change.nodesAfter = others.addresses();
   auto tasksAgain = std::exchange(changedRecords, {});
@@ -368,16 +383,18 @@ Task<kj::Maybe<kj::Exception>> IngressDriver::flushOnce() {
   if (!outcome.ok()) {
     changedRecords.insert(changedRecords.end(), tasksAgain.begin(), tasksAgain.end());
     others.putBack(nodesAgain);
+    rebuild |= whole;
     forget.insert(forget.end(), change.forget.begin(), change.forget.end());
     co_return kj::mv(outcome.error());
   }
-  if (change.rebuild) {
+  tableThere = change.table == TableWork::CHANGE || change.table == TableWork::REBUILD;
+  rebuild |= !tableThere;
+  inKernel = tableThere ? change.nodesAfter : std::set<Ipv4>();
+  if (whole) {
     ports.confirmAll(change.ports);
   } else {
     ports.confirm(change.ports);
   }
-  inKernel = change.nodesAfter;
-  rebuild = false;
   if (!outcome.value().empty()) {
     log.warn("network.flows-kept", {{"reason", outcome.value().c_str()}});
   }

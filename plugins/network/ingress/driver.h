@@ -64,6 +64,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // Ports for a new task; fails with a text that says what is lacking, and changes nothing then.
   Publication reserve(std::string taskId, Ipv4 address, std::vector<TaskPort> ports);
   void choosePort(TaskPort& port, std::vector<PortKey>& held);
+  Task<void> settle();
   Task<void> secure(const Publication& publication);
   // In the books; `sync` does the rest.
   void switchTo(Publication& publication, bool active);
@@ -77,20 +78,26 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // Nothing is published that connections by this node could lead to.
   bool idle() const;
 
-  // The following in driver-mesh.cpp, in the turn of the mesh.
+  // The following in driver-mesh.cpp, in the turn of the mesh, which `join` takes by itself.
   // The mesh as it was told of, with all nodes.
   Task<void> meet();
+  // The same if it is not there; says why it cannot be.
+  Task<void> join();
+  // If this node is idle: takes table and mesh away, once no connection by them is open.
+  Task<void> sweep();
   // To the other nodes' tasks, by the ports that this node can have.
   Task<void> lead();
   Shares takeShares();
   // Whether somebody took a part of the mesh or the table away, or let go of a port.
   Task<void> look();
   Task<void> keepLooking();
+  void complain(kj::StringPtr reason);  // once, until all was well
 
   // Settles when the kernel has what the books say now.
   kj::Promise<void> sync();
   Task<void> flush();
   Task<kj::Maybe<kj::Exception>> flushSafely();
+  TableWork tableWork();
   Task<kj::Maybe<kj::Exception>> flushOnce();
 
   Env& env;
@@ -106,14 +113,19 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   MeshFacts mesh;  // as it was prepared
   Others others;
   std::vector<std::string> untaken;  // ports of theirs that this node does not answer on
-  std::set<Ipv4> met;                // nodes that the mesh knows the way to
-  std::set<Ipv4> inKernel;           // nodes in the table
+  std::string complaint;
+  std::set<Ipv4> met;       // nodes that the mesh knows the way to
+  std::set<Ipv4> inKernel;  // nodes in the table
 
   // Owned by the driver and by the transaction under way, which may end after it; null before the
   // first.
   std::shared_ptr<NetlinkSocket> netfilter;
+  // May be there; of this run or the last.
+  bool tableThere = true;
+  bool meshThere = true;
   // For the next transaction.
   bool rebuild = true;
+  bool leave = false;  // if nothing is published by then
   std::vector<std::string> changedRecords;
   std::vector<FlowsTo> forget;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;

@@ -127,6 +127,11 @@ bool prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts&
   return lacking || error == 0;
 }
 
+bool meshIsThere(const Layout& layout) {
+  auto device = Rtnetlink().link(layout.device.c_str());
+  return device && device->alias == ALIAS.cStr();
+}
+
 void removeMesh(const Layout& layout, const MeshFacts& facts) {
   Rtnetlink net;
   auto device = net.link(layout.device.c_str());

@@ -18,6 +18,8 @@ constexpr uint32_t MESH_TABLE = 0x6f72;
 // of a run (`first`), which may find another version's. Fails, with the reason, on a kernel that
 // lacks something of it (Linux 5.16 has all).
 bool prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts& facts, bool first);
+// Whether there is a device of ours.
+bool meshIsThere(const Layout& layout);
 void removeMesh(const Layout& layout, const MeshFacts& facts);
 // Leads what is sent to these nodes there. Nodes that are not named stay known: they may have
 // connections that go on.

@@ -110,6 +110,9 @@ class OtherHost final {
 constexpr const char* NODE_ADDRESS = "192.168.50.10";
 constexpr const char* OTHER_ADDRESS = "192.168.50.100";
 // The host beside it as the node "n2", with so many tasks behind 8080/tcp.
-inline Elsewhere other(uint32_t tasks) { return {"n2", OTHER_ADDRESS, {{8080, tasks}}}; }
+inline Elsewhere other(uint32_t tasks) {
+  if (tasks == 0) return {"n2", OTHER_ADDRESS, {}};
+  return {"n2", OTHER_ADDRESS, {{8080, tasks}}};
+}
 
 }  // namespace orch::network::ingress

@@ -1,9 +1,13 @@
 // What the next orchd finds, and what one leaves behind.
 #include <catch2/catch.hpp>
+#include <errno.h>
+#include <fcntl.h>
 
+#include "lib/conntrack.h"
 #include "lib/nft-batch.h"
 #include "lib/record-files.h"
 #include "lib/rtnetlink.h"
+#include "mesh.h"
 #include "node-test.h"
 
 namespace orch::network::ingress {
@@ -72,10 +76,83 @@ TEST_CASE("ingress: an orchd that stops leaves what leads to tasks of this node 
 
   node.run();
   CHECK(isLed(node, "tcp-8080"));
-  node.tell(NODE_ADDRESS, {{"n2", OTHER_ADDRESS, {}}});
+  node.tell(NODE_ADDRESS, {other(0)});
   node.stop();
   CHECK_FALSE(Rtnetlink().link("orch-mesh"));
   CHECK_FALSE(nftTableExists("orch-ingress"));
+}
+
+bool nothingLeft() {
+  Rtnetlink net;
+  return !net.link("orch-mesh") && !nftTableExists("orch-ingress") &&
+         !nftTableExists("orch-ingress", NftFamily::NETDEV);
+}
+bool hasMesh() { return Rtnetlink().link("orch-mesh").has_value(); }
+
+TEST_CASE("ingress: a node where nothing is published has nothing, and all again with the first",
+          "[network][root][netns]") {
+  TestNode node("nothing");
+  node.run();
+  OtherHost host(node);
+  node.retain({});
+  node.tell(NODE_ADDRESS, {}, {}, true);
+  CHECK(nothingLeft());
+  for (int round = 0; round < 2; ++round) {
+    // Others lead to it by the mesh: there it is before the task is active.
+    node.publish("one", {{80, 8080}});
+    CHECK(hasMesh());
+    CHECK(nftTableExists("orch-ingress"));
+    node.withdraw("one");
+    CHECK_NOTHROW(serverIn("", 8080));
+    node.pass("nothing is left", nothingLeft);
+
+    node.tell(NODE_ADDRESS, {other(1)});
+    CHECK(hasMesh());
+    CHECK(isLed(node, "tcp-8080"));
+    node.tell(NODE_ADDRESS, {other(0)});
+    node.pass("nothing is left", nothingLeft);
+  }
+  CHECK(Rtnetlink().attempt(deleteMarkRule(MESH_MARK, MESH_TABLE)) == ENOENT);
+  CHECK(node.logLines().empty());
+}
+
+TEST_CASE("ingress: what an orchd that was killed has left is taken away if nobody needs it",
+          "[network][root][netns]") {
+  TestNode node("left");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  node.crash();
+  removeRecordFile(node.layout().others(), "n2");
+  node.run();
+  node.pass("nothing is left", nothingLeft);
+}
+
+TEST_CASE("ingress: the mesh stays until connections to nodes without tasks are over",
+          "[network][root][netns]") {
+  TestNode node("open");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  auto client = socketIn(host.path(), false);
+  fcntl(client, F_SETFL, O_NONBLOCK);
+  CHECK(connectTo(client, NODE_ADDRESS, 8080) == EINPROGRESS);
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  Ipv4 there = *parseIpv4(OTHER_ADDRESS);
+  node.pass("the connection", [&] { return anyOpen(socket, {there}); });
+  node.tell(NODE_ADDRESS, {other(0)});
+  int looks = 0;
+  node.pass("some looks", [&] { return ++looks == 20; });
+  CHECK(hasMesh());
+  CHECK(nftTableExists("orch-ingress"));
+  node.stop();
+  CHECK(hasMesh());
+  node.crash();
+  node.run();
+  CHECK(hasMesh());
+  CHECK(forgetFlows(socket, {{there, 0, true}}) == 1);
+  CHECK_FALSE(anyOpen(socket, {there}));
+  node.pass("nothing is left", nothingLeft);
 }
 
 }  // namespace

@@ -34,18 +34,30 @@ void rebuildTable(const Layout& layout, NetlinkSocket& socket, const RuleChange&
   buildTable(anew, layout, change.mesh, {}, change.ports, change.nodesAfter);
   anew.commit(socket);
 }
+
+void work(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
+  NftBatch batch(layout.table.c_str());
+  switch (change.table) {
+    case TableWork::CHANGE:
+      buildNodes(batch, change.nodesBefore, change.nodesAfter);
+      for (auto& port : change.ports) buildChange(batch, port);
+      break;
+    case TableWork::REBUILD:
+      rebuildTable(layout, socket, change);
+      break;
+    case TableWork::REMOVE:
+      batch.addTable().deleteTable();
+      break;
+    case TableWork::NONE:
+      break;
+  }
+  batch.commit(socket);
+}
 }  // namespace
 
 std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
   for (auto& record : change.records) writeRecordFile(record.folder, record.name, record.text);
-  if (change.rebuild) {
-    rebuildTable(layout, socket, change);
-  } else {
-    NftBatch batch(layout.table.c_str());
-    buildNodes(batch, change.nodesBefore, change.nodesAfter);
-    for (auto& port : change.ports) buildChange(batch, port);
-    batch.commit(socket);
-  }
+  work(layout, socket, change);
   for (auto& record : change.goneRecords) removeRecordFile(record.folder, record.name);
   auto forgotten = attemptNow([&] {
     forgetFlows(socket, change.forget);
@@ -56,10 +68,6 @@ std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange&
     forgetUnled(socket, unled, local);
   });
   return forgotten.ok() ? "" : forgotten.message().cStr();
-}
-
-void removeTable(const Layout& layout) {
-  NftBatch(layout.table.c_str()).addTable().deleteTable().commit();
 }
 
 }  // namespace orch::network::ingress

@@ -11,9 +11,17 @@
 
 namespace orch::network::ingress {
 
+// Of the table.
+enum class TableWork {
+  CHANGE,   // by the differences
+  REBUILD,  // `ports` and `nodesAfter` are everything
+  REMOVE,
+  NONE,  // it is not there, and need not be
+};
+
 struct RuleChange {
   std::vector<Record> records;  // to be written first
-  bool rebuild = false;         // `ports` and `nodesAfter` are everything, not what changes
+  TableWork table = TableWork::CHANGE;
   MeshFacts mesh;
   std::vector<PortChange> ports;
   std::set<Ipv4> nodesBefore, nodesAfter;
@@ -23,6 +31,5 @@ struct RuleChange {
 // Over a socket of NETLINK_NETFILTER, for one thread at a time. The text of what went wrong but
 // does not matter to the callers; mostly empty.
 std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change);
-void removeTable(const Layout& layout);
 
 }  // namespace orch::network::ingress

@@ -8,6 +8,7 @@
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include <algorithm>
@@ -173,6 +174,18 @@ size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows) {
              (flow.protocol == 0 || flow.protocol == entry.answered.protocol);
     });
   });
+}
+
+bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers) {
+  if (servers.empty()) return false;
+  bool found = false;
+  auto list = listRequest();
+  socket.dump(list, [&](const nlmsghdr* answer) {
+    auto entry = entryOf(answer);
+    found |= entry.rewritten && !entry.over && entry.answered.protocol == IPPROTO_TCP &&
+             std::find(servers.begin(), servers.end(), entry.answered.source) != servers.end();
+  });
+  return found;
 }
 
 size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,

@@ -21,6 +21,9 @@ struct FlowsTo {
 // as the first of a new connection. The number that was there.
 size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows);
 
+// Whether a TCP connection that a rule has led to one of these is not over.
+bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers);
+
 // What clients sent to a port of this node before anything led it on.
 struct Unled {
   uint8_t protocol = 0;
