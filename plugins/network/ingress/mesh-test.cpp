@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include <algorithm>
+#include <set>
 #include <utility>
 
+#include "lib/conntrack.h"
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
 #include "node-test.h"
@@ -128,30 +131,77 @@ TEST_CASE("ingress: the next orchd is told anew, and the mesh stands meanwhile",
   CHECK(Rtnetlink().link("orch-mesh")->index == before);
 }
 
-TEST_CASE("ingress: a node that gets another address makes the mesh anew",
-          "[network][root][netns]") {
-  TestNode node("moved");
-  node.run();
-  OtherHost host(node);
-  node.tell(NODE_ADDRESS, {other(1)});
-  Rtnetlink net;
-  net.run(newAddress(net.link("wire")->index, *parseIpv4("192.168.50.11"), 24));
-  node.tell("192.168.50.11", {other(1)});
-  auto device = net.link("orch-mesh");
-  REQUIRE(device);
-  CHECK(device->vxlan.local == *parseIpv4("192.168.50.11"));
-  CHECK(net.remoteMacs().size() == 1);
-  node.tell("", {});
-  CHECK_FALSE(net.link("orch-mesh"));
-  CHECK(net.attempt(deleteMarkRule(MESH_MARK, MESH_TABLE)) == ENOENT);
-}
-
 bool hasRule() { return Rtnetlink().attempt(newMarkRule(MESH_MARK, MESH_TABLE)) == EEXIST; }
 bool hasEgress(const TestNode& node) {
   NetlinkSocket socket(NETLINK_NETFILTER);
   auto chains = nftChains(socket, node.layout().table.c_str(), NftFamily::NETDEV);
   return chains == std::vector<std::string>{"egress"};
 }
+// A connection by the node's port that is led to the host beside it, which does not answer.
+void beginConnection(TestNode& node, const OtherHost& from) {
+  auto client = socketIn(from.path(), false);
+  fcntl(client, F_SETFL, O_NONBLOCK);
+  REQUIRE(connectTo(client, NODE_ADDRESS, 8080) == EINPROGRESS);
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  node.pass("the connection", [&] { return anyOpen(socket, {*parseIpv4(OTHER_ADDRESS)}); });
+}
+bool isForgotten() {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  return !anyOpen(socket, {*parseIpv4(OTHER_ADDRESS)});
+}
+
+TEST_CASE("ingress: a node that gets another address makes the mesh anew",
+          "[network][root][netns]") {
+  constexpr const char* MOVED = "192.168.50.11";
+  TestNode node("moved");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  beginConnection(node, host);
+  Rtnetlink net;
+  auto before = net.link("orch-mesh")->index;
+  net.run(newAddress(net.link("wire")->index, *parseIpv4(MOVED), 24));
+  node.tell(MOVED, {other(1)});
+  auto device = net.link("orch-mesh");
+  REQUIRE(device);
+  CHECK(device->index != before);
+  CHECK(device->vxlan.local == *parseIpv4(MOVED));
+  CHECK(device->mac == macOf(*parseIpv4(MOVED)));
+  CHECK(device->up);
+  CHECK(net.remoteMacs().size() == 1);
+  CHECK(isLed(node, "tcp-8080"));
+  CHECK(hasEgress(node));
+  // The other node would answer to the old address.
+  CHECK(isForgotten());
+  auto vxlans = net.links();
+  CHECK(std::count_if(vxlans.begin(), vxlans.end(),
+                      [](auto& link) { return link.kind == "vxlan"; }) == 1);
+  // The next orchd finds it as it is.
+  node.crash();
+  node.run();
+  CHECK(net.link("orch-mesh")->index == device->index);
+
+  node.tell("", {});
+  CHECK_FALSE(net.link("orch-mesh"));
+  CHECK(net.attempt(deleteMarkRule(MESH_MARK, MESH_TABLE)) == ENOENT);
+}
+
+TEST_CASE("ingress: connections to a node that gets another address are forgotten",
+          "[network][root][netns]") {
+  TestNode node("other-moved");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  beginConnection(node, host);
+  auto device = Rtnetlink().link("orch-mesh")->index;
+  node.tell(NODE_ADDRESS, {{"n2", "192.168.50.101", {{8080, 1}}}});
+  CHECK(isForgotten());
+  std::set<Ipv4> met;
+  for (auto& known : Rtnetlink().remoteMacs()) met.insert(known.host);
+  CHECK(met.count(*parseIpv4("192.168.50.101")) == 1);
+  CHECK(Rtnetlink().link("orch-mesh")->index == device);
+}
+
 void dropMesh() {
   Rtnetlink net;
   net.run(deleteLink(net.link("orch-mesh")->index));
