@@ -17,6 +17,10 @@ PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 ALL = ("n1", "n2", "n3")
 
 
+def tool(name):
+    return os.path.abspath(os.path.join(TESTBED, name))
+
+
 class Mesh(cluster.MemberTest):
     programs = PROGRAMS
 
@@ -43,25 +47,60 @@ class Mesh(cluster.MemberTest):
             eventually(f"{replicas} answer on {host}",
                        lambda: len({self.get(host, port) for _ in range(replicas)} - {""}) == replicas)
 
-    def peers(self, *options, port=5000):
-        """A service of `echo-peer`s; the hosts that they run on."""
-        self.create("-p", f"8080:{port}", "-p", f"8080:{port}/udp", *options, name="peer")
-        hosts = []
-        for task in self.n1.running("peer").values():
+    def serve(self, service, *ports):
+        """An `echo-peer` for each of the ports, beside each container of the service."""
+        for task in self.n1.running(service).values():
             node = self.node(self.hostOf(task))
             pid = str(task["status"]["container"]["pid"])
-            server = os.path.abspath(os.path.join(TESTBED, "echo-peer"))
-            started, _ = node.host.spawn(["nsenter", "-t", pid, "-n", "--", server, str(port)], f"{node.host.folder}/peer.log")
-            self.addCleanup(node.kill, started)
-            hosts.append(node)
+            for port in ports:
+                self.spawn(node, "nsenter", "-t", pid, "-n", "--", tool("echo-peer"), str(port))
+
+    def spawn(self, node, *command):
+        """A program on the host until the end of the test; where its output is."""
+        log = f"{node.host.folder}/{os.path.basename(command[0])}-{len(os.listdir(node.host.folder))}.log"
+        started, _ = node.host.spawn(command, log)
+        self.addCleanup(node.kill, started)
+        return log
+
+    def peers(self, *options, port=5000):
+        """A service of `echo-peer`s that all hosts lead to."""
+        self.create("-p", f"8080:{port}", "-p", f"8080:{port}/udp", *options, name="peer")
+        self.serve("peer", port)
         for node in ALL:
             eventually(f"peers answer on {node}", lambda: self.askAll("tcp", 0, f"{node}:8080")[0].count(":") == 1)
-        return hosts
+
+    def keepAsking(self, target):
+        """Over one connection from now on. What it answers tells how often it was answered; it fails if the
+        connection is broken."""
+        host, port = target.split(":")
+        log = self.spawn(self.client, tool("keep-asking"), f"{self.node(host).address}:{port}")
+
+        def count():
+            with open(log) as file:
+                lines = file.read().splitlines()
+            counts = [line.split() for line in lines if line[0].isdigit()]
+            self.assertEqual(len(counts), len(lines), lines[-1:])
+            return int(counts[-1][0]) if counts else 0
+        eventually("the connection is used", count)
+        return count
+
+    def goesOn(self, count):
+        before = count()
+        eventually("the connection goes on", lambda: count() > before + 20)
+
+    def left(self, node):
+        """What there is of the mesh and of published ports."""
+        run = lambda *command: node.host.run(*command).stdout
+        found = [line for line in run("nft", "list", "tables").splitlines() if "orch-ingress" in line]
+        found += ["orch-mesh"] if "orch-mesh" in run("ip", "-o", "link") else []
+        found += [line for line in run("ip", "rule").splitlines() if "0x6f726368" in line]
+        found += run("ip", "route", "show", "table", "28530").splitlines()
+        return found + [line for line in run("ss", "-lntu").splitlines() if ":8080" in line]
 
     def askAll(self, protocol, sourcePort, *targets, source=None):
         """`targets`: host:port; each host by its name."""
         addresses = [f"{self.node(target.split(':')[0]).address}:{target.split(':')[1]}" for target in targets]
-        asked = (source or self.client).host.run(os.path.abspath(os.path.join(TESTBED, "ask-all")), protocol, str(sourcePort), *addresses)
+        asked = (source or self.client).host.run(tool("ask-all"), protocol, str(sourcePort), *addresses)
         return asked.stdout.splitlines() or [asked.stderr]
 
     def test_every_host_answers_and_all_tasks_take_turns(self):
@@ -117,13 +156,22 @@ class Mesh(cluster.MemberTest):
                 self.assertEqual(len(answers - {""}), 3, f"a task of {node.name} asks {host.name}: {answers}")
 
     def test_a_port_that_a_program_of_a_host_has_is_left_to_it_and_named(self):
-        program, _ = self.n3.host.spawn([os.path.abspath(os.path.join(TESTBED, "echo-peer")), "8080"],
-                                        f"{self.n3.host.folder}/program.log")
+        program, _ = self.n3.host.spawn([tool("echo-peer"), "8080"], f"{self.n3.host.folder}/program.log")
         eventually("it listens", lambda: ":8080" in self.n3.host.run("ss", "-lnt").stdout)
         self.create("--replicas", "1", "--constraint", "node.hostname==n1", "-p", "8080:80")
         self.settled(8080, 1, hosts=("n1", "n2"))
         eventually("n3 says which port", lambda: "8080/tcp: another program listens on it" in self.logOf(self.n3))
         self.n3.kill(program)
+        eventually("n3 answers once the port is free", lambda: self.get("n3", 8080))
+
+    def test_ranges_of_ports_are_answered_on_by_all_hosts(self):
+        self.create("--replicas", "1", "-p", "8000-8010:80-90")
+        self.serve("web", *range(81, 91))
+        self.settled(8000, 1)
+        for host in ALL:
+            for port in range(8001, 8011):
+                eventually(f"{port} is answered on by {host}",
+                           lambda: self.askAll("tcp", 0, f"{host}:{port}")[0].startswith(self.client.address))
 
     def test_connections_go_on_while_orchd_is_killed_and_starts_again(self):
         self.peers("--replicas", "1")
@@ -140,6 +188,35 @@ class Mesh(cluster.MemberTest):
             node.awaitAnswers()
         for host in ALL:
             eventually(f"{host} answers", lambda: self.askAll("tcp", 0, f"{host}:8080")[0].startswith(self.client.address))
+
+    def test_a_host_without_tasks_leads_on_while_its_orchd_is_killed_and_hears_of_no_manager(self):
+        self.peers("--replicas", "1", "--constraint", "node.hostname==n3")
+        asked = self.keepAsking("n2:8080")
+        self.n2.crash()
+        self.goesOn(asked)
+        self.cluster.cut("n1", "n2")
+        self.addCleanup(self.cluster.heal)
+        self.n2.launch()
+        self.n2.awaitAnswers()
+        self.goesOn(asked)
+        for _ in range(3):
+            self.assertTrue(self.askAll("tcp", 0, "n2:8080")[0].startswith(self.client.address))
+        self.cluster.heal()
+        eventually("n2 is ready", lambda: self.states()["n2"] == "ready")
+        self.goesOn(asked)
+        self.n2.stop()
+        self.goesOn(asked)
+        self.n2.start()
+        self.goesOn(asked)
+
+    def test_nothing_is_left_on_any_host_when_the_service_is_gone(self):
+        self.peers("--replicas", "1")
+        self.assertTrue(all(self.left(node) for node in self.cluster.hosts))
+        self.n2.crash()
+        self.n2.start()
+        self.n1.orch("service", "rm", "peer")
+        for node in self.cluster.hosts:
+            eventually(f"nothing is left on {node.name}", lambda: not self.left(node))
 
 
 if __name__ == "__main__":
