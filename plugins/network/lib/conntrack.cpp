@@ -60,10 +60,10 @@ Tuple tupleOf(const nlattr* attribute) {
     bool proto = mnl_attr_get_type(part) == CTA_TUPLE_PROTO;
     for (auto* field : NetlinkAttributes(part)) {
       uint16_t type = mnl_attr_get_type(field);
-      if (ip && type == CTA_IP_V4_SRC) tuple.source = ntohl(mnl_attr_get_u32(field));
-      if (ip && type == CTA_IP_V4_DST) tuple.destination = ntohl(mnl_attr_get_u32(field));
-      if (proto && type == CTA_PROTO_NUM) tuple.protocol = mnl_attr_get_u8(field);
-      if (proto && type == CTA_PROTO_DST_PORT) tuple.port = ntohs(mnl_attr_get_u16(field));
+      if (ip && type == CTA_IP_V4_SRC) tuple.source = ntohl(valueOf<uint32_t>(field));
+      if (ip && type == CTA_IP_V4_DST) tuple.destination = ntohl(valueOf<uint32_t>(field));
+      if (proto && type == CTA_PROTO_NUM) tuple.protocol = valueOf<uint8_t>(field);
+      if (proto && type == CTA_PROTO_DST_PORT) tuple.port = ntohs(valueOf<uint16_t>(field));
     }
   }
   return tuple;
@@ -74,7 +74,7 @@ bool isOver(const nlattr* protocolInfo) {
     if (mnl_attr_get_type(part) != CTA_PROTOINFO_TCP) continue;
     for (auto* field : NetlinkAttributes(part)) {
       if (mnl_attr_get_type(field) != CTA_PROTOINFO_TCP_STATE) continue;
-      auto state = mnl_attr_get_u8(field);
+      auto state = valueOf<uint8_t>(field);
       return state == TCP_CONNTRACK_TIME_WAIT || state == TCP_CONNTRACK_CLOSE;
     }
   }
@@ -90,7 +90,7 @@ Entry entryOf(const nlmsghdr* answer) {
         entry.original = bytesOf(attribute);
         break;
       case CTA_STATUS:
-        entry.rewritten = (ntohl(mnl_attr_get_u32(attribute)) & IPS_DST_NAT) != 0;
+        entry.rewritten = (ntohl(valueOf<uint32_t>(attribute)) & IPS_DST_NAT) != 0;
         break;
       case CTA_PROTOINFO:
         entry.over = isOver(attribute);

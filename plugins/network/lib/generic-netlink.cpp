@@ -27,7 +27,7 @@ std::optional<uint16_t> genericFamily(NetlinkSocket& socket, kj::StringPtr name)
   socket.find(message, [&](const nlmsghdr* answer) {
     for (auto* attribute : genericAttributes(answer)) {
       if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID) {
-        family = mnl_attr_get_u16(attribute);
+        family = valueOf<uint16_t>(attribute);
       }
     }
   });

@@ -109,6 +109,44 @@ TEST_CASE("network: hundreds of requests go in one call", "[network][root][netns
   });
 }
 
+TEST_CASE("network: of answers that are not whole nothing is read", "[network]") {
+  struct {
+    nlmsghdr head = {};
+    nlattr attribute = {};
+    char text[4] = {'t', 'e', 'x', 't'};
+  } answer;
+  auto messages = [&] {
+    size_t count = 0;
+    for (auto* message : NetlinkMessages(&answer, sizeof(answer))) count += message != nullptr;
+    return count;
+  };
+  answer.head.nlmsg_len = sizeof(answer);
+  CHECK(messages() == 1);
+  for (uint32_t length : {0u, 15u, uint32_t(sizeof(answer)) + 1, 0xf8f8f8f8u}) {
+    answer.head.nlmsg_len = length;
+    CHECK(messages() == 0);
+  }
+  answer.head.nlmsg_len = sizeof(nlmsghdr) + 4;
+  CHECK(messages() == 1);
+
+  answer.attribute.nla_len = NLA_HDRLEN + 4;
+  CHECK(textOf(&answer.attribute) == "text");
+  CHECK(valueOf<uint64_t>(&answer.attribute) == 0);
+  answer.attribute.nla_len = NLA_HDRLEN + 2;
+  CHECK(textOf(&answer.attribute) == "te");
+  CHECK(valueOf<uint32_t>(&answer.attribute) == 0);
+
+  struct Header {
+    uint32_t first;
+    uint32_t second;
+  };
+  CHECK(headerOf<Header>(&answer.head).first == 0);
+  for (size_t skip : {size_t(4), size_t(5), size_t(1000), ~size_t(0)}) {
+    NetlinkAttributes none(&answer.head, skip);
+    CHECK_FALSE(none.begin() != none.end());
+  }
+}
+
 TEST_CASE("network: the rule for a mark is there once, however often it is set",
           "[network][root][netns]") {
   isolated("rule", [] {

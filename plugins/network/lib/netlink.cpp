@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <kj/debug.h>
 #include <libmnl/libmnl.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -56,6 +57,14 @@ nlmsghdr* NetlinkMessage::finish(uint32_t sequence) {
   return head;
 }
 
+std::string textOf(const nlattr* attribute) {
+  auto* text = static_cast<const char*>(mnl_attr_get_payload(attribute));
+  return std::string(text, strnlen(text, mnl_attr_get_payload_len(attribute)));
+}
+
+NetlinkSocket::NetlinkSocket(kj::AutoCloseFd connected)
+    : socket(kj::mv(connected)), buffer(BUFFER_BYTES) {}
+
 NetlinkSocket::NetlinkSocket(int protocol, uint32_t groups) : buffer(BUFFER_BYTES) {
   int fd;
   KJ_SYSCALL(fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
@@ -64,39 +73,40 @@ NetlinkSocket::NetlinkSocket(int protocol, uint32_t groups) : buffer(BUFFER_BYTE
   address.nl_family = AF_NETLINK;
   address.nl_groups = groups;
   KJ_SYSCALL(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)));
+  sockaddr_nl kernel = {};
+  kernel.nl_family = AF_NETLINK;
+  KJ_SYSCALL(connect(fd, reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)));
   int on = 1;  // best effort: only the texts get better
   (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
   (void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
 }
 
 void NetlinkSocket::send(const std::vector<uint8_t>& bytes) {
-  sockaddr_nl kernel = {};
-  kernel.nl_family = AF_NETLINK;
-  KJ_SYSCALL(sendto(socket, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel),
-                    sizeof(kernel)));
+  KJ_SYSCALL(::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL));
 }
 
-size_t NetlinkSocket::receive() {
+NetlinkMessages NetlinkSocket::receive() {
   ssize_t n;
   KJ_SYSCALL(n = recv(socket, buffer.data(), buffer.size(), MSG_TRUNC));
   KJ_ASSERT(size_t(n) <= buffer.size(), "a netlink answer is larger than the buffer", n);
-  return n;
+  KJ_ASSERT(n > 0, "a netlink answer is empty");
+  return NetlinkMessages(buffer.data(), n);
 }
 
 NetlinkSocket::Refusal NetlinkSocket::refusalOf(const nlmsghdr* answer) const {
-  auto* body = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer));
+  auto body = headerOf<nlmsgerr>(answer);
   Refusal refusal;
-  if (body->error == 0) return refusal;
-  refusal.error = -body->error;
+  if (body.error == 0) return refusal;
+  refusal.error = body.error == INT_MIN ? EPROTO : -body.error;
   refusal.reason = kj::str(strerror(refusal.error));
   if ((answer->nlmsg_flags & NLM_F_ACK_TLVS) == 0) return refusal;
   size_t skip = sizeof(nlmsgerr);
   if ((answer->nlmsg_flags & NLM_F_CAPPED) == 0) {
-    skip += body->msg.nlmsg_len - sizeof(nlmsghdr);
+    skip += body.msg.nlmsg_len - kj::min(size_t(body.msg.nlmsg_len), sizeof(nlmsghdr));
   }
   for (auto* attribute : NetlinkAttributes(answer, skip)) {
     if (mnl_attr_get_type(attribute) == NLMSGERR_ATTR_MSG) {
-      refusal.reason = kj::str(refusal.reason, " (", mnl_attr_get_str(attribute), ")");
+      refusal.reason = kj::str(refusal.reason, " (", textOf(attribute).c_str(), ")");
     }
   }
   return refusal;
@@ -106,9 +116,7 @@ std::vector<NetlinkSocket::Refusal> NetlinkSocket::acknowledgements(uint32_t fir
   acknowledged += count;
   std::vector<Refusal> refusals(count);
   for (size_t seen = 0; seen < count;) {
-    int left = receive();
-    auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data());
-    for (; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+    for (auto* answer : receive()) {
       uint32_t index = answer->nlmsg_seq - first;
       if (answer->nlmsg_type != NLMSG_ERROR || index >= count) continue;
       refusals[index] = refusalOf(answer);
@@ -162,9 +170,7 @@ bool NetlinkSocket::dump(NetlinkMessage& message, kj::FunctionParam<void(const n
   send(message.bytes);
   bool whole = true;
   for (;;) {
-    int left = receive();
-    auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data());
-    for (; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+    for (auto* answer : receive()) {
       if (answer->nlmsg_seq != sequence) continue;
       if ((answer->nlmsg_flags & NLM_F_DUMP_INTR) != 0) whole = false;
       if (answer->nlmsg_type == NLMSG_DONE) return whole;
@@ -180,9 +186,7 @@ bool NetlinkSocket::find(NetlinkMessage& message, kj::FunctionParam<void(const n
   message.finish(++sequence);
   send(message.bytes);
   for (;;) {
-    int left = receive();
-    auto* answer = reinterpret_cast<nlmsghdr*>(buffer.data());
-    for (; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+    for (auto* answer : receive()) {
       if (answer->nlmsg_seq != sequence) continue;
       if (answer->nlmsg_type != NLMSG_ERROR) {
         row(answer);

@@ -8,6 +8,8 @@
 #include <linux/netlink.h>
 
 #include <cstdint>
+#include <cstring>
+#include <string>
 #include <vector>
 
 namespace orch::network {
@@ -17,9 +19,8 @@ class NetlinkAttributes final {
  public:
   // Of a message, after a family's header of `skip` bytes.
   NetlinkAttributes(const nlmsghdr* message, size_t skip)
-      : NetlinkAttributes(
-            reinterpret_cast<const uint8_t*>(message) + NLMSG_HDRLEN + NLMSG_ALIGN(skip),
-            reinterpret_cast<const uint8_t*>(message) + message->nlmsg_len) {}
+      : NetlinkAttributes(reinterpret_cast<const uint8_t*>(message) + beginOf(*message, skip),
+                          reinterpret_cast<const uint8_t*>(message) + message->nlmsg_len) {}
   // Those nested in one.
   explicit NetlinkAttributes(const nlattr* outer)
       : NetlinkAttributes(reinterpret_cast<const uint8_t*>(outer) + NLA_HDRLEN,
@@ -30,7 +31,7 @@ class NetlinkAttributes final {
     Iterator(const uint8_t* at, const uint8_t* end) : at(at), last(end) { check(); }
     const nlattr* operator*() const { return reinterpret_cast<const nlattr*>(at); }
     Iterator& operator++() {
-      at += NLA_ALIGN((**this)->nla_len);
+      at += kj::min(NLA_ALIGN(size_t((**this)->nla_len)), size_t(last - at));
       check();
       return *this;
     }
@@ -50,9 +51,71 @@ class NetlinkAttributes final {
 
  private:
   NetlinkAttributes(const uint8_t* from, const uint8_t* to) : from(from), to(to) {}
+  static size_t beginOf(const nlmsghdr& message, size_t skip) {
+    size_t most = message.nlmsg_len - NLMSG_HDRLEN;
+    return NLMSG_HDRLEN + (skip < most ? kj::min(NLMSG_ALIGN(skip), most) : most);
+  }
   const uint8_t* from;
   const uint8_t* to;
 };
+
+// The messages of a datagram, the same way.
+class NetlinkMessages final {
+ public:
+  NetlinkMessages(const void* datagram, size_t size)
+      : from(static_cast<const uint8_t*>(datagram)), to(from + size) {}
+
+  class Iterator {
+   public:
+    Iterator(const uint8_t* at, const uint8_t* end) : at(at), last(end) { check(); }
+    const nlmsghdr* operator*() const { return reinterpret_cast<const nlmsghdr*>(at); }
+    Iterator& operator++() {
+      at += kj::min(NLMSG_ALIGN(size_t((**this)->nlmsg_len)), size_t(last - at));
+      check();
+      return *this;
+    }
+    bool operator!=(const Iterator& other) const { return at != other.at; }
+
+   private:
+    // mnl_nlmsg_ok takes a length of more than 2 GiB for a small one.
+    void check() {
+      size_t left = last - at;
+      bool fits = left >= NLMSG_HDRLEN && (**this)->nlmsg_len >= NLMSG_HDRLEN &&
+                  (**this)->nlmsg_len <= left;
+      if (!fits) at = last;
+    }
+    const uint8_t* at;
+    const uint8_t* last;
+  };
+  Iterator begin() const { return Iterator(from, to); }
+  Iterator end() const { return Iterator(to, to); }
+
+ private:
+  const uint8_t* from;
+  const uint8_t* to;
+};
+
+// The header of its family that an answer begins with; zeros if it is too short for one.
+template <typename T>
+T headerOf(const nlmsghdr* answer) {
+  T header = {};
+  if (answer->nlmsg_len >= NLMSG_HDRLEN + sizeof(T)) {
+    memcpy(&header, reinterpret_cast<const uint8_t*>(answer) + NLMSG_HDRLEN, sizeof(T));
+  }
+  return header;
+}
+
+// What is in an attribute, as it stands there; zero if it is too short for that.
+template <typename T>
+T valueOf(const nlattr* attribute) {
+  T value = {};
+  if (attribute->nla_len >= NLA_HDRLEN + sizeof(T)) {
+    memcpy(&value, reinterpret_cast<const uint8_t*>(attribute) + NLA_HDRLEN, sizeof(T));
+  }
+  return value;
+}
+// Up to its first zero.
+std::string textOf(const nlattr* attribute);
 
 // One request under construction: the header, the family's own header, attributes.
 class NetlinkMessage final {
@@ -94,6 +157,8 @@ class NetlinkSocket final {
   // `groups`: the bits of the notifications that it gets (RTMGRP_LINK ...); it is for nothing else
   // then but `waitForEvent`.
   explicit NetlinkSocket(int protocol, uint32_t groups = 0);
+  // One that is connected to whoever answers.
+  explicit NetlinkSocket(kj::AutoCloseFd connected);
 
   // One request: 0, or the errno that the kernel answered.
   int attempt(NetlinkMessage& message);
@@ -120,7 +185,8 @@ class NetlinkSocket final {
     kj::String reason;  // the kernel's own words, or strerror
   };
   void send(const std::vector<uint8_t>& bytes);
-  size_t receive();
+  // Of one datagram, until the next.
+  NetlinkMessages receive();
   Refusal refusalOf(const nlmsghdr* answer) const;
   // Acknowledgements of `count` requests from `first` on.
   std::vector<Refusal> acknowledgements(uint32_t first, size_t count);

@@ -10,6 +10,7 @@
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
+#include <limits.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -244,19 +245,15 @@ void NftBatch::commit(NetlinkSocket& socket) {
   // A batch is one datagram; the kernel refuses one that is larger than the send buffer.
   int room = bytes.size() + SO_SNDBUFFORCE_MARGIN;
   KJ_SYSCALL(setsockopt(socket.fd(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)));
-  sockaddr_nl kernel = {};
-  kernel.nl_family = AF_NETLINK;
-  KJ_SYSCALL(sendto(socket.fd(), bytes.data(), bytes.size(), 0,
-                    reinterpret_cast<sockaddr*>(&kernel), sizeof(kernel)));
-  // The kernel has done it all when sendto returns, and answers refusals only.
+  KJ_SYSCALL(send(socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
+  // The kernel has done it all when send returns, and answers refusals only.
   kj::Maybe<kj::String> failure;
   for (;;) {
     alignas(nlmsghdr) char answers[16384];
     ssize_t size = recv(socket.fd(), answers, sizeof(answers), MSG_DONTWAIT);
-    if (size < 0 && errno == EAGAIN) break;
+    if (size == 0 || (size < 0 && errno == EAGAIN)) break;
     KJ_ASSERT(size >= 0, "cannot read nftables' answer", strerror(errno));
-    auto* answer = reinterpret_cast<nlmsghdr*>(answers);
-    for (int left = size; mnl_nlmsg_ok(answer, left); answer = mnl_nlmsg_next(answer, &left)) {
+    for (auto* answer : NetlinkMessages(answers, size)) {
       if (failure == nullptr) failure = refusalOf(answer);
     }
   }
@@ -265,12 +262,12 @@ void NftBatch::commit(NetlinkSocket& socket) {
 
 kj::Maybe<kj::String> NftBatch::refusalOf(const nlmsghdr* answer) const {
   if (answer->nlmsg_type != NLMSG_ERROR) return nullptr;
-  int error = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(answer))->error;
+  int error = headerOf<nlmsgerr>(answer).error;
   if (error == 0) return nullptr;
   uint32_t step = answer->nlmsg_seq - 1;
   auto what = step < steps.size() ? kj::str(steps[step]) : kj::str("commit");
   return kj::str("cannot change the nftables table '", table.c_str(), "': ", what, ": ",
-                 strerror(error));
+                 strerror(error == INT_MIN ? EPROTO : -error));
 }
 
 namespace {
@@ -298,8 +295,8 @@ std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table, N
     bool ours = false;
     for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
       auto type = mnl_attr_get_type(attribute);
-      if (type == NFTA_CHAIN_TABLE) ours = table == mnl_attr_get_str(attribute);
-      if (type == NFTA_CHAIN_NAME) name = mnl_attr_get_str(attribute);
+      if (type == NFTA_CHAIN_TABLE) ours = table == textOf(attribute).c_str();
+      if (type == NFTA_CHAIN_NAME) name = textOf(attribute);
     }
     if (ours) chains.push_back(std::move(name));
   };

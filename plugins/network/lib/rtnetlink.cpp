@@ -28,46 +28,46 @@ constexpr int DUMP_TRIES = 10;
 void readVxlan(const nlattr* data, Vxlan& vxlan) {
   for (auto* option : NetlinkAttributes(data)) {
     auto type = mnl_attr_get_type(option);
-    if (type == IFLA_VXLAN_ID) vxlan.vni = mnl_attr_get_u32(option);
-    if (type == IFLA_VXLAN_LOCAL) vxlan.local = ntohl(mnl_attr_get_u32(option));
-    if (type == IFLA_VXLAN_PORT) vxlan.port = ntohs(mnl_attr_get_u16(option));
+    if (type == IFLA_VXLAN_ID) vxlan.vni = valueOf<uint32_t>(option);
+    if (type == IFLA_VXLAN_LOCAL) vxlan.local = ntohl(valueOf<uint32_t>(option));
+    if (type == IFLA_VXLAN_PORT) vxlan.port = ntohs(valueOf<uint16_t>(option));
   }
 }
 
 void readKind(const nlattr* info, Link& link) {
   for (auto* inner : NetlinkAttributes(info)) {
     auto type = mnl_attr_get_type(inner);
-    if (type == IFLA_INFO_KIND) link.kind = mnl_attr_get_str(inner);
+    if (type == IFLA_INFO_KIND) link.kind = textOf(inner);
     if (type == IFLA_INFO_DATA && link.kind == "vxlan") readVxlan(inner, link.vxlan);
     if (type != IFLA_INFO_SLAVE_DATA) continue;
     for (auto* option : NetlinkAttributes(inner)) {
       if (mnl_attr_get_type(option) != IFLA_BRPORT_STATE) continue;
-      link.forwarding = mnl_attr_get_u8(option) == BR_STATE_FORWARDING;
+      link.forwarding = valueOf<uint8_t>(option) == BR_STATE_FORWARDING;
     }
   }
 }
 
 Link linkOf(const nlmsghdr* answer) {
   Link link;
-  auto* head = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(answer));
-  link.index = head->ifi_index;
-  link.up = (head->ifi_flags & IFF_UP) != 0;
+  auto head = headerOf<ifinfomsg>(answer);
+  link.index = head.ifi_index;
+  link.up = (head.ifi_flags & IFF_UP) != 0;
   for (auto* attribute : NetlinkAttributes(answer, sizeof(ifinfomsg))) {
     switch (mnl_attr_get_type(attribute)) {
       case IFLA_IFNAME:
-        link.name = mnl_attr_get_str(attribute);
+        link.name = textOf(attribute);
         break;
       case IFLA_IFALIAS:
-        link.alias = mnl_attr_get_str(attribute);
+        link.alias = textOf(attribute);
         break;
       case IFLA_MASTER:
-        link.master = mnl_attr_get_u32(attribute);
+        link.master = valueOf<uint32_t>(attribute);
         break;
       case IFLA_LINKINFO:
         readKind(attribute, link);
         break;
       case IFLA_MTU:
-        link.mtu = mnl_attr_get_u32(attribute);
+        link.mtu = valueOf<uint32_t>(attribute);
         break;
       case IFLA_ADDRESS:
         if (mnl_attr_get_payload_len(attribute) == link.mac.size()) {
@@ -75,7 +75,7 @@ Link linkOf(const nlmsghdr* answer) {
         }
         break;
       case IFLA_OPERSTATE:
-        link.operational = mnl_attr_get_u8(attribute) == OPERATIONAL;
+        link.operational = valueOf<uint8_t>(attribute) == OPERATIONAL;
         break;
       default:
         break;
@@ -415,11 +415,11 @@ std::vector<Address> Rtnetlink::addresses() {
   NetlinkMessage message(RTM_GETADDR, 0, kj::str("cannot list addresses"));
   message.header<ifaddrmsg>().ifa_family = AF_INET;
   return list<Address>(kj::mv(message), [](const nlmsghdr* answer, std::vector<Address>& found) {
-    auto* head = static_cast<const ifaddrmsg*>(mnl_nlmsg_get_payload(answer));
-    Address address{head->ifa_index, 0, head->ifa_prefixlen};
+    auto head = headerOf<ifaddrmsg>(answer);
+    Address address{head.ifa_index, 0, head.ifa_prefixlen};
     for (auto* attribute : NetlinkAttributes(answer, sizeof(ifaddrmsg))) {
       if (mnl_attr_get_type(attribute) != IFA_LOCAL) continue;
-      address.address = ntohl(mnl_attr_get_u32(attribute));
+      address.address = ntohl(valueOf<uint32_t>(attribute));
     }
     found.push_back(address);
   });
@@ -429,17 +429,17 @@ std::vector<Route> Rtnetlink::routes() {
   NetlinkMessage message(RTM_GETROUTE, 0, kj::str("cannot list routes"));
   message.header<rtmsg>().rtm_family = AF_INET;
   return list<Route>(kj::mv(message), [](const nlmsghdr* answer, std::vector<Route>& found) {
-    auto* head = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(answer));
-    if (head->rtm_table != RT_TABLE_MAIN || head->rtm_dst_len == 0) return;
+    auto head = headerOf<rtmsg>(answer);
+    if (head.rtm_table != RT_TABLE_MAIN || head.rtm_dst_len == 0) return;
     Route route;
-    route.to.prefix = head->rtm_dst_len;
+    route.to.prefix = head.rtm_dst_len;
     for (auto* attribute : NetlinkAttributes(answer, sizeof(rtmsg))) {
       switch (mnl_attr_get_type(attribute)) {
         case RTA_DST:
-          route.to.network = ntohl(mnl_attr_get_u32(attribute));
+          route.to.network = ntohl(valueOf<uint32_t>(attribute));
           break;
         case RTA_OIF:
-          route.link = mnl_attr_get_u32(attribute);
+          route.link = valueOf<uint32_t>(attribute);
           break;
         default:
           break;
@@ -453,12 +453,12 @@ std::vector<Neighbour> Rtnetlink::permanentNeighbours() {
   NetlinkMessage message(RTM_GETNEIGH, 0, kj::str("cannot list neighbours"));
   message.header<ndmsg>().ndm_family = AF_INET;
   auto read = [](const nlmsghdr* answer, std::vector<Neighbour>& found) {
-    auto* head = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(answer));
-    if ((head->ndm_state & NUD_PERMANENT) == 0) return;
+    auto head = headerOf<ndmsg>(answer);
+    if ((head.ndm_state & NUD_PERMANENT) == 0) return;
     for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
       if (mnl_attr_get_type(attribute) != NDA_DST) continue;
       found.push_back(
-          {static_cast<uint32_t>(head->ndm_ifindex), ntohl(mnl_attr_get_u32(attribute))});
+          {static_cast<uint32_t>(head.ndm_ifindex), ntohl(valueOf<uint32_t>(attribute))});
     }
   };
   return list<Neighbour>(kj::mv(message), read);
@@ -468,14 +468,15 @@ std::vector<RemoteMac> Rtnetlink::remoteMacs() {
   NetlinkMessage message(RTM_GETNEIGH, 0, kj::str("cannot list forwarding entries"));
   message.header<ndmsg>().ndm_family = AF_BRIDGE;
   auto read = [](const nlmsghdr* answer, std::vector<RemoteMac>& found) {
-    auto* head = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(answer));
+    auto head = headerOf<ndmsg>(answer);
     RemoteMac remote;
-    remote.link = head->ndm_ifindex;
+    remote.link = head.ndm_ifindex;
     bool whole = false;
     for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
       auto type = mnl_attr_get_type(attribute);
       auto size = mnl_attr_get_payload_len(attribute);
-      if (type == NDA_DST && size == sizeof(Ipv4)) remote.host = ntohl(mnl_attr_get_u32(attribute));
+      if (type == NDA_DST && size == sizeof(Ipv4))
+        remote.host = ntohl(valueOf<uint32_t>(attribute));
       if (type != NDA_LLADDR || size != remote.mac.size()) continue;
       memcpy(remote.mac.data(), mnl_attr_get_payload(attribute), size);
       whole = true;

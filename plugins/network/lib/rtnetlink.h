@@ -137,6 +137,7 @@ class Rtnetlink final {
  public:
   // Of the calling thread's network namespace.
   Rtnetlink() : socket(NETLINK_ROUTE) {}
+  explicit Rtnetlink(NetlinkSocket socket) : socket(kj::mv(socket)) {}
 
   template <typename... Messages>
   void run(Messages&&... messages) {

@@ -26,8 +26,8 @@ Row rowOf(const nlattr* service) {
   Row row;
   for (auto* attribute : NetlinkAttributes(service)) {
     uint16_t type = mnl_attr_get_type(attribute);
-    if (type == IPVS_SVC_ATTR_FWMARK) row.mark = mnl_attr_get_u32(attribute);
-    if (type == IPVS_SVC_ATTR_SCHED_NAME) row.service.scheduler = mnl_attr_get_str(attribute);
+    if (type == IPVS_SVC_ATTR_FWMARK) row.mark = valueOf<uint32_t>(attribute);
+    if (type == IPVS_SVC_ATTR_SCHED_NAME) row.service.scheduler = textOf(attribute);
   }
   return row;
 }
@@ -41,14 +41,14 @@ DestinationRow destinationRowOf(const nlattr* destination) {
   for (auto* attribute : NetlinkAttributes(destination)) {
     switch (mnl_attr_get_type(attribute)) {
       case IPVS_DEST_ATTR_ADDR:
-        row.address = ntohl(mnl_attr_get_u32(attribute));
+        row.address = ntohl(valueOf<uint32_t>(attribute));
         break;
       case IPVS_DEST_ATTR_WEIGHT:
-        row.destination.weight = mnl_attr_get_u32(attribute);
+        row.destination.weight = valueOf<uint32_t>(attribute);
         break;
       case IPVS_DEST_ATTR_ACTIVE_CONNS:
       case IPVS_DEST_ATTR_INACT_CONNS:
-        row.destination.connections += mnl_attr_get_u32(attribute);
+        row.destination.connections += valueOf<uint32_t>(attribute);
         break;
       default:
         break;
