@@ -122,7 +122,8 @@ interface LegDriver extends(NetworkTables) {
   retain @2 (taskIds :List(Text)) -> ();
   # After a restart: takes away the legs of all others.
   routes @3 () -> (routes :List(Text));
-  # CIDRs that this host reaches, or has, beside its default route: no network may have them.
+  # CIDRs that this host reaches, or has, beside its default route: no network may have them. When
+  # they change, the event `routes.changed` says so.
 }
 
 struct LegRequest {
@@ -132,6 +133,7 @@ struct LegRequest {
   address @3 :Text;                  # `10.0.1.5/24`
   device @4 :Text;                   # that it has inside: `eth1`
   closed @5 :Bool;                   # it is on internal networks alone: every other way out is taken away
+  published @6 :Bool;                # but for answers to those who come by its published ports
 }
 
 interface NameServer extends(NetworkTables) {

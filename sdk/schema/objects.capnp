@@ -267,6 +267,7 @@ struct Node {
   downSinceNs @9 :Int64;             # 0: it is not down
   downReason @10 :Text;              # why it is thought to be
   stateSinceNs @11 :Int64;           # of `state`; not stored
+  problems @12 :List(Text);          # what a user should see to, in whole sentences; not stored
 }
 
 struct NodeDescription {
@@ -309,6 +310,7 @@ struct Network {
   vni @12 :UInt32;                   # of its VXLAN; 0: it has none
   services @13 :List(NetworkUser);   # on it, by name; not stored, and told of one network at a time
   tasks @14 :List(NetworkUser);      # that have a leg in it; the same
+  releasedAtNs @15 :Int64;           # when one of its addresses was last given back by what is forgotten
 }
 
 struct NetworkUser {

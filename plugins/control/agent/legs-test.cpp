@@ -28,8 +28,10 @@ class FakeLegs final : public schema::LegDriver::Server {
   }
   kj::Promise<void> plug(PlugContext context) override {
     auto leg = context.getParams().getLeg();
-    calls.push_back(
-        kj::str("plug ", leg.getTaskId(), " ", leg.getAddress(), " ", leg.getDevice()).cStr());
+    calls.push_back(kj::str("plug ", leg.getTaskId(), " ", leg.getAddress(), " ", leg.getDevice(),
+                            leg.getClosed() ? " closed" : "",
+                            leg.getPublished() ? " but for answers" : "")
+                        .cStr());
     return kj::READY_NOW;
   }
   kj::Promise<void> unplug(UnplugContext context) override {
@@ -49,7 +51,9 @@ class FakeNames final : public schema::NameServer::Server {
   kj::Promise<void> update(UpdateContext) override { return kj::READY_NOW; }
   kj::Promise<void> serve(ServeContext context) override {
     auto params = context.getParams();
-    calls.push_back(kj::str("serve ", params.getTaskId(), " ", params.getNetworks()[0]).cStr());
+    calls.push_back(kj::str("serve ", params.getTaskId(), " ", params.getNetworks()[0],
+                            params.getClosed() ? " closed" : "")
+                        .cStr());
     return kj::READY_NOW;
   }
   kj::Promise<void> release(ReleaseContext context) override {
@@ -62,6 +66,20 @@ class FakeNames final : public schema::NameServer::Server {
   Calls& calls;
 };
 
+// Publishes what it is asked to.
+class FakePorts final : public schema::PortPublisher::Server {
+ public:
+  kj::Promise<void> publish(PublishContext context) override {
+    context.getResults().setPorts(context.getParams().getPorts());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> activate(ActivateContext) override { return kj::READY_NOW; }
+  kj::Promise<void> deactivate(DeactivateContext) override { return kj::READY_NOW; }
+  kj::Promise<void> withdraw(WithdrawContext) override { return kj::READY_NOW; }
+  kj::Promise<void> retain(RetainContext) override { return kj::READY_NOW; }
+  kj::Promise<void> update(UpdateContext) override { return kj::READY_NOW; }
+};
+
 struct LegsFixture : TestAgent {
   LegsFixture() {
     host.addService("network.overlay", schema::LegDriver::Client(kj::heap<FakeLegs>(calls, works)));
@@ -69,7 +87,8 @@ struct LegsFixture : TestAgent {
     start();
   }
   // The network, a task elsewhere, the service, and t1.
-  void assignAll(TaskState desired) {
+  using More = std::function<void(schema::Task::Builder)>;
+  void assignAll(TaskState desired, const More& more = nullptr) {
     auto request = KJ_ASSERT_NONNULL(manager.agent).assignRequest();
     request.setComplete(true);
     auto list = request.initAssignments(4);
@@ -85,6 +104,7 @@ struct LegsFixture : TestAgent {
     auto leg = task.initLegs(1)[0];
     leg.setNetwork("net");
     leg.setAddress("10.0.0.5/24");
+    if (more) more(task);
     CHECK(request.send().wait(world.waitScope()).getRefused().size() == 0);
     advance(1 * kj::SECONDS);
   }
@@ -124,6 +144,39 @@ TEST_CASE("legs: a task is plugged into a network that is known, and out of it a
   node.advance(30 * kj::SECONDS);
   CHECK(node.reported("t1") == TaskState::SHUTDOWN);
   CHECK(node.calls == Calls{"legs know 1 1 1", "release t1", "unplug t1"});
+}
+
+TEST_CASE("legs: a task of internal networks alone has no other way out", "[agent]") {
+  struct Case {
+    std::vector<bool> internal;  // of each leg
+    bool bridge;                 // is named, too
+    bool published;
+    const char* plug;
+    const char* serve;
+  };
+  Case cases[] = {{{true}, false, false, " closed", " closed"},
+                  {{true, true}, false, true, " closed but for answers", " closed"},
+                  {{true, false}, false, false, "", ""},
+                  {{true}, true, false, "", ""}};
+  for (auto& one : cases) {
+    LegsFixture node;
+    schema::PortPublisher::Client ports = kj::heap<FakePorts>();
+    node.host.addService("network.ingress", ports);
+    node.assignAll(TaskState::RUNNING, [&](schema::Task::Builder task) {
+      auto networks = task.getSpec().initNetworks(one.internal.size() + one.bridge);
+      for (uint32_t i = 0; i < networks.size(); ++i) networks[i].setName(kj::str("net", i));
+      auto legs = task.initLegs(one.internal.size());
+      for (uint32_t i = 0; i < legs.size(); ++i) {
+        legs[i].setNetwork("net");
+        legs[i].setAddress("10.0.0.5/24");
+        legs[i].setInternal(one.internal[i]);
+      }
+      if (one.published) task.initPorts(1)[0].setPublished(8080);
+    });
+    CHECK(node.calls[1] == std::string("plug t1 10.0.0.5/24 eth1") + one.plug);
+    CHECK(node.calls.back() == std::string("serve t1 net") + one.serve);
+    CHECK(node.reported("t1") == TaskState::RUNNING);
+  }
 }
 
 TEST_CASE("legs: a plugin that starts anew is told everything again", "[agent]") {

@@ -243,6 +243,26 @@ TEST_CASE("dns: with no server at all an unknown name does not exist", "[network
   CHECK(test.task.ask("example.com").code == 3);
 }
 
+TEST_CASE("dns: for a task of internal networks alone nobody is asked", "[network][root][netns]") {
+  Forwarding test("closed");
+  TestServer upstream("127.0.0.53");
+  TestServer own("127.0.0.1", test.task.path());
+  test.node.resolvConf("nameserver 127.0.0.53\n");
+  test.node.closed = true;
+  for (auto& servers : {Names(), Names{"127.0.0.1"}}) {
+    test.serve(servers);
+    CHECK(test.task.ask("example.com").code == 3);
+    CHECK(read(test.task.ask(queryOf("example.com"), true)).code == 3);
+    CHECK(test.task.ask("web").found == Names{"10.0.1.2"});
+  }
+  CHECK_FALSE(upstream.wasAsked());
+  CHECK_FALSE(own.wasAsked());
+  test.node.closed = false;
+  test.serve();
+  auto client = test.task.client();
+  CHECK(relays(client, upstream, "1.2.3.4"));
+}
+
 TEST_CASE("dns: answers to other questions are not believed", "[network][root][netns]") {
   Forwarding test("spoofed");
   TestServer upstream("127.0.0.53");

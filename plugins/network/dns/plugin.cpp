@@ -25,7 +25,8 @@ class Service final : public schema::NameServer::Server {
   kj::Promise<void> serve(ServeContext context) override {
     auto params = context.getParams();
     return resolvers->serve(params.getTaskId().cStr(), params.getNamespacePath().cStr(),
-                            textsOf(params.getNetworks()), textsOf(params.getServers()));
+                            textsOf(params.getNetworks()), textsOf(params.getServers()),
+                            params.getClosed());
   }
   kj::Promise<void> release(ReleaseContext context) override {
     return resolvers->release(context.getParams().getTaskId().cStr());

@@ -50,8 +50,8 @@ Task<void> Resolvers::update(schema::NetworkChange::Reader change) {
 }
 
 Task<void> Resolvers::serve(std::string taskId, std::string path, std::vector<std::string> networks,
-                            std::vector<std::string> servers) {
-  TaskNames names{kj::mv(networks), serversOf(servers)};
+                            std::vector<std::string> servers, bool closed) {
+  TaskNames names{kj::mv(networks), serversOf(servers), closed};
   auto turn = co_await turns.take(taskId);
   auto opening = env.workers().run([path] { return openNamespace(path.c_str()); });
   auto inside = co_await opening;

@@ -26,7 +26,7 @@ class Resolvers final : public kj::Refcounted {
   // As in network.capnp.
   Task<void> update(schema::NetworkChange::Reader change);
   Task<void> serve(std::string taskId, std::string path, std::vector<std::string> networks,
-                   std::vector<std::string> servers);
+                   std::vector<std::string> servers, bool closed);
   Task<void> release(std::string taskId);
   Task<void> retain(std::vector<std::string> taskIds);
 

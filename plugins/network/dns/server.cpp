@@ -46,6 +46,7 @@ class AnsweringServer::TaskServer final : private kj::TaskSet::ErrorHandler {
 
   Task<void> answerUdp();
   size_t answerBatch();
+  Task<Bytes> answerElsewhere(Bytes query, bool tcp);
   Task<void> forwardUdp(Bytes query, sockaddr_in client);
   Task<void> acceptTcp();
   Task<void> serveSafely(kj::Own<kj::AsyncIoStream> stream);
@@ -87,8 +88,14 @@ size_t AnsweringServer::TaskServer::answerBatch() {
   return count;
 }
 
+Task<Bytes> AnsweringServer::TaskServer::answerElsewhere(Bytes query, bool tcp) {
+  // As where there is no server at all: resolvers go on with their search list at once.
+  if (names.closed) co_return refusalOf(query, Rcode::NXDOMAIN);
+  co_return co_await server.forwarder.ask(asker, kj::mv(query), tcp);
+}
+
 Task<void> AnsweringServer::TaskServer::forwardUdp(Bytes query, sockaddr_in client) {
-  auto answer = co_await server.forwarder.ask(asker, kj::mv(query), false);
+  auto answer = co_await answerElsewhere(kj::mv(query), false);
   auto* to = reinterpret_cast<const sockaddr*>(&client);
   // Lost if the socket's buffer is full, as datagrams are.
   (void)sendto(end.udp, answer.data(), answer.size(), MSG_DONTWAIT, to, sizeof(client));
@@ -122,7 +129,7 @@ Task<void> AnsweringServer::TaskServer::serveConnection(kj::AsyncIoStream& strea
     auto verdict = server.responder.respond(query, names.networks, true, answer);
     if (verdict == Responder::Verdict::DROP) co_return;
     if (verdict == Responder::Verdict::FORWARD) {
-      answer = co_await server.forwarder.ask(asker, kj::mv(query), true);
+      answer = co_await answerElsewhere(kj::mv(query), true);
     }
     kj::Promise<void> writing = writeMessage(stream, kj::mv(answer));
     co_await server.parts.timer.timeoutAfter(IDLE, kj::mv(writing));

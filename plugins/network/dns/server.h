@@ -21,6 +21,7 @@ namespace orch::network::dns {
 struct TaskNames {
   std::vector<std::string> networks;  // ids, the first one first
   std::vector<Server> servers;        // empty: the host's
+  bool closed = false;                // nobody is asked what is none of these names
 };
 
 struct ServerSettings {

@@ -195,6 +195,7 @@ void TestNode::serveAt(const std::string& path, std::vector<std::string> network
   for (size_t i = 0; i < networks.size(); ++i) ids.set(i, networks[i].c_str());
   auto list = call.initServers(servers.size());
   for (size_t i = 0; i < servers.size(); ++i) list.set(i, servers[i].c_str());
+  call.setClosed(closed);
   call.send().wait(io.waitScope);
 }
 

@@ -78,6 +78,7 @@ class TestNode final {
   void tell(const Told& told);
   void serve(const TestTask& task, std::vector<std::string> networks = {"n1"},
              std::vector<std::string> servers = {}, const std::string& taskId = "task");
+  bool closed = false;  // what is served from now on
   void serveAt(const std::string& path, std::vector<std::string> networks = {},
                std::vector<std::string> servers = {}, const std::string& taskId = "task");
   void release(const std::string& taskId = "task");

@@ -29,6 +29,7 @@ struct Vxlan {
 struct Link {
   uint32_t index = 0;
   uint32_t master = NO_MASTER;
+  uint32_t peer = 0;         // the other end of a veth, by its number in its own namespace
   bool up = false;           // wanted
   bool operational = false;  // frames can be sent, which the kernel arranges soon after
   bool forwarding = false;   // as a port of a bridge
@@ -93,6 +94,8 @@ NetlinkMessage newVeth(const VethSpec& spec);
 // there.
 NetlinkMessage newVxlan(const VxlanSpec& spec);
 NetlinkMessage linkUp(uint32_t link);
+// Its routes go with it.
+NetlinkMessage linkDown(uint32_t link);
 NetlinkMessage setMaster(uint32_t link, uint32_t master);
 NetlinkMessage setAlias(uint32_t link, kj::StringPtr alias);
 NetlinkMessage setMtu(uint32_t link, uint32_t mtu);
@@ -155,6 +158,7 @@ class Rtnetlink final {
   // where it never stops a row may be missing or there twice. What one name stands for is always
   // exact.
   std::optional<Link> link(kj::StringPtr name);
+  std::optional<Link> link(uint32_t index);
   std::vector<Link> links();
   std::vector<Address> addresses();
   // Of the main table, without the default route.

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <capnp/message.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <kj/debug.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -21,6 +22,7 @@ namespace orch::network::overlay {
 namespace {
 
 constexpr Ipv4 FIRST_HOST = 0xc0a8320a;  // 192.168.50.10
+constexpr Ipv4 WAY_OUT = 0x0a090000;     // 10.9.0.0
 
 std::string textOf(Ipv4 address) { return ipv4Text(address).cStr(); }
 // As every test's node is called: each host knows itself by it, and the others by numbers.
@@ -142,7 +144,7 @@ void OneHost::tell(const News& news) {
 }
 
 void OneHost::plug(const std::string& network, const std::string& taskId,
-                   const std::string& address, const std::string& device) {
+                   const std::string& address, const std::string& device, WayOut wayOut) {
   auto call = KJ_ASSERT_NONNULL(driver).plugRequest();
   auto leg = call.initLeg();
   leg.setTaskId(taskId.c_str());
@@ -150,7 +152,27 @@ void OneHost::plug(const std::string& network, const std::string& taskId,
   leg.setNetwork(network.c_str());
   leg.setAddress((address + "/24").c_str());
   leg.setDevice(device.c_str());
+  leg.setClosed(wayOut != WayOut::OPEN);
+  leg.setPublished(wayOut == WayOut::ANSWERS);
   call.send().wait(world.io.waitScope);
+}
+
+void OneHost::connect(const std::string& taskId) {
+  auto path = world.task(taskId);
+  VethSpec pair{"to-" + taskId, WAY_OUT_DEVICE, macOf(WAY_OUT + 2), 1500};
+  kj::AutoCloseFd task(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  pair.peerNamespace = task;
+  inside([&] {
+    Rtnetlink net;
+    net.run(newVeth(pair));
+    net.run(newAddress(net.link(pair.hostName.c_str())->index, WAY_OUT + 1, 24));
+  });
+  inNamespace(path.c_str(), [&] {
+    Rtnetlink net;
+    auto device = net.link(WAY_OUT_DEVICE)->index;
+    net.run(newAddress(device, WAY_OUT + 2, 24), linkUp(device),
+            newDefaultRoute(device, WAY_OUT + 1));
+  });
 }
 
 void OneHost::unplug(const std::string& network, const std::string& taskId) {

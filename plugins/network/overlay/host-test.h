@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "layout.h"
+#include "leg.h"
 #include "lib/testing/test-sockets.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
@@ -63,7 +64,10 @@ class OneHost final {
   void tell(const News& news);
   // Makes the task's namespace if it is not there.
   void plug(const std::string& network, const std::string& taskId, const std::string& address,
-            const std::string& device = "eth1");
+            const std::string& device = "eth1", WayOut wayOut = WayOut::OPEN);
+  // Gives the task an eth0 whose other end is on this host, with a route to all; the host has .1 of
+  // the subnet, the task .2: 10.9.0.0/24.
+  void connect(const std::string& taskId);
   void unplug(const std::string& network, const std::string& taskId);
   void retain(std::vector<std::string> taskIds);
 

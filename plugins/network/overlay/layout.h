@@ -17,6 +17,9 @@ namespace orch::network::overlay {
 constexpr const char* BRIDGE = "br0";
 constexpr const char* VXLAN = "vxlan0";
 constexpr const char* PORT_PREFIX = "ov";
+// In a task's namespace: what it has of its node's own network, and the table that closes that.
+constexpr const char* WAY_OUT_DEVICE = "eth0";
+constexpr const char* CLOSED_TABLE = "orch_closed";
 
 struct Layout {
   std::string folder;  // records() and pins() are in it

@@ -18,6 +18,7 @@ namespace {
 constexpr const char* HEADER = "orch-network-leg 1";
 constexpr const char* TRAILER = "end";
 constexpr uint32_t LONGEST_PREFIX = 32;
+constexpr const char* WAYS_OUT[] = {"open", "answers", "none"};
 
 std::string pathOf(const std::string& folder, const Leg& leg) {
   return folder + "/" + leg.network + "@" + leg.taskId;
@@ -33,7 +34,8 @@ std::string encodeLeg(const Leg& leg) {
   std::ostringstream text;
   text << HEADER << "\nnetwork " << leg.network << "\ntask " << leg.taskId << "\naddress "
        << ipv4Text(leg.address).cStr() << "\nprefix " << int(leg.prefix) << "\ndevice "
-       << leg.device << "\nnamespace " << leg.namespacePath << "\n"
+       << leg.device << "\nnamespace " << leg.namespacePath << "\nwayout "
+       << WAYS_OUT[static_cast<size_t>(leg.wayOut)] << "\n"
        << TRAILER << "\n";
   return text.str();
 }
@@ -53,6 +55,11 @@ std::optional<Leg> decodeLeg(const std::string& text) {
     if (key == "address") leg.address = parseIpv4(value.c_str()).value_or(0);
     if (key == "device") leg.device = value;
     if (key == "namespace") leg.namespacePath = value;
+    if (key == "wayout") {
+      for (auto way : {WayOut::OPEN, WayOut::ANSWERS, WayOut::NONE}) {
+        if (value == WAYS_OUT[static_cast<size_t>(way)]) leg.wayOut = way;
+      }
+    }
     if (key == "prefix") {
       auto prefix = std::strtoul(value.c_str(), nullptr, 10);
       if (prefix <= LONGEST_PREFIX) leg.prefix = prefix;

@@ -11,6 +11,13 @@
 
 namespace orch::network::overlay {
 
+// What is left to a task of the network that it has on its node beside its legs.
+enum class WayOut : uint8_t {
+  OPEN,
+  ANSWERS,  // to those who come to it; it begins nothing there
+  NONE
+};
+
 struct Leg {
   std::string network;  // id
   std::string taskId;
@@ -18,6 +25,7 @@ struct Leg {
   std::string device;  // in the task's namespace
   Ipv4 address = 0;
   uint8_t prefix = 0;
+  WayOut wayOut = WayOut::OPEN;
   bool operator==(const Leg&) const = default;
 };
 

@@ -92,6 +92,7 @@ Leg legOf(schema::LegRequest::Reader request) {
   leg.taskId = request.getTaskId().cStr();
   leg.namespacePath = request.getNamespacePath().cStr();
   leg.device = request.getDevice().cStr();
+  if (request.getClosed()) leg.wayOut = request.getPublished() ? WayOut::ANSWERS : WayOut::NONE;
   for (auto* id : {&leg.network, &leg.taskId}) {
     if (isId(id->c_str())) continue;
     fail(kj::str("'", id->c_str(),

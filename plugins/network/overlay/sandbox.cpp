@@ -11,6 +11,7 @@
 #include "lib/kernel-switch.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "way-out.h"
 
 namespace orch::network::overlay {
 
@@ -266,6 +267,7 @@ void Sandbox::plug(const Leg& leg, uint32_t mtu) {
     KJ_ASSERT(port.has_value() && device.has_value(), "the network device that was made is gone",
               leg.device.c_str());
   }
+  closeWayOut(leg.wayOut, task.get(), *inside, onStep);
   step();
   // With br_netfilter, packets that wait for the answer of a neighbour may get lost: nobody asks.
   net->run(newForwarding(port->index, mac), newNeighbour(bridge, leg.address, mac),

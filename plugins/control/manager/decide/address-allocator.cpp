@@ -174,8 +174,8 @@ Ipv4 chooseAddress(const View& view, schema::Network::Reader network) {
   return 0;
 }
 
-bool chooseLegs(const View& view, schema::TaskSpec::Reader spec,
-                std::vector<std::pair<std::string, std::string>>& legs, std::string& why) {
+bool chooseLegs(const View& view, schema::TaskSpec::Reader spec, std::vector<ChosenLeg>& legs,
+                std::string& why) {
   for (auto attachment : spec.getNetworks()) {
     auto id = view.networkNamed(manager::view(attachment.getName()));
     KJ_IF_MAYBE (network, view.network(id)) {
@@ -185,7 +185,7 @@ bool chooseLegs(const View& view, schema::TaskSpec::Reader spec,
         return false;
       }
       auto prefix = parseSubnet(network->getSubnet()).value_or(Ipv4Subnet{}).prefix;
-      legs.emplace_back(id, kj::str(ipv4Text(address), "/", prefix).cStr());
+      legs.push_back({id, kj::str(ipv4Text(address), "/", prefix).cStr(), network->getInternal()});
     }
   }
   return true;

@@ -21,10 +21,15 @@ uint32_t chooseVni(View& view);
 // One that nobody has, after the last one that was given; 0: none is left.
 Ipv4 chooseAddress(const View& view, schema::Network::Reader network);
 
+struct ChosenLeg {
+  std::string network;  // id
+  std::string address;  // `10.0.1.5/24`
+  bool internal = false;
+};
 // A leg in each network that users made, of those that the spec names. False, with the reason in
 // `why`, if a network has no address left.
-bool chooseLegs(const View& view, schema::TaskSpec::Reader spec,
-                std::vector<std::pair<std::string, std::string>>& legs, std::string& why);
+bool chooseLegs(const View& view, schema::TaskSpec::Reader spec, std::vector<ChosenLeg>& legs,
+                std::string& why);
 // A virtual address in each of them, by id; those that the service has stay. Fails if a network has
 // none left.
 std::map<std::string, std::string> chooseVirtualAddresses(

@@ -71,15 +71,16 @@ schema::TaskSpec::Reader specFor(const View& view, const TaskReader& task) {
 
 // False, with the reason in `why`, if a network has no address for it.
 bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std::string& why) {
-  std::vector<std::pair<std::string, std::string>> legs;
+  std::vector<ChosenLeg> legs;
   if (!chooseLegs(view, task.getSpec(), legs, why)) return false;
   if (task.getNodeId().size() == 0 || !legs.empty()) {
     view.editTask(task, [&](schema::Task::Builder changed) {
       changed.setNodeId(nodeId.c_str());
       auto list = changed.initLegs(legs.size());
       for (uint32_t i = 0; i < list.size(); ++i) {
-        list[i].setNetwork(legs[i].first.c_str());
-        list[i].setAddress(legs[i].second.c_str());
+        list[i].setNetwork(legs[i].network.c_str());
+        list[i].setAddress(legs[i].address.c_str());
+        list[i].setInternal(legs[i].internal);
       }
     });
   }

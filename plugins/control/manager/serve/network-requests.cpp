@@ -102,7 +102,6 @@ void checkNew(const View& view, schema::Network::Reader spec) {
   if (!hasDriver(view, driver)) {
     fail(kj::str("no node has the plugin network.", driver, "; add it to a node's manifest"));
   }
-  refuseIf(spec.getInternal(), "--internal is not available yet");
   checkPairs("--label", spec.getLabels());
   checkPairs("--opt", spec.getOptions());
   checkPairs("--aux-address", spec.getReserved());
@@ -156,6 +155,7 @@ Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reade
     network.setOptions(spec.getOptions());
     network.setIpRange(spec.getIpRange());
     network.setReserved(spec.getReserved());
+    network.setInternal(spec.getInternal());
     network.setAttachable(spec.getAttachable());
     network.setVni(vni);
   });

@@ -65,7 +65,6 @@ TEST_CASE("networks: what cannot be is refused with one line, and nothing is mad
       {"x", option("encrypted", ""), "--opt encrypted is not available yet"},
       {"x", option("mtu", "1400"), "unknown --opt 'mtu'"},
       {"x", option("com.docker.network.driver.mtu", "12"), "must be 576 to 65485, not '12'"},
-      {"x", [](auto it) { it.setInternal(true); }, "--internal is not available yet"},
   };
   for (auto& one : cases) {
     INFO(one.text);
@@ -172,6 +171,34 @@ TEST_CASE("networks: a node that others reach by IPv6 alone gets no task of them
   CHECK(cluster.one->running() == 3);
   CHECK(cluster.two->running() == 3);
   CHECK(three.running() == 0);
+}
+
+TEST_CASE("networks: a leg says whether its network is internal", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("inside", [](auto it) { it.setInternal(true); });
+  cluster.make("outside");
+  CHECK(cluster.network("inside").getNetwork().getInternal());
+  CHECK_FALSE(cluster.network("outside").getNetwork().getInternal());
+  Spec spec{"web", 1};
+  spec.more = [](schema::ServiceSpec::Builder it) {
+    auto list = it.getTask().initNetworks(2);
+    list[0].setName("inside");
+    list[1].setName("outside");
+  };
+  cluster.create(spec);
+  // Published ports answer there, as they do in swarm mode.
+  auto published = NetworkFixture::on("inside", 1, "port");
+  published.more = [more = published.more](schema::ServiceSpec::Builder it) {
+    more(it);
+    it.initEndpoint().initPorts(1)[0].setTarget(80);
+  };
+  cluster.create(published);
+  cluster.settle();
+  auto legs = cluster.tasks("web").getTasks()[0].getLegs();
+  REQUIRE(legs.size() == 2);
+  CHECK(legs[0].getInternal());
+  CHECK_FALSE(legs[1].getInternal());
+  CHECK(cluster.states("port") == "running");
 }
 
 TEST_CASE("networks: a task of several has a leg in each", "[manager]") {

@@ -1,0 +1,214 @@
+// What the kernel has, as the messages of rtnetlink say it.
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "lib/rtnetlink.h"
+#include "orch/fail.h"
+
+namespace orch::network {
+
+namespace {
+
+// More than a machine under any load needs to get round to it.
+constexpr int LINK_TIMEOUT_MS = 5000;
+// IF_OPER_UP of linux/if.h, which does not go with net/if.h.
+constexpr uint8_t OPERATIONAL = 6;
+// A list of a few hundred rows takes less than a millisecond: seldom does anything come in between.
+constexpr int DUMP_TRIES = 10;
+
+void readVxlan(const nlattr* data, Vxlan& vxlan) {
+  for (auto* option : NetlinkAttributes(data)) {
+    auto type = mnl_attr_get_type(option);
+    if (type == IFLA_VXLAN_ID) vxlan.vni = valueOf<uint32_t>(option);
+    if (type == IFLA_VXLAN_LOCAL) vxlan.local = ntohl(valueOf<uint32_t>(option));
+    if (type == IFLA_VXLAN_PORT) vxlan.port = ntohs(valueOf<uint16_t>(option));
+  }
+}
+
+void readKind(const nlattr* info, Link& link) {
+  for (auto* inner : NetlinkAttributes(info)) {
+    auto type = mnl_attr_get_type(inner);
+    if (type == IFLA_INFO_KIND) link.kind = textOf(inner);
+    if (type == IFLA_INFO_DATA && link.kind == "vxlan") readVxlan(inner, link.vxlan);
+    if (type != IFLA_INFO_SLAVE_DATA) continue;
+    for (auto* option : NetlinkAttributes(inner)) {
+      if (mnl_attr_get_type(option) != IFLA_BRPORT_STATE) continue;
+      link.forwarding = valueOf<uint8_t>(option) == BR_STATE_FORWARDING;
+    }
+  }
+}
+
+Link linkOf(const nlmsghdr* answer) {
+  Link link;
+  auto* head = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(answer));
+  link.index = head->ifi_index;
+  link.up = (head->ifi_flags & IFF_UP) != 0;
+  for (auto* attribute : NetlinkAttributes(answer, sizeof(ifinfomsg))) {
+    switch (mnl_attr_get_type(attribute)) {
+      case IFLA_IFNAME:
+        link.name = textOf(attribute);
+        break;
+      case IFLA_IFALIAS:
+        link.alias = textOf(attribute);
+        break;
+      case IFLA_MASTER:
+        link.master = valueOf<uint32_t>(attribute);
+        break;
+      case IFLA_LINK:
+        link.peer = valueOf<uint32_t>(attribute);
+        break;
+      case IFLA_LINKINFO:
+        readKind(attribute, link);
+        break;
+      case IFLA_MTU:
+        link.mtu = valueOf<uint32_t>(attribute);
+        break;
+      case IFLA_ADDRESS:
+        if (mnl_attr_get_payload_len(attribute) == link.mac.size()) {
+          memcpy(link.mac.data(), mnl_attr_get_payload(attribute), link.mac.size());
+        }
+        break;
+      case IFLA_OPERSTATE:
+        link.operational = valueOf<uint8_t>(attribute) == OPERATIONAL;
+        break;
+      default:
+        break;
+    }
+  }
+  return link;
+}
+
+}  // namespace
+
+std::optional<Link> Rtnetlink::link(kj::StringPtr name) {
+  NetlinkMessage message(RTM_GETLINK, 0, kj::str("cannot look up network device '", name, "'"));
+  message.header<ifinfomsg>();
+  message.putText(IFLA_IFNAME, name);
+  std::optional<Link> found;
+  socket.find(message, [&](const nlmsghdr* answer) { found = linkOf(answer); });
+  return found;
+}
+
+std::optional<Link> Rtnetlink::link(uint32_t index) {
+  NetlinkMessage message(RTM_GETLINK, 0, kj::str("cannot look up network device ", index));
+  message.header<ifinfomsg>().ifi_index = static_cast<int>(index);
+  std::optional<Link> found;
+  socket.find(message, [&](const nlmsghdr* answer) { found = linkOf(answer); });
+  return found;
+}
+
+void waitForLink(kj::StringPtr name) {
+  NetlinkSocket events(NETLINK_ROUTE, RTMGRP_LINK);  // first, so that nothing is missed
+  Rtnetlink net;
+  for (;;) {
+    auto link = net.link(name);
+    if (!link) fail(kj::str("network device '", name, "' went away"));
+    if (link->operational && (link->master == NO_MASTER || link->forwarding)) return;
+    if (!events.waitForEvent(LINK_TIMEOUT_MS)) {
+      fail(kj::str("network device '", name, "' did not become operational in ",
+                   LINK_TIMEOUT_MS / 1000, " seconds"));
+    }
+  }
+}
+
+template <typename Row, typename Read>
+std::vector<Row> Rtnetlink::list(NetlinkMessage message, Read&& read) {
+  std::vector<Row> found;
+  for (int tries = 0; tries < DUMP_TRIES; ++tries) {
+    found.clear();
+    bool whole = socket.dump(message, [&](const nlmsghdr* answer) { read(answer, found); });
+    if (whole) break;
+  }
+  return found;
+}
+
+std::vector<Link> Rtnetlink::links() {
+  NetlinkMessage message(RTM_GETLINK, 0, kj::str("cannot list network devices"));
+  message.header<ifinfomsg>();
+  return list<Link>(kj::mv(message), [](const nlmsghdr* answer, std::vector<Link>& found) {
+    found.push_back(linkOf(answer));
+  });
+}
+
+std::vector<Address> Rtnetlink::addresses() {
+  NetlinkMessage message(RTM_GETADDR, 0, kj::str("cannot list addresses"));
+  message.header<ifaddrmsg>().ifa_family = AF_INET;
+  return list<Address>(kj::mv(message), [](const nlmsghdr* answer, std::vector<Address>& found) {
+    auto head = headerOf<ifaddrmsg>(answer);
+    Address address{head.ifa_index, 0, head.ifa_prefixlen};
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ifaddrmsg))) {
+      if (mnl_attr_get_type(attribute) != IFA_LOCAL) continue;
+      address.address = ntohl(valueOf<uint32_t>(attribute));
+    }
+    found.push_back(address);
+  });
+}
+
+std::vector<Route> Rtnetlink::routes() {
+  NetlinkMessage message(RTM_GETROUTE, 0, kj::str("cannot list routes"));
+  message.header<rtmsg>().rtm_family = AF_INET;
+  return list<Route>(kj::mv(message), [](const nlmsghdr* answer, std::vector<Route>& found) {
+    auto head = headerOf<rtmsg>(answer);
+    if (head.rtm_table != RT_TABLE_MAIN || head.rtm_dst_len == 0) return;
+    Route route;
+    route.to.prefix = head.rtm_dst_len;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(rtmsg))) {
+      switch (mnl_attr_get_type(attribute)) {
+        case RTA_DST:
+          route.to.network = ntohl(valueOf<uint32_t>(attribute));
+          break;
+        case RTA_OIF:
+          route.link = valueOf<uint32_t>(attribute);
+          break;
+        default:
+          break;
+      }
+    }
+    found.push_back(route);
+  });
+}
+
+std::vector<Neighbour> Rtnetlink::permanentNeighbours() {
+  NetlinkMessage message(RTM_GETNEIGH, 0, kj::str("cannot list neighbours"));
+  message.header<ndmsg>().ndm_family = AF_INET;
+  auto read = [](const nlmsghdr* answer, std::vector<Neighbour>& found) {
+    auto head = headerOf<ndmsg>(answer);
+    if ((head.ndm_state & NUD_PERMANENT) == 0) return;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
+      if (mnl_attr_get_type(attribute) != NDA_DST) continue;
+      found.push_back(
+          {static_cast<uint32_t>(head.ndm_ifindex), ntohl(valueOf<uint32_t>(attribute))});
+    }
+  };
+  return list<Neighbour>(kj::mv(message), read);
+}
+
+std::vector<RemoteMac> Rtnetlink::remoteMacs() {
+  NetlinkMessage message(RTM_GETNEIGH, 0, kj::str("cannot list forwarding entries"));
+  message.header<ndmsg>().ndm_family = AF_BRIDGE;
+  auto read = [](const nlmsghdr* answer, std::vector<RemoteMac>& found) {
+    auto head = headerOf<ndmsg>(answer);
+    RemoteMac remote;
+    remote.link = head.ndm_ifindex;
+    bool whole = false;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
+      auto type = mnl_attr_get_type(attribute);
+      auto size = mnl_attr_get_payload_len(attribute);
+      if (type == NDA_DST && size == sizeof(Ipv4))
+        remote.host = ntohl(valueOf<uint32_t>(attribute));
+      if (type != NDA_LLADDR || size != remote.mac.size()) continue;
+      memcpy(remote.mac.data(), mnl_attr_get_payload(attribute), size);
+      whole = true;
+    }
+    if (whole && remote.host != 0) found.push_back(remote);
+  };
+  return list<RemoteMac>(kj::mv(message), read);
+}
+
+}  // namespace orch::network
