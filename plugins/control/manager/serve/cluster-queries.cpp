@@ -4,27 +4,11 @@
 
 #include "decide/mode.h"
 #include "orch/fail.h"
+#include "serve/network-queries.h"
 #include "serve/resolve.h"
 #include "state/events.h"
 
 namespace orch::control::manager {
-
-namespace {
-
-uint32_t addressesUsed(const State& state, std::string_view nodeId, const std::string& network) {
-  uint32_t used = 0;
-  for (auto& id : state.tasksOf(nodeId)) {
-    TaskReader task(*state.find(Kind::TASK, id));
-    auto status = task.getStatus();
-    bool holds =
-        status.getAddresses().size() > 0 && status.getState() < schema::TaskState::COMPLETE;
-    if (!holds) continue;
-    eachNetwork(task.getSpec(), [&](const std::string& name) { used += name == network; });
-  }
-  return used;
-}
-
-}  // namespace
 
 void complete(const State& state, const Object& object, schema::Node::Builder copy) {
   auto id = manager::view(copy.asReader().getMeta().getId());
@@ -137,49 +121,6 @@ std::vector<std::string> selectTasks(const View& view, schema::TaskFilter::Reade
   std::vector<std::string> ids;
   for (auto& task : tasks) ids.push_back(task.id());
   return ids;
-}
-
-std::set<std::string> localNetworks(const State& state) {
-  std::set<std::string> names = {"bridge", "host", "none"};
-  for (auto& entry : state.all(Kind::NODE)) {
-    for (auto pool : entry.second.as<schema::Node>().getDescription().getNetworks()) {
-      names.insert(text(pool.getName()));
-    }
-  }
-  return names;
-}
-
-bool isLocalNetwork(const State& state, kj::StringPtr name) {
-  return localNetworks(state).count(name.cStr()) > 0;
-}
-
-// One that is the nodes' own has no id but its name.
-void describeNetwork(const State& state, const std::string& name,
-                     schema::Network::Builder network) {
-  network.initMeta().setId(name.c_str());
-  network.setName(name.c_str());
-  network.setDriver(name == "host" || name == "none" ? name.c_str() : "bridge");
-  network.setScope("local");
-  uint64_t total = 0;
-  uint64_t used = 0;
-  bool pooled = false;
-  for (auto& entry : state.all(Kind::NODE)) {
-    for (auto pool : entry.second.as<schema::Node>().getDescription().getNetworks()) {
-      if (view(pool.getName()) != name) continue;
-      pooled = true;
-      network.setDriver(pool.getDriver());
-      network.setSubnet(pool.getSubnet());
-      network.setGateway(pool.getGateway());
-      total += pool.getTotal();
-      used += addressesUsed(state, entry.first, name);
-    }
-  }
-  if (!pooled) return;
-  auto options = network.initOptions(2);
-  options[0].setKey("addresses");
-  options[0].setValue(kj::str(total));
-  options[1].setKey("addressesUsed");
-  options[1].setValue(kj::str(used));
 }
 
 std::string resolveForProgress(const View& view, kj::StringPtr typed) {

@@ -36,10 +36,6 @@ std::vector<std::string> selectTasks(const View& view, schema::TaskFilter::Reade
 inline void complete(const State&, const Object& object, schema::Network::Builder copy) {
   copy.getMeta().setVersion(object.version());
 }
-// Names of the networks that nodes have by themselves.
-std::set<std::string> localNetworks(const State& state);
-bool isLocalNetwork(const State& state, kj::StringPtr name);
-void describeNetwork(const State& state, const std::string& name, schema::Network::Builder network);
 // Also the full id of a service that is gone.
 std::string resolveForProgress(const View& view, kj::StringPtr typed);
 

@@ -6,6 +6,7 @@
 #include "orch/fail.h"
 #include "serve/cluster-queries.h"
 #include "serve/image-pin.h"
+#include "serve/network-queries.h"
 #include "serve/network-requests.h"
 #include "serve/node-progress.h"
 #include "serve/resolve.h"
@@ -101,11 +102,12 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto results = context.getResults();
     if (isLocalNetwork(state(), typed)) {
       describeNetwork(state(), typed.cStr(), results.initNetwork());
-      return kj::READY_NOW;
+    } else {
+      auto& object = *state().find(Kind::NETWORK, resolveNetwork(now(), typed));
+      results.setNetwork(object.as<schema::Network>());
+      complete(state(), object, results.getNetwork());
     }
-    auto& object = *state().find(Kind::NETWORK, resolveNetwork(now(), typed));
-    results.setNetwork(object.as<schema::Network>());
-    complete(state(), object, results.getNetwork());
+    describeUsers(state(), results.getNetwork());
     return kj::READY_NOW;
   }
   kj::Promise<void> createNetwork(CreateNetworkContext context) override {
@@ -236,6 +238,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto object = state().find(Kind::NETWORK, outcome->answer.id);
     if (object == nullptr) fail(kj::str("the network was removed again meanwhile"));
     context.getResults().setNetwork(object->as<schema::Network>());
+    complete(state(), *object, context.getResults().getNetwork());
   }
 
   Task<void> doRemoveNetwork(RemoveNetworkContext context) {

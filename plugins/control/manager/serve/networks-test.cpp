@@ -173,6 +173,51 @@ TEST_CASE("networks: a node that others reach by IPv6 alone gets no task of them
   CHECK(three.running() == 0);
 }
 
+TEST_CASE("networks: one that is inspected shows who is on it", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("net");
+  cluster.create(NetworkFixture::on("net", 2));
+  auto global = NetworkFixture::on("net", 0, "agent");
+  global.more = [more = global.more](schema::ServiceSpec::Builder it) {
+    more(it);
+    it.getMode().setGlobal();
+    it.initEndpoint().setMode(schema::EndpointSpec::Mode::DNSRR);
+  };
+  cluster.create(global);
+  cluster.create({"plain", 1});
+  cluster.settle();
+  auto answer = cluster.network("net");
+  auto services = answer.getNetwork().getServices();
+  REQUIRE(services.size() == 2);
+  CHECK(services[0].getName() == "agent");
+  CHECK(services[0].getAddress() == "");
+  CHECK(services[1].getName() == "web");
+  CHECK(services[1].getAddress() == cluster.virtualAddress().c_str());
+  CHECK(services[1].getAliases()[0] == "db");
+  auto tasks = answer.getNetwork().getTasks();
+  REQUIRE(tasks.size() == 4);
+  std::vector<std::string> names, addresses;
+  for (auto task : tasks) {
+    names.push_back(task.getName().cStr());
+    addresses.push_back(task.getAddress().cStr());
+    CHECK_THAT(task.getNode().cStr(), Catch::StartsWith("host-node"));
+  }
+  CHECK(names ==
+        std::vector<std::string>{"agent.host-node1", "agent.host-node2", "web.1", "web.2"});
+  CHECK(std::vector(addresses.begin() + 2, addresses.end()) == cluster.addresses());
+  CHECK(cluster.network("bridge").getNetwork().getServices()[0].getName() == "plain");
+  CHECK(cluster.network("bridge").getNetwork().getTasks()[0].getName() == "plain.1");
+  // All networks at once are told without.
+  auto listed = cluster.control.networksRequest().send().wait(cluster.world.waitScope());
+  for (auto network : listed.getNetworks()) CHECK(network.getTasks().size() == 0);
+
+  cluster.TestCluster::remove("agent");
+  cluster.TestCluster::remove("web");
+  cluster.advance(20 * kj::SECONDS);
+  CHECK(cluster.network("net").getNetwork().getServices().size() == 0);
+  CHECK(cluster.network("net").getNetwork().getTasks().size() == 0);
+}
+
 TEST_CASE("networks: a leg says whether its network is internal", "[manager]") {
   NetworkFixture cluster;
   cluster.make("inside", [](auto it) { it.setInternal(true); });
