@@ -101,6 +101,7 @@ class NodeAgent final : private TaskObserver,
   Task<void> askTrust(kj::Maybe<schema::NodeDescription::Builder> description);
   Task<void> describe(schema::NodeDescription::Builder description);
   Task<void> describeNetwork(kj::String name, schema::NetworkPool::Builder pool);
+  Task<void> describeRoutes(schema::NodeDescription::Builder description);
   Task<void> listen();
   Task<void> describeOnChange(schema::Session::Client session);
   Task<void> offerImages(schema::Session::Client session);
@@ -130,8 +131,9 @@ class NodeAgent final : private TaskObserver,
   std::set<std::string> told;                        // local tasks that the session began with
   kj::Own<kj::PromiseFulfiller<void>> reportWanted;  // wakes reports()
   bool stopped = false;
-  Bell pluginsChanged;  // for describeOnChange
-  Bell imagesChanged;   // for offerImages
+  std::vector<std::string> routes;  // of the host, as it last said them
+  Bell pluginsChanged;              // for describeOnChange
+  Bell imagesChanged;               // for offerImages
   capnp::Capability::Client subscription = nullptr;
   kj::TaskSet tasks;
   kj::Promise<void> sessionLoop = nullptr;

@@ -12,7 +12,8 @@ using Calls = std::vector<std::string>;
 // Each writes down what it is asked, in one row.
 class FakeLegs final : public schema::LegDriver::Server {
  public:
-  FakeLegs(Calls& calls, const bool& works) : calls(calls), works(works) {}
+  FakeLegs(Calls& calls, const bool& works, const std::vector<std::string>& hostRoutes)
+      : calls(calls), works(works), hostRoutes(hostRoutes) {}
   kj::Promise<void> update(UpdateContext context) override {
     auto change = context.getParams().getChange();
     calls.push_back(kj::str(change.getComplete() ? "legs know " : "legs learn ",
@@ -39,10 +40,17 @@ class FakeLegs final : public schema::LegDriver::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> retain(RetainContext) override { return kj::READY_NOW; }
+  kj::Promise<void> routes(RoutesContext context) override {
+    if (hostRoutes.empty()) return KJ_EXCEPTION(DISCONNECTED, "the plugin's process has gone");
+    auto list = context.getResults().initRoutes(hostRoutes.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, hostRoutes[i].c_str());
+    return kj::READY_NOW;
+  }
 
  private:
   Calls& calls;
   const bool& works;
+  const std::vector<std::string>& hostRoutes;  // empty: it does not answer
 };
 
 class FakeNames final : public schema::NameServer::Server {
@@ -82,7 +90,8 @@ class FakePorts final : public schema::PortPublisher::Server {
 
 struct LegsFixture : TestAgent {
   LegsFixture() {
-    host.addService("network.overlay", schema::LegDriver::Client(kj::heap<FakeLegs>(calls, works)));
+    host.addService("network.overlay",
+                    schema::LegDriver::Client(kj::heap<FakeLegs>(calls, works, routes)));
     host.addService("network.dns", schema::NameServer::Client(kj::heap<FakeNames>(calls)));
     start();
   }
@@ -131,7 +140,23 @@ struct LegsFixture : TestAgent {
   }
   Calls calls;
   bool works = true;
+  std::vector<std::string> routes = {"10.1.0.0/16", "172.30.0.0/16"};
 };
+
+TEST_CASE("legs: the node says its host's routes, without those of its own networks", "[agent]") {
+  LegsFixture node;
+  using Routes = std::vector<std::string>;
+  CHECK(node.manager.routes == Routes{"10.1.0.0/16"});
+  node.routes = {"10.2.0.0/16"};
+  node.host.emit("routes.changed", "network.overlay").wait(node.world.waitScope());
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.manager.routes == Routes{"10.2.0.0/16"});
+  // Who does not answer has not taken anything back.
+  node.routes = {};
+  node.host.emit("plugin.failed", "network.overlay").wait(node.world.waitScope());
+  node.advance(5 * kj::SECONDS);
+  CHECK(node.manager.routes == Routes{"10.2.0.0/16"});
+}
 
 TEST_CASE("legs: a task is plugged into a network that is known, and out of it again", "[agent]") {
   LegsFixture node;

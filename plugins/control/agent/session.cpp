@@ -1,4 +1,6 @@
 // The agent's side of its session with the leading manager.
+#include <algorithm>
+
 #include "agent.h"
 #include "node-description.h"
 #include "orch/fail.h"
@@ -166,7 +168,7 @@ Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
   auto drivers = co_await services.running("network.");
   kj::Vector<kj::String> networks;
   for (auto& driver : drivers) {
-    if (isLocalDriver(driver)) networks.add(kj::mv(driver));
+    if (isLocalDriver(driver)) networks.add(kj::str(driver));
   }
   auto pools = description.initNetworks(networks.size());
   kj::Vector<kj::Promise<void>> described;
@@ -176,7 +178,28 @@ Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
   }
   auto all = kj::joinPromises(described.releaseAsArray());
   co_await all;
+  bool spans = std::any_of(drivers.begin(), drivers.end(), [](auto& name) { return name == LEGS; });
+  if (spans) co_await describeRoutes(description);
   services.mesh.describe(description);
+}
+
+// Without those into its own networks, which are described by themselves. A plugin that does not
+// answer now has said before what they are.
+Task<void> NodeAgent::describeRoutes(schema::NodeDescription::Builder description) {
+  kj::Promise<capnp::Response<schema::LegDriver::RoutesResults>> asked =
+      services.legs().routesRequest().send();
+  auto limited = env.timer().timeoutAfter(INFO_LIMIT, kj::mv(asked));
+  auto answer = co_await attempt(kj::mv(limited));
+  if (answer.ok()) {
+    routes.clear();
+    for (auto route : answer.value().getRoutes()) routes.push_back(route.cStr());
+  }
+  std::vector<std::string> foreign = routes;
+  for (auto pool : description.asReader().getNetworks()) {
+    std::erase(foreign, pool.getSubnet().cStr());
+  }
+  auto list = description.initRoutes(foreign.size());
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, foreign[i].c_str());
 }
 
 // One that does not answer holds up nobody: it is described by its name.
@@ -195,12 +218,13 @@ Task<void> NodeAgent::describeNetwork(kj::String name, schema::NetworkPool::Buil
 
 Task<void> NodeAgent::listen() {
   auto subscribe = host.client().subscribeRequest();
-  auto topics = subscribe.initTopics(5);
+  auto topics = subscribe.initTopics(6);
   topics.set(0, "plugin.started");
   topics.set(1, "plugin.failed");
   topics.set(2, "plugin.stopped");
   topics.set(3, "image.*");
   topics.set(4, "cluster.opened");
+  topics.set(5, "routes.changed");
   subscribe.setSink(kj::heap<Waker>(kj::addRef(*link)));
   auto subscribed = co_await subscribe.send();
   subscription = subscribed.getSubscription();

@@ -103,6 +103,7 @@ class FakeNetworkServer final : public schema::NetworkDriver::Server {
   explicit FakeNetworkServer(FakeNetwork& model) : model(model) {}
   kj::Promise<void> info(InfoContext context) override {
     context.getResults().setTotal(100);
+    context.getResults().setSubnet(model.subnet.c_str());
     context.getResults().setUsed(model.attached.size());
     return answer();
   }
@@ -231,6 +232,8 @@ class FakeSession final : public schema::Session::Server {
     return kj::READY_NOW;
   }
   static void take(FakeManager& model, schema::NodeDescription::Reader description) {
+    model.routes.clear();
+    for (auto route : description.getRoutes()) model.routes.push_back(route.cStr());
     model.networks.clear();
     for (auto pool : description.getNetworks()) {
       model.networks[pool.getName().cStr()] = {pool.getTotal(), pool.getUsed()};

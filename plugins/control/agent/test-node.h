@@ -55,6 +55,7 @@ struct FakeNetwork {
   }
   std::vector<std::string> drained;  // tasks, and for how long at most
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> draining;
+  std::string subnet = "172.30.0.0/16";
   schema::NetworkDriver::Client client();
 };
 
@@ -93,8 +94,9 @@ struct FakeManager {
   std::vector<size_t> reportSizes;
   std::vector<uint32_t> lags;                                     // one per heartbeat
   std::map<std::string, std::pair<uint32_t, uint32_t>> networks;  // total, used
-  std::map<std::string, std::vector<std::string>> offered;        // images: digests, names
-  uint32_t offers = 0;                                            // times that it was told of them
+  std::vector<std::string> routes;
+  std::map<std::string, std::vector<std::string>> offered;  // images: digests, names
+  uint32_t offers = 0;                                      // times that it was told of them
   uint64_t imageLimit = 0;
   uint32_t sessions = 0;
   uint32_t nextMs = 1000;

@@ -46,9 +46,9 @@ void readKind(const nlattr* info, Link& link) {
 
 Link linkOf(const nlmsghdr* answer) {
   Link link;
-  auto* head = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(answer));
-  link.index = head->ifi_index;
-  link.up = (head->ifi_flags & IFF_UP) != 0;
+  auto head = headerOf<ifinfomsg>(answer);
+  link.index = head.ifi_index;
+  link.up = (head.ifi_flags & IFF_UP) != 0;
   for (auto* attribute : NetlinkAttributes(answer, sizeof(ifinfomsg))) {
     switch (mnl_attr_get_type(attribute)) {
       case IFLA_IFNAME:
@@ -158,6 +158,7 @@ std::vector<Route> Rtnetlink::routes() {
     if (head.rtm_table != RT_TABLE_MAIN || head.rtm_dst_len == 0) return;
     Route route;
     route.to.prefix = head.rtm_dst_len;
+    route.leads = head.rtm_type == RTN_UNICAST;
     for (auto* attribute : NetlinkAttributes(answer, sizeof(rtmsg))) {
       switch (mnl_attr_get_type(attribute)) {
         case RTA_DST:

@@ -49,7 +49,8 @@ struct Address {
 
 struct Route {
   Ipv4Subnet to;
-  uint32_t link = 0;
+  uint32_t link = 0;   // 0: by several
+  bool leads = false;  // to somewhere: it is no blackhole, and the like
 };
 
 // Who has an address on a link.

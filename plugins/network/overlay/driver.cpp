@@ -69,6 +69,8 @@ Task<void> OverlayDriver::start() {
   }
   layout.balancer = layout.wantedBalancer.value_or(best);
   log.info("virtual addresses are balanced", {{"by", nameOf(layout.balancer)}});
+  watching = hostRoutes.watch().promise().eagerlyEvaluate(
+      [this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
 }
 
 void OverlayDriver::learnAddress(Ipv4 found) {

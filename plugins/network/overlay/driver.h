@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "book.h"
+#include "host-routes.h"
 #include "layout.h"
 #include "orch/env.h"
 #include "orch/host.h"
@@ -27,8 +28,13 @@ namespace orch::network::overlay {
 // the last of them goes is not undone, the next run's `retain` sees to it.
 class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHandler {
  public:
-  OverlayDriver(Env& env, Log log, Layout layout)
-      : env(env), log(kj::mv(log)), layout(layout), tasks(*this) {}
+  // `routesChanged` is called until `stop`.
+  OverlayDriver(Env& env, Log log, Layout layout, kj::Function<void()> routesChanged)
+      : env(env),
+        log(kj::mv(log)),
+        layout(layout),
+        hostRoutes(env, kj::mv(routesChanged)),
+        tasks(*this) {}
   KJ_DISALLOW_COPY(OverlayDriver);
 
   // Reads the records of the last run; changes nothing.
@@ -41,6 +47,9 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Task<void> plug(Leg leg);
   Task<void> unplug(std::string taskId, std::string network);
   Task<void> retain(std::vector<std::string> taskIds);
+  Task<std::vector<Ipv4Subnet>> routes() { return hostRoutes.ask(); }
+  // Nobody is told of routes any more.
+  void stop() { watching = nullptr; }
 
  private:
   struct Waiter {
@@ -78,6 +87,8 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Layout layout;
   Ipv4 host = 0;  // this node's address, when it is known
   std::map<std::string, kj::Own<Network>> networks;
+  RouteWatch hostRoutes;
+  kj::Promise<void> watching = nullptr;
 
   kj::TaskSet tasks;  // last: what runs uses all of the above
 };

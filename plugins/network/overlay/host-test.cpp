@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "lib/netns.h"
 #include "lib/rtnetlink.h"
 #include "orch/attempt.h"
@@ -187,6 +189,28 @@ void OneHost::retain(std::vector<std::string> taskIds) {
   auto list = call.initTaskIds(taskIds.size());
   for (size_t i = 0; i < taskIds.size(); ++i) list.set(i, taskIds[i].c_str());
   call.send().wait(world.io.waitScope);
+}
+
+std::vector<std::string> OneHost::routes() {
+  auto answer = KJ_ASSERT_NONNULL(driver).routesRequest().send().wait(world.io.waitScope);
+  std::vector<std::string> routes;
+  for (auto route : answer.getRoutes()) routes.push_back(route.cStr());
+  return routes;
+}
+
+void OneHost::awaitEvents(const std::string& topic, size_t count) {
+  auto& timer = world.io.provider->getTimer();
+  auto end = timer.now() + PATIENCE_MS * kj::MILLISECONDS;
+  auto heard = [&] {
+    auto& all = host->events();
+    return size_t(
+        std::count_if(all.begin(), all.end(), [&](auto& event) { return event.topic == topic; }));
+  };
+  while (heard() < count) {
+    KJ_REQUIRE(timer.now() < end, "the event did not come", topic.c_str(), count);
+    timer.afterDelay(10 * kj::MILLISECONDS).wait(world.io.waitScope);
+  }
+  KJ_REQUIRE(heard() == count, "it came too often", topic.c_str(), heard());
 }
 
 void OneHost::inside(kj::FunctionParam<void()> work) const { inNamespace(pin.c_str(), work); }

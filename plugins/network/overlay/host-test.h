@@ -73,6 +73,9 @@ class OneHost final {
 
   // Runs in the host's own namespace, as the plugin's threads do.
   void inside(kj::FunctionParam<void()> work) const;
+  std::vector<std::string> routes();
+  // Returns when that is so often told.
+  void awaitEvents(const std::string& topic, size_t count);
   Layout layout() const;
   std::string address() const;                // on the wire
   std::vector<std::string> warnings() const;  // "warn network.leg-lost" and such

@@ -27,8 +27,15 @@ class Service final : public schema::LegDriver::Server {
     for (auto taskId : context.getParams().getTaskIds()) taskIds.push_back(taskId.cStr());
     return driver->retain(kj::mv(taskIds));
   }
+  kj::Promise<void> routes(RoutesContext context) override { return doRoutes(context); }
 
  private:
+  Task<void> doRoutes(RoutesContext context) {
+    auto routes = co_await driver->routes();
+    auto list = context.getResults().initRoutes(routes.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, subnetText(routes[i]));
+  }
+
   kj::Own<OverlayDriver> driver;
 };
 
@@ -36,7 +43,11 @@ class Overlay final : public PluginInstance {
  public:
   Overlay(Env& env, Host& host, Config::Reader settings)
       : name(kj::str(host.node().instance)),
-        driver(kj::refcounted<OverlayDriver>(env, host.log(), layoutOf(settings, host.node()))) {}
+        driver(kj::refcounted<OverlayDriver>(
+            env, host.log(), layoutOf(settings, host.node()),
+            [this, &host] { host.publish("routes.changed", name); })) {}
+  // What offers its service may live longer.
+  ~Overlay() noexcept(false) override { driver->stop(); }
 
   Task<void> recover() override { return driver->recover(); }
   Task<Services> start() override {

@@ -73,6 +73,28 @@ uint64_t capacityOf(schema::Network::Reader network) {
 }
 
 namespace {
+// Calls `found(subnet, what)` for all that the node's host has or reaches, until it says true.
+// `what()` goes on from the node's name, in a text for users.
+template <typename F>
+bool anyOfNode(schema::Node::Reader node, F&& found) {
+  auto description = node.getDescription();
+  for (auto pool : description.getNetworks()) {
+    auto subnet = parseSubnet(pool.getSubnet());
+    auto what = [&] {
+      return kj::str("has a network '", pool.getName(), "' with ", pool.getSubnet());
+    };
+    if (subnet && found(*subnet, what)) return true;
+  }
+  for (auto route : description.getRoutes()) {
+    auto subnet = parseSubnet(route);
+    auto what = [&] { return kj::str("has a route to ", route); };
+    if (subnet && found(*subnet, what)) return true;
+  }
+  auto address = hostOf(node);
+  auto what = [&] { return kj::str("has the address ", ipv4Text(*address)); };
+  return address && found(Ipv4Subnet{*address, 32}, what);
+}
+
 // Calls `found(subnet, whose)` for all that no new network may meet, until it says true. `whose()`
 // is a text for users.
 template <typename F>
@@ -85,24 +107,13 @@ bool anyTaken(const View& view, F&& found) {
     if (other && found(*other, whose)) return true;
   }
   for (auto node : view.nodes()) {
-    auto description = node.getDescription();
-    auto host = description.getHostname();
-    for (auto pool : description.getNetworks()) {
-      auto other = parseSubnet(pool.getSubnet());
+    auto ofNode = [&](const Ipv4Subnet& other, auto& what) {
       auto whose = [&] {
-        return kj::str("the network '", pool.getName(), "' of node '", host, "' has ",
-                       pool.getSubnet());
+        return kj::str("node '", node.getDescription().getHostname(), "' ", what());
       };
-      if (other && found(*other, whose)) return true;
-    }
-    for (auto route : description.getRoutes()) {
-      auto other = parseSubnet(route);
-      auto whose = [&] { return kj::str("node '", host, "' has a route to ", route); };
-      if (other && found(*other, whose)) return true;
-    }
-    auto address = hostOf(node);
-    auto whose = [&] { return kj::str("node '", host, "' has the address ", ipv4Text(*address)); };
-    if (address && found(Ipv4Subnet{*address, 32}, whose)) return true;
+      return found(other, whose);
+    };
+    if (anyOfNode(node, ofNode)) return true;
   }
   return false;
 }
@@ -133,6 +144,25 @@ std::string whySubnetIsTaken(const View& view, const Ipv4Subnet& subnet) {
     return true;
   });
   return why;
+}
+
+std::vector<std::string> overlapsOf(const View& view, schema::Node::Reader node) {
+  std::vector<std::string> problems;
+  auto networks = allNetworks(view);
+  anyOfNode(node, [&](const Ipv4Subnet& other, auto& what) {
+    for (auto network : networks) {
+      auto subnet = parseSubnet(network.getSubnet());
+      if (!subnet || !overlap(*subnet, other)) continue;
+      problems.push_back(
+          kj::str("node '", node.getDescription().getHostname(), "' ", what(),
+                  ", which meets the network '", network.getName(), "' (", network.getSubnet(),
+                  "): tasks on both sides may miss each other; make the network anew with another "
+                  "--subnet, or change the host")
+              .cStr());
+    }
+    return false;
+  });
+  return problems;
 }
 
 Ipv4Subnet chooseSubnet(const View& view) {

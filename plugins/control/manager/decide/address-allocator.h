@@ -16,6 +16,8 @@ uint64_t capacityOf(schema::Network::Reader network);
 network::Ipv4Subnet chooseSubnet(const View& view);
 // Why the subnet cannot be a network's; empty if it can.
 std::string whySubnetIsTaken(const View& view, const network::Ipv4Subnet& subnet);
+// What of the node's host meets a network that users made: in whole sentences, for users.
+std::vector<std::string> overlapsOf(const View& view, schema::Node::Reader node);
 // A number that no network has, by chance: that of one that was removed may still be on a node.
 uint32_t chooseVni(View& view);
 // One that nobody has, after the last one that was given; 0: none is left.

@@ -62,6 +62,41 @@ TEST_CASE("address pools: what a node has a route to is no network's subnet", "[
   CHECK(cluster.makeError("third", named("172.31.0.0/16")) == "");
 }
 
+TEST_CASE("address pools: a node that comes to overlap a network says so", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("net");
+  auto problems = [&](const char* id) {
+    auto request = cluster.control.nodeRequest();
+    request.setId(id);
+    std::vector<std::string> found;
+    for (auto problem : request.send().wait(cluster.world.waitScope()).getNode().getProblems()) {
+      found.push_back(problem.cStr());
+    }
+    return found;
+  };
+  auto warnings = [&] {
+    auto& lines = cluster.host.logLines();
+    return std::count(lines.begin(), lines.end(), "warn manager.subnet-overlaps");
+  };
+  CHECK(problems("node1").empty());
+  auto& three = cluster.addNode("node3");
+  three.routes = {"10.0.0.64/26", "10.9.0.0/16"};
+  three.open();
+  cluster.settle();
+  auto found = problems("node3");
+  REQUIRE(found.size() == 1);
+  CHECK_THAT(found[0], Catch::StartsWith("node 'host-node3' has a route to 10.0.0.64/26, which "
+                                         "meets the network 'net' (10.0.0.0/24)"));
+  CHECK(warnings() == 1);
+  three.cut();
+  three.open();  // says the same again
+  cluster.settle();
+  CHECK(warnings() == 1);
+  CHECK(problems("node1").empty());
+  CHECK(cluster.remove("net") == "");
+  CHECK(problems("node3").empty());
+}
+
 TEST_CASE("address pools: wrong ones are refused with one line, and nothing changes", "[manager]") {
   NetworkFixture cluster;
   struct Case {

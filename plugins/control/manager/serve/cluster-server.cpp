@@ -2,6 +2,7 @@
 
 #include <kj/debug.h>
 
+#include "decide/address-allocator.h"
 #include "member/admins.h"
 #include "orch/fail.h"
 #include "serve/cluster-queries.h"
@@ -86,6 +87,9 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto results = context.getResults();
     results.setNode(object.as<schema::Node>());
     complete(state(), object, results.getNode());
+    auto problems = overlapsOf(now(), results.getNode().asReader());
+    auto list = results.getNode().initProblems(problems.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, problems[i].c_str());
     return kj::READY_NOW;
   }
   kj::Promise<void> networks(NetworksContext context) override {

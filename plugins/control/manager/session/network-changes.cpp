@@ -1,7 +1,27 @@
 // Whom a change of a task, a service or a node concerns, by the networks that it is on.
+#include <algorithm>
+
+#include "decide/address-allocator.h"
 #include "session/connection.h"
 
 namespace orch::control::manager {
+
+namespace {
+// By what its routes, networks and address are.
+bool isSameHost(const Snapshot& before, const Snapshot& after) {
+  if (!before) return false;
+  auto all = [](schema::Node::Reader node) {
+    std::vector<std::string> texts = {text(node.getAddress())};
+    for (auto route : node.getDescription().getRoutes()) texts.push_back(text(route));
+    for (auto pool : node.getDescription().getNetworks()) {
+      texts.push_back(text(pool.getName()));
+      texts.push_back(text(pool.getSubnet()));
+    }
+    return texts;
+  };
+  return all(before.as<schema::Node>()) == all(after.as<schema::Node>());
+}
+}  // namespace
 
 template <typename F>
 void Sessions::tellAll(F&& note) {
@@ -59,8 +79,20 @@ void Sessions::noteService(const std::string& id, const Snapshot& before, const 
   }
 }
 
+// Each once, when the node comes to have it.
+void Sessions::warnOfOverlaps(const Snapshot& before, const Snapshot& after) {
+  View view(manager.state(), env.nowNs(), Seed{});
+  std::vector<std::string> known;
+  if (before) known = overlapsOf(view, before.as<schema::Node>());
+  for (auto& problem : overlapsOf(view, after.as<schema::Node>())) {
+    if (std::find(known.begin(), known.end(), problem) != known.end()) continue;
+    host.log().warn("manager.subnet-overlaps", {{"reason", problem.c_str()}});
+  }
+}
+
 // Nobody is sent to the tasks of a node that is down.
 void Sessions::noteNode(const std::string& id, const Snapshot& before, const Snapshot& after) {
+  if (after && !isSameHost(before, after)) warnOfOverlaps(before, after);
   if (!before || !after) {
     portsChanged.insert(id);
     return;

@@ -105,6 +105,7 @@ class Sessions final : public ChangeObserver,
   Task<void> settle(kj::Own<Connection> connection, uint64_t message);
   Task<void> settleLate();
   void noteService(const std::string& id, const Snapshot& before, const Snapshot& after);
+  void warnOfOverlaps(const Snapshot& before, const Snapshot& after);
   void noteNode(const std::string& id, const Snapshot& before, const Snapshot& after);
   void fill(schema::Agent::AssignParams::Builder params, Connection& connection);
   Task<void> assign(kj::Own<Connection> connection);
