@@ -48,6 +48,7 @@ Task<void> Manager::load() {
       co_await store->load([&](schema::StoredObject::Reader object) { take(next, object); });
   next.revision = loaded.revision;
   checkComplete(next);
+  next.loaded(env.nowNs());
 
   auto electing = host.service<schema::Store>(settings.getStore()).electRequest();
   electing.setCandidate(host.node().id);

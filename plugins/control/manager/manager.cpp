@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "decide/address-allocator.h"
 #include "decide/reconcile.h"
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
@@ -133,6 +134,7 @@ Task<bool> Manager::pass() {
   markTouched(view);
   if (view.now() >= pausedUntilNs) co_await reconcileDirty(view);
   for (auto& wake : view.wakeUps()) dirty.add({Concern::SERVICE, wake.first}, wake.second);
+  noteReleases(view);
   bool commits = !view.changes().empty() || view.mustConfirm();
   co_await commitAll(view, jobs);
   co_return commits;
@@ -225,6 +227,7 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
     return node != nullptr &&
            node->as<schema::Node>().getAvailability() == schema::Node::Availability::DRAIN;
   };
+  current.tick(env.nowNs());
   for (auto& [key, change] : batch) {
     auto before = current.snapshot(key);
     Snapshot after = change.over(before);

@@ -1,6 +1,7 @@
 #include "decide/address-allocator.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "orch/fail.h"
 
@@ -16,6 +17,7 @@ constexpr kj::StringPtr DEFAULT_POOL = "10.0.0.0/8"_kj;
 // What is below belongs to others by custom.
 constexpr uint32_t FIRST_VNI = 4097;
 constexpr uint32_t LAST_VNI = (1 << 24) - 1;
+constexpr int64_t NS_PER_S = 1'000'000'000;
 
 // What addresses are given of.
 Ipv4Subnet rangeOf(schema::Network::Reader network) {
@@ -171,6 +173,10 @@ Ipv4Subnet chooseSubnet(const View& view) {
     taken.push_back(subnet);
     return false;
   });
+  // Nodes have most of their routes in common.
+  auto key = [](auto& subnet) { return std::make_pair(subnet.network, subnet.prefix); };
+  std::sort(taken.begin(), taken.end(), [&](auto& a, auto& b) { return key(a) < key(b); });
+  taken.erase(std::unique(taken.begin(), taken.end()), taken.end());
   uint8_t prefix = 0;
   std::string names;
   for (auto& pool : poolsOf(view, prefix)) {
@@ -192,30 +198,39 @@ uint32_t chooseVni(View& view) {
   }
 }
 
-Ipv4 chooseAddress(const View& view, schema::Network::Reader network) {
+ChosenAddress chooseAddress(const View& view, schema::Network::Reader network) {
   auto id = manager::view(network.getMeta().getId());
   auto range = rangeOf(network);
+  auto addresses = view.addresses(id);
   auto newest = view.newestAddress(id);
   uint64_t start = range.contains(newest) ? newest - range.network + 1 : 0;
+  int64_t earliestNs = INT64_MAX;
   for (uint64_t i = 0; i < range.size(); ++i) {
     Ipv4 address = range.network + static_cast<Ipv4>((start + i) % range.size());
-    if (!isExcluded(network, address) && !view.isHeld(id, address)) return address;
+    if (isExcluded(network, address) || addresses.isHeld(address)) continue;
+    auto untilNs = addresses.restsUntilNs(address);
+    if (untilNs <= view.now()) return {address, 0};
+    earliestNs = std::min(earliestNs, untilNs);
   }
-  return 0;
+  return {0, earliestNs == INT64_MAX ? 0 : earliestNs};
 }
 
 bool chooseLegs(const View& view, schema::TaskSpec::Reader spec, std::vector<ChosenLeg>& legs,
-                std::string& why) {
+                Lack& lack) {
   for (auto attachment : spec.getNetworks()) {
     auto id = view.networkNamed(manager::view(attachment.getName()));
     KJ_IF_MAYBE (network, view.network(id)) {
-      auto address = chooseAddress(view, *network);
-      if (address == 0) {
-        why = kj::str("no address is left on the network '", network->getName(), "'").cStr();
+      auto chosen = chooseAddress(view, *network);
+      if (chosen.address == 0) {
+        auto rest = chosen.restedNs == 0 ? "" : " yet: those that were given back just now rest";
+        lack = {
+            kj::str("no address is left on the network '", network->getName(), "'", rest).cStr(),
+            chosen.restedNs};
         return false;
       }
       auto prefix = parseSubnet(network->getSubnet()).value_or(Ipv4Subnet{}).prefix;
-      legs.push_back({id, kj::str(ipv4Text(address), "/", prefix).cStr(), network->getInternal()});
+      legs.push_back(
+          {id, kj::str(ipv4Text(chosen.address), "/", prefix).cStr(), network->getInternal()});
     }
   }
   return true;
@@ -240,15 +255,31 @@ std::map<std::string, std::string> chooseVirtualAddresses(
         chosen.insert(*known);
         continue;
       }
-      auto address = chooseAddress(view, *network);
-      if (address == 0) {
+      auto free = chooseAddress(view, *network);
+      if (free.restedNs > 0) {
+        fail(kj::str("no address is left on the network '", network->getName(),
+                     "' yet: those that were given back just now rest; try again in ",
+                     (free.restedNs - view.now() + NS_PER_S - 1) / NS_PER_S, "s"));
+      }
+      if (free.address == 0) {
         fail(kj::str("no address is left on the network '", network->getName(),
                      "' for the service; use another network or a larger subnet"));
       }
-      chosen[id] = ipv4Text(address).cStr();
+      chosen[id] = ipv4Text(free.address).cStr();
     }
   }
   return chosen;
+}
+
+void noteReleases(View& view) {
+  for (auto& id : view.forgottenIn()) {
+    KJ_IF_MAYBE (network, view.network(id)) {
+      if (network->getReleasedAtNs() + RELEASE_GRAIN_NS > view.now()) continue;
+      view.edit<schema::Network>(Kind::NETWORK, id, [&](schema::Network::Builder changed) {
+        changed.setReleasedAtNs(view.now());
+      });
+    }
+  }
 }
 
 }  // namespace orch::control::manager

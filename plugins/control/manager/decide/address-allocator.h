@@ -20,21 +20,33 @@ std::string whySubnetIsTaken(const View& view, const network::Ipv4Subnet& subnet
 std::vector<std::string> overlapsOf(const View& view, schema::Node::Reader node);
 // A number that no network has, by chance: that of one that was removed may still be on a node.
 uint32_t chooseVni(View& view);
-// One that nobody has, after the last one that was given; 0: none is left.
-Ipv4 chooseAddress(const View& view, schema::Network::Reader network);
+struct ChosenAddress {
+  Ipv4 address = 0;      // 0: none is left
+  int64_t restedNs = 0;  // then one will be that rests now; 0: nobody knows
+};
+// One that nobody has, and that rests no more, after the last one that was given.
+ChosenAddress chooseAddress(const View& view, schema::Network::Reader network);
 
 struct ChosenLeg {
   std::string network;  // id
   std::string address;  // `10.0.1.5/24`
   bool internal = false;
 };
-// A leg in each network that users made, of those that the spec names. False, with the reason in
-// `why`, if a network has no address left.
+struct Lack {
+  std::string why;
+  int64_t untilNs = 0;  // 0: nobody knows
+};
+// A leg in each network that users made, of those that the spec names. False if one of them has no
+// address to give now.
 bool chooseLegs(const View& view, schema::TaskSpec::Reader spec, std::vector<ChosenLeg>& legs,
-                std::string& why);
+                Lack& lack);
 // A virtual address in each of them, by id; those that the service has stay. Fails if a network has
 // none left.
 std::map<std::string, std::string> chooseVirtualAddresses(
     const View& view, schema::ServiceSpec::Reader spec, kj::Maybe<schema::Service::Reader> service);
+
+// At the end of a pass: writes down that addresses were given back of which nothing else will tell
+// the next manager. It then lets all of the network's rest that nobody has.
+void noteReleases(View& view);
 
 }  // namespace orch::control::manager

@@ -69,10 +69,16 @@ schema::TaskSpec::Reader specFor(const View& view, const TaskReader& task) {
   return task.getSpec();
 }
 
-// False, with the reason in `why`, if a network has no address for it.
+// False if a network has no address for it; then the service is looked at again.
 bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std::string& why) {
   std::vector<ChosenLeg> legs;
-  if (!chooseLegs(view, task.getSpec(), legs, why)) return false;
+  Lack lack;
+  if (!chooseLegs(view, task.getSpec(), legs, lack)) {
+    why = lack.why;
+    bool known = lack.untilNs > 0;
+    view.wakeAt(manager::view(task.getServiceId()), known ? lack.untilNs : view.now() + RETRY_NS);
+    return false;
+  }
   if (task.getNodeId().size() == 0 || !legs.empty()) {
     view.editTask(task, [&](schema::Task::Builder changed) {
       changed.setNodeId(nodeId.c_str());
@@ -129,10 +135,7 @@ void assign(View& view, const std::string& serviceId, const std::vector<std::str
   }
   auto left = waiting(view, taskIds);
   if (left.empty()) return;
-  if (!lacking.empty()) {
-    view.wakeAt(serviceId, view.now() + RETRY_NS);
-    return explain(view, left, lacking);
-  }
+  if (!lacking.empty()) return explain(view, left, lacking);
   auto candidates = candidatesFor(view, serviceId, specFor(view, left[0]), left[0].getPorts());
   bool again = wrong && !candidates.nodes.empty();
   if (again) view.wakeAt(serviceId, view.now() + RETRY_NS);
@@ -145,9 +148,7 @@ void assign(View& view, const std::string& serviceId, const std::vector<std::str
 void assignToOwn(View& view, const TaskReader& task) {
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
     auto why = whyNot(view, *node, specFor(view, task), task.getPorts());
-    if (why.empty() && !assignTo(view, task, text(task.getNodeId()), why)) {
-      view.wakeAt(manager::view(task.getServiceId()), view.now() + RETRY_NS);
-    }
+    if (why.empty()) assignTo(view, task, text(task.getNodeId()), why);
     if (!why.empty()) explain(view, {task}, why);
   }
 }

@@ -207,7 +207,7 @@ Answer removeNetwork(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
                  "--network-rm ",
                  network.getName(), " SERVICE'"));
   }
-  if (view.addressesHeld(answer.id) > 0) {
+  if (view.addresses(answer.id).held() > 0) {
     fail(kj::str("network '", network.getName(),
                  "' is in use by tasks that have not stopped yet; try again in a moment"));
   }

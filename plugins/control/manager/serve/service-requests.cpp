@@ -168,6 +168,9 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
   bool changed = meaningOf(old) != meaningOf(spec);
   bool tasksChange = changed && taskMeaning(old) != taskMeaning(spec);
   if (changed || paused) {
+    for (auto address : service.getAddresses()) {
+      if (addresses.count(text(address.getNetwork())) == 0) view.noteForgotten(address);
+    }
     view.editService(answer.id, [&](schema::Service::Builder builder) {
       if (changed) builder.setPreviousSpec(old);
       builder.setSpec(spec);

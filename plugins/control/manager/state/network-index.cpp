@@ -1,5 +1,7 @@
 #include "state/network-index.h"
 
+#include <algorithm>
+
 #include "state/usage.h"
 
 namespace orch::control::manager {
@@ -17,8 +19,41 @@ void NetworkIndex::countAddress(std::string_view network, std::string_view addre
   auto number = network::parseIpv4(kj::heapString(address.data(), address.size()));
   if (!number) return;
   auto& addresses = held[std::string(network)];
-  if ((addresses[*number] += sign) == 0) addresses.erase(*number);
+  auto left = addresses[*number] += sign;
+  if (left == 0) addresses.erase(*number);
   if (addresses.empty()) held.erase(held.find(network));
+  auto resting = released.find(network);
+  if (sign < 0 && left <= 0) {
+    release(network, *number, nowNs);
+  } else if (sign > 0 && resting != released.end()) {
+    resting->second.atNs.erase(*number);
+  }
+}
+
+void NetworkIndex::release(std::string_view network, Ipv4 address, int64_t atNs) {
+  if (atNs == 0) return;
+  auto& of = released[std::string(network)];
+  auto& known = of.atNs[address];
+  known = std::max(known, atNs);
+  if (of.atNs.size() < of.pruneAt || nowNs == 0) return;
+  std::erase_if(of.atNs, [&](auto& one) { return one.second + ADDRESS_REST_NS <= nowNs; });
+  of.pruneAt = std::max<size_t>(64, 2 * of.atNs.size());
+}
+
+void NetworkIndex::forget(const std::string& network) {
+  newest.erase(network);
+  released.erase(network);
+}
+
+// Times are of another host's clock, perhaps: none is later than now.
+void NetworkIndex::loaded(schema::Network::Reader network, int64_t atNs) {
+  auto writtenNs = network.getReleasedAtNs();
+  auto found = released.find(view(network.getMeta().getId()));
+  if (writtenNs == 0 && found == released.end()) return;
+  auto& of = released[text(network.getMeta().getId())];
+  if (writtenNs > 0) of.allAtNs = std::min(writtenNs + RELEASE_GRAIN_NS, atNs);
+  for (auto& [address, releasedNs] : of.atNs) releasedNs = std::min(releasedNs, atNs);
+  std::erase_if(of.atNs, [&](auto& one) { return one.second + ADDRESS_REST_NS <= atNs; });
 }
 
 void NetworkIndex::count(schema::Network::Reader network, int sign) {
@@ -26,7 +61,6 @@ void NetworkIndex::count(schema::Network::Reader network, int sign) {
   auto id = text(network.getMeta().getId());
   if ((byName[name][id] += sign) == 0) byName[name].erase(id);
   if (byName[name].empty()) byName.erase(name);
-  if (sign < 0) newest.erase(id);
 }
 
 void NetworkIndex::count(schema::Service::Reader service, int sign) {
@@ -65,7 +99,13 @@ void NetworkIndex::countPorts(const TaskReader& task, int sign) {
 }
 
 void NetworkIndex::count(const TaskReader& task, int sign) {
-  if (isTerminal(task)) return;
+  if (isTerminal(task)) {
+    for (auto leg : task.getLegs()) {
+      auto address = network::parseIpv4(addressOf(leg).c_str());
+      if (sign > 0 && address) release(view(leg.getNetwork()), *address, task.endedAtNs());
+    }
+    return;
+  }
   if (isServing(task)) countPorts(task, sign);
   for (auto leg : task.getLegs()) {
     auto network = text(leg.getNetwork());

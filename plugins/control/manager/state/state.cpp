@@ -23,6 +23,7 @@ void State::apply(const Key& key, Change change, uint64_t atRevision) {
   };
   if (it != kindObjects.end()) count(-1);
   if (change.isDelete()) {
+    if (key.kind == Kind::NETWORK) networkIndex.forget(key.id);
     if (it != kindObjects.end()) kindObjects.erase(it);
   } else {
     if (it == kindObjects.end()) it = kindObjects.try_emplace(key.id).first;
@@ -49,6 +50,12 @@ void State::indexService(State& state, const Object& object, int sign) {
 
 void State::indexNetwork(State& state, const Object& object, int sign) {
   state.networkIndex.count(object.as<schema::Network>(), sign);
+}
+
+void State::loaded(int64_t nowNs) {
+  for (auto& entry : all(Kind::NETWORK)) {
+    networkIndex.loaded(entry.second.as<schema::Network>(), nowNs);
+  }
 }
 
 void State::indexRequest(State& state, const Object& object, int sign) {

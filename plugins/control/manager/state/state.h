@@ -71,6 +71,10 @@ class State final {
   const Objects& all(Kind kind) const { return objects[static_cast<size_t>(kind)]; }
 
   void apply(const Key& key, Change change, uint64_t revision);
+  // What is applied from now on happens then.
+  void tick(int64_t nowNs) { networkIndex.nowNs = nowNs; }
+  // All that is stored was applied, without a time.
+  void loaded(int64_t nowNs);
 
   const SlotIndex* slots(std::string_view serviceId) const;
   const std::map<std::string, SlotIndex, std::less<>>& tasksByService() const { return byService; }

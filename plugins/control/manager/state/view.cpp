@@ -218,25 +218,57 @@ std::vector<std::string> View::networkNames() const {
   return {names.begin(), names.end()};
 }
 
-bool View::isHeld(std::string_view network, Ipv4 address) const {
-  int64_t sum = 0;
+View::Addresses View::addresses(std::string_view network) const {
+  Addresses found;
+  int i = 0;
   for (auto index : {&state.networks(), &networkDelta}) {
-    auto it = index->held.find(network);
-    if (it == index->held.end()) continue;
-    auto count = it->second.find(address);
-    if (count != it->second.end()) sum += count->second;
+    auto held = index->held.find(network);
+    if (held != index->held.end()) found.heldIn[i] = &held->second;
+    auto released = index->released.find(network);
+    if (released != index->released.end()) found.releasedIn[i] = &released->second;
+    ++i;
+  }
+  return found;
+}
+
+bool View::Addresses::isHeld(Ipv4 address) const {
+  int64_t sum = 0;
+  for (auto held : heldIn) {
+    if (held == nullptr) continue;
+    auto count = held->find(address);
+    if (count != held->end()) sum += count->second;
   }
   return sum > 0;
 }
 
-int64_t View::addressesHeld(std::string_view network) const {
+int64_t View::Addresses::held() const {
   int64_t sum = 0;
-  for (auto index : {&state.networks(), &networkDelta}) {
-    auto it = index->held.find(network);
-    if (it == index->held.end()) continue;
-    for (auto& entry : it->second) sum += entry.second;
+  for (auto held : heldIn) {
+    if (held == nullptr) continue;
+    for (auto& entry : *held) sum += entry.second;
   }
   return sum;
+}
+
+int64_t View::Addresses::restsUntilNs(Ipv4 address) const {
+  int64_t atNs = 0;
+  for (auto released : releasedIn) {
+    if (released == nullptr) continue;
+    atNs = std::max(atNs, released->allAtNs);
+    auto known = released->atNs.find(address);
+    if (known != released->atNs.end()) atNs = std::max(atNs, known->second);
+  }
+  return atNs == 0 ? 0 : atNs + ADDRESS_REST_NS;
+}
+
+void View::noteForgotten(const TaskReader& task) {
+  bool rested = isTerminal(task) && task.endedAtNs() + ADDRESS_REST_NS <= nowNs;
+  if (rested) return;
+  for (auto leg : task.getLegs()) forgotten.insert(text(leg.getNetwork()));
+}
+
+void View::noteForgotten(schema::VirtualAddress::Reader address) {
+  forgotten.insert(text(address.getNetwork()));
 }
 
 Ipv4 View::newestAddress(std::string_view network) const {
@@ -292,6 +324,13 @@ void View::putStatusQuietly(const TaskReader& task, Words status) {
 }
 
 void View::erase(const Key& key) {
+  if (key.kind == Kind::TASK) {
+    KJ_IF_MAYBE (erased, task(key.id)) noteForgotten(*erased);
+  } else if (key.kind == Kind::SERVICE) {
+    KJ_IF_MAYBE (erased, service(key.id)) {
+      for (auto address : erased->getAddresses()) noteForgotten(address);
+    }
+  }
   count(key, -1);
   auto it = changed.find(key);
   if (it != changed.end()) {

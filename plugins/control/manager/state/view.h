@@ -28,7 +28,9 @@ using Slots = std::vector<Slot>;  // by key
 class View final {
  public:
   View(const State& state, int64_t nowNs, Seed seed)
-      : state(state), nowNs(nowNs), seed(seed), stampNs(state.newestStampNs) {}
+      : state(state), nowNs(nowNs), seed(seed), stampNs(state.newestStampNs) {
+    networkDelta.nowNs = nowNs;
+  }
   KJ_DISALLOW_COPY(View);
 
   int64_t now() const { return nowNs; }
@@ -94,10 +96,27 @@ class View final {
   std::string networkNamed(std::string_view name) const;
   // Of networks that users made.
   std::vector<std::string> networkNames() const;
-  // Whether a task or a service has it.
-  bool isHeld(std::string_view network, Ipv4 address) const;
-  // How many of its addresses are.
-  int64_t addressesHeld(std::string_view network) const;
+  // Who has which of a network's addresses.
+  class Addresses final {
+   public:
+    // Whether a task or a service has it.
+    bool isHeld(Ipv4 address) const;
+    // How many of them are.
+    int64_t held() const;
+    // Until when it rests, after somebody has given it back; 0: nobody has of late.
+    int64_t restsUntilNs(Ipv4 address) const;
+
+   private:
+    friend class View;
+    const NetworkIndex::Held* heldIn[2] = {nullptr, nullptr};
+    const NetworkIndex::Released* releasedIn[2] = {nullptr, nullptr};
+  };
+  // Valid until the view changes.
+  Addresses addresses(std::string_view network) const;
+  // What it had is forgotten, and that it has to rest as well, unless that is written down.
+  void noteForgotten(const TaskReader& task);
+  void noteForgotten(schema::VirtualAddress::Reader address);
+  const std::set<std::string>& forgottenIn() const { return forgotten; }  // networks
   // Of the task that got one last; 0: none has.
   Ipv4 newestAddress(std::string_view network) const;
 
@@ -185,6 +204,7 @@ class View final {
   std::map<std::string, std::set<std::string>, std::less<>> changedTasks;  // by service
   std::set<std::string> touched;
   bool confirmed = false;
+  std::set<std::string> forgotten;
   mutable uint64_t looks = 0;
   std::map<std::string, int64_t> wakes;
   UsageTable usageDelta;
