@@ -22,6 +22,7 @@ constexpr kj::StringPtr MTU = "com.docker.network.driver.mtu"_kj;
 constexpr uint64_t LEAST_MTU = 576;
 constexpr uint64_t MOST_MTU = 65485;  // 50 bytes less than an IPv4 packet has: those of VXLAN
 constexpr size_t MAX_PAIRS = 256;
+constexpr size_t MAX_BYTES = 64 << 10;
 constexpr size_t MAX_POOLS = 64;
 
 Ipv4Subnet subnetOf(kj::StringPtr flag, kj::StringPtr value) {
@@ -85,6 +86,9 @@ bool hasDriver(const View& view, kj::StringPtr driver) {
 void checkNew(const View& view, schema::Network::Reader spec) {
   auto name = spec.getName();
   checkName("network", name);
+  size_t bytes = spec.totalSize().wordCount * sizeof(capnp::word);
+  refuseIf(bytes > MAX_BYTES, "the network's description is too large: ", bytes, " bytes, at most ",
+           MAX_BYTES);
   std::set<std::string> local = {"bridge", "host", "none"};
   for (auto node : view.nodes()) {
     for (auto pool : node.getDescription().getNetworks()) local.insert(text(pool.getName()));
@@ -127,6 +131,20 @@ Ipv4Subnet chosenSubnet(const View& view, schema::Network::Reader spec) {
   }
   return subnet;
 }
+
+// Each for one thing.
+void checkReserved(capnp::List<schema::KeyValue>::Reader reserved, const Ipv4Subnet& subnet,
+                   Ipv4 gateway) {
+  std::set<Ipv4> seen = {gateway};
+  for (auto pair : reserved) {
+    refuseIf(pair.getKey().size() == 0 || pair.getValue().size() == 0, "--aux-address '",
+             pair.getKey(), "=", pair.getValue(), "' must be NAME=ADDRESS");
+    auto address = addressIn("--aux-address", pair.getValue(), subnet);
+    refuseIf(address == gateway, "--aux-address '", pair.getKey(), "=", pair.getValue(),
+             "' is the gateway's address");
+    refuseIf(!seen.insert(address).second, "--aux-address '", pair.getValue(), "' is given twice");
+  }
+}
 }  // namespace
 
 Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reader spec) {
@@ -142,7 +160,14 @@ Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reade
     refuseIf(range.prefix < subnet.prefix || !subnet.contains(range.network), "--ip-range '",
              spec.getIpRange(), "' must be in the subnet ", subnetText(subnet));
   }
-  for (auto reserved : spec.getReserved()) addressIn("--aux-address", reserved.getValue(), subnet);
+  checkReserved(spec.getReserved(), subnet, gateway);
+  capnp::MallocMessageBuilder trial;
+  trial.setRoot(spec);
+  auto tried = trial.getRoot<schema::Network>();
+  tried.setSubnet(subnetText(subnet));
+  tried.setGateway(ipv4Text(gateway));
+  refuseIf(capacityOf(tried) == 0, "--ip-range '", spec.getIpRange(),
+           "' leaves no address for tasks: the gateway and --aux-address have all of it");
   auto vni = chooseVni(view);
   Answer answer;
   answer.id = view.create<schema::Network>(Kind::NETWORK, [&](schema::Network::Builder network) {

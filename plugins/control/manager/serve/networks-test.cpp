@@ -25,55 +25,6 @@ TEST_CASE("networks: subnets come from the pool, and meet no other", "[manager]"
   CHECK(cluster.network("fourth").getNetwork().getSubnet() == "10.0.0.0/24");
 }
 
-TEST_CASE("networks: what cannot be is refused with one line, and nothing is made", "[manager]") {
-  NetworkFixture cluster;
-  cluster.make("net", [](auto it) { it.setSubnet("10.5.0.0/24"); });
-  using Fill = NetworkFixture::Fill;
-  struct Case {
-    const char* name;
-    Fill fill;
-    const char* text;
-  };
-  auto option = [](const char* key, const char* value) {
-    return [key, value](schema::Network::Builder it) {
-      auto list = it.initOptions(1);
-      list[0].setKey(key);
-      list[0].setValue(value);
-    };
-  };
-  auto in = [](const char* subnet, Fill more) {
-    return [subnet, more](schema::Network::Builder it) {
-      it.setSubnet(subnet);
-      more(it);
-    };
-  };
-  Case cases[] = {
-      {"net", [](auto) {}, "network 'net' exists already; choose another name"},
-      {"bridge", [](auto) {}, "network 'bridge' exists already"},
-      {"a b", [](auto) {}, "the network name 'a b' must be"},
-      {"x", [](auto it) { it.setDriver("vlan"); }, "unknown driver 'vlan'"},
-      {"x", [](auto it) { it.setDriver("bridge"); }, "is each node's own"},
-      {"x", [](auto it) { it.setSubnet("10.5.0.1/24"); }, "must be an IPv4 subnet"},
-      {"x", [](auto it) { it.setSubnet("10.6.0.0/30"); }, "must have a prefix of 8 to 29"},
-      {"x", [](auto it) { it.setSubnet("10.5.0.128/25"); },
-       "the subnet 10.5.0.128/25 is taken: the network 'net' has 10.5.0.0/24"},
-      {"x", [](auto it) { it.setGateway("10.7.0.1"); }, "needs a --subnet that it is in"},
-      {"x", in("10.6.0.0/24", [](auto it) { it.setGateway("10.7.0.1"); }),
-       "--gateway '10.7.0.1' must be an address in the subnet 10.6.0.0/24"},
-      {"x", in("10.6.0.0/24", [](auto it) { it.setIpRange("10.6.1.0/25"); }),
-       "--ip-range '10.6.1.0/25' must be in the subnet 10.6.0.0/24"},
-      {"x", option("encrypted", ""), "--opt encrypted is not available yet"},
-      {"x", option("mtu", "1400"), "unknown --opt 'mtu'"},
-      {"x", option("com.docker.network.driver.mtu", "12"), "must be 576 to 65485, not '12'"},
-  };
-  for (auto& one : cases) {
-    INFO(one.text);
-    CHECK_THAT(cluster.makeError(one.name, one.fill), Catch::Contains(one.text));
-  }
-  auto listed = cluster.control.networksRequest().send().wait(cluster.world.waitScope());
-  CHECK(listed.getNetworks().size() == 4);
-}
-
 TEST_CASE("networks: a task has a leg, a service an address, and no two the same", "[manager]") {
   NetworkFixture cluster;
   cluster.make("net");

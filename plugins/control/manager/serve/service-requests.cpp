@@ -6,6 +6,7 @@
 #include "decide/slot-rules.h"
 #include "decide/spec-meaning.h"
 #include "orch/fail.h"
+#include "serve/address-needs.h"
 #include "serve/resolve.h"
 
 namespace orch::control::manager {
@@ -30,39 +31,6 @@ void setAddresses(schema::Service::Builder service,
     list[i].setNetwork(network.c_str());
     list[i++].setAddress(address.c_str());
   }
-}
-
-// An address pool that refuses early: before tasks are made that could never get an address.
-void checkPools(const View& view, schema::ServiceSpec::Reader spec, uint32_t replicas,
-                kj::Maybe<schema::ServiceSpec::Reader> before) {
-  eachNetwork(spec.getTask(), [&](const std::string& network) {
-    uint64_t total = 0;
-    bool limited = false;
-    for (auto node : view.nodes()) {
-      for (auto pool : node.getDescription().getNetworks()) {
-        if (manager::view(pool.getName()) != network) continue;
-        limited = true;
-        total += pool.getTotal();
-      }
-    }
-    int64_t needed = view.replicasOnNetwork(network) + replicas;
-    KJ_IF_MAYBE (made, view.network(view.networkNamed(network))) {
-      limited = true;
-      total = capacityOf(*made);
-      needed += view.servicesOn(network).size() + (before == nullptr ? 1 : 0);
-    }
-    uint32_t had = 0;
-    KJ_IF_MAYBE (old, before) {
-      eachNetwork(old->getTask(), [&](const std::string& name) {
-        if (name == network) had = replicasOf(*old).orDefault(0);
-      });
-    }
-    needed -= had;
-    if (limited && replicas > had && needed > static_cast<int64_t>(total)) {
-      fail(kj::str("network '", network.c_str(), "' has ", total, " addresses for tasks, but ",
-                   needed, " would be needed; use fewer replicas or a larger subnet"));
-    }
-  });
 }
 
 void beginUpdate(View& view, schema::Service::Builder service) {
@@ -135,7 +103,7 @@ Answer createService(View& view, kj::StringPtr requestId, schema::ServiceSpec::R
     fail(
         kj::str("service '", spec.getName(), "' exists already; choose another name or update it"));
   }
-  checkPools(view, spec, replicasOf(spec).orDefault(0), nullptr);
+  checkAddresses(view, spec, nullptr);
   auto published = allocatePorts(view, spec, {});
   auto addresses = chooseVirtualAddresses(view, spec, nullptr);
   answer.id = view.create<schema::Service>(Kind::SERVICE, [&](schema::Service::Builder service) {
@@ -160,7 +128,7 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
   checkVersion(view, service, answer.id, version);
   validateSpec(view, spec, offer, answer.warnings);
   refuseOtherIdentity(old, spec);
-  checkPools(view, spec, replicasOf(spec).orDefault(0), old);
+  checkAddresses(view, spec, old);
   auto published = allocatePorts(view, spec, answer.id);
   auto addresses = chooseVirtualAddresses(view, spec, service);
 
@@ -204,7 +172,11 @@ Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, ui
     fail(kj::str("usage: only replicated services can be scaled: service '",
                  service.getSpec().getName(), "' is global, with one task on each node"));
   }
-  checkPools(view, service.getSpec(), replicas, service.getSpec());
+  capnp::MallocMessageBuilder message;
+  message.setRoot(service.getSpec());
+  auto scaled = message.getRoot<schema::ServiceSpec>();
+  setReplicas(scaled, replicas);
+  checkAddresses(view, scaled.asReader(), service.getSpec());
   if (had != replicas) {
     view.editService(answer.id, [&](schema::Service::Builder builder) {
       setReplicas(builder.getSpec(), replicas);
