@@ -54,6 +54,7 @@ constexpr const Command* COMMANDS[] = {
     &NETWORK_LS,
     &NETWORK_INSPECT,
     &NETWORK_RM,
+    &NETWORK_PRUNE,
     &VOLUME_LS,
     &VOLUME_INSPECT,
     &VOLUME_RM,

@@ -24,5 +24,65 @@ TEST_CASE("cli: the pools of a cluster's networks are given when it is made", "[
   CHECK(server.lastPools == "");
 }
 
+TEST_CASE("cli: a network is asked for as its flags say, or not at all", "[cli]") {
+  RecordingServer server;
+  auto made = server.run({"network", "create", "--internal", "--subnet", "10.1.0.0/24",
+                          "--aux-address", "router=10.1.0.9", "--label", "team=a", "vault"});
+  CHECK(made.status == 0);
+  CHECK(server.calls == Words{"createNetwork vault internal 10.1.0.0/24 router=10.1.0.9 team=a"});
+  server.calls.clear();
+  auto local = server.run({"network", "create", "--scope", "local", "x"});
+  CHECK(local.status == 2);
+  CHECK(local.errors == "orch: invalid value 'local' for --scope: expected swarm\n");
+  CHECK(server.run({"network", "create"}).status == 2);
+  CHECK(server.run({"network", "create", "--ingress", "x"}).status == 2);
+  CHECK(server.calls.empty());
+}
+
+TEST_CASE("cli: networks are listed by what they are, and by whether anybody is on them", "[cli]") {
+  RecordingServer server;
+  auto names = [&](const char* filter) {
+    auto ran = server.run({"network", "ls", "--format", "{{.Name}}", "--filter", filter});
+    CHECK(ran.errors == "");
+    return ran.out;
+  };
+  CHECK(names("name=r") == "bridge\nfront\n");
+  CHECK(names("driver=overlay") == "front\nvault\n");
+  CHECK(names("scope=local") == "bridge\n");
+  CHECK(names("id=w2") == "vault\n");
+  CHECK(names("label=team") == "front\nvault\n");
+  CHECK(names("label=team=a") == "front\n");
+  CHECK(names("dangling=true") == "vault\n");
+  CHECK(names("dangling=false") == "bridge\nfront\n");
+  CHECK(has(server.run({"network", "ls", "--filter", "dangling=maybe"}).errors,
+            "expected dangling=true|false"));
+  CHECK(server.run({"network", "ls", "--format", "{{.Name}} {{.Internal}} {{.Labels}}"}).out ==
+        "bridge false \nfront false team=a\nvault true team=b\n");
+}
+
+TEST_CASE("cli: a network that is inspected shows who is on it", "[cli]") {
+  RecordingServer server;
+  auto shown = server.run({"network", "inspect", "--pretty", "front"}).out;
+  for (auto text : {"Services:\n  Name: web\n  Address: 10.0.1.2\n",
+                    "Tasks:\n  Name: web.1\n  Address: 10.0.1.3/24\n  Node: node-1\n"}) {
+    CHECK(has(shown, text));
+  }
+  CHECK(server.run({"network", "inspect", "--format", "{{(index .Tasks 0).Node}}", "front"}).out ==
+        "node-1\n");
+}
+
+TEST_CASE("cli: a prune asks first, and then for no network of the nodes' own", "[cli]") {
+  RecordingServer server;
+  auto asked = server.run({"network", "prune"});
+  CHECK(asked.status == 1);
+  CHECK(has(asked.errors, "nothing was removed: answer y, or give --force"));
+  CHECK(server.calls.empty());
+  CHECK(server.run({"network", "prune", "--force"}).out == "vault\n");
+  CHECK(server.calls == Words{"pruneNetworks w1aaaaaaaaaaaaaaaaaaaaaaa w2aaaaaaaaaaaaaaaaaaaaaaa"});
+  server.calls.clear();
+  server.run({"network", "prune", "--force", "--filter", "label=team=b"});
+  CHECK(server.calls == Words{"pruneNetworks w2aaaaaaaaaaaaaaaaaaaaaaa"});
+}
+
 }  // namespace
 }  // namespace orch::cli

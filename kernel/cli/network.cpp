@@ -15,17 +15,35 @@ namespace {
 
 constexpr Option NETWORK_LS_OPTIONS[] = {
     {"-f,--filter", "FILTER",
-     "Only what matches: id=, name= (or a part of it), driver=, scope=", true},
+     "Only what matches: id=, name= (or a part of it), driver=, scope=, label=, "
+     "dangling=true|false",
+     true},
     ORCH_LIST_OPTIONS  //
 };
-constexpr Column NETWORK_COLUMNS[] = {{"ID", "NETWORK ID"},
-                                      {"Name", "NAME"},
-                                      {"Driver", "DRIVER"},
-                                      {"Scope", "SCOPE"},
-                                      {"Subnet", "SUBNET"}};
+constexpr Column NETWORK_COLUMNS[] = {
+    {"ID", "NETWORK ID"}, {"Name", "NAME"},      {"Driver", "DRIVER"}, {"Scope", "SCOPE"},
+    {"Subnet", "SUBNET"}, {"Internal", nullptr}, {"Labels", nullptr}};
+
+// `a=b,c=d`, as docker.
+kj::String labelsText(capnp::List<schema::KeyValue>::Reader labels) {
+  auto texts = KJ_MAP(label, labels) { return kj::str(label.getKey(), "=", label.getValue()); };
+  return kj::strArray(texts, ",");
+}
+
+// Whether users made it, and nobody is on it.
+Task<bool> isDangling(schema::ClusterControl::Client cluster, schema::Network::Reader network) {
+  if (network.getScope() == "local") co_return false;
+  auto request = cluster.networkRequest();
+  request.setId(network.getMeta().getId());
+  auto asked = co_await attempt(request.send());
+  if (!asked.ok()) co_return false;  // it was removed just now
+  auto found = asked.value().getNetwork();
+  co_return found.getServices().size() == 0 && found.getTasks().size() == 0;
+}
 
 Task<int> listNetworks(Context& context) {
-  Filters filters(context.args, {"id", "name", "driver", "scope"});
+  Filters filters(context.args,
+                  {"id", "name", "driver", "scope", "label", {"dangling", "true|false"}});
   Listing list(context, NETWORK_COLUMNS);
   auto cluster = co_await context.connection.cluster();
   auto response = co_await cluster.networksRequest().send();
@@ -33,16 +51,27 @@ Task<int> listNetworks(Context& context) {
     bool shown = filters.allowPrefix("id", network.getMeta().getId()) &&
                  filters.allowPart("name", network.getName()) &&
                  filters.allowSame("driver", network.getDriver()) &&
-                 filters.allowSame("scope", network.getScope());
+                 filters.allowSame("scope", network.getScope()) &&
+                 filters.allowLabels("label", network.getLabels());
+    if (shown && filters.values("dangling").size() > 0) {
+      bool dangling = co_await isDangling(cluster, network);
+      shown = filters.allowSame("dangling", kj::str(dangling));
+    }
     if (!shown) continue;
     auto id = list.id(network.getMeta().getId());
     list.row(id, network,
              kj::arr(kj::str(id), kj::str(network.getName()), kj::str(network.getDriver()),
-                     kj::str(network.getScope()), kj::str(network.getSubnet())));
+                     kj::str(network.getScope()), kj::str(network.getSubnet()),
+                     kj::str(network.getInternal()), labelsText(network.getLabels())));
   }
   list.finish();
   co_return 0;
 }
+
+constexpr Option NETWORK_PRUNE_OPTIONS[] = {
+    {"-f,--force", nullptr, "Do not ask"},
+    {"--filter", "FILTER", "Only what matches: label=", true},
+};
 
 constexpr Option NETWORK_CREATE_OPTIONS[] = {
     {"-d,--driver", "DRIVER", "What it is made by: overlay (the default)"},
@@ -111,8 +140,37 @@ Task<int> removeNetworks(Context& context) {
   return removeEach<schema::ClusterControl::RemoveNetworkResults>(context, make, UNKNOWN_NETWORK);
 }
 
+Task<int> pruneNetworks(Context& context) {
+  Filters filters(context.args, {"label"});
+  checkAgreed(context, "all networks that no service is on");
+  auto cluster = co_await context.connection.cluster();
+  auto listed = co_await cluster.networksRequest().send();
+  kj::Vector<kj::String> ids;
+  for (auto network : listed.getNetworks()) {
+    bool meant = network.getScope() != "local" && filters.allowLabels("label", network.getLabels());
+    if (meant) ids.add(kj::str(network.getMeta().getId()));
+  }
+  auto requestId = context.env.newId();
+  auto pruning = context.connection.change<schema::ClusterControl::PruneNetworksResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.pruneNetworksRequest();
+        request.setRequestId(requestId);
+        auto list = request.initIds(static_cast<unsigned>(ids.size()));
+        for (unsigned i = 0; i < list.size(); ++i) list.set(i, ids[i]);
+        return request.send();
+      },
+      UNKNOWN_NETWORK);
+  auto pruned = co_await kj::mv(pruning);
+  kj::Vector<kj::String> removed;
+  for (auto name : pruned.getRemoved()) removed.add(kj::str(name));
+  context.out.names(removed);
+  co_return 0;
+}
+
 }  // namespace
 
+const Command NETWORK_PRUNE = {"network prune", "", "Remove networks that no service is on",
+                               NETWORK_PRUNE_OPTIONS, pruneNetworks};
 const Command NETWORK_CREATE = {"network create", "NETWORK", "Create a network that spans hosts",
                                 NETWORK_CREATE_OPTIONS, createNetwork};
 const Command NETWORK_RM = {"network rm", "NETWORK...", "Remove one or more networks", nullptr,

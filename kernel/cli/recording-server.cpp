@@ -12,6 +12,7 @@
 #include "recording-discovery.h"
 #include "recording-images.h"
 #include "recording-kernel.h"
+#include "recording-networks.h"
 
 namespace orch::cli {
 
@@ -58,10 +59,10 @@ void fillTask(schema::Task::Builder task, kj::StringPtr id, schema::TaskState de
 
 }  // namespace
 
-class RecordingCluster final : public schema::ClusterControl::Server {
+class RecordingCluster final : public RecordingNetworks {
  public:
   RecordingCluster(RecordingServer& owner, RecordingServer::State& state, kj::Timer& timer)
-      : owner(owner), state(state), timer(timer) {}
+      : RecordingNetworks(owner.calls), owner(owner), state(state), timer(timer) {}
 
   kj::Promise<void> createService(CreateServiceContext context) override {
     auto params = context.getParams();

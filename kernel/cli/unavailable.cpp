@@ -47,7 +47,6 @@ constexpr Word COMMAND_WORDS[] = {
     {"kill", "is 'orch service scale SERVICE=0' here"},
     {"load", "is 'orch image import PATH' here"},
     {"logs", "is 'orch service logs SERVICE|TASK' here"},
-    {"network prune", ""},
     {"network connect", "is 'orch service update --network-add NETWORK SERVICE' here"},
     {"network disconnect", "is 'orch service update --network-rm NETWORK SERVICE' here"},
     {"node demote", ""},

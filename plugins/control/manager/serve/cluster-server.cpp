@@ -20,6 +20,7 @@ namespace {
 struct Outcome final : public kj::Refcounted {
   Answer answer;
   bool created = false;
+  std::vector<std::string> names;  // of what was removed
 };
 
 class ClusterServer final : public schema::ClusterControl::Server {
@@ -119,6 +120,9 @@ class ClusterServer final : public schema::ClusterControl::Server {
   }
   kj::Promise<void> removeNetwork(RemoveNetworkContext context) override {
     return doRemoveNetwork(context);
+  }
+  kj::Promise<void> pruneNetworks(PruneNetworksContext context) override {
+    return doPruneNetworks(context);
   }
   kj::Promise<void> logs(LogsContext context) override {
     context.allowCancellation();
@@ -255,6 +259,15 @@ class ClusterServer final : public schema::ClusterControl::Server {
     };
     auto outcome = co_await submit(context, decide);
     context.getResults().setNetworkId(outcome->answer.id.c_str());
+  }
+
+  Task<void> doPruneNetworks(PruneNetworksContext context) {
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.names = manager::pruneNetworks(view, params.getRequestId(), params.getIds());
+    };
+    auto outcome = co_await submit(context, decide);
+    auto list = context.getResults().initRemoved(outcome->names.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, outcome->names[i].c_str());
   }
 
   Task<void> doAddAdmin(AddAdminContext context) {

@@ -2,6 +2,8 @@
 
 #include <kj/encoding.h>
 
+#include <algorithm>
+
 #include "decide/address-allocator.h"
 #include "orch/fail.h"
 #include "serve/resolve.h"
@@ -216,16 +218,24 @@ void setAddressPools(View& view, capnp::List<capnp::Text>::Reader pools, uint8_t
   });
 }
 
+namespace {
+// Names of services, in a text for users; empty if there are none.
+std::string servicesOn(const View& view, schema::Network::Reader network) {
+  std::string users;
+  for (auto& name : view.servicesOn(manager::view(network.getName()))) {
+    users += (users.empty() ? "'" : ", '") + name + "'";
+  }
+  return users;
+}
+}  // namespace
+
 Answer removeNetwork(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
   auto before = earlier(view, requestId, "removeNetwork");
   if (!before.empty()) return {before, {}};
   Answer answer;
   answer.id = resolveNetwork(view, typed);
   auto network = KJ_ASSERT_NONNULL(view.network(answer.id));
-  std::string users;
-  for (auto& name : view.servicesOn(manager::view(network.getName()))) {
-    users += (users.empty() ? "'" : ", '") + name + "'";
-  }
+  auto users = servicesOn(view, network);
   if (!users.empty()) {
     fail(kj::str("network '", network.getName(), "' is in use by ", users.c_str(),
                  "; remove these services, or take it from them with 'orch service update "
@@ -239,6 +249,30 @@ Answer removeNetwork(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
   view.erase(Key{Kind::NETWORK, answer.id});
   remember(view, requestId, "removeNetwork", answer.id);
   return answer;
+}
+
+std::vector<std::string> pruneNetworks(View& view, kj::StringPtr requestId,
+                                       capnp::List<capnp::Text>::Reader ids) {
+  // Names have no spaces in them; each has one before it.
+  auto names = earlier(view, requestId, "pruneNetworks");
+  if (names.empty()) {
+    for (auto id : ids) {
+      KJ_IF_MAYBE (network, view.network(manager::view(id))) {
+        bool used = !servicesOn(view, *network).empty() || view.addresses(text(id)).held() > 0;
+        if (used) continue;
+        names += " " + text(network->getName());
+        view.erase(Key{Kind::NETWORK, text(id)});
+      }
+    }
+    if (!names.empty()) remember(view, requestId, "pruneNetworks", names);
+  }
+  std::vector<std::string> removed;
+  for (size_t at = 0; at < names.size();) {
+    auto end = std::min(names.find(' ', at + 1), names.size());
+    removed.push_back(names.substr(at + 1, end - at - 1));
+    at = end;
+  }
+  return removed;
 }
 
 }  // namespace orch::control::manager

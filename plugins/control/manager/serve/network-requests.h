@@ -11,5 +11,8 @@ Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reade
 void setAddressPools(View& view, capnp::List<capnp::Text>::Reader pools, uint8_t prefix);
 // Fails while a service or a task has it.
 Answer removeNetwork(View& view, kj::StringPtr requestId, kj::StringPtr typed);
+// Of these, those that no service and no task has; their names.
+std::vector<std::string> pruneNetworks(View& view, kj::StringPtr requestId,
+                                       capnp::List<capnp::Text>::Reader ids);
 
 }  // namespace orch::control::manager

@@ -124,6 +124,32 @@ TEST_CASE("networks: a node that others reach by IPv6 alone gets no task of them
   CHECK(three.running() == 0);
 }
 
+TEST_CASE("networks: a prune removes those that nobody is on, and once", "[manager]") {
+  NetworkFixture cluster;
+  std::vector<std::string> ids;
+  for (auto name : {"used", "one", "two", "other"}) ids.push_back(cluster.make(name));
+  cluster.create(NetworkFixture::on("used", 1));
+  cluster.settle();
+  auto prune = [&](const char* requestId, const std::vector<std::string>& these) {
+    auto request = cluster.control.pruneNetworksRequest();
+    request.setRequestId(requestId);
+    auto list = request.initIds(these.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, these[i].c_str());
+    auto sent = request.send();
+    cluster.settle();
+    std::vector<std::string> names;
+    for (auto name : sent.wait(cluster.world.waitScope()).getRemoved()) {
+      names.push_back(name.cStr());
+    }
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(prune("prune-1", {ids[0], ids[1], ids[2], "unknown", "bridge"}) == Names{"one", "two"});
+  CHECK(prune("prune-1", {ids[3]}) == Names{"one", "two"});
+  CHECK(cluster.network("other").getNetwork().getName() == "other");
+  CHECK(prune("prune-2", {ids[0]}).empty());
+}
+
 TEST_CASE("networks: one that is inspected shows who is on it", "[manager]") {
   NetworkFixture cluster;
   cluster.make("net");

@@ -1,0 +1,83 @@
+// For tests: the networks of RecordingServer.
+#pragma once
+
+#include <kj/debug.h>
+
+#include <string>
+#include <vector>
+
+#include "orch/fail.h"
+#include "orch/schema/cluster.capnp.h"
+
+namespace orch::cli {
+
+// `bridge`, the nodes' own; `front`, which `web` is on; `vault`, which nobody is on.
+class RecordingNetworks : public schema::ClusterControl::Server {
+ public:
+  explicit RecordingNetworks(std::vector<std::string>& calls) : asked(calls) {}
+
+  kj::Promise<void> createNetwork(CreateNetworkContext context) override {
+    auto network = context.getParams().getNetwork();
+    auto flags = network.getInternal() ? " internal" : "";
+    asked.push_back(kj::str("createNetwork ", network.getName(), flags, " ", network.getSubnet(),
+                            pairs(network.getReserved()), pairs(network.getLabels()))
+                        .cStr());
+    context.getResults().initNetwork().initMeta().setId("w9aaaaaaaaaaaaaaaaaaaaaaa");
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> networks(NetworksContext context) override {
+    auto list = context.getResults().initNetworks(kj::size(NAMES));
+    for (unsigned i = 0; i < list.size(); ++i) fill(i, list[i]);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> network(NetworkContext context) override {
+    auto typed = context.getParams().getId();
+    for (unsigned i = 0; i < kj::size(NAMES); ++i) {
+      if (typed != NAMES[i] && typed != idOf(i)) continue;
+      auto network = context.getResults().initNetwork();
+      fill(i, network);
+      if (i != FRONT) return kj::READY_NOW;
+      auto service = network.initServices(1)[0];
+      service.setName("web");
+      service.setAddress("10.0.1.2");
+      auto task = network.initTasks(1)[0];
+      task.setName("web.1");
+      task.setAddress("10.0.1.3/24");
+      task.setNode("node-1");
+      return kj::READY_NOW;
+    }
+    fail(kj::str("no network '", typed, "'"));
+  }
+  kj::Promise<void> pruneNetworks(PruneNetworksContext context) override {
+    auto ids = context.getParams().getIds();
+    asked.push_back(kj::str("pruneNetworks ", kj::strArray(ids, " ")).cStr());
+    context.getResults().initRemoved(1).set(0, "vault");
+    return kj::READY_NOW;
+  }
+
+ private:
+  static constexpr kj::StringPtr NAMES[] = {"bridge"_kj, "front"_kj, "vault"_kj};
+  static constexpr unsigned FRONT = 1;
+  static kj::String idOf(unsigned i) {
+    return i == 0 ? kj::str("bridge") : kj::str("w", i, "aaaaaaaaaaaaaaaaaaaaaaa");
+  }
+  static kj::String pairs(capnp::List<schema::KeyValue>::Reader list) {
+    auto texts = KJ_MAP(pair, list) { return kj::str(" ", pair.getKey(), "=", pair.getValue()); };
+    return kj::strArray(texts, "");
+  }
+  static void fill(unsigned i, schema::Network::Builder network) {
+    network.initMeta().setId(idOf(i));
+    network.setName(NAMES[i]);
+    network.setDriver(i == 0 ? "bridge" : "overlay");
+    network.setScope(i == 0 ? "local" : "swarm");
+    if (i == 0) return;
+    network.setInternal(i != FRONT);
+    auto label = network.initLabels(1)[0];
+    label.setKey("team");
+    label.setValue(i == FRONT ? "a" : "b");
+  }
+
+  std::vector<std::string>& asked;
+};
+
+}  // namespace orch::cli
