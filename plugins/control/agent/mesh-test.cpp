@@ -9,9 +9,9 @@ namespace orch::control::agent {
 namespace {
 
 // Writes down what it is told: "all 10.0.0.1 n2 n3", "some 10.0.0.1 n2 -n3".
-class FakePorts final : public schema::PortPublisher::Server {
+class FakeMesh final : public schema::PortPublisher::Server {
  public:
-  explicit FakePorts(std::vector<std::string>& told) : told(told) {}
+  explicit FakeMesh(std::vector<std::string>& told) : told(told) {}
   kj::Promise<void> update(UpdateContext context) override {
     auto change = context.getParams().getChange();
     auto text = kj::str(change.getComplete() ? "all " : "some ", change.getAddress());
@@ -27,7 +27,7 @@ class FakePorts final : public schema::PortPublisher::Server {
 
 struct MeshFixture {
   MeshFixture()
-      : ports(kj::heap<FakePorts>(told)), table(world.env(), log, [this] { return ports; }) {}
+      : ports(kj::heap<FakeMesh>(told)), table(world.env(), log, [this] { return ports; }) {}
 
   void describe(kj::StringPtr address) {
     capnp::MallocMessageBuilder message;
