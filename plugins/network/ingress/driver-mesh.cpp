@@ -2,12 +2,14 @@
 #include "driver.h"
 #include "lib/nft-batch.h"
 #include "orch/attempt.h"
+#include "orch/fail.h"
 
 namespace orch::network::ingress {
 
 Task<std::vector<std::string>> IngressDriver::update(MeshNews news) {
   if (layout.address) news.facts.own = *layout.address;
   auto turn = co_await turns.take("");
+  if (stopped) fail(kj::str("published ports have been stopped"));
   auto gone = others.take(kj::mv(news));
   forget.insert(forget.end(), gone.begin(), gone.end());
   bool moved = mesh.own != 0 && mesh != others.facts();
