@@ -136,7 +136,8 @@ TEST_CASE("address needs: a global service needs one for each node that it may b
   six.open();
   cluster.settle();
   auto waiting = 0;
-  for (auto task : cluster.tasks("web").getTasks()) {
+  auto listed = cluster.tasks("web");
+  for (auto task : listed.getTasks()) {
     if (task.getStatus().getState() != schema::TaskState::PENDING) continue;
     ++waiting;
     CHECK(task.getStatus().getError() == "no address is left on the network 'small'");

@@ -68,10 +68,9 @@ TEST_CASE("address pools: a node that comes to overlap a network says so", "[man
   auto problems = [&](const char* id) {
     auto request = cluster.control.nodeRequest();
     request.setId(id);
+    auto answer = request.send().wait(cluster.world.waitScope());
     std::vector<std::string> found;
-    for (auto problem : request.send().wait(cluster.world.waitScope()).getNode().getProblems()) {
-      found.push_back(problem.cStr());
-    }
+    for (auto problem : answer.getNode().getProblems()) found.push_back(problem.cStr());
     return found;
   };
   auto warnings = [&] {

@@ -137,10 +137,9 @@ TEST_CASE("networks: a prune removes those that nobody is on, and once", "[manag
     for (uint32_t i = 0; i < list.size(); ++i) list.set(i, these[i].c_str());
     auto sent = request.send();
     cluster.settle();
+    auto answer = sent.wait(cluster.world.waitScope());
     std::vector<std::string> names;
-    for (auto name : sent.wait(cluster.world.waitScope()).getRemoved()) {
-      names.push_back(name.cStr());
-    }
+    for (auto name : answer.getRemoved()) names.push_back(name.cStr());
     return names;
   };
   using Names = std::vector<std::string>;
@@ -216,7 +215,8 @@ TEST_CASE("networks: a leg says whether its network is internal", "[manager]") {
   };
   cluster.create(published);
   cluster.settle();
-  auto legs = cluster.tasks("web").getTasks()[0].getLegs();
+  auto listed = cluster.tasks("web");
+  auto legs = listed.getTasks()[0].getLegs();
   REQUIRE(legs.size() == 2);
   CHECK(legs[0].getInternal());
   CHECK_FALSE(legs[1].getInternal());
