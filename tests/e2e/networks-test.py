@@ -80,6 +80,10 @@ class Networks(cluster.MemberTest):
         unknown = self.inTasks("inside", "/bin/busybox", "nslookup", "example.com", "127.0.0.11")
         for done in unknown.values():
             self.assertIn("NXDOMAIN", done.stdout + done.stderr)
+        for host, done in self.inTasks("both", "/bin/cat", "/etc/hosts").items():
+            names = [line.split() for line in done.stdout.splitlines()]
+            own = [address for address, name, *_ in names if name == names[-1][1]]
+            self.assertEqual([address.split(".")[0] for address in own], ["10", "10", "172"], host)
         # Published ports answer all the same, on every host; that is no way out.
         client = self.cluster.client.host
         for node in self.cluster.hosts:

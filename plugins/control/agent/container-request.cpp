@@ -16,6 +16,17 @@ void useNameServer(schema::TaskSpec::Reader task, schema::ContainerSpec::Builder
   for (auto network : networks) search.set(i++, network.getName());
   for (auto domain : own) search.set(i++, domain);
 }
+
+// What the task's own name stands for inside: what its networks know it by comes first, since a
+// program may tell others. The node's own network is of no use to a task that has no way out.
+void fillAddresses(schema::Task::Reader task, kj::StringPtr own,
+                   schema::ContainerRequest::Builder request) {
+  auto legs = task.getLegs();
+  bool closed = isClosed(task);
+  auto list = request.initAddresses(legs.size() + (closed ? 0 : 1));
+  for (uint32_t i = 0; i < legs.size(); ++i) list.set(i, legs[i].getAddress());
+  if (!closed) list.set(legs.size(), own);
+}
 }  // namespace
 
 capnp::MessageSize sizeOfContainerRequest(TaskRecord& record,
@@ -44,7 +55,7 @@ void fillContainerRequest(TaskRecord& record, kj::Maybe<schema::ImageInfo::Reade
   request.setTaskName(name);
   KJ_IF_MAYBE (leg, endpoint) {
     request.getNetwork().setNamespace(leg->getNamespacePath());
-    request.initAddresses(1).set(0, leg->getAddress());
+    fillAddresses(task, leg->getAddress(), request);
   } else if (spec.getNetworks().size() > 0 && spec.getNetworks()[0].getName() == "host") {
     request.getNetwork().setHost();
   } else {

@@ -55,7 +55,6 @@ class TaskController final {
   Task<kj::Maybe<Attached>> attachNetwork();
   Task<void> replug();
   Task<void> plugLegs(schema::Endpoint::Reader endpoint);
-  bool closed();
   Task<void> serveNames(kj::StringPtr path);
   Task<void> unplugLegs();
   bool publishes() { return task->task().asReader().getPorts().size() > 0; }

@@ -9,15 +9,6 @@ Task<void> TaskController::replug() {
   KJ_IF_MAYBE (there, attached) co_await plugLegs(there->getEndpoint());
 }
 
-// On internal networks and on nothing else, not even on `bridge` by name.
-bool TaskController::closed() {
-  auto reader = task->task().asReader();
-  auto legs = reader.getLegs();
-  bool all = legs.size() == reader.getSpec().getNetworks().size();
-  for (auto leg : legs) all &= leg.getInternal();
-  return all;
-}
-
 // Into each network that spans hosts. Asked twice, the plugins answer as the first time.
 Task<void> TaskController::plugLegs(schema::Endpoint::Reader endpoint) {
   uint32_t count = task->task().asReader().getLegs().size();
@@ -38,7 +29,7 @@ Task<void> TaskController::plugLegs(schema::Endpoint::Reader endpoint) {
       target.setNetwork(leg.getNetwork());
       target.setAddress(leg.getAddress());
       target.setDevice(kj::str("eth", i + 1));
-      target.setClosed(closed());
+      target.setClosed(isClosed(task->task().asReader()));
       target.setPublished(publishes());
       return request.send();
     });
@@ -57,7 +48,7 @@ Task<void> TaskController::serveNames(kj::StringPtr path) {
     auto networks = request.initNetworks(all.size());
     for (uint32_t i = 0; i < networks.size(); ++i) networks.set(i, all[i].getNetwork());
     request.setServers(reader.getSpec().getContainer().getDns());
-    request.setClosed(closed());
+    request.setClosed(isClosed(reader));
     return request.send();
   });
   co_await kj::mv(serve);

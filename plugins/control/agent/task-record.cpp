@@ -57,6 +57,13 @@ bool TaskRecord::advance(schema::TaskState next, int64_t atNs, kj::StringPtr tex
   return true;
 }
 
+bool isClosed(schema::Task::Reader task) {
+  auto legs = task.getLegs();
+  bool all = legs.size() > 0 && legs.size() == task.getSpec().getNetworks().size();
+  for (auto leg : legs) all &= leg.getInternal();
+  return all;
+}
+
 bool isTerminal(schema::TaskState state) { return state >= schema::TaskState::COMPLETE; }
 
 }  // namespace orch::control::agent

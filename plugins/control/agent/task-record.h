@@ -42,6 +42,10 @@ class TaskRecord final {
 // Stored bytes as Cap'n Proto reads them.
 kj::Array<capnp::word> alignedCopy(kj::ArrayPtr<const kj::byte> bytes);
 
+// It is on internal networks and on nothing else, not even on `bridge` by name: there is no way
+// out.
+bool isClosed(schema::Task::Reader task);
+
 // Nothing follows it.
 bool isTerminal(schema::TaskState state);
 
