@@ -43,7 +43,7 @@ AlonePlan planAlone(const std::map<std::string, schema::Task::Reader>& tasks, in
         later(task.getStartAfterNs());
         continue;
       }
-      int64_t delayNs = restartDelayNs(task, task.getStatus());
+      int64_t delayNs = restartDelayNs(task, task.getSpec().getRestart(), task.getStatus());
       plan.restarts.push_back({id, delayNs == 0 ? 0 : nowNs + delayNs, restartsAfter(task)});
     } else if (task.getDesired() == TaskState::READY) {
       auto before = tasks.find(task.getRestartOf().cStr());

@@ -27,8 +27,9 @@ int64_t lifetimeNs(schema::Task::Reader task, schema::TaskStatus::Reader status)
   return status.getEndedAtNs() - std::max(fromNs, status.getRunningAtNs());
 }
 
-int64_t restartDelayNs(schema::Task::Reader task, schema::TaskStatus::Reader status) {
-  int64_t delayMs = task.getSpec().getRestart().getDelayMs();
+int64_t restartDelayNs(schema::Task::Reader task, schema::RestartPolicy::Reader policy,
+                       schema::TaskStatus::Reader status) {
+  int64_t delayMs = policy.getDelayMs();
   if (delayMs >= 0) return delayMs * NS_PER_MS;
   if (task.getRestarts() == 0) return 0;
   // What this one waited, forgotten once it has run for a while.

@@ -16,6 +16,7 @@ int64_t lifetimeNs(schema::Task::Reader task, schema::TaskStatus::Reader status)
 
 // How long to wait before the next one: the policy's delay, or the back-off
 // (RestartPolicy.delayMs). Of `status` the times count, and none of `task.status`.
-int64_t restartDelayNs(schema::Task::Reader task, schema::TaskStatus::Reader status);
+int64_t restartDelayNs(schema::Task::Reader task, schema::RestartPolicy::Reader policy,
+                       schema::TaskStatus::Reader status);
 
 }  // namespace orch::control

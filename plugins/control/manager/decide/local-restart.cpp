@@ -57,11 +57,11 @@ void createNext(View& view, const TaskReader& ended, std::string_view id,
   auto next = restart.getNext().getStatus().getState();
   int64_t delayNs =
       std::max(LONGEST_BACKOFF_NS, ended.getSpec().getRestart().getDelayMs() * NS_PER_MS);
-  auto old = ended.record();
+  auto& old = ended;
   view.createAs<schema::Task>(Key{Kind::TASK, std::string(id)}, [&](schema::Task::Builder task) {
     task.setServiceId(old.getServiceId());
     task.setServiceName(old.getServiceName());
-    task.setSlot(old.getSlot());
+    task.setSlot(old.slot().number);
     task.setNodeId(old.getNodeId());
     task.setSpec(old.getSpec());
     task.setSpecVersion(old.getSpecVersion());

@@ -73,7 +73,7 @@ TEST_CASE("tasks: what a node reports writes the status and nothing else", "[man
   }
   CHECK(TaskReader(object).runningAtNs() == bench.nowNs - 1);
   CHECK(TaskReader(object).endedAtNs() == bench.nowNs);
-  CHECK(bench.state.usage().service(bench.serviceId).runningByNode.empty());
+  CHECK(bench.state.usage().service(bench.serviceId).running == 0);
 }
 
 TEST_CASE("tasks: rules count from what happened, not from the last edit", "[manager]") {
@@ -362,7 +362,7 @@ TEST_CASE("state: what is counted up is counted down", "[manager]") {
   bench.reconcile();
   bench.run("one");
   CHECK(bench.state.usage().node("one").wanted == 4);
-  CHECK(bench.state.usage().service(bench.serviceId).runningByNode.at("one") == 4);
+  CHECK(bench.state.usage().service(bench.serviceId).on("one").running == 4);
   bench.change([&](View& view) { view.erase(Key{Kind::SERVICE, bench.serviceId}); });
   bench.change([&](View& view) {
     for (auto& entry : bench.state.all(Kind::TASK)) view.erase(Key{Kind::TASK, entry.first});

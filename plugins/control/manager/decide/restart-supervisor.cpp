@@ -52,7 +52,8 @@ bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot
       view.wakeAt(manager::view(service.getMeta().getId()), task.getStartAfterNs());
       return false;
     }
-    int64_t delayNs = again ? restartDelayNs(task.record(), task.getStatus()) : 0;
+    int64_t delayNs =
+        again ? restartDelayNs(task.record(), task.getSpec().getRestart(), task.getStatus()) : 0;
     setDesired(view, task, TaskState::SHUTDOWN);
     if (again) replace(view, service, slot, task, delayNs);
     return true;

@@ -164,11 +164,9 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
 }  // namespace
 
 uint32_t runningTasks(const State& state, std::string_view serviceId) {
-  int64_t sum = 0;
-  for (auto& entry : state.usage().service(serviceId).runningByNode) {
-    auto node = state.find(Kind::NODE, entry.first);
-    if (node != nullptr && !isDown(node->as<schema::Node>())) sum += entry.second;
-  }
+  auto& service = state.usage().service(serviceId);
+  int64_t sum = service.running;
+  for (auto& nodeId : state.awayNodes()) sum -= service.on(nodeId).running;
   return sum;
 }
 

@@ -30,17 +30,19 @@ UnitKey unitOfTask(const std::string&, const Snapshot& object) {
 }
 
 constexpr KindTraits TRAITS[KINDS] = {
-    {"cluster"_kj, ""_kj, copyOf<schema::Cluster>, nullptr, nullptr, unitOfCluster, nullptr},
-    {"node"_kj, ""_kj, copyOf<schema::Node>, nullptr, nullptr, unitOfNode, publishNode},
-    {"service"_kj, ""_kj, copyOf<schema::Service>, nullptr, State::indexService, unitOfService,
-     publishService},
-    {"request"_kj, ""_kj, copyOf<RequestRecord>, nullptr, State::indexRequest, unitOfRequest,
+    {"cluster"_kj, ""_kj, copyOf<schema::Cluster>, nullptr, nullptr, nullptr, unitOfCluster,
      nullptr},
+    {"node"_kj, ""_kj, copyOf<schema::Node>, nullptr, nullptr, State::indexNode, unitOfNode,
+     publishNode},
+    {"service"_kj, ""_kj, copyOf<schema::Service>, nullptr, nullptr, State::indexService,
+     unitOfService, publishService},
+    {"request"_kj, ""_kj, copyOf<RequestRecord>, nullptr, nullptr, State::indexRequest,
+     unitOfRequest, nullptr},
     {"task"_kj, "task-status"_kj, copyOf<schema::Task>, copyOf<schema::TaskStatus>,
-     State::indexTask, unitOfTask, publishTask},
-    {"admin"_kj, ""_kj, copyOf<schema::Admin>, nullptr, nullptr, unitOfAdmin, nullptr},
-    {"network"_kj, ""_kj, copyOf<schema::Network>, nullptr, State::indexNetwork, unitOfNetwork,
-     publishNetwork},
+     TaskReader::split, State::indexTask, unitOfTask, publishTask},
+    {"admin"_kj, ""_kj, copyOf<schema::Admin>, nullptr, nullptr, nullptr, unitOfAdmin, nullptr},
+    {"network"_kj, ""_kj, copyOf<schema::Network>, nullptr, nullptr, State::indexNetwork,
+     unitOfNetwork, publishNetwork},
 };
 }  // namespace
 

@@ -18,6 +18,11 @@ class State;
 // their tasks, requests with what they made.
 using UnitKey = std::tuple<uint8_t, std::string, SlotKey>;
 
+struct SplitWords {
+  Words own;
+  Words shared;
+};
+
 struct KindTraits {
   // In the store, and on the command line.
   kj::StringPtr name;
@@ -25,8 +30,12 @@ struct KindTraits {
   kj::StringPtr statusName;
   Words (*copy)(capnp::FlatArrayMessageReader& message);
   Words (*copyStatus)(capnp::FlatArrayMessageReader& message);
-  // Null: no index but that by id. Adds the object (`sign` 1) or takes it away (-1).
-  void (*index)(State& state, const Object& object, int sign);
+  // Null: it shares nothing. Else what is left of words that the store has, and what others may say
+  // alike.
+  SplitWords (*split)(const Snapshot& whole);
+  // Null: no index but that by id. Adds the object (`sign` 1) or takes it away (-1); `whole` if it
+  // is not its status alone that changes.
+  void (*index)(State& state, const Object& object, int sign, bool whole);
   UnitKey (*unit)(const std::string& id, const Snapshot& object);
   // Tells the bus of a change. Null: nobody is told.
   void (*publish)(Host& host, const Snapshot& before, const Snapshot& after);

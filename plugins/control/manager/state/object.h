@@ -1,5 +1,6 @@
 // An object of the cluster as it lies in memory and in the store: one flat Cap'n Proto message of a
-// single segment, and for tasks a second one with the status. Reading costs nothing: `as<T>()`
+// single segment, and for tasks a second one with the status. In memory, what all tasks of one
+// service and spec say alike is a third one that they share. Reading costs nothing: `as<T>()`
 // points into the words.
 #pragma once
 
@@ -25,6 +26,7 @@ using Words = kj::Array<capnp::word>;
 struct Snapshot {
   const capnp::word* words = nullptr;   // null: there is no such object
   const capnp::word* status = nullptr;  // null: it has none, or none yet
+  const capnp::word* shared = nullptr;  // null: its words are all that it says
 
   explicit operator bool() const { return words != nullptr; }
   // Only for words that `toWords` made.
@@ -36,22 +38,28 @@ struct Snapshot {
 
 struct Object {
   Words words;
-  Words status;           // empty: none
-  uint64_t revision = 0;  // of the store, that wrote the words last
+  Words status;                         // empty: none
+  const capnp::word* shared = nullptr;  // what it says in the same words as others; the State's
+  uint64_t revision = 0;                // of the store, that wrote the words last
   uint64_t statusRevision = 0;
 
   operator Snapshot() const {
     return {words.size() == 0 ? nullptr : words.begin(),
-            status.size() == 0 ? nullptr : status.begin()};
+            status.size() == 0 ? nullptr : status.begin(), shared};
   }
   // The newest of both.
   uint64_t version() const { return revision > statusRevision ? revision : statusRevision; }
-  // Valid as long as the object.
+  // Without what it shares. Valid as long as the object.
   template <typename T>
   typename T::Reader as() const {
     return capnp::readMessageUnchecked<T>(words.begin() + 1);
   }
 };
+
+// How many words that `toWords` made these are.
+inline size_t sizeOf(const capnp::word* words) {
+  return reinterpret_cast<const uint32_t*>(words)[1] + 1;
+}
 
 template <typename Reader>
 Words toWords(Reader reader) {

@@ -8,28 +8,37 @@
 namespace orch::control::manager {
 
 const Object* State::find(Kind kind, std::string_view id) const {
-  auto& kindObjects = all(kind);
-  auto it = kindObjects.find(id);
-  return it == kindObjects.end() ? nullptr : &it->second;
+  auto entry = byId[static_cast<size_t>(kind)].find(id);
+  return entry == nullptr ? nullptr : &entry->second;
 }
 
 void State::apply(const Key& key, Change change, uint64_t atRevision) {
+  auto& traits = traitsOf(key.kind);
+  auto& index = byId[static_cast<size_t>(key.kind)];
   auto& kindObjects = objects[static_cast<size_t>(key.kind)];
-  auto index = traitsOf(key.kind).index;
-  auto it = kindObjects.find(key.id);
+  auto entry = index.find(key.id);
+  bool whole = change.status.size() == 0 || change.words.size() > 0;
   auto count = [&](int sign) {
     // A status may be loaded before what it is the status of.
-    if (index != nullptr && it->second.words.size() > 0) index(*this, it->second, sign);
+    bool there = traits.index != nullptr && entry->second.words.size() > 0;
+    if (there) traits.index(*this, entry->second, sign, whole);
   };
-  if (it != kindObjects.end()) count(-1);
+  if (entry != nullptr) count(-1);
   if (change.isDelete()) {
     if (key.kind == Kind::NETWORK) networkIndex.forget(key.id);
-    if (it != kindObjects.end()) kindObjects.erase(it);
+    if (entry != nullptr) {
+      commonWords.release(entry->second.shared);
+      index.remove(key.id);
+      kindObjects.erase(key.id);
+    }
   } else {
-    if (it == kindObjects.end()) it = kindObjects.try_emplace(key.id).first;
-    auto& object = it->second;
+    if (entry == nullptr) {
+      entry = &*kindObjects.try_emplace(key.id).first;
+      index.add(*entry);
+    }
+    auto& object = entry->second;
     if (change.words.size() > 0) {
-      object.words = kj::mv(change.words);
+      setWords(traits, object, kj::mv(change.words));
       object.revision = atRevision;
     }
     if (change.status.size() > 0) {
@@ -41,14 +50,26 @@ void State::apply(const Key& key, Change change, uint64_t atRevision) {
   revision = std::max(revision, atRevision);
 }
 
-void State::indexService(State& state, const Object& object, int sign) {
+void State::setWords(const KindTraits& traits, Object& object, Words words) {
+  auto before = object.shared;
+  if (traits.split == nullptr) {
+    object.words = kj::mv(words);
+  } else {
+    auto parts = traits.split({words.begin()});
+    object.words = kj::mv(parts.own);
+    object.shared = commonWords.hold(kj::mv(parts.shared));
+  }
+  commonWords.release(before);
+}
+
+void State::indexService(State& state, const Object& object, int sign, bool) {
   auto service = object.as<schema::Service>();
   state.newestStampNs = std::max(state.newestStampNs, service.getMeta().getCreatedAtNs());
   state.serviceIndex.count(service, sign);
   state.networkIndex.count(service, sign);
 }
 
-void State::indexNetwork(State& state, const Object& object, int sign) {
+void State::indexNetwork(State& state, const Object& object, int sign, bool) {
   state.networkIndex.count(object.as<schema::Network>(), sign);
 }
 
@@ -58,7 +79,18 @@ void State::loaded(int64_t nowNs) {
   }
 }
 
-void State::indexRequest(State& state, const Object& object, int sign) {
+void State::indexNode(State& state, const Object& object, int sign, bool) {
+  auto node = object.as<schema::Node>();
+  auto id = text(node.getMeta().getId());
+  bool gone = sign < 0 && state.byNode.count(id) > 0;
+  if (gone || (sign > 0 && isDown(node))) {
+    state.away.insert(id);
+  } else {
+    state.away.erase(id);
+  }
+}
+
+void State::indexRequest(State& state, const Object& object, int sign, bool) {
   auto record = object.as<RequestRecord>();
   auto entry = std::make_pair(record.getAtNs(), text(record.getId()));
   if (sign > 0) {
@@ -68,11 +100,12 @@ void State::indexRequest(State& state, const Object& object, int sign) {
   }
 }
 
-void State::indexTask(State& state, const Object& object, int sign) {
+void State::indexTask(State& state, const Object& object, int sign, bool whole) {
   TaskReader task(object);
   state.newestStampNs = std::max(state.newestStampNs, task.getMeta().getCreatedAtNs());
   state.use.count(task, sign);
   state.networkIndex.count(task, sign);
+  if (!whole) return;
   auto id = task.id();
   auto nodeId = text(task.getNodeId());
   auto serviceId = text(task.getServiceId());
@@ -83,7 +116,10 @@ void State::indexTask(State& state, const Object& object, int sign) {
   }
   if (!nodeId.empty()) {
     state.byNode[nodeId].erase(id);
-    if (state.byNode[nodeId].empty()) state.byNode.erase(nodeId);
+    if (state.byNode[nodeId].empty()) {
+      state.byNode.erase(nodeId);
+      if (state.find(Kind::NODE, nodeId) == nullptr) state.away.erase(nodeId);
+    }
   }
   auto& slots = state.byService[serviceId];
   auto& inSlot = slots[task.slot()];

@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "state/id-index.h"
 #include "state/kind.h"
 #include "state/network-index.h"
 #include "state/service-index.h"
+#include "state/shared-words.h"
 #include "state/usage.h"
 
 namespace orch::control::manager {
@@ -30,7 +32,8 @@ struct Change {
   Snapshot over(const Snapshot& before) const {
     if (isDelete()) return {};
     return {words.size() == 0 ? before.words : words.begin(),
-            status.size() == 0 ? before.status : status.begin()};
+            status.size() == 0 ? before.status : status.begin(),
+            words.size() == 0 ? before.shared : nullptr};
   }
 };
 
@@ -57,10 +60,11 @@ class State final {
   // Tasks of one service by slot. The pointers are valid until the object is deleted.
   using SlotIndex = std::map<SlotKey, std::vector<const Object*>>;
 
-  static void indexService(State& state, const Object& object, int sign);
-  static void indexRequest(State& state, const Object& object, int sign);
-  static void indexTask(State& state, const Object& object, int sign);
-  static void indexNetwork(State& state, const Object& object, int sign);
+  static void indexService(State& state, const Object& object, int sign, bool);
+  static void indexRequest(State& state, const Object& object, int sign, bool);
+  static void indexTask(State& state, const Object& object, int sign, bool whole);
+  static void indexNetwork(State& state, const Object& object, int sign, bool);
+  static void indexNode(State& state, const Object& object, int sign, bool);
 
   // Null if there is none. Valid until the object is deleted; its words until it changes.
   const Object* find(Kind kind, std::string_view id) const;
@@ -79,10 +83,13 @@ class State final {
   const SlotIndex* slots(std::string_view serviceId) const;
   const std::map<std::string, SlotIndex, std::less<>>& tasksByService() const { return byService; }
   const std::set<std::string>& tasksOf(std::string_view nodeId) const;
+  // Nodes that are down, and those that are no more but have tasks yet.
+  const std::set<std::string, std::less<>>& awayNodes() const { return away; }
   const std::set<std::pair<int64_t, std::string>>& requestsByAge() const { return requests; }
   const UsageTable& usage() const { return use; }
   const ServiceIndex& services() const { return serviceIndex; }
   const NetworkIndex& networks() const { return networkIndex; }
+  const SharedWords& sharedWords() const { return commonWords; }
 
   // ---- what is not stored ----
   // False if it was so before: then only the reason changes.
@@ -100,9 +107,14 @@ class State final {
   int64_t newestStampNs = 0;  // the highest creation time seen
 
  private:
+  void setWords(const KindTraits& traits, Object& object, Words words);
+
+  SharedWords commonWords;
   std::array<Objects, KINDS> objects;
+  std::array<IdIndex<Object>, KINDS> byId;  // the same ones
   std::map<std::string, SlotIndex, std::less<>> byService;
   std::map<std::string, std::set<std::string>, std::less<>> byNode;
+  std::set<std::string, std::less<>> away;
   std::set<std::pair<int64_t, std::string>> requests;
   std::map<std::string, Sighting, std::less<>> sightings;
   UsageTable use;

@@ -18,10 +18,7 @@ void UsageTable::count(const TaskReader& task, int sign) {
   service.tasks += sign;
   if (isUnplaced(task)) service.unplaced += sign;
   if (isAssigned(task)) countOnNode(task, service, sign);
-  if (service.tasks == 0 && service.unplaced == 0 && service.wantedByNode.empty() &&
-      service.runningByNode.empty()) {
-    services.erase(it);
-  }
+  if (service.tasks == 0 && service.unplaced == 0 && service.byNode.empty()) services.erase(it);
 }
 
 void UsageTable::countOnNode(const TaskReader& task, ServiceUsage& service, int sign) {
@@ -38,8 +35,14 @@ void UsageTable::countOnNode(const TaskReader& task, ServiceUsage& service, int 
   }
   if (!isWanted(task)) return;
   node.wanted += sign;
-  add(service.wantedByNode, nodeId, sign);
-  if (isRunning(task)) add(service.runningByNode, nodeId, sign);
+  auto there = service.byNode.try_emplace(nodeId).first;
+  auto& [wanted, running] = there->second;
+  wanted += sign;
+  if (isRunning(task)) {
+    running += sign;
+    service.running += sign;
+  }
+  if (wanted == 0 && running == 0) service.byNode.erase(there);
 }
 
 const NodeUsage& UsageTable::node(std::string_view id) const {

@@ -46,10 +46,18 @@ struct NodeUsage {
 };
 
 struct ServiceUsage {
-  std::map<std::string, int64_t, std::less<>> wantedByNode;
-  std::map<std::string, int64_t, std::less<>> runningByNode;
+  struct OnNode {
+    int32_t wanted = 0;
+    int32_t running = 0;
+  };
+  std::map<std::string, OnNode, std::less<>> byNode;
+  int64_t running = 0;  // the sum of those
   int64_t unplaced = 0;
   int64_t tasks = 0;
+  OnNode on(std::string_view nodeId) const {
+    auto it = byNode.find(nodeId);
+    return it == byNode.end() ? OnNode{} : it->second;
+  }
 };
 
 class UsageTable final {

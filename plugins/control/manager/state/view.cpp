@@ -163,9 +163,9 @@ int64_t View::unplaced(std::string_view serviceId) const {
 
 std::map<std::string, int64_t> View::wantedByNode(std::string_view serviceId) const {
   std::map<std::string, int64_t> sum;
-  for (auto& entry : state.usage().service(serviceId).wantedByNode)
-    sum[entry.first] += entry.second;
-  for (auto& entry : usageDelta.service(serviceId).wantedByNode) sum[entry.first] += entry.second;
+  for (auto table : {&state.usage(), &std::as_const(usageDelta)}) {
+    for (auto& entry : table->service(serviceId).byNode) sum[entry.first] += entry.second.wanted;
+  }
   return sum;
 }
 

@@ -138,7 +138,7 @@ class View final {
     fill(object);
     put(key, toWords(object.asReader()));
   }
-  // Changes a copy of the object and puts it. The object must exist.
+  // Changes a copy of the object and puts it. The object must exist. Not for tasks.
   template <typename T, typename F>
   void edit(Kind kind, std::string_view id, F&& change) {
     auto before = KJ_ASSERT_NONNULL(find<T>(kind, id));
@@ -151,7 +151,14 @@ class View final {
   }
   template <typename F>
   void editTask(const TaskReader& task, F&& change) {
-    edit<schema::Task>(Kind::TASK, manager::view(task.getMeta().getId()), change);
+    auto before = KJ_ASSERT_NONNULL(this->task(manager::view(task.getMeta().getId())));
+    capnp::MallocMessageBuilder message(kj::arrayPtr(scratch.begin(), scratch.size()));
+    message.setRoot(before.record());
+    auto changed = message.getRoot<schema::Task>();
+    before.fillShared(changed);
+    change(changed);
+    changed.getMeta().setUpdatedAtNs(nowNs);
+    put(Key{Kind::TASK, task.id()}, toWords(changed.asReader()));
   }
   // The same of its status alone.
   template <typename F>
