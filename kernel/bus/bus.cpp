@@ -5,6 +5,10 @@
 
 namespace orch::bus {
 
+namespace {
+constexpr size_t FIRST_WORDS = 128;  // of a message: enough for most events
+}  // namespace
+
 // The capability that a subscriber holds: alive as long as the subscription is.
 class Bus::Subscriber final : public capnp::Capability::Server {
  public:
@@ -87,7 +91,8 @@ bool Bus::matches(const std::vector<std::string>& topics, kj::StringPtr topic) {
 
 void Bus::publish(kj::StringPtr source, kj::StringPtr topic, kj::StringPtr subject,
                   capnp::List<schema::KeyValue>::Reader attributes) {
-  capnp::MallocMessageBuilder message;
+  capnp::word room[FIRST_WORDS] = {};
+  capnp::MallocMessageBuilder message(room);
   auto event = message.initRoot<schema::Event>();
   event.setSource(source);
   event.setTopic(topic);
@@ -98,7 +103,8 @@ void Bus::publish(kj::StringPtr source, kj::StringPtr topic, kj::StringPtr subje
 
 void Bus::publish(kj::StringPtr topic, kj::StringPtr subject,
                   std::initializer_list<std::pair<kj::StringPtr, kj::StringPtr>> attributes) {
-  capnp::MallocMessageBuilder message;
+  capnp::word room[FIRST_WORDS] = {};
+  capnp::MallocMessageBuilder message(room);
   auto event = message.initRoot<schema::Event>();
   event.setSource("kernel");
   event.setTopic(topic);

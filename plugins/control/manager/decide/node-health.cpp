@@ -6,6 +6,7 @@
 namespace orch::control::manager {
 
 namespace {
+constexpr size_t FIRST_WORDS = 128;  // of a message: enough for most statuses
 
 // Tasks of a node that comes or goes need another look: they move, or count as running again.
 void touchTasksOf(View& view, std::string_view nodeId) {
@@ -47,7 +48,8 @@ void fillStatus(schema::TaskStatus::Builder target, schema::TaskStatus::Reader s
 // The status that a report makes of `before`, or no words if that says the same.
 Words statusAfter(schema::TaskStatus::Reader before, schema::TaskStatus::Reader report,
                   int64_t nowNs) {
-  capnp::MallocMessageBuilder message;
+  capnp::word room[FIRST_WORDS] = {};
+  capnp::MallocMessageBuilder message(room);
   size_t bytes = report.totalSize().wordCount * sizeof(capnp::word);
   if (bytes <= MAX_STATUS_BYTES) {
     message.setRoot(report);
