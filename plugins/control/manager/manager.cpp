@@ -19,7 +19,10 @@ constexpr size_t MAX_QUEUED = 20'000;
 // objects that requests and reports have changed.
 constexpr int64_t SLICE_NS = 5 * NS_PER_MS;
 constexpr uint64_t SLICE_LOOKS = 2'500;
-constexpr size_t SLICE_CHANGES = 500;
+constexpr size_t SLICE_CHANGES = 128;
+constexpr size_t SLICE_JOBS = 64;
+// What is committed at once is applied at once.
+constexpr size_t BATCH_OPS = 128;
 // DESIGN: a leader that cannot reach its store for so long says nothing more to agents.
 constexpr kj::Duration STORE_SILENCE = 2 * kj::SECONDS;
 constexpr int64_t FIRST_PAUSE_NS = 100 * NS_PER_MS;
@@ -119,11 +122,13 @@ Task<void> Manager::run() {
       pauseNs = std::clamp(pauseNs * 2, FIRST_PAUSE_NS, LAST_PAUSE_NS);
       pausedUntilNs = env.nowNs() + pauseNs;
     } else if (!done.value() && dirty.nextNs() <= env.nowNs()) {
-      // Nothing was waited for: let others have their turn.
-      co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
+      co_await others();  // nothing was waited for
     }
   }
 }
+
+// Lets others have their turn. Nobody else changes the state meanwhile.
+kj::Promise<void> Manager::others() { return env.timer().afterDelay(0 * kj::NANOSECONDS); }
 
 // Whether it waited for a commit.
 Task<bool> Manager::pass() {
@@ -146,7 +151,8 @@ Manager::Jobs Manager::decideJobs(View& view) {
   int64_t untilNs = env.nowNs() + SLICE_NS;
   Jobs accepted;
   size_t taken = 0;
-  while (taken < queue.size() && env.nowNs() <= untilNs && view.changes().size() < SLICE_CHANGES) {
+  while (taken < std::min(queue.size(), SLICE_JOBS) && env.nowNs() <= untilNs &&
+         view.changes().size() < SLICE_CHANGES) {
     auto job = kj::mv(queue[taken++]);
     auto decided = attemptNow([&] { job.decide(view); });
     if (decided.ok()) {
@@ -182,14 +188,20 @@ Task<void> Manager::reconcileDirty(View& view) {
       if (key.concern == Concern::SERVICE) view.takeTouched();  // by the reconcilers themselves
       markTouched(view);
     }
-    if (view.unplaced(key.id) > 0) co_await placer.place(view, key.id);
+    if (view.unplaced(key.id) > 0) {
+      co_await others();
+      co_await placer.place(view, key.id);
+      co_await others();
+    }
     view.takeTouched();
   }
   for (auto& entry : again) dirty.add(kj::mv(entry.first), entry.second);
 }
 
 Task<void> Manager::commitAll(View& view, Jobs& jobs) {
-  auto batches = cutBatches(view.takeChanges(), current, storeLimits);
+  StoreLimits limits = storeLimits;
+  limits.maxOps = std::min(limits.maxOps, BATCH_OPS);
+  auto batches = cutBatches(view.takeChanges(), current, limits);
   if (batches.empty() && view.mustConfirm()) batches.emplace_back();
   for (size_t i = 0; i < batches.size(); ++i) {
     auto outcome = co_await commitOrFallSilent(batches[i]);

@@ -66,6 +66,7 @@ class Manager final {
 
   Task<void> run();
   Task<bool> pass();
+  kj::Promise<void> others();
   bool hasWork();
   void poke();
   Jobs decideJobs(View& view);

@@ -483,6 +483,9 @@ std::string TestCluster::states(const std::string& name, const char* desired) {
   return result;
 }
 
-void TestCluster::settle() { world.settle(); }
+void TestCluster::settle() {
+  world.settle();
+  advance(1 * kj::MICROSECONDS);  // who lets others have their turn goes on
+}
 
 }  // namespace orch::control::manager

@@ -1,6 +1,8 @@
 // What a request costs at a thousand nodes: counted, not timed.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+
 #include "test-cluster.h"
 
 namespace orch::control::manager {
@@ -159,7 +161,7 @@ TEST_CASE("work: at a thousand nodes it grows with what changes", "[manager]") {
 }
 
 TEST_CASE("work: what a thousand nodes report during a commit is taken in by slices", "[manager]") {
-  constexpr uint64_t MOST = 500;  // of changes in a slice
+  constexpr uint64_t MOST = 128;  // of changes in a slice
   ManyNodes many;
   auto& cluster = many.cluster;
   cluster.create({"web", 5 * NODES});
@@ -177,6 +179,43 @@ TEST_CASE("work: what a thousand nodes report during a commit is taken in by sli
   auto reported = many.since();
   CHECK(reported.objects >= 5 * NODES);
   CHECK(reported.commits >= reported.objects / MOST);
+}
+
+TEST_CASE("work: many nodes are sent their tasks some in each turn of the loop", "[manager]") {
+  constexpr size_t MOST = 16;
+  TestCluster cluster;
+  cluster.start();
+  std::vector<ScriptedNode*> nodes;
+  for (int i = 0; i < 100; ++i) {
+    nodes.push_back(&cluster.addNode("node" + std::to_string(i)));
+    nodes.back()->open();
+  }
+  cluster.create({"web", 0});
+  cluster.settle();
+  auto served = [&] {
+    return std::count_if(nodes.begin(), nodes.end(),
+                         [](auto node) { return !node->tasks.empty(); });
+  };
+  cluster.store.holdCommits(true);
+  auto scaling = cluster.scaleAsync("web", 100).eagerlyEvaluate([](kj::Exception&&) {});
+  cluster.settle();
+  CHECK(served() == 0);
+  cluster.store.holdCommits(false);
+  cluster.world.settle();
+  CHECK(served() == MOST);
+  cluster.settle();
+  CHECK(served() == 100);
+}
+
+TEST_CASE("work: a large service is written and applied in small batches", "[manager]") {
+  constexpr size_t MOST = 128;
+  TestCluster cluster;
+  cluster.start();
+  cluster.addNode().open();
+  cluster.create({"web", 1000});
+  cluster.settle();
+  CHECK(cluster.service("web").getRunning() == 1000);
+  CHECK(cluster.store.largestBatch() <= MOST);
 }
 
 }  // namespace

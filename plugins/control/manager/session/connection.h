@@ -17,6 +17,7 @@ struct Sessions::Connection final : public kj::Refcounted {
   bool over = false;
   bool complete = true;  // the next assignment is the complete set
   bool inFlight = false;
+  bool queued = false;    // to be sent what it has to know
   bool asked = false;     // whether it is there
   uint64_t messages = 0;  // assignments that were made for it
   NetworkFeed networks;

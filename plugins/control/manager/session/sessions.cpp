@@ -20,6 +20,7 @@ constexpr kj::Duration PING_LIMIT = 10 * kj::SECONDS;
 // A node whose datagrams are heard beats so many times less often in its session.
 constexpr uint32_t SELDOM = 10;
 constexpr size_t MAX_GONE = 100'000;  // unknown tasks of one node that are remembered
+constexpr uint64_t FIRST_ASSIGN_WORDS = 160;
 
 bool sameForAgent(const TaskReader& a, const TaskReader& b) {
   return a.getNodeId() == b.getNodeId() && a.getDesired() == b.getDesired() &&
@@ -304,15 +305,6 @@ void Sessions::applied() {
   }
 }
 
-void Sessions::push(Connection& connection) {
-  if (connection.over || connection.inFlight || stopped) return;
-  bool owes = connection.complete || !connection.changed.empty() || !connection.gone.empty() ||
-              connection.networks.owes();
-  if (!owes) return;
-  connection.inFlight = true;
-  tasks.add(assign(kj::addRef(connection)));
-}
-
 void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& connection) {
   auto& state = manager.state();
   ++connection.messages;
@@ -349,7 +341,8 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
 }
 
 Task<void> Sessions::assign(kj::Own<Connection> connection) {
-  auto request = connection->agent.assignRequest();
+  // Most of them are small.
+  auto request = connection->agent.assignRequest(capnp::MessageSize{FIRST_ASSIGN_WORDS, 0});
   fill(request, *connection);
   auto message = connection->messages;
   auto sent = request.send().then([this, id = connection->nodeId](auto&& answer) {

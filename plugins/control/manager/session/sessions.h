@@ -2,6 +2,7 @@
 // reports what became of them; and who of the nodes is alive.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <set>
 
@@ -91,8 +92,10 @@ class Sessions final : public ChangeObserver,
   using FindContext =
       capnp::CallContext<schema::Session::FindImageParams, schema::Session::FindImageResults>;
   void findImage(Connection& asking, FindContext context);
-  // Sends what the agent has to know, unless a call is in flight: then after it.
+  // Sends what the agent has to know when it is its turn, unless a call is in flight: then after
+  // it.
   void push(Connection& connection);
+  Task<void> sendQueued();
   template <typename F>
   void tellAll(F&& note);
   void notePeer(const std::string& id, const Snapshot& before, const Snapshot& after);
@@ -132,7 +135,9 @@ class Sessions final : public ChangeObserver,
   const LoginSafe& logins;
   Config::Reader settings;
   std::map<std::string, kj::Own<Connection>, std::less<>> connections;  // the newest of each node
-  std::set<std::string> toPush;        // nodes whose tasks changed in this batch
+  std::set<std::string> toPush;  // nodes whose tasks changed in this batch
+  std::deque<kj::Own<Connection>> sendQueue;
+  bool sending = false;
   std::set<std::string> portsChanged;  // nodes whose part of published ports did
   OrderGate gate;
   GoneObserver* goneObserver = nullptr;
