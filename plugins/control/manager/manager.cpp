@@ -20,7 +20,7 @@ constexpr size_t MAX_QUEUED = 20'000;
 constexpr int64_t SLICE_NS = 5 * NS_PER_MS;
 constexpr uint64_t SLICE_LOOKS = 2'500;
 constexpr size_t SLICE_CHANGES = 128;
-constexpr size_t SLICE_JOBS = 64;
+constexpr size_t SLICE_JOBS = 32;
 // What is committed at once is applied at once.
 constexpr size_t BATCH_OPS = 128;
 // DESIGN: a leader that cannot reach its store for so long says nothing more to agents.
@@ -184,7 +184,14 @@ Task<void> Manager::reconcileDirty(View& view) {
     }
     inHand.push_back(key);
     if (key.concern != Concern::PLACEMENT) {
-      again.emplace_back(key, reconcile(view, settings, key));
+      Reconciliation work(view, settings, key);
+      int64_t turnUntilNs = env.nowNs() + SLICE_NS;
+      while (work.step()) {
+        if (env.nowNs() <= turnUntilNs) continue;
+        co_await others();
+        turnUntilNs = env.nowNs() + SLICE_NS;
+      }
+      again.emplace_back(key, work.againNs());
       if (key.concern == Concern::SERVICE) view.takeTouched();  // by the reconcilers themselves
       markTouched(view);
     }

@@ -1,5 +1,7 @@
 #include "decide/reconcile.h"
 
+#include <iterator>
+
 #include "decide/drainer.h"
 #include "decide/node-health.h"
 #include "decide/reaper.h"
@@ -17,9 +19,9 @@ constexpr size_t MAX_FORGOTTEN_PER_PASS = 256;
 constexpr Step (*STEPS[])(View&, schema::Service::Reader, const Slots&) = {
     superviseRestarts, reconcileSlots, advanceUpdate, drainNodes};
 
-bool removeTasks(View& view, std::string_view serviceId) {
+bool removeTasks(View& view, const Slots& slots) {
   uint32_t removed = 0;
-  for (auto& slot : view.slots(serviceId)) {
+  for (auto& slot : slots) {
     for (auto& task : slot.tasks) {
       if (removed++ == MAX_CHANGED_PER_PASS) return true;
       setDesired(view, task, schema::TaskState::REMOVE);
@@ -49,38 +51,77 @@ int64_t runRequests(View& view, Config::Reader settings, std::string_view) {
   return NEVER_NS;
 }
 
-int64_t runService(View& view, Config::Reader, std::string_view id) {
-  return reconcileService(view, id) ? view.now() : NEVER_NS;
-}
-
-// By concern.
+// By concern. Null: in steps, or not here.
 constexpr int64_t (*RECONCILERS[])(View&, Config::Reader, std::string_view) = {runNode, runRequests,
-                                                                               runService, nullptr};
+                                                                               nullptr, nullptr};
 }  // namespace
 
-int64_t reconcile(View& view, Config::Reader settings, const DirtyKey& key) {
-  return RECONCILERS[static_cast<size_t>(key.concern)](view, settings, key.id);
+ServicePass::ServicePass(View& view, std::string_view id) : view(view), serviceId(id) {
+  KJ_IF_MAYBE (service, view.service(serviceId)) {
+    if (modeOf(service->getSpec()) == nullptr) stage = Stage::OVER;
+  } else {
+    stage = Stage::REMOVE;
+  }
+  if (stage != Stage::OVER) read();
+}
+
+bool ServicePass::step() {
+  if (reader) {
+    if (reader->read()) return true;
+    slots = reader->takeSlots();
+    leaving = reader->takeLeaving();
+    reader.reset();
+    return true;
+  }
+  switch (stage) {
+    case Stage::REMOVE:
+      unfinished = removeTasks(view, slots);
+      stage = Stage::REAP;
+      read();
+      return true;
+    case Stage::STEPS:
+      runStep();
+      return true;
+    case Stage::REAP:
+      reap(view, slots, leaving);
+      stage = Stage::OVER;
+      return false;
+    case Stage::OVER:
+      return false;
+  }
+  return false;
+}
+
+void ServicePass::runStep() {
+  auto done = STEPS[next](view, KJ_ASSERT_NONNULL(view.service(serviceId)), slots);
+  unfinished |= done.unfinished;
+  if (done.changed) read();
+  bool again = done.again && !done.unfinished && ++round < MAX_ROUNDS;
+  if (again) return;
+  round = 0;
+  if (++next == std::size(STEPS)) stage = Stage::REAP;
 }
 
 bool reconcileService(View& view, std::string_view serviceId) {
-  bool unfinished = false;
-  if (view.service(serviceId) == nullptr) {
-    unfinished = removeTasks(view, serviceId);
-  } else {
-    if (modeOf(KJ_ASSERT_NONNULL(view.service(serviceId)).getSpec()) == nullptr) return false;
-    auto slots = view.slots(serviceId);
-    for (auto step : STEPS) {
-      bool again = true;
-      for (int round = 0; again && round < MAX_ROUNDS; ++round) {
-        auto done = step(view, KJ_ASSERT_NONNULL(view.service(serviceId)), slots);
-        if (done.changed) slots = view.slots(serviceId);
-        unfinished |= done.unfinished;
-        again = done.again && !done.unfinished;
-      }
-    }
+  ServicePass pass(view, serviceId);
+  while (pass.step()) {
   }
-  reap(view, view.slots(serviceId), view.leaving(serviceId));
-  return unfinished;
+  return pass.isUnfinished();
+}
+
+Reconciliation::Reconciliation(View& view, Config::Reader settings, const DirtyKey& key)
+    : view(view), settings(settings), key(key), nextNs(NEVER_NS) {
+  if (key.concern == Concern::SERVICE) service.emplace(view, key.id);
+}
+
+bool Reconciliation::step() {
+  if (!service) {
+    nextNs = RECONCILERS[static_cast<size_t>(key.concern)](view, settings, key.id);
+    return false;
+  }
+  if (service->step()) return true;
+  nextNs = service->isUnfinished() ? view.now() : NEVER_NS;
+  return false;
 }
 
 }  // namespace orch::control::manager

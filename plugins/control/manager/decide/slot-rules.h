@@ -39,7 +39,7 @@ bool othersStopped(const View& view, const Slot& slot, std::string_view exceptTa
 bool mayRestart(const View& view, const Slot& slot, const TaskReader& task);
 
 // Of one service's tasks, created or asked to end in one pass; the rest comes with the next.
-inline constexpr uint32_t MAX_CHANGED_PER_PASS = 2000;
+inline constexpr uint32_t MAX_CHANGED_PER_PASS = 1000;
 
 // What a reconciler did to a service.
 struct Step {

@@ -7,6 +7,7 @@
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "schedule/placement.h"
+#include "state/slots-reader.h"
 
 namespace orch::control::manager {
 
@@ -167,7 +168,9 @@ struct Scheduling::Group {
 
 Task<void> Scheduling::place(View& view, std::string serviceId) {
   std::map<uint64_t, Group> groups;
-  auto slots = view.slots(serviceId);
+  SlotsReader reader(view, serviceId);
+  while (reader.read()) co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
+  auto slots = reader.takeSlots();
   for (auto& slot : slots) {
     for (auto& task : slot.tasks) {
       if (!isUnplaced(task)) continue;

@@ -182,7 +182,7 @@ TEST_CASE("work: what a thousand nodes report during a commit is taken in by sli
 }
 
 TEST_CASE("work: many nodes are sent their tasks some in each turn of the loop", "[manager]") {
-  constexpr size_t MOST = 16;
+  constexpr size_t MOST = 8;
   TestCluster cluster;
   cluster.start();
   std::vector<ScriptedNode*> nodes;

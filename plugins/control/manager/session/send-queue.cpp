@@ -6,7 +6,7 @@
 namespace orch::control::manager {
 
 namespace {
-constexpr size_t SENT_PER_TURN = 16;
+constexpr size_t SENT_PER_TURN = 8;
 }  // namespace
 
 void Sessions::push(Connection& connection) {

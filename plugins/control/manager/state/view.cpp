@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "orch/env.h"
+#include "state/slots-reader.h"
 
 namespace orch::control::manager {
 
@@ -25,11 +26,6 @@ std::set<std::string> idsIn(const Table& stored, const Table& delta, const Key& 
 }
 std::string firstOf(const std::set<std::string>& ids) {
   return ids.empty() ? std::string() : *ids.begin();
-}
-void sortByAge(std::vector<TaskReader>& tasks) {
-  std::sort(tasks.begin(), tasks.end(), [](auto& a, auto& b) {
-    return a.getMeta().getCreatedAtNs() < b.getMeta().getCreatedAtNs();
-  });
 }
 }  // namespace
 
@@ -103,48 +99,23 @@ std::vector<std::string> View::serviceNames() const {
   return {names.begin(), names.end()};
 }
 
-template <typename F>
-void View::forEachTask(std::string_view serviceId, F&& use) const {
-  auto overlay = changedTasks.find(serviceId);
-  bool none = overlay == changedTasks.end();
-  if (auto index = state.slots(serviceId)) {
-    for (auto& slot : *index) {
-      for (auto object : slot.second) {
-        TaskReader task(*object);
-        if (none || overlay->second.count(task.id()) == 0) use(task);
-      }
-    }
-  }
-  if (none) return;
-  for (auto& id : overlay->second) {
-    KJ_IF_MAYBE (changedTask, task(id)) use(*changedTask);
-  }
+const View::TaskIds* View::changedTasksOf(std::string_view serviceId) const {
+  auto it = changedTasks.find(serviceId);
+  return it == changedTasks.end() ? nullptr : &it->second;
 }
 
 Slots View::slots(std::string_view serviceId) const {
-  std::map<SlotKey, Slot> bySlot;
-  forEachTask(serviceId, [&](const TaskReader& task) {
-    auto& slot = bySlot[task.slot()];
-    bool leaves = task.getDesired() == schema::TaskState::REMOVE;
-    (leaves ? slot.leaving : slot.tasks).push_back(task);
-  });
-  Slots result;
-  for (auto& entry : bySlot) {
-    if (entry.second.tasks.empty()) continue;
-    entry.second.key = entry.first;
-    sortByAge(entry.second.tasks);
-    result.push_back(std::move(entry.second));
+  SlotsReader reader(*this, serviceId);
+  while (reader.read()) {
   }
-  return result;
+  return reader.takeSlots();
 }
 
 std::vector<TaskReader> View::leaving(std::string_view serviceId) const {
-  std::vector<TaskReader> result;
-  forEachTask(serviceId, [&](const TaskReader& task) {
-    if (task.getDesired() == schema::TaskState::REMOVE) result.push_back(task);
-  });
-  sortByAge(result);
-  return result;
+  SlotsReader reader(*this, serviceId);
+  while (reader.read()) {
+  }
+  return reader.takeLeaving();
 }
 
 NodeUsage View::nodeUsage(std::string_view nodeId) const {

@@ -79,6 +79,9 @@ class View final {
   std::vector<std::string> idsWithPrefix(Kind kind, std::string_view prefix, size_t limit) const;
   std::vector<std::string> serviceNames() const;
   Slots slots(std::string_view serviceId) const;
+  // Its tasks that this pass has changed, made or taken away; null: none.
+  using TaskIds = std::set<std::string, std::less<>>;
+  const TaskIds* changedTasksOf(std::string_view serviceId) const;
   // Its tasks that are to be removed.
   std::vector<TaskReader> leaving(std::string_view serviceId) const;
 
@@ -195,9 +198,6 @@ class View final {
   const std::map<std::string, int64_t>& wakeUps() const { return wakes; }
 
  private:
-  // All tasks of a service, changed ones as they are now.
-  template <typename F>
-  void forEachTask(std::string_view serviceId, F&& use) const;
   void count(const Key& key, int sign);
   // Creation times are unique, so that tasks of a slot have an order.
   int64_t stamp() { return stampNs = std::max(nowNs, stampNs + 1); }
@@ -207,8 +207,8 @@ class View final {
   Seed seed;
   int64_t stampNs;
   std::map<Key, Change> changed;
-  std::vector<Words> replaced;  // readers may still point into them
-  std::map<std::string, std::set<std::string>, std::less<>> changedTasks;  // by service
+  std::vector<Words> replaced;                               // readers may still point into them
+  std::map<std::string, TaskIds, std::less<>> changedTasks;  // by service
   std::set<std::string> touched;
   bool confirmed = false;
   std::set<std::string> forgotten;
