@@ -71,8 +71,9 @@ Task<void> RouteWatch::watch() {
                                          kj::UnixEventPort::FdObserver::OBSERVE_READ);
   auto pause = LOOK_PAUSE;
   auto last = env.timer().now();
+  bool unheard = true;  // what has changed before the socket was open
   for (;;) {
-    bool any = false;
+    bool any = std::exchange(unheard, false);
     while (events->waitForEvent(0)) any = true;
     if (!any) {
       co_await observer.whenBecomesReadable();
