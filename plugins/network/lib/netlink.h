@@ -14,24 +14,23 @@
 
 namespace orch::network {
 
-// The attributes of an answer, for a range-based for; those that do not fit into it end the list.
-class NetlinkAttributes final {
+inline size_t lengthOf(const nlattr& attribute) { return attribute.nla_len; }
+inline size_t lengthOf(const nlmsghdr& message) { return message.nlmsg_len; }
+
+// What stands one behind the other, each with a header that says how long it is: for a range-based
+// for. One that does not fit into the whole ends it. mnl_nlmsg_ok is not asked: it takes a length
+// of more than 2 GiB for a small one.
+template <typename Header>
+class NetlinkRange {
  public:
-  // Of a message, after a family's header of `skip` bytes.
-  NetlinkAttributes(const nlmsghdr* message, size_t skip)
-      : NetlinkAttributes(reinterpret_cast<const uint8_t*>(message) + beginOf(*message, skip),
-                          reinterpret_cast<const uint8_t*>(message) + message->nlmsg_len) {}
-  // Those nested in one.
-  explicit NetlinkAttributes(const nlattr* outer)
-      : NetlinkAttributes(reinterpret_cast<const uint8_t*>(outer) + NLA_HDRLEN,
-                          reinterpret_cast<const uint8_t*>(outer) + outer->nla_len) {}
+  NetlinkRange(const uint8_t* from, const uint8_t* to) : from(from), to(to) {}
 
   class Iterator {
    public:
     Iterator(const uint8_t* at, const uint8_t* end) : at(at), last(end) { check(); }
-    const nlattr* operator*() const { return reinterpret_cast<const nlattr*>(at); }
+    const Header* operator*() const { return reinterpret_cast<const Header*>(at); }
     Iterator& operator++() {
-      at += kj::min(NLA_ALIGN(size_t((**this)->nla_len)), size_t(last - at));
+      at += kj::min(size_t(NLMSG_ALIGN(lengthOf(***this))), size_t(last - at));
       check();
       return *this;
     }
@@ -39,8 +38,9 @@ class NetlinkAttributes final {
 
    private:
     void check() {
-      bool fits = last - at >= NLA_HDRLEN && (**this)->nla_len >= NLA_HDRLEN &&
-                  (**this)->nla_len <= last - at;
+      size_t left = last - at;
+      bool fits = left >= sizeof(Header) && lengthOf(***this) >= sizeof(Header) &&
+                  lengthOf(***this) <= left;
       if (!fits) at = last;
     }
     const uint8_t* at;
@@ -50,49 +50,35 @@ class NetlinkAttributes final {
   Iterator end() const { return Iterator(to, to); }
 
  private:
-  NetlinkAttributes(const uint8_t* from, const uint8_t* to) : from(from), to(to) {}
-  static size_t beginOf(const nlmsghdr& message, size_t skip) {
-    size_t most = message.nlmsg_len - NLMSG_HDRLEN;
-    return NLMSG_HDRLEN + (skip < most ? kj::min(NLMSG_ALIGN(skip), most) : most);
-  }
   const uint8_t* from;
   const uint8_t* to;
 };
 
-// The messages of a datagram, the same way.
-class NetlinkMessages final {
+// The attributes of an answer.
+class NetlinkAttributes final : public NetlinkRange<nlattr> {
  public:
-  NetlinkMessages(const void* datagram, size_t size)
-      : from(static_cast<const uint8_t*>(datagram)), to(from + size) {}
-
-  class Iterator {
-   public:
-    Iterator(const uint8_t* at, const uint8_t* end) : at(at), last(end) { check(); }
-    const nlmsghdr* operator*() const { return reinterpret_cast<const nlmsghdr*>(at); }
-    Iterator& operator++() {
-      at += kj::min(NLMSG_ALIGN(size_t((**this)->nlmsg_len)), size_t(last - at));
-      check();
-      return *this;
-    }
-    bool operator!=(const Iterator& other) const { return at != other.at; }
-
-   private:
-    // mnl_nlmsg_ok takes a length of more than 2 GiB for a small one.
-    void check() {
-      size_t left = last - at;
-      bool fits = left >= NLMSG_HDRLEN && (**this)->nlmsg_len >= NLMSG_HDRLEN &&
-                  (**this)->nlmsg_len <= left;
-      if (!fits) at = last;
-    }
-    const uint8_t* at;
-    const uint8_t* last;
-  };
-  Iterator begin() const { return Iterator(from, to); }
-  Iterator end() const { return Iterator(to, to); }
+  // Of a message, after a family's header of `skip` bytes.
+  NetlinkAttributes(const nlmsghdr* message, size_t skip)
+      : NetlinkRange(reinterpret_cast<const uint8_t*>(message) + beginOf(*message, skip),
+                     reinterpret_cast<const uint8_t*>(message) + message->nlmsg_len) {}
+  // Those nested in one.
+  explicit NetlinkAttributes(const nlattr* outer)
+      : NetlinkRange(reinterpret_cast<const uint8_t*>(outer) + NLA_HDRLEN,
+                     reinterpret_cast<const uint8_t*>(outer) + outer->nla_len) {}
 
  private:
-  const uint8_t* from;
-  const uint8_t* to;
+  static size_t beginOf(const nlmsghdr& message, size_t skip) {
+    size_t most = message.nlmsg_len - NLMSG_HDRLEN;
+    return NLMSG_HDRLEN + (skip < most ? kj::min(NLMSG_ALIGN(skip), most) : most);
+  }
+};
+
+// The messages of a datagram.
+class NetlinkMessages final : public NetlinkRange<nlmsghdr> {
+ public:
+  NetlinkMessages(const void* datagram, size_t size)
+      : NetlinkRange(static_cast<const uint8_t*>(datagram),
+                     static_cast<const uint8_t*>(datagram) + size) {}
 };
 
 // The header of its family that an answer begins with; zeros if it is too short for one.
