@@ -227,7 +227,10 @@ Task<int> waitFor(Context& context, Wait wait) {
       out.error(why);
       co_return 1;
     }
-    if (there && leftMs == 0) break;
+    if (there && leftMs == 0) {
+      for (auto port : progress.getUnanswered()) out.error(kj::str("warning: ", port));
+      break;
+    }
     timeoutMs = leftMs == 0 ? POLL_MS : kj::min(leftMs, out.terminal() ? SECOND_MS : POLL_MS);
   }
   if (!wait.quiet) {

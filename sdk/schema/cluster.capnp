@@ -154,6 +154,7 @@ struct ServiceProgress {
   allRun @8 :Bool;                   # as many tasks as there should be run, of whatever spec, and nothing is left to stop
   ended @9 :Bool;                    # there is nothing to watch: no task is wanted, or each came to a good end
   trying @10 :Bool;                  # some task is on its way to running
+  unanswered @11 :List(Text);        # which of its ports which node does not answer on, and why, in whole sentences
 }
 
 struct NodeProgress {

@@ -161,8 +161,12 @@ class Mesh(cluster.MemberTest):
         self.create("--replicas", "1", "--constraint", "node.hostname==n1", "-p", "8080:80")
         self.settled(8080, 1, hosts=("n1", "n2"))
         eventually("n3 says which port", lambda: "8080/tcp: another program listens on it" in self.logOf(self.n3))
+        port = "port 8080/tcp is not answered on n3: another program listens on it"
+        eventually("who looks after the service is told", lambda: port in self.n1.orch(
+            "service", "scale", "--verify", "0s", "web=1").stderr)
         self.n3.kill(program)
         eventually("n3 answers once the port is free", lambda: self.get("n3", 8080))
+        eventually("it is told of no more", lambda: port not in self.n1.orch("service", "scale", "--verify", "0s", "web=1").stderr)
 
     def test_ranges_of_ports_are_answered_on_by_all_hosts(self):
         self.create("--replicas", "1", "-p", "8000-8010:80-90")

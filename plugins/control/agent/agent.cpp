@@ -103,6 +103,7 @@ NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
       beats(env),
       tasks(*this) {
   services.otherNodes = kj::heap<Finder>(kj::addRef(*link));
+  services.mesh.observeUntaken([this] { pluginsChanged.ring(); });
 }
 
 NodeAgent::~NodeAgent() noexcept(false) { link->agent = nullptr; }

@@ -75,7 +75,7 @@ void MeshTable::tell() {
 
 Task<void> MeshTable::keepTelling() {
   uint64_t pauseMs = FIRST_MESH_PAUSE_MS;
-  while (whole || !changed.empty()) {
+  while (whole || asking || !changed.empty()) {
     auto told = co_await attempt(send());
     if (told.ok()) {
       pauseMs = FIRST_MESH_PAUSE_MS;
@@ -90,6 +90,11 @@ Task<void> MeshTable::keepTelling() {
   for (auto& waiter : std::exchange(waiters, {})) waiter->fulfill();
 }
 
+void MeshTable::ask() {
+  asking = true;
+  tell();
+}
+
 kj::Promise<void> MeshTable::settled() {
   if (!telling) return kj::READY_NOW;
   auto pair = kj::newPromiseAndFulfiller<void>();
@@ -101,6 +106,7 @@ Task<void> MeshTable::send() {
   auto request = find().updateRequest();
   auto change = request.initChange();
   bool all = std::exchange(whole, false);
+  asking = false;
   auto ids = std::exchange(changed, {});
   change.setComplete(all && heard);
   change.setAddress(address.c_str());
@@ -131,7 +137,9 @@ void MeshTable::note(capnp::List<capnp::Text>::Reader untaken) {
     log.warn("network.port-not-answered, tasks of other nodes are not reached by it here",
              {{"port", text}});
   }
+  if (now == complained) return;
   complained = std::move(now);
+  if (untakenChanged) untakenChanged();
 }
 
 }  // namespace orch::control::agent

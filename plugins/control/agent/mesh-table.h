@@ -36,6 +36,11 @@ class MeshTable final : private kj::TaskSet::ErrorHandler {
   void describe(schema::NodeDescription::Reader description);
   // The plugin has started anew, and goes by what it was told before.
   void restarted();
+  // What it answers by now may be something else.
+  void ask();
+  // Ports that it does not answer on, each with the reason; `changed` is called with each change.
+  const std::set<std::string>& untaken() const { return complained; }
+  void observeUntaken(std::function<void()> changed) { untakenChanged = std::move(changed); }
   // When the plugin has what there is by then.
   kj::Promise<void> settled();
 
@@ -56,10 +61,12 @@ class MeshTable final : private kj::TaskSet::ErrorHandler {
   // To be told.
   bool whole = false;
   std::set<std::string> changed;
+  bool asking = false;
   bool telling = false;
   bool toldOnce = false;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;  // while it is telling
   std::set<std::string> complained;                          // of ports
+  std::function<void()> untakenChanged;
   kj::TaskSet tasks;
 };
 

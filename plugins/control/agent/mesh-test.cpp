@@ -11,23 +11,28 @@ namespace {
 // Writes down what it is told: "all 10.0.0.1 n2 n3", "some 10.0.0.1 n2 -n3".
 class FakeMesh final : public schema::PortPublisher::Server {
  public:
-  explicit FakeMesh(std::vector<std::string>& told) : told(told) {}
+  FakeMesh(std::vector<std::string>& told, const std::vector<std::string>& untaken)
+      : told(told), untaken(untaken) {}
   kj::Promise<void> update(UpdateContext context) override {
     auto change = context.getParams().getChange();
     auto text = kj::str(change.getComplete() ? "all " : "some ", change.getAddress());
     for (auto node : change.getNodes()) text = kj::str(text, " ", node.getNodeId());
     for (auto id : change.getGone()) text = kj::str(text, " -", id);
     told.push_back(text.cStr());
+    auto list = context.getResults().initUntaken(untaken.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, untaken[i].c_str());
     return kj::READY_NOW;
   }
 
  private:
   std::vector<std::string>& told;
+  const std::vector<std::string>& untaken;
 };
 
 struct MeshFixture {
   MeshFixture()
-      : ports(kj::heap<FakeMesh>(told)), table(world.env(), log, [this] { return ports; }) {}
+      : ports(kj::heap<FakeMesh>(told, untaken)),
+        table(world.env(), log, [this] { return ports; }) {}
 
   void describe(kj::StringPtr address) {
     capnp::MallocMessageBuilder message;
@@ -54,6 +59,7 @@ struct MeshFixture {
   testing::TestHost host{"/data", "/run"};
   Log log{host.client()};
   std::vector<std::string> told;
+  std::vector<std::string> untaken;
   schema::PortPublisher::Client ports;
   MeshTable table;
 };
@@ -101,6 +107,23 @@ TEST_CASE_METHOD(MeshFixture, "agent: an address that is not IPv4 is none for th
   CHECK(said() == Told{"all  n2"});
   describe("[fd90::1]:7946");
   CHECK(said().empty());
+}
+
+TEST_CASE_METHOD(MeshFixture, "agent: a port that this node does not answer on is told of once",
+                 "[agent]") {
+  size_t changes = 0;
+  table.observeUntaken([&] { ++changes; });
+  describe("10.0.0.1:7946");
+  untaken = {"8080/tcp: another program listens on it"};
+  hear(true, {"n2"});
+  hear(false, {"n2"});
+  CHECK(changes == 1);
+  CHECK(table.untaken().count(untaken[0]) == 1);
+  untaken.clear();  // as the plugin finds at one of its looks
+  table.ask();
+  world.settle();
+  CHECK(changes == 2);
+  CHECK(table.untaken().empty());
 }
 
 }  // namespace

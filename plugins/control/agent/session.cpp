@@ -36,6 +36,7 @@ class NodeAgent::Waker final : public schema::EventSink::Server {
         agent.services.networks.restarted(event.getSubject());
         if (event.getSubject() == PORTS) agent.services.mesh.restarted();
       }
+      if (event.getTopic() == "ports.changed") agent.services.mesh.ask();
       if (!event.getTopic().startsWith("image.")) agent.pluginsChanged.ring();
     }
     if (context.getParams().getLagged() > 0) agent.pluginsChanged.ring();
@@ -181,6 +182,10 @@ Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
   bool spans = std::any_of(drivers.begin(), drivers.end(), [](auto& name) { return name == LEGS; });
   if (spans) co_await describeRoutes(description);
   services.mesh.describe(description);
+  auto& untaken = services.mesh.untaken();
+  auto ports = description.initUnanswered(untaken.size());
+  uint32_t i = 0;
+  for (auto& port : untaken) ports.set(i++, port.c_str());
 }
 
 // Without those into its own networks, which are described by themselves. A plugin that does not
@@ -218,13 +223,14 @@ Task<void> NodeAgent::describeNetwork(kj::String name, schema::NetworkPool::Buil
 
 Task<void> NodeAgent::listen() {
   auto subscribe = host.client().subscribeRequest();
-  auto topics = subscribe.initTopics(6);
+  auto topics = subscribe.initTopics(7);
   topics.set(0, "plugin.started");
   topics.set(1, "plugin.failed");
   topics.set(2, "plugin.stopped");
   topics.set(3, "image.*");
   topics.set(4, "cluster.opened");
   topics.set(5, "routes.changed");
+  topics.set(6, "ports.changed");
   subscribe.setSink(kj::heap<Waker>(kj::addRef(*link)));
   auto subscribed = co_await subscribe.send();
   subscription = subscribed.getSubscription();

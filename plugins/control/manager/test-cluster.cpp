@@ -209,6 +209,8 @@ Task<void> ScriptedNode::openSession() {
   if (!drivers.empty()) description.setAddress(address.c_str());
   auto list = description.initRoutes(routes.size());
   for (uint32_t i = 0; i < routes.size(); ++i) list.set(i, routes[i].c_str());
+  auto ports = description.initUnanswered(unanswered.size());
+  for (uint32_t i = 0; i < ports.size(); ++i) ports.set(i, unanswered[i].c_str());
   if (addresses > 0) {
     auto pool = description.initNetworks(1)[0];
     pool.setName("bridge");

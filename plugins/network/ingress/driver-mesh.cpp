@@ -61,7 +61,9 @@ Task<void> IngressDriver::look() {
     rebuild = true;
   }
   holdAll();  // what is not to be had is not told of again
+  auto before = untaken;
   if (rebuild || !untaken.empty()) co_await lead();
+  if (untaken != before) untakenChanged();
 }
 
 Task<void> IngressDriver::sweep() {

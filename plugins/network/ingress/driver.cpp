@@ -60,8 +60,14 @@ std::vector<PortKey> keysOf(const Publication& publication) {
 
 }  // namespace
 
-IngressDriver::IngressDriver(Env& env, Log log, Layout layout, kj::Duration patience)
-    : env(env), log(kj::mv(log)), layout(layout), patience(patience), tasks(*this) {}
+IngressDriver::IngressDriver(Env& env, Log log, Layout layout, kj::Function<void()> untakenChanged,
+                             kj::Duration patience)
+    : env(env),
+      log(kj::mv(log)),
+      layout(layout),
+      untakenChanged(kj::mv(untakenChanged)),
+      patience(patience),
+      tasks(*this) {}
 
 void IngressDriver::taskFailed(kj::Exception&& exception) {
   log.error("network.internal", {{"reason", exception.getDescription()}});

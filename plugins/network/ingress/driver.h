@@ -7,6 +7,7 @@
 // orchd finds both, and goes on leading before anybody tells it anything.
 #pragma once
 
+#include <kj/function.h>
 #include <kj/refcount.h>
 
 #include <map>
@@ -38,7 +39,9 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // Whether all is there that should be, and ports that another program had are free.
   static constexpr kj::Duration LOOK_EVERY = 10 * kj::SECONDS;
 
-  IngressDriver(Env& env, Log log, Layout layout, kj::Duration patience = PATIENCE);
+  // `untakenChanged` is called when `update` would answer otherwise than it did.
+  IngressDriver(Env& env, Log log, Layout layout, kj::Function<void()> untakenChanged,
+                kj::Duration patience = PATIENCE);
   KJ_DISALLOW_COPY(IngressDriver);
 
   // Reads the records of the last run; changes nothing. Damaged ones are reported and forgotten.
@@ -103,6 +106,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Env& env;
   Log log;
   Layout layout;
+  kj::Function<void()> untakenChanged;
   const kj::Duration patience;
   Claims claims;
   PortTable ports;

@@ -53,7 +53,9 @@ class Ingress final : public PluginInstance {
  public:
   Ingress(Env& env, Host& host, Config::Reader settings)
       : name(kj::str(host.node().instance)),
-        driver(kj::refcounted<IngressDriver>(env, host.log(), layoutOf(settings, host.node()))) {}
+        driver(kj::refcounted<IngressDriver>(
+            env, host.log(), layoutOf(settings, host.node()),
+            [this, &host] { host.publish("ports.changed", name); })) {}
 
   Task<void> recover() override { return driver->recover(); }
   Task<Services> start() override {

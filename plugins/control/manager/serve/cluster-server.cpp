@@ -11,6 +11,7 @@
 #include "serve/network-requests.h"
 #include "serve/node-progress.h"
 #include "serve/resolve.h"
+#include "serve/unanswered.h"
 
 namespace orch::control::manager {
 
@@ -89,6 +90,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     results.setNode(object.as<schema::Node>());
     complete(state(), object, results.getNode());
     auto problems = overlapsOf(now(), results.getNode().asReader());
+    for (auto& port : unansweredOn(results.getNode())) problems.push_back(port);
     auto list = results.getNode().initProblems(problems.size());
     for (uint32_t i = 0; i < list.size(); ++i) list.set(i, problems[i].c_str());
     return kj::READY_NOW;

@@ -239,5 +239,31 @@ TEST_CASE("networks: a task of several has a leg in each", "[manager]") {
   CHECK((cluster.one->networks.size() == 2 || cluster.two->networks.size() == 2));
 }
 
+TEST_CASE("networks: a port that a host does not answer on is named with the host", "[manager]") {
+  NetworkFixture cluster;
+  Spec spec{"web", 1};
+  spec.more = [](schema::ServiceSpec::Builder it) {
+    auto port = it.initEndpoint().initPorts(1)[0];
+    port.setTarget(80);
+    port.setPublished(8080);
+  };
+  cluster.create(spec);
+  auto& three = cluster.addNode("node3");
+  three.unanswered = {"8080/tcp: another program listens on it", "8080/udp: the same",
+                      "99/tcp: so"};
+  three.open();
+  cluster.settle();
+  auto progress = cluster.progress("web");
+  auto said = progress.getProgress().getUnanswered();
+  REQUIRE(said.size() == 1);
+  CHECK(said[0] == "port 8080/tcp is not answered on host-node3: another program listens on it");
+  auto request = cluster.control.nodeRequest();
+  request.setId("node3");
+  auto node = request.send().wait(cluster.world.waitScope());
+  REQUIRE(node.getNode().getProblems().size() == 3);
+  CHECK(node.getNode().getProblems()[2] ==
+        "port 99/tcp of services on other nodes is not answered here: so");
+}
+
 }  // namespace
 }  // namespace orch::control::manager

@@ -4,6 +4,7 @@
 #include "decide/updater.h"
 #include "orch/fail.h"
 #include "serve/obstacles.h"
+#include "serve/unanswered.h"
 
 namespace orch::control::manager {
 
@@ -179,6 +180,9 @@ void describeProgress(const View& view, std::string_view serviceId, uint32_t lef
   uint32_t leaving = stopping.size() + leftovers;
   KJ_IF_MAYBE (service, view.service(serviceId)) {
     describeService(view, *service, view.slots(serviceId), leaving, progress);
+    auto unanswered = unansweredOf(view, service->getSpec());
+    auto list = progress.initUnanswered(unanswered.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, unanswered[i].c_str());
   } else {
     describeLeaving(stopping, progress);
     progress.setRemaining(leaving);
