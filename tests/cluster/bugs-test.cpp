@@ -1,4 +1,4 @@
-// That the simulation finds bugs: each is planted, and its seed keeps all rules without it.
+// That the simulation finds bugs: each is planted, and its plan keeps all rules without it.
 #include <catch2/catch.hpp>
 
 #include "simulation.h"
@@ -7,24 +7,51 @@ namespace orch {
 namespace {
 
 using testing::Bug;
+using testing::Step;
+
+// What nodes are told of a service is remembered before they take it, and told again when they
+// follow the next leader, which has seen the service removed and is away just then. Written by
+// hand: seeds find this one about once in two hundred, and each compiler with others.
+testing::Plan lateOrders() {
+  testing::Plan plan;
+  plan.seed = 1;
+  plan.lengthMs = 16'000;
+  auto add = [&](uint32_t atMs, Step::Kind kind, const char* host) -> Step& {
+    auto& step = plan.steps.emplace_back();
+    step.atMs = atMs;
+    step.kind = kind;
+    step.host = host;
+    return step;
+  };
+  const char* workers[] = {"n2", "n3", "n4"};
+  for (auto host : workers) add(1'900, Step::Kind::FREEZE, host);
+  add(2'000, Step::Kind::CREATE, "a").amount = 6;
+  for (auto host : workers) add(2'500, Step::Kind::REMEMBER, host);
+  for (auto host : workers) add(2'600, Step::Kind::THAW, host);
+  add(6'000, Step::Kind::REMOVE, "a");
+  add(9'000, Step::Kind::CRASH, "n1");
+  add(9'500, Step::Kind::START, "n1");
+  add(13'000, Step::Kind::CRASH, "n1");
+  for (auto host : workers) add(13'300, Step::Kind::GHOST, host);
+  add(15'000, Step::Kind::START, "n1");
+  return plan;
+}
 
 struct Planted {
   const char* name;
   Bug bug;
-  // One that finds it whichever compiler made both: what is drawn in one expression comes in
-  // another order. The first was 278 and 133, 3 and 4, and 1 (orch_simulate --bug).
-  uint64_t seed;
+  testing::Plan plan;
 };
 
-TEST_CASE("simulation: bugs that are planted are found within a few seeds", "[simulation]") {
+TEST_CASE("simulation: bugs that are planted are found", "[simulation]") {
   auto planted =
-      GENERATE(Planted{"orders of an old epoch are accepted", Bug::OLD_EPOCH, 1101},
-               Planted{"a delta is lost", Bug::LOST_DELTA, 4},
-               Planted{"tasks are replaced before their node is down", Bug::EARLY_REPLACE, 1});
+      GENERATE(Planted{"orders of an old epoch are accepted", Bug::OLD_EPOCH, lateOrders()},
+               Planted{"a delta is lost", Bug::LOST_DELTA, testing::drawPlan(4)},
+               Planted{"tasks are replaced before their node is down", Bug::EARLY_REPLACE,
+                       testing::drawPlan(1)});
   INFO(planted.name);
-  auto plan = testing::drawPlan(planted.seed);
-  CHECK(testing::simulate(plan, planted.bug).violation != "");
-  auto healthy = testing::simulate(plan, Bug::NONE);
+  CHECK(testing::simulate(planted.plan, planted.bug).violation != "");
+  auto healthy = testing::simulate(planted.plan, Bug::NONE);
   INFO(healthy.log);
   CHECK(healthy.violation == "");
 }
