@@ -80,6 +80,12 @@ interface Agent {
   # As the node's image plugin has it.
   settled @7 () -> ();
   # Answered when what was assigned of networks, peers, services and other nodes is in force on the node.
+  checkNetworks @8 (network :Text, repair :Bool, expected :List(Assignment)) -> (things :UInt32, findings :List(Network.NetworkFinding), untold :Bool, unasked :List(Text));
+  # Of one network, by its id or name, or if that is empty of all, and of published ports: what the
+  # node's kernel has not as its plugins' books say, what these lack of the node's tasks, and what the
+  # node has not been told as in `expected`: all networks, peers, services and other nodes that the
+  # manager would tell a new agent of. `untold`: there was such a thing; a repair of that is the
+  # manager's, by the complete set. `unasked`: plugins that did not answer, and why.
 }
 
 struct Assignment {

@@ -77,6 +77,20 @@ interface ClusterControl {
   removeNetwork @30 (requestId :Text, id :Text) -> (networkId :Text);
   pruneNetworks @31 (requestId :Text, ids :List(Text)) -> (removed :List(Text));
   # Of these, those that nobody is on; names of what was removed.
+  checkNetworks @32 (id :Text, repair :Bool) -> (nodes :UInt32, things :UInt32, findings :List(NodeFinding), missing :List(Text)) $Plugin.longRunning;
+  # What the nodes' kernels have not as the state says, of one network or, with an empty `id`, of all
+  # and of published ports. `nodes`: so many have answered, and looked at so many `things`; `missing`
+  # says why not of other nodes, or of a node's plugins.
+}
+
+struct NodeFinding {
+  # One thing on a node that is not as it should be.
+  node @0 :Text;                     # the host name
+  network @1 :Text;                  # by name; empty: published ports
+  object @2 :Text;
+  expected @3 :Text;                 # empty: it should not be there
+  found @4 :Text;                    # empty: it is not there
+  repaired @5 :Bool;
 }
 
 struct ClusterChange {

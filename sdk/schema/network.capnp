@@ -6,7 +6,27 @@ using Objects = import "objects.capnp";
 using Plugin = import "plugin.capnp";
 $Cxx.namespace("orch::schema");
 
-interface NetworkDriver {
+# ---- what the kernel has, against the books -------------------------------------------------------
+
+interface NetworkChecker {
+  # What every plugin of this kind can be asked.
+  check @0 (network :Text, repair :Bool) -> (things :UInt32, findings :List(NetworkFinding), members :List(NetworkMember));
+  # Compares what the kernel has with what it should have by the plugin's books, of one network or,
+  # if `network` is empty, of all that it has; changes nothing unless asked to `repair` what it finds.
+  # `things`: so many were looked at. `members`: who has something there, by the books, so that who
+  # asks can tell what the books lack.
+}
+
+struct NetworkFinding {
+  # One thing that is not as it should be.
+  network @0 :Text;                  # id, or the name of one that is the nodes' own; empty: published ports
+  object @1 :Text;                   # as `forwarding entry of 10.0.1.5`
+  expected @2 :Text;                 # empty: it should not be there
+  found @3 :Text;                    # empty: it is not there
+  repaired @4 :Bool;                 # it is as it should be by now
+}
+
+interface NetworkDriver extends(NetworkChecker) {
   info @0 () -> (name :Text, driver :Text, subnet :Text, gateway :Text, total :UInt32, used :UInt32, options :List(Objects.KeyValue));
   attach @1 (taskId :Text) -> (endpoint :Endpoint);
   # A namespace with lo, a leg into the network, an address and routes. Idempotent. Fails, leaving
@@ -29,7 +49,7 @@ struct Endpoint {
 
 # ---- published ports ----------------------------------------------------------------------------
 
-interface PortPublisher {
+interface PortPublisher extends(NetworkChecker) {
   # Leads the node's published ports to its tasks, and those of services that run elsewhere to the
   # nodes that have them: each node answers on all.
   publish @0 (taskId :Text, address :Text, ports :List(Objects.PortSpec)) -> (ports :List(Objects.PortSpec));
@@ -113,7 +133,7 @@ interface NetworkTables {
   # Answered when it is in force. What is known already changes nothing.
 }
 
-interface LegDriver extends(NetworkTables) {
+interface LegDriver extends(NetworkTables, NetworkChecker) {
   # Networks that tasks have one leg in each, beside others.
   plug @0 (leg :LegRequest) -> ();
   # Device, address and route in the task's namespace. The network must have been told of. Idempotent.
@@ -136,7 +156,7 @@ struct LegRequest {
   published @6 :Bool;                # but for answers to those who come by its published ports
 }
 
-interface NameServer extends(NetworkTables) {
+interface NameServer extends(NetworkTables, NetworkChecker) {
   # Answers in each task's namespace, at 127.0.0.11.
   serve @0 (taskId :Text, namespacePath :Text, networks :List(Text), servers :List(Text), closed :Bool) -> ();
   # Names of these networks, by id, the first one first; others are asked of `servers`, or where that
