@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "check.h"
 #include "lib/names.h"
 #include "lib/open-connections.h"
 #include "lib/privilege.h"
@@ -221,6 +222,47 @@ Task<std::vector<TaskRecord>> BridgeDriver::retain(std::vector<std::string> task
     if (known != attached.end()) answer.push_back(known->second);
   }
   co_return kj::mv(answer);
+}
+
+// ---- what the kernel has ------------------------------------------------------------------------
+
+Task<Findings> BridgeDriver::compare() {
+  std::vector<TaskRecord> records;
+  for (auto& [taskId, record] : attached) records.push_back(record);
+  auto reading =
+      env.workers().run([layout = layout, records] { return checkBridge(layout, records); });
+  auto checked = co_await reading;
+  auto findings = kj::mv(checked.node);
+  for (auto& record : records) {  // some may have gone meanwhile
+    auto known = attached.find(record.taskId);
+    bool stays = known != attached.end() && known->second == record;
+    if (stays) findings.add(checked.tasks.at(record.taskId));
+  }
+  co_return kj::mv(findings);
+}
+
+Task<Findings> BridgeDriver::check(bool repair) {
+  auto findings = co_await compare();
+  if (!repair || findings.empty()) co_return kj::mv(findings);
+  log.warn("network.repaired", {{"things", kj::str(findings.all().size())}});
+  std::vector<TaskRecord> records;
+  for (auto& [taskId, record] : attached) records.push_back(record);
+  auto mending = env.workers().run([layout = layout, records] {
+    prepareNode(layout);
+    mend(layout, records);
+    writeTable(layout);
+  });
+  auto mended = co_await attempt(kj::mv(mending));
+  if (!mended.ok()) log.warn("network.repair-failed", {{"reason", mended.message()}});
+  auto left = co_await compare();
+  findings.repairedBut(left);
+  co_return kj::mv(findings);
+}
+
+std::vector<std::string> BridgeDriver::taskIds() const {
+  std::vector<std::string> ids;
+  for (auto& [taskId, record] : attached) ids.push_back(taskId);
+  return ids;
 }
 
 std::vector<Ipv4> BridgeDriver::takeStale(const std::vector<Ipv4>& neighbours) {

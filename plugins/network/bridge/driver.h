@@ -15,6 +15,7 @@
 
 #include "layout.h"
 #include "lib/claims.h"
+#include "lib/findings.h"
 #include "lib/turns.h"
 #include "orch/env.h"
 #include "orch/host.h"
@@ -52,11 +53,15 @@ class BridgeDriver final : public kj::Refcounted {
   Task<TaskRecord> attach(std::string taskId);
   Task<void> detach(std::string taskId);
   Task<std::vector<TaskRecord>> retain(std::vector<std::string> taskIds);
+  // What the kernel has against the books.
+  Task<Findings> check(bool repair);
+  std::vector<std::string> taskIds() const;
   // 0 at once for a task that it does not have.
   Task<uint32_t> drain(std::string taskId, kj::Duration limit);
 
  private:
   Task<void> claim();
+  Task<Findings> compare();
 
   // An address for a new task; fails with a text that says what is lacking, and changes nothing
   // then.

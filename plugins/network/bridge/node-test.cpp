@@ -94,6 +94,24 @@ uint32_t TestNode::total() {
   return KJ_ASSERT_NONNULL(driver).infoRequest().send().wait(io.waitScope).getTotal();
 }
 
+std::vector<std::string> TestNode::check(bool repair) {
+  auto call = KJ_ASSERT_NONNULL(driver).checkRequest();
+  call.setRepair(repair);
+  auto answer = call.send().wait(io.waitScope);
+  members.clear();
+  for (auto one : answer.getMembers()) {
+    members.push_back(kj::str(one.getNetwork(), " ", one.getId()).cStr());
+  }
+  std::vector<std::string> lines;
+  auto text = [](kj::StringPtr what) { return what.size() > 0 ? what : "nothing"_kj; };
+  for (auto one : answer.getFindings()) {
+    lines.push_back(kj::str(one.getObject(), ": ", text(one.getExpected()), ", found ",
+                            text(one.getFound()), one.getRepaired() ? " repaired" : "")
+                        .cStr());
+  }
+  return lines;
+}
+
 std::string TestNode::errorOf(kj::Function<void()> run) {
   auto outcome = attemptNow([&] { run(); });
   return outcome.ok() ? "" : plainText(outcome.error()).cStr();

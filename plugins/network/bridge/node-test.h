@@ -48,6 +48,9 @@ class TestNode final {
   std::vector<End> retain(std::vector<std::string> taskIds);
   uint32_t used();
   uint32_t total();
+  // What is not as it should be: "object: expected, found nothing", and " repaired".
+  std::vector<std::string> check(bool repair = false);
+  std::vector<std::string> members;  // tasks that the last check told of
   // The text of the error that `run` fails with, as a user sees it; empty if it does not.
   static std::string errorOf(kj::Function<void()> run);
 

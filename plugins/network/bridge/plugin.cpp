@@ -45,6 +45,7 @@ class Service final : public schema::NetworkDriver::Server {
   }
   kj::Promise<void> retain(RetainContext context) override { return doRetain(context); }
   kj::Promise<void> drain(DrainContext context) override { return doDrain(context); }
+  kj::Promise<void> check(CheckContext context) override { return doCheck(context); }
 
  private:
   Task<void> doAttach(AttachContext context) {
@@ -56,6 +57,20 @@ class Service final : public schema::NetworkDriver::Server {
     auto limit = kj::min(params.getLimitMs(), MAX_DRAIN_MS) * kj::MILLISECONDS;
     auto open = co_await driver->drain(params.getTaskId().cStr(), limit);
     context.getResults().setOpen(open);
+  }
+  Task<void> doCheck(CheckContext context) {
+    auto& network = driver->facts().network;
+    auto only = context.getParams().getNetwork();
+    if (only.size() > 0 && only != network.c_str()) co_return;
+    auto findings = co_await driver->check(context.getParams().getRepair());
+    auto results = context.getResults();
+    findings.write(results);
+    auto taskIds = driver->taskIds();
+    auto list = results.initMembers(taskIds.size());
+    for (uint32_t i = 0; i < list.size(); ++i) {
+      list[i].setNetwork(network.c_str());
+      list[i].setId(taskIds[i].c_str());
+    }
   }
   Task<void> doRetain(RetainContext context) {
     std::vector<std::string> taskIds;

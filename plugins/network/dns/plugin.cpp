@@ -34,8 +34,16 @@ class Service final : public schema::NameServer::Server {
   kj::Promise<void> retain(RetainContext context) override {
     return resolvers->retain(textsOf(context.getParams().getTaskIds()));
   }
+  kj::Promise<void> check(CheckContext context) override { return doCheck(context); }
 
  private:
+  // A task's names are of all its networks.
+  Task<void> doCheck(CheckContext context) {
+    if (context.getParams().getNetwork().size() > 0) co_return;
+    auto findings = co_await resolvers->check(context.getParams().getRepair());
+    findings.write(context.getResults());
+  }
+
   kj::Own<Resolvers> resolvers;
 };
 

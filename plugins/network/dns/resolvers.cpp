@@ -99,4 +99,42 @@ Task<void> Resolvers::retain(std::vector<std::string> taskIds) {
   co_await kj::joinPromises(releases.releaseAsArray());
 }
 
+Task<Findings> Resolvers::check(bool repair) {
+  std::vector<std::string> taskIds;
+  for (auto& [taskId, id] : served) taskIds.push_back(taskId);
+  Findings all;
+  for (auto& taskId : taskIds) {
+    auto found = co_await checkOne(taskId, repair);
+    all.add(found);
+  }
+  if (repair && !all.empty()) {
+    log.warn("network.repaired", {{"things", kj::str(all.all().size())}});
+  }
+  co_return kj::mv(all);
+}
+
+Task<Findings> Resolvers::checkOne(std::string taskId, bool repair) {
+  auto turn = co_await turns.take(taskId);
+  auto asking = [taskId](AnsweringServer& server) { return server.earOf(taskId); };
+  auto ear = co_await thread.run(kj::mv(asking));
+  Findings findings;
+  KJ_IF_MAYBE (one, ear) {
+    auto looking = env.workers().run([taskId, ear = kj::mv(*one), repair] {
+      auto led = [&] { return leadsTo(ear.inside, ear.udpPort, ear.tcpPort); };
+      auto word = [](bool there) { return there ? "in place"_kj : "not all in place"_kj; };
+      auto object = kj::str("rules for names of task ", taskId.c_str());
+      bool well = led();
+      Findings found, left;
+      found.compare(object, word(true), word(well));
+      if (well || !repair) return found;
+      leadTo(ear.inside, ear.udpPort, ear.tcpPort);
+      left.compare(object, word(true), word(led()));
+      found.repairedBut(left);
+      return found;
+    });
+    findings = co_await looking;
+  }
+  co_return kj::mv(findings);
+}
+
 }  // namespace orch::network::dns

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "answering-thread.h"
+#include "lib/findings.h"
 #include "lib/turns.h"
 #include "orch/env.h"
 #include "orch/host.h"
@@ -29,10 +30,13 @@ class Resolvers final : public kj::Refcounted {
                    std::vector<std::string> servers, bool closed);
   Task<void> release(std::string taskId);
   Task<void> retain(std::vector<std::string> taskIds);
+  // Whether each task's questions are led to this one.
+  Task<Findings> check(bool repair);
 
  private:
   void warn(const char* id, kj::String reason);
   Task<void> close(std::string taskId);
+  Task<Findings> checkOne(std::string taskId, bool repair);
 
   Env& env;
   Log log;

@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "lib/netns.h"
+#include "lib/nft-batch.h"
+#include "task-end.h"
 #include "test-node.h"
 
 namespace orch::network::dns {
@@ -145,6 +147,26 @@ TEST_CASE("dns: a task that got another namespace is answered there", "[network]
   CHECK(after.ask("web").found == Names{"10.0.1.2"});
   CHECK(before.ask(queryOf("web")).empty());
   CHECK(before.chains().empty());
+}
+
+TEST_CASE("dns: rules that somebody took away are found and put back", "[network][root][netns]") {
+  TestNode node("check");
+  TestTask task(node.sub("one")), other(node.sub("two"));
+  node.tell(mynet());
+  node.serve(task);
+  node.serve(other, {"n1"}, {}, "other");
+  CHECK(node.check() == 0);
+  for (bool table : {false, true}) {
+    inNamespace(task.path().c_str(), [&] {
+      NftBatch batch(TABLE);
+      table ? batch.deleteTable() : batch.deleteRules("output");
+      batch.commit();
+    });
+    CHECK(node.check() == 1);
+    CHECK(node.check(true) == 1);
+    CHECK(node.check() == 0);
+    CHECK(task.ask("web").found == Names{"10.0.1.2"});
+  }
 }
 
 TEST_CASE("dns: to serve a task that is served changes nothing", "[network][root][netns]") {

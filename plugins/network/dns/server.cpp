@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include <fcntl.h>
 #include <kj/debug.h>
 
 #include "orch/attempt.h"
@@ -36,6 +37,11 @@ class AnsweringServer::TaskServer final : private kj::TaskSet::ErrorHandler {
   void change(TaskNames other) {
     names = kj::mv(other);
     asker.servers = names.servers;
+  }
+  Ear ear() const {
+    int inside;
+    KJ_SYSCALL(inside = fcntl(end.inside, F_DUPFD_CLOEXEC, 0));
+    return {kj::AutoCloseFd(inside), end.udpPort, end.tcpPort};
   }
   kj::AutoCloseFd takeNamespace() { return kj::mv(end.inside); }
 
@@ -153,6 +159,12 @@ void AnsweringServer::serve(const std::string& taskId, TaskEnd end, TaskNames na
 
 void AnsweringServer::change(const std::string& taskId, TaskNames names) {
   tasks.at(taskId)->change(kj::mv(names));
+}
+
+kj::Maybe<AnsweringServer::Ear> AnsweringServer::earOf(const std::string& taskId) const {
+  auto found = tasks.find(taskId);
+  if (found == tasks.end()) return nullptr;
+  return found->second->ear();
 }
 
 kj::Maybe<kj::AutoCloseFd> AnsweringServer::release(const std::string& taskId) {

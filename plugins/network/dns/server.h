@@ -43,6 +43,13 @@ class AnsweringServer final {
   void change(const std::string& taskId, TaskNames names);
   // Closes the sockets; the namespace is given back. Null: not served.
   kj::Maybe<kj::AutoCloseFd> release(const std::string& taskId);
+  // Where a task's questions have to be led, in its namespace. Null: not served.
+  struct Ear {
+    kj::AutoCloseFd inside;
+    uint16_t udpPort = 0;
+    uint16_t tcpPort = 0;
+  };
+  kj::Maybe<Ear> earOf(const std::string& taskId) const;
 
  private:
   class TaskServer;

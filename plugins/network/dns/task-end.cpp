@@ -8,6 +8,7 @@
 
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
+#include "lib/nft-content.h"
 #include "message.h"
 
 namespace orch::network::dns {
@@ -46,6 +47,21 @@ void addRedirect(NftBatch& batch, uint8_t protocol, uint16_t port) {
   rule.loadAddress(ADDRESS, R1).loadPort(port, R2).dnatTo(R1, R2);
   batch.addRule("output", rule);
 }
+void buildRedirects(NftBatch& batch, uint16_t udpPort, uint16_t tcpPort) {
+  batch.addTable();
+  batch.addChain("output", NftHook{"nat", NftPoint::OUTPUT, NAT_PRIORITY});
+  addRedirect(batch, IPPROTO_UDP, udpPort);
+  addRedirect(batch, IPPROTO_TCP, tcpPort);
+}
+
+// In the calling thread's network namespace. To delete takes milliseconds, which the start of a
+// task should not.
+void redirect(uint16_t udpPort, uint16_t tcpPort) {
+  NftBatch batch(TABLE);
+  if (nftTableExists(TABLE)) batch.deleteTable();
+  buildRedirects(batch, udpPort, tcpPort);
+  batch.commit();
+}
 }  // namespace
 
 kj::AutoCloseFd openNamespace(kj::StringPtr path) {
@@ -65,17 +81,26 @@ TaskEnd openTaskEnd(kj::AutoCloseFd inside) {
   inNamespace(inside.get(), [&] {
     end.udp = bound(SOCK_DGRAM);
     end.tcp = bound(SOCK_STREAM);
-    NftBatch batch(TABLE);
-    // To delete takes milliseconds, which the start of a task should not.
-    if (nftTableExists(TABLE)) batch.deleteTable();
-    batch.addTable();
-    batch.addChain("output", NftHook{"nat", NftPoint::OUTPUT, NAT_PRIORITY});
-    addRedirect(batch, IPPROTO_UDP, portOf(end.udp));
-    addRedirect(batch, IPPROTO_TCP, portOf(end.tcp));
-    batch.commit();
+    end.udpPort = portOf(end.udp);
+    end.tcpPort = portOf(end.tcp);
+    redirect(end.udpPort, end.tcpPort);
   });
   end.inside = kj::mv(inside);
   return end;
+}
+
+bool leadsTo(int inside, uint16_t udpPort, uint16_t tcpPort) {
+  Findings findings;
+  inNamespace(inside, [&] {
+    NftBatch batch(TABLE);
+    buildRedirects(batch, udpPort, tcpPort);
+    checkTable(batch, findings);
+  });
+  return findings.empty();
+}
+
+void leadTo(int inside, uint16_t udpPort, uint16_t tcpPort) {
+  inNamespace(inside, [&] { redirect(udpPort, tcpPort); });
 }
 
 void removeRules(int inside) {

@@ -23,12 +23,18 @@ struct TaskEnd {
   kj::AutoCloseFd inside;  // the namespace
   kj::AutoCloseFd udp;
   kj::AutoCloseFd tcp;  // listening
+  uint16_t udpPort = 0;
+  uint16_t tcpPort = 0;
 };
 
 kj::AutoCloseFd openNamespace(kj::StringPtr path);
 NamespaceId idOf(const kj::AutoCloseFd& inside);
 // Rules of an earlier run are replaced. On failure nothing is left.
 TaskEnd openTaskEnd(kj::AutoCloseFd inside);
+// Whether the rules lead there; reads only.
+bool leadsTo(int inside, uint16_t udpPort, uint16_t tcpPort);
+// Has them lead there, whatever is there.
+void leadTo(int inside, uint16_t udpPort, uint16_t tcpPort);
 // Takes the rules away; gone already is success.
 void removeRules(int inside);
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -210,6 +211,15 @@ void TestNode::retain(std::vector<std::string> taskIds) {
   auto list = call.initTaskIds(taskIds.size());
   for (size_t i = 0; i < taskIds.size(); ++i) list.set(i, taskIds[i].c_str());
   call.send().wait(io.waitScope);
+}
+
+size_t TestNode::check(bool repair) {
+  auto call = KJ_ASSERT_NONNULL(names).checkRequest();
+  call.setRepair(repair);
+  auto answer = call.send().wait(io.waitScope);
+  size_t count = 0;
+  for (auto one : answer.getFindings()) count += one.getRepaired() == repair ? 1 : 0;
+  return count;
 }
 
 void TestNode::resolvConf(const std::string& text) {

@@ -83,6 +83,8 @@ class TestNode final {
                std::vector<std::string> servers = {}, const std::string& taskId = "task");
   void release(const std::string& taskId = "task");
   void retain(std::vector<std::string> taskIds);
+  // Tasks whose questions are not led here; with `repair`, those that are again.
+  size_t check(bool repair = false);
   void resolvConf(const std::string& text);  // of the host
   std::string sub(const std::string& name) const;
   // The text of the error that `run` fails with, as a user sees it; empty if it does not.

@@ -18,6 +18,7 @@
 
 #include "layout.h"
 #include "lib/claims.h"
+#include "lib/findings.h"
 #include "lib/turns.h"
 #include "orch/env.h"
 #include "orch/host.h"
@@ -59,6 +60,10 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Task<void> withdraw(std::string taskId);
   Task<void> retain(std::vector<std::string> taskIds);
   Task<std::vector<std::string>> update(MeshNews news);
+  // In driver-check.cpp. What the kernel has against the books.
+  Task<Findings> check(bool repair);
+  // Tasks that traffic is led to.
+  std::vector<std::string> active() const;
 
  private:
   void taskFailed(kj::Exception&& exception) override;
@@ -90,6 +95,8 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Task<void> sweep();
   // To the other nodes' tasks, by the ports that this node can have.
   Task<void> lead();
+  Task<Findings> compare();
+  Task<void> mend();
   Shares takeShares();
   // Whether somebody took a part of the mesh or the table away, or let go of a port.
   Task<void> look();

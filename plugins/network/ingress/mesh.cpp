@@ -15,7 +15,6 @@ namespace orch::network::ingress {
 
 namespace {
 
-constexpr uint32_t VNI = 4096;        // those of networks begin after it
 constexpr uint32_t VXLAN_BYTES = 50;  // before each packet: Ethernet, IPv4, UDP and VXLAN
 constexpr uint32_t USUAL_MTU = 1500;
 // The dummy address of RFC 7600: what goes by the device needs some gateway, and one is enough.
@@ -52,7 +51,7 @@ Ensured ensureDevice(Rtnetlink& net, const Layout& layout, const MeshFacts& fact
   kj::StringPtr name = layout.device.c_str();
   VxlanSpec spec;
   spec.name = layout.device;
-  spec.facts = {VNI, facts.own, layout.dataPort};
+  spec.facts = {MESH_VNI, facts.own, layout.dataPort};
   spec.mac = macOf(facts.own);
   spec.learning = true;
   spec.arp = false;
@@ -68,7 +67,7 @@ Ensured ensureDevice(Rtnetlink& net, const Layout& layout, const MeshFacts& fact
   if (!same) {
     int error = net.attempt(newVxlan(spec));
     if (error == EEXIST || error == EADDRINUSE) {
-      fail(kj::str("cannot make the device '", name, "': another program has VXLAN ", VNI,
+      fail(kj::str("cannot make the device '", name, "': another program has VXLAN ", MESH_VNI,
                    " or UDP port ", layout.dataPort,
                    "; set 'dataPort' of the plugin to another one, on all hosts"));
     }

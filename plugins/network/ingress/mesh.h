@@ -10,6 +10,8 @@
 
 namespace orch::network::ingress {
 
+// Those of networks begin after it.
+constexpr uint32_t MESH_VNI = 4096;
 // Of the routing table for what is marked.
 constexpr uint32_t MESH_TABLE = 0x6f72;
 

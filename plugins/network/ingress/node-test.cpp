@@ -203,6 +203,24 @@ std::vector<std::string> TestNode::tell(const std::string& own, std::vector<Else
   return untaken;
 }
 
+std::vector<std::string> TestNode::check(bool repair, const std::string& network) {
+  auto call = KJ_ASSERT_NONNULL(publisher).checkRequest();
+  call.setRepair(repair);
+  call.setNetwork(network.c_str());
+  auto answer = call.send().wait(io.waitScope);
+  checked = answer.getThings();
+  members.clear();
+  for (auto one : answer.getMembers()) members.push_back(one.getId().cStr());
+  std::vector<std::string> lines;
+  auto text = [](kj::StringPtr what) { return what.size() > 0 ? what : "nothing"_kj; };
+  for (auto one : answer.getFindings()) {
+    lines.push_back(kj::str(one.getObject(), ": ", text(one.getExpected()), ", found ",
+                            text(one.getFound()), one.getRepaired() ? " repaired" : "")
+                        .cStr());
+  }
+  return lines;
+}
+
 std::string TestNode::errorOf(kj::Function<void()> run) {
   auto outcome = attemptNow([&] { run(); });
   return outcome.ok() ? "" : plainText(outcome.error()).cStr();

@@ -69,6 +69,10 @@ class TestNode final {
   // The ports that are not answered on.
   std::vector<std::string> tell(const std::string& own, std::vector<Elsewhere> nodes,
                                 std::vector<std::string> gone = {}, bool complete = false);
+  // What is not as it should be: "object: expected, found nothing", and " repaired".
+  std::vector<std::string> check(bool repair = false, const std::string& network = "");
+  uint32_t checked = 0;              // things that the last check looked at
+  std::vector<std::string> members;  // tasks that it told of
   // The text of the error that `run` fails with, as a user sees it; empty if it does not.
   static std::string errorOf(kj::Function<void()> run);
 

@@ -28,6 +28,7 @@ class Service final : public schema::PortPublisher::Server {
     return driver->retain(kj::mv(taskIds));
   }
   kj::Promise<void> update(UpdateContext context) override { return doUpdate(context); }
+  kj::Promise<void> check(CheckContext context) override { return doCheck(context); }
 
  private:
   Task<void> doPublish(PublishContext context) {
@@ -44,6 +45,17 @@ class Service final : public schema::PortPublisher::Server {
     auto untaken = co_await driver->update(kj::mv(news));
     auto list = context.getResults().initUntaken(untaken.size());
     for (size_t i = 0; i < untaken.size(); ++i) list.set(i, untaken[i].c_str());
+  }
+
+  // Published ports are of no network.
+  Task<void> doCheck(CheckContext context) {
+    if (context.getParams().getNetwork().size() > 0) co_return;
+    auto findings = co_await driver->check(context.getParams().getRepair());
+    auto results = context.getResults();
+    findings.write(results);
+    auto taskIds = driver->active();
+    auto list = results.initMembers(taskIds.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list[i].setId(taskIds[i].c_str());
   }
 
   kj::Own<IngressDriver> driver;

@@ -30,6 +30,9 @@ Mac macOf(Ipv4 address) {
           uint8_t(address >> 8),
           uint8_t(address)};
 }
+Ipv4 addressOf(const Mac& mac) {
+  return uint32_t(mac[2]) << 24 | uint32_t(mac[3]) << 16 | uint32_t(mac[4]) << 8 | mac[5];
+}
 
 kj::String subnetText(const Ipv4Subnet& subnet) {
   return kj::str(ipv4Text(subnet.network), "/", subnet.prefix);

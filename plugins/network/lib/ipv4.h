@@ -20,6 +20,8 @@ std::optional<Ipv4> parseIpv4(kj::StringPtr text);
 std::optional<Ipv4> parseIpv4Host(kj::StringPtr text);
 // 02:42 and the address, as docker does it: locally administered, and as unique as the address.
 Mac macOf(Ipv4 address);
+// What it was made of.
+Ipv4 addressOf(const Mac& mac);
 
 struct Ipv4Subnet {
   Ipv4 network = 0;  // the bits of the host are zero

@@ -27,13 +27,10 @@ constexpr size_t MAX_MESSAGE_BYTES = 8192;
 // Of the batch's first and last message, so that the steps count from 1.
 constexpr uint32_t FRAME_SEQUENCE = 0;
 constexpr int SO_SNDBUFFORCE_MARGIN = 1 << 16;
-// How nft(8) writes a type made of several.
-constexpr uint32_t TYPE_BITS = 6;
-constexpr uint32_t PART_BYTES = 4;
 
 uint32_t typeOf(std::initializer_list<NftType> parts) {
   uint32_t type = 0;
-  for (auto part : parts) type = type << TYPE_BITS | static_cast<uint32_t>(part);
+  for (auto part : parts) type = type << NFT_TYPE_BITS | static_cast<uint32_t>(part);
   return type;
 }
 
@@ -55,7 +52,7 @@ nftnl_set_elem* newElement(const NftBytes& key) {
 
 NftBytes& NftBytes::put(const void* data, size_t size) {
   size_t at = bytes.size();
-  bytes.resize(at + PART_BYTES);
+  bytes.resize(at + NFT_PART_BYTES);
   memcpy(bytes.data() + at, data, size);
   return *this;
 }
@@ -121,7 +118,7 @@ NftBatch& NftBatch::set(kj::StringPtr name, std::initializer_list<NftType> key, 
   nftnl_set_set_u32(s.get(), NFTNL_SET_ID, ++nextSetId);
   nftnl_set_set_u32(s.get(), NFTNL_SET_FAMILY, uint32_t(family));
   nftnl_set_set_u32(s.get(), NFTNL_SET_KEY_TYPE, typeOf(key));
-  nftnl_set_set_u32(s.get(), NFTNL_SET_KEY_LEN, key.size() * PART_BYTES);
+  nftnl_set_set_u32(s.get(), NFTNL_SET_KEY_LEN, key.size() * NFT_PART_BYTES);
   nftnl_set_set_u32(s.get(), NFTNL_SET_FLAGS, flags);
   if ((flags & NFT_SET_MAP) != 0) {
     nftnl_set_set_u32(s.get(), NFTNL_SET_DATA_TYPE, valueType);
@@ -143,7 +140,7 @@ NftBatch& NftBatch::addTimedSet(kj::StringPtr name, std::initializer_list<NftTyp
 }
 NftBatch& NftBatch::addMap(kj::StringPtr name, std::initializer_list<NftType> key,
                            std::initializer_list<NftType> value) {
-  return set(name, key, NFT_SET_MAP, typeOf(value), value.size() * PART_BYTES);
+  return set(name, key, NFT_SET_MAP, typeOf(value), value.size() * NFT_PART_BYTES);
 }
 NftBatch& NftBatch::addVerdictMap(kj::StringPtr name, std::initializer_list<NftType> key) {
   return set(name, key, NFT_SET_MAP, NFT_DATA_VERDICT, sizeof(nft_verdicts));

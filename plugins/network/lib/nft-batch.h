@@ -2,6 +2,8 @@
 // one sendmsg; about 12 microseconds for an element. Blocking, for worker threads.
 #pragma once
 
+#include <kj/function.h>
+
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -16,6 +18,10 @@ namespace orch::network {
 // nft(8)'s numbers of the types that a key or a value is made of, so that `nft list` shows them as
 // what they are. Each takes a multiple of 4 bytes.
 enum class NftType : uint32_t { ADDRESS = 7, PROTOCOL = 12, PORT = 13, MARK = 19 };
+
+// How nft(8) writes a type made of several, and how long a part of it is.
+constexpr uint32_t NFT_TYPE_BITS = 6;
+constexpr uint32_t NFT_PART_BYTES = 4;
 
 // A key or a value: its parts, each padded to 4 bytes.
 class NftBytes final {
@@ -82,6 +88,12 @@ class NftBatch final {
   NftBatch& deleteRules(kj::StringPtr chain);
 
   bool empty() const { return steps.empty(); }
+  kj::StringPtr tableName() const { return table.c_str(); }
+  NftFamily ofFamily() const { return family; }
+  // The messages that it comes to.
+  void each(kj::FunctionParam<void(const nlmsghdr*)> read) const {
+    for (auto* message : NetlinkMessages(bytes.data(), bytes.size())) read(message);
+  }
   // In the namespace of the socket, which is one of NETLINK_NETFILTER. On failure nothing has
   // changed and the text names the step that was refused. Who commits often keeps the socket: to
   // close one waits for the clean-up of what was deleted, 15 ms and more.

@@ -1,6 +1,7 @@
 // What the kernel has, as the messages of rtnetlink say it.
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -22,6 +23,13 @@ constexpr uint8_t OPERATIONAL = 6;
 // A list of a few hundred rows takes less than a millisecond: seldom does anything come in between.
 constexpr int DUMP_TRIES = 10;
 
+// False if it is of another size.
+bool readMac(const nlattr* attribute, Mac& mac) {
+  if (mnl_attr_get_payload_len(attribute) != mac.size()) return false;
+  memcpy(mac.data(), mnl_attr_get_payload(attribute), mac.size());
+  return true;
+}
+
 void readVxlan(const nlattr* data, Vxlan& vxlan) {
   for (auto* option : NetlinkAttributes(data)) {
     auto type = mnl_attr_get_type(option);
@@ -38,7 +46,9 @@ void readKind(const nlattr* info, Link& link) {
     if (type == IFLA_INFO_DATA && link.kind == "vxlan") readVxlan(inner, link.vxlan);
     if (type != IFLA_INFO_SLAVE_DATA) continue;
     for (auto* option : NetlinkAttributes(inner)) {
-      if (mnl_attr_get_type(option) != IFLA_BRPORT_STATE) continue;
+      auto which = mnl_attr_get_type(option);
+      if (which == IFLA_BRPORT_MODE) link.hairpin = valueOf<uint8_t>(option) != 0;
+      if (which != IFLA_BRPORT_STATE) continue;
       link.forwarding = valueOf<uint8_t>(option) == BR_STATE_FORWARDING;
     }
   }
@@ -70,9 +80,7 @@ Link linkOf(const nlmsghdr* answer) {
         link.mtu = valueOf<uint32_t>(attribute);
         break;
       case IFLA_ADDRESS:
-        if (mnl_attr_get_payload_len(attribute) == link.mac.size()) {
-          memcpy(link.mac.data(), mnl_attr_get_payload(attribute), link.mac.size());
-        }
+        readMac(attribute, link.mac);
         break;
       case IFLA_OPERSTATE:
         link.operational = valueOf<uint8_t>(attribute) == OPERATIONAL;
@@ -175,17 +183,49 @@ std::vector<Route> Rtnetlink::routes() {
   });
 }
 
+bool Rtnetlink::hasDefaultRouteIn(uint32_t table, uint32_t link) {
+  NetlinkMessage message(RTM_GETROUTE, 0, kj::str("cannot list the routes of table ", table));
+  message.header<rtmsg>().rtm_family = AF_INET;
+  auto read = [&](const nlmsghdr* answer, std::vector<bool>& found) {
+    auto head = headerOf<rtmsg>(answer);
+    uint32_t in = head.rtm_table, by = 0;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(rtmsg))) {
+      if (mnl_attr_get_type(attribute) == RTA_TABLE) in = valueOf<uint32_t>(attribute);
+      if (mnl_attr_get_type(attribute) == RTA_OIF) by = valueOf<uint32_t>(attribute);
+    }
+    if (head.rtm_dst_len == 0 && in == table && by == link) found.push_back(true);
+  };
+  return !list<bool>(kj::mv(message), read).empty();
+}
+
+bool Rtnetlink::hasMarkRule(uint32_t mark, uint32_t table) {
+  NetlinkMessage message(RTM_GETRULE, 0, kj::str("cannot list the rules of routing"));
+  message.header<fib_rule_hdr>().family = AF_INET;
+  auto read = [&](const nlmsghdr* answer, std::vector<bool>& found) {
+    uint32_t marked = 0, to = 0;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(fib_rule_hdr))) {
+      if (mnl_attr_get_type(attribute) == FRA_FWMARK) marked = valueOf<uint32_t>(attribute);
+      if (mnl_attr_get_type(attribute) == FRA_TABLE) to = valueOf<uint32_t>(attribute);
+    }
+    if (marked == mark && to == table) found.push_back(true);
+  };
+  return !list<bool>(kj::mv(message), read).empty();
+}
+
 std::vector<Neighbour> Rtnetlink::permanentNeighbours() {
   NetlinkMessage message(RTM_GETNEIGH, 0, kj::str("cannot list neighbours"));
   message.header<ndmsg>().ndm_family = AF_INET;
   auto read = [](const nlmsghdr* answer, std::vector<Neighbour>& found) {
     auto head = headerOf<ndmsg>(answer);
     if ((head.ndm_state & NUD_PERMANENT) == 0) return;
+    Neighbour neighbour;
+    neighbour.link = head.ndm_ifindex;
     for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
-      if (mnl_attr_get_type(attribute) != NDA_DST) continue;
-      found.push_back(
-          {static_cast<uint32_t>(head.ndm_ifindex), ntohl(valueOf<uint32_t>(attribute))});
+      auto type = mnl_attr_get_type(attribute);
+      if (type == NDA_DST) neighbour.address = ntohl(valueOf<uint32_t>(attribute));
+      if (type == NDA_LLADDR) readMac(attribute, neighbour.mac);
     }
+    if (neighbour.address != 0) found.push_back(neighbour);
   };
   return list<Neighbour>(kj::mv(message), read);
 }
@@ -203,13 +243,29 @@ std::vector<RemoteMac> Rtnetlink::remoteMacs() {
       auto size = mnl_attr_get_payload_len(attribute);
       if (type == NDA_DST && size == sizeof(Ipv4))
         remote.host = ntohl(valueOf<uint32_t>(attribute));
-      if (type != NDA_LLADDR || size != remote.mac.size()) continue;
-      memcpy(remote.mac.data(), mnl_attr_get_payload(attribute), size);
-      whole = true;
+      if (type == NDA_LLADDR) whole = readMac(attribute, remote.mac);
     }
     if (whole && remote.host != 0) found.push_back(remote);
   };
   return list<RemoteMac>(kj::mv(message), read);
+}
+
+std::vector<Forwarding> Rtnetlink::forwardings() {
+  NetlinkMessage message(RTM_GETNEIGH, 0, kj::str("cannot list forwarding entries"));
+  message.header<ndmsg>().ndm_family = AF_BRIDGE;
+  auto read = [](const nlmsghdr* answer, std::vector<Forwarding>& found) {
+    auto head = headerOf<ndmsg>(answer);
+    Forwarding forwarding;
+    forwarding.port = head.ndm_ifindex;
+    bool whole = false, ofBridge = false;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
+      auto type = mnl_attr_get_type(attribute);
+      ofBridge |= type == NDA_MASTER;
+      if (type == NDA_LLADDR) whole = readMac(attribute, forwarding.mac);
+    }
+    if (whole && ofBridge && (head.ndm_state & NUD_NOARP) != 0) found.push_back(forwarding);
+  };
+  return list<Forwarding>(kj::mv(message), read);
 }
 
 }  // namespace orch::network

@@ -33,6 +33,7 @@ struct Link {
   bool up = false;           // wanted
   bool operational = false;  // frames can be sent, which the kernel arranges soon after
   bool forwarding = false;   // as a port of a bridge
+  bool hairpin = false;      // the same: setHairpin
   uint32_t mtu = 0;
   Mac mac = {};  // all zero if it has none of 6 bytes
   std::string name;
@@ -57,6 +58,13 @@ struct Route {
 struct Neighbour {
   uint32_t link = 0;
   Ipv4 address = 0;
+  Mac mac = {};
+};
+
+// A MAC that is tied to a port of a bridge for good.
+struct Forwarding {
+  uint32_t port = 0;
+  Mac mac = {};
 };
 
 // Which host has a MAC that is reached by a VXLAN device.
@@ -164,10 +172,15 @@ class Rtnetlink final {
   std::vector<Address> addresses();
   // Of the main table, without the default route.
   std::vector<Route> routes();
+  // Whether that is so: newDefaultRouteIn, newMarkRule.
+  bool hasDefaultRouteIn(uint32_t table, uint32_t link);
+  bool hasMarkRule(uint32_t mark, uint32_t table);
   // Those that are for good, of IPv4.
   std::vector<Neighbour> permanentNeighbours();
   // Of all VXLAN devices.
   std::vector<RemoteMac> remoteMacs();
+  // Of all bridges, those that newForwarding and newRemoteMac made.
+  std::vector<Forwarding> forwardings();
   // Changes that were asked for so far.
   uint64_t changes() const { return socket.changes(); }
 

@@ -2,11 +2,6 @@
 
 namespace orch::network::overlay {
 
-namespace {
-constexpr Ipv4 LOOPBACK_ADDRESS = 0x7f000001;
-constexpr uint8_t ONE_ADDRESS = 32;
-}  // namespace
-
 void Answered::look() {
   addresses.clear();
   for (auto& found : net.addresses()) {

@@ -9,6 +9,10 @@
 
 namespace orch::network::overlay {
 
+// Of lo itself, and how they are told apart from it.
+constexpr Ipv4 LOOPBACK_ADDRESS = 0x7f000001;
+constexpr uint8_t ONE_ADDRESS = 32;
+
 // Blocking, for one thread at a time.
 class Answered final {
  public:

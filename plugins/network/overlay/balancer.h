@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/findings.h"
 #include "lib/ipv4.h"
 
 namespace orch::network::overlay {
@@ -60,5 +61,8 @@ kj::StringPtr nameOf(BalancerKind kind);
 BalancerKind bestBalancer();
 // In the calling thread's network namespace, whichever thread uses it afterwards.
 kj::Own<Balancer> newBalancer(BalancerKind kind);
+// What the kernel has, in the calling thread's network namespace, against a complete change; reads
+// only.
+void checkBalancer(BalancerKind kind, const BalancerChange& whole, Findings& findings);
 
 }  // namespace orch::network::overlay

@@ -186,6 +186,12 @@ SandboxChange NetworkBook::take(Ipv4 host) {
   return change;
 }
 
+SandboxChange NetworkBook::whole(Ipv4 host) const {
+  auto copy = *this;
+  copy.startOver();
+  return copy.take(host);
+}
+
 void NetworkBook::confirm(const SandboxChange& done) {
   for (auto& leg : done.plugs) {
     auto* now = legOf(leg.taskId);

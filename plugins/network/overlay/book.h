@@ -69,6 +69,8 @@ class NetworkBook final {
   // What changed since the last time; everything, as if the kernel had nothing, the first time and
   // after `startOver`.
   SandboxChange take(Ipv4 host);
+  // Everything, as `take` answers the first time; takes nothing.
+  SandboxChange whole(Ipv4 host) const;
   void confirm(const SandboxChange& done);
   // It was not done, or not as a whole.
   void failed(SandboxChange change);

@@ -11,11 +11,13 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "book.h"
 #include "host-routes.h"
 #include "layout.h"
+#include "lib/findings.h"
 #include "orch/env.h"
 #include "orch/host.h"
 #include "orch/schema/network.capnp.h"
@@ -47,6 +49,11 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Task<void> plug(Leg leg);
   Task<void> unplug(std::string taskId, std::string network);
   Task<void> retain(std::vector<std::string> taskIds);
+  // In driver-check.cpp. What the kernel has against the books, of one network or, if `only` is
+  // empty, of all that a task here has a leg in.
+  Task<Findings> check(std::string only, bool repair);
+  // By network and task.
+  std::vector<std::pair<std::string, std::string>> members(const std::string& only) const;
   Task<std::vector<Ipv4Subnet>> routes() { return hostRoutes.ask(); }
   // Nobody is told of routes any more.
   void stop() { watching = nullptr; }
@@ -79,6 +86,9 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // The same for all networks that have changed.
   kj::Promise<void> syncAll();
   Task<void> work(std::string id);
+  Task<Findings> checkOne(std::string id, bool repair);
+  // Nothing changes the network meanwhile.
+  Task<Findings> look(std::string id);
   // The tasks that were refused.
   Task<std::map<std::string, std::string>> workOnce(std::string id, Network& network);
 

@@ -184,6 +184,26 @@ void OneHost::unplug(const std::string& network, const std::string& taskId) {
   call.send().wait(world.io.waitScope);
 }
 
+std::vector<std::string> OneHost::check(bool repair, const std::string& network) {
+  auto call = KJ_ASSERT_NONNULL(driver).checkRequest();
+  call.setRepair(repair);
+  call.setNetwork(network.c_str());
+  auto answer = call.send().wait(world.io.waitScope);
+  checked = answer.getThings();
+  members.clear();
+  for (auto one : answer.getMembers()) {
+    members.push_back(kj::str(one.getNetwork(), " ", one.getId()).cStr());
+  }
+  std::vector<std::string> lines;
+  auto text = [](kj::StringPtr what) { return what.size() > 0 ? what : "nothing"_kj; };
+  for (auto one : answer.getFindings()) {
+    lines.push_back(kj::str(one.getObject(), ": ", text(one.getExpected()), ", found ",
+                            text(one.getFound()), one.getRepaired() ? " repaired" : "")
+                        .cStr());
+  }
+  return lines;
+}
+
 void OneHost::retain(std::vector<std::string> taskIds) {
   auto call = KJ_ASSERT_NONNULL(driver).retainRequest();
   auto list = call.initTaskIds(taskIds.size());

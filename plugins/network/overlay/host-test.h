@@ -69,6 +69,10 @@ class OneHost final {
   // the subnet, the task .2: 10.9.0.0/24.
   void connect(const std::string& taskId);
   void unplug(const std::string& network, const std::string& taskId);
+  // What is not as it should be: "object: expected, found nothing", and " repaired".
+  std::vector<std::string> check(bool repair = false, const std::string& network = "");
+  uint32_t checked = 0;              // things that the last check looked at
+  std::vector<std::string> members;  // that it told of: "network task"
   void retain(std::vector<std::string> taskIds);
 
   // Runs in the host's own namespace, as the plugin's threads do.

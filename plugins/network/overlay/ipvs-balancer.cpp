@@ -19,14 +19,6 @@ constexpr uint8_t PROTOCOLS[] = {IPPROTO_TCP, IPPROTO_UDP};
 constexpr kj::StringPtr EXPIRE = "/proc/sys/net/ipv4/vs/expire_nodest_conn"_kj;
 // As of tracked connections (nf_conntrack_tcp_timeout_established); IPVS's own is 15 minutes.
 constexpr uint32_t TCP_IDLE_SECONDS = 5 * 24 * 60 * 60;
-
-std::string schedulerOf(const Backends& backends) {
-  std::set<uint32_t> weights;
-  for (auto& backend : backends) {
-    if (backend.weight > 0) weights.insert(backend.weight);
-  }
-  return weights.size() > 1 ? "wrr" : "rr";
-}
 }  // namespace
 
 IpvsBalancer::IpvsBalancer() : netfilter(NETLINK_NETFILTER) {

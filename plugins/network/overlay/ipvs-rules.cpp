@@ -19,6 +19,14 @@ uint32_t markOf(Ipv4 address, uint8_t protocol) {
   return protocol == IPPROTO_UDP ? address ^ FIRST_BIT : address;
 }
 
+std::string schedulerOf(const Backends& backends) {
+  std::set<uint32_t> weights;
+  for (auto& backend : backends) {
+    if (backend.weight > 0) weights.insert(backend.weight);
+  }
+  return weights.size() > 1 ? "wrr" : "rr";
+}
+
 void buildMark(NftBatch& batch, Ipv4 address, bool there) {
   for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
     NftBytes key;

@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "balancer.h"
 #include "lib/nft-batch.h"
 
 namespace orch::network::overlay {
@@ -29,6 +30,7 @@ namespace orch::network::overlay {
 // Of a service of IPVS. The protocols have one each, since UDP leaves a task at once and TCP does
 // not; addresses of one network differ below their first bit.
 uint32_t markOf(Ipv4 address, uint8_t protocol);
+std::string schedulerOf(const Backends& backends);
 
 constexpr NftFamily IPVS_FAMILY = NftFamily::BRIDGE;
 

@@ -17,6 +17,11 @@ namespace orch::network::overlay {
 constexpr const char* BRIDGE = "br0";
 constexpr const char* VXLAN = "vxlan0";
 constexpr const char* PORT_PREFIX = "ov";
+// Without it frames that the bridge forwards do not pass nftables' IP hooks.
+constexpr kj::StringPtr BRIDGE_FILTERS = "/proc/sys/net/bridge/bridge-nf-call-iptables"_kj;
+// Nothing is routed, but a bridged frame that gets another destination is looked up as if it were:
+// Linux 6.18 drops it where forwarding is off.
+constexpr kj::StringPtr BRIDGE_FORWARDS = "/proc/sys/net/ipv4/conf/br0/forwarding"_kj;
 // In a task's namespace: what it has of its node's own network, and the table that closes that.
 constexpr const char* WAY_OUT_DEVICE = "eth0";
 constexpr const char* CLOSED_TABLE = "orch_closed";

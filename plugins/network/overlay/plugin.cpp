@@ -28,12 +28,26 @@ class Service final : public schema::LegDriver::Server {
     return driver->retain(kj::mv(taskIds));
   }
   kj::Promise<void> routes(RoutesContext context) override { return doRoutes(context); }
+  kj::Promise<void> check(CheckContext context) override { return doCheck(context); }
 
  private:
   Task<void> doRoutes(RoutesContext context) {
     auto routes = co_await driver->routes();
     auto list = context.getResults().initRoutes(routes.size());
     for (uint32_t i = 0; i < list.size(); ++i) list.set(i, subnetText(routes[i]));
+  }
+
+  Task<void> doCheck(CheckContext context) {
+    std::string only = context.getParams().getNetwork().cStr();
+    auto findings = co_await driver->check(only, context.getParams().getRepair());
+    auto results = context.getResults();
+    findings.write(results);
+    auto members = driver->members(only);
+    auto list = results.initMembers(members.size());
+    for (uint32_t i = 0; i < list.size(); ++i) {
+      list[i].setNetwork(members[i].first.c_str());
+      list[i].setId(members[i].second.c_str());
+    }
   }
 
   kj::Own<OverlayDriver> driver;

@@ -19,21 +19,11 @@ namespace {
 
 // For devices that are about to be deleted together; any number that nobody uses will do.
 constexpr uint32_t DOOMED_GROUP = 0x6f726368;
-// Without it frames that the bridge forwards do not pass nftables' IP hooks.
-constexpr kj::StringPtr BRIDGE_FILTERS = "/proc/sys/net/bridge/bridge-nf-call-iptables"_kj;
-// Nothing is routed, but a bridged frame that gets another destination is looked up as if it were:
-// Linux 6.18 drops it where forwarding is off.
-constexpr kj::StringPtr BRIDGE_FORWARDS = "/proc/sys/net/ipv4/conf/br0/forwarding"_kj;
 
 kj::AutoCloseFd openNamespace(const std::string& path, kj::StringPtr whose) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail(kj::str("cannot enter the network namespace of ", whose, ": ", strerror(errno)));
   return kj::AutoCloseFd(fd);
-}
-
-// What a MAC of ours was made of.
-Ipv4 addressOf(const Mac& mac) {
-  return uint32_t(mac[2]) << 24 | uint32_t(mac[3]) << 16 | uint32_t(mac[4]) << 8 | mac[5];
 }
 
 // From Linux 6.8 on, to look at a device is enough; before, its workers take a moment.
@@ -130,6 +120,7 @@ void Sandbox::prepare(const NetworkFacts& facts) {
     KJ_ASSERT(link.has_value(), "the bridge that was made is gone");
   }
   bridge = link->index;
+  if (!link->up) net->run(linkUp(bridge));
   if (link->mtu != facts.mtu) net->run(setMtu(bridge, facts.mtu));
   step();
   net->run(newAddress(bridge, facts.gateway, facts.subnet.prefix));
@@ -191,6 +182,9 @@ void Sandbox::adopt(const SandboxChange& change, std::vector<std::string>& stray
   // taken away.
   for (auto& neighbour : net->permanentNeighbours()) {
     bool ours = neighbour.link == bridge && local.count(neighbour.address) == 0;
+    // As if it were not there; the FDB's entry alone has them both made anew.
+    bool wrong = neighbour.mac != macOf(neighbour.address);
+    if (ours && wrong && change.remotes.count(neighbour.address) > 0) continue;
     if (ours) remotes[neighbour.address] = 0;
   }
   for (auto& remote : net->remoteMacs()) {
@@ -267,6 +261,10 @@ void Sandbox::plug(const Leg& leg, uint32_t mtu) {
     KJ_ASSERT(port.has_value() && device.has_value(), "the network device that was made is gone",
               leg.device.c_str());
   }
+  // Somebody may have changed what was there.
+  if (port->master != bridge) net->run(setMaster(port->index, bridge));
+  if (port->mtu != mtu) net->run(setMtu(port->index, mtu));
+  if (!port->up) net->run(linkUp(port->index));
   closeWayOut(leg.wayOut, task.get(), *inside, onStep);
   step();
   // With br_netfilter, packets that wait for the answer of a neighbour may get lost: nobody asks.

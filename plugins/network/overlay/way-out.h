@@ -13,4 +13,7 @@ namespace orch::network::overlay {
 // nothing.
 void closeWayOut(WayOut left, int taskNamespace, Rtnetlink& inside, const Step& step);
 
+// Whether it is so; in the task's namespace. Reads only.
+bool isClosed(WayOut left, Rtnetlink& inside);
+
 }  // namespace orch::network::overlay

@@ -1,0 +1,90 @@
+// Whether the kernel balances as it was told to.
+#include <netinet/in.h>
+
+#include <set>
+#include <string>
+
+#include "balancer.h"
+#include "ipvs-rules.h"
+#include "ipvs.h"
+#include "lib/nft-content.h"
+#include "nft-rules.h"
+
+namespace orch::network::overlay {
+
+namespace {
+
+struct Wanted {
+  std::map<Ipv4, Backends> services;
+  std::set<Ipv4> served, locals;
+};
+Wanted wantedOf(const BalancerChange& whole) {
+  Wanted wanted;
+  for (auto& [address, backends] : whole.services) {
+    if (!backends) continue;
+    wanted.services[address] = *backends;
+    if (serves(*backends)) wanted.served.insert(address);
+  }
+  for (auto& [local, there] : whole.locals) {
+    if (there) wanted.locals.insert(local);
+  }
+  return wanted;
+}
+
+kj::String weightText(uint32_t weight) { return kj::str("weight ", weight); }
+
+// A task that serves no more keeps its place, without weight.
+void checkDestinations(kj::StringPtr service, const Backends& wanted, const IpvsService* there,
+                       Findings& findings) {
+  std::map<Ipv4, uint32_t> weights;
+  for (auto& [address, weight] : wanted) {
+    if (weight > 0) weights[address] = weight;
+  }
+  auto found = there == nullptr ? std::map<Ipv4, IpvsDestination>() : there->destinations;
+  for (auto& [address, weight] : weights) {
+    auto known = found.find(address);
+    findings.compare(kj::str("IPVS task ", ipv4Text(address), " of ", service), weightText(weight),
+                     known == found.end() ? kj::str() : weightText(known->second.weight));
+  }
+  for (auto& [address, destination] : found) {
+    if (weights.count(address) > 0 || destination.weight == 0) continue;
+    findings.compare(kj::str("IPVS task ", ipv4Text(address), " of ", service), "",
+                     weightText(destination.weight));
+  }
+}
+
+void checkIpvs(const Wanted& wanted, Findings& findings) {
+  auto table = Ipvs().table();
+  for (auto address : wanted.served) {
+    auto& backends = wanted.services.at(address);
+    for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
+      auto service = kj::str(ipv4Text(address), protocol == IPPROTO_TCP ? " tcp" : " udp");
+      auto known = table.find(markOf(address, protocol));
+      auto* there = known == table.end() ? nullptr : &known->second;
+      findings.compare(kj::str("IPVS service ", service), schedulerOf(backends).c_str(),
+                       there == nullptr ? "" : there->scheduler.c_str());
+      checkDestinations(service, backends, there, findings);
+      if (there != nullptr) table.erase(known);
+    }
+  }
+  for (auto& [mark, service] : table) {
+    checkDestinations(kj::str("the mark ", mark), {}, &service, findings);
+  }
+}
+
+}  // namespace
+
+void checkBalancer(BalancerKind kind, const BalancerChange& whole, Findings& findings) {
+  auto wanted = wantedOf(whole);
+  if (kind == BalancerKind::NFT) {
+    NftBatch batch(TABLE);
+    buildTable(batch, {}, wanted.services, wanted.locals);
+    return checkTable(batch, findings);
+  }
+  checkIpvs(wanted, findings);
+  NftBatch batch(TABLE, IPVS_FAMILY);
+  buildIpvsTable(batch, {}, whole.gateway, wanted.served, wanted.locals);
+  checkTable(batch, findings);
+}
+
+}  // namespace orch::network::overlay
