@@ -67,6 +67,10 @@ class NodeAgent::Server final : public schema::Agent::Server {
     auto& agent = link->get();
     return agent.calls.wrap(agent.readBlob(context));
   }
+  kj::Promise<void> checkNetworks(CheckNetworksContext context) override {
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.checkNetworks(context).promise());
+  }
   // That it answers is the answer.
   kj::Promise<void> ping(PingContext) override { return kj::READY_NOW; }
   kj::Promise<void> settled(SettledContext) override {

@@ -15,6 +15,7 @@
 #include "services.h"
 #include "task-controller.h"
 #include "task-store.h"
+#include "told-check.h"
 
 namespace orch::control::agent {
 
@@ -62,6 +63,8 @@ class NodeAgent final : private TaskObserver,
       capnp::CallContext<schema::Agent::RemoveVolumeParams, schema::Agent::RemoveVolumeResults>;
   using PruneVolumesContext =
       capnp::CallContext<schema::Agent::PruneVolumesParams, schema::Agent::PruneVolumesResults>;
+  using CheckNetworksContext =
+      capnp::CallContext<schema::Agent::CheckNetworksParams, schema::Agent::CheckNetworksResults>;
   using ReadBlobContext = capnp::CallContext<schema::Agent::ReadBlobParams, schema::BlobPart>;
   using FindContext =
       capnp::CallContext<schema::ImageFinder::FindParams, schema::ImageFinder::FindResults>;
@@ -72,6 +75,11 @@ class NodeAgent final : private TaskObserver,
   Task<void> pruneVolumes(PruneVolumesContext context);
   kj::Promise<void> readBlob(ReadBlobContext context);
   Task<void> findImage(FindContext context);
+  Task<void> checkNetworks(CheckNetworksContext context);
+  struct NetworkSum;
+  ToldThings toldThings() const;
+  Task<void> askNetworkPlugins(std::string network, bool repair, NetworkSum& sum);
+  Task<void> checkTasks(std::string network, bool repair, NetworkSum& sum);
   using Controllers = std::map<std::string, std::unique_ptr<TaskController>>;
 
   Task<void> clearAll();

@@ -59,6 +59,11 @@ void MeshTable::describe(schema::NodeDescription::Reader description) {
   tell();
 }
 
+void MeshTable::describe(ToldThings& things) const {
+  for (auto& entry : nodes)
+    agent::note(entry.second->getRoot<schema::MeshNode>().asReader(), things);
+}
+
 void MeshTable::restarted() {
   whole = true;
   tell();

@@ -18,6 +18,7 @@
 #include "orch/schema/agent.capnp.h"
 #include "orch/schema/network.capnp.h"
 #include "orch/task.h"
+#include "told-check.h"
 
 namespace orch::control::agent {
 
@@ -41,6 +42,8 @@ class MeshTable final : private kj::TaskSet::ErrorHandler {
   // Ports that it does not answer on, each with the reason; `changed` is called with each change.
   const std::set<std::string>& untaken() const { return complained; }
   void observeUntaken(std::function<void()> changed) { untakenChanged = std::move(changed); }
+  // What the managers have told.
+  void describe(ToldThings& things) const;
   // When the plugin has what there is by then.
   kj::Promise<void> settled();
 

@@ -221,6 +221,14 @@ kj::Promise<void> NetworkTables::settled() {
   return kj::joinPromises(all.releaseAsArray());
 }
 
+void NetworkTables::describe(ToldThings& things) const {
+  for (auto& entry : networks) note(entry.second->getRoot<schema::Network>().asReader(), things);
+  for (auto& entry : peers) note(entry.second->getRoot<schema::NetworkPeer>().asReader(), things);
+  for (auto& entry : services) {
+    note(entry.second->getRoot<schema::NetworkService>().asReader(), things);
+  }
+}
+
 void NetworkTables::restarted(kj::StringPtr service) {
   auto found = targets.find(service);
   if (found == targets.end() || version == 0) return;

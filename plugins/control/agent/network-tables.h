@@ -18,6 +18,7 @@
 #include "orch/schema/agent.capnp.h"
 #include "orch/schema/network.capnp.h"
 #include "orch/task.h"
+#include "told-check.h"
 
 namespace orch::control::agent {
 
@@ -46,6 +47,8 @@ class NetworkTables final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> known(kj::StringPtr service);
   // The same of all plugins; at once if no manager has told of a network.
   kj::Promise<void> settled();
+  // All that the managers have told.
+  void describe(ToldThings& things) const;
   // Its plugin has started anew, and knows nothing.
   void restarted(kj::StringPtr service);
 

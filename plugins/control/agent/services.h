@@ -82,6 +82,10 @@ class NodeServices final {
   schema::LegDriver::Client legs() { return named(LEGS).castAs<schema::LegDriver>(); }
   schema::PortPublisher::Client ports() { return named(PORTS).castAs<schema::PortPublisher>(); }
   schema::NameServer::Client names() { return named(NAMES).castAs<schema::NameServer>(); }
+  // Of any plugin of the kind `network`.
+  schema::NetworkChecker::Client checker(kj::StringPtr service) {
+    return named(service).castAs<schema::NetworkChecker>();
+  }
   // Whether it has been seen running: then it is there, or comes again.
   bool hasRun(kj::StringPtr service) const { return seen.count(service.cStr()) > 0; }
   // Fails with what is missing if no plugin has offered `service` in this life of the kernel, after

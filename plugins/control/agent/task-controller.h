@@ -4,6 +4,12 @@
 
 #include <kj/async.h>
 
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "services.h"
 #include "task-record.h"
 #include "task-store.h"
@@ -38,6 +44,19 @@ class TaskController final {
   // Ends it if it runs, then takes away whatever the node has of it. Settles when nothing is left.
   Task<void> remove();
 
+  // What the node's plugins have of tasks, by plugin: networks and tasks. Those that did not answer
+  // are not in it.
+  using Holders = std::map<std::string, std::set<std::pair<std::string, std::string>>>;
+  struct Lack {
+    std::string plugin;
+    std::string network;
+  };
+  // What they should have of this one while it runs, and have not; of one network, or of all.
+  std::vector<Lack> lacksOf(const Holders& holders, const std::string& only, uint32_t& things);
+  // Has them have it again. Fails for a task that its node's network does not know: its namespace
+  // cannot be made anew under a container.
+  kj::Promise<void> reconnect(std::vector<Lack> lacks);
+
  private:
   using Attached = capnp::Response<schema::NetworkDriver::AttachResults>;
   using Ensured = capnp::Response<schema::ImageStore::EnsureResults>;
@@ -54,6 +73,7 @@ class TaskController final {
   Task<bool> prepare();
   Task<kj::Maybe<Attached>> attachNetwork();
   Task<void> replug();
+  Task<void> reconnectNow(std::vector<Lack> lacks);
   Task<void> plugLegs(schema::Endpoint::Reader endpoint);
   Task<void> serveNames(kj::StringPtr path);
   Task<void> unplugLegs();
@@ -114,6 +134,7 @@ class TaskController final {
   Signal equipped;
   kj::Promise<void> legs = nullptr;  // being plugged in again
   kj::ForkedPromise<void> life;
+  kj::Canceler mending;  // last: what it ends uses all of the above
 };
 
 }  // namespace orch::control::agent

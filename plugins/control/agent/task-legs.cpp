@@ -56,6 +56,7 @@ Task<void> TaskController::serveNames(kj::StringPtr path) {
 
 Task<void> TaskController::unplugLegs() {
   legs = nullptr;
+  mending.cancel("the task is about to end");
   uint32_t count = task->task().asReader().getLegs().size();
   if (count == 0) co_return;
   auto release = insist(services.env, [this]() {

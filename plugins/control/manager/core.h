@@ -31,6 +31,7 @@ class Core final : public kj::Refcounted {
   ProgressTable progress;
   LogStreams logs;
   VolumeQueries volumes;
+  NetworkCheck networkCheck;
 };
 
 }  // namespace orch::control::manager

@@ -136,6 +136,13 @@ class ScriptedAgent final : public schema::Agent::Server {
     }
     return kj::READY_NOW;
   }
+  kj::Promise<void> checkNetworks(CheckNetworksContext context) override {
+    KJ_REQUIRE(*link != nullptr, "the agent is gone");
+    auto& node = **link;
+    if (!node.answersChecks) return kj::NEVER_DONE;
+    node.answerCheck(context.getParams(), context.getResults());
+    return kj::READY_NOW;
+  }
   kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
     auto found = here().find(context.getParams().getName().cStr());
     bool there = found != here().end();

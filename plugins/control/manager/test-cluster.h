@@ -2,6 +2,7 @@
 // follow a script, all in virtual time.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -83,7 +84,16 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   std::map<std::string, Peer> peers;         // by network/task
   std::map<std::string, std::string> names;  // of services: address and aliases
   uint64_t orders = 0;                       // assignments that came
-  uint64_t orderWords = 0;                   // and their size
+  // Of the last check of its networks: "front repair: network, service, peer, peer".
+  std::string checked;
+  std::vector<std::array<std::string, 4>>
+      wrong;            // network, object, expected, found: of the kernel's
+  uint32_t untold = 0;  // so many checks will find that it was not told all
+  bool answersChecks = true;
+  // In serve/network-check-test.cpp.
+  void answerCheck(schema::Agent::CheckNetworksParams::Reader params,
+                   schema::Agent::CheckNetworksResults::Builder results);
+  uint64_t orderWords = 0;  // and their size
 
  private:
   friend class ScriptedAgent;

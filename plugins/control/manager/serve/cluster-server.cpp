@@ -126,6 +126,9 @@ class ClusterServer final : public schema::ClusterControl::Server {
   kj::Promise<void> pruneNetworks(PruneNetworksContext context) override {
     return doPruneNetworks(context);
   }
+  kj::Promise<void> checkNetworks(CheckNetworksContext context) override {
+    return parts.networkCheck.run(context);
+  }
   kj::Promise<void> logs(LogsContext context) override {
     context.allowCancellation();
     auto params = context.getParams();

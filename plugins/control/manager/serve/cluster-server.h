@@ -5,6 +5,7 @@
 #include "member/membership.h"
 #include "orch/schema/cluster.capnp.h"
 #include "serve/log-streams.h"
+#include "serve/network-check.h"
 #include "serve/progress.h"
 #include "serve/service-requests.h"
 #include "serve/volumes.h"
@@ -22,6 +23,7 @@ struct ClusterParts {
   ProgressTable& progress;
   LogStreams& logs;
   VolumeQueries& volumes;
+  NetworkCheck& networkCheck;
   Config::Reader settings;
 };
 

@@ -19,6 +19,13 @@ void Sessions::push(Connection& connection) {
   if (!std::exchange(sending, true)) tasks.add(sendQueued());
 }
 
+void Sessions::tellAgain(std::string_view nodeId) {
+  KJ_IF_MAYBE (connection, open(nodeId)) {
+    connection->complete = true;
+    push(*connection);
+  }
+}
+
 // Some in each turn of the loop: encrypting for a thousand nodes at once would hold up everybody
 // else. What changes for a node while it waits goes along.
 Task<void> Sessions::sendQueued() {
