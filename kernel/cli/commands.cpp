@@ -55,6 +55,7 @@ constexpr const Command* COMMANDS[] = {
     &NETWORK_INSPECT,
     &NETWORK_RM,
     &NETWORK_PRUNE,
+    &NETWORK_CHECK,
     &VOLUME_LS,
     &VOLUME_INSPECT,
     &VOLUME_RM,
@@ -89,6 +90,8 @@ void addOnce(kj::Vector<kj::StringPtr>& names, kj::Vector<kj::String>& storage, 
   }
   names.add(storage.add(kj::mv(name)));
 }
+
+kj::StringPtr nounOf(kj::StringPtr word) { return word == "net" ? "network"_kj : word; }
 
 kj::StringPtr meant(kj::StringPtr verb) {
   if (verb == "list") return "ls";
@@ -167,7 +170,7 @@ kj::ArrayPtr<const Command* const> allCommands() { return COMMANDS; }
 bool isNoun(kj::StringPtr word) {
   for (auto command : COMMANDS) {
     auto parts = splitCommand(*command);
-    if (parts.verb.size() > 0 && parts.noun == word) return true;
+    if (parts.verb.size() > 0 && parts.noun == nounOf(word)) return true;
   }
   return false;
 }
@@ -179,7 +182,7 @@ Found findCommand(kj::ArrayPtr<const kj::String> words) {
   kj::Vector<kj::StringPtr> verbs;
   for (auto command : COMMANDS) {
     auto parts = splitCommand(*command);
-    bool sameNoun = words.size() > 0 && words[0] == parts.noun;
+    bool sameNoun = words.size() > 0 && nounOf(words[0]) == parts.noun;
     if (sameNoun && parts.verb.size() == 0) return {command, 1};
     if (sameNoun && words.size() > 1 && meant(words[1]) == parts.verb) return {command, 2};
     if (sameNoun) addOnce(verbs, storage, kj::str(parts.verb));
@@ -217,7 +220,7 @@ kj::String helpOfNoun(kj::StringPtr noun) {
   out.addAll(kj::str("Usage: orch ", noun, " COMMAND\n\nCommands:\n"));
   for (auto command : COMMANDS) {
     auto parts = splitCommand(*command);
-    if (parts.noun == noun) entry(out, parts.verb, 10, command->help);
+    if (parts.noun == nounOf(noun)) entry(out, parts.verb, 10, command->help);
   }
   out.addAll(kj::str("\n'orch ", noun, " COMMAND --help' says more.\n"));
   return finished(out);
@@ -256,10 +259,11 @@ kj::String completions(kj::ArrayPtr<const kj::String> words) {
   for (auto command : COMMANDS) {
     auto parts = splitCommand(*command);
     size_t needed = parts.verb.size() > 0 ? 2 : 1;
-    bool found = words.size() > needed && words[0] == parts.noun &&
+    bool found = words.size() > needed && nounOf(words[0]) == parts.noun &&
                  (needed == 1 || meant(words[1]) == parts.verb);
     if (words.size() <= 1) addOnce(names, storage, kj::mv(parts.noun));
-    if (words.size() == 2 && words[0] == parts.noun) addOnce(names, storage, kj::mv(parts.verb));
+    if (words.size() == 2 && nounOf(words[0]) == parts.noun)
+      addOnce(names, storage, kj::mv(parts.verb));
     if (!found) continue;
     names.clear();
     auto option = valueAwaited(*command, words.slice(needed, words.size()));

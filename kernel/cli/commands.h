@@ -7,8 +7,9 @@ namespace orch::cli {
 
 kj::ArrayPtr<const Command* const> allCommands();
 
-// The command that `words` begin with, and how many of them it took; `list` and `remove` do for
-// `ls` and `rm`. Fails with `usage: …` and the nearest name if there is none.
+// The command that `words` begin with, and how many of them it took; `net` does for `network`,
+// `list` and `remove` do for `ls` and `rm`. Fails with `usage: …` and the nearest name if there is
+// none.
 struct Found {
   const Command* command;
   size_t words;
@@ -33,9 +34,9 @@ extern const Command INIT, JOIN, LEAVE, JOIN_TOKEN, LOGIN, LOGOUT, ADMIN_ADD, AD
     ADMIN_LS, ADMIN_RM, CLUSTER_UPDATE, INFO, VERSION, EVENTS, NODE_LS, NODE_INSPECT, NODE_PS,
     NODE_UPDATE, NODE_RM, SERVICE_CREATE, SERVICE_LS, SERVICE_PS, SERVICE_INSPECT, SERVICE_UPDATE,
     SERVICE_SCALE, SERVICE_RM, SERVICE_LOGS, TASK_LS, TASK_INSPECT, IMAGE_LS, IMAGE_PULL,
-    IMAGE_IMPORT, IMAGE_INSPECT, IMAGE_RM, IMAGE_PRUNE, NETWORK_CREATE, NETWORK_LS, NETWORK_INSPECT,
-    NETWORK_RM, NETWORK_PRUNE, VOLUME_LS, VOLUME_INSPECT, VOLUME_RM, VOLUME_PRUNE, DISCOVER_LS,
-    DISCOVER_WATCH, DISCOVER_CREATE, PLUGIN_LS, PLUGIN_INSPECT, CONFIG_CHECK, CONFIG_SHOW,
-    CONFIG_RELOAD, COMPLETION_BASH, COMPLETE;
+    IMAGE_IMPORT, IMAGE_INSPECT, IMAGE_RM, IMAGE_PRUNE, NETWORK_CHECK, NETWORK_CREATE, NETWORK_LS,
+    NETWORK_INSPECT, NETWORK_RM, NETWORK_PRUNE, VOLUME_LS, VOLUME_INSPECT, VOLUME_RM, VOLUME_PRUNE,
+    DISCOVER_LS, DISCOVER_WATCH, DISCOVER_CREATE, PLUGIN_LS, PLUGIN_INSPECT, CONFIG_CHECK,
+    CONFIG_SHOW, CONFIG_RELOAD, COMPLETION_BASH, COMPLETE;
 
 }  // namespace orch::cli

@@ -84,5 +84,41 @@ TEST_CASE("cli: a prune asks first, and then for no network of the nodes' own", 
   CHECK(server.calls == Words{"pruneNetworks w2aaaaaaaaaaaaaaaaaaaaaaa"});
 }
 
+TEST_CASE("cli: a check says what is not as it should be, and that by its status", "[cli]") {
+  RecordingServer server;
+  auto clean = server.run({"net", "check"});
+  CHECK(clean.out == "all 40 things on 2 nodes are as they should be\n");
+  CHECK(clean.status == 0);
+  auto found = server.run({"network", "check", "front"});
+  CHECK(found.status == 1);
+  CHECK(found.out ==
+        "NODE    NETWORK  OBJECT                      EXPECTED           FOUND\n"
+        "node-2  front    neighbour 10.0.1.3 (web.1)  02:42:0a:00:01:03  nothing\n"
+        "1 of 40 things on 2 nodes are not as they should be; 'orch network check --repair' puts "
+        "them right\n");
+  CHECK(found.errors == "orch: warning: not all is known of node node-3: it is away\n");
+  auto repaired = server.run({"net", "check", "front", "--repair"});
+  CHECK(repaired.status == 0);
+  CHECK(has(repaired.out, "1 of 40 things on 2 nodes were not as they should be; they are now\n"));
+  CHECK(has(repaired.out, "REPAIRED"));
+  CHECK(server.calls ==
+        Words{"checkNetworks ", "checkNetworks front", "checkNetworks front repair"});
+}
+
+TEST_CASE("cli: a check for scripts prints a template, JSON, or nothing", "[cli]") {
+  RecordingServer server;
+  CHECK(server.run({"net", "check", "front", "--format", "{{.Node}} {{.Found}}"}).out ==
+        "node-2 nothing\n");
+  CHECK(server.run({"net", "check", "--format", "{{.Node}}"}).out == "");
+  auto json = server.run({"net", "check", "front", "--json"});
+  CHECK(json.status == 1);
+  CHECK(has(json.out, "\"object\": \"neighbour 10.0.1.3 (web.1)\""));
+  auto quiet = server.run({"net", "check", "front", "-q"});
+  CHECK(quiet.status == 1);
+  CHECK(quiet.out == "");
+  CHECK(server.run({"net", "check", "-q"}).status == 0);
+  CHECK(server.run({"net", "check", "a", "b"}).status == 2);
+}
+
 }  // namespace
 }  // namespace orch::cli

@@ -48,6 +48,24 @@ class RecordingNetworks : public schema::ClusterControl::Server {
     }
     fail(kj::str("no network '", typed, "'"));
   }
+  // `front` lacks an entry on node-2, and node-3 does not answer for it; all else is well.
+  kj::Promise<void> checkNetworks(CheckNetworksContext context) override {
+    auto params = context.getParams();
+    asked.push_back(
+        kj::str("checkNetworks ", params.getId(), params.getRepair() ? " repair" : "").cStr());
+    auto results = context.getResults();
+    results.setNodes(2);
+    results.setThings(40);
+    if (params.getId() != "front") return kj::READY_NOW;
+    auto finding = results.initFindings(1)[0];
+    finding.setNode("node-2");
+    finding.setNetwork("front");
+    finding.setObject("neighbour 10.0.1.3 (web.1)");
+    finding.setExpected("02:42:0a:00:01:03");
+    finding.setRepaired(params.getRepair());
+    if (!params.getRepair()) results.initMissing(1).set(0, "node-3: it is away");
+    return kj::READY_NOW;
+  }
   kj::Promise<void> pruneNetworks(PruneNetworksContext context) override {
     auto ids = context.getParams().getIds();
     asked.push_back(kj::str("pruneNetworks ", kj::strArray(ids, " ")).cStr());
