@@ -4,6 +4,7 @@
 usage: networks-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
 import ipaddress
+import json
 import os
 import sys
 import unittest
@@ -177,6 +178,41 @@ class Networks(cluster.MemberTest):
         self.assertEqual(len(self.network("second")["tasks"]), 2)
         self.n1.orch("network", "prune", "--force", "--filter", "label=kept")
         self.assertEqual(self.network("second")["name"], "second")
+
+    def test_what_a_host_lost_is_found_by_name_and_repaired(self):
+        self.n1.orch("network", "create", "front")
+        self.create("--replicas", "3", "--network", "front", "-p", "8080:80")
+        check = lambda *more: self.n1.orch("net", "check", *more, check=False)
+        clean = lambda done: done.returncode == 0 and " on 3 nodes are as they should be" in done.stdout
+        eventually("nothing is wrong", lambda: clean(check()))
+        front, task = self.network("front"), self.network("front")["tasks"][0]
+        address = task["address"].split("/")[0]
+        mac = "02:42:" + ":".join(f"{int(byte):02x}" for byte in address.split("."))
+        broken = next(node for node in self.cluster.hosts if node.name != task["node"])
+        inside = ["nsenter", "--net=/run/orch/network.overlay/netns/" + front["meta"]["id"]]
+        done = broken.host.run(*inside, "bridge", "fdb", "del", mac, "dev", "vxlan0", "self", "master")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertFalse(clean(check()))
+        said = check("--format", "{{.Node}} {{.Network}} {{.Object}}: {{.Expected}}, {{.Found}}", "front")
+        self.assertEqual((said.returncode, said.stdout.splitlines()), (1, [
+            f"{broken.name} front forwarding entry (host) of {address} ({task['name']}): "
+            f"{self.cluster.host(task['node']).address}, nothing",
+            f"{broken.name} front forwarding entry (port) of {address} ({task['name']}): vxlan0, nothing"]))
+        self.assertEqual(check("bridge").returncode, 0)
+        mended = check("--repair")
+        self.assertEqual(mended.returncode, 0, mended.stdout + mended.stderr)
+        self.assertIn("they are now", mended.stdout)
+        done = check()
+        self.assertTrue(clean(done), done.stdout + done.stderr)
+        self.assertEqual(self.reaches("web", f"http://{address}/"), self.spread().keys())
+        # And of published ports.
+        done = broken.host.run("nft", "delete", "element", "ip", "orch-ingress", "active", "{ tcp . 8080 }")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found = json.loads(check("--json").stdout)["findings"]
+        self.assertEqual([(one["node"], one["object"]) for one in found],
+                         [(broken.name, "table ip orch-ingress: element tcp . 8080 of active")])
+        self.assertEqual(check("--repair").returncode, 0)
+        self.assertTrue(clean(check()))
 
 
 if __name__ == "__main__":
