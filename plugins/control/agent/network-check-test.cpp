@@ -12,16 +12,16 @@ using schema::TaskState;
 using Lines = std::vector<std::string>;
 
 // What the plugin of legs answers, and what it was asked.
-struct Plugin {
+struct LegsPlugin {
   std::vector<std::string> legs;  // tasks
   std::string wrong;              // an object
   std::string failure;
   Lines asked;
 };
 
-class FakeLegs final : public schema::LegDriver::Server {
+class CheckedLegs final : public schema::LegDriver::Server {
  public:
-  explicit FakeLegs(Plugin& plugin) : plugin(plugin) {}
+  explicit CheckedLegs(LegsPlugin& plugin) : plugin(plugin) {}
   kj::Promise<void> update(UpdateContext) override { return kj::READY_NOW; }
   kj::Promise<void> plug(PlugContext context) override {
     plugin.legs = {context.getParams().getLeg().getTaskId().cStr()};
@@ -52,10 +52,10 @@ class FakeLegs final : public schema::LegDriver::Server {
   }
 
  private:
-  Plugin& plugin;
+  LegsPlugin& plugin;
 };
 
-class FakeNames final : public schema::NameServer::Server {
+class SilentNames final : public schema::NameServer::Server {
  public:
   kj::Promise<void> update(UpdateContext) override { return kj::READY_NOW; }
   kj::Promise<void> serve(ServeContext) override { return kj::READY_NOW; }
@@ -67,8 +67,8 @@ using Fill = std::function<void(capnp::List<schema::Assignment>::Builder)>;
 
 struct CheckFixture : TestAgent {
   CheckFixture() {
-    host.addService("network.overlay", schema::LegDriver::Client(kj::heap<FakeLegs>(plugin)));
-    host.addService("network.dns", schema::NameServer::Client(kj::heap<FakeNames>()));
+    host.addService("network.overlay", schema::LegDriver::Client(kj::heap<CheckedLegs>(plugin)));
+    host.addService("network.dns", schema::NameServer::Client(kj::heap<SilentNames>()));
     start();
     auto request = KJ_ASSERT_NONNULL(manager.agent).assignRequest();
     request.setComplete(true);
@@ -125,7 +125,7 @@ struct CheckFixture : TestAgent {
     for (auto text : answer.getUnasked()) lines.push_back(kj::str("unasked ", text).cStr());
     return lines;
   }
-  Plugin plugin;
+  LegsPlugin plugin;
   uint32_t things = 0;
   bool untold = false;
 };

@@ -1,7 +1,7 @@
 #include "check.h"
 
-#include <algorithm>
 #include <map>
+#include <optional>
 
 #include "lib/kernel-switch.h"
 #include "lib/nft-content.h"

@@ -5,6 +5,7 @@
 #include <kj/string.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "orch/schema/network.capnp.h"

@@ -1,8 +1,9 @@
 #include "check.h"
 
-#include <filesystem>
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "answered.h"
 #include "balancer.h"
