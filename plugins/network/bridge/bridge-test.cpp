@@ -237,6 +237,31 @@ TEST_CASE("network: a subnet that the node uses elsewhere is refused by name",
   if (wire) net.run(deleteLink(wire->index));
 }
 
+TEST_CASE("network: rules that somebody flushed are there again in time, and an event says so",
+          "[network][root][netns]") {
+  TestNode node("flushed");
+  node.run();
+  auto one = node.attach("one");
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  auto whole = [&] { return nftIsWhole(socket, "orch", {"guard", "forward", "postrouting"}); };
+  REQUIRE(whole());
+  for (size_t turn = 1; turn <= 3; ++turn) {
+    NftBatch flush("orch");
+    if (turn == 1) flush.addTable().deleteTable();
+    if (turn == 2) flush.deleteRules("guard").deleteRules("forward").deleteRules("postrouting");
+    if (turn == 3) flush.deleteRules("postrouting");
+    flush.commit();
+    node.pass("the rules", whole);
+    node.pass("what was said", [&] { return node.events().size() == turn; });
+    CHECK(node.events().back() == "rules.restored");
+    CHECK(node.logLines() == std::vector<std::string>(turn, "warn network.table-rebuilt"));
+  }
+  OtherHost other(node);
+  auto server = serverIn(other.path(), 80);
+  auto client = socketIn(one.path, false);
+  CHECK(connectTo(client, OTHER_ADDRESS, 80) == 0);
+}
+
 uint16_t checksum(const uint8_t* bytes, size_t size) {
   uint32_t sum = 0;
   for (size_t i = 0; i < size; i += 2) sum += bytes[i] << 8 | bytes[i + 1];

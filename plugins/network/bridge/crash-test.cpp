@@ -197,7 +197,8 @@ struct Beside {
     facts.instance = kj::str("network.bridge");
     plugin = kj::heap<Host>(host.client(), kj::mv(facts));
     layout.folder = files.path().cStr();
-    driver = kj::refcounted<BridgeDriver>(*env, plugin->log(), layout, 0 * kj::SECONDS);
+    driver = kj::refcounted<BridgeDriver>(
+        *env, plugin->log(), layout, [] {}, 0 * kj::SECONDS);
   }
   // The text of the error; empty if there is none.
   std::string start() {

@@ -26,8 +26,14 @@ kj::Maybe<kj::String> takeBoth(Claims& claims, const Layout& layout) {
 }
 }  // namespace
 
-BridgeDriver::BridgeDriver(Env& env, Log log, Layout layout, kj::Duration patience)
-    : env(env), log(kj::mv(log)), layout(layout), patience(patience), pool(layout.subnet) {}
+BridgeDriver::BridgeDriver(Env& env, Log log, Layout layout, kj::Function<void()> restored,
+                           kj::Duration patience)
+    : env(env),
+      log(kj::mv(log)),
+      layout(layout),
+      restored(kj::mv(restored)),
+      patience(patience),
+      pool(layout.subnet) {}
 
 Task<void> BridgeDriver::recover() {
   auto reading = env.workers().run([folder = layout.records()] { return readRecords(folder); });
@@ -77,9 +83,37 @@ Task<void> BridgeDriver::start() {
     writeTable(layout);
   });
   co_await prepared;
+  looking = keepLooking().promise().eagerlyEvaluate([this](kj::Exception&& e) {
+    log.error("network.internal", {{"reason", e.getDescription()}});
+  });
+}
+
+Task<void> BridgeDriver::keepLooking() {
+  while (!stopped) {
+    co_await env.timer().afterDelay(LOOK_EVERY);
+    auto looked = co_await attempt(look());
+    std::string reason = looked.ok() ? "" : looked.message().cStr();
+    if (!reason.empty() && reason != complaint) {
+      log.warn("network.rules-lacking, trying again", {{"reason", reason.c_str()}});
+    }
+    complaint = kj::mv(reason);
+  }
+}
+
+// In turn with `stop`, whose table would come back otherwise.
+Task<void> BridgeDriver::look() {
+  auto turn = co_await turns.take("");
+  if (stopped) co_return;
+  auto mending = env.workers().run([layout = layout] { return mendTable(layout); });
+  bool mended = co_await mending;
+  if (!mended) co_return;
+  log.warn("network.table-rebuilt", {{"reason", "somebody has flushed it, or taken it away"}});
+  restored();
 }
 
 Task<void> BridgeDriver::stop() {
+  stopped = true;
+  auto turn = co_await turns.take("");
   if (!claims.held() || !attached.empty() || !wiring.empty()) co_return;
   auto removed = env.workers().run([layout = layout] { removeNode(layout); });
   co_await removed;

@@ -5,6 +5,7 @@
 // a call is answered, so that the next orchd finds both and needs nothing from this one.
 #pragma once
 
+#include <kj/function.h>
 #include <kj/refcount.h>
 
 #include <map>
@@ -34,7 +35,12 @@ class BridgeDriver final : public kj::Refcounted {
   // go of them a moment after it has stopped running.
   static constexpr kj::Duration PATIENCE = 3 * kj::SECONDS;
 
-  BridgeDriver(Env& env, Log log, Layout layout, kj::Duration patience = PATIENCE);
+  // Whether all rules are there that should be.
+  static constexpr kj::Duration LOOK_EVERY = 5 * kj::SECONDS;
+
+  // `restored` is called when rules that somebody took away are back, until `stopLooking`.
+  BridgeDriver(Env& env, Log log, Layout layout, kj::Function<void()> restored,
+               kj::Duration patience = PATIENCE);
   KJ_DISALLOW_COPY(BridgeDriver);
 
   const Layout& facts() const { return layout; }
@@ -48,6 +54,8 @@ class BridgeDriver final : public kj::Refcounted {
   // With no task left, takes away the bridge and the table; else, and if it never started, all
   // stays as it is.
   Task<void> stop();
+  // Looks at nothing any more.
+  void stopLooking() { looking = nullptr; }
 
   // As in network.capnp. What is returned is a copy.
   Task<TaskRecord> attach(std::string taskId);
@@ -62,6 +70,8 @@ class BridgeDriver final : public kj::Refcounted {
  private:
   Task<void> claim();
   Task<Findings> compare();
+  Task<void> keepLooking();
+  Task<void> look();
 
   // An address for a new task; fails with a text that says what is lacking, and changes nothing
   // then.
@@ -77,12 +87,16 @@ class BridgeDriver final : public kj::Refcounted {
   Env& env;
   Log log;
   Layout layout;
+  kj::Function<void()> restored;
   const kj::Duration patience;
   Claims claims;
   AddressPool pool;
   std::map<std::string, TaskRecord> attached;
   std::set<std::string> wiring;  // reserved, and not yet attached
   Turns turns;
+  bool stopped = false;
+  std::string complaint;                // of the last look
+  kj::Promise<void> looking = nullptr;  // last: it uses all of the above
 };
 
 }  // namespace orch::network::bridge

@@ -11,9 +11,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "driver.h"
 #include "lib/netns.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/testing/held-time.h"
 #include "orch/testing/test-host.h"
 #include "wiring.h"
 
@@ -35,6 +37,7 @@ TestNode::TestNode(kj::StringPtr testName, kj::StringPtr subnet)
       subnet(kj::str(subnet)),
       io(kj::setupAsyncIo()),
       env(newSystemEnv(io)),
+      time(kj::heap<testing::HeldTime>(*env, io.waitScope)),
       host(kj::heap<testing::TestHost>(files->sub("data"), files->sub("run"), "network.bridge")) {}
 
 TestNode::~TestNode() noexcept(false) {
@@ -46,13 +49,27 @@ TestNode::~TestNode() noexcept(false) {
 
 void TestNode::run() {
   auto client = schema::Plugin::Client(nullptr);
-  orch_plugin_create(*env, &client);
+  orch_plugin_create(*time, &client);
   capnp::MallocMessageBuilder message;
   auto settings = message.initRoot<Config>();
   settings.setSubnet(subnet);
   auto configured = host->configure(kj::mv(client), settings.asReader(), io.waitScope);
   driver = host->start<schema::NetworkDriver>(configured, "network.bridge", io.waitScope);
   plugin = kj::mv(configured);
+}
+
+void TestNode::pass(kj::StringPtr what, kj::Function<bool()> reached) {
+  auto looked = [&] {
+    time->advance(BridgeDriver::LOOK_EVERY);
+    return reached();
+  };
+  testing::until(*env, io.waitScope, what, looked);
+}
+
+std::vector<std::string> TestNode::events() const {
+  std::vector<std::string> topics;
+  for (auto& event : host->events()) topics.push_back(event.topic);
+  return topics;
 }
 
 kj::StringPtr TestNode::folder() const { return files->path(); }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kj/async-io.h>
+#include <kj/function.h>
 #include <kj/io.h>
 
 #include <optional>
@@ -16,6 +17,7 @@
 #include "orch/schema/network.capnp.h"
 
 namespace orch::testing {
+class HeldTime;
 class TestFolder;
 class TestHost;
 }  // namespace orch::testing
@@ -40,6 +42,8 @@ class TestNode final {
   void run();    // configure, recover, start
   void crash();  // without stop
   void stop();
+  // Time passes for the plugin, as it does by this alone, until `reached`.
+  void pass(kj::StringPtr what, kj::Function<bool()> reached);
 
   kj::Promise<End> attachLater(const std::string& taskId);
   End attach(const std::string& taskId) { return attachLater(taskId).wait(io.waitScope); }
@@ -60,6 +64,7 @@ class TestNode final {
   kj::StringPtr folder() const;
   kj::WaitScope& scope() { return io.waitScope; }
   const std::vector<std::string>& logLines() const;
+  std::vector<std::string> events() const;  // their topics
 
  private:
   OwnNetwork network;
@@ -67,6 +72,7 @@ class TestNode final {
   kj::String subnet;
   kj::AsyncIoContext io;
   kj::Own<Env> env;
+  kj::Own<testing::HeldTime> time;
   kj::Own<testing::TestHost> host;
   kj::Maybe<schema::Plugin::Client> plugin;
   kj::Maybe<schema::NetworkDriver::Client> driver;

@@ -87,7 +87,11 @@ class Bridge final : public PluginInstance {
  public:
   Bridge(Env& env, Host& host, Config::Reader settings)
       : name(kj::str(host.node().instance)),
-        driver(kj::refcounted<BridgeDriver>(env, host.log(), layoutOf(settings, host.node()))) {}
+        driver(kj::refcounted<BridgeDriver>(
+            env, host.log(), layoutOf(settings, host.node()),
+            [this, &host] { host.publish("rules.restored", name); })) {}
+  // What offers its service may live longer.
+  ~Bridge() noexcept(false) override { driver->stopLooking(); }
 
   Task<void> recover() override { return driver->recover(); }
   Task<Services> start() override {

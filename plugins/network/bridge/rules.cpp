@@ -1,5 +1,6 @@
 #include "rules.h"
 
+#include <iterator>
 #include <set>
 
 namespace orch::network::bridge {
@@ -42,5 +43,7 @@ void buildTable(NftBatch& batch, const Layout& layout, const std::vector<std::st
   buildNat(batch, layout);
   for (auto& chain : left) batch.deleteChain(chain.c_str());
 }
+
+std::vector<std::string> tableChains() { return {std::begin(CHAINS), std::end(CHAINS)}; }
 
 }  // namespace orch::network::bridge

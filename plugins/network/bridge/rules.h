@@ -14,6 +14,7 @@
 // closes what that opens.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "layout.h"
@@ -25,5 +26,7 @@ namespace orch::network::bridge {
 // deleted and made anew: between the hooks of an old table and those of a new one that takes its
 // place in the same batch a packet finds neither.
 void buildTable(NftBatch& batch, const Layout& layout, const std::vector<std::string>& chains);
+// Those of the table, each of which has rules.
+std::vector<std::string> tableChains();
 
 }  // namespace orch::network::bridge

@@ -211,4 +211,11 @@ void writeTable(const Layout& layout) {
   anew.commit(socket);
 }
 
+bool mendTable(const Layout& layout) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  if (nftIsWhole(socket, layout.table.c_str(), tableChains())) return false;
+  writeTable(layout);
+  return true;
+}
+
 }  // namespace orch::network::bridge

@@ -38,5 +38,7 @@ void removeDevices(const std::vector<std::string>& devices);
 
 // Brings the table to what it should be, in one transaction that no connection notices.
 void writeTable(const Layout& layout);
+// The same if somebody has flushed it or taken it away: true, then.
+bool mendTable(const Layout& layout);
 
 }  // namespace orch::network::bridge

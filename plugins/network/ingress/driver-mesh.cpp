@@ -38,6 +38,10 @@ Task<void> IngressDriver::keepLooking() {
   }
 }
 
+void IngressDriver::tell(kj::StringPtr topic) {
+  KJ_IF_MAYBE (hear, events) (*hear)(topic);
+}
+
 void IngressDriver::complain(kj::StringPtr reason) {
   if (reason != complaint.c_str() && reason.size() > 0) {
     log.warn("network.mesh-lacking, trying again", {{"reason", reason}});
@@ -53,17 +57,21 @@ Task<void> IngressDriver::look() {
     co_return;
   }
   co_await meet();
-  auto looking =
-      env.workers().run([table = layout.table] { return nftTableExists(table.c_str()); });
-  bool there = co_await looking;
-  if (!there && !rebuild) {
-    log.warn("network.table-rebuilt", {{"reason", "somebody has taken it away"}});
+  auto looking = env.workers().run([table = layout.table] {
+    NetlinkSocket socket(NETLINK_NETFILTER);
+    return nftIsWhole(socket, table.c_str(), lastingChains());
+  });
+  bool whole = co_await looking;
+  bool lost = !whole && !rebuild && tableThere;
+  if (lost) {
+    log.warn("network.table-rebuilt", {{"reason", "somebody has flushed it, or taken it away"}});
     rebuild = true;
   }
   holdAll();  // what is not to be had is not told of again
   auto before = untaken;
   if (rebuild || !untaken.empty()) co_await lead();
-  if (untaken != before) untakenChanged();
+  if (untaken != before) tell("ports.changed");
+  if (lost) tell("rules.restored");
 }
 
 Task<void> IngressDriver::sweep() {
@@ -111,6 +119,7 @@ Task<void> IngressDriver::meet() {
   bool lacking = co_await working;
   if (lacking && !anew) {
     log.warn("network.mesh-made-again", {{"reason", "somebody has taken a part of it away"}});
+    tell("rules.restored");
   }
   met.insert(strangers.begin(), strangers.end());
   mesh = kj::mv(facts);

@@ -60,12 +60,11 @@ std::vector<PortKey> keysOf(const Publication& publication) {
 
 }  // namespace
 
-IngressDriver::IngressDriver(Env& env, Log log, Layout layout, kj::Function<void()> untakenChanged,
-                             kj::Duration patience)
+IngressDriver::IngressDriver(Env& env, Log log, Layout layout, Events events, kj::Duration patience)
     : env(env),
       log(kj::mv(log)),
       layout(layout),
-      untakenChanged(kj::mv(untakenChanged)),
+      events(kj::mv(events)),
       patience(patience),
       tasks(*this) {}
 
@@ -331,6 +330,7 @@ Task<void> IngressDriver::flush() {
       rebuild = true;
       auto second = co_await flushSafely();
       failure = kj::mv(second);
+      if (failure == nullptr) tell("rules.restored");
     }
     for (auto& waiter : batch) {
       KJ_IF_MAYBE (exception, failure) {

@@ -38,11 +38,12 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // moment after it has stopped running.
   static constexpr kj::Duration PATIENCE = 3 * kj::SECONDS;
   // Whether all is there that should be, and ports that another program had are free.
-  static constexpr kj::Duration LOOK_EVERY = 10 * kj::SECONDS;
+  static constexpr kj::Duration LOOK_EVERY = 5 * kj::SECONDS;
 
-  // `untakenChanged` is called when `update` would answer otherwise than it did.
-  IngressDriver(Env& env, Log log, Layout layout, kj::Function<void()> untakenChanged,
-                kj::Duration patience = PATIENCE);
+  // Gets the topic of each event, until `tellNobody`: `rules.restored` when what somebody took away
+  // of rules or mesh is back, `ports.changed` when `update` would answer otherwise than it did.
+  using Events = kj::Function<void(kj::StringPtr topic)>;
+  IngressDriver(Env& env, Log log, Layout layout, Events events, kj::Duration patience = PATIENCE);
   KJ_DISALLOW_COPY(IngressDriver);
 
   // Reads the records of the last run; changes nothing. Damaged ones are reported and forgotten.
@@ -53,6 +54,8 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // With nothing published, here or elsewhere, takes everything away; else, and if it never
   // started, all stays as it is: connections go on without orchd.
   Task<void> stop();
+  // Nobody is told of anything any more.
+  void tellNobody() { events = nullptr; }
 
   // As in network.capnp. What is returned is a copy.
   Task<Publication> publish(std::string taskId, Ipv4 address, std::vector<TaskPort> ports);
@@ -68,6 +71,8 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
  private:
   void taskFailed(kj::Exception&& exception) override;
   Task<void> claim();
+
+  void tell(kj::StringPtr topic);
 
   // Ports for a new task; fails with a text that says what is lacking, and changes nothing then.
   Publication reserve(std::string taskId, Ipv4 address, std::vector<TaskPort> ports);
@@ -113,7 +118,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Env& env;
   Log log;
   Layout layout;
-  kj::Function<void()> untakenChanged;
+  kj::Maybe<Events> events;
   const kj::Duration patience;
   Claims claims;
   PortTable ports;

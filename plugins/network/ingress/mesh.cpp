@@ -85,7 +85,8 @@ Ensured ensureDevice(Rtnetlink& net, const Layout& layout, const MeshFacts& fact
 // to.
 bool ensureEgress(const Layout& layout, bool newDevice, bool first) {
   NetlinkSocket socket(NETLINK_NETFILTER);
-  bool there = !newDevice && !nftChains(socket, layout.table.c_str(), NftFamily::NETDEV).empty();
+  bool there =
+      !newDevice && nftIsWhole(socket, layout.table.c_str(), {"egress"}, NftFamily::NETDEV);
   if (there && !first) return false;
   if (there) {
     NftBatch again(layout.table.c_str(), NftFamily::NETDEV);

@@ -102,6 +102,12 @@ void TestNode::run() {
   plugin = kj::mv(configured);
 }
 
+std::vector<std::string> TestNode::events() const {
+  std::vector<std::string> topics;
+  for (auto& event : host->events()) topics.push_back(event.topic);
+  return topics;
+}
+
 kj::StringPtr TestNode::folder() const { return folders->path(); }
 const std::vector<std::string>& TestNode::logLines() const { return host->logLines(); }
 

@@ -81,6 +81,7 @@ class TestNode final {
   kj::StringPtr folder() const;
   kj::WaitScope& scope() { return io.waitScope; }
   const std::vector<std::string>& logLines() const;
+  std::vector<std::string> events() const;  // their topics
 
  private:
   OwnNetwork network;

@@ -67,7 +67,9 @@ class Ingress final : public PluginInstance {
       : name(kj::str(host.node().instance)),
         driver(kj::refcounted<IngressDriver>(
             env, host.log(), layoutOf(settings, host.node()),
-            [this, &host] { host.publish("ports.changed", name); })) {}
+            [this, &host](kj::StringPtr topic) { host.publish(topic, name); })) {}
+  // What offers its service may live longer.
+  ~Ingress() noexcept(false) override { driver->tellNobody(); }
 
   Task<void> recover() override { return driver->recover(); }
   Task<Services> start() override {

@@ -304,6 +304,22 @@ TEST_CASE("ingress: a table that somebody flushed is made again with the next ch
   CHECK(node.logLines()[0] == "warn network.table-rebuilt");
 }
 
+TEST_CASE("ingress: rules that somebody flushed are there again in time, and an event says so",
+          "[network][root][netns]") {
+  TestNode node("flushed-rules");
+  node.run();
+  Trio trio(node);
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  auto table = node.layout().table;
+  NftBatch flush(table.c_str());
+  for (auto& chain : nftChains(socket, table.c_str())) flush.deleteRules(chain.c_str());
+  flush.commit(socket);
+  node.pass("what was said", [&] { return !node.events().empty(); });
+  CHECK(node.events() == std::vector<std::string>{"rules.restored"});
+  CHECK(node.logLines() == std::vector<std::string>{"warn network.table-rebuilt"});
+  CHECK(connectMany("", "127.0.0.1", trio.tcpFds(), 6, "172.30.0.1") == std::vector<int>{2, 2, 2});
+}
+
 TEST_CASE("ingress: the next orchd corrects the table where it stands", "[network][root][netns]") {
   TestNode node("again");
   node.run();

@@ -183,6 +183,8 @@ void buildTable(NftBatch& batch, const Layout& layout, const MeshFacts& mesh,
   for (auto& chain : left) batch.deleteChain(chain.c_str());
 }
 
+std::vector<std::string> lastingChains() { return {"input", "prerouting", "output"}; }
+
 void buildChange(NftBatch& batch, const PortChange& change) {
   const Led none;
   auto& before = change.before ? *change.before : none;

@@ -69,6 +69,8 @@ struct MeshFacts {
 void buildTable(NftBatch& batch, const Layout& layout, const MeshFacts& mesh,
                 const std::vector<std::string>& chains, const std::vector<PortChange>& ports,
                 const std::set<Ipv4>& nodes);
+// Chains of the table that have rules, whatever is published.
+std::vector<std::string> lastingChains();
 // What leads from `before` to `after`, no more.
 void buildChange(NftBatch& batch, const PortChange& change);
 void buildNodes(NftBatch& batch, const std::set<Ipv4>& before, const std::set<Ipv4>& after);

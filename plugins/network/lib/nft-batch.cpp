@@ -17,6 +17,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <set>
+#include <utility>
+
 #include "orch/fail.h"
 
 namespace orch::network {
@@ -302,6 +306,29 @@ std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table, N
     chains.clear();
     if (socket.dump(message, addChain)) return chains;
   }
+}
+
+bool nftIsWhole(NetlinkSocket& socket, kj::StringPtr table, const std::vector<std::string>& chains,
+                NftFamily family) {
+  std::set<std::string> ruled;
+  auto addRule = [&](const nlmsghdr* answer) {
+    std::string chain;
+    bool ours = false;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
+      auto type = mnl_attr_get_type(attribute);
+      if (type == NFTA_RULE_TABLE) ours = table == textOf(attribute).c_str();
+      if (type == NFTA_RULE_CHAIN) chain = textOf(attribute);
+    }
+    if (ours) ruled.insert(std::move(chain));
+  };
+  for (;;) {
+    auto message = newQuestion(NFT_MSG_GETRULE, NLM_F_DUMP, table, family);
+    message.putText(NFTA_RULE_TABLE, table);
+    ruled.clear();
+    if (socket.dump(message, addRule)) break;
+  }
+  return std::all_of(chains.begin(), chains.end(),
+                     [&](auto& chain) { return ruled.count(chain) > 0; });
 }
 
 }  // namespace orch::network

@@ -124,5 +124,9 @@ bool nftTableExists(kj::StringPtr table, NftFamily family = NftFamily::IP);
 // The names of the table's chains, in the namespace of the socket; none if there is no such table.
 std::vector<std::string> nftChains(NetlinkSocket& socket, kj::StringPtr table,
                                    NftFamily family = NftFamily::IP);
+// Whether the table has these chains with a rule in each: somebody who flushes it, or all tables,
+// leaves no rule.
+bool nftIsWhole(NetlinkSocket& socket, kj::StringPtr table, const std::vector<std::string>& chains,
+                NftFamily family = NftFamily::IP);
 
 }  // namespace orch::network
