@@ -102,10 +102,12 @@ NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
     : env(env),
       host(host),
       settings(settings),
-      services(env, host, settings, *this),
       store(env, host.log(), host.service<schema::Store>(settings.getStore())),
+      plan(env, store),
+      services(env, host, settings, *this),
       beats(env),
       tasks(*this) {
+  services.networks.keepIn(plan);
   services.otherNodes = kj::heap<Finder>(kj::addRef(*link));
   services.mesh.observeUntaken([this] { pluginsChanged.ring(); });
 }
@@ -120,6 +122,7 @@ Task<void> NodeAgent::start() {
   co_await askTrust(nullptr);
   auto loaded = co_await store.load();
   if (loaded.cluster == cluster) epoch = loaded.leaderEpoch;
+  plan.adopt(kj::mv(loaded.plan));
   for (auto& record : loaded.records) {
     std::string id = record->id().cStr();
     controllers[id] = newController(kj::mv(record));

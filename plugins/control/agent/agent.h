@@ -11,6 +11,7 @@
 
 #include "alone.h"
 #include "beat-thread.h"
+#include "network-plan.h"
 #include "orch/schema/agent.capnp.h"
 #include "services.h"
 #include "task-controller.h"
@@ -125,8 +126,9 @@ class NodeAgent final : private TaskObserver,
   Env& env;
   Host& host;
   Config::Reader settings;
-  NodeServices services;
   TaskStore store;
+  NetworkPlan plan;
+  NodeServices services;
   kj::Maybe<schema::Session::Client> session;  // the last that was opened
   BeatThread beats;                            // while it is open
   bool leaves = false;                         // its cluster, with the next start

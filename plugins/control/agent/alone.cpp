@@ -89,6 +89,7 @@ void NodeAgent::beAlone() {
 Task<void> NodeAgent::keepAlone() {
   // A manager that only starts again decides by itself what becomes of a task that ended.
   co_await env.timer().afterDelay(settings.getAloneAfterMs() * kj::MILLISECONDS);
+  services.networks.goByPlan();
   for (auto& entry : controllers) entry.second->goWithout();
   for (;;) {
     auto pair = kj::newPromiseAndFulfiller<void>();

@@ -1,6 +1,8 @@
 // Tasks on networks that span hosts, over models of the plugins that carry these out.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+
 #include "test-node.h"
 
 namespace orch::control::agent {
@@ -255,6 +257,62 @@ TEST_CASE("legs: a task is stopped when its connections have nothing under way",
   node.advance(1 * kj::SECONDS);
   CHECK(node.runtime.running() == 0);
   CHECK(node.reported("t1") == TaskState::SHUTDOWN);
+}
+
+TEST_CASE("legs: after a power cut a task is on its networks as they were told last", "[agent]") {
+  LegsFixture node;
+  node.assignAll(TaskState::RUNNING, [](auto task) { task.getMeta().setVersion(1); });
+  node.change({"t3", "t4"});
+  node.change({}, {"t3"});
+  node.advance(5 * kj::SECONDS);
+  node.manager.leave();
+  for (int cut = 0; cut < 2; ++cut) {
+    node.crash();
+    node.runtime.containers.clear();
+    node.calls.clear();
+    node.start();
+    node.advance(30 * kj::SECONDS);
+    CAPTURE(cut, node.calls);
+    auto told = std::find(node.calls.begin(), node.calls.end(), "legs know 1 2 1");
+    auto plugged = std::find_if(node.calls.begin(), node.calls.end(),
+                                [](auto& call) { return call.rfind("plug ", 0) == 0; });
+    REQUIRE(plugged != node.calls.end());
+    CHECK(told < plugged);
+    CHECK(node.runtime.running() == 1);
+  }
+  // Once a manager has spoken, that is what holds, and what is written down.
+  node.manager.comeBack();
+  node.advance(5 * kj::SECONDS);
+  CHECK(node.assign({.complete = true}) == "");
+  node.advance(30 * kj::SECONDS);
+  CHECK(std::count(node.calls.begin(), node.calls.end(), "legs know 0 0 0") == 1);
+  CHECK(node.stored().empty());
+  CHECK(node.storedBytes().find("net") == std::string::npos);
+}
+
+TEST_CASE("legs: of networks that the manager tells nothing more of, nothing stays written down",
+          "[agent]") {
+  LegsFixture node;
+  node.assignAll(TaskState::RUNNING);
+  node.advance(5 * kj::SECONDS);
+  REQUIRE(node.storedBytes().find("t2") != std::string::npos);
+  node.crash();
+  node.start();
+  node.calls.clear();
+  CHECK(node.assign({.complete = true}) == "");
+  node.advance(30 * kj::SECONDS);
+  CHECK(node.storedBytes().find("t2") == std::string::npos);
+  CHECK(std::count(node.calls.begin(), node.calls.end(), "legs know 0 0 0") == 0);
+}
+
+TEST_CASE("legs: what has not changed is not written down again", "[agent]") {
+  LegsFixture node;
+  node.assignAll(TaskState::RUNNING);
+  node.advance(5 * kj::SECONDS);
+  auto before = node.store.commits();
+  node.assignAll(TaskState::RUNNING);
+  node.advance(5 * kj::SECONDS);
+  CHECK(node.store.commits() == before);
 }
 
 TEST_CASE("legs: after a restart of the agent the names of a task are served again", "[agent]") {

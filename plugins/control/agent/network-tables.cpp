@@ -1,7 +1,9 @@
 #include "network-tables.h"
 
+#include <capnp/serialize.h>
 #include <kj/debug.h>
 
+#include "network-plan.h"
 #include "orch/attempt.h"
 
 namespace orch::control::agent {
@@ -9,6 +11,7 @@ namespace orch::control::agent {
 namespace {
 constexpr uint64_t FIRST_TELL_PAUSE_MS = 100;
 constexpr uint64_t LONGEST_TELL_PAUSE_MS = 10'000;
+constexpr kj::StringPtr PLAN = "plan"_kj;  // among the plugins that are told
 
 template <typename T, typename Reader>
 std::unique_ptr<capnp::MallocMessageBuilder> copyOf(Reader reader) {
@@ -60,6 +63,25 @@ NetworkTables::NetworkTables(Env& env, Log& log, Find find)
     : env(env), log(log), find(std::move(find)), tasks(*this) {
   targets[LEGS];
   targets[NAMES];
+}
+
+void NetworkTables::keepIn(NetworkPlan& plan) {
+  this->plan = plan;
+  targets[PLAN];
+}
+
+void NetworkTables::goByPlan() {
+  auto& left = KJ_ASSERT_NONNULL(plan);
+  if (version > 0) return;
+  auto words = left.take();
+  if (words.empty()) return;
+  log.info("no manager is there: networks are as they were told last", {{"objects", words.size()}});
+  begin(true);
+  for (auto& one : words) {
+    capnp::FlatArrayMessageReader message(one.assignment);
+    take(message.getRoot<schema::Assignment>());
+  }
+  end();
 }
 
 void NetworkTables::taskFailed(kj::Exception&& exception) {
@@ -130,7 +152,10 @@ void NetworkTables::end() {
 
 void NetworkTables::changed() {
   // A node that has never had anything to do with them needs no plugin for it.
-  if (version == 0 && networks.empty()) return;
+  if (version == 0 && networks.empty()) {
+    KJ_IF_MAYBE (left, plan) left->clear();
+    return;
+  }
   ++version;
   for (auto& entry : targets) tell(entry.first);
 }
@@ -168,9 +193,18 @@ Task<void> NetworkTables::keepTelling(kj::StringPtr service) {
 }
 
 kj::Promise<void> NetworkTables::send(kj::StringPtr service) {
-  auto& target = targets.at(service);
+  if (service == PLAN) {
+    auto message = kj::heap<capnp::MallocMessageBuilder>();
+    auto change = message->initRoot<schema::NetworkChange>();
+    fill(targets.at(service), change);
+    return KJ_ASSERT_NONNULL(plan).update(change.asReader()).promise().attach(kj::mv(message));
+  }
   auto request = find(service).updateRequest();
-  auto change = request.initChange();
+  fill(targets.at(service), request.initChange());
+  return request.send().ignoreResult();
+}
+
+void NetworkTables::fill(Target& target, schema::NetworkChange::Builder change) {
   if (std::exchange(target.whole, false)) {
     fillAll(change);
   } else {
@@ -179,7 +213,6 @@ kj::Promise<void> NetworkTables::send(kj::StringPtr service) {
   target.networks.clear();
   target.peers.clear();
   target.services.clear();
-  return request.send().ignoreResult();
 }
 
 void NetworkTables::fillAll(schema::NetworkChange::Builder change) {
@@ -217,7 +250,7 @@ kj::Promise<void> NetworkTables::known(kj::StringPtr service) {
 kj::Promise<void> NetworkTables::settled() {
   if (version == 0) return kj::READY_NOW;
   kj::Vector<kj::Promise<void>> all;
-  for (auto& entry : targets) all.add(known(entry.first));
+  for (auto service : {LEGS, NAMES}) all.add(known(service));
   return kj::joinPromises(all.releaseAsArray());
 }
 

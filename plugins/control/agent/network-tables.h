@@ -1,6 +1,7 @@
 // What the managers say of networks that span hosts, passed on to the plugins that carry them out.
 // Each of these is told everything once, and then what has changed; what came meanwhile is one
-// change. Nothing is passed on before a manager has told the whole.
+// change. Nothing is passed on before a manager has told the whole; a node that finds none goes by
+// what it was told last (network-plan.h).
 #pragma once
 
 #include <capnp/message.h>
@@ -22,6 +23,8 @@
 
 namespace orch::control::agent {
 
+class NetworkPlan;
+
 // The plugins that there are for it.
 inline constexpr kj::StringPtr LEGS = "network.overlay"_kj;
 inline constexpr kj::StringPtr NAMES = "network.dns"_kj;
@@ -35,6 +38,10 @@ class NetworkTables final : private kj::TaskSet::ErrorHandler {
   using Find = std::function<schema::NetworkTables::Client(kj::StringPtr service)>;
   NetworkTables(Env& env, Log& log, Find find);
   KJ_DISALLOW_COPY(NetworkTables);
+  // From now on it is told everything, too. It outlives this.
+  void keepIn(NetworkPlan& plan);
+  // What the last run left is told, unless a manager has been heard of.
+  void goByPlan();
 
   // From here on comes the whole, until `end`.
   void begin(bool complete);
@@ -72,6 +79,7 @@ class NetworkTables final : private kj::TaskSet::ErrorHandler {
   void tell(kj::StringPtr service);
   Task<void> keepTelling(kj::StringPtr service);
   kj::Promise<void> send(kj::StringPtr service);
+  void fill(Target& target, schema::NetworkChange::Builder change);
   void fillAll(schema::NetworkChange::Builder change);
   void fillChanged(Target& target, schema::NetworkChange::Builder change);
   void taskFailed(kj::Exception&& exception) override;
@@ -85,6 +93,7 @@ class NetworkTables final : private kj::TaskSet::ErrorHandler {
   uint64_t version = 0;  // 0: nothing was told yet
   bool dirty = false;    // since `begin`
   std::map<kj::StringPtr, Target> targets;
+  kj::Maybe<NetworkPlan&> plan;
   kj::TaskSet tasks;
 };
 

@@ -13,12 +13,16 @@ namespace {
 
 constexpr kj::StringPtr TASK_KIND = "task"_kj;
 constexpr kj::StringPtr LEADER_KIND = "leader"_kj;
+constexpr kj::StringPtr PLAN_KIND = "network"_kj;
 constexpr const char* LEADER_KEY = "leader";  // no task's id
 // How long a commit without an answer is asked for. Its waiters are told that it failed, then; the
 // next write reads what is there.
 constexpr kj::Duration FIND_LIMIT = 10 * kj::SECONDS;
 
-kj::StringPtr kindOf(const std::string& key) { return key == LEADER_KEY ? LEADER_KIND : TASK_KIND; }
+kj::StringPtr kindOf(const std::string& key) {
+  if (kj::StringPtr(key.c_str()).startsWith(PLAN_PREFIX)) return PLAN_KIND;
+  return key == LEADER_KEY ? LEADER_KIND : TASK_KIND;
+}
 
 void takeLeader(TaskStore::Loaded& result, kj::ArrayPtr<const kj::byte> value) {
   auto words = alignedCopy(value);
@@ -41,6 +45,8 @@ Task<TaskStore::Loaded> TaskStore::load() {
       result.records.push_back(kj::heap<TaskRecord>(object.getValue()));
     } else if (object.getKind() == LEADER_KIND) {
       takeLeader(result, object.getValue());
+    } else if (object.getKind() == PLAN_KIND) {
+      result.plan.push_back({object.getKey().cStr(), alignedCopy(object.getValue())});
     } else {
       return;
     }
@@ -62,6 +68,11 @@ kj::Promise<void> TaskStore::saveEpoch(uint64_t leaderEpoch, kj::StringPtr clust
   leader.setCluster(cluster);
   auto words = capnp::messageToFlatArray(message);
   return enqueue(LEADER_KEY, kj::heapArray<kj::byte>(words.asBytes()));
+}
+
+kj::Promise<void> TaskStore::savePlan(const std::string& key,
+                                      kj::ArrayPtr<const kj::byte> assignment) {
+  return enqueue(key, kj::heapArray(assignment));
 }
 
 kj::Promise<void> TaskStore::erase(kj::StringPtr id) { return enqueue(id.cStr(), nullptr); }

@@ -2,6 +2,7 @@
 // own. Writes that queue up while one is under way go together in the next.
 #pragma once
 
+#include <capnp/common.h>
 #include <kj/async.h>
 
 #include <map>
@@ -14,6 +15,13 @@
 
 namespace orch::control::agent {
 
+// A word of the managers on networks, see network-plan.h.
+inline constexpr kj::StringPtr PLAN_PREFIX = "plan/"_kj;
+struct StoredPlan {
+  std::string key;  // PLAN_PREFIX and more
+  kj::Array<capnp::word> assignment;
+};
+
 // It is the only writer of its store. What could not be written is kept and goes with the next
 // write; what became of a commit without an answer is read from the store before that.
 class TaskStore final {
@@ -23,6 +31,7 @@ class TaskStore final {
 
   struct Loaded {
     std::vector<kj::Own<TaskRecord>> records;
+    std::vector<StoredPlan> plan;
     uint64_t leaderEpoch = 0;
     std::string cluster;  // whose epoch it is
   };
@@ -31,7 +40,8 @@ class TaskStore final {
   // Settle when the state at the time of the call, or a later one, is durable.
   kj::Promise<void> save(TaskRecord& record);
   kj::Promise<void> saveEpoch(uint64_t leaderEpoch, kj::StringPtr cluster);
-  kj::Promise<void> erase(kj::StringPtr id);
+  kj::Promise<void> savePlan(const std::string& key, kj::ArrayPtr<const kj::byte> assignment);
+  kj::Promise<void> erase(kj::StringPtr id);  // of a task, or of a plan
   // For a state that nothing waits for. A failure is logged: what is not durable was not started
   // yet, or is found again in the runtime.
   void saveSoon(TaskRecord& record);
