@@ -92,8 +92,8 @@ TEST_CASE("cli: a check says what is not as it should be, and that by its status
   auto found = server.run({"network", "check", "front"});
   CHECK(found.status == 1);
   CHECK(found.out ==
-        "NODE    NETWORK  OBJECT                      EXPECTED           FOUND\n"
-        "node-2  front    neighbour 10.0.1.3 (web.1)  02:42:0a:00:01:03  nothing\n"
+        "NODE      NETWORK   OBJECT                       EXPECTED            FOUND\n"
+        "node-2    front     neighbour 10.0.1.3 (web.1)   02:42:0a:00:01:03   nothing\n"
         "1 of 40 things on 2 nodes are not as they should be; 'orch network check --repair' puts "
         "them right\n");
   CHECK(found.errors == "orch: warning: not all is known of node node-3: it is away\n");

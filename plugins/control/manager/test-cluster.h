@@ -90,6 +90,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
       wrong;            // network, object, expected, found: of the kernel's
   uint32_t untold = 0;  // so many checks will find that it was not told all
   bool answersChecks = true;
+  bool forgetsWrong = false;  // with the first answer
   // In serve/network-check-test.cpp.
   void answerCheck(schema::Agent::CheckNetworksParams::Reader params,
                    schema::Agent::CheckNetworksResults::Builder results);

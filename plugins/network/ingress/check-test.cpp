@@ -57,7 +57,7 @@ TEST_CASE("check: a port that leads nowhere is found and led again", "[network][
   key.protocol(IPPROTO_TCP).port(8080);
   NftBatch("orch-ingress").deleteElement("active", key).commit();
   here.findsAndRepairs(
-      {"table ip orch-ingress: element tcp . 8080 of active: tcp-8080, found nothing"});
+      {"table ip orch-ingress: element tcp . 8080 of active: goto tcp-8080, found nothing"});
   NftBatch("orch-ingress").deleteRules("lead").commit();
   here.findsAndRepairs({"table ip orch-ingress: chain lead: 4 rules, found 0 rules"});
 }
@@ -80,8 +80,8 @@ TEST_CASE("check: the way to another node that is gone is found and made again",
   here.findsAndRepairs({"rule for table 28530: present, found nothing"});
   Rtnetlink().run(linkDown(meshDevice()));  // its routes go with it
   here.findsAndRepairs(
-      {"device orch-mesh: up, VNI 4096 from 192.168.50.10:4790, found down, VNI 4096 from "
-       "192.168.50.10:4790",
+      {"device orch-mesh: up, VNI 4096 from 192.168.50.10:4789, found down, VNI 4096 from "
+       "192.168.50.10:4789",
        "route of table 28530: present, found nothing"});
 }
 

@@ -24,6 +24,12 @@ std::string rawOf(const nlattr* attribute) {
 }
 uint32_t numberOf(const nlattr* attribute) { return ntohl(valueOf<uint32_t>(attribute)); }
 
+std::string wordOf(int32_t verdict) {
+  if (verdict == NFT_GOTO) return "goto ";
+  if (verdict == NFT_JUMP) return "jump ";
+  return verdict == NF_DROP ? "drop" : verdict == NF_ACCEPT ? "accept" : std::to_string(verdict);
+}
+
 // Of NFTA_SET_ELEM_KEY and _DATA, and of an expression's constant: the bytes, or the chain.
 std::string dataOf(const nlattr* data) {
   std::string value;
@@ -33,7 +39,7 @@ std::string dataOf(const nlattr* data) {
     for (auto* inner : NetlinkAttributes(part)) {
       auto type = mnl_attr_get_type(inner);
       if (type == NFTA_VERDICT_CHAIN) value += textOf(inner);
-      if (type == NFTA_VERDICT_CODE) value += "verdict " + std::to_string(int(numberOf(inner)));
+      if (type == NFTA_VERDICT_CODE) value += wordOf(static_cast<int32_t>(numberOf(inner)));
     }
   }
   return value;

@@ -2,12 +2,12 @@
 // repaired.
 #include <catch2/catch.hpp>
 #include <kj/debug.h>
-
-#include <algorithm>
+#include <netinet/in.h>
 
 #include "host-test.h"
+#include "ipvs-rules.h"
+#include "ipvs.h"
 #include "layout.h"
-#include "lib/conntrack.h"
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
@@ -100,7 +100,7 @@ TEST_CASE("check: a virtual address that is gone is found and given again",
 }
 
 TEST_CASE("check: an element of the balancer's maps that is gone is found and put in again",
-          "[network][root][netns][nft-only]") {
+          "[network][root][netns]") {
   Fixture here("check-map");
   if (here.world[0].layout().balancer != BalancerKind::NFT) return;
   here.inside([] {
@@ -116,6 +116,20 @@ TEST_CASE("check: an element of the balancer's maps that is gone is found and pu
   CHECK(here.world[0].check().size() > 8);
   CHECK(here.world[0].check(true).size() > 8);
   CHECK(here.world[0].check() == Lines{});
+}
+
+TEST_CASE("check: a task that IPVS has lost is found and added again", "[network][root][netns]") {
+  Fixture here("check-ipvs");
+  if (here.world[0].layout().balancer != BalancerKind::IPVS) return;
+  here.inside([] {
+    Ipvs ipvs;
+    std::vector<NetlinkMessage> messages;
+    messages.push_back(ipvs.deleteDestination(markOf(VIRTUAL, IPPROTO_TCP), TWOS_ADDRESS));
+    ipvs.run(messages);
+  });
+  here.findsAndRepairs({"IPVS task 10.0.1.12 of 10.0.1.2 tcp: weight 1, found nothing"});
+  here.inside([] { NftBatch(TABLE, IPVS_FAMILY).deleteRules("prerouting").commit(); });
+  here.findsAndRepairs({"table bridge orch: chain prerouting: 2 rules, found 0 rules"});
 }
 
 TEST_CASE("check: a port that is down or of no bridge is found and put back",

@@ -59,6 +59,7 @@ std::string NetworkCheck::named(kj::StringPtr network, kj::StringPtr object) {
     auto end = rest.find(' ');
     auto word = rest.substr(0, end);
     auto name = taskName(state, word);
+    if (state.find(Kind::NODE, word) != nullptr) name = sessions.hostnameOf(word).cStr();
     line += (line.empty() ? "" : " ") + (name.empty() ? word : name);
     rest = end == std::string::npos ? "" : rest.substr(end + 1);
   }
@@ -85,41 +86,42 @@ kj::Promise<NetworkCheck::Answer> NetworkCheck::ask(const std::string& nodeId,
 
 Task<NetworkCheck::Checked> NetworkCheck::askNode(std::string nodeId, std::string network,
                                                   bool repair) {
-  auto first = kj::evalNow([&]() { return ask(nodeId, network, repair); });
-  auto answer = co_await kj::mv(first);
-  if (!answer.getUntold()) co_return Checked{kj::mv(answer), nullptr};
+  auto first = kj::evalNow([&]() { return ask(nodeId, network, false); });
+  auto before = co_await kj::mv(first);
+  if (before.getFindings().size() == 0) co_return Checked{kj::mv(before), nullptr, nullptr};
   co_await env.timer().afterDelay(ON_ITS_WAY);
   auto second = ask(nodeId, network, repair);
-  auto again = co_await kj::mv(second);
-  if (!again.getUntold() || !repair) co_return Checked{kj::mv(again), nullptr};
+  auto found = co_await kj::mv(second);
+  if (!found.getUntold() || !repair) co_return Checked{kj::mv(found), kj::mv(before), nullptr};
   sessions.tellAgain(nodeId);
   co_await env.timer().afterDelay(ON_ITS_WAY);
-  auto third = ask(nodeId, network, repair);
+  auto third = ask(nodeId, network, false);
   auto left = co_await kj::mv(third);
-  co_return Checked{kj::mv(again), kj::mv(left)};
+  co_return Checked{kj::mv(found), kj::mv(before), kj::mv(left)};
 }
 
 void NetworkCheck::take(const std::string& node, Checked& checked, Sum& sum) {
   auto& answer = checked.found;
-  auto mended = [&](schema::NetworkFinding::Reader one) {
-    if (one.getRepaired()) return true;
-    KJ_IF_MAYBE (left, checked.left) {
-      for (auto other : left->getFindings()) {
+  auto isIn = [](kj::Maybe<Answer>& maybe, schema::NetworkFinding::Reader one, bool otherwise) {
+    KJ_IF_MAYBE (list, maybe) {
+      for (auto other : list->getFindings()) {
         bool same = other.getNetwork() == one.getNetwork() && other.getObject() == one.getObject();
-        if (same) return false;
+        if (same) return true;
       }
-      return true;
+      return false;
     }
-    return false;
+    return otherwise;
   };
   ++sum.nodes;
   sum.things += answer.getThings();
   for (auto one : answer.getFindings()) {
+    bool repaired = one.getRepaired() || !isIn(checked.left, one, true);
+    if (!repaired && !isIn(checked.before, one, true)) continue;
     auto made = manager.state().find(Kind::NETWORK, view(one.getNetwork()));
     auto network =
         made == nullptr ? text(one.getNetwork()) : text(made->as<schema::Network>().getName());
     sum.findings.push_back({node, network, named(one.getNetwork(), one.getObject()),
-                            text(one.getExpected()), text(one.getFound()), mended(one)});
+                            text(one.getExpected()), text(one.getFound()), repaired});
   }
   for (auto text : answer.getUnasked()) sum.missing.push_back(node + ": " + text.cStr());
 }

@@ -22,7 +22,7 @@ class NetworkCheck final {
   Task<void> run(Context context);
 
   static constexpr kj::Duration PATIENCE = 20 * kj::SECONDS;
-  // What a node was not told may be on its way: it is asked again.
+  // What is not as it should be may be on its way: only what is still so then counts.
   static constexpr kj::Duration ON_ITS_WAY = 500 * kj::MILLISECONDS;
 
  private:
@@ -40,7 +40,8 @@ class NetworkCheck final {
   kj::Promise<Answer> ask(const std::string& nodeId, const std::string& network, bool repair);
   struct Checked {
     Answer found;
-    kj::Maybe<Answer> left;  // after the node was told all again
+    kj::Maybe<Answer> before;  // what was found at first
+    kj::Maybe<Answer> left;    // after the node was told all again
   };
   Task<Checked> askNode(std::string nodeId, std::string network, bool repair);
   void take(const std::string& node, Checked& checked, Sum& sum);
