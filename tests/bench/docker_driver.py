@@ -12,7 +12,6 @@ from node import Node
 
 # Debian's own programs, whatever else comes first in PATH.
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-OVERLAY_SUBNET = "10.77.0.0/16"
 NANOSECONDS = 1_000_000_000
 
 
@@ -222,10 +221,23 @@ class DockerDriver(Driver):
         if self.overlay is None:
             http = HttpConnection(self.nodes[1].socket(), 60)
             network = {"Name": "benchnet", "Driver": "overlay", "CheckDuplicate": True}
-            network["IPAM"] = {"Config": [{"Subnet": OVERLAY_SUBNET}]}
+            network["IPAM"] = {"Config": [{"Subnet": self.OVERLAY_SUBNET}]}
             self.overlay = http.call("POST", "/networks/create", network)["Id"]
             http.close()
         return self.overlay
+
+    def serve(self, name, replicas, published=None):
+        """Without a virtual address. Nor is the port answered where no task is: both need IPVS."""
+        spec = service_spec(name, replicas, "stop-first", 1, name)
+        spec["TaskTemplate"]["Networks"] = [{"Target": self.overlay_id()}]
+        if published is not None:
+            outside, target = published
+            port = {"PublishedPort": outside, "TargetPort": target, "Protocol": "tcp", "PublishMode": "host"}
+            spec["EndpointSpec"]["Ports"] = [port]
+        self.session.http.call("POST", "/services/create", spec)
+
+    def virtual_address(self, name):
+        """There are none."""
 
     def open_session(self, number, timeout):
         """On that node's socket."""

@@ -72,6 +72,8 @@ class Driver:
     name = ""
     networks = ()
     most_managers = 1
+    answers_everywhere = False  # on a published port, where no task is, too
+    OVERLAY_SUBNET = "10.77.0.0/16"
 
     def __init__(self, setup):
         self.setup = setup
@@ -100,6 +102,15 @@ class Driver:
 
     def open_session(self, number, timeout):
         """A Session with the manager on that node."""
+        raise NotImplementedError
+
+    def serve(self, name, replicas, published=None):
+        """A service on the overlay, with a virtual address if there are any; `published`: the hosts'
+        port and that of the tasks."""
+        raise NotImplementedError
+
+    def virtual_address(self, name):
+        """Of a service on the overlay; None if it has none."""
         raise NotImplementedError
 
     def service_ls(self):

@@ -2,6 +2,8 @@
 
 from machine import run
 
+CLIENT = 200
+
 
 class Hub:
     """A namespace with a bridge, and one namespace per node with the address 10.210.0.<number>.
@@ -18,16 +20,27 @@ class Hub:
         run(["ip", "netns", "add", self.hub])
         self._in_hub("link add br0 type bridge\nlink set br0 up\naddr add 10.210.0.254/24 dev br0\n")
         for number, namespace in self.namespaces.items():
-            run(["ip", "netns", "add", namespace])
-            self._in_hub(
-                f"link add port{number} type veth peer name eth0 netns {namespace}\n"
-                f"link set port{number} master br0 up\n"
-            )
-            batch = (
-                f"addr add {address(number)}/24 dev eth0\nlink set eth0 up\nlink set lo up\n"
-                "route add default via 10.210.0.254\n"
-            )
-            run(["ip", "-n", namespace, "-batch", "-"], input=batch)
+            self._plug(number, namespace)
+
+    def add_client(self):
+        """A namespace without a node, for requests from outside."""
+        self._plug(CLIENT, f"{self.hub}-client")
+
+    def client(self):
+        """The path of its namespace."""
+        return f"/run/netns/{self.hub}-client"
+
+    def _plug(self, number, namespace):
+        run(["ip", "netns", "add", namespace])
+        self._in_hub(
+            f"link add port{number} type veth peer name eth0 netns {namespace}\n"
+            f"link set port{number} master br0 up\n"
+        )
+        batch = (
+            f"addr add {address(number)}/24 dev eth0\nlink set eth0 up\nlink set lo up\n"
+            "route add default via 10.210.0.254\n"
+        )
+        run(["ip", "-n", namespace, "-batch", "-"], input=batch)
 
     def cut(self, number):
         """Takes a node's cable out."""
@@ -35,7 +48,7 @@ class Hub:
 
     def down(self):
         """Takes all of it away."""
-        for namespace in [*self.namespaces.values(), self.hub]:
+        for namespace in [*self.namespaces.values(), f"{self.hub}-client", self.hub]:
             run(["ip", "netns", "del", namespace], check=False)
 
     def _in_hub(self, batch):

@@ -20,6 +20,7 @@ import measure_heal
 import measure_isolation
 import measure_limit
 import measure_memory
+import measure_network
 import measure_scale
 import measure_sync
 import measure_update
@@ -48,6 +49,9 @@ class Part:
         self.figures = figures
 
 
+# What `scripts/bench network` measures, all on an overlay network.
+NETWORK_PARTS = ("limit", "create", "scale", "update", "network")
+
 PARTS = (
     Part("limit", measure_limit.measure, 0, True, "bare crun, runc and conmon"),
     Part("floor", measure_floor.measure, 0, False, "clone and exec, namespaces, fsync"),
@@ -64,6 +68,7 @@ PARTS = (
     Part("failover", measure_failover.measure, 3, False, "rows 9-11: a node dies",
          {"fig": "failover."}),
     Part("cluster", measure_cluster.measure, 1, False, "rows 19-23: a manager and two workers"),
+    Part("network", measure_network.measure, 1, False, "rows 29-31: traffic between hosts and from outside"),
     Part("cluster-scale", measure_cluster_scale.measure, 1, False, "rows 24-28: 1,000 nodes on one manager"),
 )  # fmt: skip
 
@@ -79,10 +84,13 @@ def parse(arguments):
         " 2 usage.\nNeeds root; run it on a machine that does nothing else.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suite", nargs="?", choices=("cluster", "cluster-scale"),
-                        help="only what several hosts are for, or only many simulated ones")  # fmt: skip
+    parser.add_argument("suite", nargs="?", choices=("cluster", "cluster-scale", "network"),
+                        help="only what several hosts are for, only many simulated ones, or only"
+                        " overlay networks and published ports")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="about 12 minutes instead of an hour")
     parser.add_argument("--only", metavar="PART,…", help="these parts only")
+    parser.add_argument("--network", choices=("bridge", "overlay", "host"),
+                        help="create, scale and update on this one only")  # fmt: skip
     parser.add_argument("--systems", metavar="SYSTEM,…", default=",".join(SYSTEMS),
                         help="of limit, docker, orch (default: all)")  # fmt: skip
     parser.add_argument("--runtime", choices=("crun", "runc"), default="crun",
@@ -97,6 +105,9 @@ def parse(arguments):
     options = parser.parse_args(arguments)
     options.systems = chosen(parser, "system", options.systems, SYSTEMS)
     names = tuple(part.name for part in PARTS)
+    if options.suite == "network":
+        options.network = "overlay"
+        options.only = options.only or ",".join(NETWORK_PARTS)
     options.only = chosen(parser, "part", options.only or options.suite, names) if options.only or options.suite else None
     options.build = os.path.abspath(options.build)
     options.data = os.path.abspath(options.data)
@@ -166,8 +177,6 @@ def describe_environment(setup):
 def measure_all(setup, options):
     """Every part with every system; a part that breaks off does not end the run."""
     complete = True
-    if options.suite is None:
-        explain_networks(setup, options)
     for part in PARTS:
         named = options.only is not None
         if part.name not in options.only if named else setup.quick and not part.quick:
@@ -180,13 +189,6 @@ def measure_all(setup, options):
             if name in DRIVERS:
                 complete &= measure_system(setup, part, DRIVERS[name](setup))
     return complete
-
-
-def explain_networks(setup, options):
-    """Says once which networks a system does not have."""
-    for name in options.systems:
-        if name in DRIVERS and "overlay" not in DRIVERS[name].networks:
-            setup.results.skip(name, "it has no overlay networks yet", net="overlay")
 
 
 def measure_system(setup, part, driver):

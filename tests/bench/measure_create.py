@@ -26,7 +26,7 @@ class Samples:
 def measure(setup, driver):
     """Every size on every network that the driver has."""
     driver.up()
-    for net in ("bridge",) if setup.quick else ("bridge", "overlay", "host"):
+    for net in setup.networks(("bridge",), ("bridge", "overlay", "host")):
         if net not in driver.networks:
             continue
         for count in (1, 100) if setup.quick else (1, 10, 50, 100):

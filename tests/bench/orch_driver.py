@@ -12,6 +12,7 @@ from node import Node
 
 RUN_DIR = "/run/orch"
 DEFAULT_DELAY_MS = -1
+OVERLAY = "benchnet"
 
 
 class OrchNode(Node):
@@ -56,6 +57,11 @@ class OrchNode(Node):
         finally:
             session.close()
 
+    def legs(self):
+        """Legs of overlay networks: each has a record."""
+        folder = f"/proc/{self.init_pid()}/root{RUN_DIR}/network.overlay/legs"
+        return len(os.listdir(folder)) if os.path.isdir(folder) else 0
+
     def kind(self, name):
         """A conmon per container."""
         return self.KINDS.get(name, "other")
@@ -64,7 +70,9 @@ class OrchNode(Node):
 class OrchSession(Session):
     """One orch-bench-client, which keeps one connection to orchd."""
 
-    def __init__(self, node, setup):
+    def __init__(self, node, setup, overlay=None):
+        self.node = node
+        self.overlay = overlay  # gives the name of the network
         self.last_ms = 0.0
         self.process = subprocess.Popen(
             [f"{setup.programs}/orch-bench-client", node.socket(), setup.runtime],
@@ -96,6 +104,7 @@ class OrchSession(Session):
     def create(self, name, replicas, net="bridge", delay=None, order="stop-first", parallelism=1, label=None):
         """The restart delay is orch's own back-off unless given."""
         delay_ms = DEFAULT_DELAY_MS if delay is None else int(delay * 1000)
+        net = self.overlay() if net == "overlay" else net
         return self.command(
             "create", name, replicas, net, delay_ms, order, parallelism, label or name
         )
@@ -133,8 +142,8 @@ class OrchSession(Session):
         return int(self.command("list"))
 
     def left(self):
-        """Containers in any state, and addresses that the bridge has not got back."""
-        return int(self.command("containers")) + int(self.command("endpoints"))
+        """Containers in any state, addresses that the bridge has not got back, and legs of overlays."""
+        return int(self.command("containers")) + int(self.command("endpoints")) + self.node.legs()
 
     def inode(self):
         """Of the client's only connection."""
@@ -161,7 +170,12 @@ class OrchDriver(Driver):
     """The build that `setup.build` names."""
 
     name = "orch"
-    networks = ("bridge", "host")
+    networks = ("bridge", "overlay", "host")
+    answers_everywhere = True
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.has_overlay = False
 
     def make_node(self, number, namespace):
         """An orchd."""
@@ -199,7 +213,26 @@ class OrchDriver(Driver):
 
     def open_session(self, number, timeout):
         """A process of its own; deadlines are those of orch."""
-        return OrchSession(self.nodes[number], self.setup)
+        return OrchSession(self.nodes[number], self.setup, self.overlay)
+
+    def serve(self, name, replicas, published=None):
+        """By the command line: what is measured comes later."""
+        options = ["--name", name, "--replicas", str(replicas), "--network", self.overlay(), "--verify", "0s"]
+        if published is not None:
+            options += ["--publish", f"{published[0]}:{published[1]}"]
+        self.run("service", "create", node=1, options=[*options, "bench:1", "/bin/wl", name])
+
+    def virtual_address(self, name):
+        """On its one network."""
+        service = json.loads(self.run("service", "inspect", name, node=1))
+        return service[0]["addresses"][0]["address"]
+
+    def overlay(self):
+        """The name of the one overlay network, made when it is first asked for."""
+        if not self.has_overlay:
+            self.run("network", "create", node=1, options=["--subnet", self.OVERLAY_SUBNET, OVERLAY])
+            self.has_overlay = True
+        return OVERLAY
 
     def service_ls(self):
         """orch service ls -q"""

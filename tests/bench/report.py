@@ -23,6 +23,8 @@ class Row:
         self.docker = find(records, "docker", target["q"])
         self.orch = find(records, "orch", target["q"])
         self.limit = limit_of(records, target.get("limit"))
+        self.more = target.get("more", False)  # it is a rate, and the targets are the least
+        self.ratio = find(records, "orch", target["limit"]["ratio"]) if "ratio" in target.get("limit", {}) else None
         self.reason = skipped(records, target["q"]) if self.orch is None else None
 
     def to_docker(self):
@@ -30,15 +32,21 @@ class Row:
         return quotient(self.orch, self.docker)
 
     def to_limit(self):
-        """orch ÷ limit, None if either is missing or nothing is promised."""
+        """orch ÷ limit, None if either is missing or nothing is promised. What was taken by turns has a
+        ratio for each turn."""
+        if self.ratio is not None:
+            return self.ratio
         return quotient(self.orch, self.limit) if self.limit_target else None
 
     def missed(self):
         """Whether a promise is broken. What was not measured breaks none."""
-        docker, limit = self.to_docker(), self.to_limit()
-        over_docker = None not in (docker, self.target) and docker > self.target
-        over_limit = limit is not None and limit > self.limit_target
-        return over_docker or over_limit
+        return self.misses(self.to_docker(), self.target) or self.misses(self.to_limit(), self.limit_target)
+
+    def misses(self, ratio, target):
+        """Whether a ratio does. One that was not taken, or promised, does not."""
+        if None in (ratio, target):
+            return False
+        return ratio < target if self.more else ratio > target
 
 
 def quotient(value, base):
@@ -96,14 +104,15 @@ def number(value):
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def ratio_cell(ratio, target):
+def ratio_cell(row, ratio, target):
     """A ratio beside its target, in bold if it is missed."""
+    sign = "≥" if row.more else "≤"
     if target is None:
-        return ""
+        return "" if ratio is None else f"{ratio:.3f}"
     if ratio is None:
-        return f"(≤ {target})"
-    text = f"{ratio:.3f} (≤ {target})"
-    return text if ratio <= target else f"**{text} missed**"
+        return f"({sign} {target})"
+    text = f"{ratio:.3f} ({sign} {target})"
+    return f"**{text} missed**" if row.misses(ratio, target) else text
 
 
 def ratio_table(all_rows):
@@ -119,8 +128,8 @@ def ratio_table(all_rows):
         if row.orch is None:
             orch = f"skipped: {row.reason}" if row.reason else "not measured"
         cells = [str(row.number), row.name, f"{number(row.docker)} {row.unit}", number(row.limit), orch]
-        cells.append(ratio_cell(row.to_docker(), row.target))
-        cells.append(ratio_cell(row.to_limit(), row.limit_target))
+        cells.append(ratio_cell(row, row.to_docker(), row.target))
+        cells.append(ratio_cell(row, row.to_limit(), row.limit_target))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -21,6 +21,7 @@ class Setup:
         self.image = f"{self.data}/rootfs.tar"
         self.rootfs = f"{self.data}/rootfs"
         self.runtime = options.runtime
+        self.network = options.network
         self.out = options.out
         self.conditions = Conditions(2 if options.quick else 8, 2 if options.quick else 4)
         self.results = Results(f"{options.out}/results.jsonl", self.conditions)
@@ -49,6 +50,12 @@ class Setup:
     def new_label(self, kind):
         """A name for a service and its workloads that no other had."""
         return f"{kind}{os.getpid()}x{next(self.numbers)}"
+
+    def networks(self, quick, full):
+        """Which ones to measure on: the one that was asked for, of those that there would be."""
+        if self.network is not None:
+            return tuple(name for name in full if name == self.network)
+        return quick if self.quick else full
 
     def repetitions(self, quick, full):
         """How often to measure."""
