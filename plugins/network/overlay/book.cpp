@@ -1,5 +1,7 @@
 #include "book.h"
 
+#include <algorithm>
+
 namespace orch::network::overlay {
 
 void NetworkBook::tell(const NetworkFacts& told) {
@@ -21,8 +23,10 @@ void NetworkBook::removePeer(const std::string& taskId, const Peer& peer) {
   owners.erase(owner);
   auto service = serving.find(peer.serviceId);
   if (service == serving.end()) return;
-  service->second.erase(peer.address);
-  if (service->second.empty()) serving.erase(service);
+  auto& addresses = service->second;
+  auto place = std::lower_bound(addresses.begin(), addresses.end(), peer.address);
+  if (place != addresses.end() && *place == peer.address) addresses.erase(place);
+  if (addresses.empty()) serving.erase(service);
 }
 
 void NetworkBook::tellPeer(const std::string& taskId, const Peer& peer) {
@@ -36,8 +40,11 @@ void NetworkBook::tellPeer(const std::string& taskId, const Peer& peer) {
   auto owner = owners.find(peer.address);
   if (owner != owners.end()) removePeer(owner->second, peers.at(owner->second));
   owners[peer.address] = taskId;
-  if (peer.serving) serving[peer.serviceId].insert(peer.address);
   touch(peer);
+  if (!peer.serving) return;
+  auto& addresses = serving[peer.serviceId];
+  auto place = std::lower_bound(addresses.begin(), addresses.end(), peer.address);
+  if (place == addresses.end() || *place != peer.address) addresses.insert(place, peer.address);
 }
 
 void NetworkBook::forgetPeer(const std::string& taskId) {

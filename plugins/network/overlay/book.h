@@ -85,9 +85,9 @@ class NetworkBook final {
 
   std::optional<NetworkFacts> facts;
   std::map<std::string, Peer> peers;
-  std::map<Ipv4, std::string> owners;             // tasks, by address: the last that was told
-  std::map<std::string, std::set<Ipv4>> serving;  // by service
-  std::map<std::string, Ipv4> services;           // those with a virtual address
+  std::map<Ipv4, std::string> owners;                // tasks, by address: the last that was told
+  std::map<std::string, std::vector<Ipv4>> serving;  // by service; in order, without gaps in memory
+  std::map<std::string, Ipv4> services;              // those with a virtual address
   std::map<Ipv4, std::string> servicesByAddress;
   std::map<std::string, Leg> legs;
   std::set<std::string> settled;

@@ -10,6 +10,20 @@
 
 namespace orch::network::overlay {
 
+namespace {
+// Both are sorted by address.
+std::vector<Ipv4> unwantedOf(const Backends& before, const Backends& now) {
+  std::vector<Ipv4> unwanted;
+  auto next = now.begin();
+  for (auto& backend : before) {
+    while (next != now.end() && next->address < backend.address) ++next;
+    bool stays = next != now.end() && next->address == backend.address && next->weight > 0;
+    if (!stays) unwanted.push_back(backend.address);
+  }
+  return unwanted;
+}
+}  // namespace
+
 void NftBalancer::removeAll() {
   if (nftTableExists(TABLE)) NftBatch(TABLE).deleteTable().commit();
 }
@@ -21,7 +35,7 @@ std::string NftBalancer::apply(const BalancerChange& change) {
   }
   auto before = take(change);
   // Before the rules, so that nobody who is led here meets a silence.
-  for (auto& [address, backends] : before) {
+  for (auto& [address, backends, gone] : before) {
     if (services.count(address) > 0) answered.add(address);
   }
   commit(change, before);
@@ -33,25 +47,32 @@ std::string NftBalancer::apply(const BalancerChange& change) {
 std::vector<NftBalancer::Before> NftBalancer::take(const BalancerChange& change) {
   std::vector<Before> before;
   if (change.complete) {
+    told.clear();
     services.clear();
     locals.clear();
   }
   for (auto& [address, wanted] : change.services) {
-    auto known = services.find(address);
-    auto backends = known == services.end() ? Backends() : known->second;
-    if (wanted) {
-      services[address] = *wanted;
-    } else if (known != services.end()) {
-      services.erase(known);
+    auto sorted = wanted.value_or(Backends());
+    auto byAddress = [](auto& left, auto& right) { return left.address < right.address; };
+    if (!std::is_sorted(sorted.begin(), sorted.end(), byAddress)) {
+      std::sort(sorted.begin(), sorted.end(), byAddress);
     }
-    before.push_back({address, std::move(backends)});
+    auto& had = told[address];
+    auto& places = services[address];
+    auto fresh = keepPlaces(places, had, sorted);
+    before.push_back({address, std::move(places), unwantedOf(had, sorted)});
+    places = std::move(fresh);
+    had = std::move(sorted);
+    if (wanted) continue;
+    told.erase(address);
+    services.erase(address);
   }
   return before;
 }
 
 void NftBalancer::commit(const BalancerChange& change, const std::vector<Before>& before) {
   NftBatch batch(TABLE);
-  for (auto& [address, backends] : before) {
+  for (auto& [address, backends, gone] : before) {
     auto now = services.find(address);
     buildService(batch, address, backends, now == services.end() ? Backends() : now->second);
   }
@@ -79,15 +100,10 @@ void NftBalancer::commit(const BalancerChange& change, const std::vector<Before>
 void NftBalancer::forget(const BalancerChange& change, const std::vector<Before>& before) {
   std::vector<FlowsTo> flows;
   std::vector<Ipv4> newlyLed;
-  for (auto& [address, backends] : before) {
+  for (auto& [address, backends, gone] : before) {
     auto found = services.find(address);
     auto now = found == services.end() ? Backends() : found->second;
-    for (auto& backend : backends) {
-      bool stays = std::any_of(now.begin(), now.end(), [&](auto& one) {
-        return one.address == backend.address && one.weight > 0;
-      });
-      if (!stays) flows.push_back({backend.address, IPPROTO_UDP});
-    }
+    for (auto unwanted : gone) flows.push_back({unwanted, IPPROTO_UDP});
     if (!serves(backends) && serves(now)) newlyLed.push_back(address);
   }
   for (auto address : change.gone) flows.push_back({address, 0});

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
 namespace orch::network::overlay {
@@ -42,7 +43,35 @@ std::vector<Ipv4> turnsOf(const Backends& backends) {
   }
   return turns;
 }
+
+bool byAddress(const Backend& left, const Backend& right) {
+  return left.address != right.address ? left.address < right.address : left.weight < right.weight;
+}
 }  // namespace
+
+Backends keepPlaces(Backends places, const Backends& before, const Backends& now) {
+  Backends went, came;
+  std::set_difference(before.begin(), before.end(), now.begin(), now.end(),
+                      std::back_inserter(went), byAddress);
+  std::set_difference(now.begin(), now.end(), before.begin(), before.end(),
+                      std::back_inserter(came), byAddress);
+  auto isFree = [&](const Backend& one) {
+    return std::binary_search(went.begin(), went.end(), one, byAddress);
+  };
+  auto next = came.begin();
+  for (size_t i = 0; !went.empty() && i < places.size(); ++i) {
+    if (!isFree(places[i])) continue;
+    if (next != came.end()) {
+      places[i] = *next++;
+      continue;
+    }
+    while (places.size() > i + 1 && isFree(places.back())) places.pop_back();
+    places[i] = places.back();
+    places.pop_back();
+  }
+  places.insert(places.end(), next, came.end());
+  return places;
+}
 
 void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
                 const std::map<Ipv4, Backends>& services, const std::set<Ipv4>& locals) {

@@ -27,6 +27,12 @@ namespace orch::network::overlay {
 
 constexpr const char* TABLE = "orch";
 
+// `now` in the order of its turns: each of `before` has the place that it has in `places`,
+// newcomers have those of who went, and the last ones fill what is left. So a change of one task is
+// a change of two turns at most, however many others there are. `before` and `now` are sorted by
+// address, `places` has what `before` has.
+Backends keepPlaces(Backends places, const Backends& before, const Backends& now);
+
 // The table with these and nothing else, whether it was there before, with these `chains`, or not.
 void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
                 const std::map<Ipv4, Backends>& services, const std::set<Ipv4>& locals);

@@ -37,5 +37,18 @@ TEST_CASE("balancer: nftables has a chain per service that somebody serves, and 
   dropPin(pin);
 }
 
+TEST_CASE("balancer: who stays behind a virtual address keeps its turn", "[network]") {
+  Backends four{1, 2, 3, 4};
+  CHECK(keepPlaces({}, {}, four) == four);
+  CHECK(keepPlaces(four, four, four) == four);
+  auto three = keepPlaces(four, four, {1, 3, 4});
+  CHECK(three == Backends{1, 4, 3});
+  CHECK(keepPlaces(three, {1, 3, 4}, {1, 2, 3, 4}) == Backends{1, 4, 3, 2});
+  CHECK(keepPlaces(three, {1, 3, 4}, {1, 3, 5}) == Backends{1, 5, 3});
+  CHECK(keepPlaces(three, {1, 3, 4}, {1, {3, 2}, 4}) == Backends{1, 4, {3, 2}});
+  CHECK(keepPlaces(four, four, {2}) == Backends{2});
+  CHECK(keepPlaces(four, four, {}) == Backends{});
+}
+
 }  // namespace
 }  // namespace orch::network::overlay
