@@ -14,6 +14,7 @@ import measure_api
 import measure_cluster
 import measure_cluster_scale
 import measure_create
+import measure_endpoints
 import measure_failover
 import measure_floor
 import measure_heal
@@ -50,7 +51,7 @@ class Part:
 
 
 # What `scripts/bench network` measures, all on an overlay network.
-NETWORK_PARTS = ("limit", "create", "scale", "update", "network")
+NETWORK_PARTS = ("limit", "create", "scale", "update", "network", "endpoints", "endpoints-memory")
 
 PARTS = (
     Part("limit", measure_limit.measure, 0, True, "bare crun, runc and conmon"),
@@ -69,6 +70,8 @@ PARTS = (
          {"fig": "failover."}),
     Part("cluster", measure_cluster.measure, 1, False, "rows 19-23: a manager and two workers"),
     Part("network", measure_network.measure, 1, False, "rows 29-31: traffic between hosts and from outside"),
+    Part("endpoints", measure_endpoints.measure_changes, 0, False, "row 32: a change of one of 10,000 endpoints"),
+    Part("endpoints-memory", measure_endpoints.measure_memory, 1, False, "row 33: memory of networks and endpoints"),
     Part("cluster-scale", measure_cluster_scale.measure, 1, False, "rows 24-28: 1,000 nodes on one manager"),
 )  # fmt: skip
 
@@ -170,6 +173,7 @@ def describe_environment(setup):
         "crun": first_line("crun", "--version"),
         "conmon": first_line("conmon", "--version"),
         "mode": "quick" if setup.quick else "full",
+        "load before": " ".join(f"{load:.1f}" for load in os.getloadavg()),
     }
     setup.results.write({"env": found})
 
@@ -182,7 +186,7 @@ def measure_all(setup, options):
         if part.name not in options.only if named else setup.quick and not part.quick:
             continue
         if part.managers == 0:
-            if "limit" in options.systems:
+            if "limit" in options.systems or part.name == "endpoints":
                 complete &= attempt_part(setup, part, "limit", lambda: part.measure(setup))
             continue
         for name in options.systems:

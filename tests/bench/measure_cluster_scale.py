@@ -40,13 +40,14 @@ class ManagerDriver(OrchDriver):
 
 
 class Load:
-    """The simulated nodes. A context."""
+    """The simulated nodes, and services of `replicas` tasks each, on a network if there is one. A context."""
 
-    def __init__(self, setup, driver):
+    def __init__(self, setup, driver, nodes=NODES, services=SERVICES, replicas=REPLICAS, network=None):
         token = json.loads(driver.run("join-token", "worker", node=1, options=["--json"]))["token"]
         node = driver.nodes[1]
         self.command = ["nsenter", f"--net=/run/netns/{node.namespace}", f"{setup.programs}/orch-bench-agents"]
-        self.command += [f"{node.address}:2377", token, node.socket(), str(NODES), str(SERVICES), str(REPLICAS)]
+        self.command += [f"{node.address}:2377", token, node.socket(), str(nodes), str(services), str(replicas)]
+        self.command += [network] if network else []
         self.process = None
 
     def __enter__(self):

@@ -1,5 +1,6 @@
-// orch-bench-agents MANAGER TOKEN SOCKET NODES SERVICES REPLICAS: what scripts/bench loads one
-// manager with. That many nodes join with the token, each with a certificate, a TLS connection, a
+// orch-bench-agents MANAGER TOKEN SOCKET NODES SERVICES REPLICAS [NETWORK]: what scripts/bench loads
+// one manager with. With a network the tasks are on it, and on these nodes only, which have to be all
+// workers but 'node2', and the services have virtual addresses. That many nodes join with the token, each with a certificate, a TLS connection, a
 // session and beats of its own, and run nothing: a task that is assigned is said to start, and then
 // to run. On stdout, in this order, each after a line was read from stdin:
 //   joined SECONDS            every node has a session
@@ -192,15 +193,17 @@ class Node final : private kj::TaskSet::ErrorHandler {
 
   void describe(schema::NodeDescription::Builder description) {
     description.setHostname(kj::str("simulated", number));
+    description.setAddress(kj::str("10.211.", number / 250, ".", number % 250 + 1, ":2377"));
     description.setOs("linux");
     description.setArchitecture("x86_64");
     description.setCpuNanos(64'000'000'000);
     description.setMemoryBytes(256ull << 30);
     description.initRuntimes(1).set(0, "crun");
-    auto plugins = description.initPlugins(3);
+    auto plugins = description.initPlugins(4);
     plugins.set(0, "control.agent");
     plugins.set(1, "network.bridge");
-    plugins.set(2, "runtime.crun");
+    plugins.set(2, "network.overlay");
+    plugins.set(3, "runtime.crun");
     auto pool = description.initNetworks(1)[0];
     pool.setName("bridge");
     pool.setDriver("bridge");
@@ -209,6 +212,7 @@ class Node final : private kj::TaskSet::ErrorHandler {
 
   void take(schema::Agent::AssignParams::Reader params) {
     for (auto assignment : params.getAssignments()) {
+      if (!assignment.isTask()) continue;
       auto task = assignment.getTask();
       std::string id = task.getMeta().getId().cStr();
       if (task.getDesired() > schema::TaskState::RUNNING) {
@@ -278,12 +282,13 @@ class Node final : private kj::TaskSet::ErrorHandler {
 class Load {
  public:
   Load(kj::StringPtr manager, kj::StringPtr token, kj::StringPtr socket, uint32_t nodes,
-       uint32_t services, uint32_t replicas)
+       uint32_t services, uint32_t replicas, kj::StringPtr network)
       : env(newSystemEnv(io)),
         manager(kj::str(manager)),
         token(kj::str(token)),
         services(services),
         replicas(replicas),
+        network(kj::str(network)),
         input(io.lowLevelProvider->wrapInputFd(STDIN_FILENO)),
         stream(connectTo(io, socket)),
         client(*stream),
@@ -350,8 +355,15 @@ class Load {
     spec.setName(kj::str("simulated", number));
     spec.getMode().initReplicated().setReplicas(replicas);
     auto digest = kj::str(kj::repeat('0', 64));
-    spec.initTask().initContainer().setImage(kj::str("bench@sha256:", digest));
-    spec.initEndpoint().setMode(schema::EndpointSpec::Mode::DNSRR);
+    auto task = spec.initTask();
+    task.initContainer().setImage(kj::str("bench@sha256:", digest));
+    spec.initEndpoint().setMode(network.size() > 0 ? schema::EndpointSpec::Mode::VIP
+                                                   : schema::EndpointSpec::Mode::DNSRR);
+    if (network.size() == 0) return;
+    task.initNetworks(1)[0].setName(network);
+    auto constraints = task.initPlacement().initConstraints(2);
+    constraints.set(0, "node.role==worker");
+    constraints.set(1, "node.hostname!=node2");
   }
 
   kj::AsyncIoContext io = kj::setupAsyncIo();
@@ -360,6 +372,7 @@ class Load {
   kj::String token;
   const uint32_t services;
   const uint32_t replicas;  // of each
+  kj::String network;
   kj::Own<kj::AsyncInputStream> input;
   kj::Own<kj::AsyncIoStream> stream;
   capnp::TwoPartyClient client;
@@ -373,8 +386,8 @@ class Load {
 }  // namespace orch::bench
 
 int main(int argc, char** argv) {
-  if (argc != 7) {
-    std::cerr << "usage: orch-bench-agents MANAGER TOKEN SOCKET NODES SERVICES REPLICAS"
+  if (argc != 7 && argc != 8) {
+    std::cerr << "usage: orch-bench-agents MANAGER TOKEN SOCKET NODES SERVICES REPLICAS [NETWORK]"
               << std::endl;
     return 2;
   }
@@ -384,7 +397,7 @@ int main(int argc, char** argv) {
   setrlimit(RLIMIT_NOFILE, &files);
   auto done = orch::attemptNow([&] {
     orch::bench::Load load(argv[1], argv[2], argv[3], std::stoul(argv[4]), std::stoul(argv[5]),
-                           std::stoul(argv[6]));
+                           std::stoul(argv[6]), argc == 8 ? argv[7] : "");
     load.run();
   });
   if (done.ok()) return 0;

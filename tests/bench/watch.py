@@ -25,7 +25,7 @@ class Watch:
         self.lost = 0
         self.trace = None
         self.process = subprocess.Popen(
-            [binary], stdout=subprocess.PIPE, text=True, bufsize=1 << 16, start_new_session=True
+            [binary], stdout=subprocess.PIPE, text=True, errors="replace", bufsize=1 << 16, start_new_session=True
         )
         if not self.process.stdout.readline().startswith("R"):
             raise RuntimeError("procwatch did not start; it needs root in the initial namespaces")
