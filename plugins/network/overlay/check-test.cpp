@@ -156,6 +156,9 @@ TEST_CASE("check: a way out that somebody opened again is found and closed",
           "[network][root][netns]") {
   for (auto left : {WayOut::NONE, WayOut::ANSWERS}) {
     Fixture here("check-way-out");
+    // The kernels that the tests have IPVS of have no nftables of the family ip.
+    bool unable = here.world[0].layout().balancer == BalancerKind::IPVS && left != WayOut::NONE;
+    if (unable) continue;
     here.world[0].connect("shut");
     here.world[0].plug("red", "shut", "10.0.1.21", "eth1", left);
     REQUIRE(here.world[0].check() == Lines{});
