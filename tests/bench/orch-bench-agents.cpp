@@ -1,8 +1,9 @@
-// orch-bench-agents MANAGER TOKEN SOCKET NODES SERVICES REPLICAS [NETWORK]: what scripts/bench loads
-// one manager with. With a network the tasks are on it, and on these nodes only, which have to be all
-// workers but 'node2', and the services have virtual addresses. That many nodes join with the token, each with a certificate, a TLS connection, a
-// session and beats of its own, and run nothing: a task that is assigned is said to start, and then
-// to run. On stdout, in this order, each after a line was read from stdin:
+// orch-bench-agents MANAGER TOKEN SOCKET NODES SERVICES REPLICAS [NETWORK]: what scripts/bench
+// loads one manager with. With a network the tasks are on it, and on these nodes only, which have
+// to be all workers but 'node2', and the services have virtual addresses. That many nodes join with
+// the token, each with a certificate, a TLS connection, a session and beats of its own, and run
+// nothing: a task that is assigned is said to start, and then to run. On stdout, in this order,
+// each after a line was read from stdin:
 //   joined SECONDS            every node has a session
 //   longest MILLISECONDS      that the manager took to answer anything since the line before
 //   running SECONDS MILLISECONDS
