@@ -319,19 +319,21 @@ class ClusterTest(unittest.TestCase):
 
     def states(self):
         """{host: the state of its node}, as the manager n1 says."""
-        return {node["description"]["hostname"]: node["state"] for node in self.cluster.hosts[0].json("node", "ls")}
+        described = [node for node in self.cluster.hosts[0].json("node", "ls") if "description" in node]
+        return {node["description"].get("hostname"): node["state"] for node in described}
 
 
 class MemberTest(ClusterTest):
     """As ClusterTest, but n1, n2 and n3 are one cluster with n1 as the manager, which has the image
     web:1. Each test begins with all of them ready, and without a service."""
+    init = ()  # of the command that makes the cluster
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.n1, cls.n2, cls.n3 = cls.cluster.hosts
         cls.n1.makeImages(1)
-        said = cls.n1.orch("init").stdout
+        said = cls.n1.orch("init", *cls.init).stdout
         cls.join = said.splitlines()[-1].split()
         for node in (cls.n2, cls.n3):
             node.orch(*cls.join[1:])
