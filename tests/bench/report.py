@@ -24,11 +24,16 @@ class Row:
         self.orch = find(records, "orch", target["q"])
         self.limit = limit_of(records, target.get("limit"))
         self.more = target.get("more", False)  # it is a rate, and the targets are the least
-        self.ratio = find(records, "orch", target["limit"]["ratio"]) if "ratio" in target.get("limit", {}) else None
+        ratio = target.get("limit", {}).get("ratio")
+        self.ratio = ratio and find(records, "orch", ratio)
+        self.docker_ratio = ratio and find(records, "docker", ratio)
         self.reason = skipped(records, target["q"]) if self.orch is None else None
 
     def to_docker(self):
-        """orch ÷ docker, None if either is missing."""
+        """orch ÷ docker, None if either is missing. What was taken by turns with the limit is compared by
+        that: each had it beside itself, the two of them ran one after the other."""
+        if self.ratio is not None:
+            return quotient(self.ratio, self.docker_ratio)
         return quotient(self.orch, self.docker)
 
     def to_limit(self):
