@@ -4,6 +4,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 (the backend has to be chosen first)
+from report import number  # noqa: E402
 
 MET = "#3b7a57"
 MISSED = "#b5473c"
@@ -19,7 +20,7 @@ class Bar:
         self.ratio = ratio
         self.target = target
         self.color = MISSED if row.misses(ratio, target) else MET
-        self.text = f"{ratio:.3f}  ({row.orch:.3g} / {base:.3g} {row.unit})"
+        self.text = f"{ratio:.3f}  ({number(row.orch)} / {number(base)} {row.unit})"
 
 
 def draw(all_rows, path, subtitle):
@@ -52,7 +53,7 @@ def draw_bars(axes, bars, label):
     axes.barh(positions, [bar.ratio for bar in bars], color=[bar.color for bar in bars], height=0.6)
     axes.plot([bar.target for bar in bars], positions, linestyle="", marker="|", markersize=17,
               markeredgewidth=2.5, color="black", label="target")  # fmt: skip
-    widest = max(1.0, *(max(bar.ratio, bar.target) for bar in bars)) * 1.25
+    widest = max(1.0, *(max(bar.ratio, bar.target) for bar in bars)) * 1.4
     for position, bar in zip(positions, bars):
         place = max(bar.ratio, bar.target) + widest * 0.012
         axes.text(place, position, bar.text, va="center", fontsize=8)
@@ -60,6 +61,6 @@ def draw_bars(axes, bars, label):
     axes.set_yticks(list(positions), [bar.label for bar in bars], fontsize=9)
     axes.set_xlim(0, widest)
     axes.set_xlabel(label)
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), fontsize=9)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
