@@ -17,7 +17,7 @@ namespace orch::network::bridge {
 
 namespace {
 constexpr kj::Duration CLAIM_PAUSE = 100 * kj::MILLISECONDS;
-constexpr kj::Duration LOOK_EVERY = QUIET_MS / 4 * kj::MILLISECONDS;
+constexpr kj::Duration DRAIN_LOOK_EVERY = QUIET_MS / 4 * kj::MILLISECONDS;
 
 kj::Maybe<kj::String> takeBoth(Claims& claims, const Layout& layout) {
   claims.release();
@@ -200,7 +200,7 @@ Task<uint32_t> BridgeDriver::drain(std::string taskId, kj::Duration limit) {
     auto look = env.workers().run([connections] { return connections->underWay(); });
     auto open = co_await look;
     if (open == 0 || env.timer().now() >= end) co_return open;
-    co_await env.timer().afterDelay(LOOK_EVERY);
+    co_await env.timer().afterDelay(DRAIN_LOOK_EVERY);
   }
 }
 

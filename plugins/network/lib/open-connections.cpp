@@ -1,6 +1,7 @@
 #include "lib/open-connections.h"
 
 #include <arpa/inet.h>
+#include <kj/debug.h>
 #include <libmnl/libmnl.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
