@@ -63,9 +63,9 @@ Words statusAfter(schema::TaskStatus::Reader before, schema::TaskStatus::Reader 
     return nullptr;
   }
   auto state = after.getState();
-  if (state == schema::TaskState::RUNNING && before.getState() < state) {
-    after.setRunningAtNs(nowNs);
-  }
+  // Of one that has ended since, the report says no more than that it ran.
+  bool runs = state == schema::TaskState::RUNNING || report.getRunningAtNs() != 0;
+  if (runs && before.getState() < schema::TaskState::RUNNING) after.setRunningAtNs(nowNs);
   if (isTerminal(state)) after.setEndedAtNs(nowNs);
   return toWords(after.asReader());
 }

@@ -39,14 +39,33 @@ TEST_CASE("reconcile: drain moves tasks, each when the old one has stopped; paus
 }
 
 // The agent's word on the only task.
-void report(Bench& bench, TaskState state, const char* node = "one") {
+void report(Bench& bench, TaskState state, const char* node = "one", bool ran = false) {
   bench.change([&](View& view) {
     capnp::MallocMessageBuilder message;
     auto report = message.initRoot<schema::TaskReport>();
     report.setTaskId(bench.state.all(Kind::TASK).begin()->first.c_str());
     report.initStatus().setState(state);
+    if (ran) report.getStatus().setRunningAtNs(1);  // by the node's clock
     mergeReport(view, node, report.asReader());
   });
+}
+
+TEST_CASE("tasks: one that has ended by the time of its first report ran, if its node says so",
+          "[manager]") {
+  for (bool ran : {false, true}) {
+    Bench bench;
+    bench.node("one");
+    bench.service(1);
+    bench.reconcile();
+    bench.change([&](View& view) {
+      auto task = view.slots(bench.serviceId)[0].tasks[0];
+      view.editTask(task, [](schema::Task::Builder changed) { changed.setNodeId("one"); });
+    });
+    report(bench, TaskState::FAILED, "one", ran);
+    auto& object = bench.state.all(Kind::TASK).begin()->second;
+    CHECK(TaskReader(object).runningAtNs() == (ran ? bench.nowNs : 0));
+    CHECK(TaskReader(object).endedAtNs() == bench.nowNs);
+  }
 }
 
 TEST_CASE("tasks: what a node reports writes the status and nothing else", "[manager]") {
