@@ -39,10 +39,10 @@ struct Tuple {
 };
 
 struct Entry {
-  Tuple asked;                    // to whom the client meant
-  Tuple answered;                 // from who does
-  bool rewritten = false;         // its destination
-  bool over = false;              // a TCP connection that both sides have closed
+  Tuple asked;             // to whom the client meant
+  Tuple answered;          // from who does
+  bool rewritten = false;  // its destination
+  uint8_t tcpState = TCP_CONNTRACK_NONE;
   std::vector<uint8_t> original;  // the tuple as the kernel wrote it
   std::vector<uint8_t> id;
   std::vector<uint8_t> zone;
@@ -69,16 +69,15 @@ Tuple tupleOf(const nlattr* attribute) {
   return tuple;
 }
 
-bool isOver(const nlattr* protocolInfo) {
+// TCP_CONNTRACK_NONE for other protocols.
+uint8_t tcpStateOf(const nlattr* protocolInfo) {
   for (auto* part : NetlinkAttributes(protocolInfo)) {
     if (mnl_attr_get_type(part) != CTA_PROTOINFO_TCP) continue;
     for (auto* field : NetlinkAttributes(part)) {
-      if (mnl_attr_get_type(field) != CTA_PROTOINFO_TCP_STATE) continue;
-      auto state = valueOf<uint8_t>(field);
-      return state == TCP_CONNTRACK_TIME_WAIT || state == TCP_CONNTRACK_CLOSE;
+      if (mnl_attr_get_type(field) == CTA_PROTOINFO_TCP_STATE) return valueOf<uint8_t>(field);
     }
   }
-  return false;
+  return TCP_CONNTRACK_NONE;
 }
 
 Entry entryOf(const nlmsghdr* answer) {
@@ -93,7 +92,7 @@ Entry entryOf(const nlmsghdr* answer) {
         entry.rewritten = (ntohl(valueOf<uint32_t>(attribute)) & IPS_DST_NAT) != 0;
         break;
       case CTA_PROTOINFO:
-        entry.over = isOver(attribute);
+        entry.tcpState = tcpStateOf(attribute);
         break;
       case CTA_TUPLE_REPLY:
         entry.answered = tupleOf(attribute);
@@ -140,15 +139,17 @@ void filterByPort(NetlinkMessage& message, const Unled& port) {
   message.endNest(filter);
 }
 
-// Those of the answers that `wanted` picks. One that is over leads nobody: who comes from the same
-// port is a new connection to the kernel. It is left alone because that one may come between the
-// list and the removal, and have the same tuple and, being made in the same memory, the same id.
+// Those of the answers that `wanted` picks. One that both sides have closed leads nobody: who comes
+// from the same port is a new connection to the kernel. It is left alone because that one may come
+// between the list and the removal, and have the same tuple and, being made in the same memory, the
+// same id. One that the server has reset (TCP_CONNTRACK_CLOSE) does lead who comes from that port.
 template <typename Wanted>
 size_t forgetListed(NetlinkSocket& socket, NetlinkMessage list, Wanted&& wanted) {
   std::vector<Entry> found;
   socket.dump(list, [&](const nlmsghdr* answer) {
     auto entry = entryOf(answer);
-    if (!entry.over && wanted(entry)) found.push_back(std::move(entry));
+    bool closed = entry.tcpState == TCP_CONNTRACK_TIME_WAIT;
+    if (!closed && wanted(entry)) found.push_back(std::move(entry));
   });
   for (auto& entry : found) {
     auto message = newRequest(IPCTNL_MSG_CT_DELETE, "cannot forget a connection");
@@ -182,7 +183,8 @@ bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers) {
   auto list = listRequest();
   socket.dump(list, [&](const nlmsghdr* answer) {
     auto entry = entryOf(answer);
-    found |= entry.rewritten && !entry.over && entry.answered.protocol == IPPROTO_TCP &&
+    bool over = entry.tcpState == TCP_CONNTRACK_TIME_WAIT || entry.tcpState == TCP_CONNTRACK_CLOSE;
+    found |= entry.rewritten && !over && entry.answered.protocol == IPPROTO_TCP &&
              std::find(servers.begin(), servers.end(), entry.answered.source) != servers.end();
   });
   return found;

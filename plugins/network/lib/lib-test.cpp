@@ -236,8 +236,9 @@ TEST_CASE("network: forgetting connections of nobody finds none", "[network][roo
   });
 }
 
-TEST_CASE("network: a connection that is open is forgotten, one that is over is left alone",
-          "[network][root][netns]") {
+TEST_CASE(
+    "network: a connection that is open or was reset is forgotten, one that was closed is not",
+    "[network][root][netns]") {
   isolated("flows-over", [] {
     Rtnetlink().run(newAddress(1, *parseIpv4("10.1.1.1"), 32));
     NftBatch batch("flows");  // such a rule has connections tracked
@@ -259,21 +260,30 @@ TEST_CASE("network: a connection that is open is forgotten, one that is over is 
     };
     NetlinkSocket netfilter(NETLINK_NETFILTER);
     auto all = [&] { return forgetFlows(netfilter, {{ntohl(place.sin_addr.s_addr), 0}}); };
+    auto accepted = [&] {
+      int client;
+      KJ_SYSCALL(client = accept4(server, nullptr, nullptr, SOCK_CLOEXEC));
+      return kj::AutoCloseFd(client);
+    };
     auto open = connected();
+    auto served = accepted();
     CHECK(all() == 1);
     CHECK(all() == 0);
     {
       auto closing = connected();
-      int accepted;  // the first one comes first
-      KJ_SYSCALL(accepted = accept4(server, nullptr, nullptr, SOCK_CLOEXEC));
-      kj::AutoCloseFd first(accepted);
-      KJ_SYSCALL(accepted = accept4(server, nullptr, nullptr, SOCK_CLOEXEC));
-      kj::AutoCloseFd second(accepted);
+      auto second = accepted();
       closing = nullptr;
       char byte;
       KJ_SYSCALL(read(second, &byte, 1));  // its end has come
     }
     CHECK(all() == 0);
+    auto reset = connected();
+    {
+      auto third = accepted();
+      linger atOnce{1, 0};
+      KJ_SYSCALL(setsockopt(third, SOL_SOCKET, SO_LINGER, &atOnce, sizeof(atOnce)));
+    }
+    CHECK(all() == 1);
   });
 }
 
