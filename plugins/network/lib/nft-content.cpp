@@ -297,7 +297,7 @@ void compareContent(kj::StringPtr about, const NftContent& expected, const NftCo
   }
 }
 
-void checkTable(const NftBatch& batch, Findings& findings) {
+void checkTable(const NftBatch& batch, Findings& findings, void (*alike)(NftContent&)) {
   NetlinkSocket socket(NETLINK_NETFILTER);
   auto family = batch.ofFamily();
   auto about = kj::str("table ",
@@ -305,7 +305,13 @@ void checkTable(const NftBatch& batch, Findings& findings) {
                        : family == NftFamily::NETDEV ? "netdev"
                                                      : "bridge",
                        " ", batch.tableName());
-  compareContent(about, contentOf(batch), nftContent(socket, batch.tableName(), family), findings);
+  auto expected = contentOf(batch);
+  auto found = nftContent(socket, batch.tableName(), family);
+  if (alike != nullptr) {
+    alike(expected);
+    alike(found);
+  }
+  compareContent(about, expected, found, findings);
 }
 
 }  // namespace orch::network

@@ -37,7 +37,8 @@ NftContent nftContent(NetlinkSocket& socket, kj::StringPtr table, NftFamily fami
 // as `table ip orch`.
 void compareContent(kj::StringPtr about, const NftContent& expected, const NftContent& found,
                     Findings& findings);
-// The table that the batch makes, against that of the calling thread's network namespace.
-void checkTable(const NftBatch& batch, Findings& findings);
+// The table that the batch makes, against that of the calling thread's network namespace. `alike`,
+// unless null, makes the same of what may differ, in both.
+void checkTable(const NftBatch& batch, Findings& findings, void (*alike)(NftContent&) = nullptr);
 
 }  // namespace orch::network

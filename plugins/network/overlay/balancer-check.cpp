@@ -1,8 +1,13 @@
 // Whether the kernel balances as it was told to.
 #include <netinet/in.h>
 
+#include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "balancer.h"
 #include "ipvs-rules.h"
@@ -72,6 +77,25 @@ void checkIpvs(const Wanted& wanted, Findings& findings) {
   }
 }
 
+// Who has which turn of an address is the balancer's own affair (nft-balancer.h): the tasks in the
+// order of their addresses take the turns that there are.
+void sortTurns(NftContent& content) {
+  auto set = content.sets.find("backends");
+  if (set == content.sets.end()) return;
+  std::map<std::string, std::vector<std::string>> byAddress;
+  for (auto& [key, task] : set->second.values) {
+    byAddress[key.substr(0, sizeof(Ipv4))].push_back(task);
+  }
+  for (auto& entry : byAddress) {  // the last is taken first
+    std::sort(entry.second.begin(), entry.second.end(), std::greater<>());
+  }
+  for (auto& [key, task] : set->second.values) {
+    auto& left = byAddress[key.substr(0, sizeof(Ipv4))];
+    task = std::move(left.back());
+    left.pop_back();
+  }
+}
+
 }  // namespace
 
 void checkBalancer(BalancerKind kind, const BalancerChange& whole, Findings& findings) {
@@ -79,7 +103,7 @@ void checkBalancer(BalancerKind kind, const BalancerChange& whole, Findings& fin
   if (kind == BalancerKind::NFT) {
     NftBatch batch(TABLE);
     buildTable(batch, {}, wanted.services, wanted.locals);
-    return checkTable(batch, findings);
+    return checkTable(batch, findings, sortTurns);
   }
   checkIpvs(wanted, findings);
   NftBatch batch(TABLE, IPVS_FAMILY);
