@@ -107,7 +107,7 @@ class Nodes(cluster.MemberTest):
         self.assertEqual([states[task] for task in lost], ["orphaned"])
         self.n3.orch("leave")
         self.n3.orch(*self.join[1:])
-        eventually("it is ready", lambda: self.states()["n3"] == "ready")
+        eventually("it is ready", lambda: self.states().get("n3") == "ready")
 
     def test_a_paused_host_keeps_its_tasks_and_gets_none(self):
         self.create("--replicas", "3")

@@ -159,8 +159,9 @@ class SingleHost:
               '/bin/sh /bin/web '*) echo $pid $(cd /proc/$pid/root && cat etc/version) ;;
             esac
         done"""
-        lines = self.host.run("sh", "-c", script).stdout.splitlines()
-        return {int(pid): int(version) for pid, version in (line.split() for line in lines)}
+        found = [line.split() for line in self.host.run("sh", "-c", script).stdout.splitlines()]
+        # One that ends just now has a pid, and nothing to read any more.
+        return {int(parts[0]): int(parts[1]) for parts in found if len(parts) == 2}
 
     def ask(self, port, count, parallel=1):
         """What tests/testbed/load saw of the published port."""
