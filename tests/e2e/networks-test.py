@@ -17,17 +17,8 @@ from single import eventually  # noqa: E402
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 
 
-class Networks(cluster.MemberTest):
+class Networks(cluster.NetworkTest):
     programs = PROGRAMS
-
-    def tearDown(self):
-        """Nothing is left of services and networks, on any host."""
-        super().tearDown()
-        made = lambda: self.n1.orch("network", "ls", "--filter", "scope=swarm", "--format", "{{.Name}}").stdout.split()
-        eventually("nobody is on a network", lambda: self.n1.orch("network", "prune", "--force") and not made())
-        for node in self.cluster.hosts:
-            eventually(f"nothing of a network is left on {node.name}",
-                       lambda: node.host.run("find", "/run/orch/network.overlay/netns", "-type", "f").stdout == "")
 
     def network(self, name):
         return self.n1.json("network", "inspect", name)[0]

@@ -42,7 +42,7 @@ class Load:
             return file.read()
 
 
-class Rolling(cluster.MemberTest):
+class Rolling(cluster.NetworkTest):
     programs = PROGRAMS
 
     def setUp(self):
@@ -82,7 +82,6 @@ class Rolling(cluster.MemberTest):
 
     def test_a_virtual_address_in_both_orders(self):
         self.n1.orch("network", "create", "-d", "overlay", "net")
-        self.addCleanup(lambda: eventually("the network is free", lambda: self.n1.orch("network", "rm", "net", check=False).returncode == 0))
         self.create("--mode", "global", "--network", "net", name="front")
         self.serve("1", "--network", "net")
         address = self.n1.json("service", "inspect", "web")[0]["addresses"][0]["address"]

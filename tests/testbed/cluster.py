@@ -363,3 +363,15 @@ class MemberTest(ClusterTest):
 
     def ids(self):
         return {slot: task["meta"]["id"] for slot, task in self.n1.running("web").items()}
+
+
+class NetworkTest(MemberTest):
+    """As MemberTest; each test ends when nothing is left of its services and networks, on any host."""
+
+    def tearDown(self):
+        super().tearDown()
+        made = lambda: self.n1.orch("network", "ls", "--filter", "scope=swarm", "--format", "{{.Name}}").stdout.split()
+        eventually("nobody is on a network", lambda: self.n1.orch("network", "prune", "--force") and not made())
+        for node in self.cluster.hosts:
+            eventually(f"nothing of a network is left on {node.name}",
+                       lambda: node.host.run("find", "/run/orch/network.overlay/netns", "-type", "f").stdout == "")
