@@ -103,8 +103,9 @@ struct CheckFixture : TestAgent {
     service.setName("web");
   }
   // "object: expected, found", " repaired"; what is wrong is expected in `more` beside the above.
-  Lines check(bool repair = false, const std::string& network = "", uint32_t more = 0,
-              const Fill& fill = nullptr) {
+  Lines repair(const std::string& network = "") { return check(network, 0, nullptr, true); }
+  Lines check(const std::string& network = "", uint32_t more = 0, const Fill& fill = nullptr,
+              bool repair = false) {
     auto request = KJ_ASSERT_NONNULL(manager.agent).checkNetworksRequest();
     request.setNetwork(network.c_str());
     request.setRepair(repair);
@@ -136,7 +137,7 @@ TEST_CASE("network check: a node that has all that it was told has nothing to sa
   CHECK(node.things == 3 + 5 + 1);  // told, of the plugin, the task's leg
   CHECK_FALSE(node.untold);
   CHECK(node.plugin.asked == Lines{"check "});
-  CHECK(node.check(false, "other") == Lines{});
+  CHECK(node.check("other") == Lines{});
   CHECK(node.plugin.asked.back() == "check other");
 }
 
@@ -145,7 +146,7 @@ TEST_CASE("network check: what a plugin finds is passed on, and one that fails i
   CheckFixture node;
   node.plugin.wrong = "neighbour 10.0.0.6";
   CHECK(node.check() == Lines{"neighbour 10.0.0.6: , "});
-  CHECK(node.check(true, "net") == Lines{"neighbour 10.0.0.6: ,  repaired"});
+  CHECK(node.repair("net") == Lines{"neighbour 10.0.0.6: ,  repaired"});
   CHECK(node.plugin.asked.back() == "check net repair");
   node.plugin.failure = "no such luck";
   CHECK(node.check() == Lines{"unasked network.overlay: no such luck"});
@@ -156,8 +157,8 @@ TEST_CASE("network check: a task that a plugin has lost is found, and plugged in
   CheckFixture node;
   node.plugin.legs.clear();
   CHECK(node.check() == Lines{"entry of task t1 in network.overlay: present, "});
-  CHECK(node.check(false, "other") == Lines{});
-  CHECK(node.check(true) == Lines{"entry of task t1 in network.overlay: present,  repaired"});
+  CHECK(node.check("other") == Lines{});
+  CHECK(node.repair() == Lines{"entry of task t1 in network.overlay: present,  repaired"});
   CHECK(node.plugin.legs == Lines{"t1"});
   CHECK(node.check() == Lines{});
 }
@@ -179,14 +180,14 @@ TEST_CASE("network check: what a node was not told, or told otherwise, is found"
     port.setPublished(8080);
     port.setTasks(2);
   };
-  CHECK(node.check(false, "", 2, more) ==
+  CHECK(node.check("", 2, more) ==
         Lines{"published ports of node n2, as told: at 192.168.0.2, 8080/tcp of 2, ",
               "peer web.2, as told: 10.0.0.6 on 192.168.0.2, serving, 10.0.0.6 on 192.168.0.2",
               "peer web.3, as told: 10.0.0.7 on 192.168.0.3, "});
   CHECK(node.untold);
-  CHECK(node.check(false, "net", 2, more).size() == 2);
+  CHECK(node.check("net", 2, more).size() == 2);
   auto none = [](capnp::List<schema::Assignment>::Builder list) { list[1].initVolume(); };
-  CHECK(node.check(false, "", 0, none) == Lines{"peer web.2, as told: , 10.0.0.6 on 192.168.0.2"});
+  CHECK(node.check("", 0, none) == Lines{"peer web.2, as told: , 10.0.0.6 on 192.168.0.2"});
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ struct Fixture {
     CHECK(node.check() == objects);
     auto repaired = objects;
     for (auto& line : repaired) line += " repaired";
-    CHECK(node.check(true) == repaired);
+    CHECK(node.repair() == repaired);
     CHECK(node.check() == Lines{});
   }
   uint32_t bridge() { return indexOf(node.layout().bridge); }
@@ -75,7 +75,7 @@ TEST_CASE("check: a task whose device is gone is found, and stays so", "[network
   Rtnetlink().run(deleteLink(Fixture::indexOf(here.node.layout().deviceOf("one"))));
   auto lines = here.node.check();
   CHECK(lines.size() == 3);
-  auto after = here.node.check(true);
+  auto after = here.node.repair();
   REQUIRE(after.size() == 3);
   CHECK(after[0].find("repaired") == std::string::npos);
 }

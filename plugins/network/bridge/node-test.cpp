@@ -13,6 +13,7 @@
 
 #include "driver.h"
 #include "lib/netns.h"
+#include "lib/testing/checked.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/testing/held-time.h"
@@ -111,7 +112,7 @@ uint32_t TestNode::total() {
   return KJ_ASSERT_NONNULL(driver).infoRequest().send().wait(io.waitScope).getTotal();
 }
 
-std::vector<std::string> TestNode::check(bool repair) {
+std::vector<std::string> TestNode::checking(bool repair) {
   auto call = KJ_ASSERT_NONNULL(driver).checkRequest();
   call.setRepair(repair);
   auto answer = call.send().wait(io.waitScope);
@@ -119,14 +120,7 @@ std::vector<std::string> TestNode::check(bool repair) {
   for (auto one : answer.getMembers()) {
     members.push_back(kj::str(one.getNetwork(), " ", one.getId()).cStr());
   }
-  std::vector<std::string> lines;
-  auto text = [](kj::StringPtr what) { return what.size() > 0 ? what : "nothing"_kj; };
-  for (auto one : answer.getFindings()) {
-    lines.push_back(kj::str(one.getObject(), ": ", text(one.getExpected()), ", found ",
-                            text(one.getFound()), one.getRepaired() ? " repaired" : "")
-                        .cStr());
-  }
-  return lines;
+  return linesOf(answer.getFindings());
 }
 
 std::string TestNode::errorOf(kj::Function<void()> run) {

@@ -53,7 +53,8 @@ class TestNode final {
   uint32_t used();
   uint32_t total();
   // What is not as it should be: "object: expected, found nothing", and " repaired".
-  std::vector<std::string> check(bool repair = false);
+  std::vector<std::string> check() { return checking(false); }
+  std::vector<std::string> repair() { return checking(true); }
   std::vector<std::string> members;  // tasks that the last check told of
   // The text of the error that `run` fails with, as a user sees it; empty if it does not.
   static std::string errorOf(kj::Function<void()> run);
@@ -67,6 +68,7 @@ class TestNode final {
   std::vector<std::string> events() const;  // their topics
 
  private:
+  std::vector<std::string> checking(bool repair);
   OwnNetwork network;
   kj::Own<testing::TestFolder> files;
   kj::String subnet;

@@ -163,7 +163,7 @@ TEST_CASE("dns: rules that somebody took away are found and put back", "[network
       batch.commit();
     });
     CHECK(node.check() == 1);
-    CHECK(node.check(true) == 1);
+    CHECK(node.repair() == 1);
     CHECK(node.check() == 0);
     CHECK(task.ask("web").found == Names{"10.0.1.2"});
   }

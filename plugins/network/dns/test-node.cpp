@@ -213,7 +213,7 @@ void TestNode::retain(std::vector<std::string> taskIds) {
   call.send().wait(io.waitScope);
 }
 
-size_t TestNode::check(bool repair) {
+size_t TestNode::checking(bool repair) {
   auto call = KJ_ASSERT_NONNULL(names).checkRequest();
   call.setRepair(repair);
   auto answer = call.send().wait(io.waitScope);

@@ -83,8 +83,9 @@ class TestNode final {
                std::vector<std::string> servers = {}, const std::string& taskId = "task");
   void release(const std::string& taskId = "task");
   void retain(std::vector<std::string> taskIds);
-  // Tasks whose questions are not led here; with `repair`, those that are again.
-  size_t check(bool repair = false);
+  // How many tasks have their questions not led here; and of how many they are again.
+  size_t check() { return checking(false); }
+  size_t repair() { return checking(true); }
   void resolvConf(const std::string& text);  // of the host
   std::string sub(const std::string& name) const;
   // The text of the error that `run` fails with, as a user sees it; empty if it does not.
@@ -93,6 +94,7 @@ class TestNode final {
   const std::vector<std::string>& logLines() const;
 
  private:
+  size_t checking(bool repair);
   OwnNetwork network;
   kj::Own<testing::TestFolder> files;
   kj::AsyncIoContext io;

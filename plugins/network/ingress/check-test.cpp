@@ -28,7 +28,7 @@ struct Fixture {
     CHECK(node.check() == objects);
     auto repaired = objects;
     for (auto& line : repaired) line += " repaired";
-    CHECK(node.check(true) == repaired);
+    CHECK(node.repair() == repaired);
     CHECK(node.check() == Lines{});
   }
   TestNode node;
@@ -90,11 +90,11 @@ TEST_CASE("check: the whole table or device that is gone is found and made again
   Fixture here("check-all");
   NftBatch("orch-ingress").deleteTable().commit();
   CHECK(here.node.check().size() > 20);
-  CHECK(here.node.check(true).size() > 20);
+  CHECK(here.node.repair().size() > 20);
   CHECK(here.node.check() == Lines{});
   Rtnetlink().run(deleteLink(meshDevice()));
   CHECK(here.node.check().size() > 2);
-  here.node.check(true);
+  here.node.repair();
   CHECK(here.node.check() == Lines{});
 }
 
@@ -105,13 +105,13 @@ TEST_CASE("check: a port that another program has is told of, and stays its own"
   here.node.tell(NODE_ADDRESS, {{"n3", "192.168.50.101", {{8181, 1}}}});
   Lines lines{"published port: answered on, found 8181/tcp: another program listens on it"};
   CHECK(here.node.check() == lines);
-  CHECK(here.node.check(true) == lines);
+  CHECK(here.node.repair() == lines);
 }
 
 TEST_CASE("check: a node that publishes nothing has nothing to look at", "[network][root][netns]") {
   TestNode node("check-idle");
   node.run();
-  CHECK(node.check(true) == Lines{});
+  CHECK(node.repair() == Lines{});
   CHECK(node.checked == 0);
   node.publish("one", {{80, 8080}});
   CHECK(node.check() == Lines{});
@@ -119,7 +119,7 @@ TEST_CASE("check: a node that publishes nothing has nothing to look at", "[netwo
   node.activate("one");
   CHECK(node.check() == Lines{});
   CHECK(node.members == Lines{"one"});
-  CHECK(node.check(false, "red") == Lines{});
+  CHECK(node.check("red") == Lines{});
   CHECK(node.checked == 0);
 }
 

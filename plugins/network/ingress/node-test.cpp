@@ -15,6 +15,7 @@
 #include "lib/names.h"
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
+#include "lib/testing/checked.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/testing/held-time.h"
@@ -209,7 +210,7 @@ std::vector<std::string> TestNode::tell(const std::string& own, std::vector<Else
   return untaken;
 }
 
-std::vector<std::string> TestNode::check(bool repair, const std::string& network) {
+std::vector<std::string> TestNode::checking(const std::string& network, bool repair) {
   auto call = KJ_ASSERT_NONNULL(publisher).checkRequest();
   call.setRepair(repair);
   call.setNetwork(network.c_str());
@@ -217,14 +218,7 @@ std::vector<std::string> TestNode::check(bool repair, const std::string& network
   checked = answer.getThings();
   members.clear();
   for (auto one : answer.getMembers()) members.push_back(one.getId().cStr());
-  std::vector<std::string> lines;
-  auto text = [](kj::StringPtr what) { return what.size() > 0 ? what : "nothing"_kj; };
-  for (auto one : answer.getFindings()) {
-    lines.push_back(kj::str(one.getObject(), ": ", text(one.getExpected()), ", found ",
-                            text(one.getFound()), one.getRepaired() ? " repaired" : "")
-                        .cStr());
-  }
-  return lines;
+  return linesOf(answer.getFindings());
 }
 
 std::string TestNode::errorOf(kj::Function<void()> run) {

@@ -70,7 +70,10 @@ class TestNode final {
   std::vector<std::string> tell(const std::string& own, std::vector<Elsewhere> nodes,
                                 std::vector<std::string> gone = {}, bool complete = false);
   // What is not as it should be: "object: expected, found nothing", and " repaired".
-  std::vector<std::string> check(bool repair = false, const std::string& network = "");
+  std::vector<std::string> check(const std::string& network = "") {
+    return checking(network, false);
+  }
+  std::vector<std::string> repair() { return checking("", true); }
   uint32_t checked = 0;              // things that the last check looked at
   std::vector<std::string> members;  // tasks that it told of
   // The text of the error that `run` fails with, as a user sees it; empty if it does not.
@@ -84,6 +87,7 @@ class TestNode final {
   std::vector<std::string> events() const;  // their topics
 
  private:
+  std::vector<std::string> checking(const std::string& network, bool repair);
   OwnNetwork network;
   kj::Own<testing::TestFolder> folders;
   kj::AsyncIoContext io;

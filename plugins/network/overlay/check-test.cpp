@@ -42,7 +42,7 @@ struct Fixture {
     CHECK(world[0].check() == objects);
     auto repaired = objects;
     for (auto& line : repaired) line += " repaired";
-    CHECK(world[0].check(true) == repaired);
+    CHECK(world[0].repair() == repaired);
     CHECK(world[0].check() == Lines{});
     CHECK(reaches(world.task("one"), world.task("two"), "10.0.1.12"));
   }
@@ -114,7 +114,7 @@ TEST_CASE("check: an element of the balancer's maps that is gone is found and pu
   here.findsAndRepairs({"table ip orch: chain prerouting: 2 rules, found 0 rules"});
   here.inside([] { NftBatch(TABLE).deleteTable().commit(); });
   CHECK(here.world[0].check().size() > 8);
-  CHECK(here.world[0].check(true).size() > 8);
+  CHECK(here.world[0].repair().size() > 8);
   CHECK(here.world[0].check() == Lines{});
 }
 
@@ -184,9 +184,9 @@ TEST_CASE("check: who has a leg here is told, and other networks are not looked 
   Fixture here("check-members");
   CHECK(here.world[0].members == Lines{"red one"});
   here.inside([] { Rtnetlink().run(deleteNeighbour(indexOf(BRIDGE), TWOS_ADDRESS)); });
-  CHECK(here.world[0].check(false, "blue") == Lines{});
+  CHECK(here.world[0].check("blue") == Lines{});
   CHECK(here.world[0].checked == 0);
-  CHECK(here.world[0].check(false, "red").size() == 1);
+  CHECK(here.world[0].check("red").size() == 1);
 }
 
 }  // namespace

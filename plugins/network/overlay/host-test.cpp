@@ -12,6 +12,7 @@
 
 #include "lib/netns.h"
 #include "lib/rtnetlink.h"
+#include "lib/testing/checked.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/testing/env-around.h"
@@ -184,7 +185,7 @@ void OneHost::unplug(const std::string& network, const std::string& taskId) {
   call.send().wait(world.io.waitScope);
 }
 
-std::vector<std::string> OneHost::check(bool repair, const std::string& network) {
+std::vector<std::string> OneHost::checking(const std::string& network, bool repair) {
   auto call = KJ_ASSERT_NONNULL(driver).checkRequest();
   call.setRepair(repair);
   call.setNetwork(network.c_str());
@@ -194,14 +195,7 @@ std::vector<std::string> OneHost::check(bool repair, const std::string& network)
   for (auto one : answer.getMembers()) {
     members.push_back(kj::str(one.getNetwork(), " ", one.getId()).cStr());
   }
-  std::vector<std::string> lines;
-  auto text = [](kj::StringPtr what) { return what.size() > 0 ? what : "nothing"_kj; };
-  for (auto one : answer.getFindings()) {
-    lines.push_back(kj::str(one.getObject(), ": ", text(one.getExpected()), ", found ",
-                            text(one.getFound()), one.getRepaired() ? " repaired" : "")
-                        .cStr());
-  }
-  return lines;
+  return linesOf(answer.getFindings());
 }
 
 void OneHost::retain(std::vector<std::string> taskIds) {

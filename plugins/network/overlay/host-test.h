@@ -70,7 +70,10 @@ class OneHost final {
   void connect(const std::string& taskId);
   void unplug(const std::string& network, const std::string& taskId);
   // What is not as it should be: "object: expected, found nothing", and " repaired".
-  std::vector<std::string> check(bool repair = false, const std::string& network = "");
+  std::vector<std::string> check(const std::string& network = "") {
+    return checking(network, false);
+  }
+  std::vector<std::string> repair() { return checking("", true); }
   uint32_t checked = 0;              // things that the last check looked at
   std::vector<std::string> members;  // that it told of: "network task"
   void retain(std::vector<std::string> taskIds);
@@ -85,6 +88,7 @@ class OneHost final {
   std::vector<std::string> warnings() const;  // "warn network.leg-lost" and such
 
  private:
+  std::vector<std::string> checking(const std::string& network, bool repair);
   class OwnEnv;
   World& world;
   const int number;

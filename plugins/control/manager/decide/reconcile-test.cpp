@@ -38,6 +38,20 @@ TEST_CASE("reconcile: drain moves tasks, each when the old one has stopped; paus
   CHECK(bench.count(TaskState::SHUTDOWN) == 1);
 }
 
+// A service with one task, which is node one's.
+void assignOnly(Bench& bench) {
+  bench.node("one");
+  bench.service(1);
+  bench.reconcile();
+  bench.change([&](View& view) {
+    auto task = view.slots(bench.serviceId)[0].tasks[0];
+    CHECK(task.getStatus().getState() == TaskState::PENDING);
+    view.editTask(task, [](schema::Task::Builder changed) { changed.setNodeId("one"); });
+    CHECK(view.task(task.id()) != nullptr);
+    CHECK(KJ_ASSERT_NONNULL(view.task(task.id())).getStatus().getState() == TaskState::ASSIGNED);
+  });
+}
+
 // The agent's word on the only task.
 void report(Bench& bench, TaskState state, const char* node = "one", bool ran = false) {
   bench.change([&](View& view) {
@@ -54,13 +68,7 @@ TEST_CASE("tasks: one that has ended by the time of its first report ran, if its
           "[manager]") {
   for (bool ran : {false, true}) {
     Bench bench;
-    bench.node("one");
-    bench.service(1);
-    bench.reconcile();
-    bench.change([&](View& view) {
-      auto task = view.slots(bench.serviceId)[0].tasks[0];
-      view.editTask(task, [](schema::Task::Builder changed) { changed.setNodeId("one"); });
-    });
+    assignOnly(bench);
     report(bench, TaskState::FAILED, "one", ran);
     auto& object = bench.state.all(Kind::TASK).begin()->second;
     CHECK(TaskReader(object).runningAtNs() == (ran ? bench.nowNs : 0));
@@ -70,16 +78,7 @@ TEST_CASE("tasks: one that has ended by the time of its first report ran, if its
 
 TEST_CASE("tasks: what a node reports writes the status and nothing else", "[manager]") {
   Bench bench;
-  bench.node("one");
-  bench.service(1);
-  bench.reconcile();
-  bench.change([&](View& view) {
-    auto task = view.slots(bench.serviceId)[0].tasks[0];
-    CHECK(task.getStatus().getState() == TaskState::PENDING);
-    view.editTask(task, [](schema::Task::Builder changed) { changed.setNodeId("one"); });
-    CHECK(view.task(task.id()) != nullptr);
-    CHECK(KJ_ASSERT_NONNULL(view.task(task.id())).getStatus().getState() == TaskState::ASSIGNED);
-  });
+  assignOnly(bench);
   auto& object = bench.state.all(Kind::TASK).begin()->second;
   auto written = object.revision;
   for (auto state :
