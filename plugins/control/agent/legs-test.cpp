@@ -237,6 +237,8 @@ TEST_CASE("legs: what was assigned is in force when the plugins have taken it", 
   CHECK(node.inForce());  // of no network at all
   node.assignAll(TaskState::RUNNING);
   CHECK(node.inForce());
+  node.change({"t4"});
+  CHECK(node.inForce());  // whether it is written down by then or not
   node.works = false;
   node.change({"t3"});
   CHECK_FALSE(node.inForce());
