@@ -210,6 +210,26 @@ TEST_CASE("agent: each network lets go of what no task has any more, whatever it
   CHECK(node.manager.networks.count("bridge#late") == 1);
 }
 
+TEST_CASE("agent: of a task that has ended no network keeps anything, even one that starts later",
+          "[agent]") {
+  TestAgent node;
+  FakeNetwork late;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{.id = "ended", .networks = {"bridge"}},
+                                 {.id = "lives", .networks = {"bridge"}}}}) == "");
+  node.crash();
+  node.runtime.exit("ended", 0);
+  node.start();
+  node.advance(1 * kj::SECONDS);
+  REQUIRE(node.stored().at("ended").state == TaskState::COMPLETE);
+  node.host.addService("network.bridge#late", late.client());
+  node.host.emit("plugin.started").wait(node.world.waitScope());
+  node.advance(1 * kj::SECONDS);
+  CHECK(late.retained == std::vector<std::vector<std::string>>{{"lives"}});
+  node.start();
+  CHECK(node.network.retained.back() == std::vector<std::string>{"lives"});
+}
+
 TEST_CASE("agent: nothing is attached to a network that has not let go of leftovers", "[agent]") {
   TestAgent node;
   node.network.dead = true;

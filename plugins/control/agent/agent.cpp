@@ -170,10 +170,13 @@ Task<void> NodeAgent::retain(kj::String service) {
 }
 
 kj::Promise<void> NodeAgent::retainNetwork(kj::StringPtr service) {
-  auto tell = [this](auto request) {
-    auto ids = request.initTaskIds(controllers.size());
-    uint32_t i = 0;
-    for (auto& entry : controllers) ids.set(i++, entry.first.c_str());
+  kj::Vector<kj::StringPtr> holders;
+  for (auto& [id, controller] : controllers) {
+    if (controller->holdsNetworks()) holders.add(id.c_str());
+  }
+  auto tell = [&holders](auto request) {
+    auto ids = request.initTaskIds(holders.size());
+    for (uint32_t i = 0; i < holders.size(); ++i) ids.set(i, holders[i]);
     return request.send().ignoreResult();
   };
   if (service == LEGS) return tell(services.legs().retainRequest());

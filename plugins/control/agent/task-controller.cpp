@@ -398,6 +398,7 @@ void TaskController::noteTrouble(kj::StringPtr trouble, kj::StringPtr id) {
 // The address goes back at once; the container stays, with its log, until the manager forgets the
 // task.
 Task<void> TaskController::finish(TaskState state, kj::StringPtr message, kj::String error) {
+  over = true;  // a plugin that has not been seen running yet is told so when it comes
   bool attached = task->status().getAddresses().size() > 0 ||
                   services.hasRun(kj::str("network.", networkName()));
   if (bridged() && attached) co_await unplugLegs();

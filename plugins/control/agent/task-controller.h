@@ -44,6 +44,10 @@ class TaskController final {
   // Ends it if it runs, then takes away whatever the node has of it. Settles when nothing is left.
   Task<void> remove();
 
+  // Until it ends, networks and ports keep what they have of it; from then on nobody waits for a
+  // plugin that lets go late.
+  bool holdsNetworks() { return !over && !isTerminal(task->state()); }
+
   // What the node's plugins have of tasks, by plugin: networks and tasks. Those that did not answer
   // are not in it.
   using Holders = std::map<std::string, std::set<std::pair<std::string, std::string>>>;
@@ -121,6 +125,7 @@ class TaskController final {
   kj::Own<TaskRecord> task;
   kj::Maybe<kj::Own<capnp::MallocMessageBuilder>> login;
   bool active = false;  // its ports lead to it
+  bool over = false;    // it gives back what it has of networks, or has done so
   Ending ending = Ending::STOP_ASKED;
   kj::String lost;  // why its exit status is not known; empty if it is
 
