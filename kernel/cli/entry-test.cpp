@@ -29,7 +29,8 @@ std::string ports(const char* text) {
     auto one = port.getReader();
     all += kj::str(all.empty() ? "" : " ", one.getPublished(), ":", one.getTarget(),
                    one.getProtocol() == schema::PortSpec::Protocol::UDP ? "/udp" : "",
-                   one.getMode() == schema::PortSpec::PublishMode::HOST ? "@host" : "")
+                   one.getMode() == schema::PortSpec::PublishMode::HOST ? "@host" : "",
+                   one.getPreferLocal() ? "@local" : "")
                .cStr();
   }
   return all;
@@ -53,14 +54,31 @@ TEST_CASE("cli: ports have a short and a long form", "[cli]") {
                          {"8080-8082:80-82", "8080:80 8081:81 8082:82"},
                          {"published=8080,target=80", "8080:80"},
                          {"target=80,published=8080,protocol=udp,mode=host", "8080:80/udp@host"},
+                         {"published=80,target=80,prefer=local", "80:80@local"},
                          {"target=80,mode=host", "0:80@host"}}) {
     INFO(text);
     CHECK(ports(text) == result);
   }
-  for (auto text :
-       {"", "web", "0:80", "80:0", "65536:80", "8080:80/sctp", "1-3:1-2", "3-1:3-1",
-        "127.0.0.1:80:80", "published=80", "target=x", "target=80,mode=vip", "target=80,color=red",
-        "target=80,protocol=icmp", "8080:", ":", "80:80-81", "target=0"}) {
+  for (auto text : {"",
+                    "web",
+                    "0:80",
+                    "80:0",
+                    "65536:80",
+                    "8080:80/sctp",
+                    "1-3:1-2",
+                    "3-1:3-1",
+                    "127.0.0.1:80:80",
+                    "published=80",
+                    "target=x",
+                    "target=80,mode=vip",
+                    "target=80,color=red",
+                    "target=80,protocol=icmp",
+                    "target=80,prefer=remote",
+                    "target=80,prefer=local,mode=host",
+                    "8080:",
+                    ":",
+                    "80:80-81",
+                    "target=0"}) {
     INFO(text);
     CHECK(refusal([&] { ports(text); }).rfind("usage: invalid value '", 0) == 0);
   }

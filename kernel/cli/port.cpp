@@ -93,11 +93,17 @@ void addLong(kj::StringPtr flag, kj::StringPtr text, capnp::Orphanage orphanage,
       if (value != "ingress" && value != "host") badValue(flag, text, "mode=ingress or mode=host");
       port.setMode(value == "host" ? schema::PortSpec::PublishMode::HOST
                                    : schema::PortSpec::PublishMode::INGRESS);
+    } else if (key == "prefer") {
+      if (value != "local") badValue(flag, text, "prefer=local, or nothing of it");
+      port.setPreferLocal(true);
     } else {
-      badValue(flag, text, "the keys target, published, protocol and mode");
+      badValue(flag, text, "the keys target, published, protocol, mode and prefer");
     }
   }
   if (port.getTarget() == 0) badValue(flag, text, "target=PORT among its keys");
+  if (port.getPreferLocal() && port.getMode() == schema::PortSpec::PublishMode::HOST) {
+    badValue(flag, text, "prefer=local with mode=ingress: mode=host is local alone");
+  }
   ports.add(kj::mv(orphan));
 }
 

@@ -92,6 +92,10 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
                                 "2",
                                 "--endpoint-mode",
                                 "dnsrr",
+                                "--lb-algorithm",
+                                "sh",
+                                "--lb-persistence",
+                                "10m",
                                 "--sysctl",
                                 "net.core.somaxconn=9",
                                 "--host",
@@ -142,6 +146,8 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
   CHECK(spec.getEndpoint().getPorts()[0].getPublished() == 8080);
   CHECK(spec.getEndpoint().getPorts()[1].getMode() == schema::PortSpec::PublishMode::HOST);
   CHECK(spec.getEndpoint().getMode() == schema::EndpointSpec::Mode::DNSRR);
+  CHECK(spec.getEndpoint().getAlgorithm() == schema::EndpointSpec::Algorithm::SH);
+  CHECK(spec.getEndpoint().getPersistenceMs() == 600'000);
   auto resources = task.getResources();
   CHECK(resources.getLimitCpuNanos() == 500'000'000);
   CHECK(resources.getLimitMemoryBytes() == 64 << 20);
@@ -255,6 +261,8 @@ TEST_CASE("cli: a wrong value is refused in one line and nothing is sent", "[cli
                                               {"--stop-grace-period", "x"},
                                               {"--drain-timeout", "soon"},
                                               {"--endpoint-mode", "dns"},
+                                              {"--lb-algorithm", "fast"},
+                                              {"--lb-persistence", "long"},
                                               {"--publish", "web"},
                                               {"--mount", "type=nfs,target=/a"},
                                               {"--env", "=x"},

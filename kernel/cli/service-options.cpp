@@ -73,6 +73,14 @@ constexpr ServiceFlag SERVICE_FLAGS[] = {
     {GROUP_RESOURCES, "--oom-score-adj", "SCORE", "-1000 to 1000", "task.container.oomScoreAdj"},
     {GROUP_NETWORK, "--endpoint-mode", "MODE", "How it is reached (default vip)", "endpoint.mode",
      "vip|dnsrr"},
+    {GROUP_NETWORK, "--lb-algorithm", "NAME",
+     "Which task gets a connection to its virtual address: the next, the one with the fewest "
+     "(with IPVS), one by the client's address (default rr)",
+     "endpoint.algorithm", "rr|lc|sh"},
+    {GROUP_NETWORK, "--lb-persistence", "DURATION",
+     "In which a client's next connection to its virtual address goes where its last one went "
+     "(default 0s: none)",
+     "endpoint.persistenceMs"},
     {GROUP_RESTART, "--restart-condition", "CONDITION", "When to restart (default any)",
      "task.restart.condition", "any|on-failure|none"},
     {GROUP_RESTART, "--restart-delay", "DURATION",

@@ -110,6 +110,8 @@ struct NetworkService {
   name @2 :Text;
   address @3 :Text;                  # virtual; empty: its name stands for the addresses of its tasks
   aliases @4 :List(Text);
+  algorithm @5 :Objects.EndpointSpec.Algorithm;
+  persistenceMs @6 :UInt64;          # as in EndpointSpec
 }
 
 struct NetworkChange {

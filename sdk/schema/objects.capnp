@@ -136,8 +136,14 @@ struct UpdateConfig {
 
 struct EndpointSpec {
   enum Mode { vip @0; dnsrr @1; }
+  enum Algorithm { rr @0; lc @1; sh @2; }
+  # Which task a new connection to the virtual address goes to: the next in turn; the one with the
+  # fewest connections (where the kernel balances by IPVS, else as rr); one chosen by the client's
+  # address, the same while the tasks are the same.
   mode @0 :Mode;
   ports @1 :List(PortSpec);
+  algorithm @2 :Algorithm;
+  persistenceMs @3 :UInt64;          # a client's next connection within it goes where its last one went; 0: never
 }
 
 struct PortSpec {
@@ -147,6 +153,7 @@ struct PortSpec {
   published @1 :UInt16;              # on the node; 0: one of 30000-32767 is chosen (ingress), or any (host)
   protocol @2 :Protocol;
   mode @3 :PublishMode;
+  preferLocal @4 :Bool;              # of ingress: a node with tasks of its own leads to these alone
 }
 
 struct LogConfig {

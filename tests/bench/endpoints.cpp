@@ -58,7 +58,7 @@ class Bench final {
 
   void fill() {
     book.tell({{SUBNET, 8}, SUBNET + 1, 4097, 1450});
-    for (uint32_t i = 0; i < services; ++i) book.tellService(idOf("s", i), FIRST_SERVICE + i);
+    for (uint32_t i = 0; i < services; ++i) book.tellService(idOf("s", i), {FIRST_SERVICE + i, {}});
     for (uint32_t i = 0; i < endpoints; ++i) book.tellPeer(idOf("t", i), peer(i, true));
     sandbox = kj::heap<Sandbox>(layout, "bench");
     settle();

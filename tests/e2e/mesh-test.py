@@ -130,6 +130,18 @@ class Mesh(cluster.MemberTest):
             eventually(f"{node.name} lets go of the port",
                        lambda: ":8080" not in node.host.run("ss", "-lntu").stdout)
 
+    def test_a_host_leads_to_its_own_tasks_alone_where_they_are_preferred(self):
+        self.create("--replicas", "2", "--constraint", "node.hostname!=n3", "-p", "published=8080,target=80,prefer=local")
+        self.assertEqual(self.spread(), {"n1": 1, "n2": 1})
+        answers = lambda host: {self.get(host, 8080) for _ in range(6)}
+        for host, count in (("n1", 1), ("n2", 1), ("n3", 2)):
+            eventually(f"{count} answer on {host}", lambda: len(answers(host)) == count and "" not in answers(host))
+        self.assertNotEqual(answers("n1"), answers("n2"))
+        self.n1.orch("service", "scale", "web=1")
+        there = next(iter(self.spread()))
+        for host in ALL:
+            eventually(f"the one on {there} answers on {host}", lambda: len(answers(host)) == 1 and "" not in answers(host))
+
     def test_containers_see_the_client(self):
         self.peers("--replicas", "1")
         for protocol in ("tcp", "udp"):

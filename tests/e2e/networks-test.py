@@ -170,6 +170,32 @@ class Networks(cluster.NetworkTest):
         self.n1.orch("network", "prune", "--force", "--filter", "label=kept")
         self.assertEqual(self.network("second")["name"], "second")
 
+    def test_clients_of_a_virtual_address_are_led_as_its_service_says(self):
+        self.n1.orch("network", "create", "front")
+        self.create("--replicas", "3", "--network", "front")
+        self.create("--mode", "global", "--network", "front", name="client")
+
+        def answers():
+            """{host: what its client gets to, asked six times}."""
+            asking = "for i in 1 2 3 4 5 6; do /bin/wget -q -O - http://web/ || echo none; done"
+            return {host: {line.split()[0] for line in done.stdout.splitlines()}
+                    for host, done in self.inTasks("client", "/bin/sh", "-c", asking).items()}
+
+        def stay():
+            return all(len(got) == 1 and "none" not in got for got in answers().values())
+        eventually("they go round", lambda: [len(got) for got in answers().values()] == [3, 3, 3])
+        running = self.n1.running("web").keys()
+        update = lambda *flags: self.n1.orch("service", "update", *flags, "web")
+        update("--lb-algorithm", "sh")
+        eventually("by the client's address", stay)
+        update("--lb-algorithm", "rr", "--lb-persistence", "10m")
+        eventually("they stay", stay)
+        self.assertEqual(self.n1.running("web").keys(), running)
+        update("--lb-persistence", "0s")
+        eventually("they go round again", lambda: [len(got) for got in answers().values()] == [3, 3, 3])
+        self.assertIn("--lb-persistence must be 0s, or 1s to 720h",
+                      self.n1.orch("service", "update", "--lb-persistence", "10ms", "web", check=False).stderr)
+
     def test_what_a_host_lost_is_found_by_name_and_repaired(self):
         self.n1.orch("network", "create", "front")
         self.create("--replicas", "3", "--network", "front", "-p", "8080:80")

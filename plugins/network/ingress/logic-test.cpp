@@ -16,8 +16,10 @@ Publication publicationOf(const char* id, const char* address, std::vector<TaskP
 }
 
 TEST_CASE("ingress: a record is read as it was written, whole or not at all", "[network]") {
-  auto publication = publicationOf(
-      "task1", "10.0.0.2", {{80, 8080, IPPROTO_TCP, false}, {53, 40000, IPPROTO_UDP, true}});
+  auto publication = publicationOf("task1", "10.0.0.2",
+                                   {{80, 8080, IPPROTO_TCP, false, true},
+                                    {81, 8081, IPPROTO_TCP},
+                                    {53, 40000, IPPROTO_UDP, true}});
   publication.active = true;
   auto text = encodePublication(publication);
   CHECK(decodePublication("task1", text) == publication);
@@ -126,6 +128,22 @@ TEST_CASE("ingress: another node has a turn for each of its tasks, after those o
   changes = table.changes();
   REQUIRE(changes.size() == 1);
   CHECK_FALSE(changes[0].after);
+}
+
+TEST_CASE("ingress: where a node's own tasks are preferred, others have turns when it has none",
+          "[network]") {
+  PortTable table;
+  auto one = publicationOf("one", "10.0.0.2", {{80, 8080, IPPROTO_TCP, false, true}});
+  Ipv4 node = *parseIpv4("192.168.0.2");
+  table.publish(one);
+  table.share({{WEB, {{node, 2}}}});
+  auto turns = [&] { return table.everything()[0].after->turns; };
+  CHECK(turns() == Backends{{node, 8080}, {node, 8080}});
+  table.activate(one);
+  CHECK(turns() == Backends{{one.address, 80}});
+  CHECK(table.everything()[0].after->here == 1);
+  table.deactivate(one);
+  CHECK(turns() == Backends{{node, 8080}, {node, 8080}});
 }
 
 std::string refusalOf(kj::Function<void(Config::Builder)> change) {

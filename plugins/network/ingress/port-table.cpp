@@ -13,6 +13,7 @@ bool PortTable::conflicts(const TaskPort& port) const {
 
 Led PortTable::ledBy(PortKey key, const Port& port) {
   Led led{port.backends, port.backends.size()};
+  if (port.preferLocal && led.here > 0) return led;
   for (auto& share : port.shares) {
     led.turns.insert(led.turns.end(), share.tasks, {share.node, key.port});
   }
@@ -46,6 +47,7 @@ void PortTable::publish(const Publication& publication) {
   for (auto& spec : publication.ports) {
     auto& port = ports[keyOf(spec)];
     port.host = spec.host;
+    port.preferLocal = spec.preferLocal;
     port.tasks.insert(publication.taskId);
     touched.insert(keyOf(spec));
   }

@@ -31,7 +31,8 @@ struct Backend {
 using Backends = std::vector<Backend>;
 
 // Where a port leads: in the order of their turns, those of this node first. Another node has a
-// turn for each of its tasks. Empty: published, but nobody is active.
+// turn for each of its tasks, unless this one has some and they are preferred. Empty: published,
+// but nobody is active.
 struct Led {
   Backends turns;
   size_t here = 0;  // of them
@@ -80,6 +81,7 @@ class PortTable final {
  private:
   struct Port {
     bool host = false;
+    bool preferLocal = false;  // as the last who published it said
     std::set<std::string> tasks;
     Backends backends;  // of this node
     std::vector<Share> shares;

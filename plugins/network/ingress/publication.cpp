@@ -10,16 +10,18 @@ namespace orch::network::ingress {
 namespace {
 constexpr const char* HEADER = "orch-published-ports 1";
 
-// `port host tcp 8080 80`.
+// `port host tcp 8080 80`, `port ingress tcp 8080 80`, `port local tcp 8080 80`.
 std::optional<TaskPort> portOf(const Words& words) {
   if (words.size() != 5) return std::nullopt;
   bool host = words[1] == "host";
+  bool local = words[1] == "local";
   auto protocol = protocolOf(words[2]);
   auto published = decodeNumber(words[3], 1, 65535);
   auto target = decodeNumber(words[4], 1, 65535);
-  if ((!host && words[1] != "ingress") || !protocol || !published || !target) return std::nullopt;
+  bool known = host || local || words[1] == "ingress";
+  if (!known || !protocol || !published || !target) return std::nullopt;
   return TaskPort{static_cast<uint16_t>(*target), static_cast<uint16_t>(*published), *protocol,
-                  host};
+                  host, local};
 }
 }  // namespace
 
@@ -29,6 +31,7 @@ TaskPort TaskPort::of(schema::PortSpec::Reader spec) {
   port.published = spec.getPublished();
   port.protocol = protocolOf(spec.getProtocol());
   port.host = spec.getMode() == schema::PortSpec::PublishMode::HOST;
+  port.preferLocal = !port.host && spec.getPreferLocal();
   return port;
 }
 
@@ -38,6 +41,7 @@ void TaskPort::write(schema::PortSpec::Builder spec) const {
   spec.setProtocol(protocol == IPPROTO_UDP ? schema::PortSpec::Protocol::UDP
                                            : schema::PortSpec::Protocol::TCP);
   spec.setMode(host ? schema::PortSpec::PublishMode::HOST : schema::PortSpec::PublishMode::INGRESS);
+  spec.setPreferLocal(preferLocal);
 }
 
 uint8_t protocolOf(schema::PortSpec::Protocol protocol) {
@@ -61,9 +65,10 @@ std::string encodePublication(const Publication& publication) {
   lines.push_back(kj::str("address ", ipv4Text(publication.address)).cStr());
   lines.push_back(kj::str("active ", publication.active ? 1 : 0).cStr());
   for (auto& port : publication.ports) {
-    lines.push_back(kj::str("port ", port.host ? "host " : "ingress ", protocolText(port.protocol),
-                            " ", port.published, " ", port.target)
-                        .cStr());
+    auto mode = port.host ? "host " : port.preferLocal ? "local " : "ingress ";
+    lines.push_back(
+        kj::str("port ", mode, protocolText(port.protocol), " ", port.published, " ", port.target)
+            .cStr());
   }
   return encodeLines(HEADER, lines);
 }

@@ -16,6 +16,8 @@ struct TaskPort {
   uint16_t published = 0;
   uint8_t protocol = 0;  // IPPROTO_TCP or IPPROTO_UDP
   bool host = false;     // mode=host, else ingress
+  // Of ingress: while this node has tasks, no other gets a connection that comes here.
+  bool preferLocal = false;
 
   static TaskPort of(schema::PortSpec::Reader spec);
   void write(schema::PortSpec::Builder spec) const;

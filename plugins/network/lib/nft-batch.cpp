@@ -146,6 +146,11 @@ NftBatch& NftBatch::addMap(kj::StringPtr name, std::initializer_list<NftType> ke
                            std::initializer_list<NftType> value) {
   return set(name, key, NFT_SET_MAP, typeOf(value), value.size() * NFT_PART_BYTES);
 }
+NftBatch& NftBatch::addTimedMap(kj::StringPtr name, std::initializer_list<NftType> key,
+                                std::initializer_list<NftType> value, uint32_t most) {
+  return set(name, key, NFT_SET_MAP | NFT_SET_TIMEOUT | NFT_SET_EVAL, typeOf(value),
+             value.size() * NFT_PART_BYTES, most);
+}
 NftBatch& NftBatch::addVerdictMap(kj::StringPtr name, std::initializer_list<NftType> key) {
   return set(name, key, NFT_SET_MAP, NFT_DATA_VERDICT, sizeof(nft_verdicts));
 }

@@ -68,6 +68,9 @@ class NftBatch final {
   NftBatch& addTimedSet(kj::StringPtr set, std::initializer_list<NftType> key, uint32_t most);
   NftBatch& addMap(kj::StringPtr map, std::initializer_list<NftType> key,
                    std::initializer_list<NftType> value);
+  // As addTimedSet.
+  NftBatch& addTimedMap(kj::StringPtr map, std::initializer_list<NftType> key,
+                        std::initializer_list<NftType> value, uint32_t most);
   NftBatch& addVerdictMap(kj::StringPtr map, std::initializer_list<NftType> key);
   NftBatch& addElement(kj::StringPtr set, const NftBytes& key);
   NftBatch& addElement(kj::StringPtr map, const NftBytes& key, const NftBytes& value);

@@ -55,6 +55,7 @@ std::string detailOf(const std::string& name, const nlattr* data) {
     if (name == "cmp" && type == NFTA_CMP_DATA) detail += dataOf(part);
     if (name == "immediate" && type == NFTA_IMMEDIATE_DATA) detail += dataOf(part);
     bool number = (name == "numgen" && type == NFTA_NG_MODULUS) ||
+                  (name == "hash" && type == NFTA_HASH_MODULUS) ||
                   (name == "meta" && type == NFTA_META_KEY) ||
                   (name == "ct" && type == NFTA_CT_KEY);
     if (number) detail += std::to_string(numberOf(part));

@@ -191,6 +191,15 @@ NftRule& NftRule::loadNextOf(uint32_t modulus, Register into) {
   return *this;
 }
 
+NftRule& NftRule::loadHashOf(Register from, uint32_t modulus, Register into) {
+  add("hash", {{NFTNL_EXPR_HASH_SREG, from},
+               {NFTNL_EXPR_HASH_DREG, into},
+               {NFTNL_EXPR_HASH_LEN, sizeof(Ipv4)},
+               {NFTNL_EXPR_HASH_MODULUS, modulus},
+               {NFTNL_EXPR_HASH_TYPE, NFT_HASH_JENKINS}});
+  return *this;
+}
+
 NftRule& NftRule::in(kj::StringPtr set, Register key) {
   auto* e = add("lookup", {{NFTNL_EXPR_LOOKUP_SREG, key}});
   nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set.cStr());
@@ -207,11 +216,28 @@ NftRule& NftRule::obey(kj::StringPtr map, Register key) {
   return lookUp(map, key, NFT_REG_VERDICT);
 }
 
-NftRule& NftRule::remember(kj::StringPtr set, Register key, uint64_t timeoutMs) {
-  auto* e = add("dynset",
-                {{NFTNL_EXPR_DYNSET_SREG_KEY, key}, {NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE}});
-  nftnl_expr_set_u64(e, NFTNL_EXPR_DYNSET_TIMEOUT, timeoutMs);
+nftnl_expr* NftRule::dynamic(kj::StringPtr set, uint32_t operation, Register key) {
+  auto* e = add("dynset", {{NFTNL_EXPR_DYNSET_SREG_KEY, key}, {NFTNL_EXPR_DYNSET_OP, operation}});
   nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, set.cStr());
+  return e;
+}
+
+NftRule& NftRule::remember(kj::StringPtr set, Register key, uint64_t timeoutMs) {
+  auto* e = dynamic(set, NFT_DYNSET_OP_UPDATE, key);
+  nftnl_expr_set_u64(e, NFTNL_EXPR_DYNSET_TIMEOUT, timeoutMs);
+  return *this;
+}
+
+NftRule& NftRule::remember(kj::StringPtr map, Register key, Register value, uint64_t timeoutMs) {
+  auto* e = dynamic(map, NFT_DYNSET_OP_UPDATE, key);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_DATA, value);
+  nftnl_expr_set_u64(e, NFTNL_EXPR_DYNSET_TIMEOUT, timeoutMs);
+  return *this;
+}
+
+NftRule& NftRule::forget(kj::StringPtr map, Register key, Register value) {
+  auto* e = dynamic(map, NFT_DYNSET_OP_DELETE, key);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_DATA, value);
   return *this;
 }
 

@@ -66,6 +66,8 @@ class NftRule final {
   NftRule& loadFrame(uint32_t offset, uint32_t size, Register into);
   // Counts 0, 1 ... modulus - 1, 0, one step per packet that gets here.
   NftRule& loadNextOf(uint32_t modulus, Register into);
+  // A number below `modulus` that hangs on the 4 bytes in `from` alone.
+  NftRule& loadHashOf(Register from, uint32_t modulus, Register into);
 
   // Ends unless the registers from `key` on are in the set.
   NftRule& in(kj::StringPtr set, Register key);
@@ -75,6 +77,11 @@ class NftRule final {
   NftRule& obey(kj::StringPtr map, Register key);
   // Puts the registers from `key` on into a timed set, anew or again; ends if it is full.
   NftRule& remember(kj::StringPtr set, Register key, uint64_t timeoutMs);
+  // The same for a timed map. A key that is there keeps its value.
+  NftRule& remember(kj::StringPtr map, Register key, Register value, uint64_t timeoutMs);
+  // Takes the key out of a timed map, if it is there. Of a register with some value, too, which
+  // does not matter: the kernel wants to be given one.
+  NftRule& forget(kj::StringPtr map, Register key, Register value);
 
   // Actions.
   NftRule& dnatTo(Register address, Register port);
@@ -117,6 +124,7 @@ class NftRule final {
     uint32_t value;
   };
   NftRule& loadConnection(uint32_t key, Register into);
+  nftnl_expr* dynamic(kj::StringPtr set, uint32_t operation, Register key);
   nftnl_expr* add(const char* kind, std::initializer_list<Attribute> attributes);
 
   struct Free {

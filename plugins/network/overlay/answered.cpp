@@ -15,7 +15,7 @@ void Answered::add(Ipv4 address) {
   net.run(newAddress(LOOPBACK_INDEX, address, ONE_ADDRESS));
 }
 
-void Answered::keepOnly(const std::map<Ipv4, Backends>& services) {
+void Answered::keepOnly(const std::map<Ipv4, Balanced>& services) {
   for (auto address : std::set<Ipv4>(addresses)) {
     if (services.count(address) > 0) continue;
     net.run(deleteAddress({LOOPBACK_INDEX, address, ONE_ADDRESS}));

@@ -23,7 +23,7 @@ class Answered final {
   // Reads what there is.
   void look();
   void add(Ipv4 address);  // there is success
-  void keepOnly(const std::map<Ipv4, Backends>& services);
+  void keepOnly(const std::map<Ipv4, Balanced>& services);
 
  private:
   Rtnetlink net;

@@ -20,15 +20,15 @@ namespace orch::network::overlay {
 namespace {
 
 struct Wanted {
-  std::map<Ipv4, Backends> services;
+  std::map<Ipv4, Balanced> services;
   std::set<Ipv4> served, locals;
 };
 Wanted wantedOf(const BalancerChange& whole) {
   Wanted wanted;
-  for (auto& [address, backends] : whole.services) {
-    if (!backends) continue;
-    wanted.services[address] = *backends;
-    if (serves(*backends)) wanted.served.insert(address);
+  for (auto& [address, service] : whole.services) {
+    if (!service) continue;
+    wanted.services[address] = *service;
+    if (serves(service->backends)) wanted.served.insert(address);
   }
   for (auto& [local, there] : whole.locals) {
     if (there) wanted.locals.insert(local);
@@ -37,6 +37,12 @@ Wanted wantedOf(const BalancerChange& whole) {
 }
 
 kj::String weightText(uint32_t weight) { return kj::str("weight ", weight); }
+
+kj::String schedulingText(const IpvsScheduling& scheduling) {
+  auto text = kj::str(scheduling.scheduler.c_str());
+  if (scheduling.persistenceS == 0) return text;
+  return kj::str(text, ", persistent for ", scheduling.persistenceS, " s");
+}
 
 // A task that serves no more keeps its place, without weight.
 void checkDestinations(kj::StringPtr service, const Backends& wanted, const IpvsService* there,
@@ -61,14 +67,17 @@ void checkDestinations(kj::StringPtr service, const Backends& wanted, const Ipvs
 void checkIpvs(const Wanted& wanted, Findings& findings) {
   auto table = Ipvs().table();
   for (auto address : wanted.served) {
-    auto& backends = wanted.services.at(address);
+    auto& balanced = wanted.services.at(address);
     for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
       auto service = kj::str(ipv4Text(address), protocol == IPPROTO_TCP ? " tcp" : " udp");
       auto known = table.find(markOf(address, protocol));
       auto* there = known == table.end() ? nullptr : &known->second;
-      findings.compare(kj::str("IPVS service ", service), schedulerOf(backends).c_str(),
-                       there == nullptr ? "" : there->scheduler.c_str());
-      checkDestinations(service, backends, there, findings);
+      auto scheduling = schedulingOf(balanced);
+      bool lacks = there != nullptr && there->scheduling == inTurns(balanced);
+      if (lacks) scheduling = there->scheduling;
+      findings.compare(kj::str("IPVS service ", service), schedulingText(scheduling),
+                       there == nullptr ? kj::str() : schedulingText(there->scheduling));
+      checkDestinations(service, balanced.backends, there, findings);
       if (there != nullptr) table.erase(known);
     }
   }
@@ -80,6 +89,7 @@ void checkIpvs(const Wanted& wanted, Findings& findings) {
 // Who has which turn of an address is the balancer's own affair (nft-balancer.h): the tasks in the
 // order of their addresses take the turns that there are.
 void sortTurns(NftContent& content) {
+  content.sets.erase("stays");  // there since somebody needed it, and empty by itself
   auto set = content.sets.find("backends");
   if (set == content.sets.end()) return;
   std::map<std::string, std::vector<std::string>> byAddress;

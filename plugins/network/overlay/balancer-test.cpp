@@ -290,7 +290,7 @@ TEST_CASE("balancer: what is so already changes nothing, and what somebody chang
     auto table = Ipvs().table();
     REQUIRE(table.size() == 2);  // of TCP and of UDP
     for (auto& [mark, service] : table) {
-      CHECK(service.scheduler == "rr");
+      CHECK(service.scheduling.scheduler == "rr");
       CHECK(service.destinations.size() == 2);
     }
     // Who is gone leaves nothing, nor does the last.

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lib/findings.h"
@@ -29,12 +30,33 @@ struct Backend {
 using Backends = std::vector<Backend>;
 bool serves(const Backends& backends);
 
+// Whom a new connection goes to.
+enum class Algorithm : uint8_t {
+  RR,  // the next in turn
+  LC,  // who has the fewest connections; nftables does not know, and takes the next in turn
+  SH,  // by the client's address: the same while the tasks are the same
+};
+struct Choice {
+  Algorithm algorithm = Algorithm::RR;
+  // A client's next connection within it goes where its last one went, if that serves; 0: never.
+  uint64_t persistenceMs = 0;
+  bool operator==(const Choice&) const = default;
+};
+// What is behind a virtual address.
+struct Balanced {
+  Balanced() = default;
+  Balanced(Backends backends, Choice choice = {}) : backends(std::move(backends)), choice(choice) {}
+  Backends backends;
+  Choice choice;
+  bool operator==(const Balanced&) const = default;
+};
+
 struct BalancerChange {
   bool complete = false;  // what is not named is gone
   // Whom a task sees when it reaches itself by its service's address.
   Ipv4 gateway = 0;
   // By virtual address; nothing: there is no such service any more.
-  std::map<Ipv4, std::optional<Backends>> services;
+  std::map<Ipv4, std::optional<Balanced>> services;
   // Tasks on this node: there, or gone.
   std::map<Ipv4, bool> locals;
   // Tasks, on whatever node, that are gone: their connections end.

@@ -13,7 +13,7 @@ void NetworkBook::tell(const NetworkFacts& told) {
 void NetworkBook::touch(const Peer& peer) {
   touchedAddresses.insert(peer.address);
   auto service = services.find(peer.serviceId);
-  if (service != services.end()) touchedServices.insert(service->second);
+  if (service != services.end()) touchedServices.insert(service->second.address);
 }
 
 void NetworkBook::removePeer(const std::string& taskId, const Peer& peer) {
@@ -55,21 +55,22 @@ void NetworkBook::forgetPeer(const std::string& taskId) {
   peers.erase(known);
 }
 
-void NetworkBook::tellService(const std::string& serviceId, Ipv4 address) {
+void NetworkBook::tellService(const std::string& serviceId, const VirtualService& service) {
   auto known = services.find(serviceId);
-  if (known != services.end() && known->second == address) return;
+  if (known != services.end() && known->second == service) return;
   forgetService(serviceId);
-  if (address == 0) return;
-  services[serviceId] = address;
-  servicesByAddress[address] = serviceId;
-  touchedServices.insert(address);
+  if (service.address == 0) return;
+  services[serviceId] = service;
+  servicesByAddress[service.address] = serviceId;
+  touchedServices.insert(service.address);
 }
 
 void NetworkBook::forgetService(const std::string& serviceId) {
   auto known = services.find(serviceId);
   if (known == services.end()) return;
-  touchedServices.insert(known->second);
-  auto named = servicesByAddress.find(known->second);
+  auto address = known->second.address;
+  touchedServices.insert(address);
+  auto named = servicesByAddress.find(address);
   if (named != servicesByAddress.end() && named->second == serviceId) {
     servicesByAddress.erase(named);
   }
@@ -94,7 +95,7 @@ std::vector<std::string> NetworkBook::peerIds() const {
 }
 std::vector<std::string> NetworkBook::serviceIds() const {
   std::vector<std::string> ids;
-  for (auto& [id, address] : services) ids.push_back(id);
+  for (auto& [id, service] : services) ids.push_back(id);
   return ids;
 }
 std::vector<std::string> NetworkBook::taskIds() const {
@@ -146,12 +147,14 @@ Ipv4 NetworkBook::hostOf(Ipv4 address) const {
   return peers.at(owner->second).host;
 }
 
-std::optional<Backends> NetworkBook::backendsOf(Ipv4 virtualAddress) const {
-  auto service = servicesByAddress.find(virtualAddress);
-  if (service == servicesByAddress.end()) return std::nullopt;
-  auto found = serving.find(service->second);
-  if (found == serving.end()) return Backends();
-  return Backends(found->second.begin(), found->second.end());
+std::optional<Balanced> NetworkBook::balancedAt(Ipv4 virtualAddress) const {
+  auto named = servicesByAddress.find(virtualAddress);
+  if (named == servicesByAddress.end()) return std::nullopt;
+  Balanced balanced;
+  balanced.choice = services.at(named->second).choice;
+  auto found = serving.find(named->second);
+  if (found != serving.end()) balanced.backends.assign(found->second.begin(), found->second.end());
+  return balanced;
 }
 
 void NetworkBook::takeLegs(SandboxChange& change) {
@@ -182,7 +185,7 @@ SandboxChange NetworkBook::take(Ipv4 host) {
     for (auto& [address, service] : servicesByAddress) touchedServices.insert(address);
   }
   for (auto address : touchedAddresses) change.remotes[address] = hostOf(address);
-  for (auto address : touchedServices) change.balancing.services[address] = backendsOf(address);
+  for (auto address : touchedServices) change.balancing.services[address] = balancedAt(address);
   for (auto address : gonePeers) {
     if (owners.count(address) == 0) change.balancing.gone.push_back(address);
   }

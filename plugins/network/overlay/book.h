@@ -29,6 +29,12 @@ struct Peer {
   bool operator==(const Peer&) const = default;
 };
 
+struct VirtualService {
+  Ipv4 address = 0;  // 0: it has none
+  Choice choice;
+  bool operator==(const VirtualService&) const = default;
+};
+
 // What a sandbox is to do, in one go.
 struct SandboxChange {
   std::optional<NetworkFacts> facts;  // nothing: legs go, all else stays as it is
@@ -45,7 +51,7 @@ class NetworkBook final {
   void tell(const NetworkFacts& told);
   void tellPeer(const std::string& taskId, const Peer& peer);
   void forgetPeer(const std::string& taskId);
-  void tellService(const std::string& serviceId, Ipv4 address);
+  void tellService(const std::string& serviceId, const VirtualService& service);
   void forgetService(const std::string& serviceId);
   // The network is gone, with all that is in it.
   void clear();
@@ -80,14 +86,14 @@ class NetworkBook final {
   void touch(const Peer& peer);
   void removePeer(const std::string& taskId, const Peer& peer);
   Ipv4 hostOf(Ipv4 address) const;
-  std::optional<Backends> backendsOf(Ipv4 virtualAddress) const;
+  std::optional<Balanced> balancedAt(Ipv4 virtualAddress) const;
   void takeLegs(SandboxChange& change);
 
   std::optional<NetworkFacts> facts;
   std::map<std::string, Peer> peers;
   std::map<Ipv4, std::string> owners;                // tasks, by address: the last that was told
   std::map<std::string, std::vector<Ipv4>> serving;  // by service; in order, without gaps in memory
-  std::map<std::string, Ipv4> services;              // those with a virtual address
+  std::map<std::string, VirtualService> services;    // those with a virtual address
   std::map<Ipv4, std::string> servicesByAddress;
   std::map<std::string, Leg> legs;
   std::set<std::string> settled;

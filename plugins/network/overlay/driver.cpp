@@ -104,14 +104,14 @@ Task<void> OverlayDriver::update(schema::NetworkChange::Reader change) {
   // All is read before anything changes: a bad input changes nothing.
   std::vector<std::optional<NetworkFacts>> facts;
   std::vector<Peer> peers;
-  std::vector<Ipv4> addresses;
+  std::vector<VirtualService> services;
   Ipv4 own = 0;
   for (auto network : change.getNetworks()) facts.push_back(factsOf(network));
   for (auto peer : change.getPeers()) {
     peers.push_back(peerOf(peer, layout.nodeId));
     if (peer.getNodeId() == layout.nodeId.c_str()) own = hostOf(peer.getNodeAddress());
   }
-  for (auto service : change.getServices()) addresses.push_back(virtualAddressOf(service));
+  for (auto service : change.getServices()) services.push_back(serviceOf(service));
 
   learnAddress(own);
   for (size_t i = 0; i < facts.size(); ++i) {
@@ -122,10 +122,10 @@ Task<void> OverlayDriver::update(schema::NetworkChange::Reader change) {
     auto peer = change.getPeers()[i];
     networkOf(peer.getNetwork().cStr()).book.tellPeer(peer.getTaskId().cStr(), peers[i]);
   }
-  for (size_t i = 0; i < addresses.size(); ++i) {
+  for (size_t i = 0; i < services.size(); ++i) {
     auto service = change.getServices()[i];
     auto& book = networkOf(service.getNetwork().cStr()).book;
-    book.tellService(service.getServiceId().cStr(), addresses[i]);
+    book.tellService(service.getServiceId().cStr(), services[i]);
   }
   if (change.getComplete()) forgetUnnamed(change);
   for (auto peer : change.getGonePeers()) {

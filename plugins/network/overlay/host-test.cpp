@@ -65,6 +65,8 @@ void write(const News& news, int host, schema::NetworkChange::Builder change) {
     services[i].setNetwork(news.services[i].network.c_str());
     services[i].setServiceId(news.services[i].service.c_str());
     services[i].setAddress(news.services[i].address.c_str());
+    services[i].setAlgorithm(news.services[i].algorithm);
+    services[i].setPersistenceMs(news.services[i].persistenceMs);
   }
   auto gone = change.initGonePeers(news.gonePeers.size());
   for (size_t i = 0; i < news.gonePeers.size(); ++i) {

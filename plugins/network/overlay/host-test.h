@@ -41,6 +41,8 @@ struct Vip {
   std::string network;
   std::string service;
   std::string address;
+  schema::EndpointSpec::Algorithm algorithm = schema::EndpointSpec::Algorithm::RR;
+  uint64_t persistenceMs = 0;
 };
 struct News {
   std::vector<Net> networks;

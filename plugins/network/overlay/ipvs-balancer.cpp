@@ -17,12 +17,15 @@ constexpr uint8_t PROTOCOLS[] = {IPPROTO_TCP, IPPROTO_UDP};
 // Without it what clients send to a task that is gone vanishes. With it UDP goes to another task,
 // and TCP, which does not begin with such a packet, is refused by the namespace.
 constexpr kj::StringPtr EXPIRE = "/proc/sys/net/ipv4/vs/expire_nodest_conn"_kj;
+// Without it clients that stay are led to a task that takes no new connections.
+constexpr kj::StringPtr EXPIRE_STAYS = "/proc/sys/net/ipv4/vs/expire_quiescent_template"_kj;
 // As of tracked connections (nf_conntrack_tcp_timeout_established); IPVS's own is 15 minutes.
 constexpr uint32_t TCP_IDLE_SECONDS = 5 * 24 * 60 * 60;
 }  // namespace
 
 IpvsBalancer::IpvsBalancer() : netfilter(NETLINK_NETFILTER) {
   switchOn(EXPIRE);
+  switchOn(EXPIRE_STAYS);
   ipvs.setTcpIdleTime(TCP_IDLE_SECONDS);
 }
 
@@ -65,7 +68,7 @@ void IpvsBalancer::settleAll(Work work) {
   built = false;
   answered.look();
   table = ipvs.table();
-  for (auto& [address, backends] : services) work.touched.insert(address);
+  for (auto& entry : services) work.touched.insert(entry.first);
   settle(work);
   built = true;
 }
@@ -89,20 +92,21 @@ void IpvsBalancer::planService(Plan& plan, Ipv4 address, uint8_t protocol) {
   auto mark = markOf(address, protocol);
   auto wanted = services.find(address);
   bool known = table.count(mark) > 0;
-  bool serving = wanted != services.end() && serves(wanted->second);
+  bool serving = wanted != services.end() && serves(wanted->second.backends);
   if (serving) {
-    auto scheduler = schedulerOf(wanted->second);
+    auto scheduling = schedulingOf(wanted->second);
+    if (!ipvs.hasScheduler(scheduling.scheduler)) scheduling = inTurns(wanted->second);
     if (!known) {
-      plan.first.push_back(ipvs.newService(mark, scheduler));
-    } else if (table[mark].scheduler != scheduler) {
-      plan.first.push_back(ipvs.setService(mark, scheduler));
+      plan.first.push_back(ipvs.newService(mark, scheduling));
+    } else if (table[mark].scheduling != scheduling) {
+      plan.first.push_back(ipvs.setService(mark, scheduling));
     }
-    table[mark].scheduler = scheduler;
+    table[mark].scheduling = scheduling;
   } else if (!known) {
     return;
   }
   if (wanted != services.end()) {
-    planDestinations(plan, mark, wanted->second, protocol == IPPROTO_TCP);
+    planDestinations(plan, mark, wanted->second.backends, protocol == IPPROTO_TCP);
     if (!table[mark].destinations.empty()) return;
   }
   plan.last.push_back(ipvs.deleteService(mark));
@@ -156,8 +160,8 @@ void IpvsBalancer::planGone(Plan& plan, Ipv4 task) {
 // Services of another run that nobody wants any more.
 void IpvsBalancer::planStrays(Plan& plan) {
   std::set<uint32_t> ours;
-  for (auto& [address, backends] : services) {
-    for (auto protocol : PROTOCOLS) ours.insert(markOf(address, protocol));
+  for (auto& entry : services) {
+    for (auto protocol : PROTOCOLS) ours.insert(markOf(entry.first, protocol));
   }
   for (auto at = table.begin(); at != table.end();) {
     if (ours.count(at->first) > 0) {
@@ -174,15 +178,15 @@ bool IpvsBalancer::commitRules(const Work& work) {
   if (built) {
     for (auto address : work.touched) {
       auto wanted = services.find(address);
-      bool serving = wanted != services.end() && serves(wanted->second);
+      bool serving = wanted != services.end() && serves(wanted->second.backends);
       if (serving != (marked.count(address) > 0)) buildMark(batch, address, serving);
     }
     for (auto& [local, there] : work.newLocals) buildHairpin(batch, local, there);
     if (batch.empty()) return false;
   }
   std::set<Ipv4> served;
-  for (auto& [address, backends] : services) {
-    if (serves(backends)) served.insert(address);
+  for (auto& [address, service] : services) {
+    if (serves(service.backends)) served.insert(address);
   }
   if (built) {
     batch.commit(netfilter);

@@ -54,7 +54,7 @@ class IpvsBalancer final : public Balancer {
   NetlinkSocket netfilter;
   Answered answered;
   Ipv4 gateway = 0;
-  std::map<Ipv4, Backends> services;
+  std::map<Ipv4, Balanced> services;
   std::set<Ipv4> locals;
   IpvsTable table;        // as the kernel has it
   std::set<Ipv4> marked;  // virtual addresses that are led to IPVS

@@ -19,12 +19,32 @@ uint32_t markOf(Ipv4 address, uint8_t protocol) {
   return protocol == IPPROTO_UDP ? address ^ FIRST_BIT : address;
 }
 
-std::string schedulerOf(const Backends& backends) {
+IpvsScheduling schedulingOf(const Balanced& service) {
   std::set<uint32_t> weights;
-  for (auto& backend : backends) {
+  for (auto& backend : service.backends) {
     if (backend.weight > 0) weights.insert(backend.weight);
   }
-  return weights.size() > 1 ? "wrr" : "rr";
+  IpvsScheduling scheduling;
+  scheduling.persistenceS = service.choice.persistenceMs / 1000;
+  bool weighted = weights.size() > 1;
+  switch (service.choice.algorithm) {
+    case Algorithm::RR:
+      scheduling.scheduler = weighted ? "wrr" : "rr";
+      break;
+    case Algorithm::LC:
+      scheduling.scheduler = weighted ? "wlc" : "lc";
+      break;
+    case Algorithm::SH:
+      scheduling.scheduler = "sh";
+      break;
+  }
+  return scheduling;
+}
+
+IpvsScheduling inTurns(const Balanced& service) {
+  auto other = service;
+  other.choice.algorithm = Algorithm::RR;
+  return schedulingOf(other);
 }
 
 void buildMark(NftBatch& batch, Ipv4 address, bool there) {

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "balancer.h"
+#include "ipvs.h"
 #include "lib/nft-batch.h"
 
 namespace orch::network::overlay {
@@ -30,7 +31,9 @@ namespace orch::network::overlay {
 // Of a service of IPVS. The protocols have one each, since UDP leaves a task at once and TCP does
 // not; addresses of one network differ below their first bit.
 uint32_t markOf(Ipv4 address, uint8_t protocol);
-std::string schedulerOf(const Backends& backends);
+IpvsScheduling schedulingOf(const Balanced& service);
+// For a kernel that lacks the scheduler of that.
+IpvsScheduling inTurns(const Balanced& service);
 
 constexpr NftFamily IPVS_FAMILY = NftFamily::BRIDGE;
 

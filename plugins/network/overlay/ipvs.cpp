@@ -1,6 +1,7 @@
 #include "ipvs.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <kj/debug.h>
 #include <libmnl/libmnl.h>
 #include <linux/ip_vs.h>
@@ -24,11 +25,15 @@ struct Row {
 };
 Row rowOf(const nlattr* service) {
   Row row;
+  uint32_t flags = 0, timeout = 0;
   for (auto* attribute : NetlinkAttributes(service)) {
     uint16_t type = mnl_attr_get_type(attribute);
     if (type == IPVS_SVC_ATTR_FWMARK) row.mark = valueOf<uint32_t>(attribute);
-    if (type == IPVS_SVC_ATTR_SCHED_NAME) row.service.scheduler = textOf(attribute);
+    if (type == IPVS_SVC_ATTR_SCHED_NAME) row.service.scheduling.scheduler = textOf(attribute);
+    if (type == IPVS_SVC_ATTR_FLAGS) flags = valueOf<ip_vs_flags>(attribute).flags;
+    if (type == IPVS_SVC_ATTR_TIMEOUT) timeout = valueOf<uint32_t>(attribute);
   }
+  if (flags & IP_VS_SVC_F_PERSISTENT) row.service.scheduling.persistenceS = timeout;
   return row;
 }
 
@@ -86,31 +91,34 @@ NetlinkMessage Ipvs::request(uint8_t command, uint16_t flags, kj::String what) c
   return newGeneric(family, IPVS_GENL_VERSION, command, flags, kj::mv(what));
 }
 
-NetlinkMessage Ipvs::serviceRequest(uint8_t command, uint32_t mark, const std::string& scheduler,
-                                    kj::StringPtr verb) const {
+NetlinkMessage Ipvs::serviceRequest(uint8_t command, uint32_t mark,
+                                    const IpvsScheduling& scheduling, kj::StringPtr verb) const {
   auto message =
       request(command, 0, kj::str("cannot ", verb, " the IPVS service of the mark ", mark));
   auto open = message.nest(IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED);
   putService(message, mark);
-  if (!scheduler.empty()) {
-    message.putText(IPVS_SVC_ATTR_SCHED_NAME, scheduler.c_str());
+  if (!scheduling.scheduler.empty()) {
+    message.putText(IPVS_SVC_ATTR_SCHED_NAME, scheduling.scheduler.c_str());
     ip_vs_flags flags = {0, ~0u};
+    if (scheduling.persistenceS > 0) flags.flags |= IP_VS_SVC_F_PERSISTENT;
+    // Whom the hash gives to a task that is about to go, is given to another one.
+    if (scheduling.scheduler == "sh") flags.flags |= IP_VS_SVC_F_SCHED_SH_FALLBACK;
     message.put(IPVS_SVC_ATTR_FLAGS, &flags, sizeof(flags));
-    message.putU32(IPVS_SVC_ATTR_TIMEOUT, 0);
+    message.putU32(IPVS_SVC_ATTR_TIMEOUT, scheduling.persistenceS);
     message.putU32(IPVS_SVC_ATTR_NETMASK, WHOLE_ADDRESS);
   }
   message.endNest(open);
   return message;
 }
 
-NetlinkMessage Ipvs::newService(uint32_t mark, const std::string& scheduler) const {
-  return serviceRequest(IPVS_CMD_NEW_SERVICE, mark, scheduler, "make");
+NetlinkMessage Ipvs::newService(uint32_t mark, const IpvsScheduling& scheduling) const {
+  return serviceRequest(IPVS_CMD_NEW_SERVICE, mark, scheduling, "make");
 }
-NetlinkMessage Ipvs::setService(uint32_t mark, const std::string& scheduler) const {
-  return serviceRequest(IPVS_CMD_SET_SERVICE, mark, scheduler, "change");
+NetlinkMessage Ipvs::setService(uint32_t mark, const IpvsScheduling& scheduling) const {
+  return serviceRequest(IPVS_CMD_SET_SERVICE, mark, scheduling, "change");
 }
 NetlinkMessage Ipvs::deleteService(uint32_t mark) const {
-  return serviceRequest(IPVS_CMD_DEL_SERVICE, mark, "", "delete");
+  return serviceRequest(IPVS_CMD_DEL_SERVICE, mark, {}, "delete");
 }
 
 NetlinkMessage Ipvs::destinationRequest(uint8_t command, uint32_t mark, Ipv4 address,
@@ -148,6 +156,18 @@ NetlinkMessage Ipvs::deleteDestination(uint32_t mark, Ipv4 address) const {
 
 void Ipvs::run(std::vector<NetlinkMessage>& messages) {
   if (!messages.empty()) socket.run(kj::arrayPtr(messages.data(), messages.size()));
+}
+
+// There is no list of them: a service is made with it, and deleted.
+bool Ipvs::hasScheduler(const std::string& scheduler) {
+  constexpr uint32_t UNUSED_MARK = ~0u;  // no virtual address's
+  auto known = schedulers.find(scheduler);
+  if (known != schedulers.end()) return known->second;
+  auto make = newService(UNUSED_MARK, {scheduler, 0});
+  int error = socket.attempt(make);
+  auto undo = deleteService(UNUSED_MARK);
+  if (error == 0) socket.run(undo);
+  return schedulers[scheduler] = error != ENOENT;
 }
 
 void Ipvs::flush() {

@@ -16,8 +16,13 @@ struct IpvsDestination {
   uint32_t weight = 0;       // 0: no new connections
   uint32_t connections = 0;  // when the kernel was asked
 };
+struct IpvsScheduling {
+  std::string scheduler;  // as of ipvsadm(8): rr, wrr, lc ...; sh goes on past who has no weight
+  uint32_t persistenceS = 0;  // 0: none
+  bool operator==(const IpvsScheduling&) const = default;
+};
 struct IpvsService {
-  std::string scheduler;  // as of ipvsadm(8): rr, wrr, lc ...
+  IpvsScheduling scheduling;
   std::map<Ipv4, IpvsDestination> destinations;
 };
 // By mark.
@@ -33,14 +38,16 @@ class Ipvs final {
   KJ_DISALLOW_COPY(Ipvs);
 
   IpvsTable table();
+  // Whether the kernel has it, or a module of it to load; taken for granted of rr and wrr.
+  bool hasScheduler(const std::string& scheduler);
   // All services and connections.
   void flush();
   // After which a connection without a packet is forgotten.
   void setTcpIdleTime(uint32_t seconds);
 
   // Requests for `run`.
-  NetlinkMessage newService(uint32_t mark, const std::string& scheduler) const;
-  NetlinkMessage setService(uint32_t mark, const std::string& scheduler) const;
+  NetlinkMessage newService(uint32_t mark, const IpvsScheduling& scheduling) const;
+  NetlinkMessage setService(uint32_t mark, const IpvsScheduling& scheduling) const;
   // With all its destinations and connections.
   NetlinkMessage deleteService(uint32_t mark) const;
   NetlinkMessage newDestination(uint32_t mark, Ipv4 address, uint32_t weight) const;
@@ -51,7 +58,7 @@ class Ipvs final {
 
  private:
   NetlinkMessage request(uint8_t command, uint16_t flags, kj::String what) const;
-  NetlinkMessage serviceRequest(uint8_t command, uint32_t mark, const std::string& scheduler,
+  NetlinkMessage serviceRequest(uint8_t command, uint32_t mark, const IpvsScheduling& scheduling,
                                 kj::StringPtr verb) const;
   NetlinkMessage destinationRequest(uint8_t command, uint32_t mark, Ipv4 address, uint32_t weight,
                                     kj::StringPtr verb) const;
@@ -59,6 +66,7 @@ class Ipvs final {
 
   NetlinkSocket socket;
   uint16_t family;
+  std::map<std::string, bool> schedulers = {{"rr", true}, {"wrr", true}};  // whether it has them
 };
 
 }  // namespace orch::network::overlay

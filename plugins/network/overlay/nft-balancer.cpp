@@ -35,7 +35,7 @@ std::string NftBalancer::apply(const BalancerChange& change) {
   }
   auto before = take(change);
   // Before the rules, so that nobody who is led here meets a silence.
-  for (auto& [address, backends, gone] : before) {
+  for (auto& [address, service, gone] : before) {
     if (services.count(address) > 0) answered.add(address);
   }
   commit(change, before);
@@ -52,16 +52,17 @@ std::vector<NftBalancer::Before> NftBalancer::take(const BalancerChange& change)
     locals.clear();
   }
   for (auto& [address, wanted] : change.services) {
-    auto sorted = wanted.value_or(Backends());
+    auto now = wanted.value_or(Balanced());
+    auto& sorted = now.backends;
     auto byAddress = [](auto& left, auto& right) { return left.address < right.address; };
     if (!std::is_sorted(sorted.begin(), sorted.end(), byAddress)) {
       std::sort(sorted.begin(), sorted.end(), byAddress);
     }
     auto& had = told[address];
-    auto& places = services[address];
-    auto fresh = keepPlaces(places, had, sorted);
-    before.push_back({address, std::move(places), unwantedOf(had, sorted)});
-    places = std::move(fresh);
+    auto& placed = services[address];
+    Balanced fresh(keepPlaces(placed.backends, had, sorted), now.choice);
+    before.push_back({address, std::move(placed), unwantedOf(had, sorted)});
+    placed = std::move(fresh);
     had = std::move(sorted);
     if (wanted) continue;
     told.erase(address);
@@ -72,9 +73,9 @@ std::vector<NftBalancer::Before> NftBalancer::take(const BalancerChange& change)
 
 void NftBalancer::commit(const BalancerChange& change, const std::vector<Before>& before) {
   NftBatch batch(TABLE);
-  for (auto& [address, backends, gone] : before) {
+  for (auto& [address, had, gone] : before) {
     auto now = services.find(address);
-    buildService(batch, address, backends, now == services.end() ? Backends() : now->second);
+    buildService(batch, address, had, now == services.end() ? Balanced() : now->second);
   }
   for (auto& [local, there] : change.locals) {
     bool changed = there ? locals.insert(local).second : locals.erase(local) > 0;
@@ -100,11 +101,11 @@ void NftBalancer::commit(const BalancerChange& change, const std::vector<Before>
 void NftBalancer::forget(const BalancerChange& change, const std::vector<Before>& before) {
   std::vector<FlowsTo> flows;
   std::vector<Ipv4> newlyLed;
-  for (auto& [address, backends, gone] : before) {
+  for (auto& [address, had, gone] : before) {
     auto found = services.find(address);
-    auto now = found == services.end() ? Backends() : found->second;
+    bool now = found != services.end() && serves(found->second.backends);
     for (auto unwanted : gone) flows.push_back({unwanted, IPPROTO_UDP});
-    if (!serves(backends) && serves(now)) newlyLed.push_back(address);
+    if (!serves(had.backends) && now) newlyLed.push_back(address);
   }
   for (auto address : change.gone) flows.push_back({address, 0});
   forgetFlows(netfilter, flows);

@@ -27,7 +27,7 @@ class NftBalancer final : public Balancer {
  private:
   struct Before {
     Ipv4 address = 0;
-    Backends backends;           // in the order of their turns
+    Balanced service;            // in the order of their turns
     std::vector<Ipv4> unwanted;  // those that have no turn any more
   };
   // In the books; what was there before.
@@ -38,7 +38,7 @@ class NftBalancer final : public Balancer {
   NetlinkSocket netfilter;
   Answered answered;
   std::map<Ipv4, Backends> told;      // by address, which is not the order of their turns
-  std::map<Ipv4, Backends> services;  // in that order
+  std::map<Ipv4, Balanced> services;  // in that order
   std::set<Ipv4> locals;
   bool built = false;  // the kernel's table is as these say
   uint64_t commits = 0;

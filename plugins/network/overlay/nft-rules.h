@@ -5,7 +5,10 @@
 //     map services { ipv4_addr : verdict }             virtual address: goto vip-10.0.1.2
 //     map backends { ipv4_addr . mark : ipv4_addr }    virtual address and turn: a task's
 //     set hairpins { ipv4_addr . ipv4_addr }           a task of this node, twice
-//     chain vip-10.0.1.2 { dnat to daddr . (numgen inc mod N) in backends }   one rule, with a task
+//     chain vip-10.0.1.2 { dnat to daddr . (numgen inc mod N) in backends }   one rule, with a task;
+//                          for Algorithm::SH (jhash saddr mod N)
+//     map stays { ipv4_addr . ipv4_addr : ipv4_addr }  virtual address and client: its task, for a while
+//     set members { ipv4_addr . ipv4_addr }            virtual address and task, where clients stay
 //     chain prerouting   { nat: TCP and UDP: daddr vmap services }
 //     chain postrouting  { nat: saddr . daddr in hairpins: masquerade }
 //   }
@@ -13,7 +16,8 @@
 //
 // Each service has a numgen of its own, so its turns are exact whatever others do. What is for a
 // virtual address that nobody serves stays in the namespace, where nobody listens: the kernel
-// refuses it at once.
+// refuses it at once. Clients stay by two more rules before that one: who is in `stays`, with a
+// task that is still in `members`, is led there; who is not, or cannot be put in, gets a turn.
 #pragma once
 
 #include <set>
@@ -35,9 +39,9 @@ Backends keepPlaces(Backends places, const Backends& before, const Backends& now
 
 // The table with these and nothing else, whether it was there before, with these `chains`, or not.
 void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
-                const std::map<Ipv4, Backends>& services, const std::set<Ipv4>& locals);
+                const std::map<Ipv4, Balanced>& services, const std::set<Ipv4>& locals);
 // What leads from the one to the other, no more.
-void buildService(NftBatch& batch, Ipv4 address, const Backends& had, const Backends& wanted);
+void buildService(NftBatch& batch, Ipv4 address, const Balanced& had, const Balanced& wanted);
 void buildHairpin(NftBatch& batch, Ipv4 local, bool there);
 
 }  // namespace orch::network::overlay

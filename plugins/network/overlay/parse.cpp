@@ -81,9 +81,23 @@ Peer peerOf(schema::NetworkPeer::Reader told, const std::string& ownNode) {
   return peer;
 }
 
-Ipv4 virtualAddressOf(schema::NetworkService::Reader service) {
-  if (service.getAddress().size() == 0) return 0;
-  return addressIn(service.getNetwork(), "a service", service.getAddress());
+VirtualService serviceOf(schema::NetworkService::Reader told) {
+  VirtualService service;
+  if (told.getAddress().size() == 0) return service;
+  service.address = addressIn(told.getNetwork(), "a service", told.getAddress());
+  service.choice.persistenceMs = told.getPersistenceMs();
+  switch (told.getAlgorithm()) {
+    case schema::EndpointSpec::Algorithm::LC:
+      service.choice.algorithm = Algorithm::LC;
+      break;
+    case schema::EndpointSpec::Algorithm::SH:
+      service.choice.algorithm = Algorithm::SH;
+      break;
+    case schema::EndpointSpec::Algorithm::RR:
+    default:  // of a newer version
+      service.choice.algorithm = Algorithm::RR;
+  }
+  return service;
 }
 
 Leg legOf(schema::LegRequest::Reader request) {

@@ -13,8 +13,7 @@ std::optional<NetworkFacts> factsOf(schema::Network::Reader network);
 Peer peerOf(schema::NetworkPeer::Reader peer, const std::string& ownNode);
 // The address of a node, with or without a port; 0 if it is empty.
 Ipv4 hostOf(kj::StringPtr nodeAddress);
-// 0 if the service has none.
-Ipv4 virtualAddressOf(schema::NetworkService::Reader service);
+VirtualService serviceOf(schema::NetworkService::Reader service);
 Leg legOf(schema::LegRequest::Reader request);
 
 }  // namespace orch::network::overlay

@@ -25,7 +25,7 @@ load() {
 }
 modules=/usr/lib/uml/modules/$(uname -r)
 [ -d "$modules" ] || modules=/usr/lib/uml/modules
-for name in veth bridge br_netfilter vxlan nf_tables ip_vs ip_vs_rr ip_vs_wrr; do load "$name"; done
+for name in veth bridge br_netfilter vxlan nf_tables ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_sh; do load "$name"; done
 
 . /run/out/command
 echo $? >/run/out/status

@@ -125,6 +125,20 @@ const std::vector<BadInput>& badInputs() {
          it.getEndpoint().setMode(schema::EndpointSpec::Mode::DNSRR);
        },
        "endpoint mode dnsrr"},
+      {"dnsrr with an algorithm",
+       [](auto it) {
+         it.getEndpoint().setMode(schema::EndpointSpec::Mode::DNSRR);
+         it.getEndpoint().setAlgorithm(schema::EndpointSpec::Algorithm::SH);
+       },
+       "--lb-algorithm cannot be combined with --endpoint-mode dnsrr"},
+      {"dnsrr with persistence",
+       [](auto it) {
+         it.getEndpoint().setMode(schema::EndpointSpec::Mode::DNSRR);
+         it.getEndpoint().setPersistenceMs(10'000);
+       },
+       "--lb-persistence cannot be combined with --endpoint-mode dnsrr"},
+      {"persistence below a second", [](auto it) { it.getEndpoint().setPersistenceMs(100); },
+       "--lb-persistence must be 0s, or 1s to 720h"},
       {"restart delay", task([](auto it) { it.initRestart().setDelayMs(-2); }),
        "must not be negative"},
       {"rollback",

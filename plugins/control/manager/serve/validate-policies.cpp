@@ -11,11 +11,28 @@ constexpr uint64_t MIN_CPU_NANOS = 1'000'000;
 constexpr uint64_t MIN_MEMORY_BYTES = 4ull << 20;
 constexpr uint64_t MAX_DURATION_MS = 1000ull * 3600 * 24 * 365;
 constexpr uint64_t MAX_WINDOW_ATTEMPTS = 1000;  // the history has to reach as far
-constexpr uint32_t MAX_PORTS = 1024;            // each is a rule on the node, and in all its tables
+constexpr uint64_t MIN_PERSISTENCE_MS = 1000;   // what IPVS counts in
+constexpr uint64_t MAX_PERSISTENCE_MS = 1000ull * 3600 * 24 * 30;
+constexpr uint32_t MAX_PORTS = 1024;  // each is a rule on the node, and in all its tables
 
 void checkDuration(kj::StringPtr flag, uint64_t milliseconds) {
   refuseIf(milliseconds > MAX_DURATION_MS, flag, " must be at most ", durationText(MAX_DURATION_MS),
            ", not ", durationText(milliseconds));
+}
+
+// A virtual address is what these are about.
+void validateBalancing(schema::EndpointSpec::Reader endpoint) {
+  bool rotated = endpoint.getMode() == schema::EndpointSpec::Mode::DNSRR;
+  bool usual = endpoint.getAlgorithm() == schema::EndpointSpec::Algorithm::RR;
+  uint64_t persistenceMs = endpoint.getPersistenceMs();
+  refuseIf(rotated && !usual,
+           "--lb-algorithm cannot be combined with --endpoint-mode dnsrr: clients choose there");
+  refuseIf(rotated && persistenceMs > 0,
+           "--lb-persistence cannot be combined with --endpoint-mode dnsrr: clients choose there");
+  bool good = persistenceMs >= MIN_PERSISTENCE_MS && persistenceMs <= MAX_PERSISTENCE_MS;
+  refuseIf(persistenceMs > 0 && !good, "--lb-persistence must be 0s, or ",
+           durationText(MIN_PERSISTENCE_MS), " to ", durationText(MAX_PERSISTENCE_MS), ", not ",
+           durationText(persistenceMs));
 }
 }  // namespace
 
@@ -88,6 +105,7 @@ void validateEndpoint(schema::ServiceSpec::Reader spec) {
                  network == "host" ? ": the task has the ports of its node already"
                                    : ": the task can be reached by nobody"));
   }
+  validateBalancing(endpoint);
   std::set<uint32_t> published;
   std::set<std::pair<uint32_t, Mode>> targets;
   for (auto port : endpoint.getPorts()) {

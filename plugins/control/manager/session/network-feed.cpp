@@ -59,6 +59,8 @@ void fillService(const State& state, const std::string& network, const std::stri
   target.setNetwork(network.c_str());
   target.setServiceId(serviceId.c_str());
   target.setName(service.getSpec().getName());
+  target.setAlgorithm(service.getSpec().getEndpoint().getAlgorithm());
+  target.setPersistenceMs(service.getSpec().getEndpoint().getPersistenceMs());
   for (auto address : service.getAddresses()) {
     if (view(address.getNetwork()) == network) target.setAddress(address.getAddress());
   }
