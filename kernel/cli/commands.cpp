@@ -56,6 +56,7 @@ constexpr const Command* COMMANDS[] = {
     &NETWORK_RM,
     &NETWORK_PRUNE,
     &NETWORK_CHECK,
+    &NETWORK_TRACE,
     &VOLUME_LS,
     &VOLUME_INSPECT,
     &VOLUME_RM,

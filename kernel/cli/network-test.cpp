@@ -105,6 +105,21 @@ TEST_CASE("cli: a check says what is not as it should be, and that by its status
         Words{"checkNetworks ", "checkNetworks front", "checkNetworks front repair"});
 }
 
+TEST_CASE("cli: what cannot be traced is refused, and nothing is asked", "[cli]") {
+  RecordingServer server;
+  for (auto target : {"web:0", "web:x", "web:", ":65536", ":80/icmp", ":80/udp/tcp"}) {
+    auto refused = server.run({"network", "trace", target});
+    CHECK(refused.status == 2);
+    CHECK(
+        has(refused.errors, kj::str("invalid value '", target, "' for TARGET: expected a service ",
+                                    "as web:80, or a published port as :8080 or :53/udp")
+                                .cStr()));
+  }
+  CHECK(server.run({"network", "trace"}).status == 2);
+  CHECK(has(server.run({"network", "trace", ":9"}).errors, "no service publishes the port 9/tcp"));
+  CHECK(server.calls.empty());
+}
+
 TEST_CASE("cli: a check for scripts prints a template, JSON, or nothing", "[cli]") {
   RecordingServer server;
   CHECK(server.run({"net", "check", "front", "--format", "{{.Node}} {{.Found}}"}).out ==

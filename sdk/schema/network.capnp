@@ -143,9 +143,10 @@ interface LegDriver extends(NetworkTables, NetworkChecker) {
   # Gone already is success. A network has nothing on the node when its last leg is gone.
   retain @2 (taskIds :List(Text)) -> ();
   # After a restart: takes away the legs of all others.
-  routes @3 () -> (routes :List(Text));
+  routes @3 () -> (routes :List(Text), balancer :Text);
   # CIDRs that this host reaches, or has, beside its default route: no network may have them. When
-  # they change, the event `routes.changed` says so.
+  # they change, the event `routes.changed` says so. `balancer`: what leads connections to virtual
+  # addresses here, `ipvs` or `nft`.
 }
 
 struct LegRequest {

@@ -291,6 +291,7 @@ struct NodeDescription {
   address @10 :Text;                 # `ip:port` that other nodes reach it at; empty: none do
   routes @11 :List(Text);            # CIDRs that the host itself reaches or has, without its default route
   unanswered @12 :List(Text);        # published ports of tasks elsewhere that it does not answer on: `8080/tcp: why`
+  balancer @13 :Text;                # what leads connections to virtual addresses there: ipvs or nft; empty: nothing
 }
 
 struct NetworkPool {

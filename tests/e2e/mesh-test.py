@@ -137,6 +137,11 @@ class Mesh(cluster.MemberTest):
         for host, count in (("n1", 1), ("n2", 1), ("n3", 2)):
             eventually(f"{count} answer on {host}", lambda: len(answers(host)) == count and "" not in answers(host))
         self.assertNotEqual(answers("n1"), answers("n2"))
+        trace = lambda host: self.n1.orch("net", "trace", ":8080", "--from", host).stdout
+        self.assertIn("port 8080/tcp is published by web, of which it prefers its own; n1 leads a new connection to the next of 1\n",
+                      trace("n1"))
+        self.assertIn("n3 leads a new connection to the next of 2\n", trace("n3"))
+        self.assertIn(f"by orch-mesh to {self.node('n2').address}, which leads it to one of its tasks", trace("n3"))
         self.n1.orch("service", "scale", "web=1")
         there = next(iter(self.spread()))
         for host in ALL:

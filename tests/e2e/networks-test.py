@@ -186,6 +186,10 @@ class Networks(cluster.NetworkTest):
         eventually("they go round", lambda: [len(got) for got in answers().values()] == [3, 3, 3])
         running = self.n1.running("web").keys()
         update = lambda *flags: self.n1.orch("service", "update", *flags, "web")
+        traced = self.n1.orch("net", "trace", "web:80", "--from", "n2").stdout
+        for part in (" on front is the virtual address of web; n2 leads a new connection to the next of 3, by nft\n",
+                     f"to {self.n1.address}\n", f"to {self.n3.address}\n", "on n2 itself\n", "the kernels on its way have it so\n"):
+            self.assertIn(part, traced)
         update("--lb-algorithm", "sh")
         eventually("by the client's address", stay)
         update("--lb-algorithm", "rr", "--lb-persistence", "10m")
@@ -216,6 +220,10 @@ class Networks(cluster.NetworkTest):
             f"{self.cluster.host(task['node']).address}, nothing",
             f"{broken.name} front forwarding entry (port) of {address} ({task['name']}): vxlan0, nothing"]))
         self.assertEqual(check("bridge").returncode, 0)
+        traced = self.n1.orch("net", "trace", "web", "--from", broken.name, check=False)
+        self.assertEqual(traced.returncode, 1)
+        self.assertIn(f"warning: on {broken.name} forwarding entry (host) of {address} ({task['name']}) is nothing, not "
+                      f"{self.cluster.host(task['node']).address}\n", traced.stderr)
         mended = check("--repair")
         self.assertEqual(mended.returncode, 0, mended.stdout + mended.stderr)
         self.assertIn("they are now", mended.stdout)

@@ -142,6 +142,7 @@ class NodeAgent final : private TaskObserver,
   kj::Own<kj::PromiseFulfiller<void>> reportWanted;  // wakes reports()
   bool stopped = false;
   std::vector<std::string> routes;  // of the host, as it last said them
+  std::string balancer;             // the same: what leads connections to virtual addresses
   Bell pluginsChanged;              // for describeOnChange
   Bell imagesChanged;               // for offerImages
   capnp::Capability::Client subscription = nullptr;

@@ -198,7 +198,9 @@ Task<void> NodeAgent::describeRoutes(schema::NodeDescription::Builder descriptio
   if (answer.ok()) {
     routes.clear();
     for (auto route : answer.value().getRoutes()) routes.push_back(route.cStr());
+    balancer = answer.value().getBalancer().cStr();
   }
+  description.setBalancer(balancer.c_str());
   std::vector<std::string> foreign = routes;
   for (auto pool : description.asReader().getNetworks()) {
     std::erase(foreign, pool.getSubnet().cStr());

@@ -234,6 +234,7 @@ class FakeSession final : public schema::Session::Server {
   static void take(FakeManager& model, schema::NodeDescription::Reader description) {
     model.routes.clear();
     for (auto route : description.getRoutes()) model.routes.push_back(route.cStr());
+    model.balancer = description.getBalancer().cStr();
     model.networks.clear();
     for (auto pool : description.getNetworks()) {
       model.networks[pool.getName().cStr()] = {pool.getTotal(), pool.getUsed()};

@@ -55,6 +55,7 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // By network and task.
   std::vector<std::pair<std::string, std::string>> members(const std::string& only) const;
   Task<std::vector<Ipv4Subnet>> routes() { return hostRoutes.ask(); }
+  BalancerKind balancer() const { return layout.balancer; }
   // Nobody is told of routes any more.
   void stop() { watching = nullptr; }
 

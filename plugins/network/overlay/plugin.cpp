@@ -33,6 +33,7 @@ class Service final : public schema::LegDriver::Server {
  private:
   Task<void> doRoutes(RoutesContext context) {
     auto routes = co_await driver->routes();
+    context.getResults().setBalancer(nameOf(driver->balancer()));
     auto list = context.getResults().initRoutes(routes.size());
     for (uint32_t i = 0; i < list.size(); ++i) list.set(i, subnetText(routes[i]));
   }
