@@ -1,7 +1,9 @@
 // orchd: reads the manifest, starts the kernel, waits for a signal.
+#include <errno.h>
 #include <kj/debug.h>
 #include <kj/filesystem.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -193,6 +195,8 @@ int check(const Options& options) {
 }
 
 int guardedMain(int argc, char** argv) {
+  // After `runAgain` the kernel would call it 'exe'.
+  prctl(PR_SET_NAME, program_invocation_short_name);
   auto options = parseOptions(argc, argv);
   auto outcome = attemptNow([&]() {
     if (!options.inspect.empty()) return check::inspectPlugin(options.inspect, options.json);

@@ -78,6 +78,8 @@ class Discovery(JoinTest):
         for node in (n2, n3, n4):
             node.orch("join", "--token", token)
         eventually("four are ready", lambda: self.states() == {f"n{number}": "ready" for number in (1, 2, 3, 4)})
+        # Joining was a new beginning of the same process, by its name too.
+        self.assertEqual(n2.host.run("ps", "-o", "comm=", str(n2.orchd)).stdout.strip(), "orchd")
         # A node registers itself where it can: role, node and cluster are told, too.
         eventually("n4 is registered at the hub", lambda: "10.90.0.4:2377" in registered())
         entry = registered()["10.90.0.4:2377"]
