@@ -69,6 +69,24 @@ TEST_CASE("ingress: the table tells the kernel the least that leads there", "[ne
   CHECK_FALSE(table.published(WEB));
 }
 
+TEST_CASE("ingress: what is left of a task takes nothing from another with its address",
+          "[network]") {
+  PortTable table;
+  auto lost = publicationOf("lost", "10.0.0.2", {{80, 8080, IPPROTO_TCP, false}});
+  auto lives = publicationOf("lives", "10.0.0.2", {{80, 8080, IPPROTO_TCP, false}});
+  for (auto* publication : {&lost, &lives}) {
+    table.publish(*publication);
+    table.activate(*publication);
+  }
+  table.withdraw(lost);
+  auto changes = table.changes();
+  REQUIRE(changes.size() == 1);
+  CHECK(changes[0].after->turns == Backends{{lives.address, 80}});
+  table.withdraw(lives);
+  CHECK(table.changes().empty());
+  CHECK_FALSE(table.published(WEB));
+}
+
 TEST_CASE("ingress: after a rebuild the kernel has what was given and nothing else", "[network]") {
   PortTable table;
   auto one = publicationOf("one", "10.0.0.2", {{80, 8080, IPPROTO_TCP, false}});

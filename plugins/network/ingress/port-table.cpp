@@ -70,6 +70,7 @@ void PortTable::activate(const Publication& publication) {
     KJ_REQUIRE(found != ports.end(), "a port is activated that is not published");
     auto& backends = found->second.backends;
     Backend backend{publication.address, spec.target};
+    found->second.active[publication.taskId] = backend;
     if (std::find(backends.begin(), backends.end(), backend) != backends.end()) continue;
     backends.push_back(backend);
     touched.insert(keyOf(spec));
@@ -77,14 +78,22 @@ void PortTable::activate(const Publication& publication) {
 }
 
 void PortTable::deactivate(const Publication& publication) {
-  for (auto& spec : publication.ports)
-    removeBackend(keyOf(spec), {publication.address, spec.target});
+  for (auto& spec : publication.ports) removeBackend(keyOf(spec), publication.taskId);
 }
 
-void PortTable::removeBackend(PortKey key, Backend backend) {
+void PortTable::removeBackend(PortKey key, const std::string& taskId) {
   auto found = ports.find(key);
   if (found == ports.end()) return;
+  auto& active = found->second.active;
   auto& backends = found->second.backends;
+  auto of = active.find(taskId);
+  if (of == active.end()) return;
+  auto backend = of->second;
+  active.erase(of);
+  // A task that was lost may still have the address that another one has by now.
+  bool needed = std::any_of(active.begin(), active.end(),
+                            [&](auto& entry) { return entry.second == backend; });
+  if (needed) return;
   auto at = std::find(backends.begin(), backends.end(), backend);
   if (at == backends.end()) return;
   // The last takes its turn, so that at most two elements change in the kernel.

@@ -83,12 +83,13 @@ class PortTable final {
     bool host = false;
     bool preferLocal = false;  // as the last who published it said
     std::set<std::string> tasks;
-    Backends backends;  // of this node
+    std::map<std::string, Backend> active;  // of these tasks
+    Backends backends;                      // theirs, in the order of their turns
     std::vector<Share> shares;
     bool unused() const { return tasks.empty() && shares.empty(); }
   };
   static Led ledBy(PortKey key, const Port& port);
-  void removeBackend(PortKey key, Backend backend);
+  void removeBackend(PortKey key, const std::string& taskId);
 
   std::map<PortKey, Port> ports;
   std::map<PortKey, Led> inKernel;
