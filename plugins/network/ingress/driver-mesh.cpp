@@ -11,7 +11,7 @@ Task<std::vector<std::string>> IngressDriver::update(MeshNews news) {
   auto turn = co_await turns.take("");
   if (stopped) fail(kj::str("published ports have been stopped"));
   auto gone = others.take(kj::mv(news));
-  forget.insert(forget.end(), gone.begin(), gone.end());
+  unshared.insert(unshared.end(), gone.begin(), gone.end());
   bool moved = mesh.own != 0 && mesh != others.facts();
   if (!idle()) {
     co_await meet();
@@ -129,6 +129,9 @@ Task<void> IngressDriver::meet() {
 Task<void> IngressDriver::lead() {
   auto before = ports.keys();
   ports.share(takeShares());
+  // With the change that ends it: before, clients would be led there again.
+  forget.insert(forget.end(), unshared.begin(), unshared.end());
+  unshared.clear();
   co_await sync();
   bool lost = false;
   for (auto& key : ports.keys()) lost |= sockets.holds(key) && !sockets.secure(key);

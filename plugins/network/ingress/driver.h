@@ -144,6 +144,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   bool leave = false;  // if nothing is published by then
   std::vector<std::string> changedRecords;
   std::vector<FlowsTo> forget;
+  std::vector<FlowsTo> unshared;  // to be forgotten once nothing leads there
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;
   bool flushing = false;
   bool stopped = false;

@@ -196,11 +196,18 @@ std::vector<std::string> TestNode::tell(const std::string& own, std::vector<Else
   for (size_t i = 0; i < nodes.size(); ++i) {
     list[i].setNodeId(nodes[i].id.c_str());
     list[i].setAddress(nodes[i].address.c_str());
-    auto ports = list[i].initPorts(nodes[i].tcp.size());
-    for (size_t j = 0; j < nodes[i].tcp.size(); ++j) {
-      ports[j].setPublished(nodes[i].tcp[j].first);
-      ports[j].setTasks(nodes[i].tcp[j].second);
-    }
+    auto ports = list[i].initPorts(nodes[i].tcp.size() + nodes[i].udp.size());
+    uint32_t count = 0;
+    auto put = [&](auto& some, schema::PortSpec::Protocol protocol) {
+      for (auto& [published, tasks] : some) {
+        auto port = ports[count++];
+        port.setProtocol(protocol);
+        port.setPublished(published);
+        port.setTasks(tasks);
+      }
+    };
+    put(nodes[i].tcp, schema::PortSpec::Protocol::TCP);
+    put(nodes[i].udp, schema::PortSpec::Protocol::UDP);
   }
   auto left = change.initGone(gone.size());
   for (size_t i = 0; i < gone.size(); ++i) left.set(i, gone[i].c_str());

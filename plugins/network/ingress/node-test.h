@@ -44,6 +44,7 @@ struct Elsewhere {
   std::string id;
   std::string address;
   std::vector<std::pair<uint16_t, uint32_t>> tcp;  // port, tasks
+  std::vector<std::pair<uint16_t, uint32_t>> udp = {};
 };
 
 // One node with the plugin on it; the plugin can be dropped as a crash would and started again.

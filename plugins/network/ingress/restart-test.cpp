@@ -2,6 +2,8 @@
 #include <catch2/catch.hpp>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "lib/conntrack.h"
 #include "lib/nft-batch.h"
@@ -9,9 +11,22 @@
 #include "lib/rtnetlink.h"
 #include "mesh.h"
 #include "node-test.h"
+#include "others.h"
+#include "publication.h"
 
 namespace orch::network::ingress {
 namespace {
+
+// Connections that a rule has led on.
+size_t ledByUdp() {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  size_t count = 0;
+  forgetStrays(socket, [&](const LedFlow& flow) {
+    count += flow.protocol == IPPROTO_UDP;
+    return false;
+  });
+  return count;
+}
 
 TEST_CASE("ingress: the next orchd leads to other nodes before it is told of them",
           "[network][root][netns]") {
@@ -126,6 +141,65 @@ TEST_CASE("ingress: what an orchd that was killed has left is taken away if nobo
   removeRecordFile(node.layout().others(), "n2");
   node.run();
   node.pass("nothing is left", nothingLeft);
+}
+
+TEST_CASE(
+    "ingress: who was led to a task of this node that ports led no more to when orchd was "
+    "killed is led elsewhere",
+    "[network][root][netns]") {
+  TestNode node("stray");
+  node.run();
+  OtherHost host(node);
+  std::vector<End> ends;
+  std::vector<kj::AutoCloseFd> servers;
+  for (auto name : {"one", "two"}) {
+    ends.push_back(node.publishActive(name, {{53, 5353, true}}));
+    servers.push_back(serverIn(ends.back().path, 53, true));
+  }
+  auto client = socketIn(host.path(), true);
+  REQUIRE(connectTo(client, NODE_ADDRESS, 5353) == 0);
+  std::vector<int> fds{servers[0], servers[1]};
+  int first = askUdp(client, fds).server;
+  REQUIRE(first >= 0);
+  CHECK(askUdp(client, fds).server == first);
+  // It has written down that it leads nobody there, and nothing more.
+  node.crash();
+  auto folder = node.layout().records();
+  auto name = ends[first].taskId;
+  auto records = readPublications(folder).whole;
+  REQUIRE(records.size() == 2);
+  for (auto& record : records) {
+    if (record.taskId != name) continue;
+    record.active = false;
+    writeRecordFile(folder, name, encodePublication(record));
+  }
+  node.run();
+  node.deactivate(name);
+  CHECK(askUdp(client, fds).server == 1 - first);
+}
+
+TEST_CASE(
+    "ingress: who was led to a node that ports led no more to when orchd was killed is "
+    "forgotten",
+    "[network][root][netns]") {
+  TestNode node("stray-node");
+  node.run();
+  OtherHost host(node);
+  auto here = other(0);
+  here.tcp = {{8080, 1}};
+  here.udp = {{5353, 1}};
+  node.tell(NODE_ADDRESS, {here});
+  auto client = socketIn("", true);
+  REQUIRE(connectTo(client, "127.0.0.1", 5353) == 0);
+  CHECK(send(client, "hello", 5, 0) == 5);
+  node.crash();
+  node.run();
+  CHECK(ledByUdp() == 1);
+  node.crash();
+  OtherNode left{*parseIpv4(OTHER_ADDRESS), {{{IPPROTO_TCP, 8080}, 1}}};
+  writeRecordFile(node.layout().others(), "n2", encodeNode(left));
+  node.run();
+  CHECK(ledByUdp() == 0);
 }
 
 TEST_CASE("ingress: the mesh stays until connections to nodes without tasks are over",

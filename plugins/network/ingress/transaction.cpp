@@ -2,6 +2,11 @@
 
 #include <netinet/in.h>
 
+#include <algorithm>
+#include <map>
+#include <set>
+#include <vector>
+
 #include "lib/record-files.h"
 #include "lib/rtnetlink.h"
 #include "orch/attempt.h"
@@ -9,6 +14,8 @@
 namespace orch::network::ingress {
 
 namespace {
+constexpr uint32_t LOOPBACK_NETWORK = 127;
+
 // UDP ports that lead somewhere from now on. Who sent to them before has a connection to the node
 // itself; TCP's clients were refused.
 std::vector<Unled> newlyLed(const std::vector<PortChange>& changes) {
@@ -21,6 +28,39 @@ std::vector<Unled> newlyLed(const std::vector<PortChange>& changes) {
     }
   }
   return ports;
+}
+
+// Of an orchd that was killed before it could forget them: who sends to a published port, and is
+// led where that leads no more. TCP's connections have an end of their own.
+bool isStray(const RuleChange& change, const std::map<PortKey, Led>& led, const LedFlow& flow) {
+  if (flow.protocol != IPPROTO_UDP) return false;
+  auto port = led.find({flow.protocol, flow.port});
+  if (port == led.end()) return change.nodesAfter.count(flow.server) > 0;
+  auto& turns = port->second.turns;
+  return std::none_of(turns.begin(), turns.end(),
+                      [&](auto& turn) { return turn.address == flow.server; });
+}
+
+void forgetStrays(NetlinkSocket& socket, const RuleChange& change, const std::vector<Ipv4>& local) {
+  if (change.table != TableWork::REBUILD) return;
+  std::map<PortKey, Led> led;
+  for (auto& port : change.ports) led[port.key] = *port.after;
+  std::set<Ipv4> own(local.begin(), local.end());
+  network::forgetStrays(socket, [&](const LedFlow& flow) {
+    bool here = flow.asked >> 24 == LOOPBACK_NETWORK || own.count(flow.asked) > 0;
+    return here && isStray(change, led, flow);
+  });
+}
+
+// What the kernel noted of connections and does not hold any more.
+void forget(NetlinkSocket& socket, const RuleChange& change) {
+  forgetFlows(socket, change.forget);
+  auto unled = newlyLed(change.ports);
+  if (unled.empty() && change.table != TableWork::REBUILD) return;
+  std::vector<Ipv4> local;
+  for (auto& address : Rtnetlink().addresses()) local.push_back(address.address);
+  forgetUnled(socket, unled, local);
+  forgetStrays(socket, change, local);
 }
 
 void rebuildTable(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
@@ -58,15 +98,9 @@ void work(const Layout& layout, NetlinkSocket& socket, const RuleChange& change)
 std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
   for (auto& record : change.records) writeRecordFile(record.folder, record.name, record.text);
   work(layout, socket, change);
+  auto forgotten = attemptNow([&] { forget(socket, change); });
+  // Last: until then the next orchd finds what was not done.
   for (auto& record : change.goneRecords) removeRecordFile(record.folder, record.name);
-  auto forgotten = attemptNow([&] {
-    forgetFlows(socket, change.forget);
-    auto unled = newlyLed(change.ports);
-    if (unled.empty()) return;
-    std::vector<Ipv4> local;
-    for (auto& address : Rtnetlink().addresses()) local.push_back(address.address);
-    forgetUnled(socket, unled, local);
-  });
   return forgotten.ok() ? "" : forgotten.message().cStr();
 }
 

@@ -25,8 +25,8 @@ struct RuleChange {
   MeshFacts mesh;
   std::vector<PortChange> ports;
   std::set<Ipv4> nodesBefore, nodesAfter;
-  std::vector<Record> goneRecords;
-  std::vector<FlowsTo> forget;  // last
+  std::vector<FlowsTo> forget;
+  std::vector<Record> goneRecords;  // last
 };
 // Over a socket of NETLINK_NETFILTER, for one thread at a time. The text of what went wrong but
 // does not matter to the callers; mostly empty.

@@ -177,6 +177,13 @@ size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows) {
   });
 }
 
+size_t forgetStrays(NetlinkSocket& socket, const std::function<bool(const LedFlow&)>& stray) {
+  return forgetListed(socket, listRequest(), [&](const Entry& entry) {
+    return entry.rewritten && stray({entry.asked.protocol, entry.asked.destination,
+                                     entry.asked.port, entry.answered.source});
+  });
+}
+
 bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers) {
   if (servers.empty()) return false;
   bool found = false;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "lib/ipv4.h"
@@ -20,6 +21,17 @@ struct FlowsTo {
 // In the namespace of the socket, which is one of NETLINK_NETFILTER. Their next packet is treated
 // as the first of a new connection. The number that was there.
 size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows);
+
+// A connection that a rule has led on.
+struct LedFlow {
+  uint8_t protocol = 0;
+  Ipv4 asked = 0;  // by the client
+  uint16_t port = 0;
+  Ipv4 server = 0;  // who answers
+};
+// Those that `stray` picks are forgotten, as by `forgetFlows`: whoever led them may have ended
+// before he could.
+size_t forgetStrays(NetlinkSocket& socket, const std::function<bool(const LedFlow&)>& stray);
 
 // Whether a TCP connection that a rule has led to one of these is not over.
 bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers);
