@@ -195,6 +195,46 @@ TEST_CASE("balancer: a run takes over the services of the one before, and open c
   CHECK(world[0].warnings().empty());
 }
 
+TEST_CASE("balancer: what went while no orchd was there is nobody's any more",
+          "[network][root][netns]") {
+  World world("away", 2);
+  Team team(world, "red", 4097, 3);
+  world.tellAll(team.news(ALL));
+  team.join();
+  // Led to the second, by TCP, and to the second and the third, by UDP.
+  std::vector<kj::AutoCloseFd> clients(3);
+  Accepted peer;
+  for (int turn = -1; turn != 1;) {
+    clients[0] = socketIn(world.task(team.client()));
+    REQUIRE(connectTo(clients[0], VIP, 80) == 0);
+    turn = readyOf(Team::of(team.tcp));
+    REQUIRE(turn >= 0);
+    peer = acceptFrom(team.tcp[turn]);
+  }
+  for (int wanted : {1, 2}) {
+    for (int turn = -1; turn != wanted;) {
+      clients[wanted] = socketIn(world.task(team.client()), true);
+      REQUIRE(connectTo(clients[wanted], VIP, 53) == 0);
+      turn = askUdp(clients[wanted], Team::of(team.udp)).server;
+      REQUIRE(turn >= 0);
+    }
+  }
+  world[0].crash();
+  auto news = team.news({true, true, false});
+  news.peers.erase(news.peers.begin() + 2);  // after the client and the first
+  world[1].tell(news);
+  world[1].unplug("red", team.names[1]);
+  world[0].run();
+  world[0].tell(news);
+  world[0].retain({team.client(), team.names[0], team.names[2]});
+  send(clients[0], "hello", 5, MSG_NOSIGNAL);
+  REQUIRE(readyOf({clients[0]}) == 0);
+  char text[8];
+  CHECK(recv(clients[0], text, sizeof(text), 0) < 0);
+  CHECK(errno == ECONNRESET);
+  for (int i : {1, 2}) CHECK(askUdp(clients[i], Team::of(team.udp)).server == 0);
+}
+
 TEST_CASE("balancer: networks with the same addresses balance among their own",
           "[network][root][netns]") {
   World world("same", 2);

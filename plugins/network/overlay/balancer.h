@@ -9,6 +9,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,6 +62,8 @@ struct BalancerChange {
   std::map<Ipv4, bool> locals;
   // Tasks, on whatever node, that are gone: their connections end.
   std::vector<Ipv4> gone;
+  // Of a complete change: all tasks, on whatever node, that are there.
+  std::set<Ipv4> there;
 };
 
 // The first of its changes is complete; so is the first after one that failed.

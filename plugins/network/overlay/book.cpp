@@ -181,6 +181,9 @@ SandboxChange NetworkBook::take(Ipv4 host) {
   if (!facts) return change;
   change.balancing.gateway = facts->gateway;
   if (complete) {
+    auto& there = change.balancing.there;
+    for (auto& [taskId, leg] : legs) there.insert(leg.address);
+    for (auto& [address, owner] : owners) there.insert(address);
     for (auto& [address, owner] : owners) touchedAddresses.insert(address);
     for (auto& [address, service] : servicesByAddress) touchedServices.insert(address);
   }

@@ -110,6 +110,21 @@ void NftBalancer::forget(const BalancerChange& change, const std::vector<Before>
   for (auto address : change.gone) flows.push_back({address, 0});
   forgetFlows(netfilter, flows);
   forgetUnled(netfilter, newlyLed);
+  if (change.complete) forgetStrays(change.there);
+}
+
+// Of a run that ended before it could forget them, and of what went while there was none.
+void NftBalancer::forgetStrays(const std::set<Ipv4>& there) {
+  network::forgetStrays(netfilter, [&](const LedFlow& flow) {
+    if (there.count(flow.server) == 0) return true;
+    if (flow.protocol != IPPROTO_UDP) return false;
+    auto service = services.find(flow.asked);
+    if (service == services.end()) return true;
+    auto& backends = service->second;
+    return std::none_of(backends.begin(), backends.end(), [&](auto& backend) {
+      return backend.address == flow.server && backend.weight > 0;
+    });
+  });
 }
 
 }  // namespace orch::network::overlay

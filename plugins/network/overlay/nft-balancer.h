@@ -34,6 +34,7 @@ class NftBalancer final : public Balancer {
   std::vector<Before> take(const BalancerChange& change);
   void commit(const BalancerChange& change, const std::vector<Before>& before);
   void forget(const BalancerChange& change, const std::vector<Before>& before);
+  void forgetStrays(const std::set<Ipv4>& there);
 
   NetlinkSocket netfilter;
   Answered answered;
