@@ -61,6 +61,7 @@ IpvsBalancer::Work IpvsBalancer::take(const BalancerChange& change) {
     if (changed) work.newLocals[local] = there;
   }
   work.gone = change.gone;
+  if (change.complete) work.there = change.there;
   return work;
 }
 
@@ -81,6 +82,9 @@ void IpvsBalancer::settle(const Work& work) {
   }
   if (!built) planStrays(plan);
   for (auto task : work.gone) planGone(plan, task);
+  if (work.there) {
+    for (auto task : goneBut(*work.there)) planGone(plan, task);
+  }
   ipvs.run(plan.first);
   bool changed = commitRules(work);
   ipvs.run(plan.last);
@@ -155,6 +159,17 @@ void IpvsBalancer::planGone(Plan& plan, Ipv4 task) {
     }
     ++at;
   }
+}
+
+// Tasks that serve no more and are none of these: they went while nobody looked.
+std::set<Ipv4> IpvsBalancer::goneBut(const std::set<Ipv4>& there) const {
+  std::set<Ipv4> gone;
+  for (auto& [mark, service] : table) {
+    for (auto& [address, destination] : service.destinations) {
+      if (destination.weight == 0 && there.count(address) == 0) gone.insert(address);
+    }
+  }
+  return gone;
 }
 
 // Services of another run that nobody wants any more.

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ class IpvsBalancer final : public Balancer {
     std::set<Ipv4> touched;          // virtual addresses
     std::map<Ipv4, bool> newLocals;  // those that were not so
     std::vector<Ipv4> gone;
+    std::optional<std::set<Ipv4>> there;  // all tasks, if that is known
   };
   struct Plan {
     std::vector<NetlinkMessage> first;  // before packets are led there
@@ -47,6 +49,7 @@ class IpvsBalancer final : public Balancer {
   void planDestinations(Plan& plan, uint32_t mark, const Backends& wanted, bool isTcp);
   void planGone(Plan& plan, Ipv4 task);
   void planStrays(Plan& plan);
+  std::set<Ipv4> goneBut(const std::set<Ipv4>& there) const;
   // True if there was something to do.
   bool commitRules(const Work& work);
 
