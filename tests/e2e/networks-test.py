@@ -63,6 +63,9 @@ class Networks(cluster.NetworkTest):
         everywhere = {"n1", "n2", "n3"}
         for service in ("inside", "both"):
             self.assertEqual(self.reaches(service, "http://web/"), everywhere)
+        for service in ("web", "inside", "both"):
+            for host, done in self.inTasks(service, "cat", "/proc/net/nf_conntrack", mount=False).items():
+                self.assertEqual(done.stdout, "", f"tracked in the task of {service} on {host}")
         for host, routes in self.routes("inside").items():
             self.assertNotIn("default", routes, host)
         for host, routes in self.routes("both").items():

@@ -17,8 +17,9 @@ namespace {
 constexpr Ipv4 ADDRESS = 0x7f00000b;  // 127.0.0.11, where docker's containers look too
 constexpr uint16_t DNS_PORT = 53;
 constexpr int BACKLOG = 64;
-// NF_IP_PRI_NAT_DST: where nat looks at what a namespace itself sends.
-constexpr int32_t NAT_PRIORITY = -100;
+// Between our sockets and all rules that the task may have: these see port 53, both ways.
+constexpr int32_t FIRST = INT32_MIN;
+constexpr int32_t LAST = INT32_MAX;
 
 kj::AutoCloseFd bound(int type) {
   int fd;
@@ -41,17 +42,28 @@ uint16_t portOf(int fd) {
   return ntohs(address.sin_port);
 }
 
+// Packet by packet: nat would have all connections of the task tracked, for these few.
 void addRedirect(NftBatch& batch, uint8_t protocol, uint16_t port) {
-  NftRule rule;
-  rule.destinationIn({ADDRESS, 32}).protocolIs(protocol).destinationPortIs(DNS_PORT);
-  rule.loadAddress(ADDRESS, R1).loadPort(port, R2).dnatTo(R1, R2);
-  batch.addRule("output", rule);
+  NftRule there;
+  there.destinationIn({ADDRESS, 32}).protocolIs(protocol).destinationPortIs(DNS_PORT);
+  there.setDestinationPort(protocol, port);
+  batch.addRule("input", there);
+  NftRule back;
+  back.sourceIn({ADDRESS, 32}).protocolIs(protocol).sourcePortIs(port);
+  back.setSourcePort(protocol, DNS_PORT);
+  batch.addRule("output", back);
 }
 void buildRedirects(NftBatch& batch, uint16_t udpPort, uint16_t tcpPort) {
   batch.addTable();
-  batch.addChain("output", NftHook{"nat", NftPoint::OUTPUT, NAT_PRIORITY});
+  batch.addChain("input", {"filter", NftPoint::INPUT, LAST});
+  batch.addChain("output", {"filter", NftPoint::OUTPUT, FIRST});
   addRedirect(batch, IPPROTO_UDP, udpPort);
   addRedirect(batch, IPPROTO_TCP, tcpPort);
+  // Nobody is there: the asker is to know the question that is refused. TCP's reset is an answer
+  // like others.
+  NftRule refused;
+  refused.sourceIn({ADDRESS, 32}).isRefusalOf(udpPort).setRefusedPort(DNS_PORT);
+  batch.addRule("output", refused);
 }
 
 // In the calling thread's network namespace. To delete takes milliseconds, which the start of a

@@ -18,6 +18,20 @@ namespace orch::network {
 namespace {
 // NF_CT_STATE_BIT(IP_CT_NEW) of the kernel: 1 << (IP_CT_NEW + 1).
 constexpr uint32_t STATE_NEW = 1u << (IP_CT_NEW + 1);
+
+// In the header of TCP and of UDP.
+constexpr uint32_t SOURCE_PORT_OFFSET = 0;
+constexpr uint32_t DESTINATION_PORT_OFFSET = 2;
+uint32_t checksumOffsetOf(uint8_t protocol) { return protocol == IPPROTO_TCP ? 16 : 6; }
+
+// ICMP's "destination unreachable", RFC 792: 8 bytes, then the datagram's IPv4 header and the first
+// 8 bytes of what follows that.
+constexpr uint8_t UNREACHABLE = 3;
+constexpr uint32_t ICMP_CHECKSUM_OFFSET = 2;
+constexpr uint32_t REFUSED_OFFSET = 8;
+constexpr uint8_t VERSION_AND_LENGTH = 0x45;  // without options
+constexpr uint32_t REFUSED_PROTOCOL_OFFSET = REFUSED_OFFSET + 9;
+constexpr uint32_t REFUSED_PORT_OFFSET = REFUSED_OFFSET + 20 + DESTINATION_PORT_OFFSET;
 }  // namespace
 
 void NftRule::Free::operator()(nftnl_rule* rule) const { nftnl_rule_free(rule); }
@@ -105,10 +119,23 @@ NftRule& NftRule::protocolIs(uint8_t protocol) {
   return compare(R0, true, &protocol, sizeof(protocol));
 }
 
-NftRule& NftRule::destinationPortIs(uint16_t port) {
-  loadDestinationPort(R0);
+NftRule& NftRule::portIs(uint32_t offset, uint16_t port) {
+  load(NFT_PAYLOAD_TRANSPORT_HEADER, offset, sizeof(port), R0);
   uint16_t wanted = htons(port);
   return compare(R0, true, &wanted, sizeof(wanted));
+}
+
+NftRule& NftRule::byteIs(uint32_t offset, uint8_t wanted) {
+  load(NFT_PAYLOAD_TRANSPORT_HEADER, offset, sizeof(wanted), R0);
+  return compare(R0, true, &wanted, sizeof(wanted));
+}
+
+NftRule& NftRule::destinationPortIs(uint16_t port) { return portIs(DESTINATION_PORT_OFFSET, port); }
+NftRule& NftRule::sourcePortIs(uint16_t port) { return portIs(SOURCE_PORT_OFFSET, port); }
+
+NftRule& NftRule::isRefusalOf(uint16_t destinationPort) {
+  protocolIs(IPPROTO_ICMP).byteIs(0, UNREACHABLE).byteIs(REFUSED_OFFSET, VERSION_AND_LENGTH);
+  return byteIs(REFUSED_PROTOCOL_OFFSET, IPPROTO_UDP).portIs(REFUSED_PORT_OFFSET, destinationPort);
 }
 
 NftRule& NftRule::loadConnection(uint32_t key, Register into) {
@@ -161,11 +188,11 @@ NftRule& NftRule::loadFrame(uint32_t offset, uint32_t size, Register into) {
 }
 
 NftRule& NftRule::loadDestinationPort(Register into) {
-  return load(NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof(uint16_t), into);
+  return load(NFT_PAYLOAD_TRANSPORT_HEADER, DESTINATION_PORT_OFFSET, sizeof(uint16_t), into);
 }
 
 NftRule& NftRule::loadSourcePort(Register into) {
-  return load(NFT_PAYLOAD_TRANSPORT_HEADER, 0, sizeof(uint16_t), into);
+  return load(NFT_PAYLOAD_TRANSPORT_HEADER, SOURCE_PORT_OFFSET, sizeof(uint16_t), into);
 }
 
 NftRule& NftRule::loadValue(const void* value, uint32_t size, Register into) {
@@ -257,6 +284,29 @@ NftRule& NftRule::setAddress(uint32_t offset, Register address) {
                   {NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, CHECKSUM_OFFSET},
                   {NFTNL_EXPR_PAYLOAD_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR}});
   return *this;
+}
+
+NftRule& NftRule::setPort(uint32_t offset, uint32_t checksumOffset, uint16_t port) {
+  loadPort(port, R0);
+  add("payload", {{NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER},
+                  {NFTNL_EXPR_PAYLOAD_OFFSET, offset},
+                  {NFTNL_EXPR_PAYLOAD_LEN, sizeof(port)},
+                  {NFTNL_EXPR_PAYLOAD_SREG, R0},
+                  {NFTNL_EXPR_PAYLOAD_CSUM_TYPE, NFT_PAYLOAD_CSUM_INET},
+                  {NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, checksumOffset}});
+  return *this;
+}
+
+NftRule& NftRule::setSourcePort(uint8_t protocol, uint16_t port) {
+  return setPort(SOURCE_PORT_OFFSET, checksumOffsetOf(protocol), port);
+}
+
+NftRule& NftRule::setDestinationPort(uint8_t protocol, uint16_t port) {
+  return setPort(DESTINATION_PORT_OFFSET, checksumOffsetOf(protocol), port);
+}
+
+NftRule& NftRule::setRefusedPort(uint16_t port) {
+  return setPort(REFUSED_PORT_OFFSET, ICMP_CHECKSUM_OFFSET, port);
 }
 
 NftRule& NftRule::dnatTo(Register address, Register port) {

@@ -40,6 +40,10 @@ class NftRule final {
   NftRule& isIpv4();
   // Of TCP and UDP.
   NftRule& destinationPortIs(uint16_t port);
+  // Of TCP and UDP.
+  NftRule& sourcePortIs(uint16_t port);
+  // ICMP's news of a datagram, of UDP and without IP options, that did not reach this port.
+  NftRule& isRefusalOf(uint16_t destinationPort);
   // The connection's first packet.
   NftRule& isNew();
   // Its destination was (was not) rewritten.
@@ -92,6 +96,11 @@ class NftRule final {
   NftRule& setMark(Register value);
   NftRule& setSource(Register address) { return setAddress(SOURCE_OFFSET, address); }
   NftRule& setDestination(Register address) { return setAddress(DESTINATION_OFFSET, address); }
+  // The ports of this one packet, which is of this protocol: TCP or UDP, with a checksum.
+  NftRule& setSourcePort(uint8_t protocol, uint16_t port);
+  NftRule& setDestinationPort(uint8_t protocol, uint16_t port);
+  // The port that isRefusalOf looks at.
+  NftRule& setRefusedPort(uint16_t port);
   NftRule& setConstantMark(uint32_t value);
   NftRule& setConnectionMark(Register value);
   // Connections of equal addresses and ports are told apart by it, in the direction of the first
@@ -115,6 +124,9 @@ class NftRule final {
   NftRule& device_(bool input, bool equal, kj::StringPtr name);
   NftRule& addressIn(uint32_t offset, const Ipv4Subnet& subnet);
   NftRule& setAddress(uint32_t offset, Register address);
+  NftRule& byteIs(uint32_t offset, uint8_t wanted);  // of what follows the IPv4 header
+  NftRule& portIs(uint32_t offset, uint16_t port);
+  NftRule& setPort(uint32_t offset, uint32_t checksumOffset, uint16_t port);
   NftRule& load(uint32_t base, uint32_t offset, uint32_t size, Register into);
   NftRule& loadValue(const void* value, uint32_t size, Register into);
   NftRule& mask(Register value, uint32_t bits);
