@@ -59,7 +59,7 @@ TEST_CASE("check: a port that leads nowhere is found and led again", "[network][
   here.findsAndRepairs(
       {"table ip orch-ingress: element tcp . 8080 of active: goto tcp-8080, found nothing"});
   NftBatch("orch-ingress").deleteRules("lead").commit();
-  here.findsAndRepairs({"table ip orch-ingress: chain lead: 4 rules, found 0 rules"});
+  here.findsAndRepairs({"table ip orch-ingress: chain lead: 5 rules, found 0 rules"});
 }
 
 TEST_CASE("check: the rule of what leaves by the mesh that is gone is found and set again",

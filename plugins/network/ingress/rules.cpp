@@ -96,6 +96,9 @@ void buildLead(NftBatch& batch, kj::StringPtr chain, kj::StringPtr device) {
       rule().isReply(false).loadConnectionMark(R0).in("nodes", R0).setConstantMark(MESH_MARK));
 }
 
+// Nothing below is for it: of connections of the mesh the first packet set the mark.
+NftRule outsideOfMesh() { return kj::mv(NftRule().isUnmarked().isNew(false).accept()); }
+
 void buildMesh(NftBatch& batch, const Layout& layout, const MeshFacts& mesh) {
   kj::StringPtr device = layout.device.c_str();
   batch.addChain("zone", {"filter", NftPoint::PREROUTING, RAW});
@@ -109,13 +112,16 @@ void buildMesh(NftBatch& batch, const Layout& layout, const MeshFacts& mesh) {
                              .in("published", R0)
                              .setConstantMark(MESH_MARK));
 
+  auto outside = outsideOfMesh(), outsideOut = outsideOfMesh();
   batch.addChain("lead", {"filter", NftPoint::PREROUTING, AFTER_DSTNAT});
+  batch.addRule("lead", outside);
   batch.addRule("lead",
                 NftRule().from(device).isNew().loadFrame(SENDER, 4, R0).setConnectionMark(R0));
   batch.addRule("lead",
                 NftRule().notFrom(device).isReply(true).isInZone().setConstantMark(MESH_MARK));
   buildLead(batch, "lead", device);
   batch.addChain("leadout", {"route", NftPoint::OUTPUT, AFTER_DSTNAT});
+  batch.addRule("leadout", outsideOut);
   buildLead(batch, "leadout", nullptr);
 
   batch.addChain("leave", {"filter", NftPoint::POSTROUTING, MANGLE});

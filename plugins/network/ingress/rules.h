@@ -31,7 +31,8 @@
 //                     sender's address: equal clients that come by two nodes are two connections }
 //     chain aside   { output, before nat: to 127/8 and a published port: marked; or the kernel would
 //                     look for a route for 127.0.0.1 outside }
-//     chain lead    { prerouting, after nat: note the other side; mark what has to go by the mesh }
+//     chain lead    { prerouting, after nat: note the other side; mark what has to go by the mesh;
+//                     most packets have nothing to do with it, and are let off first }
 //     chain leadout { output, after nat: the same, for the node itself }
 //     chain leave   { postrouting: into the mesh: segments that fit; mark = the other side }
 //     chain source  { postrouting, nat: into the mesh: what the other node could not answer to

@@ -143,11 +143,16 @@ NftRule& NftRule::loadConnection(uint32_t key, Register into) {
   return *this;
 }
 
-NftRule& NftRule::isNew() {
+NftRule& NftRule::isNew(bool expected) {
   loadConnection(NFT_CT_STATE, R0);
   mask(R0, STATE_NEW);
   uint32_t none = 0;
-  return compare(R0, false, &none, sizeof(none));
+  return compare(R0, !expected, &none, sizeof(none));
+}
+
+NftRule& NftRule::isUnmarked() {
+  uint32_t none = 0;
+  return loadConnectionMark(R0).compare(R0, true, &none, sizeof(none));
 }
 
 NftRule& NftRule::isDnat(bool expected) {
@@ -381,6 +386,11 @@ NftRule& NftRule::clampSegments() {
 
 NftRule& NftRule::masquerade() {
   add("masq", {});
+  return *this;
+}
+
+NftRule& NftRule::accept() {
+  add("immediate", {{NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT}, {NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT}});
   return *this;
 }
 

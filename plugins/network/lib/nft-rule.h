@@ -44,12 +44,14 @@ class NftRule final {
   NftRule& sourcePortIs(uint16_t port);
   // ICMP's news of a datagram, of UDP and without IP options, that did not reach this port.
   NftRule& isRefusalOf(uint16_t destinationPort);
-  // The connection's first packet.
-  NftRule& isNew();
+  // The connection's first packet (one of the others).
+  NftRule& isNew(bool expected = true);
   // Its destination was (was not) rewritten.
   NftRule& isDnat(bool expected);
   // Goes the way of the connection's answers, or that of its first packet.
   NftRule& isReply(bool expected);
+  // Its connection has no mark.
+  NftRule& isUnmarked();
   // Its connection was set apart by setZone.
   NftRule& isInZone();
 
@@ -110,6 +112,7 @@ class NftRule final {
   NftRule& writeFrame(uint32_t offset, Register value);
   // Of a SYN: no larger segments than the route has room for.
   NftRule& clampSegments();
+  NftRule& accept();  // ends the chain
   NftRule& drop();
   NftRule& rejectWithReset();        // TCP only
   NftRule& rejectPortUnreachable();  // ICMP
