@@ -120,7 +120,7 @@ void NftBalancer::forgetStrays(const std::set<Ipv4>& there) {
     if (flow.protocol != IPPROTO_UDP) return false;
     auto service = services.find(flow.asked);
     if (service == services.end()) return true;
-    auto& backends = service->second;
+    auto& backends = service->second.backends;
     return std::none_of(backends.begin(), backends.end(), [&](auto& backend) {
       return backend.address == flow.server && backend.weight > 0;
     });
