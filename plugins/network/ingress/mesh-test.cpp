@@ -4,9 +4,13 @@
 #include <catch2/catch.hpp>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "lib/conntrack.h"
@@ -62,6 +66,30 @@ TEST_CASE("ingress: tasks of this node and of others take turns", "[network][roo
   auto last = socketIn(host.path(), false);
   REQUIRE(connectTo(last, NODE_ADDRESS, 8080) == 0);
   CHECK(readyOf({server}) == 0);
+}
+
+TEST_CASE("ingress: packets that carry frames are not tracked", "[network][root][netns]") {
+  TestNode node("carry");
+  node.run();
+  OtherHost host(node);
+  node.tell(NODE_ADDRESS, {other(1)});
+  auto server = serverIn("", 81);
+  auto farServer = serverIn(host.path(), 81);
+  auto pass = [](const std::string& from, const char* to) {
+    auto carrier = socketIn(from, true);
+    REQUIRE(connectTo(carrier, to, 4789) == 0);
+    REQUIRE(send(carrier, "frame", 5, 0) == 5);
+    REQUIRE(connectTo(socketIn(from), to, 81) == 0);
+  };
+  pass(host.path(), NODE_ADDRESS);
+  pass("", OTHER_ADDRESS);
+  std::ifstream file("/proc/thread-self/net/nf_conntrack");
+  std::string tracked(std::istreambuf_iterator<char>(file), {});
+  INFO(tracked);
+  for (auto to : {NODE_ADDRESS, OTHER_ADDRESS}) {
+    CHECK(tracked.find("dst=" + std::string(to)) != std::string::npos);
+  }
+  CHECK(tracked.find("dport=4789") == std::string::npos);
 }
 
 TEST_CASE("ingress: a port that a program of this node has is told of and left to it",

@@ -16,7 +16,7 @@ constexpr int32_t AFTER_DSTNAT = -50;
 constexpr int32_t FILTER = 0;  // NF_IP_PRI_FILTER
 // Before other tables' chains: the first that says something has said it.
 constexpr int32_t SRCNAT = 99;  // NF_IP_PRI_NAT_SRC - 1
-constexpr const char* CHAINS[] = {"input", "prerouting", "output", "zone",   "aside",
+constexpr const char* CHAINS[] = {"input", "prerouting", "output", "zone",   "carry",  "aside",
                                   "lead",  "leadout",    "leave",  "source", "forward"};
 constexpr const char* SETS[] = {"published", "active", "here", "backends", "nodes", "selves"};
 
@@ -103,6 +103,12 @@ void buildMesh(NftBatch& batch, const Layout& layout, const MeshFacts& mesh) {
   kj::StringPtr device = layout.device.c_str();
   batch.addChain("zone", {"filter", NftPoint::PREROUTING, RAW});
   batch.addRule("zone", NftRule().from(device).loadFrame(SENDER_END, 2, R0).setZone(R0));
+  auto carries = [&] {
+    return kj::mv(NftRule().protocolIs(IPPROTO_UDP).destinationPortIs(layout.dataPort));
+  };
+  batch.addRule("zone", carries().destinationIsLocal().doNotTrack());
+  batch.addChain("carry", {"filter", NftPoint::OUTPUT, RAW});
+  batch.addRule("carry", carries().doNotTrack());
 
   batch.addChain("aside", {"filter", NftPoint::OUTPUT, MANGLE});
   batch.addRule("aside", NftRule()

@@ -28,7 +28,9 @@
 //
 // clang-format off
 //     chain zone    { prerouting, before the lookup: from the mesh: zone = last two bytes of the
-//                     sender's address: equal clients that come by two nodes are two connections }
+//                     sender's address: equal clients that come by two nodes are two connections;
+//                     packets that carry frames, to this node: not tracked }
+//     chain carry   { output, before the lookup: the same, from this node }
 //     chain aside   { output, before nat: to 127/8 and a published port: marked; or the kernel would
 //                     look for a route for 127.0.0.1 outside }
 //     chain lead    { prerouting, after nat: note the other side; mark what has to go by the mesh;

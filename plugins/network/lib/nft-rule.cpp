@@ -389,6 +389,11 @@ NftRule& NftRule::masquerade() {
   return *this;
 }
 
+NftRule& NftRule::doNotTrack() {
+  add("notrack", {});
+  return *this;
+}
+
 NftRule& NftRule::accept() {
   add("immediate", {{NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT}, {NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT}});
   return *this;

@@ -112,6 +112,8 @@ class NftRule final {
   NftRule& writeFrame(uint32_t offset, Register value);
   // Of a SYN: no larger segments than the route has room for.
   NftRule& clampSegments();
+  // Only before the kernel has looked the connection up: of this packet it will not.
+  NftRule& doNotTrack();
   NftRule& accept();  // ends the chain
   NftRule& drop();
   NftRule& rejectWithReset();        // TCP only
