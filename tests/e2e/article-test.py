@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The two-part article that introduced many to swarm mode, typed on three hosts: what it shows of hosts that
-are one cluster (the networks between them are not there yet), in its order.
+are one cluster and of the networks between them.
 
 usage: article-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
@@ -18,6 +18,11 @@ from single import eventually  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 PORT = 5000
+# As the article's nginx with `proxy_pass`.
+PROXY = """mkdir -p /www/cgi-bin
+printf '#!/bin/sh\necho Content-Type: text/plain\necho\nwget -q -O - http://test:5000/\n' >/www/cgi-bin/pass
+/bin/busybox chmod 755 /www/cgi-bin/pass
+exec httpd -f -p 80 -h /www"""
 LABEL = 'labels = { "com.example.storage" = "ssd" }\n'
 
 
@@ -67,17 +72,17 @@ class Article(cluster.ClusterTest):
         cut = lambda line: [line[start:end].strip() for start, end in zip(starts, starts[1:])]
         return [dict(zip(cut(lines[0]), cut(line))) for line in lines[1:]]
 
-    def answers(self, host):
+    def answers(self, host, place=f"{PORT}/"):
         """Which containers a client far away hears of at that host's port. A server that does not listen yet
         is waited for."""
         load = f"{single.REPOSITORY}/tests/testbed/load"
-        done = self.cluster.client.host.run(load, f"http://{host.address}:{PORT}/", "--count", "12", "--retry", str(single.PATIENCE), check=True)
+        done = self.cluster.client.host.run(load, f"http://{host.address}:{place}", "--count", "12", "--retry", str(single.PATIENCE), check=True)
         seen = json.loads(done.stdout)
         self.assertEqual(seen["failed"], 0, seen)
         return seen["answers"]
 
     def test_what_the_article_does_works_as_it_says(self):
-        for step in (self.aClusterInTwoCommands, self.aServiceOfOne, self.sixOnThreeHosts, self.oneInFrontOfAll,
+        for step in (self.aClusterInTwoCommands, self.servicesOnANetwork, self.aProxyInFrontOfSix, self.aServiceOfOne, self.sixOnThreeHosts, self.oneInFrontOfAll,
                      self.aHostLeaves, self.twoHostsFail, self.onHostsWithALabel, self.twoAtATime):
             with self.subTest(step.__name__):
                 step()
@@ -93,6 +98,49 @@ class Article(cluster.ClusterTest):
         self.assertEqual(sorted(rows), ["n1", "n2", "n3"])
         self.assertEqual({row["AVAILABILITY"] for row in rows.values()}, {"Active"})
         self.assertEqual([rows[name]["MANAGER STATUS"] for name in ("n1", "n2", "n3")], ["Leader", "", ""])
+
+    def servicesOnANetwork(self):
+        """They reach each other from host to host, by name."""
+        self.n1.orch("network", "create", "-d", "overlay", "mynet")
+        self.service("create", "--replicas", "3", "--name", "frontend", "--network", "mynet", "--publish", "80:80/tcp", "web:1", "/bin/web")
+        self.service("create", "--name", "redis", "--network", "mynet", "web:1", "/bin/web")
+        self.become("frontend", n1=1, n2=1, n3=1)
+        for host in self.cluster.hosts:
+            eventually(f"three answer on {host.name}", lambda: sorted(self.answers(host, "80/").values()) == [4] * 3)
+        for name, tasks in (("redis", 1), ("frontend", 3)):
+            for slot in self.n1.running("frontend"):
+                heard = {self.fromInside("frontend", slot, f"http://{name}/") for _ in range(tasks)}
+                self.assertEqual(len(heard - {""}), tasks, f"frontend.{slot} asks {name}: {heard}")
+        self.removed("mynet", "frontend", "redis")
+
+    def aProxyInFrontOfSix(self):
+        """The name of the service is an address that stands for all of its tasks, on whichever hosts."""
+        self.n1.orch("network", "create", "-d", "overlay", "test")
+        self.service("create", "--name", "test", "--replicas", "6", "--network", "test", "-e", f"PORT={PORT}", "web:1", "/bin/web")
+        self.service("create", "--name", "nginx", "--replicas", "3", "--network", "test", "-p", "80:80", "web:1", "/bin/sh", "-c", PROXY)
+        self.become("test", n1=2, n2=2, n3=2)
+        self.become("nginx", n1=1, n2=1, n3=1)
+        address = self.n1.json("service", "inspect", "test")[0]["addresses"][0]["address"]
+        said = self.enter("nginx", 1, "/bin/busybox", "nslookup", "-type=a", "test", "127.0.0.11")
+        self.assertEqual([line.split()[-1] for line in said.partition("Name:")[2].splitlines() if line.startswith("Address")], [address])
+        for host in self.cluster.hosts:
+            seen = set()
+            eventually(f"six answer behind {host.name}", lambda: seen.update(self.answers(host, "80/cgi-bin/pass")) or len(seen) == 6)
+        self.removed("test", "nginx", "test")
+
+    def enter(self, service, slot, *command):
+        """What a program says in one of its tasks."""
+        task = self.n1.running(service)[slot]
+        host = self.cluster.host(self.names()[task["nodeId"]])
+        return host.host.run("nsenter", "-t", str(task["status"]["container"]["pid"]), "-n", "-m", "--", *command).stdout
+
+    def fromInside(self, service, slot, url):
+        return eventually(f"{url} is heard of", lambda: self.enter(service, slot, "/bin/busybox", "timeout", "5", "/bin/wget", "-q", "-O", "-", url))
+
+    def removed(self, network, *services):
+        for name in services:
+            self.service("rm", name)
+        eventually("nobody is on the network", lambda: self.n1.orch("network", "rm", network, check=False).returncode == 0)
 
     def aServiceOfOne(self):
         self.n1.orch("service", "create", "--detach", "--name", "test", "-p", f"{PORT}:{PORT}", "-e", f"PORT={PORT}", "web:1", "/bin/web")
