@@ -8,24 +8,33 @@ using Plugin = import "plugin.capnp";
 using Runtime = import "runtime.capnp";
 $Cxx.namespace("orch::schema");
 
+# A name is of one image at a time, and moves to what is pulled or imported under it later; an image
+# has any number of names. What is imported, pulled or held is so after a restart too. What is wrong (a
+# reference, a holder, a path) is refused with a text that names it, and changes nothing. A transfer
+# that its caller has let go of is finished or undone, and leaves nothing half done.
+
 interface ImageStore {
   ensure @0 (reference :Text, holder :Text, progress :Progress, elsewhere :ImageFinder, login :RegistryLogin) -> (image :ImageInfo) $Plugin.longRunning;
   # The image, from this node if it has it, else from another host, else pulled; and held for `holder`
   # (a task id) until `release`: a held image is neither removed nor pruned. Calls for the same image
   # share one transfer. `elsewhere` is asked for a reference with a digest only; null: nobody is.
+  # A holder is 1 to 128 letters, digits, `_`, `-` and `.`, and does not begin with a dot.
   release @1 (holder :Text) -> ();
+  # Who holds nothing, holds nothing.
   retainHolders @2 (holders :List(Text)) -> ();
   # After a crash: holds of all others are released.
   pull @3 (reference :Text, progress :Progress, login :RegistryLogin) -> (image :ImageInfo) $Plugin.longRunning;
   # From the registry even if a local image has that name.
   import @4 (path :Text, reference :Text, progress :Progress) -> (images :List(ImageInfo)) $Plugin.longRunning;
   # A docker archive, an OCI layout (folder or tar), or a plain root file system (folder or tar). An
-  # empty `reference` takes the names that the archive holds.
+  # empty `reference` takes the names that the archive holds. Answers these names alone.
   list @5 () -> (images :List(ImageInfo));
   inspect @6 (reference :Text) -> (image :ImageInfo, configJson :Text);
   remove @7 (reference :Text, force :Bool) -> (removed :List(Text));
+  # A name, and with its last name the image; by id an image with one name, or, with `force`, with all
+  # of them. Fails if it is held, forced or not. `removed`: names, and ids of images that are gone.
   prune @8 (all :Bool) -> (removed :List(Text), freedBytes :UInt64) $Plugin.longRunning;
-  # Without `all`: only what no name points to.
+  # Without `all`: only what no name points to; with it, whatever nobody holds.
   limit @12 (bytes :UInt64, needed :List(Text), unusedMs :UInt64) -> (removed :List(Text), freedBytes :UInt64) $Plugin.longRunning;
   # As long as all images take more than `bytes`, those go that are neither held nor `needed`, the
   # longest unused first. What was used within `unusedMs`, as far as these calls have seen, stays.

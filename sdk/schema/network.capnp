@@ -26,24 +26,37 @@ struct NetworkFinding {
   repaired @4 :Bool;                 # it is as it should be by now
 }
 
+# Ids of tasks and of networks are names of files: 1 to 64 characters of a-z, A-Z, 0-9, `_`, `-` and
+# `.`, not beginning with a dot. Others are refused with a text that names them, and change nothing.
+#
+# Calls for one task take effect in the order in which they come. One that its caller has let go of
+# is carried out or undone; either way a later `detach` or `unplug`, or `retain` after a restart,
+# leaves nothing of it. An instance that was ended without `stop` leaves what it has made as it is:
+# tasks go on talking, and the next instance takes over what they have.
+
 interface NetworkDriver extends(NetworkChecker) {
   info @0 () -> (name :Text, driver :Text, subnet :Text, gateway :Text, total :UInt32, used :UInt32, options :List(Objects.KeyValue));
+  # `total`: addresses that tasks can have, all in the subnet and none of them the gateway's. `used`:
+  # those that tasks have, from `recover` on.
   attach @1 (taskId :Text) -> (endpoint :Endpoint);
-  # A namespace with lo, a leg into the network, an address and routes. Idempotent. Fails, leaving
-  # nothing, if the pool is empty.
+  # A namespace with lo, a leg into the network, an address that no other task has, and routes to the
+  # network and to all else; tasks of the network reach each other, and see each other's addresses.
+  # Idempotent: who is attached is answered the same, after a restart too, with nothing changed.
+  # Fails, leaving nothing, if the pool is empty; what a task has given back is free again.
   detach @2 (taskId :Text) -> ();
-  # Takes everything away. Gone already is success.
+  # Takes everything away. Gone already is success, as is an id that no task can have.
   retain @3 (taskIds :List(Text)) -> (endpoints :List(Endpoint));
-  # After a restart: keeps what these tasks have, takes the rest away.
+  # After a restart: keeps what these tasks have, and answers it; takes the rest away, whole or not.
+  # Of those who have nothing nothing is answered.
   drain @4 (taskId :Text, limitMs :UInt64) -> (open :UInt32) $Plugin.longRunning;
   # Answered when no TCP connection to the task is under way, or after the limit with how many still
-  # are. One is under way that carries data, or whose client spoke last. New ones are not kept out.
+  # are; 0 for a task that is not attached. One is under way that carries data, or whose client spoke last. New ones are not kept out.
 }
 
 struct Endpoint {
   taskId @0 :Text;
-  namespacePath @1 :Text;
-  address @2 :Text;                  # without the prefix length
+  namespacePath @1 :Text;            # for setns(2); there as long as the task is attached
+  address @2 :Text;                  # without the prefix length; of a device that is up in there
   gateway @3 :Text;
 }
 
@@ -109,6 +122,10 @@ struct NetworkService {
   serviceId @1 :Text;
   name @2 :Text;
   address @3 :Text;                  # virtual; empty: its name stands for the addresses of its tasks
+  # A connection to the virtual address goes to one of the tasks that serve, chosen as `algorithm` and
+  # `persistenceMs` say, and comes from the client's own address; a task that reaches itself sees the gateway's. Where
+  # nobody serves it is refused at once. Who serves no more gets no new one; what is open goes on as
+  # long as the task is there. UDP goes to another with the next packet.
   aliases @4 :List(Text);
   algorithm @5 :Objects.EndpointSpec.Algorithm;
   persistenceMs @6 :UInt64;          # as in EndpointSpec
@@ -132,17 +149,22 @@ struct NetworkMember {
 
 interface NetworkTables {
   update @0 (change :NetworkChange) -> ();
-  # Answered when it is in force. What is known already changes nothing.
+  # Answered when it is in force. What is known already changes nothing; what cannot be is refused as
+  # a whole, and nothing of it is in force.
 }
 
 interface LegDriver extends(NetworkTables, NetworkChecker) {
   # Networks that tasks have one leg in each, beside others.
   plug @0 (leg :LegRequest) -> ();
-  # Device, address and route in the task's namespace. The network must have been told of. Idempotent.
+  # Device, address and route to the network in the task's namespace, no other route. The network
+  # must have been told of. Idempotent. Fails, leaving nothing, if the task has such a device of its
+  # own.
   unplug @1 (taskId :Text, network :Text) -> ();
-  # Gone already is success. A network has nothing on the node when its last leg is gone.
+  # Gone already is success, as is a task whose namespace has ended. A network has nothing on the node
+  # when its last leg is gone.
   retain @2 (taskIds :List(Text)) -> ();
-  # After a restart: takes away the legs of all others.
+  # After a restart: takes away the legs of all others, whether the networks have been told of by then
+  # or not; those of tasks whose namespace has ended are gone as well.
   routes @3 () -> (routes :List(Text), balancer :Text);
   # CIDRs that this host reaches, or has, beside its default route: no network may have them. When
   # they change, the event `routes.changed` says so. `balancer`: what leads connections to virtual
