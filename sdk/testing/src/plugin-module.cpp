@@ -75,6 +75,12 @@ PluginModule::PluginModule(Env& env, kj::StringPtr file, Isolation isolation,
 
 PluginModule::~PluginModule() noexcept(false) { client = nullptr; }
 
+void PluginModule::kill(kj::WaitScope& waitScope) {
+  auto& process = *KJ_REQUIRE_NONNULL(host, "it is in this process")->process;
+  process.signal(SIGKILL);
+  process.onExit().wait(waitScope);
+}
+
 uint32_t PluginModule::pid() const {
   KJ_IF_MAYBE (running, host) return (*running)->process->pid();
   return 0;

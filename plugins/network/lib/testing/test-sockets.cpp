@@ -1,31 +1,12 @@
 #include "lib/testing/test-sockets.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <poll.h>
 #include <sched.h>
-#include <sys/socket.h>
 
-#include "lib/netns.h"
 #include "lib/rtnetlink.h"
 
 namespace orch::network {
-
-namespace {
-std::string textOf(const sockaddr_in& address) {
-  return ipv4Text(ntohl(address.sin_addr.s_addr)).cStr();
-}
-}  // namespace
-
-sockaddr_in socketAddressOf(const std::string& address, uint16_t port) {
-  sockaddr_in result = {};
-  result.sin_family = AF_INET;
-  result.sin_port = htons(port);
-  KJ_REQUIRE(inet_pton(AF_INET, address.c_str(), &result.sin_addr) == 1, address.c_str());
-  return result;
-}
 
 OwnNetwork::OwnNetwork() {
   int fd;
@@ -36,80 +17,5 @@ OwnNetwork::OwnNetwork() {
 }
 
 OwnNetwork::~OwnNetwork() noexcept(false) { KJ_SYSCALL(setns(before, CLONE_NEWNET)); }
-
-kj::AutoCloseFd socketIn(const std::string& path, bool udp) {
-  kj::AutoCloseFd made;
-  auto make = [&] {
-    int fd;
-    KJ_SYSCALL(fd = socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0));
-    made = kj::AutoCloseFd(fd);
-  };
-  if (path.empty()) {
-    make();
-  } else {
-    inNamespace(path.c_str(), make);
-  }
-  timeval patience = {PATIENCE_MS / 1000, 0};
-  KJ_SYSCALL(setsockopt(made, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)));
-  KJ_SYSCALL(setsockopt(made, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
-  return made;
-}
-
-kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp) {
-  auto server = socketIn(path, udp);
-  auto address = socketAddressOf("0.0.0.0", port);
-  int on = 1;
-  KJ_SYSCALL(setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
-  KJ_SYSCALL(bind(server, reinterpret_cast<sockaddr*>(&address), sizeof(address)), port);
-  if (udp) return server;
-  KJ_SYSCALL(listen(server, 100));
-  return server;
-}
-
-int connectTo(int fd, const std::string& address, uint16_t port) {
-  auto target = socketAddressOf(address, port);
-  return connect(fd, reinterpret_cast<sockaddr*>(&target), sizeof(target)) == 0 ? 0 : errno;
-}
-
-int readyOf(const std::vector<int>& sockets) {
-  std::vector<pollfd> list;
-  for (int fd : sockets) list.push_back({fd, POLLIN, 0});
-  int ready;
-  KJ_SYSCALL(ready = poll(list.data(), list.size(), PATIENCE_MS));
-  for (size_t i = 0; i < list.size(); ++i) {
-    if (list[i].revents != 0) return i;
-  }
-  return -1;
-}
-
-Accepted acceptFrom(int server) {
-  sockaddr_in address = {};
-  socklen_t size = sizeof(address);
-  int fd;
-  KJ_SYSCALL(fd = accept4(server, reinterpret_cast<sockaddr*>(&address), &size, SOCK_CLOEXEC));
-  return {kj::AutoCloseFd(fd), textOf(address)};
-}
-
-bool talk(int one, int other) {
-  char text[6] = {};
-  if (send(one, "hello", 5, MSG_NOSIGNAL) != 5 || readyOf({other}) < 0) return false;
-  if (recv(other, text, 5, 0) != 5 || std::string(text) != "hello") return false;
-  if (send(other, "there", 5, MSG_NOSIGNAL) != 5 || readyOf({one}) < 0) return false;
-  return recv(one, text, 5, 0) == 5 && std::string(text) == "there";
-}
-
-Asked askUdp(int client, const std::vector<int>& servers) {
-  char text[6] = {};
-  if (send(client, "hello", 5, 0) != 5) return {};
-  int turn = readyOf(servers);
-  if (turn < 0) return {};
-  sockaddr_in from = {};
-  socklen_t size = sizeof(from);
-  auto* peer = reinterpret_cast<sockaddr*>(&from);
-  if (recvfrom(servers[turn], text, 5, 0, peer, &size) != 5) return {};
-  if (sendto(servers[turn], "there", 5, 0, peer, size) != 5 || readyOf({client}) < 0) return {};
-  if (recv(client, text, 5, 0) != 5 || std::string(text) != "there") return {};
-  return {turn, textOf(from)};
-}
 
 }  // namespace orch::network

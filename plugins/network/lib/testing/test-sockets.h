@@ -1,17 +1,25 @@
-// Sockets in network namespaces, for tests of the plugins that connect these, and a namespace of
-// the test's own.
+// Sockets in network namespaces, and a namespace of the test's own, for tests of the plugins that
+// connect these.
 #pragma once
 
 #include <kj/io.h>
-#include <netinet/in.h>
 
-#include <string>
-#include <vector>
+#include "orch/testing/sockets.h"
 
 namespace orch::network {
 
-// Of a wait that succeeds if nothing is wrong; what must not come is waited for as long.
-constexpr int PATIENCE_MS = 20'000;
+using testing::Accepted;
+using testing::acceptFrom;
+using testing::Asked;
+using testing::askUdp;
+using testing::connectTo;
+using testing::PATIENCE_MS;
+using testing::reaches;
+using testing::readyOf;
+using testing::serverIn;
+using testing::socketAddressOf;
+using testing::socketIn;
+using testing::talk;
 
 // While it lives, the test's thread is in a network namespace with nothing but lo.
 class OwnNetwork final {
@@ -23,30 +31,5 @@ class OwnNetwork final {
  private:
   kj::AutoCloseFd before;
 };
-
-sockaddr_in socketAddressOf(const std::string& address, uint16_t port);
-// A socket in the namespace at `path`; in the test's own if that is empty. Usable from anywhere.
-kj::AutoCloseFd socketIn(const std::string& path, bool udp = false);
-// Bound to the port on all addresses, and listening if it is TCP.
-kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp = false);
-// 0 or the errno.
-int connectTo(int fd, const std::string& address, uint16_t port);
-// The index of the one that has something to accept or to read; -1: none.
-int readyOf(const std::vector<int>& sockets);
-
-struct Accepted {
-  kj::AutoCloseFd fd;
-  std::string address;
-};
-Accepted acceptFrom(int server);
-// One message there and one back over a connected pair; true if both came whole.
-bool talk(int one, int other);
-// Asks over a connected UDP socket: which server got it, and from whom; -1: none, or it could not
-// answer.
-struct Asked {
-  int server = -1;
-  std::string address;
-};
-Asked askUdp(int client, const std::vector<int>& servers);
 
 }  // namespace orch::network

@@ -18,6 +18,8 @@ class PluginModule final {
   ~PluginModule() noexcept(false);
 
   schema::Plugin::Client plugin() { return client; }
+  // Ends its process, and returns when nothing of it goes on any more. With PROCESS only.
+  void kill(kj::WaitScope& waitScope);
   // Of its process; 0 in this one.
   uint32_t pid() const;
 
