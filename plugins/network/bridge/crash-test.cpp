@@ -6,7 +6,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <thread>
 
 #include "driver.h"
@@ -33,15 +32,9 @@ struct Kill {
   int left;
 };
 
-bool isEmpty(const std::string& folder) { return std::filesystem::is_empty(folder); }
-
 void checkNothingLeft(TestNode& node) {
-  auto layout = node.layout();
-  CHECK(isEmpty(layout.pins()));
-  CHECK(isEmpty(layout.records()));
+  node.untilOnly({});
   CHECK(node.used() == 0);
-  node.waitForNoDevices();
-  CHECK(Rtnetlink().permanentNeighbours().empty());
 }
 
 TEST_CASE("network: a run that ended after any step of an attach leaves a whole task or nothing",

@@ -11,12 +11,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <set>
+
 #include "driver.h"
 #include "lib/netns.h"
+#include "lib/rtnetlink.h"
 #include "lib/testing/checked.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/testing/held-time.h"
+#include "orch/testing/plugin-module.h"
 #include "orch/testing/test-host.h"
 #include "wiring.h"
 
@@ -31,11 +36,21 @@ End endOf(schema::Endpoint::Reader endpoint) {
           endpoint.getAddress().cStr()};
 }
 
+std::string textOf(const std::set<std::string>& all) {
+  std::string text;
+  for (auto& one : all) text += " " + one;
+  return text;
+}
+
 }  // namespace
 
 TestNode::TestNode(kj::StringPtr testName, kj::StringPtr subnet)
+    : TestNode(testName, subnet, testing::Isolation::KERNEL) {}
+
+TestNode::TestNode(kj::StringPtr testName, kj::StringPtr subnet, testing::Isolation isolation)
     : files(kj::heap<testing::TestFolder>(kj::str("network-", testName))),
       subnet(kj::str(subnet)),
+      isolation(isolation),
       io(kj::setupAsyncIo()),
       env(newSystemEnv(io)),
       time(kj::heap<testing::HeldTime>(*env, io.waitScope)),
@@ -50,14 +65,22 @@ TestNode::~TestNode() noexcept(false) {
 
 void TestNode::run() {
   auto client = schema::Plugin::Client(nullptr);
-  orch_plugin_create(*time, &client);
+  if (crashesMidway()) {
+    auto made = kj::heap<testing::PluginModule>(*env, ORCH_MODULE, isolation, io.waitScope);
+    client = made->plugin();
+    module = kj::mv(made);
+  } else {
+    orch_plugin_create(*time, &client);
+  }
   capnp::MallocMessageBuilder message;
   auto settings = message.initRoot<Config>();
   settings.setSubnet(subnet);
   auto configured = host->configure(kj::mv(client), settings.asReader(), io.waitScope);
-  driver = host->start<schema::NetworkDriver>(configured, "network.bridge", io.waitScope);
+  service = host->start<schema::NetworkDriver>(configured, "network.bridge", io.waitScope);
   plugin = kj::mv(configured);
 }
+
+bool TestNode::crashesMidway() { return isolation == testing::Isolation::PROCESS; }
 
 void TestNode::pass(kj::StringPtr what, kj::Function<bool()> reached) {
   auto looked = [&] {
@@ -77,26 +100,28 @@ kj::StringPtr TestNode::folder() const { return files->path(); }
 const std::vector<std::string>& TestNode::logLines() const { return host->logLines(); }
 
 void TestNode::crash() {
-  driver = nullptr;
+  KJ_IF_MAYBE (process, module) (*process)->kill(io.waitScope);
+  service = nullptr;
   plugin = nullptr;
+  module = nullptr;
 }
 
 void TestNode::stop() { KJ_ASSERT_NONNULL(plugin).stopRequest().send().wait(io.waitScope); }
 
 kj::Promise<End> TestNode::attachLater(const std::string& taskId) {
-  auto call = KJ_ASSERT_NONNULL(driver).attachRequest();
+  auto call = driver().attachRequest();
   call.setTaskId(taskId.c_str());
   return call.send().then([](auto&& answer) { return endOf(answer.getEndpoint()); });
 }
 
 kj::Promise<void> TestNode::detachLater(const std::string& taskId) {
-  auto call = KJ_ASSERT_NONNULL(driver).detachRequest();
+  auto call = driver().detachRequest();
   call.setTaskId(taskId.c_str());
   return call.send().ignoreResult();
 }
 
 std::vector<End> TestNode::retain(std::vector<std::string> taskIds) {
-  auto call = KJ_ASSERT_NONNULL(driver).retainRequest();
+  auto call = driver().retainRequest();
   auto list = call.initTaskIds(taskIds.size());
   for (size_t i = 0; i < taskIds.size(); ++i) list.set(i, taskIds[i].c_str());
   auto answer = call.send().wait(io.waitScope);
@@ -105,15 +130,11 @@ std::vector<End> TestNode::retain(std::vector<std::string> taskIds) {
   return ends;
 }
 
-uint32_t TestNode::used() {
-  return KJ_ASSERT_NONNULL(driver).infoRequest().send().wait(io.waitScope).getUsed();
-}
-uint32_t TestNode::total() {
-  return KJ_ASSERT_NONNULL(driver).infoRequest().send().wait(io.waitScope).getTotal();
-}
+uint32_t TestNode::used() { return driver().infoRequest().send().wait(io.waitScope).getUsed(); }
+uint32_t TestNode::total() { return driver().infoRequest().send().wait(io.waitScope).getTotal(); }
 
 std::vector<std::string> TestNode::checking(bool repair) {
-  auto call = KJ_ASSERT_NONNULL(driver).checkRequest();
+  auto call = driver().checkRequest();
   call.setRepair(repair);
   auto answer = call.send().wait(io.waitScope);
   members.clear();
@@ -128,7 +149,25 @@ std::string TestNode::errorOf(kj::Function<void()> run) {
   return outcome.ok() ? "" : plainText(outcome.error()).cStr();
 }
 
-void TestNode::waitForNoDevices() {
+void TestNode::untilOnly(const std::vector<std::string>& taskIds) {
+  auto there = layout();
+  std::set<std::string> wanted(taskIds.begin(), taskIds.end());
+  for (auto& folder : {there.pins(), there.records()}) {
+    std::set<std::string> files;
+    for (auto& entry : std::filesystem::directory_iterator(folder)) {
+      files.insert(entry.path().filename().string());
+    }
+    KJ_REQUIRE(files == wanted, "there are other files than those of the tasks",
+               textOf(files).c_str(), textOf(wanted).c_str());
+  }
+  std::vector<std::string> devices;
+  for (auto& taskId : wanted) devices.push_back(there.deviceOf(taskId));
+  untilDevices(devices);
+  auto neighbours = Rtnetlink().permanentNeighbours().size();
+  KJ_REQUIRE(neighbours == wanted.size(), "neighbours that no task has", neighbours);
+}
+
+void TestNode::untilDevices(const std::vector<std::string>& wanted) {
   int fd;
   KJ_SYSCALL(fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   kj::AutoCloseFd events(fd);
@@ -137,11 +176,13 @@ void TestNode::waitForNoDevices() {
   address.nl_groups = RTMGRP_LINK;
   KJ_SYSCALL(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)));
   for (;;) {
-    if (survey(layout()).devices.empty()) return;
+    auto devices = survey(layout()).devices;
+    if (std::set(devices.begin(), devices.end()) == std::set(wanted.begin(), wanted.end())) return;
     pollfd wait = {fd, POLLIN, 0};
     int ready;
     KJ_SYSCALL(ready = poll(&wait, 1, 5 * PATIENCE_MS));
-    KJ_REQUIRE(ready == 1, "devices of tasks are left");
+    KJ_REQUIRE(ready == 1, "other devices are there than those of the tasks", devices.size(),
+               wanted.size());
     char message[32768];
     (void)recv(fd, message, sizeof(message), 0);
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kj/async-io.h>
+#include <kj/debug.h>
 #include <kj/function.h>
 #include <kj/io.h>
 
@@ -12,12 +13,15 @@
 
 #include "layout.h"
 #include "lib/testing/test-sockets.h"
+#include "orch/conformance/network-conformance.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
 #include "orch/schema/network.capnp.h"
 
 namespace orch::testing {
 class HeldTime;
+enum class Isolation;
+class PluginModule;
 class TestFolder;
 class TestHost;
 }  // namespace orch::testing
@@ -34,13 +38,19 @@ struct End {
 
 // One node with the plugin on it; the plugin can be dropped as a crash would and started again.
 // Leaves nothing: tasks that a test left are detached when it goes.
-class TestNode final {
+class TestNode final : public conformance::NetworkSubject {
  public:
   explicit TestNode(kj::StringPtr testName, kj::StringPtr subnet = "172.30.0.0/16");
-  ~TestNode() noexcept(false);
+  // With PROCESS it is the plugin's own file, and time passes by itself.
+  TestNode(kj::StringPtr testName, kj::StringPtr subnet, testing::Isolation isolation);
+  ~TestNode() noexcept(false) override;
 
-  void run();    // configure, recover, start
-  void crash();  // without stop
+  void run() override;
+  void crash() override;
+  bool crashesMidway() override;
+  void untilOnly(const std::vector<std::string>& taskIds) override;
+  kj::WaitScope& waitScope() override { return io.waitScope; }
+  schema::NetworkDriver::Client driver() override { return KJ_ASSERT_NONNULL(service); }
   void stop();
   // Time passes for the plugin, as it does by this alone, until `reached`.
   void pass(kj::StringPtr what, kj::Function<bool()> reached);
@@ -59,8 +69,6 @@ class TestNode final {
   // The text of the error that `run` fails with, as a user sees it; empty if it does not.
   static std::string errorOf(kj::Function<void()> run);
 
-  // Waits, by the kernel's messages, until no pair of devices of a task is left.
-  void waitForNoDevices();
   Layout layout() const;
   kj::StringPtr folder() const;
   kj::WaitScope& scope() { return io.waitScope; }
@@ -69,15 +77,20 @@ class TestNode final {
 
  private:
   std::vector<std::string> checking(bool repair);
+  // Waits, by the kernel's messages, until these host ends of tasks' devices are there and no
+  // other.
+  void untilDevices(const std::vector<std::string>& wanted);
   OwnNetwork network;
   kj::Own<testing::TestFolder> files;
   kj::String subnet;
+  const testing::Isolation isolation;
   kj::AsyncIoContext io;
   kj::Own<Env> env;
   kj::Own<testing::HeldTime> time;
   kj::Own<testing::TestHost> host;
+  kj::Maybe<kj::Own<testing::PluginModule>> module;  // in a process of its own
   kj::Maybe<schema::Plugin::Client> plugin;
-  kj::Maybe<schema::NetworkDriver::Client> driver;
+  kj::Maybe<schema::NetworkDriver::Client> service;
 };
 
 // A host beside the node, on a wire of its own: the node is 192.168.50.10, it is 192.168.50.100.
