@@ -5,10 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <kj/debug.h>
-#include <poll.h>
-#include <sys/socket.h>
+#include <sched.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <set>
 
 #include "lib/netns.h"
 #include "lib/rtnetlink.h"
@@ -16,6 +17,8 @@
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "orch/testing/env-around.h"
+#include "orch/testing/held-time.h"
+#include "orch/testing/plugin-module.h"
 #include "orch/testing/test-host.h"
 
 extern "C" void orch_plugin_create(orch::Env& env, orch::schema::Plugin::Client* out);
@@ -28,56 +31,23 @@ constexpr Ipv4 FIRST_HOST = 0xc0a8320a;  // 192.168.50.10
 constexpr Ipv4 WAY_OUT = 0x0a090000;     // 10.9.0.0
 
 std::string textOf(Ipv4 address) { return ipv4Text(address).cStr(); }
-// As every test's node is called: each host knows itself by it, and the others by numbers.
-std::string nodeIdOf(int host, int asSeenBy) {
-  return host == asSeenBy ? "testnode00000000000000000" : "node" + std::to_string(host);
-}
+// While it lives, the test's thread is in the namespace at the path, and what it starts will be.
+class Staying final {
+ public:
+  explicit Staying(const std::string& path) : before(opened("/proc/thread-self/ns/net")) {
+    KJ_SYSCALL(setns(opened(path), CLONE_NEWNET));
+  }
+  ~Staying() noexcept(false) { KJ_SYSCALL(setns(before, CLONE_NEWNET)); }
+  KJ_DISALLOW_COPY(Staying);
 
-void write(const News& news, int host, schema::NetworkChange::Builder change) {
-  change.setComplete(news.complete);
-  auto networks = change.initNetworks(news.networks.size());
-  for (size_t i = 0; i < news.networks.size(); ++i) {
-    auto& net = news.networks[i];
-    networks[i].initMeta().setId(net.id.c_str());
-    networks[i].setName(net.id.c_str());
-    networks[i].setDriver("overlay");
-    networks[i].setSubnet("10.0.1.0/24");
-    networks[i].setGateway("10.0.1.1");
-    networks[i].setVni(net.vni);
-    if (net.mtu.empty()) continue;
-    auto options = networks[i].initOptions(1);
-    options[0].setKey("com.docker.network.driver.mtu");
-    options[0].setValue(net.mtu.c_str());
+ private:
+  static kj::AutoCloseFd opened(const std::string& path) {
+    int fd;
+    KJ_SYSCALL(fd = open(path.c_str(), O_RDONLY | O_CLOEXEC), path.c_str());
+    return kj::AutoCloseFd(fd);
   }
-  auto peers = change.initPeers(news.peers.size());
-  for (size_t i = 0; i < news.peers.size(); ++i) {
-    auto& mate = news.peers[i];
-    peers[i].setNetwork(mate.network.c_str());
-    peers[i].setTaskId(mate.taskId.c_str());
-    peers[i].setServiceId(mate.service.c_str());
-    peers[i].setAddress(mate.address.c_str());
-    peers[i].setNodeId(nodeIdOf(mate.host, host).c_str());
-    peers[i].setNodeAddress(textOf(FIRST_HOST + mate.host).c_str());
-    peers[i].setServing(mate.serving);
-  }
-  auto services = change.initServices(news.services.size());
-  for (size_t i = 0; i < news.services.size(); ++i) {
-    services[i].setNetwork(news.services[i].network.c_str());
-    services[i].setServiceId(news.services[i].service.c_str());
-    services[i].setAddress(news.services[i].address.c_str());
-    services[i].setAlgorithm(news.services[i].algorithm);
-    services[i].setPersistenceMs(news.services[i].persistenceMs);
-  }
-  auto gone = change.initGonePeers(news.gonePeers.size());
-  for (size_t i = 0; i < news.gonePeers.size(); ++i) {
-    gone[i].setNetwork(news.gonePeers[i].network.c_str());
-    gone[i].setId(news.gonePeers[i].taskId.c_str());
-  }
-  auto goneNetworks = change.initGoneNetworks(news.goneNetworks.size());
-  for (size_t i = 0; i < news.goneNetworks.size(); ++i) {
-    goneNetworks.set(i, news.goneNetworks[i].c_str());
-  }
-}
+  kj::AutoCloseFd before;
+};
 
 }  // namespace
 
@@ -119,16 +89,25 @@ OneHost::OneHost(World& world, int number) : world(world), number(number) {
   run();
 }
 
-OneHost::~OneHost() noexcept(false) {
+OneHost::~OneHost() noexcept(false) { dropPin(pin.c_str()); }
+
+void OneHost::end() {
   if (plugin == nullptr) run();
   retain({});
   crash();
-  dropPin(pin.c_str());
 }
 
 void OneHost::run(const char* balancer) {
   auto client = schema::Plugin::Client(nullptr);
-  orch_plugin_create(*env, &client);
+  if (world.crashesMidway()) {
+    Staying inside(pin);
+    auto made = kj::heap<testing::PluginModule>(*world.env, ORCH_MODULE, world.isolation,
+                                                world.io.waitScope);
+    client = made->plugin();
+    module = kj::mv(made);
+  } else {
+    orch_plugin_create(*env, &client);
+  }
   capnp::MallocMessageBuilder message;
   auto settings = message.initRoot<Config>();
   settings.setBalancer(balancer);
@@ -138,25 +117,55 @@ void OneHost::run(const char* balancer) {
 }
 
 void OneHost::crash() {
+  KJ_IF_MAYBE (process, module) (*process)->kill(world.io.waitScope);
   driver = nullptr;
   plugin = nullptr;
+  module = nullptr;
 }
 
-void OneHost::tell(const News& news) {
-  auto call = KJ_ASSERT_NONNULL(driver).updateRequest();
-  write(news, number, call.initChange());
-  call.send().wait(world.io.waitScope);
+void OneHost::untilOnly(const std::vector<std::string>& legs) {
+  auto there = layout();
+  std::set<std::string> records, networks, wantedRecords, wantedNetworks;
+  std::map<std::string, std::set<std::string>> wantedPorts;
+  for (auto& leg : legs) {
+    auto network = leg.substr(0, leg.find(' ')), taskId = leg.substr(leg.find(' ') + 1);
+    wantedRecords.insert(network + "@" + taskId);
+    wantedNetworks.insert(network);
+    wantedPorts[network].insert(Layout::portOf(taskId));
+  }
+  for (auto& entry : std::filesystem::directory_iterator(there.records())) {
+    records.insert(entry.path().filename().string());
+  }
+  for (auto& entry : std::filesystem::directory_iterator(there.pins())) {
+    networks.insert(entry.path().filename().string());
+  }
+  KJ_REQUIRE(records == wantedRecords, "other records are there than those of the legs",
+             records.size(), wantedRecords.size());
+  KJ_REQUIRE(networks == wantedNetworks, "other networks are there than those of the legs",
+             networks.size(), wantedNetworks.size());
+  auto portsOf = [&](const std::string& network) {
+    std::set<std::string> ports;
+    inNamespace(there.pinOf(network).c_str(), [&] {
+      for (auto& link : Rtnetlink().links()) {
+        if (link.name.rfind(PORT_PREFIX, 0) == 0) ports.insert(link.name);
+      }
+    });
+    return ports;
+  };
+  for (auto& [network, ports] : wantedPorts) {
+    auto wanted = ports;
+    auto id = network;
+    testing::until(*world.env, world.io.waitScope, "the ports of the legs, and no others",
+                   [&] { return portsOf(id) == wanted; });
+  }
 }
+
+void OneHost::tell(const News& news) { conformance::tell(world, number, news); }
 
 void OneHost::plug(const std::string& network, const std::string& taskId,
                    const std::string& address, const std::string& device, WayOut wayOut) {
-  auto call = KJ_ASSERT_NONNULL(driver).plugRequest();
-  auto leg = call.initLeg();
-  leg.setTaskId(taskId.c_str());
-  leg.setNamespacePath(world.task(taskId).c_str());
-  leg.setNetwork(network.c_str());
-  leg.setAddress((address + "/24").c_str());
-  leg.setDevice(device.c_str());
+  auto call = conformance::plugCall(world, number, network, taskId, address, device);
+  auto leg = call.getLeg();
   leg.setClosed(wayOut != WayOut::OPEN);
   leg.setPublished(wayOut == WayOut::ANSWERS);
   call.send().wait(world.io.waitScope);
@@ -181,10 +190,7 @@ void OneHost::connect(const std::string& taskId) {
 }
 
 void OneHost::unplug(const std::string& network, const std::string& taskId) {
-  auto call = KJ_ASSERT_NONNULL(driver).unplugRequest();
-  call.setTaskId(taskId.c_str());
-  call.setNetwork(network.c_str());
-  call.send().wait(world.io.waitScope);
+  conformance::unplugLater(world, number, network, taskId).wait(world.io.waitScope);
 }
 
 std::vector<std::string> OneHost::checking(const std::string& network, bool repair) {
@@ -201,10 +207,7 @@ std::vector<std::string> OneHost::checking(const std::string& network, bool repa
 }
 
 void OneHost::retain(std::vector<std::string> taskIds) {
-  auto call = KJ_ASSERT_NONNULL(driver).retainRequest();
-  auto list = call.initTaskIds(taskIds.size());
-  for (size_t i = 0; i < taskIds.size(); ++i) list.set(i, taskIds[i].c_str());
-  call.send().wait(world.io.waitScope);
+  conformance::retain(world, number, taskIds);
 }
 
 std::vector<std::string> OneHost::routes() {
@@ -252,8 +255,25 @@ std::vector<std::string> OneHost::warnings() const {
 
 std::string World::folder() const { return files->path().cStr(); }
 
+schema::LegDriver::Client World::driver(int host) {
+  return KJ_ASSERT_NONNULL(hosts[host]->driver, "it does not run");
+}
+
+// As every test's node is called: each host knows itself by it, and the others by numbers.
+std::string World::nodeId(int host, int asSeenBy) {
+  return host == asSeenBy ? "testnode00000000000000000" : "node" + std::to_string(host);
+}
+
+std::string World::hostAddress(int host) { return textOf(FIRST_HOST + host); }
+
+bool World::crashesMidway() { return isolation == testing::Isolation::PROCESS; }
+
 World::World(kj::StringPtr testName, int count)
-    : files(kj::heap<testing::TestFolder>(kj::str("overlay-", testName))),
+    : World(testName, count, testing::Isolation::KERNEL) {}
+
+World::World(kj::StringPtr testName, int count, testing::Isolation isolation)
+    : isolation(isolation),
+      files(kj::heap<testing::TestFolder>(kj::str("overlay-", testName))),
       io(kj::setupAsyncIo()),
       env(newSystemEnv(io)) {
   makeNamespace(files->sub("wire")).inside->run(newBridge("wire", macOf(FIRST_HOST - 1), 1500));
@@ -261,6 +281,7 @@ World::World(kj::StringPtr testName, int count)
 }
 
 World::~World() noexcept(false) {
+  for (auto& host : hosts) host->end();
   hosts.clear();
   while (!tasks.empty()) endTask(tasks.begin()->first);
   dropPin(files->sub("wire"));
@@ -286,14 +307,6 @@ void World::endTask(const std::string& taskId) {
 std::string World::errorOf(kj::Function<void()> run) {
   auto outcome = attemptNow([&] { run(); });
   return outcome.ok() ? "" : plainText(outcome.error()).cStr();
-}
-
-bool reaches(const std::string& from, const std::string& to, const std::string& address) {
-  auto server = serverIn(to, 80);
-  auto client = socketIn(from);
-  if (connectTo(client, address, 80) != 0 || readyOf({server}) != 0) return false;
-  auto peer = acceptFrom(server);
-  return talk(client, peer.fd);
 }
 
 }  // namespace orch::network::overlay

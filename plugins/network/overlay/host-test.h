@@ -12,46 +12,24 @@
 #include "layout.h"
 #include "leg.h"
 #include "lib/testing/test-sockets.h"
+#include "orch/conformance/leg-conformance.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
 #include "orch/schema/network.capnp.h"
 
 namespace orch::testing {
+enum class Isolation;
+class PluginModule;
 class TestFolder;
 class TestHost;
 }  // namespace orch::testing
 
 namespace orch::network::overlay {
 
-// What a host is told. All networks have 10.0.1.0/24 with the gateway 10.0.1.1.
-struct Net {
-  std::string id;
-  uint32_t vni;
-  std::string mtu = "";
-};
-struct Mate {
-  std::string network;
-  std::string taskId;
-  std::string service;
-  std::string address;
-  int host;
-  bool serving = true;
-};
-struct Vip {
-  std::string network;
-  std::string service;
-  std::string address;
-  schema::EndpointSpec::Algorithm algorithm = schema::EndpointSpec::Algorithm::RR;
-  uint64_t persistenceMs = 0;
-};
-struct News {
-  std::vector<Net> networks;
-  std::vector<Mate> peers = {};
-  std::vector<Vip> services = {};
-  bool complete = true;
-  std::vector<Mate> gonePeers = {};
-  std::vector<std::string> goneNetworks = {};
-};
+using conformance::Mate;
+using conformance::Net;
+using conformance::News;
+using conformance::Vip;
 
 class World;
 
@@ -62,7 +40,11 @@ class OneHost final {
   ~OneHost() noexcept(false);
 
   void run(const char* balancer = "auto");  // configure, recover, start
-  void crash();                             // without stop
+  void crash();
+  // Takes all legs away, and ends the run.
+  void end();
+  // These legs, "network task": their records, ports, and the networks' namespaces, and no others.
+  void untilOnly(const std::vector<std::string>& legs);
   void tell(const News& news);
   // Makes the task's namespace if it is not there.
   void plug(const std::string& network, const std::string& taskId, const std::string& address,
@@ -92,23 +74,41 @@ class OneHost final {
  private:
   std::vector<std::string> checking(const std::string& network, bool repair);
   class OwnEnv;
+  friend class World;
   World& world;
   const int number;
   std::string pin;
   kj::Own<OwnEnv> env;
   kj::Own<testing::TestHost> host;
+  kj::Maybe<kj::Own<testing::PluginModule>> module;  // in a process of its own
   kj::Maybe<schema::Plugin::Client> plugin;
   kj::Maybe<schema::LegDriver::Client> driver;
 };
 
 // Hosts 0, 1 ... at 192.168.50.10, .11 ..., and tasks that belong to none of them. Leaves nothing.
-class World final {
+class World final : public conformance::LegSubject {
  public:
   World(kj::StringPtr testName, int hosts);
-  ~World() noexcept(false);
+  // With PROCESS each host runs the plugin's own file.
+  World(kj::StringPtr testName, int hosts, testing::Isolation isolation);
+  ~World() noexcept(false) override;
 
   OneHost& operator[](int number) { return *hosts[number]; }
   void tellAll(const News& news);
+
+  kj::WaitScope& waitScope() override { return io.waitScope; }
+  kj::StringPtr driverName() override { return "overlay"; }
+  schema::LegDriver::Client driver(int host) override;
+  void crash(int host) override { hosts[host]->crash(); }
+  void run(int host) override { hosts[host]->run(); }
+  bool crashesMidway() override;
+  std::string nodeId(int host, int asSeenBy) override;
+  std::string hostAddress(int host) override;
+  std::string namespaceOf(const std::string& taskId) override { return task(taskId); }
+  void endNamespace(const std::string& taskId) override { endTask(taskId); }
+  void untilOnly(int host, const std::vector<std::string>& legs) override {
+    hosts[host]->untilOnly(legs);
+  }
   // The path of its namespace.
   std::string task(const std::string& taskId);
   void endTask(const std::string& taskId);
@@ -118,14 +118,12 @@ class World final {
 
  private:
   friend class OneHost;
+  const testing::Isolation isolation;
   kj::Own<testing::TestFolder> files;
   kj::AsyncIoContext io;
   kj::Own<Env> env;
   std::map<std::string, std::string> tasks;
   std::vector<kj::Own<OneHost>> hosts;
 };
-
-// A TCP connection between tasks, with a message each way.
-bool reaches(const std::string& from, const std::string& to, const std::string& address);
 
 }  // namespace orch::network::overlay

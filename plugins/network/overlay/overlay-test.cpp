@@ -55,25 +55,6 @@ TEST_CASE("overlay: tasks of one host reach each other and the gateway", "[netwo
   CHECK(connectTo(socketIn(world.task("one")), "10.0.1.1", 80) == ECONNREFUSED);
 }
 
-TEST_CASE("overlay: networks with the same addresses do not meet", "[network][root][netns]") {
-  World world("apart", 2);
-  Mate blueOne{"blue", "blue-one", "web", "10.0.1.11", 0};
-  Mate blueTwo{"blue", "blue-two", "web", "10.0.1.12", 1};
-  world.tellAll({{RED, {"blue", 4098}}, {ONE, TWO, blueOne, blueTwo}});
-  world[0].plug("red", "one", "10.0.1.11");
-  world[0].plug("blue", "blue-one", "10.0.1.11");
-  world[1].plug("red", "two", "10.0.1.12");
-  world[1].plug("blue", "blue-two", "10.0.1.12");
-  auto red = serverIn(world.task("two"), 80);
-  auto blue = serverIn(world.task("blue-two"), 80);
-  for (auto* from : {"one", "blue-one"}) {
-    auto client = socketIn(world.task(from));
-    REQUIRE(connectTo(client, "10.0.1.12", 80) == 0);
-    CHECK(readyOf({red, blue}) == (std::string(from) == "one" ? 0 : 1));
-    acceptFrom(std::string(from) == "one" ? red : blue);
-  }
-}
-
 TEST_CASE("overlay: a packet as large as the network's MTU passes whole, a larger one does not",
           "[network][root][netns]") {
   World world("mtu", 2);
@@ -115,44 +96,6 @@ TEST_CASE("overlay: of a peer that is gone nothing stays", "[network][root][netn
   world[0].tell({{}, {TWO}, {}, false});
   world[0].tell({{RED}, {ONE}});
   CHECK(entries() == std::pair<size_t, size_t>(0, 1));
-}
-
-TEST_CASE("overlay: what is done already is done", "[network][root][netns]") {
-  World world("again", 2);
-  News news{{RED}, {ONE, TWO}};
-  for (int i = 0; i < 2; ++i) {
-    world.tellAll(news);
-    world[0].plug("red", "one", "10.0.1.11");
-    world[1].plug("red", "two", "10.0.1.12");
-  }
-  CHECK(reaches(world.task("one"), world.task("two"), "10.0.1.12"));
-  for (int i = 0; i < 2; ++i) {
-    world[0].unplug("red", "one");
-    world[1].unplug("red", "two");
-  }
-  world[0].unplug("blue", "nobody");
-  for (int i = 0; i < 2; ++i) checkNothingLeft(world[i]);
-  world[0].plug("red", "one", "10.0.1.11");
-  world[1].plug("red", "two", "10.0.1.12");
-  CHECK(reaches(world.task("one"), world.task("two"), "10.0.1.12"));
-  world[0].tell({{}});
-  checkNothingLeft(world[0]);
-}
-
-TEST_CASE("overlay: an address that goes from one host to another is followed",
-          "[network][root][netns]") {
-  World world("moves", 2);
-  world.tellAll({{RED}, {ONE, TWO}});
-  world[0].plug("red", "one", "10.0.1.11");
-  world[1].plug("red", "two", "10.0.1.12");
-  Mate here{"red", "three", "web", "10.0.1.12", 0};
-  world[1].unplug("red", "two");
-  world[0].plug("red", "three", "10.0.1.12");
-  world.tellAll({{}, {here}, {}, false, {TWO}});
-  CHECK(reaches(world.task("one"), world.task("three"), "10.0.1.12"));
-  world[1].plug("red", "four", "10.0.1.14");
-  world[0].tell({{}, {{"red", "four", "web", "10.0.1.14", 1}}, {}, false});
-  CHECK(reaches(world.task("four"), world.task("three"), "10.0.1.12"));
 }
 
 TEST_CASE("overlay: a node that learns its address late is connected then",

@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 KERNEL = "/usr/bin/linux.uml"
-PATIENCE_S = 100  # before ctest's 120 s, which would show nothing
+PATIENCE_S = 280  # before ctest's 300 s, which would show nothing
 SKIPPED = 77
 MEMORY = "512M"
 
