@@ -63,6 +63,7 @@ while True:
 
 class Crashes(cluster.NetworkTest):
     programs = PROGRAMS
+    maxDiff = None
 
     def setUp(self):
         super().setUp()
@@ -204,7 +205,8 @@ class Crashes(cluster.NetworkTest):
         try:
             eventually("equal", lambda: get() == wanted())
         except AssertionError:
-            self.assertEqual(get(), wanted())
+            self.assertEqual(get(), wanted(), self.n1.orch("service", "ps", "web", check=False).stdout +
+                             "".join(f"---- {node.name}\n{node.logTail()}" for node in self.cluster.hosts))
 
     # ---- what is there ----
 

@@ -52,6 +52,31 @@ TEST_CASE("network: a task reaches other hosts, which see the node", "[network][
   CHECK(talk(client, peer.fd));
 }
 
+TEST_CASE("network: the device of a task that is gone goes, whatever its last words wait for",
+          "[network][root][netns]") {
+  TestNode node("words");
+  node.run();
+  auto one = node.attach("one");
+  auto two = node.attach("two");
+  auto device = node.layout().deviceOf("one");
+  {
+    auto server = serverIn(one.path, 80);
+    auto client = socketIn(two.path, false);
+    REQUIRE(connectTo(client, one.address, 80) == 0);
+    REQUIRE(readyOf({server}) == 0);
+    auto peer = acceptFrom(server);
+    inNamespace(two.path.c_str(), [] {
+      Rtnetlink net;
+      net.run(deleteLink(net.link("eth0")->index));
+    });
+    REQUIRE(send(peer.fd, "last", 4, 0) == 4);
+  }
+  // The kernel goes on sending them, from a namespace that has no process any more.
+  node.detach("one");
+  node.pass("the device is gone", [&] { return !Rtnetlink().link(device.c_str()); });
+  CHECK(node.logLines().empty());
+}
+
 TEST_CASE("network: stop without a task leaves nothing", "[network][root][netns]") {
   TestNode node("nothing");
   node.run();

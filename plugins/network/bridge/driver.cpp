@@ -1,6 +1,9 @@
 #include "driver.h"
 
 #include <memory>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "check.h"
 #include "lib/names.h"
@@ -106,9 +109,25 @@ Task<void> BridgeDriver::look() {
   if (stopped) co_return;
   auto mending = env.workers().run([layout = layout] { return mendTable(layout); });
   bool mended = co_await mending;
-  if (!mended) co_return;
-  log.warn("network.table-rebuilt", {{"reason", "somebody has flushed it, or taken it away"}});
-  restored();
+  if (mended) {
+    log.warn("network.table-rebuilt", {{"reason", "somebody has flushed it, or taken it away"}});
+    restored();
+  }
+  co_await removeLingering();
+}
+
+// A namespace goes when the last of its sockets does, which may wait for minutes until the other
+// side has heard its last words: too long, for an address that another task may have by then.
+Task<void> BridgeDriver::removeLingering() {
+  auto finding = env.workers().run([layout = layout] { return portsOf(layout); });
+  auto found = co_await finding;
+  std::set<std::string> lingering(found.begin(), found.end());
+  for (auto& taskId : wiring) lingering.erase(layout.deviceOf(taskId));
+  for (auto& [taskId, record] : attached) lingering.erase(layout.deviceOf(taskId));
+  if (lingering.empty()) co_return;
+  std::vector<std::string> devices(lingering.begin(), lingering.end());
+  auto removing = env.workers().run([devices] { removeDevices(devices); });
+  co_await removing;
 }
 
 Task<void> BridgeDriver::stop() {

@@ -72,6 +72,7 @@ class BridgeDriver final : public kj::Refcounted {
   Task<Findings> compare();
   Task<void> keepLooking();
   Task<void> look();
+  Task<void> removeLingering();
 
   // An address for a new task; fails with a text that says what is lacking, and changes nothing
   // then.

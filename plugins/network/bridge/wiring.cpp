@@ -153,6 +153,17 @@ Survey survey(const Layout& layout) {
   return found;
 }
 
+std::vector<std::string> portsOf(const Layout& layout) {
+  Rtnetlink net;
+  auto bridge = net.link(layout.bridge.c_str());
+  std::vector<std::string> ports;
+  for (auto& link : net.links()) {
+    bool port = link.kind == "veth" && link.name.rfind(DEVICE_PREFIX, 0) == 0;
+    if (bridge && port && link.master == bridge->index) ports.push_back(link.name);
+  }
+  return ports;
+}
+
 void forgetNeighbours(const Layout& layout, const std::vector<Ipv4>& addresses) {
   Rtnetlink net;
   auto bridge = net.link(layout.bridge.c_str());

@@ -15,8 +15,8 @@ namespace orch::network::bridge {
 // all of that. About a millisecond. On failure nothing is left.
 void wire(const Layout& layout, const TaskRecord& record, const Step& step = nullptr);
 // Takes all of that away, the record last. The devices go with the namespace, which the kernel ends
-// after the answer (half a millisecond, many at once), when no process is in it any more. The
-// address is 0 if nobody knows it.
+// after the answer (half a millisecond, many at once), when no process is in it any more,
+// nor a connection whose last words were not heard. The address is 0 if nobody knows it.
 void unwire(const Layout& layout, const std::string& taskId, Ipv4 address,
             const Step& step = nullptr);
 
@@ -29,6 +29,8 @@ struct Survey {
   std::vector<Ipv4> neighbours;      // on the bridge, for good
 };
 Survey survey(const Layout& layout);
+// The tasks' ports of the bridge.
+std::vector<std::string> portsOf(const Layout& layout);
 void forgetNeighbours(const Layout& layout, const std::vector<Ipv4>& addresses);
 // Makes the tasks' devices ports of the bridge again, if somebody took it away meanwhile, and gives
 // them the MTU of the settings.
