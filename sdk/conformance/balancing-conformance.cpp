@@ -256,7 +256,7 @@ void networksBalanceApart(LegSubject& subject) {
 }
 
 const LegCheck BALANCING_CHECKS[] = {
-    {"six thousand connections are a thousand for each of six", turnsAreExact},
+    {"twelve hundred connections are two hundred for each of six", turnsAreExact},
     {"who serves no more gets no new connections, until he serves again", whoServesNoMoreGetsNone},
     {"UDP goes elsewhere as soon as he who was asked serves no more", udpGoesElsewhere},
     {"a task reaches itself and others by its service's address", reachesItself},
