@@ -208,7 +208,7 @@ void heldStays(ImageSubject& subject) {
   steps.release("task2");
   steps.release("never-there");
   KJ_REQUIRE(steps.remove(APP) == Texts({APP, one.id}), "what nobody holds can be removed");
-  subject.requireNothingLeft();
+  subject.untilNothingIsLeft();
 }
 
 void removesNameByName(ImageSubject& subject) {
@@ -227,7 +227,7 @@ void removesNameByName(ImageSubject& subject) {
   auto removed = sorted(steps.remove(one.id, true));
   KJ_REQUIRE(removed == sorted({APP, OTHER, one.id}), "by force all its names go", removed.size());
   KJ_REQUIRE(steps.list().empty(), "what was removed is not listed");
-  subject.requireNothingLeft();
+  subject.untilNothingIsLeft();
 }
 
 void prunesWhatHasNoName(ImageSubject& subject) {
@@ -238,7 +238,7 @@ void prunesWhatHasNoName(ImageSubject& subject) {
   KJ_REQUIRE(steps.prune(false).empty(), "what has a name stays");
   requireContent(steps.inspect(APP), "two");
   KJ_REQUIRE(steps.prune(true) == sorted({APP, two.id}), "with `all` what nobody holds goes");
-  subject.requireNothingLeft();
+  subject.untilNothingIsLeft();
 }
 
 void refusesWhatIsWrong(ImageSubject& subject) {
@@ -260,7 +260,7 @@ void refusesWhatIsWrong(ImageSubject& subject) {
                  steps.importLater(nowhere, "team/new:1").ignoreResult());
   KJ_REQUIRE(steps.list() == before, "what is refused changes nothing");
   steps.remove(APP);
-  subject.requireNothingLeft();
+  subject.untilNothingIsLeft();
 }
 
 void droppedImportsLeaveNothing(ImageSubject& subject) {
@@ -273,7 +273,7 @@ void droppedImportsLeaveNothing(ImageSubject& subject) {
       requireContent(steps.import("one", APP), "one");
       KJ_REQUIRE(steps.list().size() == 1, "an import that nobody waits for leaves no other image");
       steps.remove(APP);
-      subject.requireNothingLeft();
+      subject.untilNothingIsLeft();
     }
   }
 }

@@ -11,7 +11,8 @@ export PATH
 /bin/busybox mount -t hostfs -o "$UML_OUT" out /run/out
 exec >/run/out/log 2>&1
 mount -t sysfs sys /sys
-mount -t tmpfs tmp /tmp
+mkdir /run/tmp
+export TMPDIR=/run/tmp
 ip link set lo up
 
 # With all that it needs, which comes first at the end of its line.

@@ -122,7 +122,8 @@ const std::vector<SeenEvent>& TestHost::events() const { return state->events; }
 const std::vector<std::string>& TestHost::logLines() const { return state->lines; }
 
 TestFolder::TestFolder(kj::StringPtr testName)
-    : folder(kj::str("/tmp/orch-", testName, "-", getpid())) {
+    : folder(kj::str(std::filesystem::temp_directory_path().c_str(), "/orch-", testName, "-",
+                     getpid())) {
   std::filesystem::remove_all(folder.cStr());
   std::filesystem::create_directories(folder.cStr());
 }

@@ -22,9 +22,10 @@ class ImageSubject {
   virtual void restart() = 0;
   // A folder that exists, for files that the store shall import.
   virtual std::string folder() = 0;
-  // Fails, and says what it is, if there is anything of an image on the disk: layers, blobs, holds,
-  // what a call has not finished.
-  virtual void requireNothingLeft() = 0;
+  // Returns when there is nothing of an image on the disk: layers, blobs, holds, what a call has
+  // not finished; waits for what the store does by itself a little later. Fails, and says what it
+  // is, if something stays.
+  virtual void untilNothingIsLeft() = 0;
 };
 
 struct ImageCheck {

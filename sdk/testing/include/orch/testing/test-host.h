@@ -62,7 +62,7 @@ class TestHost final {
   kj::Own<State> state;
 };
 
-// A folder of its own under /tmp, named after the test and the pid; removed when it goes.
+// A folder of its own under TMPDIR (/tmp), named after the test and the pid; removed when it goes.
 class TestFolder final {
  public:
   explicit TestFolder(kj::StringPtr testName);
