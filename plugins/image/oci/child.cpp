@@ -63,6 +63,9 @@ Job::~Job() noexcept(false) {
 
 kj::Promise<void> Job::clean() {
   kj::Promise<void> ended = kj::READY_NOW;
+  KJ_IF_MAYBE (making, made) {
+    ended = making->addBranch().catch_([](kj::Exception&&) {});  // it is not there
+  }
   KJ_IF_MAYBE (running, child) {
     // Also one that has been started and that nobody has seen yet.
     ended = (*running)->started.addBranch().then(
@@ -97,7 +100,9 @@ Task<void> Job::prepare() {
       fail(kj::str("cannot make the folder '", path.c_str(), "': ", strerror(errno)));
     }
   };
-  co_await env.workers().run(kj::mv(make));
+  // From here on `clean` knows of it, whether or not this call is still wanted when it is there.
+  auto& making = made.emplace(env.workers().run(kj::mv(make)).fork());
+  co_await making.addBranch();
 }
 
 Task<ChildResult> Job::run(ProcessSpec spec, kj::Function<void(kj::StringPtr)> onLine) {

@@ -47,8 +47,9 @@ class Job final {
   Env& env;
   kj::TaskSet& cleaners;
   const std::string path;
-  kj::Maybe<kj::Own<JobGate::Pass>> pass;  // none: it is finished
-  kj::Maybe<kj::Own<Child>> child;         // the last that was started
+  kj::Maybe<kj::Own<JobGate::Pass>> pass;   // none: it is finished
+  kj::Maybe<kj::ForkedPromise<void>> made;  // the folder: another thread makes it
+  kj::Maybe<kj::Own<Child>> child;          // the last that was started
 };
 
 }  // namespace orch::image::oci
