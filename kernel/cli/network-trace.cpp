@@ -37,6 +37,9 @@ struct Target {
   kj::String service;  // empty: a published port
   uint16_t port = 0;   // 0: any
   PortSpec::Protocol protocol = PortSpec::Protocol::TCP;
+  bool is(PortSpec::Reader published) const {
+    return published.getPublished() == port && published.getProtocol() == protocol;
+  }
 };
 
 Target parseTarget(kj::StringPtr typed) {
@@ -92,6 +95,7 @@ class Trace final {
     start = asked.getNode();
     auto all = co_await cluster.nodesRequest().send();
     nodes = all.getNodes();
+    names = nodeNames(nodes);
     bool published = target.service.size() == 0;
     auto serviceId = kj::str(target.service);
     if (published) serviceId = co_await publisherOf(cluster, target);
@@ -119,10 +123,6 @@ class Trace final {
   void say(kj::StringPtr text) {
     if (forPeople) context.out.line(text);
   }
-  kj::StringPtr nameOfNode(schema::Node::Reader node) {
-    auto name = node.getDescription().getHostname();
-    return name.size() > 0 ? kj::StringPtr(name) : kj::StringPtr(node.getMeta().getId());
-  }
   bool isStart(kj::StringPtr nodeId) { return nodeId == start.getMeta().getId(); }
   kj::String addressOfNode(kj::StringPtr nodeId) {
     for (auto node : nodes) {
@@ -130,14 +130,8 @@ class Trace final {
     }
     return kj::str("?");
   }
-  kj::String nameOfNode(kj::StringPtr nodeId) {
-    for (auto node : nodes) {
-      if (node.getMeta().getId() == nodeId) return kj::str(nameOfNode(node));
-    }
-    return kj::str(nodeId);
-  }
   void row(kj::StringPtr network, schema::Task::Reader task, kj::String address, kj::String way) {
-    auto node = nameOfNode(task.getNodeId());
+    auto node = nodeName(names, task.getNodeId());
     involved.push_back(node.cStr());
     if (quiet) {
       ++rows;
@@ -151,8 +145,7 @@ class Trace final {
     auto listed = co_await cluster.servicesRequest().send();
     for (auto service : listed.getServices()) {
       for (auto port : service.getPorts()) {
-        bool same = port.getPublished() == target.port && port.getProtocol() == target.protocol;
-        if (same) co_return kj::str(service.getId());
+        if (target.is(port)) co_return kj::str(service.getId());
       }
     }
     fail(kj::str("no service publishes the port ", portName(target)));
@@ -165,14 +158,14 @@ class Trace final {
                  capnp::List<schema::Task>::Reader tasks) {
     PortSpec::Reader port;
     for (auto one : service.getPorts()) {
-      bool same = one.getPublished() == target.port && one.getProtocol() == target.protocol;
-      if (same) port = one;
+      if (target.is(one)) port = one;
     }
     traced.push_back("");
     auto untaken = kj::str(portName(target), ": ");
     for (auto text : start.getDescription().getUnanswered()) {
       if (!text.startsWith(untaken)) continue;
-      heads.add(kj::str(nameOfNode(start), " does not answer on the port ", text));
+      heads.add(
+          kj::str(nodeName(names, start.getMeta().getId()), " does not answer on the port ", text));
       return;
     }
     bool host = port.getMode() == PortSpec::PublishMode::HOST;
@@ -188,7 +181,7 @@ class Trace final {
       if (!serves(task) || (localAlone && !own)) continue;
       auto addresses = task.getStatus().getAddresses();
       auto address = addresses.size() > 0 ? plain(addresses[0]) : kj::str("?");
-      auto way = own ? kj::str("on ", nameOfNode(start), " itself")
+      auto way = own ? kj::str("on ", nodeName(names, start.getMeta().getId()), " itself")
                      : kj::str("by orch-mesh to ", addressOfNode(task.getNodeId()),
                                ", which leads it to one of its tasks");
       row("-", task, withPort(address, port.getTarget()), kj::mv(way));
@@ -223,9 +216,10 @@ class Trace final {
       for (auto leg : task.getLegs()) {
         if (leg.getNetwork() != network.getMeta().getId() || !serves(task)) continue;
         ++count;
-        auto way = isStart(task.getNodeId()) ? kj::str("on ", nameOfNode(start), " itself")
-                                             : kj::str("by VXLAN ", network.getVni(), " to ",
-                                                       addressOfNode(task.getNodeId()));
+        auto way =
+            isStart(task.getNodeId())
+                ? kj::str("on ", nodeName(names, start.getMeta().getId()), " itself")
+                : kj::str("by VXLAN ", network.getVni(), " to ", addressOfNode(task.getNodeId()));
         row(network.getName(), task, withPort(plain(leg.getAddress()), target.port), kj::mv(way));
       }
     }
@@ -247,7 +241,7 @@ class Trace final {
 
   // Of a published port without an `endpoint`.
   kj::String chosen(kj::Maybe<schema::EndpointSpec::Reader> endpoint, uint32_t count) {
-    auto node = nameOfNode(start);
+    auto node = nodeName(names, start.getMeta().getId());
     if (count == 0) return kj::str("no task of it serves, and ", node, " refuses at once");
     auto whom = kj::str("the next of ", count);
     kj::String by, stays;
@@ -273,7 +267,7 @@ class Trace final {
     auto request = cluster.checkNetworksRequest();
     request.setId(network.c_str());
     auto answer = co_await request.send();
-    involved.push_back(kj::str(nameOfNode(start)).cStr());
+    involved.push_back(nodeName(names, start.getMeta().getId()).cStr());
     auto isOnWay = [&](kj::StringPtr name) {
       for (auto& node : involved) {
         if (name == node.c_str()) return true;
@@ -301,6 +295,7 @@ class Trace final {
   bool forPeople;
   schema::Node::Reader start;
   capnp::List<schema::Node>::Reader nodes;
+  NodeNames names;
   kj::Vector<kj::String> heads;
   std::vector<std::string> traced;    // ids of networks; empty: published ports
   std::vector<std::string> involved;  // names of nodes

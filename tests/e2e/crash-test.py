@@ -136,14 +136,7 @@ class Crashing(single.HostTest):
     def nothingLeft(self):
         if self.service():
             self.node.orch("service", "rm", "web")
-
-        def left():
-            now = self.node.leftovers()
-            return {kind: sorted(now[kind] - self.clean[kind]) for kind in now if now[kind] - self.clean[kind]}
-        try:
-            eventually("nothing is left", lambda: not left())
-        except AssertionError:
-            self.assertEqual(left(), {})
+        self.node.awaitNothingLeft(self.clean)
 
     def survived(self, killed, version):
         """The web servers of this version that ran while orchd was dead still do."""

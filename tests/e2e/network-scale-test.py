@@ -70,13 +70,7 @@ class Many(single.HostTest):
         self.clean = self.node.leftovers()
 
     def tearDown(self):
-        def left():
-            now = self.node.leftovers()
-            return {kind: sorted(now[kind] - self.clean[kind]) for kind in now if now[kind] - self.clean[kind]}
-        try:
-            eventually("nothing is left", lambda: not left())
-        except AssertionError:
-            self.assertEqual(left(), {})
+        self.node.awaitNothingLeft(self.clean)
 
     def many(self, *commands):
         """All of them, one after the other, in one shell."""

@@ -197,6 +197,16 @@ class SingleHost:
             "states": lines("find", "/run/orch", "-mindepth", "2", "-type", "d"),
         }
 
+    def awaitNothingLeft(self, before):
+        """Returns when there is no more than `leftovers` said `before`."""
+        def left():
+            now = self.leftovers()
+            return {kind: sorted(now[kind] - before[kind]) for kind in now if now[kind] - before[kind]}
+        try:
+            eventually("nothing is left", lambda: not left())
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {left()}") from None
+
 
 class HostTest(unittest.TestCase):
     """Tests of one class share a host, with a cluster and the images web:1 to web:`images`."""
