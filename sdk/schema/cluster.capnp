@@ -10,6 +10,7 @@ using Image = import "image.capnp";
 using Objects = import "objects.capnp";
 using Plugin = import "plugin.capnp";
 using Runtime = import "runtime.capnp";
+using Scheduler = import "scheduler.capnp";
 using Trust = import "trust.capnp";
 $Cxx.namespace("orch::schema");
 
@@ -81,6 +82,97 @@ interface ClusterControl {
   # What the nodes' kernels have not as the state says, of one network or, with an empty `id`, of all
   # and of published ports. `nodes`: so many have answered, and looked at so many `things`; `missing`
   # says why not of other nodes, or of a node's plugins.
+  plan @33 (changes :List(PlannedChange)) -> (plan :Plan) $Plugin.longRunning;
+  # What would be started, stopped and left waiting, and where, if these were done one after another
+  # and every container started at once. By the same decisions that would be made; nothing is changed.
+  # A change that would be refused is refused with the same words.
+  apply @34 (requestId :Text, planId :Text) -> (plan :Plan) $Plugin.longRunning;
+  # Makes the changes of a plan, all of them or none. Refused if they would not do any more what the plan says, or if
+  # the plan is not known: the last 100 are, for an hour, to the manager that made them.
+  why @35 (id :Text) -> (answer :Placing);
+  # Where a task, or the next one of a service, may run, and what keeps it from other nodes.
+  rollbackService @36 (requestId :Text, id :Text) -> (service :Objects.Service, warnings :List(Text));
+  # The spec that the service had before is the one that it has, by its rollback policy. Asked once
+  # more, it has the other one again.
+}
+
+struct PlannedChange {
+  union {
+    create @0 :Objects.ServiceSpec;
+    update :group {
+      id @1 :Text;
+      spec @2 :Objects.ServiceSpec;
+    }
+    remove @3 :Text;                 # a service
+    scale :group {
+      service @4 :Text;
+      replicas @5 :UInt32;
+    }
+    node :group {
+      node @6 :Text;
+      change @7 :NodeChange;
+    }
+    lose @8 :Text;                   # a node: as if it went down; cannot be applied
+    add @9 :Objects.NodeDescription; # a node like it: as if it joined; cannot be applied
+    rollback @10 :Text;              # a service
+  }
+}
+
+struct Plan {
+  id @0 :Text;                       # of what it says; the same again as long as that is the same
+  steps @1 :List(PlannedStep);       # in the order in which they would be taken
+  nodes @2 :List(PlannedNode);
+  services @3 :List(PlannedService); # that the changes are about or touch
+  unfinished @4 :Bool;               # it goes on after these steps; past so many they are not worked out
+  warnings @5 :List(Text);           # of the changes
+}
+
+struct PlannedStep {
+  enum Action { start @0; stop @1; wait @2; }
+  action @0 :Action;
+  service @1 :Text;
+  slot @2 :UInt32;                   # 0: its slot is its node
+  node @3 :Text;                     # the host name
+  atMs @4 :UInt64;                   # after the changes, by delays and monitor times of updates alone
+  reason @5 :Text;                   # why it waits
+  image @6 :Text;                    # of what starts
+}
+
+struct PlannedNode {
+  id @0 :Text;
+  node @1 :Text;                     # the host name
+  tasksBefore @2 :UInt32;
+  tasks @3 :UInt32;                  # afterwards
+  cpuNanos @4 :UInt64;               # that it has
+  freeCpuNanos @5 :UInt64;           # that nothing has reserved afterwards
+  memoryBytes @6 :UInt64;
+  freeMemoryBytes @7 :UInt64;
+}
+
+struct PlannedService {
+  id @0 :Text;
+  name @1 :Text;
+  desired @2 :UInt32;                # afterwards
+  running @3 :UInt32;
+  needs @4 :List(Text);              # host names of nodes without any of which not all of its tasks would run
+  needsUnknown @5 :Bool;             # there are too many nodes to find out
+  gone @6 :Bool;                     # it is removed
+  update @7 :Text;                   # what becomes of its update, if that does not succeed
+}
+
+struct Placing {
+  task @0 :Text;                     # `web.3`
+  node @1 :Text;                     # the host name of the node that it is on; empty: it has none
+  state @2 :Objects.TaskState;
+  message @3 :Text;                  # what is said of its state
+  nodes @4 :List(NodePlacing);       # that it is on first, then by score
+}
+
+struct NodePlacing {
+  node @0 :Text;                     # the host name
+  obstacles @1 :List(Text);          # rules that keep it from there, all of them; empty: none does
+  remedies @2 :List(Text);           # what would take each of them away, in the same order; empty: nothing that one can do
+  terms @3 :List(Scheduler.ScoreTerm);  # by what the strategy chooses; of nodes without obstacles
 }
 
 struct NodeFinding {

@@ -35,7 +35,7 @@ struct NetworkFinding {
 # tasks go on talking, and the next instance takes over what they have.
 
 interface NetworkDriver extends(NetworkChecker) {
-  info @0 () -> (name :Text, driver :Text, subnet :Text, gateway :Text, total :UInt32, used :UInt32, options :List(Objects.KeyValue));
+  info @0 () -> (name :Text, driver :Text, subnet :Text, gateway :Text, total :UInt32, used :UInt32, options :List(Objects.KeyValue), subnet6 :Text, gateway6 :Text);
   # `total`: addresses that tasks can have, all in the subnet and none of them the gateway's. `used`:
   # those that tasks have, from `recover` on.
   attach @1 (taskId :Text) -> (endpoint :Endpoint);
@@ -58,6 +58,8 @@ struct Endpoint {
   namespacePath @1 :Text;            # for setns(2); there as long as the task is attached
   address @2 :Text;                  # without the prefix length; of a device that is up in there
   gateway @3 :Text;
+  address6 @4 :Text;                 # IPv6, the same; empty: the network has none
+  gateway6 @5 :Text;
 }
 
 # ---- published ports ----------------------------------------------------------------------------
@@ -65,8 +67,8 @@ struct Endpoint {
 interface PortPublisher extends(NetworkChecker) {
   # Leads the node's published ports to its tasks, and those of services that run elsewhere to the
   # nodes that have them: each node answers on all.
-  publish @0 (taskId :Text, address :Text, ports :List(Objects.PortSpec)) -> (ports :List(Objects.PortSpec));
-  # Holds the ports of the node for the task that has this address on it. Idempotent. Answers them as
+  publish @0 (taskId :Text, address :Text, ports :List(Objects.PortSpec), address6 :Text) -> (ports :List(Objects.PortSpec));
+  # Holds the ports of the node for the task that has this address on it, and maybe one of IPv6. Idempotent. Answers them as
   # chosen (`published` 0 with mode=host). Fails, leaving nothing, if one is taken.
   activate @1 (taskId :Text) -> ();
   # From now on its published ports lead to it.
@@ -114,6 +116,8 @@ struct NetworkPeer {
   nodeId @5 :Text;
   nodeAddress @6 :Text;              # that other nodes reach its node at
   serving @7 :Bool;                  # it runs, and is not about to stop: new connections may go to it
+  address6 @8 :Text;                 # empty: the network has no IPv6
+  nodeKey @9 :Text;                  # its node's public key, of an encrypted network; in base64
 }
 
 struct NetworkService {
@@ -129,6 +133,7 @@ struct NetworkService {
   aliases @4 :List(Text);
   algorithm @5 :Objects.EndpointSpec.Algorithm;
   persistenceMs @6 :UInt64;          # as in EndpointSpec
+  address6 @7 :Text;                 # virtual; empty: the network has no IPv6
 }
 
 struct NetworkChange {
@@ -165,10 +170,11 @@ interface LegDriver extends(NetworkTables, NetworkChecker) {
   retain @2 (taskIds :List(Text)) -> ();
   # After a restart: takes away the legs of all others, whether the networks have been told of by then
   # or not; those of tasks whose namespace has ended are gone as well.
-  routes @3 () -> (routes :List(Text), balancer :Text);
+  routes @3 () -> (routes :List(Text), balancer :Text, encryptionKey :Text, encryptionProblem :Text);
   # CIDRs that this host reaches, or has, beside its default route: no network may have them. When
   # they change, the event `routes.changed` says so. `balancer`: what leads connections to virtual
-  # addresses here, `ipvs` or `nft`.
+  # addresses here, `ipvs` or `nft`. `encryptionKey`: public, of this host, for the others of encrypted
+  # networks; empty: it can be on none, and `encryptionProblem` says why.
 }
 
 struct LegRequest {
@@ -179,6 +185,7 @@ struct LegRequest {
   device @4 :Text;                   # that it has inside: `eth1`
   closed @5 :Bool;                   # it is on internal networks alone: every other way out is taken away
   published @6 :Bool;                # but for answers to those who come by its published ports
+  address6 @7 :Text;                 # `fd00:1::5/64`; empty: the network has no IPv6
 }
 
 interface NameServer extends(NetworkTables, NetworkChecker) {

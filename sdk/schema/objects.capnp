@@ -30,6 +30,7 @@ struct ServiceSpec {
   task @4 :TaskSpec;
   update @5 :UpdateConfig;
   endpoint @6 :EndpointSpec;
+  rollback @7 :UpdateConfig;         # how it goes back to the spec before, by itself or because a user says so
 }
 
 struct Replicated {
@@ -79,6 +80,18 @@ struct ContainerSpec {
   dnsSearch @23 :List(Text);
   dnsOptions @24 :List(Text);
   drainMs @25 :UInt64 = 10000;       # before the stop signal: as long as a connection to it is under way, at most
+  health @26 :HealthCheck;
+}
+
+struct HealthCheck {
+  # A program that is run in the container again and again. A task is RUNNING when it was first
+  # healthy; one that is unhealthy is stopped and counts as FAILED.
+  test @0 :List(Text);               # `CMD` and its words, or `CMD-SHELL` and one text for the shell; `NONE`: no check; empty: the image's, if it has one
+  intervalMs @1 :UInt64;             # between two; 0 in this one and the others: the image's, else 30 s
+  timeoutMs @2 :UInt64;              # of one; else 30 s
+  retries @3 :UInt32;                # so many that failed one after another are unhealthy; else 3
+  startPeriodMs @4 :UInt64;          # in which one that fails does not count until the first that does not; else 0
+  startIntervalMs @5 :UInt64;        # between two then; else 5 s
 }
 
 struct Mount {
@@ -120,6 +133,7 @@ struct Placement {
   strategy @1 :Text;                 # scheduler plugin, `spread`; empty: the cluster's default
   maxReplicasPerNode @2 :UInt32;     # 0: no limit
   tolerateDownMs @3 :UInt64;         # tasks on a node that is down are replaced only after so long
+  spreadOver @4 :List(Text);         # labels, `node.labels.zone`: tasks are spread evenly over their values, then within each over those of the next
 }
 
 struct UpdateConfig {
@@ -176,6 +190,7 @@ struct Service {
 struct VirtualAddress {
   network @0 :Text;                  # id
   address @1 :Text;                  # without the prefix length
+  address6 @2 :Text;                 # IPv6, of a network that has it
 }
 
 struct UpdateStatus {
@@ -230,6 +245,7 @@ struct Leg {
   network @0 :Text;                  # id
   address @1 :Text;                  # `10.0.1.5/24`
   internal @2 :Bool;                 # no way out of the network
+  address6 @3 :Text;                 # `fd00:1::5/64`; empty: the network has no IPv6
 }
 
 struct TaskStatus {
@@ -248,12 +264,21 @@ struct TaskStatus {
 const pendingStatus :TaskStatus = (state = pending, message = "created");
 const assignedStatus :TaskStatus = (state = assigned, message = "assigned to a node");
 
+enum Health {
+  none @0;                           # it is not checked
+  starting @1;                       # it was not healthy yet
+  healthy @2;
+  unhealthy @3;
+}
+
 struct ContainerStatus {
   id @0 :Text;
   pid @1 :UInt32;
   exitCode @2 :Int32;                # 128 + signal if a signal ended it
   oomKilled @3 :Bool;
   lost @4 :Bool;                     # its end was not seen: its node, or its conmon, went down
+  health @5 :Health;
+  healthOutput @6 :Text;             # of the last check that failed; its end, if it is long
 }
 
 # ---- node, network, cluster ---------------------------------------------------------------------
@@ -292,6 +317,8 @@ struct NodeDescription {
   routes @11 :List(Text);            # CIDRs that the host itself reaches or has, without its default route
   unanswered @12 :List(Text);        # published ports of tasks elsewhere that it does not answer on: `8080/tcp: why`
   balancer @13 :Text;                # what leads connections to virtual addresses there: ipvs or nft; empty: nothing
+  encryptionKey @14 :Text;           # public, of its WireGuard device, in base64; empty: it can be on no encrypted network
+  encryptionProblem @15 :Text;       # why it cannot
 }
 
 struct NetworkPool {
@@ -320,6 +347,10 @@ struct Network {
   services @13 :List(NetworkUser);   # on it, by name; not stored, and told of one network at a time
   tasks @14 :List(NetworkUser);      # that have a leg in it; the same
   releasedAtNs @15 :Int64;           # when one of its addresses was last given back by what is forgotten
+  subnet6 @16 :Text;                 # CIDR of its IPv6 addresses; empty: it has none
+  gateway6 @17 :Text;
+  ipRange6 @18 :Text;                # as `ipRange`
+  ipv6 @19 :Bool;                    # asked for: without `subnet6` one is chosen
 }
 
 struct NetworkUser {

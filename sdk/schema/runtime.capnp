@@ -32,6 +32,11 @@ interface Runtime {
   # name: `found` is false, and nothing has been done, so that a repeated call does no harm.
   pruneVolumes @10 () -> (removed :List(Text));
   # Removes all that no task uses, and names them.
+  run @11 (id :Text, command :List(Text), timeoutMs :UInt64, maxOutputBytes :UInt32) -> (exitCode :Int32, timedOut :Bool, output :Data) $Plugin.longRunning;
+  # A program in a container that runs, as its user, with its environment, working directory and
+  # limits, to its end. After `timeoutMs` it is killed with all that it has started. `output`: the
+  # last bytes of stdout and stderr. Fails if it cannot be started, saying why. The container's own
+  # end, `stop` and `remove` end it.
 }
 
 interface Waiting {
@@ -68,6 +73,7 @@ struct ImageConfig {
   labels @6 :List(Objects.KeyValue);
   volumes @7 :List(Text);            # targets that get a volume of their own
   exposedPorts @8 :List(Text);       # `80/tcp`
+  health @9 :Objects.HealthCheck;    # without any, `test` is empty
 }
 
 struct Container {

@@ -17,6 +17,24 @@ interface PlacementTable {
   place @2 (group :TaskGroup, count :UInt32, seed :UInt64) -> (nodes :List(Text), unplaced :UInt32);
   # A node id per task placed, and counts them into the table. The same table, group, count and seed
   # give the same answer.
+  explain @3 (group :TaskGroup) -> (nodes :List(NodeScore));
+  # How the candidates stand for the next task of the group, the one that it would get first. Changes
+  # nothing.
+}
+
+struct NodeScore {
+  id @0 :Text;
+  terms @1 :List(ScoreTerm);         # the first one that differs decides
+}
+
+struct ScoreTerm {
+  name @0 :Text;                     # as `tasks of the service`
+  value @1 :Int64;                   # the lower the better
+}
+
+struct BranchTasks {
+  branches @0 :List(UInt32);         # one number for each level
+  tasks @1 :UInt32;                  # of the service
 }
 
 struct NodeLoad {
@@ -41,4 +59,6 @@ struct TaskGroup {
   reserveMemoryBytes @2 :UInt64;
   maxPerNode @3 :UInt32;             # 0: no limit
   candidates @4 :List(Text);         # nodes that passed all checks
+  levels @5 :List(List(UInt32));     # of the spread preferences, the first one first: per candidate the number of its branch
+  elsewhere @6 :List(BranchTasks);   # on nodes that are no candidates
 }
