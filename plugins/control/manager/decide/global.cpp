@@ -45,9 +45,11 @@ uint32_t nodesWanted(const View& view, schema::Service::Reader service) {
   return wanted;
 }
 
-SlotPlan planNodes(const View& view, schema::Service::Reader service,
+SlotPlan planNodes(const View& view, schema::Service::Reader service, const Slots& slots,
                    const std::vector<const Slot*>& occupied) {
   SlotPlan plan;
+  plan.wantsAll = slots.settled() > 0;
+  if (plan.wantsAll) return plan;
   auto full = [&] {
     plan.unfinished = plan.missing.size() + plan.superfluous.size() >= MAX_CHANGED_PER_PASS;
     return plan.unfinished;

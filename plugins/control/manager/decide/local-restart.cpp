@@ -21,8 +21,8 @@ kj::Maybe<TaskReader> predecessor(const View& view, const TaskReader& named, uin
   bool any = isWanted(named);
   if (auto slots = view.base().slots(manager::view(named.getServiceId()))) {
     auto slot = slots->find(named.slot());
-    if (slot == slots->end()) return nullptr;
-    for (auto object : slot->second) {
+    if (slot == nullptr) return nullptr;
+    for (auto object : slot->tasks) {
       KJ_IF_MAYBE (task, view.task(TaskReader(*object).id())) {
         bool newer = !any || task->getMeta().getCreatedAtNs() > newest.getMeta().getCreatedAtNs();
         if (!isWanted(*task) || !newer) continue;

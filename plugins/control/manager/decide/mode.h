@@ -19,6 +19,7 @@ struct SlotPlan {
   std::vector<SlotKey> missing;          // to fill
   std::vector<const Slot*> superfluous;  // to empty
   bool unfinished = false;               // there are more
+  bool wantsAll = false;                 // it is none: see Step
 };
 
 struct Mode {
@@ -26,8 +27,8 @@ struct Mode {
   // How many tasks should run.
   uint32_t (*desired)(const View& view, schema::Service::Reader service);
   Claim (*claim)(const View& view, schema::Service::Reader service, const SlotKey& key);
-  // `occupied`: the slots that are live or done.
-  SlotPlan (*plan)(const View& view, schema::Service::Reader service,
+  // `occupied`: those of the slots that are live or done. The settled ones are live.
+  SlotPlan (*plan)(const View& view, schema::Service::Reader service, const Slots& slots,
                    const std::vector<const Slot*>& occupied);
 };
 // Null: a mode that this version does not have. Such a service is refused, and left alone if a

@@ -17,11 +17,14 @@ size_t historyOf(const View& view, const Slot& slot, size_t limit) {
 }
 }  // namespace
 
-void reap(View& view, const Slots& slots, const std::vector<TaskReader>& leaving) {
-  size_t limit = 5;
-  KJ_IF_MAYBE (cluster, view.cluster()) limit = cluster->getTaskHistoryLimit();
+size_t historyLimit(const View& view) {
+  KJ_IF_MAYBE (cluster, view.cluster()) return cluster->getTaskHistoryLimit();
+  return 5;
+}
 
-  for (auto& task : leaving) {
+void reap(View& view, const Slots& slots) {
+  size_t limit = historyLimit(view);
+  for (auto& task : slots.leaving()) {
     if (isTerminal(task) || !isAssigned(task)) forget(view, task);
   }
   for (auto& slot : slots) {

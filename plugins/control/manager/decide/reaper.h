@@ -6,7 +6,9 @@
 
 namespace orch::control::manager {
 
-// `slots` and `leaving` are the service's as they are now.
-void reap(View& view, const Slots& slots, const std::vector<TaskReader>& leaving);
+// `slots` are the service's as they are now.
+void reap(View& view, const Slots& slots);
+// How many tasks a slot keeps.
+size_t historyLimit(const View& view);
 
 }  // namespace orch::control::manager

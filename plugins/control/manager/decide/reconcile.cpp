@@ -56,11 +56,13 @@ constexpr int64_t (*RECONCILERS[])(View&, Config::Reader, std::string_view) = {r
                                                                                nullptr, nullptr};
 }  // namespace
 
-ServicePass::ServicePass(View& view, std::string_view id) : view(view), serviceId(id) {
+ServicePass::ServicePass(View& view, std::string_view id, Extent extent)
+    : view(view), serviceId(id), extent(extent) {
   KJ_IF_MAYBE (service, view.service(serviceId)) {
     if (modeOf(service->getSpec()) == nullptr) stage = Stage::OVER;
   } else {
     stage = Stage::REMOVE;
+    this->extent = Extent::ALL;
   }
   if (stage != Stage::OVER) read();
 }
@@ -68,8 +70,7 @@ ServicePass::ServicePass(View& view, std::string_view id) : view(view), serviceI
 bool ServicePass::step() {
   if (reader) {
     if (reader->read()) return true;
-    slots = reader->takeSlots();
-    leaving = reader->takeLeaving();
+    slots = reader->take();
     reader.reset();
     return true;
   }
@@ -83,7 +84,11 @@ bool ServicePass::step() {
       runStep();
       return true;
     case Stage::REAP:
-      reap(view, slots, leaving);
+      if (extent != Extent::ALL && historyLimit(view) < SETTLED_TASKS) {
+        readAll();
+        return true;
+      }
+      reap(view, slots);
       stage = Stage::OVER;
       return false;
     case Stage::OVER:
@@ -92,8 +97,14 @@ bool ServicePass::step() {
   return false;
 }
 
+void ServicePass::readAll() {
+  extent = Extent::ALL;
+  read();
+}
+
 void ServicePass::runStep() {
   auto done = STEPS[next](view, KJ_ASSERT_NONNULL(view.service(serviceId)), slots);
+  if (done.wantsAll) return readAll();
   unfinished |= done.unfinished;
   if (done.changed) read();
   bool again = done.again && !done.unfinished && ++round < MAX_ROUNDS;
@@ -102,8 +113,8 @@ void ServicePass::runStep() {
   if (++next == std::size(STEPS)) stage = Stage::REAP;
 }
 
-bool reconcileService(View& view, std::string_view serviceId) {
-  ServicePass pass(view, serviceId);
+bool reconcileService(View& view, std::string_view serviceId, Extent extent) {
+  ServicePass pass(view, serviceId, extent);
   while (pass.step()) {
   }
   return pass.isUnfinished();

@@ -17,7 +17,8 @@ namespace orch::control::manager {
 // step takes long, however many there are.
 class ServicePass final {
  public:
-  ServicePass(View& view, std::string_view serviceId);
+  // It reads all slots where those that are restless are not enough.
+  ServicePass(View& view, std::string_view serviceId, Extent extent = Extent::RESTLESS);
   KJ_DISALLOW_COPY(ServicePass);
 
   // False when that was all.
@@ -27,7 +28,8 @@ class ServicePass final {
 
  private:
   enum class Stage : uint8_t { REMOVE, STEPS, REAP, OVER };
-  void read() { reader.emplace(view, serviceId); }
+  void read() { reader.emplace(view, serviceId, extent); }
+  void readAll();
   void runStep();
 
   View& view;
@@ -36,13 +38,13 @@ class ServicePass final {
   size_t next = 0;  // of the steps
   int round = 0;    // of that one
   bool unfinished = false;
+  Extent extent;                      // ALL once a step wants that
   std::optional<SlotsReader> reader;  // while what it looks at is being read
   Slots slots;
-  std::vector<TaskReader> leaving;
 };
 
 // The whole of it.
-bool reconcileService(View& view, std::string_view serviceId);
+bool reconcileService(View& view, std::string_view serviceId, Extent extent = Extent::RESTLESS);
 
 // What one dirty key asks for, in steps as well. Not for placements: those ask plugins
 // (scheduling.h).

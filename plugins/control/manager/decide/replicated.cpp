@@ -38,22 +38,26 @@ uint32_t replicasWanted(const View&, schema::Service::Reader service) {
 
 Claim claimOfNumber(const View&, schema::Service::Reader, const SlotKey&) { return Claim::WANTED; }
 
-SlotPlan planReplicas(const View& view, schema::Service::Reader service,
+SlotPlan planReplicas(const View& view, schema::Service::Reader service, const Slots& slots,
                       const std::vector<const Slot*>& occupied) {
   SlotPlan plan;
-  uint32_t wanted = replicasWanted(view, service);
-  if (occupied.size() >= wanted) {
-    size_t surplus = occupied.size() - wanted;
+  size_t wanted = replicasWanted(view, service);
+  size_t has = occupied.size() + slots.settled();
+  if (has >= wanted) {
+    size_t surplus = has - wanted;
+    plan.wantsAll = surplus > 0 && slots.settled() > 0;
+    if (plan.wantsAll) return plan;
     plan.unfinished = surplus > MAX_CHANGED_PER_PASS;
     plan.superfluous = surplusOf(occupied, std::min<size_t>(surplus, MAX_CHANGED_PER_PASS));
     return plan;
   }
-  uint32_t missing = wanted - occupied.size();
+  size_t missing = wanted - has;
   std::set<uint32_t> taken;
   for (auto slot : occupied) taken.insert(slot->key.number);
   plan.unfinished = missing > MAX_CHANGED_PER_PASS;
-  missing = std::min(missing, MAX_CHANGED_PER_PASS);
-  for (uint32_t number = 1; plan.missing.size() < missing; ++number) {
+  missing = std::min<size_t>(missing, MAX_CHANGED_PER_PASS);
+  uint32_t number = slots.firstUnsettled(1);
+  for (; plan.missing.size() < missing; number = slots.firstUnsettled(number + 1)) {
     if (taken.count(number) == 0) plan.missing.push_back({number, {}});
   }
   return plan;

@@ -18,23 +18,21 @@ void shutDown(View& view, const Slot& slot) {
 // Whether what is over in a slot has to be forgotten.
 bool isForgotten(Claim claim) { return claim == Claim::WANTED || claim == Claim::GONE; }
 
-void fillSlot(View& view, schema::Service::Reader service, const SlotKey& key, const Slot* before) {
+void fillSlot(View& view, schema::Service::Reader service, const SlotKey& key, const Slot& before) {
   NewTask task;
   task.slot = key;
   int64_t wakeAtNs = NEVER_NS;
-  if (before != nullptr && !othersStopped(view, *before, {}, wakeAtNs)) {
+  if (!othersStopped(view, before, {}, wakeAtNs)) {
     task.desired = TaskState::READY;
     if (wakeAtNs != NEVER_NS) view.wakeAt(manager::view(service.getMeta().getId()), wakeAtNs);
   }
   createTask(view, service, task);
 }
 
-// Slots of which nothing is left but tasks that are on their way out.
-std::map<SlotKey, Slot> emptied(const View& view, schema::Service::Reader service) {
+// Slots that were read of which nothing is left but tasks that are on their way out.
+std::map<SlotKey, Slot> emptied(const Slots& slots) {
   std::map<SlotKey, Slot> result;
-  for (auto& task : view.leaving(manager::view(service.getMeta().getId()))) {
-    result[task.slot()].leaving.push_back(task);
-  }
+  for (auto& task : slots.leaving()) result[task.slot()].leaving.push_back(task);
   return result;
 }
 
@@ -52,16 +50,16 @@ Step reconcileSlots(View& view, schema::Service::Reader service, const Slots& sl
     }
   }
   auto mode = modeOf(service.getSpec());
-  auto plan = mode->plan(view, service, occupied);
+  auto plan = mode->plan(view, service, slots, occupied);
+  result.wantsAll = plan.wantsAll;
+  if (plan.wantsAll) return result;
   std::map<SlotKey, Slot> left;
-  if (!plan.missing.empty()) left = emptied(view, service);
+  if (!plan.missing.empty()) left = emptied(slots);
   for (auto& key : plan.missing) {
     auto known = history.find(key);
-    auto leaver = left.find(key);
-    fillSlot(view, service, key,
-             known != history.end() ? known->second
-             : leaver != left.end() ? &leaver->second
-                                    : nullptr);
+    auto leaver = left.try_emplace(key).first;
+    if (leaver->second.leaving.empty()) leaver->second.leaving = slots.leavingUnread(key);
+    fillSlot(view, service, key, known != history.end() ? *known->second : leaver->second);
     result.changed = true;
   }
   result.unfinished = plan.unfinished;

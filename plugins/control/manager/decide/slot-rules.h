@@ -46,6 +46,7 @@ struct Step {
   bool changed = false;     // its slots are not what they were
   bool again = false;       // it may go on from there in this pass
   bool unfinished = false;  // there is more to do than one pass should
+  bool wantsAll = false;    // it has done nothing: it has to see the settled slots, too
 };
 
 struct NewTask {

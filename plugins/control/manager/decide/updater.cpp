@@ -38,6 +38,7 @@ class Planner final {
   void setStatus(UpdateStatus::State state, const std::string& message);
   bool advance(const Slots& slots);
   bool unfinished = false;
+  bool wantsAll = false;
 
  private:
   void surveySlot(const Slot& slot, Survey& result);
@@ -45,6 +46,7 @@ class Planner final {
   bool overdue(const TaskReader& task, std::string& why);
   bool ofThisUpdate(const TaskReader& task) const;
   bool takesPart(const Slot& slot) const;
+  bool anyOutdated(const Slots& slots);
   void countDelay(const Slot& slot, const TaskReader& task, Survey& result);
 
   View& view;
@@ -200,6 +202,22 @@ Survey Planner::survey(const Slots& slots) {
   return result;
 }
 
+// Or may be: of settled slots it is known what would have to be true of all of them.
+bool Planner::anyOutdated(const Slots& slots) {
+  if (!slots.settledAreOf(service.getSpecVersion())) return true;
+  auto spec = service.getSpec().getTask();
+  if (slots.settled() > 0 && spec.getPlacement().getConstraints().size() > 0) {
+    for (auto& [nodeId, count] : view.wantedByNode(serviceId)) {
+      KJ_IF_MAYBE (node, view.node(nodeId)) {
+        if (count > 0 && !unmetConstraint(view, *node, spec).empty()) return true;
+      }
+    }
+  }
+  return std::any_of(slots.begin(), slots.end(), [&](auto& slot) {
+    return takesPart(slot) && isOutdated(view, current, representative(slot));
+  });
+}
+
 void Planner::setStatus(UpdateStatus::State state, const std::string& message) {
   view.editService(serviceId, [&](schema::Service::Builder changed) {
     auto status = changed.getUpdate();
@@ -217,11 +235,10 @@ bool Planner::advance(const Slots& slots) {
   auto state = service.getUpdate().getState();
   bool updating = state == UpdateStatus::State::UPDATING;
   if (state == UpdateStatus::State::PAUSED) return false;
+  if (!updating && !anyOutdated(slots)) return false;
+  wantsAll = slots.settled() > 0;
+  if (wantsAll) return false;
   if (!updating) {
-    bool outdated = std::any_of(slots.begin(), slots.end(), [&](auto& slot) {
-      return takesPart(slot) && isOutdated(view, current, representative(slot));
-    });
-    if (!outdated) return false;
     setStatus(UpdateStatus::State::UPDATING, "update in progress");
     service = KJ_ASSERT_NONNULL(view.service(serviceId));
   }
@@ -277,6 +294,7 @@ Step advanceUpdate(View& view, schema::Service::Reader service, const Slots& slo
       planner.retireReplaced(slots) || planner.dropOvertaken(slots) || planner.advance(slots);
   result.again = result.changed;
   result.unfinished = planner.unfinished;
+  result.wantsAll = planner.wantsAll;
   return result;
 }
 

@@ -168,9 +168,9 @@ struct Scheduling::Group {
 
 Task<void> Scheduling::place(View& view, std::string serviceId) {
   std::map<uint64_t, Group> groups;
-  SlotsReader reader(view, serviceId);
+  SlotsReader reader(view, serviceId, Extent::RESTLESS, view.now() - RECENT_FAILURE_NS);
   while (reader.read()) co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
-  auto slots = reader.takeSlots();
+  auto slots = reader.take();
   for (auto& slot : slots) {
     for (auto& task : slot.tasks) {
       if (!isUnplaced(task)) continue;

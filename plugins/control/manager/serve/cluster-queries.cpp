@@ -101,8 +101,8 @@ std::vector<std::string> selectTasks(const View& view, schema::TaskFilter::Reade
   auto& state = view.base();
   if (!serviceId.empty()) {
     if (auto slots = state.slots(serviceId)) {
-      for (auto& slot : *slots) {
-        for (auto object : slot.second) consider(object);
+      for (auto& slot : slots->all()) {
+        for (auto object : slot.second.tasks) consider(object);
       }
     }
   } else if (!nodeId.empty()) {

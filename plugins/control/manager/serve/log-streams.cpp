@@ -55,8 +55,8 @@ class LogStreams::Subscription final : private kj::TaskSet::ErrorHandler {
     }
     auto slots = state.slots(serviceId);
     if (slots == nullptr) return;
-    for (auto& slot : *slots) {
-      for (auto object : slot.second) add(TaskReader(*object), late);
+    for (auto& slot : slots->all()) {
+      for (auto object : slot.second.tasks) add(TaskReader(*object), late);
     }
   }
   // All lines have been passed on, of whatever ends; fails if their reader does.

@@ -104,8 +104,8 @@ std::vector<TaskReader> tasksOf(const State& state, const std::vector<std::strin
   for (auto& id : serviceIds) {
     auto slots = state.slots(id);
     if (slots == nullptr) continue;
-    for (auto& slot : *slots) {
-      for (auto object : slot.second) {
+    for (auto& slot : slots->all()) {
+      for (auto object : slot.second.tasks) {
         TaskReader task(*object);
         if (isAssigned(task) && !isTerminal(task)) tasks.push_back(task);
       }

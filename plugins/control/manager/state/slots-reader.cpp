@@ -17,60 +17,129 @@ void add(Slot& slot, const TaskReader& task) {
 }
 }  // namespace
 
-SlotsReader::SlotsReader(const View& view, std::string_view serviceId)
-    : changed(view.changedTasksOf(serviceId)), stored(view.base().slots(serviceId)) {
+SlotsReader::SlotsReader(const View& view, std::string_view service, Extent extent,
+                         int64_t failedSinceNs)
+    : view(view),
+      serviceId(service),
+      extent(extent),
+      changed(view.changedTasksOf(service)),
+      stored(view.base().slots(service)) {
   if (changed != nullptr) {
     for (auto& id : *changed) {
-      KJ_IF_MAYBE (task, view.task(id)) add(changedSlots[task->slot()], *task);
+      KJ_IF_MAYBE (task, view.task(id)) add(inPass[task->slot()], *task);
     }
   }
-  nextChanged = changedSlots.begin();
-  if (stored == nullptr) return;
-  nextStored = stored->begin();
-  slots.reserve(stored->size());
+  for (auto& slot : inPass) chosen.push_back(slot.first);
+  if (stored != nullptr) nextStored = stored->all().begin();
+  if (stored != nullptr && extent == Extent::RESTLESS) choose(failedSinceNs);
+}
+
+void SlotsReader::choose(int64_t failedSinceNs) {
+  auto& restless = stored->restless();
+  chosen.insert(chosen.end(), restless.begin(), restless.end());
+  if (changed != nullptr) {
+    for (auto& id : *changed) {
+      auto before = view.base().find(Kind::TASK, id);
+      if (before != nullptr) chosen.push_back(TaskReader(*before).slot());
+    }
+  }
+  for (auto nodes : {&view.base().awayNodes(), &view.base().drainedNodes()}) {
+    for (auto& nodeId : *nodes) addOnNode(nodeId);
+  }
+  for (auto& nodeId : view.changedNodes()) addOnNode(nodeId);
+  auto& failures = stored->failures();
+  for (auto it = failures.lower_bound({failedSinceNs, {}}); it != failures.end(); ++it) {
+    chosen.push_back(it->second);
+  }
+  std::sort(chosen.begin(), chosen.end());
+  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+}
+
+void SlotsReader::addOnNode(std::string_view nodeId) {
+  for (auto& id : view.base().tasksOf(nodeId)) {
+    TaskReader task(*view.base().find(Kind::TASK, id));
+    if (manager::view(task.getServiceId()) == serviceId) chosen.push_back(task.slot());
+  }
 }
 
 bool SlotsReader::read() {
   size_t left = TASKS_AT_ONCE;
-  for (; stored != nullptr && nextStored != stored->end() && left > 0; ++nextStored) {
-    auto& key = nextStored->first;
-    while (nextChanged != changedSlots.end() && nextChanged->first < key) {
-      nextChanged->second.key = nextChanged->first;
-      finish(kj::mv((nextChanged++)->second));
+  auto took = [&](size_t tasks) { left -= std::min(left, tasks); };
+  if (stored != nullptr && extent == Extent::ALL) {
+    for (; nextStored != stored->all().end() && left > 0; ++nextStored) {
+      auto& key = nextStored->first;
+      while (nextChosen < chosen.size() && chosen[nextChosen] < key) {
+        took(readSlot(chosen[nextChosen++], nullptr));
+      }
+      if (nextChosen < chosen.size() && chosen[nextChosen] == key) ++nextChosen;
+      took(readSlot(key, &nextStored->second));
     }
-    Slot slot{key, {}, {}};
-    for (auto object : nextStored->second) {
+    if (nextStored != stored->all().end()) return true;
+  }
+  while (nextChosen < chosen.size() && left > 0) {
+    auto& key = chosen[nextChosen++];
+    took(readSlot(key, stored == nullptr ? nullptr : stored->find(key)));
+  }
+  return nextChosen < chosen.size();
+}
+
+// Answers how many tasks it has.
+size_t SlotsReader::readSlot(const SlotKey& key, const ServiceSlots::Entry* entry) {
+  Slot slot{key, {}, {}};
+  if (entry != nullptr) {
+    if (entry->standing.rest == ServiceSlots::Rest::SETTLED) ++slots.settledRead;
+    for (auto object : entry->tasks) {
       TaskReader task(*object);
-      bool isChanged =
-          changed != nullptr && changed->find(view(task.getMeta().getId())) != changed->end();
+      bool isChanged = changed != nullptr &&
+                       changed->find(manager::view(task.getMeta().getId())) != changed->end();
       if (!isChanged) add(slot, task);
-      left -= left > 0;
     }
-    if (nextChanged != changedSlots.end() && nextChanged->first == key) {
-      for (auto& task : nextChanged->second.tasks) slot.tasks.push_back(task);
-      for (auto& task : nextChanged->second.leaving) slot.leaving.push_back(task);
-      ++nextChanged;
-    }
-    finish(kj::mv(slot));
   }
-  if (stored != nullptr && nextStored != stored->end()) return true;
-  for (; nextChanged != changedSlots.end(); ++nextChanged) {
-    nextChanged->second.key = nextChanged->first;
-    finish(kj::mv(nextChanged->second));
+  auto now = inPass.find(key);
+  if (now != inPass.end()) {
+    for (auto& task : now->second.tasks) slot.tasks.push_back(task);
+    for (auto& task : now->second.leaving) slot.leaving.push_back(task);
   }
-  return false;
-}
-
-void SlotsReader::finish(Slot slot) {
+  size_t tasks = slot.tasks.size() + slot.leaving.size();
+  auto& leaving = slots.leavingTasks;
   leaving.insert(leaving.end(), slot.leaving.begin(), slot.leaving.end());
-  if (slot.tasks.empty()) return;
+  view.lookAtSlot();
+  if (slot.tasks.empty()) return tasks;
   sortByAge(slot.tasks);
-  slots.push_back(kj::mv(slot));
+  slots.slots.push_back(kj::mv(slot));
+  return tasks;
 }
 
-std::vector<TaskReader> SlotsReader::takeLeaving() {
-  sortByAge(leaving);
-  return kj::mv(leaving);
+uint32_t Slots::firstUnsettled(uint32_t number) const {
+  if (all || stored == nullptr) return number;
+  auto key = std::lower_bound(readKeys.begin(), readKeys.end(), SlotKey{number, {}});
+  uint32_t free = stored->settledNumbers().firstWithout(number);
+  return key == readKeys.end() ? free : std::min(free, key->number);
+}
+
+std::vector<TaskReader> Slots::leavingUnread(const SlotKey& key) const {
+  std::vector<TaskReader> tasks;
+  if (stored == nullptr || all || std::binary_search(readKeys.begin(), readKeys.end(), key)) {
+    return tasks;
+  }
+  auto entry = stored->find(key);
+  if (entry == nullptr || entry->standing.rest != ServiceSlots::Rest::LEAVING) return tasks;
+  for (auto object : entry->tasks) tasks.emplace_back(*object);
+  return tasks;
+}
+
+bool Slots::settledAreOf(uint64_t specVersion) const {
+  if (settled() == 0) return true;
+  auto& versions = stored->settledVersions();
+  return versions.size() == 1 && versions.begin()->first == specVersion;
+}
+
+Slots SlotsReader::take() {
+  sortByAge(slots.leavingTasks);
+  slots.stored = stored;
+  slots.all = extent == Extent::ALL;
+  slots.readKeys = kj::mv(chosen);
+  return kj::mv(slots);
 }
 
 }  // namespace orch::control::manager

@@ -88,6 +88,11 @@ void State::indexNode(State& state, const Object& object, int sign, bool) {
   } else {
     state.away.erase(id);
   }
+  if (sign > 0 && node.getAvailability() == schema::Node::Availability::DRAIN) {
+    state.drained.insert(id);
+  } else {
+    state.drained.erase(id);
+  }
 }
 
 void State::indexRequest(State& state, const Object& object, int sign, bool) {
@@ -105,13 +110,19 @@ void State::indexTask(State& state, const Object& object, int sign, bool whole) 
   state.newestStampNs = std::max(state.newestStampNs, task.getMeta().getCreatedAtNs());
   state.use.count(task, sign);
   state.networkIndex.count(task, sign);
-  if (!whole) return;
+  auto serviceId = text(task.getServiceId());
+  if (!whole) {
+    if (sign > 0) state.byService[serviceId].look(task.slot());
+    return;
+  }
   auto id = task.id();
   auto nodeId = text(task.getNodeId());
-  auto serviceId = text(task.getServiceId());
   if (sign > 0) {
-    if (!nodeId.empty()) state.byNode[nodeId].insert(id);
-    state.byService[serviceId][task.slot()].push_back(&object);
+    if (!nodeId.empty()) {
+      state.byNode[nodeId].insert(id);
+      if (state.find(Kind::NODE, nodeId) == nullptr) state.away.insert(nodeId);
+    }
+    state.byService[serviceId].add(task.slot(), object);
     return;
   }
   if (!nodeId.empty()) {
@@ -122,10 +133,8 @@ void State::indexTask(State& state, const Object& object, int sign, bool whole) 
     }
   }
   auto& slots = state.byService[serviceId];
-  auto& inSlot = slots[task.slot()];
-  inSlot.erase(std::remove(inSlot.begin(), inSlot.end(), &object), inSlot.end());
-  if (inSlot.empty()) slots.erase(task.slot());
-  if (slots.empty()) state.byService.erase(serviceId);
+  slots.remove(task.slot(), object);
+  if (slots.all().empty()) state.byService.erase(serviceId);
 }
 
 bool State::setPresence(const std::string& nodeId, Sighting now) {
@@ -147,7 +156,7 @@ schema::Node::State State::stateOf(schema::Node::Reader node) const {
   return heard ? schema::Node::State::READY : schema::Node::State::UNKNOWN;
 }
 
-const State::SlotIndex* State::slots(std::string_view serviceId) const {
+const ServiceSlots* State::slots(std::string_view serviceId) const {
   auto it = byService.find(serviceId);
   return it == byService.end() ? nullptr : &it->second;
 }

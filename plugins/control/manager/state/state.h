@@ -12,6 +12,7 @@
 #include "state/kind.h"
 #include "state/network-index.h"
 #include "state/service-index.h"
+#include "state/service-slots.h"
 #include "state/shared-words.h"
 #include "state/usage.h"
 
@@ -57,9 +58,6 @@ inline bool hasLeft(schema::Node::Reader node) { return node.getDownReason() == 
 class State final {
  public:
   using Objects = std::map<std::string, Object, std::less<>>;
-  // Tasks of one service by slot. The pointers are valid until the object is deleted.
-  using SlotIndex = std::map<SlotKey, std::vector<const Object*>>;
-
   static void indexService(State& state, const Object& object, int sign, bool);
   static void indexRequest(State& state, const Object& object, int sign, bool);
   static void indexTask(State& state, const Object& object, int sign, bool whole);
@@ -80,11 +78,15 @@ class State final {
   // All that is stored was applied, without a time.
   void loaded(int64_t nowNs);
 
-  const SlotIndex* slots(std::string_view serviceId) const;
-  const std::map<std::string, SlotIndex, std::less<>>& tasksByService() const { return byService; }
+  // Null if it has no tasks.
+  const ServiceSlots* slots(std::string_view serviceId) const;
+  const std::map<std::string, ServiceSlots, std::less<>>& tasksByService() const {
+    return byService;
+  }
   const std::set<std::string>& tasksOf(std::string_view nodeId) const;
   // Nodes that are down, and those that are no more but have tasks yet.
   const std::set<std::string, std::less<>>& awayNodes() const { return away; }
+  const std::set<std::string, std::less<>>& drainedNodes() const { return drained; }
   const std::set<std::pair<int64_t, std::string>>& requestsByAge() const { return requests; }
   const UsageTable& usage() const { return use; }
   const ServiceIndex& services() const { return serviceIndex; }
@@ -112,9 +114,10 @@ class State final {
   SharedWords commonWords;
   std::array<Objects, KINDS> objects;
   std::array<IdIndex<Object>, KINDS> byId;  // the same ones
-  std::map<std::string, SlotIndex, std::less<>> byService;
+  std::map<std::string, ServiceSlots, std::less<>> byService;
   std::map<std::string, std::set<std::string>, std::less<>> byNode;
   std::set<std::string, std::less<>> away;
+  std::set<std::string, std::less<>> drained;
   std::set<std::pair<int64_t, std::string>> requests;
   std::map<std::string, Sighting, std::less<>> sightings;
   UsageTable use;

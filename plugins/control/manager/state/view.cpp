@@ -104,18 +104,24 @@ const View::TaskIds* View::changedTasksOf(std::string_view serviceId) const {
   return it == changedTasks.end() ? nullptr : &it->second;
 }
 
+std::vector<std::string> View::changedNodes() const {
+  std::vector<std::string> ids;
+  for (auto it = changed.lower_bound(Key{Kind::NODE, {}});
+       it != changed.end() && it->first.kind == Kind::NODE; ++it) {
+    ids.push_back(it->first.id);
+  }
+  return ids;
+}
+
 Slots View::slots(std::string_view serviceId) const {
-  SlotsReader reader(*this, serviceId);
+  SlotsReader reader(*this, serviceId, Extent::ALL);
   while (reader.read()) {
   }
-  return reader.takeSlots();
+  return reader.take();
 }
 
 std::vector<TaskReader> View::leaving(std::string_view serviceId) const {
-  SlotsReader reader(*this, serviceId);
-  while (reader.read()) {
-  }
-  return reader.takeLeaving();
+  return slots(serviceId).leaving();
 }
 
 NodeUsage View::nodeUsage(std::string_view nodeId) const {

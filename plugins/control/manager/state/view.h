@@ -22,7 +22,37 @@ struct Slot {
   std::vector<TaskReader> tasks;
   std::vector<TaskReader> leaving;  // that are to be removed: no longer of it, but they may run yet
 };
-using Slots = std::vector<Slot>;  // by key
+
+// Slots of a service that were read (slots-reader.h), by key.
+class Slots final {
+ public:
+  auto begin() const { return slots.begin(); }
+  auto end() const { return slots.end(); }
+  size_t size() const { return slots.size(); }
+  bool empty() const { return slots.empty(); }
+  const Slot& operator[](size_t index) const { return slots[index]; }
+  const Slot& front() const { return slots.front(); }
+  const Slot& back() const { return slots.back(); }
+  // Of all that were read, the oldest first.
+  const std::vector<TaskReader>& leaving() const { return leavingTasks; }
+  // Tasks of a slot that was not read, if all of them are to be removed.
+  std::vector<TaskReader> leavingUnread(const SlotKey& key) const;
+  // How many were not, in each of which one task runs, or is on its way to that.
+  size_t settled() const { return stored == nullptr ? 0 : stored->settled() - settledRead; }
+  // The first number from this one on that is not that of such a slot.
+  uint32_t firstUnsettled(uint32_t number) const;
+  // Spec versions of such tasks are this one.
+  bool settledAreOf(uint64_t specVersion) const;
+
+ private:
+  friend class SlotsReader;
+  std::vector<Slot> slots;
+  std::vector<TaskReader> leavingTasks;
+  std::vector<SlotKey> readKeys;  // sorted; those of slots with no tasks left, too
+  bool all = false;               // were read
+  size_t settledRead = 0;
+  const ServiceSlots* stored = nullptr;  // null: it had none before this pass
+};
 
 // Lives for one pass. Readers that it hands out are valid as long as it.
 class View final {
@@ -78,10 +108,16 @@ class View final {
   // At most `limit` ids that begin with `prefix`, sorted.
   std::vector<std::string> idsWithPrefix(Kind kind, std::string_view prefix, size_t limit) const;
   std::vector<std::string> serviceNames() const;
+  void lookAtSlot() const { ++slotLooks; }
+  // Slots that were read.
+  uint64_t slotsLooked() const { return slotLooks; }
+  // All of them.
   Slots slots(std::string_view serviceId) const;
   // Its tasks that this pass has changed, made or taken away; null: none.
   using TaskIds = std::set<std::string, std::less<>>;
   const TaskIds* changedTasksOf(std::string_view serviceId) const;
+  // Nodes that this pass has changed, made or taken away.
+  std::vector<std::string> changedNodes() const;
   // Its tasks that are to be removed.
   std::vector<TaskReader> leaving(std::string_view serviceId) const;
 
@@ -213,6 +249,7 @@ class View final {
   bool confirmed = false;
   std::set<std::string> forgotten;
   mutable uint64_t looks = 0;
+  mutable uint64_t slotLooks = 0;
   std::map<std::string, int64_t> wakes;
   UsageTable usageDelta;
   ServiceIndex serviceDelta;

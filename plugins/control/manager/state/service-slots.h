@@ -1,0 +1,70 @@
+// The tasks of one service by slot, and which of the slots there may be something to do about: a
+// pass costs what has changed, however many slots there are. What a slot is judged by is its tasks
+// alone; what their nodes and the service's spec have to do with it is asked when it is read
+// (slots-reader.h).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "state/number-set.h"
+#include "state/task-reader.h"
+
+namespace orch::control::manager {
+
+// Of a slot that is settled; as many as a slot keeps by default, so nothing of it is forgotten.
+inline constexpr size_t SETTLED_TASKS = 5;
+
+class ServiceSlots final {
+ public:
+  enum class Rest : uint8_t {
+    NONE,     // there may be something to do
+    SETTLED,  // one task runs, or is on its way on a node, and all before it have ended
+    LEAVING   // its tasks are to be removed, and have not ended yet
+  };
+  // What is known of a slot by its tasks.
+  struct Standing {
+    Rest rest = Rest::NONE;
+    uint64_t specVersion = 0;  // of the newest task
+    int64_t failedAtNs = 0;    // when the last one that failed did; 0: none has
+    bool operator==(const Standing&) const = default;
+  };
+  struct Entry {
+    std::vector<const Object*> tasks;  // in no order; valid until the object is deleted
+    Standing standing;
+  };
+  using Slots = std::map<SlotKey, Entry>;
+
+  void add(const SlotKey& key, const Object& task);
+  void remove(const SlotKey& key, const Object& task);
+  // The status of one of its tasks is another.
+  void look(const SlotKey& key);
+
+  const Slots& all() const { return slots; }
+  const Entry* find(const SlotKey& key) const;
+  // Those with Rest::NONE.
+  const std::set<SlotKey>& restless() const { return unsettled; }
+  size_t settled() const { return settledCount; }
+  // Numbers of those that are settled.
+  const NumberSet& settledNumbers() const { return numbers; }
+  // How many are settled by the spec versions of their tasks.
+  const std::map<uint64_t, uint32_t>& settledVersions() const { return versions; }
+  // Slots by when a task of theirs last failed.
+  const std::set<std::pair<int64_t, SlotKey>>& failures() const { return failed; }
+
+ private:
+  void judge(const SlotKey& key, Entry& entry);
+  void enter(const SlotKey& key, const Standing& standing);
+  void leave(const SlotKey& key, const Standing& standing);
+
+  Slots slots;
+  std::set<SlotKey> unsettled;
+  size_t settledCount = 0;
+  NumberSet numbers;
+  std::map<uint64_t, uint32_t> versions;
+  std::set<std::pair<int64_t, SlotKey>> failed;
+};
+
+}  // namespace orch::control::manager
