@@ -197,7 +197,8 @@ Task<void> Manager::reconcileDirty(View& view) {
     }
     if (view.unplaced(key.id) > 0) {
       co_await others();
-      co_await placer.place(view, key.id);
+      bool more = co_await placer.place(view, key.id);
+      if (more) again.emplace_back(DirtyKey{Concern::PLACEMENT, key.id}, view.now());
       co_await others();
     }
     view.takeTouched();

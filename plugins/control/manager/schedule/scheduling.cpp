@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include <span>
+
 #include "decide/address-allocator.h"
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
@@ -18,6 +20,8 @@ constexpr kj::Duration ANSWER_LIMIT = 2 * kj::SECONDS;
 constexpr kj::Duration PASS_LIMIT = 20 * kj::MILLISECONDS;
 constexpr int64_t RETRY_NS = 5'000 * NS_PER_MS;
 constexpr int64_t RECENT_FAILURE_NS = 300'000 * NS_PER_MS;
+// Of a group's tasks: looked at, given nodes or told why not before the loop turns.
+constexpr size_t TASKS_AT_ONCE = 128;
 
 // Tasks that ended badly on each node within five minutes.
 std::map<std::string, uint32_t> recentFailures(const View& view, const Slots& slots,
@@ -52,14 +56,14 @@ std::map<std::string, uint32_t> aboutToLeave(const Slots& slots) {
   return result;
 }
 
-void explain(View& view, const std::vector<TaskReader>& tasks, const std::string& why) {
-  for (auto& waiting : tasks) {
-    if (manager::view(waiting.getStatus().getError()) == why) continue;
-    view.editStatus(waiting, [&](schema::TaskStatus::Builder status) {
-      status.setMessage("waits for a node");
-      status.setError(why.c_str());
-    });
-  }
+// Whether it had not been told that before.
+bool explain(View& view, const TaskReader& task, const std::string& why) {
+  if (manager::view(task.getStatus().getError()) == why) return false;
+  view.editStatus(task, [&](schema::TaskStatus::Builder status) {
+    status.setMessage("waits for a node");
+    status.setError(why.c_str());
+  });
+  return true;
 }
 
 // What it is placed by: a change of nothing but constraints left the tasks' specs as they were.
@@ -101,7 +105,7 @@ bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std
   return true;
 }
 
-std::vector<TaskReader> waiting(const View& view, const std::vector<std::string>& taskIds) {
+std::vector<TaskReader> waiting(const View& view, std::span<const std::string> taskIds) {
   std::vector<TaskReader> tasks;
   for (auto& id : taskIds) {
     KJ_IF_MAYBE (task, view.task(id)) {
@@ -112,11 +116,11 @@ std::vector<TaskReader> waiting(const View& view, const std::vector<std::string>
 }
 
 // Gives the chosen nodes to those of the tasks that still wait. A strategy may be wrong, and its
-// answer old: each node is checked again.
-void assign(View& view, const std::string& serviceId, const std::vector<std::string>& taskIds,
-            const std::vector<std::string>& nodes, const std::string& strategy) {
-  auto counts = view.wantedByNode(serviceId);
+// answer old: each node is checked again. Answers how many have one now.
+size_t assign(View& view, const std::string& serviceId, std::span<const std::string> taskIds,
+              std::span<const std::string> nodes, const std::string& strategy) {
   size_t next = 0;
+  size_t assigned = 0;
   bool wrong = false;
   std::string lacking;  // but for a node
   for (auto& task : waiting(view, taskIds)) {
@@ -125,24 +129,32 @@ void assign(View& view, const std::string& serviceId, const std::vector<std::str
       auto& nodeId = nodes[next++];
       KJ_IF_MAYBE (node, view.node(nodeId)) {
         placed = canTake(view, *node, specFor(view, task), task.getPorts(), view.nodeUsage(nodeId),
-                         counts[nodeId]);
+                         view.wantedOn(serviceId, nodeId));
       }
       wrong |= !placed;
-      if (!placed) continue;
-      if (!assignTo(view, task, nodeId, lacking)) break;
-      ++counts[nodeId];
+      if (placed && !assignTo(view, task, nodeId, lacking)) break;
+      assigned += placed;
     }
     if (!lacking.empty()) break;
   }
   auto left = waiting(view, taskIds);
-  if (left.empty()) return;
-  if (!lacking.empty()) return explain(view, left, lacking);
-  auto candidates = candidatesFor(view, serviceId, specFor(view, left[0]), left[0].getPorts());
-  bool again = wrong && !candidates.nodes.empty();
-  if (again) view.wakeAt(serviceId, view.now() + RETRY_NS);
-  explain(view, left,
-          again ? "the strategy '" + strategy + "' chose nodes that cannot take the task"
-                : whyNone(candidates));
+  if (left.empty()) return assigned;
+  auto why = lacking;
+  if (why.empty()) {
+    auto candidates = candidatesFor(view, serviceId, specFor(view, left[0]), left[0].getPorts());
+    bool again = wrong && !candidates.nodes.empty();
+    if (again) view.wakeAt(serviceId, view.now() + RETRY_NS);
+    why = again ? "the strategy '" + strategy + "' chose nodes that cannot take the task"
+                : whyNone(candidates);
+  }
+  for (auto& task : left) explain(view, task, why);
+  return assigned;
+}
+
+// The part of what was chosen that is for the tasks from `first` on.
+std::span<const std::string> partOf(const std::vector<std::string>& all, size_t first) {
+  first = std::min(first, all.size());
+  return std::span(all).subspan(first, std::min(TASKS_AT_ONCE, all.size() - first));
 }
 
 // A task whose slot is a node: there is nothing to choose.
@@ -150,7 +162,7 @@ void assignToOwn(View& view, const TaskReader& task) {
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
     auto why = whyNot(view, *node, specFor(view, task), task.getPorts());
     if (why.empty()) assignTo(view, task, text(task.getNodeId()), why);
-    if (!why.empty()) explain(view, {task}, why);
+    if (!why.empty()) explain(view, task, why);
   }
 }
 }  // namespace
@@ -161,26 +173,32 @@ struct Scheduling::Group {
   schema::TaskSpec::Reader spec;
   capnp::List<schema::PortSpec>::Reader ports;
   std::vector<TaskReader> tasks;
+  TaskIds asked;  // those of them that the strategy is asked for
   std::map<std::string, uint32_t> failures;
   std::map<std::string, uint32_t> leaving;
   Candidates candidates;
 };
 
-Task<void> Scheduling::place(View& view, std::string serviceId) {
+kj::Promise<void> Scheduling::others() { return env.timer().afterDelay(0 * kj::NANOSECONDS); }
+
+Task<bool> Scheduling::place(View& view, std::string serviceId) {
   std::map<uint64_t, Group> groups;
   SlotsReader reader(view, serviceId, Extent::RESTLESS, view.now() - RECENT_FAILURE_NS);
-  while (reader.read()) co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
+  while (reader.read()) co_await others();
   auto slots = reader.take();
+  size_t own = 0;
   for (auto& slot : slots) {
     for (auto& task : slot.tasks) {
       if (!isUnplaced(task)) continue;
-      if (slot.key.number == 0) {
-        assignToOwn(view, task);
-      } else {
+      if (slot.key.number > 0) {
         groups[task.getSpecVersion()].tasks.push_back(task);
+        continue;
       }
+      assignToOwn(view, task);
+      if (++own % TASKS_AT_ONCE == 0) co_await others();
     }
   }
+  bool unfinished = false;
   for (auto& entry : groups) {
     auto& group = entry.second;
     group.serviceId = serviceId;
@@ -189,27 +207,28 @@ Task<void> Scheduling::place(View& view, std::string serviceId) {
     group.failures = recentFailures(view, slots, entry.first);
     // Spread is what stays. A limit per node holds now, though.
     if (maxPerNode(group.spec, group.ports) == 0) group.leaving = aboutToLeave(slots);
-    co_await placeGroup(view, group);
+    bool more = co_await placeGroup(view, group);
+    unfinished |= more;
   }
+  co_return unfinished;
 }
 
-Task<void> Scheduling::placeGroup(View& view, Group& group) {
+Task<bool> Scheduling::placeGroup(View& view, Group& group) {
   group.candidates = candidatesFor(view, group.serviceId, group.spec, group.ports);
   if (group.candidates.nodes.empty()) {
-    explain(view, group.tasks, whyNone(group.candidates));
-    co_return;
+    bool more = co_await explainFrom(view, group, 0, whyNone(group.candidates));
+    co_return more;
   }
   auto named = group.spec.getPlacement().getStrategy();
   std::string name = named.size() == 0 ? defaultService.cStr() : "scheduler." + text(named);
   auto& strategy = known[name];
   if (strategy.asked) {
     strategy.deferred.insert(group.serviceId);
-    co_return;
+    co_return false;
   }
-  TaskIds ids;
   int64_t newestNs = 0;
   for (auto& task : group.tasks) {
-    ids.push_back(task.id());
+    if (group.asked.size() < MAX_CHANGED_PER_PASS) group.asked.push_back(task.id());
     newestNs = std::max(newestNs, task.getMeta().getCreatedAtNs());
   }
   // What it failed with before a task was there says nothing of this one.
@@ -228,19 +247,48 @@ Task<void> Scheduling::placeGroup(View& view, Group& group) {
     strategy.slow = answer->pending;
     if (answer->pending) {
       strategy.asked = true;
-      late.add(awaitLate(kj::mv(forked), name, group.serviceId, kj::mv(ids)));
-      co_return;
+      late.add(awaitLate(kj::mv(forked), name, group.serviceId, kj::mv(group.asked)));
+      co_return false;
     }
     if (answer->failure.size() == 0) {
       strategy.failed = false;
-      assign(view, group.serviceId, ids, answer->nodes, name);
-      co_return;
+      bool more = co_await assignAll(view, group, answer->nodes, name);
+      co_return more;
     }
     strategy.table = nullptr;
     if (tries > 0) noteFailure(strategy, name, answer->failure);
   }
-  explain(view, group.tasks, strategy.why);
   view.wakeAt(group.serviceId, strategy.downUntilNs);
+  bool more = co_await explainFrom(view, group, 0, strategy.why);
+  co_return more;
+}
+
+Task<bool> Scheduling::assignAll(View& view, const Group& group,
+                                 const std::vector<std::string>& nodes, std::string strategy) {
+  size_t assigned = 0;
+  for (size_t first = 0; first < group.asked.size(); first += TASKS_AT_ONCE) {
+    if (first > 0) co_await others();
+    assigned +=
+        assign(view, group.serviceId, partOf(group.asked, first), partOf(nodes, first), strategy);
+  }
+  bool all = group.asked.size() == group.tasks.size();
+  if (all || assigned > 0) co_return !all;
+  // Those that were not asked for wait for the same.
+  auto last = KJ_ASSERT_NONNULL(view.task(group.asked.back()));
+  bool more =
+      co_await explainFrom(view, group, group.asked.size(), text(last.getStatus().getError()));
+  co_return more;
+}
+
+// Answers whether there are more than a pass should tell.
+Task<bool> Scheduling::explainFrom(View& view, const Group& group, size_t first, std::string why) {
+  size_t told = 0;
+  for (size_t i = first; i < group.tasks.size(); ++i) {
+    if (told == MAX_CHANGED_PER_PASS) co_return true;
+    if (!explain(view, group.tasks[i], why)) continue;
+    if (++told % TASKS_AT_ONCE == 0) co_await others();
+  }
+  co_return false;
 }
 
 Task<void> Scheduling::awaitLate(kj::ForkedPromise<kj::Own<Answer>> forked, std::string name,
@@ -252,13 +300,18 @@ Task<void> Scheduling::awaitLate(kj::ForkedPromise<kj::Own<Answer>> forked, std:
   others.insert(serviceId);  // if it failed, its tasks are told why
   if (answer->failure.size() > 0) {
     noteFailure(strategy, name, answer->failure);
+    tasks.clear();
   } else {
     strategy.failed = false;
   }
-  submit([answer = kj::mv(answer), name, serviceId, tasks = kj::mv(tasks),
-          others = kj::mv(others)](View& view) {
-    bool answered = answer->failure.size() == 0;
-    if (answered) assign(view, serviceId, tasks, answer->nodes, name);
+  for (size_t first = 0; first < tasks.size(); first += TASKS_AT_ONCE) {
+    auto ids = partOf(tasks, first);
+    submit([answer = answer->addRef(), name, serviceId, first,
+            ids = TaskIds(ids.begin(), ids.end())](View& view) {
+      assign(view, serviceId, ids, partOf(answer->nodes, first), name);
+    });
+  }
+  submit([others = kj::mv(others)](View& view) {
     for (auto& id : others) view.touch(id);
   });
 }
@@ -313,7 +366,7 @@ Scheduling::PlaceRequest Scheduling::requestFor(View& view, const Group& group,
   for (uint32_t i = 0; i < candidates.size(); ++i) {
     candidates.set(i, group.candidates.nodes[i].c_str());
   }
-  request.setCount(group.tasks.size());
+  request.setCount(group.asked.size());
   request.setSeed(view.random());
   return request;
 }

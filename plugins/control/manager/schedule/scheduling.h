@@ -27,7 +27,8 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
   // never. A strategy that takes longer than a pass may wait is not waited for: its answer is
   // submitted when it comes, and nobody asks it anything else until then. One that does not answer
   // is left alone for a while, but for tasks that are newer than its last failure.
-  Task<void> place(View& view, std::string serviceId);
+  // At most MAX_CHANGED_PER_PASS of a group at once; answers whether there are more.
+  Task<bool> place(View& view, std::string serviceId);
   // The strategies that there are: `spread`.
   Task<kj::Vector<kj::String>> strategies();
 
@@ -54,7 +55,12 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
   using PlaceRequest =
       capnp::Request<schema::PlacementTable::PlaceParams, schema::PlacementTable::PlaceResults>;
 
-  Task<void> placeGroup(View& view, Group& group);
+  Task<bool> placeGroup(View& view, Group& group);
+  Task<bool> assignAll(View& view, const Group& group, const std::vector<std::string>& nodes,
+                       std::string strategy);
+  Task<bool> explainFrom(View& view, const Group& group, size_t first, std::string why);
+  // Lets others have their turn. Nobody else changes the view meanwhile.
+  kj::Promise<void> others();
   PlaceRequest requestFor(View& view, const Group& group, schema::PlacementTable::Client& table);
   Task<kj::Own<Answer>> ask(PlaceRequest request);
   Task<void> awaitLate(kj::ForkedPromise<kj::Own<Answer>> answer, std::string name,

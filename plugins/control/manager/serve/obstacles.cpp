@@ -73,8 +73,7 @@ std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, 
   auto nodeId = text(old->getNodeId());
   KJ_IF_MAYBE (node, view.node(nodeId)) {
     auto usage = without(view.nodeUsage(nodeId), *old);
-    auto counts = view.wantedByNode(id);
-    if (canTake(view, *node, spec, ports, usage, counts[nodeId] - 1)) {
+    if (canTake(view, *node, spec, ports, usage, view.wantedOn(id, nodeId) - 1)) {
       return text(task.getStatus().getError()) +
              ": only the task that it replaces is in the way; --update-order stop-first stops "
              "that one before";

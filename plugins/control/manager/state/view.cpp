@@ -146,6 +146,11 @@ std::map<std::string, int64_t> View::wantedByNode(std::string_view serviceId) co
   return sum;
 }
 
+int64_t View::wantedOn(std::string_view serviceId, std::string_view nodeId) const {
+  return state.usage().service(serviceId).on(nodeId).wanted +
+         usageDelta.service(serviceId).on(nodeId).wanted;
+}
+
 std::string View::serviceNamed(std::string_view name) const {
   return firstOf(idsIn(state.services().byName, serviceDelta.byName, name));
 }

@@ -125,6 +125,7 @@ class View final {
   NodeUsage nodeUsage(std::string_view nodeId) const;
   int64_t unplaced(std::string_view serviceId) const;
   std::map<std::string, int64_t> wantedByNode(std::string_view serviceId) const;
+  int64_t wantedOn(std::string_view serviceId, std::string_view nodeId) const;
   // The service of that name; empty if there is none.
   std::string serviceNamed(std::string_view name) const;
   std::map<std::string, ServiceIndex::PortUse> portUse(uint32_t portKey) const;
