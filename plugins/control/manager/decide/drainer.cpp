@@ -15,11 +15,11 @@ bool wasMoved(const View& view, const Slot& slot, const TaskReader& task) {
   });
 }
 
-// Whether others have to wait for it: it does not run yet, the old one has not stopped, or the
-// delay after both is not over. One that ended, or is overdue, holds nobody up.
+// Whether others have to wait for one that was moved: it does not run yet, the old one has not
+// stopped, or the delay after both is not over. One that ended, or is overdue, holds nobody up.
 bool isMoving(View& view, schema::Service::Reader service, const Slot& slot,
               const TaskReader& task) {
-  if (!wasMoved(view, slot, task) || isTerminal(task)) return false;
+  if (isTerminal(task)) return false;
   auto policy = service.getSpec().getUpdate();
   auto serviceId = manager::view(service.getMeta().getId());
   int64_t wakeAtNs = NEVER_NS;
@@ -41,30 +41,65 @@ bool isMoving(View& view, schema::Service::Reader service, const Slot& slot,
   return moving;
 }
 
+class Drainer final : public Reconciler {
+ public:
+  Drainer(View& view, schema::Service::Reader service)
+      : view(view),
+        service(service),
+        updating(service.getUpdate().getState() == schema::UpdateStatus::State::UPDATING) {}
+
+  void look(const Slot& slot) override {
+    if (updating) return;
+    auto task = representative(slot);
+    bool node = slot.key.number == 0;  // such a slot cannot go elsewhere
+    if (!node && isRunning(task) && isOnDrained(view, task)) leaving.push_back(&slot);
+    if (wasMoved(view, slot, task)) moved.push_back(&slot);
+  }
+  bool act(const Slots&) override {
+    if (leaving.empty()) return false;
+    if (!counted) {
+      count();
+    } else if (done < allowed) {
+      replaceSlot(view, service, *leaving[done++]);
+    }
+    return done < allowed;
+  }
+  Step result() const override {
+    Step result;
+    result.changed = done > 0;
+    result.unfinished = unfinished;
+    return result;
+  }
+
+ private:
+  void count() {
+    uint32_t moving = 0;
+    for (auto slot : moved) moving += isMoving(view, service, *slot, representative(*slot));
+    uint32_t parallelism = service.getSpec().getUpdate().getParallelism();
+    allowed = leaving.size();
+    if (parallelism > 0) {
+      allowed = std::min<size_t>(allowed, moving >= parallelism ? 0 : parallelism - moving);
+    }
+    unfinished = allowed > MAX_CHANGED_PER_PASS;
+    allowed = std::min<size_t>(allowed, MAX_CHANGED_PER_PASS);
+    counted = true;
+  }
+
+  View& view;
+  schema::Service::Reader service;
+  const bool updating;
+  std::vector<const Slot*> leaving;
+  std::vector<const Slot*> moved;
+  bool counted = false;
+  size_t allowed = 0;
+  size_t done = 0;
+  bool unfinished = false;
+};
+
 }  // namespace
 
-Step drainNodes(View& view, schema::Service::Reader service, const Slots& slots) {
-  Step result;
-  if (service.getUpdate().getState() == schema::UpdateStatus::State::UPDATING) return result;
-  std::vector<const Slot*> leaving;
-  for (auto& slot : slots) {
-    bool node = slot.key.number == 0;  // such a slot cannot go elsewhere
-    auto task = representative(slot);
-    if (!node && isRunning(task) && isOnDrained(view, task)) leaving.push_back(&slot);
-  }
-  if (leaving.empty()) return result;
-  uint32_t moving = 0;
-  for (auto& slot : slots) moving += isMoving(view, service, slot, representative(slot));
-  uint32_t parallelism = service.getSpec().getUpdate().getParallelism();
-  size_t allowed = leaving.size();
-  if (parallelism > 0) allowed = moving >= parallelism ? 0 : parallelism - moving;
-  result.unfinished = std::min(allowed, leaving.size()) > MAX_CHANGED_PER_PASS;
-  allowed = std::min<size_t>(allowed, MAX_CHANGED_PER_PASS);
-  for (size_t i = 0; i < allowed && i < leaving.size(); ++i) {
-    replaceSlot(view, service, *leaving[i]);
-    result.changed = true;
-  }
-  return result;
+kj::Own<Reconciler> drainNodes(View& view, schema::Service::Reader service) {
+  return kj::heap<Drainer>(view, service);
 }
 
 }  // namespace orch::control::manager

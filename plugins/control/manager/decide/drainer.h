@@ -4,11 +4,11 @@
 // updated, by the updater.
 #pragma once
 
-#include "decide/slot-rules.h"
+#include "decide/reconciler.h"
 
 namespace orch::control::manager {
 
 // Asks for wake-ups at the ends of delays and deadlines.
-Step drainNodes(View& view, schema::Service::Reader service, const Slots& slots);
+kj::Own<Reconciler> drainNodes(View& view, schema::Service::Reader service);
 
 }  // namespace orch::control::manager

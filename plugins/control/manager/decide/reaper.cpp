@@ -15,20 +15,12 @@ size_t historyOf(const View& view, const Slot& slot, size_t limit) {
   if (policy.getWindowMs() == 0) return limit;
   return std::max<size_t>(limit, policy.getMaxAttempts() + 1);
 }
-}  // namespace
+class Reaper final : public Reconciler {
+ public:
+  explicit Reaper(View& view) : view(view), limit(historyLimit(view)) {}
 
-size_t historyLimit(const View& view) {
-  KJ_IF_MAYBE (cluster, view.cluster()) return cluster->getTaskHistoryLimit();
-  return 5;
-}
-
-void reap(View& view, const Slots& slots) {
-  size_t limit = historyLimit(view);
-  for (auto& task : slots.leaving()) {
-    if (isTerminal(task) || !isAssigned(task)) forget(view, task);
-  }
-  for (auto& slot : slots) {
-    if (slot.tasks.size() < 2) continue;
+  void look(const Slot& slot) override {
+    if (slot.tasks.size() < 2) return;
     std::vector<TaskReader> ended;
     for (auto& task : slot.tasks) {
       if (isWanted(task)) continue;
@@ -43,6 +35,26 @@ void reap(View& view, const Slots& slots) {
     if (stateOf(view, slot) == SlotState::DONE) keep = std::max<size_t>(keep, 1);
     for (size_t i = 0; i + keep < ended.size(); ++i) forget(view, ended[i]);
   }
+  bool act(const Slots& slots) override {
+    if (next == slots.leaving().size()) return false;
+    auto& task = slots.leaving()[next++];
+    if (isTerminal(task) || !isAssigned(task)) forget(view, task);
+    return true;
+  }
+  Step result() const override { return {}; }
+
+ private:
+  View& view;
+  const size_t limit;
+  size_t next = 0;  // of those that leave
+};
+}  // namespace
+
+size_t historyLimit(const View& view) {
+  KJ_IF_MAYBE (cluster, view.cluster()) return cluster->getTaskHistoryLimit();
+  return 5;
 }
+
+kj::Own<Reconciler> reap(View& view) { return kj::heap<Reaper>(view); }
 
 }  // namespace orch::control::manager

@@ -2,12 +2,12 @@
 // node, and what exceeds a slot's history.
 #pragma once
 
-#include "decide/slot-rules.h"
+#include "decide/reconciler.h"
 
 namespace orch::control::manager {
 
-// `slots` are the service's as they are now.
-void reap(View& view, const Slots& slots);
+// The service may be gone.
+kj::Own<Reconciler> reap(View& view);
 // How many tasks a slot keeps.
 size_t historyLimit(const View& view);
 

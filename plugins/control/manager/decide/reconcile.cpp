@@ -12,23 +12,42 @@
 namespace orch::control::manager {
 
 namespace {
-constexpr int MAX_ROUNDS = 4;  // of one step in one pass; each one sees what the last did
+constexpr int MAX_ROUNDS = 4;  // of one reconciler in one pass; each one sees what the last did
 constexpr size_t MAX_FORGOTTEN_PER_PASS = 256;
+// Of one step: slots that are looked at, objects that are changed.
+constexpr size_t LOOKS_AT_ONCE = 500;
+constexpr size_t CHANGES_AT_ONCE = 64;
 
-// What happens to a service, in this order.
-constexpr Step (*STEPS[])(View&, schema::Service::Reader, const Slots&) = {
-    superviseRestarts, reconcileSlots, advanceUpdate, drainNodes};
-
-bool removeTasks(View& view, const Slots& slots) {
-  uint32_t removed = 0;
-  for (auto& slot : slots) {
+// Of a service that is gone.
+class Remover final : public Reconciler {
+ public:
+  explicit Remover(View& view) : view(view) {}
+  void look(const Slot& slot) override {
     for (auto& task : slot.tasks) {
-      if (removed++ == MAX_CHANGED_PER_PASS) return true;
+      step.unfinished = removed == MAX_CHANGED_PER_PASS;
+      if (step.unfinished) return;
       setDesired(view, task, schema::TaskState::REMOVE);
+      ++removed;
     }
   }
-  return false;
-}
+  Step result() const override {
+    Step result = step;
+    result.changed = true;
+    return result;
+  }
+
+ private:
+  View& view;
+  uint32_t removed = 0;
+  Step step;
+};
+
+kj::Own<Reconciler> reapSlots(View& view, schema::Service::Reader) { return reap(view); }
+
+// What happens to a service, in this order.
+using Begin = kj::Own<Reconciler> (*)(View&, schema::Service::Reader);
+constexpr Begin RECONCILERS[] = {superviseRestarts, reconcileSlots, retireReplaced, dropOvertaken,
+                                 advanceUpdate,     drainNodes,     reapSlots};
 
 int64_t runNode(View& view, Config::Reader settings, std::string_view id) {
   return reconcileNode(view, id, settings.getOrphanAfterMs() * NS_PER_MS);
@@ -52,19 +71,14 @@ int64_t runRequests(View& view, Config::Reader settings, std::string_view) {
 }
 
 // By concern. Null: in steps, or not here.
-constexpr int64_t (*RECONCILERS[])(View&, Config::Reader, std::string_view) = {runNode, runRequests,
-                                                                               nullptr, nullptr};
+constexpr int64_t (*BY_CONCERN[])(View&, Config::Reader, std::string_view) = {runNode, runRequests,
+                                                                              nullptr, nullptr};
 }  // namespace
 
 ServicePass::ServicePass(View& view, std::string_view id, Extent extent)
     : view(view), serviceId(id), extent(extent) {
-  KJ_IF_MAYBE (service, view.service(serviceId)) {
-    if (modeOf(service->getSpec()) == nullptr) stage = Stage::OVER;
-  } else {
-    stage = Stage::REMOVE;
-    this->extent = Extent::ALL;
-  }
-  if (stage != Stage::OVER) read();
+  if (view.service(serviceId) == nullptr) this->extent = Extent::ALL;
+  read();
 }
 
 bool ServicePass::step() {
@@ -74,43 +88,62 @@ bool ServicePass::step() {
     reader.reset();
     return true;
   }
-  switch (stage) {
-    case Stage::REMOVE:
-      unfinished = removeTasks(view, slots);
-      stage = Stage::REAP;
-      read();
-      return true;
-    case Stage::STEPS:
-      runStep();
-      return true;
-    case Stage::REAP:
-      if (extent != Extent::ALL && historyLimit(view) < SETTLED_TASKS) {
-        readAll();
-        return true;
-      }
-      reap(view, slots);
-      stage = Stage::OVER;
-      return false;
-    case Stage::OVER:
-      return false;
+  if (reconciler == nullptr) return begin();
+  if (!work()) finish();
+  return true;
+}
+
+// False if there is none left.
+bool ServicePass::begin() {
+  looked = 0;
+  KJ_IF_MAYBE (service, view.service(serviceId)) {
+    // A mode that this version does not have is left alone.
+    if (next == std::size(RECONCILERS) || modeOf(service->getSpec()) == nullptr) return false;
+    // A slot that is settled may keep more than that.
+    bool reaps = RECONCILERS[next] == reapSlots;
+    if (reaps && extent != Extent::ALL && historyLimit(view) < SETTLED_TASKS) {
+      readAll();
+    } else {
+      reconciler = RECONCILERS[next](view, *service);
+    }
+    return true;
   }
-  return false;
+  if (next == 2) return false;
+  reconciler = next == 0 ? kj::Own<Reconciler>(kj::heap<Remover>(view)) : reap(view);
+  return true;
 }
 
-void ServicePass::readAll() {
-  extent = Extent::ALL;
-  read();
+// Some of what the reconciler has to do; false when that was all.
+bool ServicePass::work() {
+  auto& now = *KJ_ASSERT_NONNULL(reconciler);
+  size_t until = view.changes().size() + CHANGES_AT_ONCE;
+  for (size_t i = 0; i < LOOKS_AT_ONCE && view.changes().size() < until; ++i) {
+    if (looked < slots.size()) {
+      now.look(slots[looked++]);
+    } else if (!now.act(slots)) {
+      return false;
+    }
+  }
+  return true;
 }
 
-void ServicePass::runStep() {
-  auto done = STEPS[next](view, KJ_ASSERT_NONNULL(view.service(serviceId)), slots);
+void ServicePass::finish() {
+  auto done = KJ_ASSERT_NONNULL(reconciler)->result();
+  reconciler = nullptr;
   if (done.wantsAll) return readAll();
   unfinished |= done.unfinished;
   if (done.changed) read();
   bool again = done.again && !done.unfinished && ++round < MAX_ROUNDS;
   if (again) return;
   round = 0;
-  if (++next == std::size(STEPS)) stage = Stage::REAP;
+  ++next;
+}
+
+void ServicePass::read() { reader.emplace(view, serviceId, extent); }
+
+void ServicePass::readAll() {
+  extent = Extent::ALL;
+  read();
 }
 
 bool reconcileService(View& view, std::string_view serviceId, Extent extent) {
@@ -127,7 +160,7 @@ Reconciliation::Reconciliation(View& view, Config::Reader settings, const DirtyK
 
 bool Reconciliation::step() {
   if (!service) {
-    nextNs = RECONCILERS[static_cast<size_t>(key.concern)](view, settings, key.id);
+    nextNs = BY_CONCERN[static_cast<size_t>(key.concern)](view, settings, key.id);
     return false;
   }
   if (service->step()) return true;

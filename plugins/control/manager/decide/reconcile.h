@@ -8,13 +8,14 @@
 
 #include "config.capnp.h"
 #include "decide/dirty-queue.h"
+#include "decide/reconciler.h"
 #include "state/slots-reader.h"
 
 namespace orch::control::manager {
 
 // Everything that has to happen to one service, in order: restarts, slots, update, history. A step
-// at a time, so that others can have their turn between two: none but the look at all slots of a
-// step takes long, however many there are.
+// at a time, so that others can have their turn between two: none takes long, however many slots
+// there are.
 class ServicePass final {
  public:
   // It reads all slots where those that are restless are not enough.
@@ -27,20 +28,22 @@ class ServicePass final {
   bool isUnfinished() const { return unfinished; }
 
  private:
-  enum class Stage : uint8_t { REMOVE, STEPS, REAP, OVER };
-  void read() { reader.emplace(view, serviceId, extent); }
+  void read();
   void readAll();
-  void runStep();
+  bool begin();
+  bool work();
+  void finish();
 
   View& view;
   const std::string serviceId;
-  Stage stage = Stage::STEPS;
-  size_t next = 0;  // of the steps
+  size_t next = 0;  // of the reconcilers
   int round = 0;    // of that one
   bool unfinished = false;
-  Extent extent;                      // ALL once a step wants that
+  Extent extent;                      // ALL once a reconciler wants that
   std::optional<SlotsReader> reader;  // while what it looks at is being read
   Slots slots;
+  kj::Maybe<kj::Own<Reconciler>> reconciler;  // at work on them
+  size_t looked = 0;                          // at so many
 };
 
 // The whole of it.

@@ -89,21 +89,34 @@ bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot
   return true;
 }
 
-}  // namespace
-
-Step superviseRestarts(View& view, schema::Service::Reader service, const Slots& slots) {
-  Step result;
-  Room room(view, service);
-  uint32_t changed = 0;
-  for (auto& slot : slots) {
+class RestartSupervisor final : public Reconciler {
+ public:
+  RestartSupervisor(View& view, schema::Service::Reader service)
+      : view(view), service(service), room(view, service) {}
+  void look(const Slot& slot) override {
+    if (changed >= MAX_CHANGED_PER_PASS) return;
     for (size_t i = 0; i < slot.tasks.size(); ++i) {
       changed += superviseTask(view, service, slot, i, room);
     }
+  }
+  Step result() const override {
+    Step result;
     result.changed = changed > 0;
     result.unfinished = changed >= MAX_CHANGED_PER_PASS;
-    if (result.unfinished) break;
+    return result;
   }
-  return result;
+
+ private:
+  View& view;
+  schema::Service::Reader service;
+  Room room;
+  uint32_t changed = 0;
+};
+
+}  // namespace
+
+kj::Own<Reconciler> superviseRestarts(View& view, schema::Service::Reader service) {
+  return kj::heap<RestartSupervisor>(view, service);
 }
 
 }  // namespace orch::control::manager

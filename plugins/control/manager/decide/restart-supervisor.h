@@ -2,11 +2,11 @@
 // start whose delay is over. Swarm mode's rules, with a back-off as the default delay.
 #pragma once
 
-#include "decide/slot-rules.h"
+#include "decide/reconciler.h"
 
 namespace orch::control::manager {
 
 // Asks for a wake-up when a delay ends.
-Step superviseRestarts(View& view, schema::Service::Reader service, const Slots& slots);
+kj::Own<Reconciler> superviseRestarts(View& view, schema::Service::Reader service);
 
 }  // namespace orch::control::manager

@@ -36,50 +36,81 @@ std::map<SlotKey, Slot> emptied(const Slots& slots) {
   return result;
 }
 
-}  // namespace
+class SlotReconciler final : public Reconciler {
+ public:
+  SlotReconciler(View& view, schema::Service::Reader service)
+      : view(view), service(service), mode(*modeOf(service.getSpec())) {}
 
-Step reconcileSlots(View& view, schema::Service::Reader service, const Slots& slots) {
-  Step result;
-  std::vector<const Slot*> occupied;
-  std::map<SlotKey, const Slot*> history;
-  for (auto& slot : slots) {
+  void look(const Slot& slot) override {
     if (stateOf(view, slot) == SlotState::DEAD) {
       history[slot.key] = &slot;
     } else {
       occupied.push_back(&slot);
     }
   }
-  auto mode = modeOf(service.getSpec());
-  auto plan = mode->plan(view, service, slots, occupied);
-  result.wantsAll = plan.wantsAll;
-  if (plan.wantsAll) return result;
-  std::map<SlotKey, Slot> left;
-  if (!plan.missing.empty()) left = emptied(slots);
-  for (auto& key : plan.missing) {
+  bool act(const Slots& slots) override {
+    if (!planned) {
+      makePlan(slots);
+    } else if (done < plan.missing.size()) {
+      fill(slots, plan.missing[done++]);
+    } else if (done < plan.missing.size() + plan.superfluous.size()) {
+      empty(*plan.superfluous[done++ - plan.missing.size()]);
+    } else {
+      return dropHistory();
+    }
+    return !plan.wantsAll;
+  }
+  Step result() const override { return step; }
+
+ private:
+  void makePlan(const Slots& slots) {
+    plan = mode.plan(view, service, slots, occupied);
+    planned = true;
+    step.wantsAll = plan.wantsAll;
+    step.unfinished = plan.unfinished;
+    if (!plan.missing.empty()) left = emptied(slots);
+  }
+  void fill(const Slots& slots, const SlotKey& key) {
     auto known = history.find(key);
     auto leaver = left.try_emplace(key).first;
     if (leaver->second.leaving.empty()) leaver->second.leaving = slots.leavingUnread(key);
     fillSlot(view, service, key, known != history.end() ? *known->second : leaver->second);
-    result.changed = true;
+    step.changed = true;
   }
-  result.unfinished = plan.unfinished;
-  for (auto slot : plan.superfluous) {
-    if (mode->claim(view, service, slot->key) == Claim::UNWANTED) {
-      shutDown(view, *slot);
+  void empty(const Slot& slot) {
+    if (mode.claim(view, service, slot.key) == Claim::UNWANTED) {
+      shutDown(view, slot);
     } else {
-      removeSlot(view, *slot);
+      removeSlot(view, slot);
     }
-    result.changed = true;
+    step.changed = true;
   }
   // What history is left over belongs to a slot that is filled.
-  if (!plan.missing.empty() || plan.unfinished) return result;
-  for (auto& entry : history) {
-    if (entry.second->tasks.empty()) continue;
-    if (!isForgotten(mode->claim(view, service, entry.first))) continue;
-    removeSlot(view, *entry.second);
-    result.changed = true;
+  bool dropHistory() {
+    if (!plan.missing.empty() || plan.unfinished || history.empty()) return false;
+    auto slot = history.extract(history.begin()).mapped();
+    if (slot->tasks.empty() || !isForgotten(mode.claim(view, service, slot->key))) return true;
+    removeSlot(view, *slot);
+    step.changed = true;
+    return true;
   }
-  return result;
+
+  View& view;
+  schema::Service::Reader service;
+  const Mode& mode;
+  std::vector<const Slot*> occupied;
+  std::map<SlotKey, const Slot*> history;
+  bool planned = false;
+  SlotPlan plan;
+  std::map<SlotKey, Slot> left;
+  size_t done = 0;  // of the plan's slots
+  Step step;
+};
+
+}  // namespace
+
+kj::Own<Reconciler> reconcileSlots(View& view, schema::Service::Reader service) {
+  return kj::heap<SlotReconciler>(view, service);
 }
 
 }  // namespace orch::control::manager

@@ -2,10 +2,11 @@
 #pragma once
 
 #include "decide/mode.h"
+#include "decide/reconciler.h"
 
 namespace orch::control::manager {
 
 // The service's mode must be known.
-Step reconcileSlots(View& view, schema::Service::Reader service, const Slots& slots);
+kj::Own<Reconciler> reconcileSlots(View& view, schema::Service::Reader service);
 
 }  // namespace orch::control::manager

@@ -41,14 +41,6 @@ bool mayRestart(const View& view, const Slot& slot, const TaskReader& task);
 // Of one service's tasks, created or asked to end in one pass; the rest comes with the next.
 inline constexpr uint32_t MAX_CHANGED_PER_PASS = 1000;
 
-// What a reconciler did to a service.
-struct Step {
-  bool changed = false;     // its slots are not what they were
-  bool again = false;       // it may go on from there in this pass
-  bool unfinished = false;  // there is more to do than one pass should
-  bool wantsAll = false;    // it has done nothing: it has to see the settled slots, too
-};
-
 struct NewTask {
   SlotKey slot;
   schema::TaskState desired = schema::TaskState::RUNNING;

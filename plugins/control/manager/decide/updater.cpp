@@ -1,6 +1,7 @@
 #include "decide/updater.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "decide/mode.h"
 #include "schedule/placement.h"
@@ -22,32 +23,34 @@ struct Survey {
   int64_t lastAtNs = 0;  // when the newest task of the current spec began to run
 };
 
-class Planner final {
+// Surveys the slots, and then goes on with as many as the policy allows.
+class Updater final : public Reconciler {
  public:
-  Planner(View& view, schema::Service::Reader service)
+  Updater(View& view, schema::Service::Reader service)
       : view(view),
         service(service),
         current(service),
         mode(*modeOf(service.getSpec())),
         policy(service.getSpec().getUpdate()),
-        serviceId(manager::view(service.getMeta().getId())) {}
+        serviceId(manager::view(service.getMeta().getId())),
+        updating(service.getUpdate().getState() == UpdateStatus::State::UPDATING),
+        paused(service.getUpdate().getState() == UpdateStatus::State::PAUSED) {}
 
-  bool retireReplaced(const Slots& slots);
-  bool dropOvertaken(const Slots& slots);
-  Survey survey(const Slots& slots);
-  void setStatus(UpdateStatus::State state, const std::string& message);
-  bool advance(const Slots& slots);
-  bool unfinished = false;
-  bool wantsAll = false;
+  void look(const Slot& slot) override;
+  bool act(const Slots& slots) override;
+  Step result() const override { return step; }
 
  private:
-  void surveySlot(const Slot& slot, Survey& result);
+  void surveySlot(const Slot& slot);
   bool failedIn(const Slot& slot, std::string& why);
   bool overdue(const TaskReader& task, std::string& why);
   bool ofThisUpdate(const TaskReader& task) const;
   bool takesPart(const Slot& slot) const;
-  bool anyOutdated(const Slots& slots);
-  void countDelay(const Slot& slot, const TaskReader& task, Survey& result);
+  bool settledMayBeOutdated(const Slots& slots) const;
+  void countDelay(const Slot& slot, const TaskReader& task);
+  void judge(const Slots& slots);
+  void chooseSlots();
+  void setStatus(UpdateStatus::State state, const std::string& message);
 
   View& view;
   schema::Service::Reader service;
@@ -55,6 +58,14 @@ class Planner final {
   const Mode& mode;
   schema::UpdateConfig::Reader policy;
   std::string_view serviceId;
+  const bool updating;
+  const bool paused;
+  bool outdated = false;  // a slot is, and no update has begun
+  Survey now;
+  bool judged = false;
+  size_t allowed = 0;  // slots to replace
+  size_t done = 0;
+  Step step;
 };
 
 std::string fullName(const TaskReader& task) {
@@ -67,24 +78,7 @@ std::string endOf(const TaskReader& task) {
          " ended: " + text(status.getError().size() > 0 ? status.getError() : status.getMessage());
 }
 
-// Once the newest task of a slot runs, or has done what it was for, the older ones are not needed:
-// start-first.
-bool Planner::retireReplaced(const Slots& slots) {
-  bool changed = false;
-  for (auto& slot : slots) {
-    bool newerRuns = false;
-    for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
-      if (newerRuns && isWanted(*task)) {
-        setDesired(view, *task, TaskState::SHUTDOWN);
-        changed = true;
-      }
-      newerRuns |= isRunning(*task) || (endedWell(*task) && current.matches(*task));
-    }
-  }
-  return changed;
-}
-
-bool Planner::failedIn(const Slot& slot, std::string& why) {
+bool Updater::failedIn(const Slot& slot, std::string& why) {
   int64_t monitorNs = static_cast<int64_t>(policy.getMonitorMs()) * NS_PER_MS;
   for (auto& task : slot.tasks) {
     auto state = task.getStatus().getState();
@@ -102,7 +96,7 @@ bool Planner::failedIn(const Slot& slot, std::string& why) {
   return false;
 }
 
-bool Planner::overdue(const TaskReader& task, std::string& why) {
+bool Updater::overdue(const TaskReader& task, std::string& why) {
   if (policy.getProgressDeadlineMs() == 0) return false;
   int64_t sinceNs = std::max(task.getMeta().getCreatedAtNs(), service.getUpdate().getStartedAtNs());
   int64_t deadlineNs = sinceNs + static_cast<int64_t>(policy.getProgressDeadlineMs()) * NS_PER_MS;
@@ -116,33 +110,14 @@ bool Planner::overdue(const TaskReader& task, std::string& why) {
   return true;
 }
 
-// A change was taken back while the old task of a slot still ran (start-first): that one is current
-// again, and what was to replace it is not needed.
-bool Planner::dropOvertaken(const Slots& slots) {
-  bool changed = false;
-  for (auto& slot : slots) {
-    if (slot.tasks.size() < 2) continue;
-    size_t kept = slot.tasks.size();
-    for (size_t i = 0; i < slot.tasks.size(); ++i) {
-      if (isRunning(slot.tasks[i]) && !isOutdated(view, current, slot.tasks[i])) kept = i;
-    }
-    for (size_t i = kept + 1; i < slot.tasks.size(); ++i) {
-      if (!isWanted(slot.tasks[i]) || !isOutdated(view, current, slot.tasks[i])) continue;
-      setDesired(view, slot.tasks[i], TaskState::SHUTDOWN);
-      changed = true;
-    }
-  }
-  return changed;
-}
-
-void Planner::surveySlot(const Slot& slot, Survey& result) {
+void Updater::surveySlot(const Slot& slot) {
   auto task = representative(slot);
   std::string why;
   bool failed = failedIn(slot, why);
   // What runs on a drained node is replaced in any case: by the new spec then.
   bool old = isOutdated(view, current, task) || (slot.key.number > 0 && isOnDrained(view, task));
   if (old && !failed) {
-    result.outdated.push_back(&slot);
+    now.outdated.push_back(&slot);
     return;
   }
   bool runs = isRunning(task);
@@ -153,72 +128,109 @@ void Planner::surveySlot(const Slot& slot, Survey& result) {
     failed = done || overdue(task, why);
   }
   if (failed) {
-    ++result.failed;
-    if (result.failure.empty()) result.failure = why;
+    ++now.failed;
+    if (now.failure.empty()) now.failure = why;
   }
   if (old) return;
   int64_t wakeAtNs = NEVER_NS;
   bool stopped = othersStopped(view, slot, {}, wakeAtNs);
   if (wakeAtNs != NEVER_NS) view.wakeAt(serviceId, wakeAtNs);
   if ((!settled && !failed) || !stopped) {
-    ++result.inFlight;
-    result.busy += task.getRestartOf().size() > 0;  // a new slot holds no other one up
+    ++now.inFlight;
+    now.busy += task.getRestartOf().size() > 0;  // a new slot holds no other one up
     return;
   }
-  if (!failed) result.lastAtNs = std::max(result.lastAtNs, task.runningAtNs());
-  if (ofThisUpdate(task)) countDelay(slot, task, result);
+  if (!failed) now.lastAtNs = std::max(now.lastAtNs, task.runningAtNs());
+  if (ofThisUpdate(task)) countDelay(slot, task);
 }
 
-bool Planner::ofThisUpdate(const TaskReader& task) const {
+bool Updater::ofThisUpdate(const TaskReader& task) const {
   return task.getRestartOf().size() > 0 &&
          task.getMeta().getCreatedAtNs() >= service.getUpdate().getStartedAtNs();
 }
 
-void Planner::countDelay(const Slot& slot, const TaskReader& task, Survey& result) {
+void Updater::countDelay(const Slot& slot, const TaskReader& task) {
   int64_t settledNs = isRunning(task) ? task.runningAtNs() : task.getMeta().getCreatedAtNs();
   for (auto& other : slot.tasks) {
     if (isTerminal(other)) settledNs = std::max(settledNs, other.endedAtNs());
   }
   int64_t delayNs = static_cast<int64_t>(policy.getDelayMs()) * NS_PER_MS;
   if (settledNs + delayNs > view.now()) {
-    ++result.busy;
+    ++now.busy;
     view.wakeAt(serviceId, settledNs + delayNs);
   }
 }
 
 // Of a node that is paused or away nothing is replaced: that begins when it is back.
-bool Planner::takesPart(const Slot& slot) const {
+bool Updater::takesPart(const Slot& slot) const {
   return stateOf(view, slot) != SlotState::DEAD &&
          mode.claim(view, service, slot.key) == Claim::WANTED;
 }
 
-Survey Planner::survey(const Slots& slots) {
-  Survey result;
-  for (auto& slot : slots) {
-    if (!takesPart(slot)) continue;
-    ++result.occupied;
-    surveySlot(slot, result);
+void Updater::look(const Slot& slot) {
+  if (paused || outdated || !takesPart(slot)) return;
+  if (!updating) {
+    outdated = isOutdated(view, current, representative(slot));
+    return;
   }
-  return result;
+  ++now.occupied;
+  surveySlot(slot);
 }
 
-// Or may be: of settled slots it is known what would have to be true of all of them.
-bool Planner::anyOutdated(const Slots& slots) {
+// Of settled slots it is known what would have to be true of all of them.
+bool Updater::settledMayBeOutdated(const Slots& slots) const {
   if (!slots.settledAreOf(service.getSpecVersion())) return true;
   auto spec = service.getSpec().getTask();
-  if (slots.settled() > 0 && spec.getPlacement().getConstraints().size() > 0) {
-    for (auto& [nodeId, count] : view.wantedByNode(serviceId)) {
-      KJ_IF_MAYBE (node, view.node(nodeId)) {
-        if (count > 0 && !unmetConstraint(view, *node, spec).empty()) return true;
-      }
+  if (slots.settled() == 0 || spec.getPlacement().getConstraints().size() == 0) return false;
+  for (auto& [nodeId, count] : view.wantedByNode(serviceId)) {
+    KJ_IF_MAYBE (node, view.node(nodeId)) {
+      if (count > 0 && !unmetConstraint(view, *node, spec).empty()) return true;
     }
   }
-  return std::any_of(slots.begin(), slots.end(), [&](auto& slot) {
-    return takesPart(slot) && isOutdated(view, current, representative(slot));
-  });
+  return false;
 }
 
-void Planner::setStatus(UpdateStatus::State state, const std::string& message) {
+bool Updater::act(const Slots& slots) {
+  if (paused) return false;
+  if (!std::exchange(judged, true)) {
+    judge(slots);
+  } else {
+    replaceSlot(view, service, *now.outdated[done++]);
+  }
+  return done < allowed;
+}
+
+void Updater::judge(const Slots& slots) {
+  if (!updating && !outdated && !settledMayBeOutdated(slots)) return;
+  step.wantsAll = slots.settled() > 0;
+  if (step.wantsAll) return;
+  if (!updating) return setStatus(UpdateStatus::State::UPDATING, "update in progress");
+  bool pauses = policy.getFailureAction() != schema::UpdateConfig::FailureAction::CONTINUE;
+  if (pauses && now.failed > policy.getMaxFailureRatio() * now.occupied) {
+    return setStatus(UpdateStatus::State::PAUSED, "update paused: " + now.failure);
+  }
+  if (!now.outdated.empty()) return chooseSlots();
+  if (now.inFlight > 0) return;
+  int64_t monitorNs = static_cast<int64_t>(policy.getMonitorMs()) * NS_PER_MS;
+  if (now.lastAtNs != 0 && view.now() < now.lastAtNs + monitorNs) {
+    return view.wakeAt(serviceId, now.lastAtNs + monitorNs);
+  }
+  setStatus(UpdateStatus::State::COMPLETED, "update completed");
+}
+
+void Updater::chooseSlots() {
+  allowed = now.outdated.size();
+  if (policy.getParallelism() > 0) {
+    size_t free = now.busy >= policy.getParallelism() ? 0 : policy.getParallelism() - now.busy;
+    allowed = std::min(allowed, free);
+  }
+  step.unfinished = allowed > MAX_CHANGED_PER_PASS;
+  allowed = std::min<size_t>(allowed, MAX_CHANGED_PER_PASS);
+  step.changed = step.again = allowed > 0;
+}
+
+void Updater::setStatus(UpdateStatus::State state, const std::string& message) {
+  step.changed = step.again = true;
   view.editService(serviceId, [&](schema::Service::Builder changed) {
     auto status = changed.getUpdate();
     status.setState(state);
@@ -231,42 +243,49 @@ void Planner::setStatus(UpdateStatus::State state, const std::string& message) {
   });
 }
 
-bool Planner::advance(const Slots& slots) {
-  auto state = service.getUpdate().getState();
-  bool updating = state == UpdateStatus::State::UPDATING;
-  if (state == UpdateStatus::State::PAUSED) return false;
-  if (!updating && !anyOutdated(slots)) return false;
-  wantsAll = slots.settled() > 0;
-  if (wantsAll) return false;
-  if (!updating) {
-    setStatus(UpdateStatus::State::UPDATING, "update in progress");
-    service = KJ_ASSERT_NONNULL(view.service(serviceId));
+class Retirer final : public Reconciler {
+ public:
+  Retirer(View& view, schema::Service::Reader service) : view(view), current(service) {}
+  void look(const Slot& slot) override {
+    bool newerRuns = false;
+    for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
+      if (newerRuns && isWanted(*task)) {
+        setDesired(view, *task, TaskState::SHUTDOWN);
+        step.changed = true;
+      }
+      newerRuns |= isRunning(*task) || (endedWell(*task) && current.matches(*task));
+    }
   }
-  auto now = survey(slots);
-  bool pauses = policy.getFailureAction() != schema::UpdateConfig::FailureAction::CONTINUE;
-  if (pauses && now.failed > policy.getMaxFailureRatio() * now.occupied) {
-    setStatus(UpdateStatus::State::PAUSED, "update paused: " + now.failure);
-    return true;
-  }
-  size_t allowed = now.outdated.size();
-  if (policy.getParallelism() > 0) {
-    allowed = now.busy >= policy.getParallelism() ? 0 : policy.getParallelism() - now.busy;
-  }
-  unfinished = std::min(allowed, now.outdated.size()) > MAX_CHANGED_PER_PASS;
-  allowed = std::min<size_t>(allowed, MAX_CHANGED_PER_PASS);
-  for (size_t i = 0; i < allowed && i < now.outdated.size(); ++i)
-    replaceSlot(view, service, *now.outdated[i]);
-  if (!now.outdated.empty()) return allowed > 0;
-  if (now.inFlight > 0) return false;
+  Step result() const override { return step; }
 
-  int64_t monitorNs = static_cast<int64_t>(policy.getMonitorMs()) * NS_PER_MS;
-  if (now.lastAtNs != 0 && view.now() < now.lastAtNs + monitorNs) {
-    view.wakeAt(serviceId, now.lastAtNs + monitorNs);
-    return false;
+ private:
+  View& view;
+  CurrentSpec current;
+  Step step;
+};
+
+class OvertakenDropper final : public Reconciler {
+ public:
+  OvertakenDropper(View& view, schema::Service::Reader service) : view(view), current(service) {}
+  void look(const Slot& slot) override {
+    if (slot.tasks.size() < 2) return;
+    size_t kept = slot.tasks.size();
+    for (size_t i = 0; i < slot.tasks.size(); ++i) {
+      if (isRunning(slot.tasks[i]) && !isOutdated(view, current, slot.tasks[i])) kept = i;
+    }
+    for (size_t i = kept + 1; i < slot.tasks.size(); ++i) {
+      if (!isWanted(slot.tasks[i]) || !isOutdated(view, current, slot.tasks[i])) continue;
+      setDesired(view, slot.tasks[i], TaskState::SHUTDOWN);
+      step.changed = true;
+    }
   }
-  setStatus(UpdateStatus::State::COMPLETED, "update completed");
-  return true;
-}
+  Step result() const override { return step; }
+
+ private:
+  View& view;
+  CurrentSpec current;
+  Step step;
+};
 
 }  // namespace
 
@@ -286,16 +305,16 @@ bool isOutdated(const View& view, CurrentSpec& current, const TaskReader& task) 
   return false;
 }
 
-Step advanceUpdate(View& view, schema::Service::Reader service, const Slots& slots) {
-  Planner planner(view, service);
-  // The slots are looked at again.
-  Step result;
-  result.changed =
-      planner.retireReplaced(slots) || planner.dropOvertaken(slots) || planner.advance(slots);
-  result.again = result.changed;
-  result.unfinished = planner.unfinished;
-  result.wantsAll = planner.wantsAll;
-  return result;
+kj::Own<Reconciler> retireReplaced(View& view, schema::Service::Reader service) {
+  return kj::heap<Retirer>(view, service);
+}
+
+kj::Own<Reconciler> dropOvertaken(View& view, schema::Service::Reader service) {
+  return kj::heap<OvertakenDropper>(view, service);
+}
+
+kj::Own<Reconciler> advanceUpdate(View& view, schema::Service::Reader service) {
+  return kj::heap<Updater>(view, service);
 }
 
 }  // namespace orch::control::manager
