@@ -26,10 +26,12 @@ void write(LegSubject& subject, const News& news, int host, schema::NetworkChang
     networks[i].setSubnet("10.0.1.0/24");
     networks[i].setGateway("10.0.1.1");
     networks[i].setVni(net.vni);
-    if (net.mtu.empty()) continue;
-    auto options = networks[i].initOptions(1);
-    options[0].setKey("com.docker.network.driver.mtu");
-    options[0].setValue(net.mtu.c_str());
+    auto options = networks[i].initOptions(int(!net.mtu.empty()) + int(net.encrypted));
+    if (!net.mtu.empty()) {
+      options[0].setKey("com.docker.network.driver.mtu");
+      options[0].setValue(net.mtu.c_str());
+    }
+    if (net.encrypted) options[options.size() - 1].setKey("encrypted");
   }
   auto peers = change.initPeers(news.peers.size());
   for (size_t i = 0; i < news.peers.size(); ++i) {
@@ -41,6 +43,7 @@ void write(LegSubject& subject, const News& news, int host, schema::NetworkChang
     peers[i].setNodeId(subject.nodeId(mate.host, host).c_str());
     peers[i].setNodeAddress(subject.hostAddress(mate.host).c_str());
     peers[i].setServing(mate.serving);
+    peers[i].setNodeKey(subject.nodeKey(mate.host).c_str());
   }
   auto services = change.initServices(news.services.size());
   for (size_t i = 0; i < news.services.size(); ++i) {

@@ -12,7 +12,7 @@ namespace orch::network::ingress {
 namespace {
 
 kj::String deviceText(bool up, const Vxlan& vxlan) {
-  return kj::str(up ? "up" : "down", ", VNI ", vxlan.vni, " from ", ipv4Text(vxlan.local), ":",
+  return kj::str(up ? "up" : "down", ", VNI ", vxlan.vni, " from ", hostText(vxlan.local), ":",
                  vxlan.port);
 }
 
@@ -33,7 +33,7 @@ void checkMesh(const Layout& layout, const WantedPorts& wanted, Findings& findin
   Rtnetlink net;
   auto device = net.link(name);
   checkDevice(layout, wanted, device, findings);
-  std::map<Mac, Ipv4> known;
+  std::map<Mac, HostAddress> known;
   for (auto& remote : net.remoteMacs()) {
     if (device && remote.link == device->index) known[remote.mac] = remote.host;
   }
@@ -41,7 +41,7 @@ void checkMesh(const Layout& layout, const WantedPorts& wanted, Findings& findin
     auto found = known.find(macOf(node));
     findings.compare(kj::str("forwarding entry of ", name, " for ", ipv4Text(node)),
                      kj::str("host ", ipv4Text(node)),
-                     found == known.end() ? kj::str() : kj::str("host ", ipv4Text(found->second)));
+                     found == known.end() ? kj::str() : kj::str("host ", hostText(found->second)));
   }
   auto word = [](bool there) { return there ? "present"_kj : ""_kj; };
   findings.compare(kj::str("route of table ", MESH_TABLE), "present",

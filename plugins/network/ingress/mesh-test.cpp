@@ -224,7 +224,7 @@ TEST_CASE("ingress: connections to a node that gets another address are forgotte
   auto device = Rtnetlink().link("orch-mesh")->index;
   node.tell(NODE_ADDRESS, {{"n2", "192.168.50.101", {{8080, 1}}}});
   CHECK(isForgotten());
-  std::set<Ipv4> met;
+  std::set<HostAddress> met;
   for (auto& known : Rtnetlink().remoteMacs()) met.insert(known.host);
   CHECK(met.count(*parseIpv4("192.168.50.101")) == 1);
   CHECK(Rtnetlink().link("orch-mesh")->index == device);

@@ -47,9 +47,14 @@ struct NftHook {
   int32_t priority;  // lower is earlier
 };
 
-// Which packets a table sees: those of IPv4, those of one device, or the frames that pass a bridge,
-// of whatever protocol.
-enum class NftFamily : uint8_t { IP = 2, NETDEV = 5, BRIDGE = 7 };  // NFPROTO_IPV4 and so on
+// Which packets a table sees: those of IPv4 or of IPv6, those of one device, or the frames that
+// pass a bridge, of whatever protocol.
+enum class NftFamily : uint8_t {
+  IP = 2,
+  NETDEV = 5,
+  BRIDGE = 7,
+  IP6 = 10
+};  // NFPROTO_IPV4 and so on
 
 // Things are named before they are used: sets and chains before rules. Adding
 // what exists and is equal is success, except rules, which are appended; deleting what does not

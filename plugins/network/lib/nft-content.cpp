@@ -303,6 +303,7 @@ void checkTable(const NftBatch& batch, Findings& findings, void (*alike)(NftCont
   auto family = batch.ofFamily();
   auto about = kj::str("table ",
                        family == NftFamily::IP       ? "ip"
+                       : family == NftFamily::IP6    ? "ip6"
                        : family == NftFamily::NETDEV ? "netdev"
                                                      : "bridge",
                        " ", batch.tableName());

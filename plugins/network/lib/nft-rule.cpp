@@ -95,6 +95,12 @@ NftRule& NftRule::addressIn(uint32_t offset, const Ipv4Subnet& subnet) {
   return compare(R0, true, &network, sizeof(network));
 }
 
+NftRule& NftRule::destination6Begins(const uint8_t* bytes, size_t count) {
+  constexpr uint32_t DESTINATION6_OFFSET = 24;
+  load(NFT_PAYLOAD_NETWORK_HEADER, DESTINATION6_OFFSET, count, R0);
+  return compare(R0, true, bytes, count);
+}
+
 NftRule& NftRule::destinationIsLocal() {
   add("fib", {{NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR},
               {NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE},

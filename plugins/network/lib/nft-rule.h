@@ -33,6 +33,8 @@ class NftRule final {
   NftRule& notTo(kj::StringPtr device) { return device_(false, false, device); }
   NftRule& sourceIn(const Ipv4Subnet& subnet) { return addressIn(SOURCE_OFFSET, subnet); }
   NftRule& destinationIn(const Ipv4Subnet& subnet) { return addressIn(DESTINATION_OFFSET, subnet); }
+  // Of IPv6: the destination begins with these bytes.
+  NftRule& destination6Begins(const uint8_t* bytes, size_t count);
   // Its destination (source) is an address of this namespace.
   NftRule& destinationIsLocal();
   NftRule& protocolIs(uint8_t protocol);

@@ -30,11 +30,19 @@ bool readMac(const nlattr* attribute, Mac& mac) {
   return true;
 }
 
+// Of IPv4 or of IPv6, by its size.
+HostAddress hostOf(const nlattr* attribute) {
+  if (mnl_attr_get_payload_len(attribute) == sizeof(Ipv4)) {
+    return ntohl(valueOf<uint32_t>(attribute));
+  }
+  return HostAddress(valueOf<HostAddress::Bytes>(attribute));
+}
+
 void readVxlan(const nlattr* data, Vxlan& vxlan) {
   for (auto* option : NetlinkAttributes(data)) {
     auto type = mnl_attr_get_type(option);
     if (type == IFLA_VXLAN_ID) vxlan.vni = valueOf<uint32_t>(option);
-    if (type == IFLA_VXLAN_LOCAL) vxlan.local = ntohl(valueOf<uint32_t>(option));
+    if (type == IFLA_VXLAN_LOCAL || type == IFLA_VXLAN_LOCAL6) vxlan.local = hostOf(option);
     if (type == IFLA_VXLAN_PORT) vxlan.port = ntohs(valueOf<uint16_t>(option));
   }
 }
@@ -158,6 +166,21 @@ std::vector<Address> Rtnetlink::addresses() {
   });
 }
 
+bool Rtnetlink::hasAddressInTunnel(uint32_t link, const HostAddress& wanted, uint8_t prefix) {
+  NetlinkMessage message(RTM_GETADDR, 0, kj::str("cannot list addresses"));
+  message.header<ifaddrmsg>().ifa_family = AF_INET6;
+  auto read = [&](const nlmsghdr* answer, std::vector<bool>& found) {
+    auto head = headerOf<ifaddrmsg>(answer);
+    HostAddress address;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ifaddrmsg))) {
+      if (mnl_attr_get_type(attribute) == IFA_ADDRESS) address = hostOf(attribute);
+    }
+    bool same = head.ifa_index == link && head.ifa_prefixlen == prefix && address == wanted;
+    if (same) found.push_back(true);
+  };
+  return !list<bool>(kj::mv(message), read).empty();
+}
+
 std::vector<Route> Rtnetlink::routes() {
   NetlinkMessage message(RTM_GETROUTE, 0, kj::str("cannot list routes"));
   message.header<rtmsg>().rtm_family = AF_INET;
@@ -240,12 +263,10 @@ std::vector<RemoteMac> Rtnetlink::remoteMacs() {
     bool whole = false;
     for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
       auto type = mnl_attr_get_type(attribute);
-      auto size = mnl_attr_get_payload_len(attribute);
-      if (type == NDA_DST && size == sizeof(Ipv4))
-        remote.host = ntohl(valueOf<uint32_t>(attribute));
+      if (type == NDA_DST) remote.host = hostOf(attribute);
       if (type == NDA_LLADDR) whole = readMac(attribute, remote.mac);
     }
-    if (whole && remote.host != 0) found.push_back(remote);
+    if (whole && remote.host.isKnown()) found.push_back(remote);
   };
   return list<RemoteMac>(kj::mv(message), read);
 }

@@ -18,6 +18,15 @@ namespace orch::network {
 
 namespace {
 
+// As the kernel has it: 4 bytes or 16.
+void putHost(NetlinkMessage& message, uint16_t type, const HostAddress& address) {
+  if (address.isIpv4()) {
+    message.putU32(type, htonl(address.ipv4()));
+  } else {
+    message.put(type, address.ipv6().data(), address.ipv6().size());
+  }
+}
+
 // A change of a link that exists.
 NetlinkMessage changeLink(uint32_t link, kj::StringPtr what) {
   NetlinkMessage message(RTM_NEWLINK, 0, kj::str("cannot ", what, " network device ", link));
@@ -79,10 +88,23 @@ NetlinkMessage newVxlan(const VxlanSpec& spec) {
   message.putText(IFLA_INFO_KIND, "vxlan");
   size_t data = message.nest(IFLA_INFO_DATA);
   uint16_t port = htons(spec.facts.port);
-  message.putU32(IFLA_VXLAN_ID, spec.facts.vni).putU32(IFLA_VXLAN_LOCAL, htonl(spec.facts.local));
+  auto& local = spec.facts.local;
+  message.putU32(IFLA_VXLAN_ID, spec.facts.vni);
+  putHost(message, local.isIpv4() ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, local);
   message.put(IFLA_VXLAN_PORT, &port, sizeof(port)).putU8(IFLA_VXLAN_TTL, IPDEFTTL);
   message.putU8(IFLA_VXLAN_LEARNING, spec.learning ? 1 : 0).putU32(IFLA_VXLAN_AGEING, 0);
   message.endNest(data);
+  message.endNest(info);
+  return message;
+}
+
+NetlinkMessage newWireguardLink(kj::StringPtr name) {
+  NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+                         kj::str("cannot make the WireGuard device '", name, "'"));
+  message.header<ifinfomsg>();
+  message.putText(IFLA_IFNAME, name);
+  size_t info = message.nest(IFLA_LINKINFO);
+  message.putText(IFLA_INFO_KIND, "wireguard");
   message.endNest(info);
   return message;
 }
@@ -151,6 +173,20 @@ NetlinkMessage newAddress(uint32_t link, Ipv4 address, uint8_t prefix) {
   Ipv4 broadcast = address | (prefix == 32 ? 0 : ~Ipv4(0) >> prefix);
   message.putU32(IFA_LOCAL, htonl(address)).putU32(IFA_ADDRESS, htonl(address));
   message.putU32(IFA_BROADCAST, htonl(broadcast));
+  return message;
+}
+
+NetlinkMessage newAddressInTunnel(uint32_t link, const HostAddress& address, uint8_t prefix) {
+  NetlinkMessage message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE,
+                         kj::str("cannot set the address ", hostText(address)));
+  auto& head = message.header<ifaddrmsg>();
+  head.ifa_family = AF_INET6;
+  head.ifa_prefixlen = prefix;
+  head.ifa_flags = IFA_F_NODAD;
+  head.ifa_scope = RT_SCOPE_UNIVERSE;
+  head.ifa_index = link;
+  putHost(message, IFA_LOCAL, address);
+  putHost(message, IFA_ADDRESS, address);
   return message;
 }
 
@@ -284,9 +320,9 @@ NetlinkMessage newPortChange(uint32_t port, kj::StringPtr what) {
 NetlinkMessage newRemoteMac(const RemoteMac& remote) {
   auto message =
       newForwardingChange(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
-                          kj::str("cannot lead an address to the host ", ipv4Text(remote.host)),
+                          kj::str("cannot lead an address to the host ", hostText(remote.host)),
                           remote.link, remote.mac);
-  message.putU32(NDA_DST, htonl(remote.host));
+  putHost(message, NDA_DST, remote.host);
   return message;
 }
 

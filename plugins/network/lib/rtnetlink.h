@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/host-address.h"
 #include "lib/ipv4.h"
 #include "lib/netlink.h"
 
@@ -21,7 +22,7 @@ constexpr uint32_t NO_MASTER = 0;
 // What tells one VXLAN device from another.
 struct Vxlan {
   uint32_t vni = 0;
-  Ipv4 local = 0;     // the address of this host that it sends from
+  HostAddress local;  // of this host, that it sends from: its packets are of the same family
   uint16_t port = 0;  // of UDP, here and there
   bool operator==(const Vxlan&) const = default;
 };
@@ -71,7 +72,7 @@ struct Forwarding {
 struct RemoteMac {
   uint32_t link = 0;
   Mac mac = {};
-  Ipv4 host = 0;
+  HostAddress host;
 };
 
 struct VethSpec {
@@ -102,6 +103,8 @@ NetlinkMessage newVeth(const VethSpec& spec);
 // of the socket, wherever it is itself. Fails with EEXIST if another one has the VNI and port
 // there.
 NetlinkMessage newVxlan(const VxlanSpec& spec);
+// One without keys and peers, which is down. Fails with EOPNOTSUPP if the kernel has no WireGuard.
+NetlinkMessage newWireguardLink(kj::StringPtr name);
 NetlinkMessage linkUp(uint32_t link);
 // Its routes go with it.
 NetlinkMessage linkDown(uint32_t link);
@@ -114,6 +117,8 @@ NetlinkMessage setGroup(uint32_t link, uint32_t group);
 NetlinkMessage deleteGroup(uint32_t group);
 // Replaces an equal one.
 NetlinkMessage newAddress(uint32_t link, Ipv4 address, uint8_t prefix);
+// The same of IPv6, usable at once, for a device without neighbours.
+NetlinkMessage newAddressInTunnel(uint32_t link, const HostAddress& address, uint8_t prefix);
 NetlinkMessage deleteAddress(const Address& address);
 NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway);
 // In a table of its own, by a gateway that need not be on the link's subnet. Replaces an equal one.
@@ -170,6 +175,7 @@ class Rtnetlink final {
   std::optional<Link> link(uint32_t index);
   std::vector<Link> links();
   std::vector<Address> addresses();
+  bool hasAddressInTunnel(uint32_t link, const HostAddress& address, uint8_t prefix);
   // Of the main table, without the default route.
   std::vector<Route> routes();
   // Whether that is so: newDefaultRouteIn, newMarkRule.

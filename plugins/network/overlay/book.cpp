@@ -138,13 +138,22 @@ bool NetworkBook::hasChanges() const {
          !touchedServices.empty() || !gonePeers.empty();
 }
 
-Ipv4 NetworkBook::hostOf(Ipv4 address) const {
+HostAddress NetworkBook::hostOf(Ipv4 address) const {
   auto owner = owners.find(address);
-  if (owner == owners.end()) return 0;
+  if (owner == owners.end()) return {};
   for (auto& [taskId, leg] : legs) {
-    if (leg.address == address) return 0;
+    if (leg.address == address) return {};
   }
-  return peers.at(owner->second).host;
+  auto& peer = peers.at(owner->second);
+  if (!isEncrypted()) return peer.host;
+  // Without a key nobody is led there: in the clear would be worse.
+  return peer.key && peer.host != 0 ? tunnelAddressOf(*peer.key) : HostAddress();
+}
+
+void NetworkBook::addTo(WireguardPeers& to, uint16_t port) const {
+  for (auto& [taskId, peer] : peers) {
+    if (peer.key && peer.host != 0) to[*peer.key] = {peer.host, port, tunnelAddressOf(*peer.key)};
+  }
 }
 
 std::optional<Balanced> NetworkBook::balancedAt(Ipv4 virtualAddress) const {
@@ -172,7 +181,7 @@ void NetworkBook::takeLegs(SandboxChange& change) {
   touchedLegs.clear();
 }
 
-SandboxChange NetworkBook::take(Ipv4 host) {
+SandboxChange NetworkBook::take(const HostAddress& host) {
   SandboxChange change;
   change.facts = facts;
   change.host = host;
@@ -199,7 +208,7 @@ SandboxChange NetworkBook::take(Ipv4 host) {
   return change;
 }
 
-SandboxChange NetworkBook::whole(Ipv4 host) const {
+SandboxChange NetworkBook::whole(const HostAddress& host) const {
   auto copy = *this;
   copy.startOver();
   return copy.take(host);

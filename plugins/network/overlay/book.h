@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "balancer.h"
+#include "encryption/wireguard.h"
 #include "leg.h"
 
 namespace orch::network::overlay {
@@ -18,13 +19,15 @@ struct NetworkFacts {
   Ipv4 gateway = 0;
   uint32_t vni = 0;
   uint32_t mtu = 0;
+  bool encrypted = false;
   bool operator==(const NetworkFacts&) const = default;
 };
 
 struct Peer {
   std::string serviceId;
   Ipv4 address = 0;
-  Ipv4 host = 0;  // 0: this one, or one that nobody reaches
+  Ipv4 host = 0;           // 0: this one, or one that nobody reaches
+  std::optional<Key> key;  // the host's, if it has one
   bool serving = false;
   bool operator==(const Peer&) const = default;
 };
@@ -38,11 +41,12 @@ struct VirtualService {
 // What a sandbox is to do, in one go.
 struct SandboxChange {
   std::optional<NetworkFacts> facts;  // nothing: legs go, all else stays as it is
-  Ipv4 host = 0;                      // this node's address; 0: not known yet
+  HostAddress host;                   // this node's, in the tunnel of an encrypted network
   bool complete = false;              // what is not named is gone
   std::vector<Leg> plugs;
   std::vector<Leg> unplugs;
-  std::map<Ipv4, Ipv4> remotes;  // a task's address and its host's; 0: it is on no other host
+  // A task's address and its host's, in the tunnel as well; not known: it is on no other host.
+  std::map<Ipv4, HostAddress> remotes;
   BalancerChange balancing;
 };
 
@@ -68,15 +72,19 @@ class NetworkBook final {
   void doubt(const std::string& taskId);
 
   bool told() const { return facts.has_value(); }
+  bool isEncrypted() const { return facts && facts->encrypted; }
+  // What an encrypted network has to have of the tunnel.
+  void addTo(WireguardPeers& peers, uint16_t port) const;
+  uint32_t mtu() const { return facts ? facts->mtu : 0; }
   bool hasLegs() const { return !legs.empty(); }
   bool isEmpty() const { return !facts && legs.empty() && peers.empty() && services.empty(); }
   bool hasChanges() const;
 
   // What changed since the last time; everything, as if the kernel had nothing, the first time and
   // after `startOver`.
-  SandboxChange take(Ipv4 host);
+  SandboxChange take(const HostAddress& host);
   // Everything, as `take` answers the first time; takes nothing.
-  SandboxChange whole(Ipv4 host) const;
+  SandboxChange whole(const HostAddress& host) const;
   void confirm(const SandboxChange& done);
   // It was not done, or not as a whole.
   void failed(SandboxChange change);
@@ -85,7 +93,7 @@ class NetworkBook final {
  private:
   void touch(const Peer& peer);
   void removePeer(const std::string& taskId, const Peer& peer);
-  Ipv4 hostOf(Ipv4 address) const;
+  HostAddress hostOf(Ipv4 address) const;
   std::optional<Balanced> balancedAt(Ipv4 virtualAddress) const;
   void takeLegs(SandboxChange& change);
 

@@ -54,7 +54,7 @@ kj::String portText(const Inside& inside, const Link* link) {
 kj::String portText(uint32_t mtu) { return kj::str("up, mtu ", mtu, ", port of ", BRIDGE); }
 
 kj::String vxlanText(const Vxlan& vxlan) {
-  return kj::str("VNI ", vxlan.vni, " from ", ipv4Text(vxlan.local), ":", vxlan.port);
+  return kj::str("VNI ", vxlan.vni, " from ", hostText(vxlan.local), ":", vxlan.port);
 }
 
 kj::String macText(const Mac& mac) {
@@ -80,7 +80,7 @@ void checkDevices(const Layout& layout, const SandboxChange& wanted, const Insid
   findings.compare(kj::str("gateway's address of ", BRIDGE),
                    subnetText({facts.gateway, facts.subnet.prefix}),
                    inside.addressOn(bridge, facts.gateway, facts.subnet.prefix));
-  if (wanted.host == 0) return;
+  if (!wanted.host.isKnown()) return;
   auto vxlan = inside.find(VXLAN);
   findings.compare(kj::str("device ", VXLAN), portText(facts.mtu), portText(inside, vxlan));
   if (vxlan == nullptr) return;
@@ -109,8 +109,8 @@ void checkWays(const Layout& layout, const SandboxChange& wanted, Rtnetlink& net
                const Inside& inside, Findings& findings) {
   Ways hosts, ports, neighbours;
   for (auto& [address, host] : wanted.remotes) {
-    if (host == 0 || wanted.host == 0) continue;
-    hosts[address] = ipv4Text(host).cStr();
+    if (!host.isKnown() || !wanted.host.isKnown()) continue;
+    hosts[address] = hostText(host).cStr();
     ports[address] = VXLAN;
     neighbours[address] = macText(macOf(address)).cStr();
   }
@@ -123,7 +123,7 @@ void checkWays(const Layout& layout, const SandboxChange& wanted, Rtnetlink& net
   auto bridge = inside.find(BRIDGE);
   for (auto& remote : net.remoteMacs()) {
     bool here = vxlan != nullptr && remote.link == vxlan->index;
-    if (here) foundHosts[addressOf(remote.mac)] = ipv4Text(remote.host).cStr();
+    if (here) foundHosts[addressOf(remote.mac)] = hostText(remote.host).cStr();
   }
   for (auto& one : net.forwardings()) foundPorts[addressOf(one.mac)] = inside.nameOf(one.port);
   for (auto& one : net.permanentNeighbours()) {

@@ -13,4 +13,11 @@ struct Config {
 
   balancer @2 :Text = "auto";
   # What balances virtual addresses: `ipvs`, `nft`, or `auto`: IPVS where the kernel has it, else nft.
+
+  encryptionPort @3 :UInt32 = 51820 $Settings.least(1) $Settings.most(65535);
+  # UDP port of encrypted networks' packets, on all hosts the same (51820: WireGuard's own examples).
+
+  wireguardGo @4 :Text = "wireguard-go";
+  # Makes the tunnel of encrypted networks where the kernel has no WireGuard. A path, or a name that is
+  # looked up in PATH.
 }

@@ -31,6 +31,7 @@ Task<Findings> OverlayDriver::checkOne(std::string id, bool repair) {
            {{"network", id.c_str()}, {"things", kj::str(findings.all().size())}});
   known->second->book.startOver();
   known->second->sandbox.reset();  // looks again at what there is
+  encryption.doubt();
   auto mended = co_await attempt(sync(id));
   if (!mended.ok()) {
     log.warn("network.repair-failed", {{"network", id.c_str()}, {"reason", mended.message()}});
@@ -52,9 +53,14 @@ Task<Findings> OverlayDriver::look(std::string id) {
   }
   auto& network = networkOf(id);  // stays while `working`
   bool mine = !std::exchange(network.working, true);
-  auto wanted = network.book.whole(host);
-  auto reading =
-      env.workers().run([layout = layout, id, wanted] { return checkNetwork(layout, id, wanted); });
+  auto wanted = network.book.whole(hostFor(network));
+  std::optional<TunnelFacts> tunnel;
+  if (network.book.isEncrypted()) tunnel = encryption.wanted();
+  auto reading = env.workers().run([layout = layout, id, wanted, tunnel] {
+    auto findings = checkNetwork(layout, id, wanted);
+    if (tunnel) checkTunnel(*tunnel, findings);
+    return findings;
+  });
   auto read = co_await attempt(kj::mv(reading));
   if (mine) {
     network.working = !network.waiters.empty();

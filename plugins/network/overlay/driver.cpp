@@ -69,6 +69,10 @@ Task<void> OverlayDriver::start() {
   }
   layout.balancer = layout.wantedBalancer.value_or(best);
   log.info("virtual addresses are balanced", {{"by", nameOf(layout.balancer)}});
+  co_await encryption.look();
+  if (encryption.problem().size() > 0) {
+    log.info("this host can be on no encrypted network", {{"reason", encryption.problem()}});
+  }
   watching = hostRoutes.watch().promise().eagerlyEvaluate(
       [this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
 }
@@ -179,6 +183,27 @@ Task<void> OverlayDriver::retain(std::vector<std::string> taskIds) {
     }
   }
   co_await syncAll();
+  co_await leaveTunnel();  // of a run that had more
+}
+
+TunnelWish OverlayDriver::tunnelWish() const {
+  TunnelWish wish;
+  for (auto& [id, network] : networks) {
+    auto& book = network->book;
+    if (!book.hasLegs()) continue;
+    if (!book.told() && wish.kind == TunnelWish::Kind::NONE) wish.kind = TunnelWish::Kind::KEEP;
+    if (!book.isEncrypted()) continue;
+    wish.kind = TunnelWish::Kind::SOME;
+    wish.mtu = kj::max(wish.mtu, book.mtu());
+    book.addTo(wish.peers, layout.encryptionPort);
+  }
+  return wish;
+}
+
+Task<void> OverlayDriver::leaveTunnel() {
+  auto left = co_await attempt(encryption.settle());
+  if (left.ok()) co_return;
+  log.warn("network.tunnel-failed", {{"reason", left.message()}});
 }
 
 kj::Promise<void> OverlayDriver::syncAll() {
@@ -242,7 +267,9 @@ Task<void> OverlayDriver::work(std::string id) {
 }
 
 Task<std::map<std::string, std::string>> OverlayDriver::workOnce(std::string id, Network& network) {
-  auto change = network.book.take(host);
+  // Who is led into the tunnel finds its end there.
+  if (network.book.isEncrypted() && network.book.hasLegs()) co_await encryption.settle();
+  auto change = network.book.take(hostFor(network));
   bool last = !network.book.hasLegs();
   auto todo = [layout = layout, id, change, last, sandbox = network.sandbox]() mutable {
     Done done;
@@ -270,6 +297,7 @@ Task<std::map<std::string, std::string>> OverlayDriver::workOnce(std::string id,
   if (last) {
     network.book.startOver();
     network.present = false;
+    co_await leaveTunnel();
   }
   auto& kept = outcome.value().applied.flowsKept;
   if (!kept.empty()) log.warn("network.flows-kept", {{"reason", kept.c_str()}});

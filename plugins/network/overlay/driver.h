@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "book.h"
+#include "encryption/encryption.h"
 #include "host-routes.h"
 #include "layout.h"
 #include "lib/findings.h"
@@ -35,6 +36,7 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
       : env(env),
         log(kj::mv(log)),
         layout(layout),
+        encryption(env, this->log, this->layout, [this] { return tunnelWish(); }),
         hostRoutes(env, kj::mv(routesChanged)),
         tasks(*this) {}
   KJ_DISALLOW_COPY(OverlayDriver);
@@ -55,6 +57,10 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   // By network and task.
   std::vector<std::pair<std::string, std::string>> members(const std::string& only) const;
   Task<std::vector<Ipv4Subnet>> routes() { return hostRoutes.ask(); }
+  // Whether this host can be on encrypted networks; looks again if it could not.
+  Task<void> lookAtEncryption() { return encryption.look(); }
+  kj::String encryptionKey() const { return encryption.publicKey(); }
+  kj::StringPtr encryptionProblem() const { return encryption.problem(); }
   BalancerKind balancer() const { return layout.balancer; }
   // Nobody is told of routes any more.
   void stop() { watching = nullptr; }
@@ -80,6 +86,13 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   void taskFailed(kj::Exception&& exception) override;
   Network& networkOf(const std::string& id);
   void learnAddress(Ipv4 found);
+  // This node's, as a network has it.
+  HostAddress hostFor(const Network& network) const {
+    return network.book.isEncrypted() ? encryption.address() : HostAddress(host);
+  }
+  TunnelWish tunnelWish() const;
+  // After what may have been the last of the encrypted networks.
+  Task<void> leaveTunnel();
   void forgetUnnamed(schema::NetworkChange::Reader change);
 
   // Settles when the kernel has what the book says now.
@@ -96,6 +109,7 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Env& env;
   Log log;
   Layout layout;
+  Encryption encryption;
   Ipv4 host = 0;  // this node's address, when it is known
   std::map<std::string, kj::Own<Network>> networks;
   RouteWatch hostRoutes;

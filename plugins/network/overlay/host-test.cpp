@@ -51,11 +51,12 @@ class Staying final {
 
 }  // namespace
 
-// Has the plugin's work done in the host's namespace.
-class OneHost::OwnEnv final : public testing::EnvAround, private Workers {
+// Has the plugin's work done, and what it starts run, in the host's namespace.
+class OneHost::OwnEnv final : public testing::EnvAround, private Workers, private Processes {
  public:
   OwnEnv(Env& real, std::string path) : EnvAround(real), path(kj::mv(path)) {}
   Workers& workers() override { return *this; }
+  Processes& processes() override { return *this; }
 
  private:
   kj::Promise<void> runErased(kj::Function<void()> work) override {
@@ -63,6 +64,15 @@ class OneHost::OwnEnv final : public testing::EnvAround, private Workers {
       inNamespace(path.c_str(), [&] { work(); });
     });
   }
+  kj::Promise<kj::Own<Process>> spawn(ProcessSpec spec) override {
+    kj::Vector<kj::String> argv;
+    argv.add(kj::str("nsenter"));
+    argv.add(kj::str("--net=", path.c_str()));
+    for (auto& word : spec.argv) argv.add(kj::mv(word));
+    spec.argv = kj::mv(argv);
+    return real.processes().spawn(kj::mv(spec));
+  }
+  kj::Promise<void> whenGone(int pidfd) override { return real.processes().whenGone(pidfd); }
   std::string path;
 };
 
@@ -97,7 +107,7 @@ void OneHost::end() {
   crash();
 }
 
-void OneHost::run(const char* balancer) {
+void OneHost::run(const char* balancer, const char* wireguardGo) {
   auto client = schema::Plugin::Client(nullptr);
   if (world.crashesMidway()) {
     Staying inside(pin);
@@ -111,6 +121,7 @@ void OneHost::run(const char* balancer) {
   capnp::MallocMessageBuilder message;
   auto settings = message.initRoot<Config>();
   settings.setBalancer(balancer);
+  settings.setWireguardGo(wireguardGo);
   auto configured = host->configure(kj::mv(client), settings.asReader(), world.io.waitScope);
   driver = host->start<schema::LegDriver>(configured, "network.overlay", world.io.waitScope);
   plugin = kj::mv(configured);
@@ -217,6 +228,12 @@ std::vector<std::string> OneHost::routes() {
   return routes;
 }
 
+std::string OneHost::key() {
+  auto answer = KJ_ASSERT_NONNULL(driver).routesRequest().send().wait(world.io.waitScope);
+  auto problem = answer.getEncryptionProblem();
+  return problem.size() > 0 ? problem.cStr() : answer.getEncryptionKey().cStr();
+}
+
 void OneHost::awaitEvents(const std::string& topic, size_t count) {
   auto& timer = world.io.provider->getTimer();
   auto end = timer.now() + PATIENCE_MS * kj::MILLISECONDS;
@@ -238,6 +255,7 @@ std::string OneHost::address() const { return textOf(FIRST_HOST + number); }
 Layout OneHost::layout() const {
   capnp::MallocMessageBuilder message;
   NodeFacts facts;
+  facts.id = kj::str(world.nodeId(number, number).c_str());
   facts.runDir = kj::str(world.folder().c_str(), "/files", number, "/run");
   facts.instance = kj::str("network.overlay");
   auto layout = layoutOf(message.initRoot<Config>().asReader(), facts);
@@ -285,6 +303,14 @@ World::~World() noexcept(false) {
   hosts.clear();
   while (!tasks.empty()) endTask(tasks.begin()->first);
   dropPin(files->sub("wire"));
+}
+
+void World::until(kj::StringPtr what, kj::Function<bool()> there) {
+  testing::until(*env, io.waitScope, what, kj::mv(there));
+}
+
+void World::shareKeys() {
+  for (size_t i = 0; i < hosts.size(); ++i) keys[i] = hosts[i]->key();
 }
 
 void World::tellAll(const News& news) {

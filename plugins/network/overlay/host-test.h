@@ -39,7 +39,8 @@ class OneHost final {
   OneHost(World& world, int number);
   ~OneHost() noexcept(false);
 
-  void run(const char* balancer = "auto");  // configure, recover, start
+  void run(const char* balancer = "auto",
+           const char* wireguardGo = "wireguard-go");  // configure, recover, start
   void crash();
   // Takes all legs away, and ends the run.
   void end();
@@ -62,6 +63,8 @@ class OneHost final {
   std::vector<std::string> members;  // that it told of: "network task"
   void retain(std::vector<std::string> taskIds);
 
+  // Its public key, as it says it, or why it has none.
+  std::string key();
   // Runs in the host's own namespace, as the plugin's threads do.
   void inside(kj::FunctionParam<void()> work) const;
   std::vector<std::string> routes();
@@ -95,6 +98,10 @@ class World final : public conformance::LegSubject {
 
   OneHost& operator[](int number) { return *hosts[number]; }
   void tellAll(const News& news);
+  // Fails, with the name of what did not come.
+  void until(kj::StringPtr what, kj::Function<bool()> there);
+  // From now on the hosts are told each other's keys.
+  void shareKeys();
 
   kj::WaitScope& waitScope() override { return io.waitScope; }
   kj::StringPtr driverName() override { return "overlay"; }
@@ -104,6 +111,7 @@ class World final : public conformance::LegSubject {
   bool crashesMidway() override;
   std::string nodeId(int host, int asSeenBy) override;
   std::string hostAddress(int host) override;
+  std::string nodeKey(int host) override { return keys[host]; }
   std::string namespaceOf(const std::string& taskId) override { return task(taskId); }
   void endNamespace(const std::string& taskId) override { endTask(taskId); }
   void untilOnly(int host, const std::vector<std::string>& legs) override {
@@ -123,6 +131,7 @@ class World final : public conformance::LegSubject {
   kj::AsyncIoContext io;
   kj::Own<Env> env;
   std::map<std::string, std::string> tasks;
+  std::map<int, std::string> keys;
   std::vector<kj::Own<OneHost>> hosts;
 };
 

@@ -19,6 +19,10 @@ Layout layoutOf(Config::Reader settings, const NodeFacts& node) {
   layout.folder = kj::str(node.runDir, "/", node.instance).cStr();
   layout.nodeId = node.id.cStr();
   layout.dataPort = settings.getDataPort();
+  layout.encryptionPort = settings.getEncryptionPort();
+  layout.wireguardGo = settings.getWireguardGo().cStr();
+  layout.tunnel = linkNameOf(TUNNEL_NAME, layout.nodeId + " " + layout.folder);
+  layout.data = kj::str(node.dataDir, "/", node.instance).cStr();
   layout.wantedBalancer = balancerOf(settings.getBalancer());
   if (settings.getAddress().size() == 0) return layout;
   layout.address = parseIpv4(settings.getAddress());

@@ -17,6 +17,8 @@ namespace orch::network::overlay {
 constexpr const char* BRIDGE = "br0";
 constexpr const char* VXLAN = "vxlan0";
 constexpr const char* PORT_PREFIX = "ov";
+// Of the tunnel of encrypted networks, in the host's own.
+constexpr const char* TUNNEL_NAME = "wg";
 // Without it frames that the bridge forwards do not pass nftables' IP hooks.
 constexpr kj::StringPtr BRIDGE_FILTERS = "/proc/sys/net/bridge/bridge-nf-call-iptables"_kj;
 // Nothing is routed, but a bridged frame that gets another destination is looked up as if it were:
@@ -31,6 +33,10 @@ struct Layout {
   std::string nodeId;
   std::optional<Ipv4> address;  // as set; else it is learnt
   uint16_t dataPort = 0;
+  uint16_t encryptionPort = 0;  // of UDP, as WireGuard's
+  std::string wireguardGo;      // the program
+  std::string tunnel;           // the WireGuard device, whose name no other orchd's has
+  std::string data;             // a folder that outlives a reboot
   std::optional<BalancerKind> wantedBalancer;  // as set; else the best
   BalancerKind balancer = BalancerKind::NFT;   // what it comes to; known from `start` on
 
@@ -38,6 +44,7 @@ struct Layout {
   std::string records() const { return folder + "/legs"; }
   // One file per network, on which its namespace is mounted.
   std::string pins() const { return folder + "/netns"; }
+  std::string keyFile() const { return data + "/wireguard.key"; }
   std::string pinOf(const std::string& network) const { return pins() + "/" + network; }
   // The end of a task's leg that is a port of the network's bridge.
   static std::string portOf(const std::string& taskId) { return linkNameOf(PORT_PREFIX, taskId); }

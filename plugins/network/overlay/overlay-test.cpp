@@ -138,7 +138,8 @@ TEST_CASE("overlay: a thousand peers are two requests each, and none the second 
     sandbox.apply(change);
     auto before = sandbox.changes();
     change.complete = change.balancing.complete = false;
-    for (Ipv4 i = 0; i < 1000; ++i) change.remotes[(10u << 24) + 256 + i] = change.host + 1;
+    for (Ipv4 i = 0; i < 1000; ++i)
+      change.remotes[(10u << 24) + 256 + i] = *parseIpv4("192.168.50.11");
     sandbox.apply(change);
     CHECK(sandbox.changes() - before == 2000);
     sandbox.apply(change);
@@ -147,7 +148,7 @@ TEST_CASE("overlay: a thousand peers are two requests each, and none the second 
     Sandbox next(world[0].layout(), "red");
     next.apply(change);
     CHECK(next.changes() < 10);
-    for (auto& [address, host] : change.remotes) host = 0;
+    for (auto& [address, host] : change.remotes) host = {};
     change.complete = false;
     before = next.changes();
     next.apply(change);

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "encryption/tunnel.h"
 #include "lib/names.h"
 #include "lib/rtnetlink.h"
 #include "orch/fail.h"
@@ -13,23 +14,35 @@ namespace {
 constexpr kj::StringPtr MTU_OPTION = "com.docker.network.driver.mtu"_kj;
 // 1500, what nearly all hosts have, without the 50 bytes of IPv4, UDP, VXLAN and Ethernet.
 constexpr uint32_t USUAL_MTU = 1450;
-constexpr uint32_t LEAST_MTU = 576;  // RFC 791: what every host takes
+constexpr kj::StringPtr ENCRYPTED_OPTION = "encrypted"_kj;
+// In the tunnel that 1500 leave.
+constexpr uint32_t USUAL_ENCRYPTED_MTU = LEAST_TUNNEL_MTU - BYTES_IN_TUNNEL;
+constexpr uint32_t MOST_ENCRYPTED_MTU = 65405;  // 60 bytes less for WireGuard, 20 for IPv6
+constexpr uint32_t LEAST_MTU = 576;             // RFC 791: what every host takes
 constexpr uint32_t MOST_MTU = 65485;
 constexpr uint32_t MOST_VNI = (1u << 24) - 1;  // RFC 7348: 24 bits
 
-uint32_t mtuOf(schema::Network::Reader network) {
+bool isEncrypted(schema::Network::Reader network) {
+  for (auto option : network.getOptions()) {
+    if (option.getKey() == ENCRYPTED_OPTION) return true;
+  }
+  return false;
+}
+
+uint32_t mtuOf(schema::Network::Reader network, bool encrypted) {
+  uint32_t most = encrypted ? MOST_ENCRYPTED_MTU : MOST_MTU;
   for (auto option : network.getOptions()) {
     if (option.getKey() != MTU_OPTION) continue;
     auto text = option.getValue();
     uint32_t mtu = 0;
     auto [end, error] = std::from_chars(text.begin(), text.end(), mtu);
-    if (error == std::errc() && end == text.end() && mtu >= LEAST_MTU && mtu <= MOST_MTU) {
+    if (error == std::errc() && end == text.end() && mtu >= LEAST_MTU && mtu <= most) {
       return mtu;
     }
     fail(kj::str("the network '", network.getName(), "' cannot have ", MTU_OPTION, " '", text,
-                 "': it must be ", LEAST_MTU, " to ", MOST_MTU));
+                 "': it must be ", LEAST_MTU, " to ", most));
   }
-  return USUAL_MTU;
+  return encrypted ? USUAL_ENCRYPTED_MTU : USUAL_MTU;
 }
 
 // Of tasks and of services.
@@ -59,7 +72,8 @@ std::optional<NetworkFacts> factsOf(schema::Network::Reader network) {
   facts.subnet = *subnet;
   facts.gateway = *gateway;
   facts.vni = network.getVni();
-  facts.mtu = mtuOf(network);
+  facts.encrypted = isEncrypted(network);
+  facts.mtu = mtuOf(network, facts.encrypted);
   return facts;
 }
 
@@ -77,7 +91,9 @@ Peer peerOf(schema::NetworkPeer::Reader told, const std::string& ownNode) {
   peer.serviceId = told.getServiceId().cStr();
   peer.address = addressIn(told.getNetwork(), "a task", told.getAddress());
   peer.serving = told.getServing();
-  if (told.getNodeId() != ownNode.c_str()) peer.host = hostOf(told.getNodeAddress());
+  if (told.getNodeId() == ownNode.c_str()) return peer;
+  peer.host = hostOf(told.getNodeAddress());
+  peer.key = parseKey(told.getNodeKey());
   return peer;
 }
 

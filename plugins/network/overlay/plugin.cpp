@@ -33,7 +33,10 @@ class Service final : public schema::LegDriver::Server {
  private:
   Task<void> doRoutes(RoutesContext context) {
     auto routes = co_await driver->routes();
+    co_await driver->lookAtEncryption();
     context.getResults().setBalancer(nameOf(driver->balancer()));
+    context.getResults().setEncryptionKey(driver->encryptionKey());
+    context.getResults().setEncryptionProblem(driver->encryptionProblem());
     auto list = context.getResults().initRoutes(routes.size());
     for (uint32_t i = 0; i < list.size(); ++i) list.set(i, subnetText(routes[i]));
   }

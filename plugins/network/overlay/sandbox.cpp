@@ -77,7 +77,7 @@ Applied Sandbox::apply(const SandboxChange& change) {
     prepare(*change.facts);
     adopt(change, strays);
   }
-  if (change.host != 0 && change.host != connected) connect(*change.facts, change.host);
+  if (change.host.isKnown() && change.host != connected) connect(*change.facts, change.host);
 
   // What takes the place of something that goes, comes after it; all else before.
   std::set<Ipv4> arriving;
@@ -90,12 +90,12 @@ Applied Sandbox::apply(const SandboxChange& change) {
   for (auto& leg : change.unplugs) {
     auto remote = change.remotes.find(leg.address);
     bool replaced = arriving.count(leg.address) > 0 || returning.count(leg.taskId) > 0 ||
-                    (remote != change.remotes.end() && remote->second != 0);
+                    (remote != change.remotes.end() && remote->second.isKnown());
     (replaced ? first : last).push_back(leg);
   }
   std::vector<Ipv4> moved, gone;
   for (auto& [address, host] : change.remotes) {
-    if (host == 0) (arriving.count(address) > 0 ? moved : gone).push_back(address);
+    if (!host.isKnown()) (arriving.count(address) > 0 ? moved : gone).push_back(address);
   }
   unplug(first, {}, {});
   removeRemotes(moved);
@@ -129,10 +129,10 @@ void Sandbox::prepare(const NetworkFacts& facts) {
     switchOn(BRIDGE_FILTERS);
     switchOn(BRIDGE_FORWARDS);
   });
-  connected = 0;
+  connected = {};
 }
 
-void Sandbox::connect(const NetworkFacts& facts, Ipv4 host) {
+void Sandbox::connect(const NetworkFacts& facts, const HostAddress& host) {
   Vxlan wanted{facts.vni, host, layout.dataPort};
   auto link = net->link(VXLAN);
   if (link && !(link->vxlan == wanted && link->mtu == facts.mtu)) {
@@ -185,11 +185,11 @@ void Sandbox::adopt(const SandboxChange& change, std::vector<std::string>& stray
     // As if it were not there; the FDB's entry alone has them both made anew.
     bool wrong = neighbour.mac != macOf(neighbour.address);
     if (ours && wrong && change.remotes.count(neighbour.address) > 0) continue;
-    if (ours) remotes[neighbour.address] = 0;
+    if (ours) remotes[neighbour.address] = {};
   }
   for (auto& remote : net->remoteMacs()) {
     if (remote.link != vxlan) continue;
-    auto [known, fresh] = remotes.try_emplace(addressOf(remote.mac), 0);
+    auto [known, fresh] = remotes.try_emplace(addressOf(remote.mac));
     if (!fresh) known->second = remote.host;
   }
   std::vector<Ipv4> unnamed;
@@ -200,15 +200,15 @@ void Sandbox::adopt(const SandboxChange& change, std::vector<std::string>& stray
   removeRemotes(unnamed);
 }
 
-void Sandbox::setRemotes(const std::map<Ipv4, Ipv4>& wanted) {
-  if (connected == 0) return;
+void Sandbox::setRemotes(const std::map<Ipv4, HostAddress>& wanted) {
+  if (!connected.isKnown()) return;
   std::vector<NetlinkMessage> messages;
   for (auto& [address, host] : wanted) {
-    if (host == 0) continue;
+    if (!host.isKnown()) continue;
     auto known = remotes.find(address);
     if (known != remotes.end() && known->second == host) continue;
     messages.push_back(newRemoteMac({vxlan, macOf(address), host}));
-    if (known == remotes.end() || known->second == 0) {
+    if (known == remotes.end() || !known->second.isKnown()) {
       messages.push_back(newNeighbour(bridge, address, macOf(address)));
     }
   }
@@ -216,7 +216,7 @@ void Sandbox::setRemotes(const std::map<Ipv4, Ipv4>& wanted) {
   step();
   net->runAll(messages);
   for (auto& [address, host] : wanted) {
-    if (host != 0) remotes[address] = host;
+    if (host.isKnown()) remotes[address] = host;
   }
 }
 
@@ -277,7 +277,7 @@ void Sandbox::plug(const Leg& leg, uint32_t mtu) {
 }
 
 void Sandbox::unplug(const std::vector<Leg>& legs, const std::vector<std::string>& ports,
-                     const std::map<Ipv4, Ipv4>& wanted) {
+                     const std::map<Ipv4, HostAddress>& wanted) {
   if (legs.empty() && ports.empty()) return;
   auto doomed = ports;
   std::vector<NetlinkMessage> messages;
@@ -285,7 +285,7 @@ void Sandbox::unplug(const std::vector<Leg>& legs, const std::vector<std::string
   for (auto& leg : legs) {
     doomed.push_back(layout.portOf(leg.taskId));
     auto remote = wanted.find(leg.address);
-    bool elsewhere = remote != wanted.end() && remote->second != 0;
+    bool elsewhere = remote != wanted.end() && remote->second.isKnown();
     if (link && !elsewhere) messages.push_back(deleteNeighbour(link->index, leg.address));
   }
   step();

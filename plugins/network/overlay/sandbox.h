@@ -47,14 +47,14 @@ class Sandbox final {
   }
   void open(const std::string& network);
   void prepare(const NetworkFacts& facts);
-  void connect(const NetworkFacts& facts, Ipv4 host);
+  void connect(const NetworkFacts& facts, const HostAddress& host);
   // What is there that was not named; it is taken away with the rest.
   void adopt(const SandboxChange& change, std::vector<std::string>& ports);
   void plug(const Leg& leg, uint32_t mtu);
-  void setRemotes(const std::map<Ipv4, Ipv4>& wanted);
+  void setRemotes(const std::map<Ipv4, HostAddress>& wanted);
   void removeRemotes(const std::vector<Ipv4>& addresses);
   void unplug(const std::vector<Leg>& legs, const std::vector<std::string>& ports,
-              const std::map<Ipv4, Ipv4>& remotesWanted);
+              const std::map<Ipv4, HostAddress>& remotesWanted);
 
   Layout layout;
   Step onStep;
@@ -63,8 +63,8 @@ class Sandbox final {
   kj::Own<Balancer> balancer;  // inside
   uint32_t bridge = 0;         // indices; 0: not there yet
   uint32_t vxlan = 0;
-  Ipv4 connected = 0;            // the address that the VXLAN device sends from
-  std::map<Ipv4, Ipv4> remotes;  // tasks and their hosts, as the kernel has them
+  HostAddress connected;                // the address that the VXLAN device sends from
+  std::map<Ipv4, HostAddress> remotes;  // tasks and their hosts, as the kernel has them
 };
 
 }  // namespace orch::network::overlay

@@ -21,6 +21,7 @@ struct Net {
   std::string id;
   uint32_t vni;
   std::string mtu = "";  // empty: the driver's own
+  bool encrypted = false;
 };
 struct Mate {
   std::string network;
@@ -63,6 +64,8 @@ class LegSubject {
   // The id of host `host` as `asSeenBy` is told it, and the address that others reach it at.
   virtual std::string nodeId(int host, int asSeenBy) = 0;
   virtual std::string hostAddress(int host) = 0;
+  // Its public key, as others are told it; empty: there are no encrypted networks.
+  virtual std::string nodeKey(int /*host*/) { return {}; }
   // The path of the task's namespace, which is made, with lo up, when it is asked for first.
   virtual std::string namespaceOf(const std::string& taskId) = 0;
   virtual void endNamespace(const std::string& taskId) = 0;
