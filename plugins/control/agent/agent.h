@@ -143,8 +143,10 @@ class NodeAgent final : private TaskObserver,
   bool stopped = false;
   std::vector<std::string> routes;  // of the host, as it last said them
   std::string balancer;             // the same: what leads connections to virtual addresses
-  Bell pluginsChanged;              // for describeOnChange
-  Bell imagesChanged;               // for offerImages
+  std::string encryptionKey;        // the same: of encrypted networks
+  std::string encryptionProblem;
+  Bell pluginsChanged;  // for describeOnChange
+  Bell imagesChanged;   // for offerImages
   capnp::Capability::Client subscription = nullptr;
   kj::TaskSet tasks;
   kj::Promise<void> sessionLoop = nullptr;

@@ -45,6 +45,8 @@ class FakeLegs final : public schema::LegDriver::Server {
   kj::Promise<void> routes(RoutesContext context) override {
     if (hostRoutes.empty()) return KJ_EXCEPTION(DISCONNECTED, "the plugin's process has gone");
     context.getResults().setBalancer("nft");
+    context.getResults().setEncryptionKey("key");
+    context.getResults().setEncryptionProblem("problem");
     auto list = context.getResults().initRoutes(hostRoutes.size());
     for (uint32_t i = 0; i < list.size(); ++i) list.set(i, hostRoutes[i].c_str());
     return kj::READY_NOW;
@@ -155,12 +157,15 @@ TEST_CASE("legs: the node says its host's routes, without those of its own netwo
   node.advance(1 * kj::SECONDS);
   CHECK(node.manager.routes == Routes{"10.2.0.0/16"});
   CHECK(node.manager.balancer == "nft");
+  CHECK(node.manager.encryptionKey == "key");
+  CHECK(node.manager.encryptionProblem == "problem");
   // Who does not answer has not taken anything back.
   node.routes = {};
   node.host.emit("plugin.failed", "network.overlay").wait(node.world.waitScope());
   node.advance(5 * kj::SECONDS);
   CHECK(node.manager.routes == Routes{"10.2.0.0/16"});
   CHECK(node.manager.balancer == "nft");
+  CHECK(node.manager.encryptionKey == "key");
 }
 
 TEST_CASE("legs: a task is plugged into a network that is known, and out of it again", "[agent]") {

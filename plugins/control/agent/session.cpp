@@ -199,8 +199,12 @@ Task<void> NodeAgent::describeRoutes(schema::NodeDescription::Builder descriptio
     routes.clear();
     for (auto route : answer.value().getRoutes()) routes.push_back(route.cStr());
     balancer = answer.value().getBalancer().cStr();
+    encryptionKey = answer.value().getEncryptionKey().cStr();
+    encryptionProblem = answer.value().getEncryptionProblem().cStr();
   }
   description.setBalancer(balancer.c_str());
+  description.setEncryptionKey(encryptionKey.c_str());
+  description.setEncryptionProblem(encryptionProblem.c_str());
   std::vector<std::string> foreign = routes;
   for (auto pool : description.asReader().getNetworks()) {
     std::erase(foreign, pool.getSubnet().cStr());

@@ -235,6 +235,8 @@ class FakeSession final : public schema::Session::Server {
     model.routes.clear();
     for (auto route : description.getRoutes()) model.routes.push_back(route.cStr());
     model.balancer = description.getBalancer().cStr();
+    model.encryptionKey = description.getEncryptionKey().cStr();
+    model.encryptionProblem = description.getEncryptionProblem().cStr();
     model.networks.clear();
     for (auto pool : description.getNetworks()) {
       model.networks[pool.getName().cStr()] = {pool.getTotal(), pool.getUsed()};

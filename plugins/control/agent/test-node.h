@@ -96,6 +96,7 @@ struct FakeManager {
   std::map<std::string, std::pair<uint32_t, uint32_t>> networks;  // total, used
   std::vector<std::string> routes;
   std::string balancer;
+  std::string encryptionKey, encryptionProblem;
   std::map<std::string, std::vector<std::string>> offered;  // images: digests, names
   uint32_t offers = 0;                                      // times that it was told of them
   uint64_t imageLimit = 0;

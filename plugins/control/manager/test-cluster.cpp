@@ -214,6 +214,8 @@ Task<void> ScriptedNode::openSession() {
   auto plugins = description.initPlugins(drivers.size());
   for (uint32_t i = 0; i < drivers.size(); ++i) plugins.set(i, drivers[i].c_str());
   if (!drivers.empty()) description.setAddress(address.c_str());
+  description.setEncryptionKey(encryptionKey.c_str());
+  description.setEncryptionProblem(encryptionProblem.c_str());
   auto list = description.initRoutes(routes.size());
   for (uint32_t i = 0; i < routes.size(); ++i) list.set(i, routes[i].c_str());
   auto ports = description.initUnanswered(unanswered.size());
@@ -294,7 +296,8 @@ void ScriptedNode::takeNetwork(schema::Assignment::Reader assignment) {
     auto peer = assignment.getPeer();
     KJ_REQUIRE(networks.count(peer.getNetwork().cStr()) == 1, "of a network that it knows");
     peers[kj::str(peer.getNetwork(), "/", peer.getTaskId()).cStr()] = {
-        peer.getAddress().cStr(), peer.getNodeAddress().cStr(), peer.getServing()};
+        peer.getAddress().cStr(), peer.getNodeAddress().cStr(), peer.getServing(),
+        peer.getNodeKey().cStr()};
   } else {
     auto service = assignment.getService();
     KJ_REQUIRE(networks.count(service.getNetwork().cStr()) == 1, "of a network that it knows");

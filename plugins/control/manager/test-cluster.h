@@ -72,12 +72,14 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   std::string lastRead;              // image, blob, offset, bytes
   std::vector<std::string> drivers;  // of networks that span hosts; with one it says its address
   std::string address = "192.168.0.1:2377";
-  std::vector<std::string> routes;      // of the host
+  std::vector<std::string> routes;  // of the host
+  std::string encryptionKey, encryptionProblem;
   std::vector<std::string> unanswered;  // published ports of others
   // What it was told of networks.
   struct Peer {
     std::string address, nodeAddress;
     bool serving = false;
+    std::string key = "";
     bool operator==(const Peer&) const = default;
   };
   std::set<std::string> networks;            // ids

@@ -4,14 +4,17 @@
 
 #include <algorithm>
 
+#include "schedule/encryption.h"
+
 namespace orch::control::manager {
 
 namespace {
 
-constexpr const char* REASONS[REFUSALS] = {
-    "not ready",           "not active",       "insufficient cpu",
-    "insufficient memory", "runtime missing",  "network missing",
-    "constraint",          "host port in use", "max replicas per node reached"};
+constexpr const char* REASONS[REFUSALS] = {"not ready",        "not active",
+                                           "insufficient cpu", "insufficient memory",
+                                           "runtime missing",  "network missing",
+                                           "no encryption",    "constraint",
+                                           "host port in use", "max replicas per node reached"};
 
 bool has(capnp::List<capnp::Text>::Reader list, capnp::Text::Reader name) {
   for (auto entry : list) {
@@ -42,6 +45,19 @@ bool hasNetworks(const View& view, schema::Node::Reader node, schema::TaskSpec::
     all &= found;
   });
   return all;
+}
+
+// The first encrypted network that the node cannot be on, and why; empty if there is none.
+std::string unencrypted(const View& view, schema::Node::Reader node,
+                        schema::TaskSpec::Reader spec) {
+  std::string why;
+  eachNetwork(spec, [&](const std::string& name) {
+    KJ_IF_MAYBE (made, view.network(view.networkNamed(name))) {
+      if (!why.empty() || !isEncrypted(*made) || canEncrypt(node)) return;
+      why = "cannot be on the encrypted network '" + name + "': " + whyNoEncryption(node);
+    }
+  });
+  return why;
 }
 
 std::string labelOf(capnp::List<schema::KeyValue>::Reader labels, std::string_view key) {
@@ -89,6 +105,7 @@ kj::Maybe<Refusal> refusalOf(const View& view, schema::Node::Reader node,
     return Refusal::RUNTIME;
   }
   if (!hasNetworks(view, node, spec)) return Refusal::NETWORK;
+  if (!unencrypted(view, node, spec).empty()) return Refusal::ENCRYPTION;
   if (!unmetConstraint(view, node, spec).empty()) return Refusal::CONSTRAINT;
   for (auto port : ports) {
     if (port.getMode() != schema::PortSpec::PublishMode::HOST || port.getPublished() == 0) continue;
@@ -161,7 +178,10 @@ namespace {
 void countRefusal(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
                   Refusal why, Candidates& result) {
   ++result.refused[static_cast<size_t>(why)];
-  if (why == Refusal::CONSTRAINT) ++result.unmet[std::string(unmetConstraint(view, node, spec))];
+  if (why == Refusal::CONSTRAINT) {
+    ++result.unmet["constraint " + std::string(unmetConstraint(view, node, spec)) + " not met"];
+  }
+  if (why == Refusal::ENCRYPTION) ++result.unmet[unencrypted(view, node, spec)];
 }
 }  // namespace
 
@@ -210,13 +230,12 @@ std::string whyNot(const View& view, schema::Node::Reader node, schema::TaskSpec
 std::string whyNone(const Candidates& candidates) {
   std::vector<std::pair<uint32_t, std::string>> counts;
   for (size_t i = 0; i < REFUSALS; ++i) {
-    bool byName = i == static_cast<size_t>(Refusal::CONSTRAINT);
+    bool byName = i == static_cast<size_t>(Refusal::CONSTRAINT) ||
+                  i == static_cast<size_t>(Refusal::ENCRYPTION);
     if (candidates.refused[i] > 0 && !byName)
       counts.emplace_back(candidates.refused[i], REASONS[i]);
   }
-  for (auto& [constraint, nodes] : candidates.unmet) {
-    counts.emplace_back(nodes, "constraint " + constraint + " not met");
-  }
+  for (auto& [words, nodes] : candidates.unmet) counts.emplace_back(nodes, words);
   if (counts.empty()) {
     return candidates.nodes.empty()
                ? "no suitable node (the cluster has no node yet)"

@@ -13,16 +13,18 @@ enum class Refusal : uint8_t {
   MEMORY,
   RUNTIME,
   NETWORK,
+  ENCRYPTION,
   CONSTRAINT,
   HOST_PORT,
   MAX_PER_NODE,
 };
-inline constexpr size_t REFUSALS = 9;
+inline constexpr size_t REFUSALS = 10;
 
 struct Candidates {
   std::vector<std::string> nodes;
   std::array<uint32_t, REFUSALS> refused{};  // nodes by the first check that they failed
-  std::map<std::string, uint32_t> unmet;     // and by the first constraint that they do not meet
+  // And in words, by the first constraint or encrypted network that is the reason.
+  std::map<std::string, uint32_t> unmet;
 };
 
 // `ports` are those of the service, with the chosen published ones.

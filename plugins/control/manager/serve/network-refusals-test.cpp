@@ -109,7 +109,12 @@ TEST_CASE("networks: what cannot be is refused with one line, and nothing is mad
             reserve(it, {{"a", "10.6.0.9"}, {"b", "10.6.0.9"}});
           }),
        "--aux-address '10.6.0.9' is given twice"},
-      {"x", option("encrypted", ""), "--opt encrypted is not available yet"},
+      {"x", option("encrypted", ""),
+       "no node can be on an encrypted network (host-node1: it has no key; host-node2: it has no "
+       "key); install wireguard-go, or leave --opt encrypted out"},
+      {"x", option("encrypted", "false"),
+       "--opt encrypted has no value but true, not 'false'; without the option a network is not "
+       "encrypted"},
       {"x", option("mtu", "1400"), "unknown --opt 'mtu'"},
       {"x", option("com.docker.network.driver.mtu", "12"), "must be 576 to 65485, not '12'"},
       {"x", option("com.docker.network.driver.mtu", "65486"), "must be 576 to 65485"},

@@ -6,6 +6,7 @@
 
 #include "decide/address-allocator.h"
 #include "orch/fail.h"
+#include "schedule/encryption.h"
 #include "serve/resolve.h"
 
 namespace orch::control::manager {
@@ -23,9 +24,11 @@ constexpr uint8_t MOST_PREFIX = 29;
 constexpr kj::StringPtr MTU = "com.docker.network.driver.mtu"_kj;
 constexpr uint64_t LEAST_MTU = 576;
 constexpr uint64_t MOST_MTU = 65485;  // 50 bytes less than an IPv4 packet has: those of VXLAN
+constexpr uint64_t MOST_ENCRYPTED_MTU = 65405;  // 80 less again: those of the tunnel
 constexpr size_t MAX_PAIRS = 256;
 constexpr size_t MAX_BYTES = 64 << 10;
 constexpr size_t MAX_POOLS = 64;
+constexpr size_t MAX_REASON_BYTES = 300;
 
 Ipv4Subnet subnetOf(kj::StringPtr flag, kj::StringPtr value) {
   auto subnet = parseSubnet(value);
@@ -50,19 +53,26 @@ Ipv4 addressIn(kj::StringPtr flag, kj::StringPtr value, const Ipv4Subnet& subnet
   return *address;
 }
 
-void checkOption(schema::KeyValue::Reader option) {
+void checkOption(schema::KeyValue::Reader option, bool encrypted) {
   if (option.getKey() == MTU) {
+    uint64_t most = encrypted ? MOST_ENCRYPTED_MTU : MOST_MTU;
     uint64_t mtu = 0;
     for (char c : option.getValue()) {
-      bool digit = c >= '0' && c <= '9' && mtu <= MOST_MTU;
-      mtu = digit ? mtu * 10 + (c - '0') : MOST_MTU + 1;
+      bool digit = c >= '0' && c <= '9' && mtu <= most;
+      mtu = digit ? mtu * 10 + (c - '0') : most + 1;
     }
-    refuseIf(mtu < LEAST_MTU || mtu > MOST_MTU, "--opt ", MTU, " must be ", LEAST_MTU, " to ",
-             MOST_MTU, ", not '", option.getValue(), "'");
+    refuseIf(mtu < LEAST_MTU || mtu > most, "--opt ", MTU, " must be ", LEAST_MTU, " to ", most,
+             ", not '", option.getValue(), "'");
     return;
   }
-  refuseIf(option.getKey() == "encrypted", "--opt encrypted is not available yet");
-  fail(kj::str("usage: unknown --opt '", option.getKey(), "'; there is ", MTU));
+  if (option.getKey() == ENCRYPTED) {
+    auto value = option.getValue();
+    refuseIf(value.size() > 0 && value != "true", "--opt encrypted has no value but true, not '",
+             value, "'; without the option a network is not encrypted");
+    return;
+  }
+  fail(
+      kj::str("usage: unknown --opt '", option.getKey(), "'; there are ", ENCRYPTED, " and ", MTU));
 }
 
 void checkPairs(kj::StringPtr flag, capnp::List<schema::KeyValue>::Reader pairs) {
@@ -83,6 +93,21 @@ bool hasDriver(const View& view, kj::StringPtr driver) {
     }
     return false;
   });
+}
+
+// So that nobody waits for tasks that cannot start.
+void checkEncryption(const View& view) {
+  std::string reasons;
+  bool any = view.anyNode([&](schema::Node::Reader node) {
+    if (canEncrypt(node)) return true;
+    auto hostname = node.getDescription().getHostname();
+    auto reason = text(hostname) + ": " + whyNoEncryption(node);
+    if (reasons.size() < MAX_REASON_BYTES) reasons += (reasons.empty() ? "" : "; ") + reason;
+    return false;
+  });
+  if (any) return;
+  fail(kj::str("no node can be on an encrypted network (", reasons.c_str(),
+               "); install wireguard-go, or leave --opt encrypted out"));
 }
 
 void checkNew(const View& view, schema::Network::Reader spec) {
@@ -111,7 +136,8 @@ void checkNew(const View& view, schema::Network::Reader spec) {
   checkPairs("--label", spec.getLabels());
   checkPairs("--opt", spec.getOptions());
   checkPairs("--aux-address", spec.getReserved());
-  for (auto option : spec.getOptions()) checkOption(option);
+  for (auto option : spec.getOptions()) checkOption(option, isEncrypted(spec));
+  if (isEncrypted(spec)) checkEncryption(view);
 }
 
 Ipv4Subnet chosenSubnet(const View& view, schema::Network::Reader spec) {

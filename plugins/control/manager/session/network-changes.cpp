@@ -99,7 +99,8 @@ void Sessions::noteNode(const std::string& id, const Snapshot& before, const Sna
   }
   auto was = before.as<schema::Node>();
   auto is = after.as<schema::Node>();
-  if (isDown(was) == isDown(is) && was.getAddress() == is.getAddress()) return;
+  bool sameKey = was.getDescription().getEncryptionKey() == is.getDescription().getEncryptionKey();
+  if (isDown(was) == isDown(is) && was.getAddress() == is.getAddress() && sameKey) return;
   portsChanged.insert(id);
   for (auto& taskId : manager.state().tasksOf(id)) {
     TaskReader task(*manager.state().find(Kind::TASK, taskId));

@@ -1,5 +1,6 @@
 #include "session/network-feed.h"
 
+#include "schedule/encryption.h"
 #include "state/usage.h"
 
 namespace orch::control::manager {
@@ -48,6 +49,9 @@ void fillPeer(const State& state, const std::string& network, const std::string&
     if (auto host = hostOf(node->as<schema::Node>())) {
       peer.setNodeAddress(network::ipv4Text(*host));
     }
+    auto made = state.find(Kind::NETWORK, network)->as<schema::Network>();
+    auto description = node->as<schema::Node>().getDescription();
+    if (isEncrypted(made)) peer.setNodeKey(description.getEncryptionKey());
   }
   peer.setServing(isRunning(task));
 }

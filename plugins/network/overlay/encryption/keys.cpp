@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <sodium.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <kj/debug.h>
+#include <kj/io.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
