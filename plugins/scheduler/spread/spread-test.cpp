@@ -1,50 +1,24 @@
 #include "spread.h"
 
-#include <capnp/message.h>
 #include <catch2/catch.hpp>
 
 #include <set>
 #include <tuple>
 
+#include "lib/table-fixture.h"
+
 namespace orch::scheduler::spread {
 namespace {
 
-struct Load {
-  std::string id;
-  uint32_t tasks;
-  uint32_t ofService;
-  uint32_t failures;
-};
-
-SpreadTable tableOf(const std::vector<Load>& loads) {
-  SpreadTable table(5);
-  for (auto& load : loads) {
-    capnp::MallocMessageBuilder message;
-    auto node = message.initRoot<schema::NodeLoad>();
-    node.setId(load.id.c_str());
-    node.setTasks(load.tasks);
-    node.setAvailableCpuNanos(4'000'000'000);
-    node.setAvailableMemoryBytes(1 << 30);
-    auto service = node.initServices(1)[0];
-    service.setServiceId("web");
-    service.setTasks(load.ofService);
-    service.setRecentFailures(load.failures);
-    table.put(node);
-  }
-  return table;
+PlacementTable tableOf(const std::vector<Load>& loads) {
+  return scheduler::tableOf(RANKING, loads);
 }
 
-std::vector<std::string> place(SpreadTable& table, uint32_t count, uint64_t seed = 1,
+std::vector<std::string> place(PlacementTable& table, uint32_t count, uint64_t seed = 1,
                                uint64_t memory = 0, uint32_t most = 0,
                                const std::vector<std::string>& names = {"a", "b", "c"}) {
-  capnp::MallocMessageBuilder message;
-  auto group = message.initRoot<schema::TaskGroup>();
-  group.setServiceId("web");
-  group.setReserveMemoryBytes(memory);
-  group.setMaxPerNode(most);
-  auto candidates = group.initCandidates(names.size());
-  for (uint32_t i = 0; i < names.size(); ++i) candidates.set(i, names[i].c_str());
-  return table.place(group, count, seed);
+  return scheduler::place(
+      table, {.count = count, .seed = seed, .memory = memory, .most = most, .candidates = names});
 }
 
 TEST_CASE("spread: fewest tasks of the service first", "[scheduler]") {

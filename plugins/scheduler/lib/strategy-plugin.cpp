@@ -1,0 +1,70 @@
+#include "lib/strategy-plugin.h"
+
+namespace orch::scheduler {
+
+namespace {
+
+class Table final : public schema::PlacementTable::Server {
+ public:
+  explicit Table(PlacementTable table) : table(kj::mv(table)) {}
+
+  kj::Promise<void> apply(ApplyContext context) override {
+    auto params = context.getParams();
+    for (auto node : params.getChanged()) table.put(node);
+    for (auto id : params.getGone()) table.erase(id.cStr());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> fork(ForkContext context) override {
+    context.getResults().setTable(kj::heap<Table>(table));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> place(PlaceContext context) override {
+    auto params = context.getParams();
+    auto placed = table.place(params.getGroup(), params.getCount(), params.getSeed());
+    auto results = context.getResults();
+    auto nodes = results.initNodes(placed.size());
+    for (uint32_t i = 0; i < placed.size(); ++i) nodes.set(i, placed[i].c_str());
+    results.setUnplaced(params.getCount() - placed.size());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> explain(ExplainContext context) override {
+    auto scores = table.explain(context.getParams().getGroup());
+    auto nodes = context.getResults().initNodes(scores.size());
+    for (uint32_t i = 0; i < scores.size(); ++i) {
+      nodes[i].setId(scores[i].id.c_str());
+      auto terms = nodes[i].initTerms(scores[i].terms.size());
+      for (uint32_t k = 0; k < terms.size(); ++k) {
+        terms[k].setName(scores[i].terms[k].first.c_str());
+        terms[k].setValue(scores[i].terms[k].second);
+      }
+    }
+    return kj::READY_NOW;
+  }
+
+ private:
+  PlacementTable table;
+};
+
+class Strategy final : public schema::Scheduler::Server {
+ public:
+  Strategy(const Ranking& ranking, uint32_t failureLimit)
+      : ranking(ranking), failureLimit(failureLimit) {}
+  kj::Promise<void> open(OpenContext context) override {
+    PlacementTable table(ranking, failureLimit);
+    for (auto node : context.getParams().getNodes()) table.put(node);
+    context.getResults().setTable(kj::heap<Table>(kj::mv(table)));
+    return kj::READY_NOW;
+  }
+
+ private:
+  const Ranking& ranking;
+  uint32_t failureLimit;
+};
+
+}  // namespace
+
+schema::Scheduler::Client newScheduler(const Ranking& ranking, uint32_t failureLimit) {
+  return kj::heap<Strategy>(ranking, failureLimit);
+}
+
+}  // namespace orch::scheduler
