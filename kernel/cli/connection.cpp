@@ -166,6 +166,7 @@ Task<capnp::Capability::Client> Connection::service(kj::StringPtr name) {
 }
 
 Task<schema::ClusterControl::Client> Connection::cluster() {
+  KJ_IF_MAYBE (other, instead) co_return schema::ClusterControl::Client(*other);
   auto client = co_await service("cluster");
   co_return client.castAs<schema::ClusterControl>();
 }

@@ -41,6 +41,8 @@ class Connection final {
   // Services of orchd. Asking for one costs no round trip of its own: if there is none, the first
   // call to it fails with the reason.
   Task<schema::ClusterControl::Client> cluster();
+  // Everything that is asked of the cluster is asked of this, until it is null.
+  void useInstead(kj::Maybe<schema::ClusterControl::Client> cluster) { instead = kj::mv(cluster); }
   Task<schema::Kernel::Client> kernel();
   Task<schema::ImageStore::Client> images();
   Task<schema::NodeDiscovery::Client> discovery();
@@ -85,6 +87,7 @@ class Connection final {
   Target target;
   kj::String shown;
   kj::Maybe<kj::Own<Link>> link;
+  kj::Maybe<schema::ClusterControl::Client> instead;
   bool renewalTried = false;
   kj::String notRenewed;
 };

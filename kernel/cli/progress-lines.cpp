@@ -42,8 +42,10 @@ bool isId(kj::ArrayPtr<const char> word) {
 unsigned tasksDone(schema::ServiceProgress::Reader progress) {
   switch (progress.getUpdate().getState()) {
     case State::UPDATING:
+    case State::ROLLBACK_STARTED:
       return progress.getUpdated();
-    case State::PAUSED: {
+    case State::PAUSED:
+    case State::ROLLBACK_PAUSED: {
       // What runs is of both specs, and stays so.
       unsigned running = 0;
       for (auto task : progress.getTasks())

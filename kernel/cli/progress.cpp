@@ -13,7 +13,11 @@ namespace {
 
 constexpr uint64_t POLL_MS = 30'000;  // the server answers at once if something is new
 constexpr uint64_t SECOND_MS = 1000;
-constexpr kj::StringPtr PAUSED = "update paused: "_kj;  // what the server's message begins with
+// What the server's messages begin with.
+constexpr kj::StringPtr PAUSED = "update paused: "_kj;
+constexpr kj::StringPtr ROLLBACK_PAUSED = "rollback paused: "_kj;
+constexpr kj::StringPtr BY_USER = "rollback in progress"_kj;
+constexpr kj::StringPtr ROLLED_BACK = "rolled back, since the update failed: "_kj;
 
 using ProgressResults = schema::ClusterControl::ProgressResults;
 using State = schema::UpdateStatus::State;
@@ -84,6 +88,11 @@ bool pausedBefore(schema::ServiceProgress::Reader progress, const Wait& wait) {
          update.getStartedAtNs() == wait.pausedBeforeNs;
 }
 
+bool isRollback(State state) {
+  return state == State::ROLLBACK_STARTED || state == State::ROLLBACK_PAUSED ||
+         state == State::ROLLBACK_COMPLETED;
+}
+
 bool reached(schema::ServiceProgress::Reader progress, const Wait& wait) {
   if (wait.goal == Goal::gone) return progress.getVerdict() == Verdict::GONE;
   return progress.getVerdict() == Verdict::CONVERGED ||
@@ -94,15 +103,15 @@ bool reached(schema::ServiceProgress::Reader progress, const Wait& wait) {
 bool settled(schema::ServiceProgress::Reader progress, const Wait& wait) {
   if (wait.goal == Goal::gone || wait.verifyMs == 0 || progress.getEnded()) return true;
   auto update = progress.getUpdate();
-  if (wait.updateNs != 0 && update.getState() == State::COMPLETED &&
-      update.getStartedAtNs() == wait.updateNs) {
-    return true;
-  }
-  return false;
+  bool over =
+      update.getState() == State::COMPLETED || update.getState() == State::ROLLBACK_COMPLETED;
+  return wait.updateNs != 0 && over && update.getStartedAtNs() == wait.updateNs;
 }
 
 kj::String reasonText(kj::StringPtr text) {
-  if (text.startsWith(PAUSED)) text = text.slice(PAUSED.size());
+  for (auto beginning : {PAUSED, ROLLBACK_PAUSED, ROLLED_BACK}) {
+    if (text.startsWith(beginning)) text = text.slice(beginning.size());
+  }
   return text.size() > 0 ? kj::str(": ", withoutIds(text)) : kj::String();
 }
 
@@ -113,26 +122,7 @@ Task<kj::String> wayBack(Context& context, const Wait& wait) {
   request.setId(wait.id);
   auto answer = co_await attempt(request.send());
   if (!answer.ok() || !answer.value().getService().hasPreviousSpec()) co_return kj::String();
-  auto service = answer.value().getService();
-  auto before = service.getPreviousSpec();
-  auto image = before.getTask().getContainer().getImage();
-  bool sameImage = image == service.getSpec().getTask().getContainer().getImage();
-  auto withoutImage = [](schema::ServiceSpec::Reader spec) {
-    capnp::MallocMessageBuilder message;
-    message.setRoot(spec);
-    auto container = message.getRoot<schema::ServiceSpec>().getTask().getContainer();
-    container.disownImage();
-    container.disownImageDigest();
-    return toJson(capnp::toDynamic(message.getRoot<schema::ServiceSpec>().asReader()), true);
-  };
-  bool whole = withoutImage(service.getSpec()) == withoutImage(before);
-  auto command =
-      kj::str("orch service update ", sameImage ? kj::String() : kj::str("--image ", image, " "));
-  co_return kj::str("; the way back: '", command, whole ? "" : "… ", wait.name, "'",
-                    whole ? kj::String()
-                          : kj::str(" with what 'orch service inspect --format \"{{json "
-                                    ".PreviousSpec}}\" ",
-                                    wait.name, "' shows"));
+  co_return kj::str("; the way back: 'orch service rollback ", wait.name, "'");
 }
 
 kj::String whatServes(schema::ServiceProgress::Reader progress) {
@@ -156,7 +146,19 @@ Task<kj::String> obstacle(Context& context, schema::ServiceProgress::Reader prog
   auto update = progress.getUpdate();
   kj::StringPtr message = update.getMessage();
   kj::StringPtr problem = progress.getProblem();
-  if (wait.updateNs != 0 && update.getStartedAtNs() > wait.updateNs) {
+  bool replaced = wait.updateNs != 0 && update.getStartedAtNs() > wait.updateNs;
+  bool byItself = replaced && isRollback(update.getState()) && message != BY_USER;
+  if (byItself && update.getState() == State::ROLLBACK_STARTED) co_return kj::String();
+  if (byItself && update.getState() == State::ROLLBACK_COMPLETED) {
+    co_return kj::str("the update of service '", wait.name, "' failed and was rolled back",
+                      reasonText(message), "; the old spec serves", look);
+  }
+  if (update.getState() == State::ROLLBACK_PAUSED) {
+    co_return kj::str("the rollback of service '", wait.name, "' is paused",
+                      reasonText(message.size() > 0 ? message : problem), whatServes(progress),
+                      look);
+  }
+  if (replaced) {
     co_return kj::str("another update of service '", wait.name, "' took the place of this one",
                       look);
   }

@@ -12,7 +12,7 @@
 #include "recording-discovery.h"
 #include "recording-images.h"
 #include "recording-kernel.h"
-#include "recording-networks.h"
+#include "recording-plans.h"
 
 namespace orch::cli {
 
@@ -59,10 +59,10 @@ void fillTask(schema::Task::Builder task, kj::StringPtr id, schema::TaskState de
 
 }  // namespace
 
-class RecordingCluster final : public RecordingNetworks {
+class RecordingCluster final : public RecordingPlans {
  public:
   RecordingCluster(RecordingServer& owner, RecordingServer::State& state, kj::Timer& timer)
-      : RecordingNetworks(owner.calls), owner(owner), state(state), timer(timer) {}
+      : RecordingPlans(owner.calls), owner(owner), state(state), timer(timer) {}
 
   kj::Promise<void> createService(CreateServiceContext context) override {
     auto params = context.getParams();

@@ -60,6 +60,21 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
                                 "0.5",
                                 "--update-progress-deadline",
                                 "5m",
+                                "--rollback-parallelism",
+                                "3",
+                                "--rollback-delay",
+                                "2s",
+                                "--rollback-order=start-first",
+                                "--rollback-failure-action",
+                                "continue",
+                                "--rollback-monitor",
+                                "20s",
+                                "--rollback-max-failure-ratio",
+                                "0.25",
+                                "--placement-pref",
+                                "spread=node.labels.zone",
+                                "--placement-pref",
+                                "spread=engine.labels.rack",
                                 "--mount",
                                 "type=tmpfs,target=/t",
                                 "--constraint",
@@ -167,6 +182,15 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
   CHECK(update.getMonitorMs() == 10'000);
   CHECK(update.getMaxFailureRatio() == 0.5f);
   CHECK(update.getProgressDeadlineMs() == 300'000);
+  auto rollback = spec.getRollback();
+  CHECK(rollback.getParallelism() == 3);
+  CHECK(rollback.getDelayMs() == 2000);
+  CHECK(rollback.getOrder() == schema::UpdateConfig::Order::START_FIRST);
+  CHECK(rollback.getFailureAction() == schema::UpdateConfig::FailureAction::CONTINUE);
+  CHECK(rollback.getMonitorMs() == 20'000);
+  CHECK(rollback.getMaxFailureRatio() == 0.25f);
+  CHECK(task.getPlacement().getSpreadOver()[0] == "node.labels.zone");
+  CHECK(task.getPlacement().getSpreadOver()[1] == "engine.labels.rack");
   CHECK(container.getMounts()[0].getTarget() == "/t");
   CHECK(task.getPlacement().getConstraints()[0] == "node.role==worker");
   CHECK(task.getPlacement().getMaxReplicasPerNode() == 2);
@@ -327,14 +351,12 @@ TEST_CASE("cli: what docker has and orch has not is called by its name", "[cli]"
     CHECK(ran.errors == "orch: " + text + "\n");
   };
   auto help = "; see 'orch service create --help'";
-  for (std::string flag : {"--placement-pref", "--health-cmd", "--secret", "--config",
-                           "--rollback-monitor", "--max-concurrent", "--generic-resource"}) {
+  for (std::string flag :
+       {"--health-cmd", "--secret", "--config", "--max-concurrent", "--generic-resource"}) {
     refused(create({flag, "x"}), "'" + flag + "' is not available yet" + help);
   }
   refused(create({"--mode", "global-job"}),
           "--mode global-job is not available yet; use replicated|global");
-  refused(create({"--update-failure-action", "rollback"}),
-          "--update-failure-action rollback is not available yet; use pause|continue");
   refused(create({"--log-driver", "none"}),
           "--log-driver none is not available yet; use json-file");
   CHECK(server.calls.empty());

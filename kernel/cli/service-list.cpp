@@ -19,8 +19,11 @@ constexpr Column SERVICE_COLUMNS[] = {{"ID", "ID"},       {"Name", "NAME"},
                                       {"Image", "IMAGE"}, {"Ports", "PORTS"}};
 
 kj::String replicasOf(schema::ServiceRow::Reader row) {
-  bool paused = row.getUpdateState() == schema::UpdateStatus::State::PAUSED;
-  return kj::str(row.getRunning(), "/", row.getDesired(), paused ? " (update paused)" : "");
+  using State = schema::UpdateStatus::State;
+  auto note = row.getUpdateState() == State::PAUSED            ? " (update paused)"_kj
+              : row.getUpdateState() == State::ROLLBACK_PAUSED ? " (rollback paused)"_kj
+                                                               : ""_kj;
+  return kj::str(row.getRunning(), "/", row.getDesired(), note);
 }
 
 Task<int> listServices(Context& context) {

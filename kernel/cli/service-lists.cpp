@@ -88,9 +88,19 @@ void readPorts(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
   for (auto& port : ports) parsing.items.add(kj::mv(port));
 }
 
+// `spread=node.labels.zone`: there is no other kind.
+void readPreference(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
+  constexpr kj::StringPtr KIND = "spread="_kj;
+  if (!text.startsWith(KIND) || text.size() == KIND.size()) {
+    badValue(flag, text, "spread=node.labels.KEY or spread=engine.labels.KEY");
+  }
+  addText(text.slice(KIND.size()), parsing);
+}
+
 // ---- what it goes by ----
 
 kj::String byText(AnyReader item) { return kj::str(asText(item)); }
+kj::String byPreference(AnyReader item) { return kj::str("spread=", asText(item)); }
 kj::String byName(AnyReader item) {
   auto text = asText(item);
   return kj::heapString(text.begin(), text.findFirst('=').orDefault(text.size()));
@@ -151,6 +161,9 @@ constexpr ServiceList LISTS[] = {
      "task.networks", readNetwork, byField<NAME_FIELD>, nullptr, nullptr, false, true},
     {"--constraint", "CONSTRAINT", "CONSTRAINT", "where tasks may run: node.labels.zone==east",
      GROUP_FREQUENT, "task.placement.constraints", readText<parseAny>, byText},
+    {"--placement-pref", "spread=LABEL", "spread=LABEL",
+     "a label whose values get as many tasks each: spread=node.labels.zone", GROUP_PLACEMENT,
+     "task.placement.spreadOver", readPreference, byPreference},
     {"-l,--label", "KEY=VALUE", "KEY", "a label on the service", GROUP_FREQUENT, "labels", readPair,
      byField<KEY_FIELD>},
     {"--container-label", "KEY=VALUE", "KEY", "a label on the containers", GROUP_CONTAINER,

@@ -88,15 +88,11 @@ kj::Vector<kj::String> applyOptions(const Arguments& args, schema::ServiceSpec::
   // What nobody set is there too, with its defaults: to be seen.
   task.getResources();
   task.getRestart();
-  auto update = spec.getUpdate();
+  spec.getUpdate();
   applyMode(args, spec);
   applyContainer(args, task.getContainer());
   applyLog(args, task);
   applyFlags(args, spec);
-  ifGiven(args, "--update-failure-action", [&](auto flag, auto value) {
-    update.setFailureAction(static_cast<schema::UpdateConfig::FailureAction>(
-        parseAvailable(flag, value, "pause|continue", "rollback")));
-  });
   ifGiven(args, "--isolation", [&](auto flag, auto value) { parseChoice(flag, value, "default"); });
   applyLists(args, spec, lookUp, absent);
   if (args.command().path == kj::StringPtr("service create")) return absent;

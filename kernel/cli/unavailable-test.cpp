@@ -40,7 +40,7 @@ TEST_CASE("cli: docker's words are answered with the word that does it here", "[
         "orch stop' is 'orch service scale SERVICE=0' here; 'orch service rm SERVICE' ends it for "
         "good");
   for (std::string word : {"run", "logs", "stats", "pull", "rmi", "inspect", "swarm", "secret",
-                           "system prune", "node promote", "config create", "service rollback"}) {
+                           "system prune", "node promote", "config create"}) {
     INFO(word);
     CHECK(unavailableCommand(wordsIn(word)).size() > 0);
   }
@@ -73,7 +73,7 @@ TEST_CASE("cli: flags of docker run are answered with those of a service", "[cli
            {"-v", "'-v' is --mount type=bind,"},
            {"--restart", "'--restart' is --restart-condition here"},
            {"-it", "'-it' is not available"},
-           {"--rollback", "'--rollback' is not available yet; 'orch service update' with"}}) {
+           {"--rollback", "'--rollback' is 'orch service rollback SERVICE' here"}}) {
     auto ran = server.run({"service", "create", flag, "x", "nginx"});
     CHECK(ran.status == 2);
     CHECK(ran.errors.rfind("orch: " + answer, 0) == 0);

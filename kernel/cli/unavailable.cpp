@@ -17,10 +17,6 @@ constexpr const char* CONFIGS =
 constexpr const char* MANIFEST =
     "is not needed: a plugin is an entry of the manifest and a file; 'orch config reload' takes "
     "both up";
-constexpr const char* ROLLBACK =
-    "is not available yet; 'orch service update' with what it was before does it, which 'orch "
-    "service inspect --format \"{{json .PreviousSpec}}\" SERVICE' shows";
-
 // Longer ones before those that they begin with.
 constexpr Word COMMAND_WORDS[] = {
     {"attach", ""},
@@ -73,7 +69,6 @@ constexpr Word COMMAND_WORDS[] = {
     {"scale", "is 'orch service scale SERVICE=REPLICAS' here"},
     {"search", ""},
     {"secret*", ""},
-    {"service rollback", ROLLBACK},
     {"stack*", ""},
     {"start", "is 'orch service scale SERVICE=REPLICAS' here"},
     {"stats", ""},
@@ -120,12 +115,10 @@ constexpr Word FLAG_WORDS[] = {
     {"--memory-swappiness", ""},
     {"--net", "is --network here"},
     {"--pids-limit", "is --limit-pids here"},
-    {"--placement-pref*", ""},
     {"--privileged", "is not available; --cap-add gives single rights"},
     {"--restart", "is --restart-condition here"},
     {"--rm", "is not needed: what ended is removed by itself"},
-    {"--rollback", ROLLBACK},
-    {"--rollback-*", ""},
+    {"--rollback", "is 'orch service rollback SERVICE' here"},
     {"--secret*", ""},
     {"--security-opt", ""},
     {"--stop-timeout", "is --stop-grace-period here"},

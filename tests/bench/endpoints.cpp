@@ -85,7 +85,12 @@ class Bench final {
 
  private:
   Peer peer(uint32_t number, bool serving) const {
-    return {idOf("s", number % services), FIRST_TASK + number, OTHER, serving};
+    Peer peer;
+    peer.serviceId = idOf("s", number % services);
+    peer.address = FIRST_TASK + number;
+    peer.host = OTHER;
+    peer.serving = serving;
+    return peer;
   }
   void settle() {
     auto change = book.take(OWN);

@@ -55,7 +55,7 @@ Task<void> Manager::stop() {
   stopping = true;
   leading = false;
   notLeading = kj::str("the manager is being stopped");
-  refuseAll(queue, notLeading);
+  refuseAll(notLeading);
   poke();
   timer = kj::READY_NOW;
   co_await loop;
@@ -73,6 +73,26 @@ kj::Promise<void> Manager::submit(Decide decide, kj::StringPtr requestId) {
   queue.push_back(Job{kj::mv(decide), kj::mv(pair.fulfiller), kj::str(requestId)});
   poke();
   return kj::mv(pair.promise);
+}
+
+kj::Promise<void> Manager::explore(Look look) {
+  if (!leading) return KJ_EXCEPTION(DISCONNECTED, notLeading);
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  explorations.push_back(Exploration{kj::mv(look), kj::mv(pair.fulfiller)});
+  poke();
+  return kj::mv(pair.promise);
+}
+
+Task<void> Manager::exploreOne() {
+  auto next = kj::mv(explorations.front());
+  explorations.erase(explorations.begin());
+  View view(current, env.nowNs(), Seed{1, 2, 3, 4});
+  auto done = co_await attempt(next.look(view));
+  if (done.ok()) {
+    next.done->fulfill();
+  } else {
+    next.done->reject(kj::mv(done.error()));
+  }
 }
 
 void Manager::noteNode(const std::string& nodeId, Presence presence, std::string reason) {
@@ -99,7 +119,7 @@ void Manager::poke() {
 
 bool Manager::hasWork() {
   if (stopping || !leading) return false;
-  if (!queue.empty()) return true;
+  if (!queue.empty() || !explorations.empty()) return true;
   int64_t nowNs = env.nowNs();
   return nowNs >= pausedUntilNs && dirty.nextNs() <= nowNs;
 }
@@ -115,6 +135,7 @@ Task<void> Manager::run() {
       co_await kj::evalLater([] {});
       continue;
     }
+    if (!explorations.empty()) co_await exploreOne();
     auto done = co_await attempt(pass());
     if (!done.ok()) {
       host.log().error("manager.pass-failed", {{"reason", plainText(done.error())}});
@@ -306,14 +327,14 @@ Task<void> Manager::commitFailed(CommitOutcome outcome, Jobs& jobs) {
   if (outcome.kind == Kind::DEPOSED) {
     notLeading = kj::str("this manager no longer leads the cluster: ", outcome.reason);
     refuseAll(jobs, notLeading);
-    refuseAll(queue, notLeading);
+    refuseAll(notLeading);
     silence();
     co_return;
   }
   notLeading =
       kj::str("the state of the cluster is being loaded again (", outcome.reason, "); try again");
   refuseAll(jobs, notLeading);
-  refuseAll(queue, notLeading);
+  refuseAll(notLeading);
   co_await reloadUntilItWorks();
 }
 
@@ -334,6 +355,14 @@ void Manager::refuseAll(Jobs& jobs, kj::StringPtr why) {
     job.done->reject(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(why)));
   }
   jobs.clear();
+}
+
+void Manager::refuseAll(kj::StringPtr why) {
+  refuseAll(queue, why);
+  for (auto& one : explorations) {
+    one.done->reject(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(why)));
+  }
+  explorations.clear();
 }
 
 void Manager::armTimer() {

@@ -47,6 +47,10 @@ class Manager final {
   // Settles when what `decide` did is durable and applied. With a request id the call is answered
   // by the batch that holds its record, else by the last one of the pass.
   kj::Promise<void> submit(Decide decide, kj::StringPtr requestId = nullptr);
+  // Calls `look` with a view whose changes are thrown away, while nothing else changes the state.
+  // What others ask for waits until it is done.
+  using Look = kj::Function<Task<void>(View&)>;
+  kj::Promise<void> explore(Look look);
   // What was heard of a node, or that nothing was, and then why.
   void noteNode(const std::string& nodeId, Presence presence, std::string reason = {});
 
@@ -63,9 +67,14 @@ class Manager final {
     kj::String requestId;
   };
   using Jobs = std::vector<Job>;
+  struct Exploration {
+    Look look;
+    kj::Own<kj::PromiseFulfiller<void>> done;
+  };
 
   Task<void> run();
   Task<bool> pass();
+  Task<void> exploreOne();
   kj::Promise<void> others();
   bool hasWork();
   void poke();
@@ -79,6 +88,7 @@ class Manager final {
   Task<void> load();
   Task<void> reloadUntilItWorks();
   void refuseAll(Jobs& jobs, kj::StringPtr why);
+  void refuseAll(kj::StringPtr why);
   void silence();
   Task<CommitOutcome> commitOrFallSilent(const Batch& batch);
   void armTimer();
@@ -97,6 +107,7 @@ class Manager final {
   kj::String notLeading;
 
   Jobs queue;
+  std::vector<Exploration> explorations;
   DirtyQueue dirty;
   std::vector<DirtyKey> inHand;  // taken by this pass
   int64_t pausedUntilNs = 0;     // after a commit that failed

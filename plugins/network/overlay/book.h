@@ -26,9 +26,9 @@ struct NetworkFacts {
 struct Peer {
   std::string serviceId;
   Ipv4 address = 0;
-  Ipv4 host = 0;           // 0: this one, or one that nobody reaches
-  std::optional<Key> key;  // the host's, if it has one
+  Ipv4 host = 0;  // 0: this one, or one that nobody reaches
   bool serving = false;
+  std::optional<Key> key;  // the host's, if it has one
   bool operator==(const Peer&) const = default;
 };
 

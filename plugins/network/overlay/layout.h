@@ -33,12 +33,12 @@ struct Layout {
   std::string nodeId;
   std::optional<Ipv4> address;  // as set; else it is learnt
   uint16_t dataPort = 0;
-  uint16_t encryptionPort = 0;  // of UDP, as WireGuard's
-  std::string wireguardGo;      // the program
-  std::string tunnel;           // the WireGuard device, whose name no other orchd's has
-  std::string data;             // a folder that outlives a reboot
   std::optional<BalancerKind> wantedBalancer;  // as set; else the best
   BalancerKind balancer = BalancerKind::NFT;   // what it comes to; known from `start` on
+  uint16_t encryptionPort = 0;                 // of UDP, as WireGuard's
+  std::string wireguardGo;                     // the program
+  std::string tunnel;  // the WireGuard device, whose name no other orchd's has
+  std::string data;    // a folder that outlives a reboot
 
   // One file per leg, written before anything else of it exists and removed last.
   std::string records() const { return folder + "/legs"; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "decide/spec-change.h"
 #include "decide/updater.h"
 
 namespace orch::control::manager {
@@ -44,9 +45,7 @@ bool isMoving(View& view, schema::Service::Reader service, const Slot& slot,
 class Drainer final : public Reconciler {
  public:
   Drainer(View& view, schema::Service::Reader service)
-      : view(view),
-        service(service),
-        updating(service.getUpdate().getState() == schema::UpdateStatus::State::UPDATING) {}
+      : view(view), service(service), updating(isUnderWay(service.getUpdate())) {}
 
   void look(const Slot& slot) override {
     if (updating) return;

@@ -26,7 +26,8 @@ bool matters(const View& view, const TaskReader& task, schema::TaskState state) 
   KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
     auto update = service->getUpdate().getState();
     return update != schema::UpdateStatus::State::NONE &&
-           update != schema::UpdateStatus::State::COMPLETED;
+           update != schema::UpdateStatus::State::COMPLETED &&
+           update != schema::UpdateStatus::State::ROLLBACK_COMPLETED;
   }
   return false;
 }

@@ -4,6 +4,9 @@
 #include <utility>
 
 #include "decide/mode.h"
+#include "decide/spec-change.h"
+#include "orch/attempt.h"
+#include "orch/fail.h"
 #include "schedule/placement.h"
 
 namespace orch::control::manager {
@@ -31,10 +34,10 @@ class Updater final : public Reconciler {
         service(service),
         current(service),
         mode(*modeOf(service.getSpec())),
-        policy(service.getSpec().getUpdate()),
+        policy(policyOf(service)),
         serviceId(manager::view(service.getMeta().getId())),
-        updating(service.getUpdate().getState() == UpdateStatus::State::UPDATING),
-        paused(service.getUpdate().getState() == UpdateStatus::State::PAUSED) {}
+        updating(isUnderWay(service.getUpdate())),
+        paused(isPaused(service.getUpdate())) {}
 
   void look(const Slot& slot) override;
   bool act(const Slots& slots) override;
@@ -51,6 +54,8 @@ class Updater final : public Reconciler {
   void judge(const Slots& slots);
   void chooseSlots();
   void setStatus(UpdateStatus::State state, const std::string& message);
+  void giveUp();
+  void complete();
 
   View& view;
   schema::Service::Reader service;
@@ -207,7 +212,7 @@ void Updater::judge(const Slots& slots) {
   if (!updating) return setStatus(UpdateStatus::State::UPDATING, "update in progress");
   bool pauses = policy.getFailureAction() != schema::UpdateConfig::FailureAction::CONTINUE;
   if (pauses && now.failed > policy.getMaxFailureRatio() * now.occupied) {
-    return setStatus(UpdateStatus::State::PAUSED, "update paused: " + now.failure);
+    return giveUp();
   }
   if (!now.outdated.empty()) return chooseSlots();
   if (now.inFlight > 0) return;
@@ -215,7 +220,7 @@ void Updater::judge(const Slots& slots) {
   if (now.lastAtNs != 0 && view.now() < now.lastAtNs + monitorNs) {
     return view.wakeAt(serviceId, now.lastAtNs + monitorNs);
   }
-  setStatus(UpdateStatus::State::COMPLETED, "update completed");
+  complete();
 }
 
 void Updater::chooseSlots() {
@@ -239,8 +244,38 @@ void Updater::setStatus(UpdateStatus::State state, const std::string& message) {
       status.setStartedAtNs(view.now());
       status.setCompletedAtNs(0);
     }
-    if (state == UpdateStatus::State::COMPLETED) status.setCompletedAtNs(view.now());
+    bool over =
+        state == UpdateStatus::State::COMPLETED || state == UpdateStatus::State::ROLLBACK_COMPLETED;
+    if (over) status.setCompletedAtNs(view.now());
   });
+}
+
+// More of it failed than its policy allows.
+void Updater::giveUp() {
+  using Action = schema::UpdateConfig::FailureAction;
+  if (service.getUpdate().getState() == UpdateStatus::State::ROLLBACK_STARTED) {
+    return setStatus(UpdateStatus::State::ROLLBACK_PAUSED, "rollback paused: " + now.failure);
+  }
+  std::string notBack;
+  if (policy.getFailureAction() == Action::ROLLBACK && service.hasPreviousSpec()) {
+    auto back = attemptNow([&] {
+      rollBack(view, std::string(serviceId),
+               "rolled back, since the update failed: " + now.failure);
+    });
+    step.changed = step.again = back.ok();
+    if (back.ok()) return;
+    notBack = "; it cannot be rolled back: " + text(plainText(back.error()));
+  }
+  setStatus(UpdateStatus::State::PAUSED, "update paused: " + now.failure + notBack);
+}
+
+void Updater::complete() {
+  auto status = service.getUpdate();
+  if (status.getState() == UpdateStatus::State::ROLLBACK_STARTED) {
+    setStatus(UpdateStatus::State::ROLLBACK_COMPLETED, text(status.getMessage()));
+  } else {
+    setStatus(UpdateStatus::State::COMPLETED, "update completed");
+  }
 }
 
 class Retirer final : public Reconciler {

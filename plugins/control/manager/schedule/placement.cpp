@@ -1,9 +1,8 @@
 #include "schedule/placement.h"
 
-#include <strings.h>
-
 #include <algorithm>
 
+#include "orch/amounts.h"
 #include "schedule/encryption.h"
 
 namespace orch::control::manager {
@@ -47,7 +46,69 @@ bool hasNetworks(const View& view, schema::Node::Reader node, schema::TaskSpec::
   return all;
 }
 
-// The first encrypted network that the node cannot be on, and why; empty if there is none.
+std::string labelOf(capnp::List<schema::KeyValue>::Reader labels, std::string_view key) {
+  for (auto label : labels) {
+    if (view(label.getKey()) == key) return text(label.getValue());
+  }
+  return {};
+}
+
+constexpr std::string_view NODE_LABELS = "node.labels.";
+constexpr std::string_view ENGINE_LABELS = "engine.labels.";
+
+struct Question {
+  const View& view;
+  schema::Node::Reader node;
+  schema::TaskSpec::Reader spec;
+  capnp::List<schema::PortSpec>::Reader ports;
+  const NodeUsage& usage;
+  int64_t ofService;
+};
+
+bool hasRoom(uint64_t total, int64_t used, uint64_t more) {
+  return more == 0 || static_cast<int64_t>(total) - used >= static_cast<int64_t>(more);
+}
+bool isReady(const Question& it) { return it.view.stateOf(it.node) == schema::Node::State::READY; }
+bool isActive(const Question& it) {
+  return it.node.getAvailability() == schema::Node::Availability::ACTIVE;
+}
+bool hasCpu(const Question& it) {
+  return hasRoom(it.node.getDescription().getCpuNanos(), it.usage.cpuNanos,
+                 it.spec.getResources().getReserveCpuNanos());
+}
+bool hasMemory(const Question& it) {
+  return hasRoom(it.node.getDescription().getMemoryBytes(), it.usage.memoryBytes,
+                 it.spec.getResources().getReserveMemoryBytes());
+}
+bool hasRuntime(const Question& it) {
+  return it.spec.getRuntime().size() == 0 ||
+         has(it.node.getDescription().getRuntimes(), it.spec.getRuntime());
+}
+bool hasItsNetworks(const Question& it) { return hasNetworks(it.view, it.node, it.spec); }
+bool canBeEncrypted(const Question& it) { return unencrypted(it.view, it.node, it.spec).empty(); }
+bool meetsConstraints(const Question& it) {
+  return unmetConstraint(it.view, it.node, it.spec).empty();
+}
+bool hasHostPorts(const Question& it) { return takenHostPort(it.ports, it.usage) == nullptr; }
+bool isBelowLimit(const Question& it) {
+  uint32_t most = it.spec.getPlacement().getMaxReplicasPerNode();
+  return most == 0 || it.ofService < most;
+}
+
+// By Refusal.
+constexpr bool (*CHECKS[REFUSALS])(const Question&) = {
+    isReady,        isActive,       hasCpu,           hasMemory,    hasRuntime,
+    hasItsNetworks, canBeEncrypted, meetsConstraints, hasHostPorts, isBelowLimit};
+
+kj::Maybe<Refusal> refusalOf(const Question& it) {
+  for (size_t i = 0; i < REFUSALS; ++i) {
+    if (!CHECKS[i](it)) return static_cast<Refusal>(i);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 std::string unencrypted(const View& view, schema::Node::Reader node,
                         schema::TaskSpec::Reader spec) {
   std::string why;
@@ -60,24 +121,19 @@ std::string unencrypted(const View& view, schema::Node::Reader node,
   return why;
 }
 
-std::string labelOf(capnp::List<schema::KeyValue>::Reader labels, std::string_view key) {
-  for (auto label : labels) {
-    if (view(label.getKey()) == key) return text(label.getValue());
-  }
-  return {};
-}
-
-constexpr std::string_view NODE_LABELS = "node.labels.";
-constexpr std::string_view ENGINE_LABELS = "engine.labels.";
-
-std::string attribute(const View& view, schema::Node::Reader node, std::string_view key) {
+std::string attributeOf(const View& view, schema::Node::Reader node, std::string_view key) {
   auto description = node.getDescription();
   if (key == "node.id") return text(node.getMeta().getId());
   if (key == "node.hostname") return text(description.getHostname());
-  if (key == "node.ip") return text(node.getAddress());
+  if (key == "node.ip") {
+    auto address = hostOf(node);
+    return address ? network::ipv4Text(*address).cStr() : "";
+  }
   if (key == "node.role") {
     return view.base().isManager(manager::view(node.getMeta().getId())) ? "manager" : "worker";
   }
+  if (key == "node.cpus") return coresText(description.getCpuNanos()).cStr();
+  if (key == "node.memory") return std::to_string(description.getMemoryBytes());
   if (key == "node.platform.os") return text(description.getOs());
   if (key == "node.platform.arch") return text(description.getArchitecture());
   if (key.starts_with(NODE_LABELS))
@@ -85,61 +141,10 @@ std::string attribute(const View& view, schema::Node::Reader node, std::string_v
   return labelOf(description.getEngineLabels(), key.substr(ENGINE_LABELS.size()));
 }
 
-kj::Maybe<Refusal> refusalOf(const View& view, schema::Node::Reader node,
-                             schema::TaskSpec::Reader spec,
-                             capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
-                             int64_t ofService) {
-  if (view.base().stateOf(node) != schema::Node::State::READY) return Refusal::NOT_READY;
-  if (node.getAvailability() != schema::Node::Availability::ACTIVE) return Refusal::NOT_ACTIVE;
-  auto description = node.getDescription();
-  auto wanted = spec.getResources();
-  auto room = [](uint64_t total, int64_t used, uint64_t more) {
-    return more == 0 || static_cast<int64_t>(total) - used >= static_cast<int64_t>(more);
-  };
-  if (!room(description.getCpuNanos(), usage.cpuNanos, wanted.getReserveCpuNanos()))
-    return Refusal::CPU;
-  if (!room(description.getMemoryBytes(), usage.memoryBytes, wanted.getReserveMemoryBytes())) {
-    return Refusal::MEMORY;
-  }
-  if (spec.getRuntime().size() > 0 && !has(description.getRuntimes(), spec.getRuntime())) {
-    return Refusal::RUNTIME;
-  }
-  if (!hasNetworks(view, node, spec)) return Refusal::NETWORK;
-  if (!unencrypted(view, node, spec).empty()) return Refusal::ENCRYPTION;
-  if (!unmetConstraint(view, node, spec).empty()) return Refusal::CONSTRAINT;
-  for (auto port : ports) {
-    if (port.getMode() != schema::PortSpec::PublishMode::HOST || port.getPublished() == 0) continue;
-    auto it = usage.hostPorts.find(portKey(port.getProtocol(), port.getPublished()));
-    if (it != usage.hostPorts.end() && it->second > 0) return Refusal::HOST_PORT;
-  }
-  uint32_t most = spec.getPlacement().getMaxReplicasPerNode();
-  if (most > 0 && ofService >= most) return Refusal::MAX_PER_NODE;
-  return nullptr;
-}
-
-}  // namespace
-
-kj::Maybe<Constraint> parseConstraint(std::string_view whole) {
-  Constraint result;
-  size_t at = whole.find_first_of("=!");
-  if (at == std::string_view::npos) return nullptr;
-  size_t length = whole.substr(at).starts_with("==") || whole.substr(at).starts_with("!=") ? 2 : 1;
-  if (length == 1 && whole[at] == '!') return nullptr;
-  auto trimmed = [](std::string_view part) {
-    while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
-    while (!part.empty() && part.back() == ' ') part.remove_suffix(1);
-    return std::string(part);
-  };
-  result.key = trimmed(whole.substr(0, at));
-  result.equal = whole[at] == '=';
-  result.value = trimmed(whole.substr(at + length));
-  if (result.key.empty() || result.value.empty()) return nullptr;
-  return result;
-}
-
 bool knownConstraintKey(std::string_view key) {
-  static constexpr std::string_view KEYS[] = {
-      "node.id", "node.hostname", "node.ip", "node.role", "node.platform.os", "node.platform.arch"};
+  static constexpr std::string_view KEYS[] = {"node.id",   "node.hostname",    "node.ip",
+                                              "node.role", "node.platform.os", "node.platform.arch",
+                                              "node.cpus", "node.memory"};
   if (std::find(std::begin(KEYS), std::end(KEYS), key) != std::end(KEYS)) return true;
   return (key.starts_with(NODE_LABELS) && key.size() > NODE_LABELS.size()) ||
          (key.starts_with(ENGINE_LABELS) && key.size() > ENGINE_LABELS.size());
@@ -148,14 +153,15 @@ bool knownConstraintKey(std::string_view key) {
 std::string_view unmetConstraint(const View& view, schema::Node::Reader node,
                                  schema::TaskSpec::Reader spec) {
   for (auto whole : spec.getPlacement().getConstraints()) {
-    KJ_IF_MAYBE (constraint, parseConstraint(manager::view(whole))) {
-      auto actual = attribute(view, node, constraint->key);
-      bool same = strcasecmp(actual.c_str(), constraint->value.c_str()) == 0;
-      if (same == constraint->equal) continue;
-    }
-    return manager::view(whole);
+    if (!meets(view, node, manager::view(whole))) return manager::view(whole);
   }
   return {};
+}
+
+bool meets(const View& view, schema::Node::Reader node, std::string_view whole) {
+  auto constraint = view.constraint(whole);
+  return constraint != nullptr &&
+         constraint->isMetBy([&](std::string_view key) { return attributeOf(view, node, key); });
 }
 
 namespace {
@@ -169,7 +175,8 @@ bool anyVerdict(const View& view, std::string_view serviceId, schema::TaskSpec::
     auto id = text(node.getMeta().getId());
     auto count = counts.find(id);
     int64_t ofService = count == counts.end() ? 0 : count->second;
-    return use(node, id, refusalOf(view, node, spec, ports, view.nodeUsage(id), ofService));
+    auto usage = view.nodeUsage(id);
+    return use(node, id, refusalOf({view, node, spec, ports, usage, ofService}));
   });
 }
 }  // namespace
@@ -212,19 +219,41 @@ bool Room::any() {
 bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
              int64_t ofService) {
-  return refusalOf(view, node, spec, ports, usage, ofService) == nullptr;
+  return refusalOf({view, node, spec, ports, usage, ofService}) == nullptr;
 }
 
 std::string whyNot(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
                    capnp::List<schema::PortSpec>::Reader ports) {
   view.look();
   auto usage = view.nodeUsage(manager::view(node.getMeta().getId()));
-  KJ_IF_MAYBE (refusal, refusalOf(view, node, spec, ports, usage, 0)) {
+  KJ_IF_MAYBE (refusal, refusalOf({view, node, spec, ports, usage, 0})) {
     Candidates none;
     countRefusal(view, node, spec, *refusal, none);
     return whyNone(none);
   }
   return {};
+}
+
+std::vector<Refusal> allRefusals(const View& view, schema::Node::Reader node,
+                                 schema::TaskSpec::Reader spec,
+                                 capnp::List<schema::PortSpec>::Reader ports,
+                                 const NodeUsage& usage, int64_t ofService) {
+  std::vector<Refusal> refusals;
+  for (size_t i = 0; i < REFUSALS; ++i) {
+    bool met = CHECKS[i]({view, node, spec, ports, usage, ofService});
+    if (!met) refusals.push_back(static_cast<Refusal>(i));
+  }
+  return refusals;
+}
+
+kj::Maybe<schema::PortSpec::Reader> takenHostPort(capnp::List<schema::PortSpec>::Reader ports,
+                                                  const NodeUsage& usage) {
+  for (auto port : ports) {
+    if (port.getMode() != schema::PortSpec::PublishMode::HOST || port.getPublished() == 0) continue;
+    auto it = usage.hostPorts.find(portKey(port.getProtocol(), port.getPublished()));
+    if (it != usage.hostPorts.end() && it->second > 0) return port;
+  }
+  return nullptr;
 }
 
 std::string whyNone(const Candidates& candidates) {

@@ -48,6 +48,14 @@ class Room final {
 bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
              int64_t ofService);
+// All that keeps it from the node, where `canTake` looks no further than to the first.
+std::vector<Refusal> allRefusals(const View& view, schema::Node::Reader node,
+                                 schema::TaskSpec::Reader spec,
+                                 capnp::List<schema::PortSpec>::Reader ports,
+                                 const NodeUsage& usage, int64_t ofService);
+// The first port of the node that it would need and that another task has.
+kj::Maybe<schema::PortSpec::Reader> takenHostPort(capnp::List<schema::PortSpec>::Reader ports,
+                                                  const NodeUsage& usage);
 // Why the one node that a task is for cannot take it, in the words of `whyNone`; empty if it can.
 std::string whyNot(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
                    capnp::List<schema::PortSpec>::Reader ports);
@@ -55,19 +63,18 @@ std::string whyNot(const View& view, schema::Node::Reader node, schema::TaskSpec
 // empty if it meets all.
 std::string_view unmetConstraint(const View& view, schema::Node::Reader node,
                                  schema::TaskSpec::Reader spec);
+// Whether the node meets one constraint that has been validated.
+bool meets(const View& view, schema::Node::Reader node, std::string_view constraint);
 // "no suitable node (insufficient memory on 2 nodes; constraint node.role==worker not met on 1
 // node)"
 std::string whyNone(const Candidates& candidates);
 // At most so many on a node: by the spec, and one if it takes a port of the node; 0: no limit.
 uint32_t maxPerNode(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports);
 
-struct Constraint {
-  std::string key;
-  bool equal = true;
-  std::string value;
-};
-// `node.hostname==web-1`, `!=`, or a single `=`; null if it is not of that form.
-kj::Maybe<Constraint> parseConstraint(std::string_view text);
+// The first encrypted network that the node cannot be on, and why; empty if there is none.
+std::string unencrypted(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec);
+// What the node has of a constraint's key; empty if nothing.
+std::string attributeOf(const View& view, schema::Node::Reader node, std::string_view key);
 // Whether `node.…` is a key that there is.
 bool knownConstraintKey(std::string_view key);
 

@@ -1,6 +1,7 @@
 #include "schedule/scheduling.h"
 
 #include <kj/debug.h>
+#include <xxhash.h>
 
 #include <span>
 
@@ -15,9 +16,6 @@ namespace orch::control::manager {
 
 namespace {
 using schema::TaskState;
-constexpr kj::Duration ANSWER_LIMIT = 2 * kj::SECONDS;
-// What a pass, and with it every request, waits for a strategy. One in the kernel answers at once.
-constexpr kj::Duration PASS_LIMIT = 20 * kj::MILLISECONDS;
 constexpr int64_t RETRY_NS = 5'000 * NS_PER_MS;
 constexpr int64_t RECENT_FAILURE_NS = 300'000 * NS_PER_MS;
 // Of a group's tasks: looked at, given nodes or told why not before the loop turns.
@@ -219,8 +217,7 @@ Task<bool> Scheduling::placeGroup(View& view, Group& group) {
     bool more = co_await explainFrom(view, group, 0, whyNone(group.candidates));
     co_return more;
   }
-  auto named = group.spec.getPlacement().getStrategy();
-  std::string name = named.size() == 0 ? defaultService.cStr() : "scheduler." + text(named);
+  auto name = strategyOf(group.spec);
   auto& strategy = known[name];
   if (strategy.asked) {
     strategy.deferred.insert(group.serviceId);
@@ -235,9 +232,9 @@ Task<bool> Scheduling::placeGroup(View& view, Group& group) {
   bool asks = view.now() >= strategy.downUntilNs || newestNs > strategy.failedAtNs;
   // A second time if its plugin was restarted: the table is gone, so another one is opened.
   for (int tries = 0; tries < 2 && asks; ++tries) {
-    auto patience = strategy.failed || strategy.slow ? 0 * kj::MILLISECONDS : PASS_LIMIT;
+    auto waits = strategy.failed || strategy.slow ? 0 * kj::MILLISECONDS : patience;
     auto forked = ask(requestFor(view, group, tableOf(strategy, name))).promise().fork();
-    auto timeUp = env.timer().afterDelay(patience).then([] {
+    auto timeUp = env.timer().afterDelay(waits).then([] {
       auto none = kj::refcounted<Answer>();
       none->pending = true;
       return none;
@@ -353,21 +350,23 @@ Task<kj::Own<Scheduling::Answer>> Scheduling::ask(PlaceRequest request) {
   co_return kj::mv(answer);
 }
 
+namespace {
+// Of the service's name, its spec and the slot of the first: who plans it gets the same nodes as
+// who does it afterwards.
+uint64_t seedOf(const TaskReader& first) {
+  auto what = text(first.getServiceName()) + "/" + std::to_string(first.getSpecVersion()) + "/" +
+              nameOf(first.slot());
+  return XXH3_64bits(what.data(), what.size());
+}
+}  // namespace
+
 Scheduling::PlaceRequest Scheduling::requestFor(View& view, const Group& group,
                                                 schema::PlacementTable::Client& table) {
   describeNodes(view, group, table);
   auto request = table.placeRequest();
-  auto message = request.initGroup();
-  message.setServiceId(group.serviceId.c_str());
-  message.setReserveCpuNanos(group.spec.getResources().getReserveCpuNanos());
-  message.setReserveMemoryBytes(group.spec.getResources().getReserveMemoryBytes());
-  message.setMaxPerNode(maxPerNode(group.spec, group.ports));
-  auto candidates = message.initCandidates(group.candidates.nodes.size());
-  for (uint32_t i = 0; i < candidates.size(); ++i) {
-    candidates.set(i, group.candidates.nodes[i].c_str());
-  }
+  fillGroup(view, group, request.initGroup());
   request.setCount(group.asked.size());
-  request.setSeed(view.random());
+  request.setSeed(seedOf(group.tasks[0]));
   return request;
 }
 
@@ -375,6 +374,46 @@ schema::PlacementTable::Client& Scheduling::tableOf(Strategy& strategy, const st
   KJ_IF_MAYBE (open, strategy.table) return *open;
   auto request = host.service<schema::Scheduler>(name.c_str()).openRequest();
   return strategy.table.emplace(request.send().getTable());
+}
+
+// Spread preferences are numbers by candidate: a strategy knows nothing of labels.
+void Scheduling::fillGroup(const View& view, const Group& group,
+                           schema::TaskGroup::Builder message) {
+  auto& nodes = group.candidates.nodes;
+  message.setServiceId(group.serviceId.c_str());
+  message.setReserveCpuNanos(group.spec.getResources().getReserveCpuNanos());
+  message.setReserveMemoryBytes(group.spec.getResources().getReserveMemoryBytes());
+  message.setMaxPerNode(maxPerNode(group.spec, group.ports));
+  auto candidates = message.initCandidates(nodes.size());
+  for (uint32_t i = 0; i < nodes.size(); ++i) candidates.set(i, nodes[i].c_str());
+  auto labels = group.spec.getPlacement().getSpreadOver();
+  if (labels.size() == 0) return;
+  auto levels = message.initLevels(labels.size());
+  std::vector<std::map<std::string, uint32_t>> known(labels.size());  // numbers of values
+  auto branchOf = [&](uint32_t level, const std::string& nodeId) {
+    auto value =
+        attributeOf(view, KJ_ASSERT_NONNULL(view.node(nodeId)), manager::view(labels[level]));
+    auto& numbers = known[level];
+    return numbers.try_emplace(value, numbers.size()).first->second;
+  };
+  for (uint32_t level = 0; level < labels.size(); ++level) {
+    auto numbers = levels.init(level, nodes.size());
+    for (uint32_t i = 0; i < nodes.size(); ++i) numbers.set(i, branchOf(level, nodes[i]));
+  }
+  auto counts = view.wantedByNode(group.serviceId);
+  for (auto& id : nodes) counts.erase(id);
+  std::erase_if(
+      counts, [&](auto& entry) { return entry.second <= 0 || view.node(entry.first) == nullptr; });
+  auto elsewhere = message.initElsewhere(counts.size());
+  uint32_t next = 0;
+  for (auto& [nodeId, count] : counts) {
+    auto other = elsewhere[next++];
+    auto branches = other.initBranches(labels.size());
+    for (uint32_t level = 0; level < labels.size(); ++level) {
+      branches.set(level, branchOf(level, nodeId));
+    }
+    other.setTasks(count);
+  }
 }
 
 // The table gets the candidates' loads before each group: with that it is right whatever happened
@@ -407,6 +446,37 @@ void Scheduling::describeNodes(const View& view, const Group& group,
     service.setRecentFailures(failures == group.failures.end() ? 0 : failures->second);
   }
   request.send().ignoreResult().detach([](kj::Exception&&) {});  // `place` fails the same way
+}
+
+std::string Scheduling::strategyOf(schema::TaskSpec::Reader spec) const {
+  auto named = spec.getPlacement().getStrategy();
+  return named.size() == 0 ? defaultService.cStr() : "scheduler." + text(named);
+}
+
+Task<std::map<std::string, Scheduling::Terms>> Scheduling::standings(
+    View& view, std::string serviceId, schema::TaskSpec::Reader spec,
+    capnp::List<schema::PortSpec>::Reader ports, std::vector<std::string> candidates) {
+  Group group;
+  group.serviceId = kj::mv(serviceId);
+  group.spec = spec;
+  group.ports = ports;
+  group.candidates.nodes = kj::mv(candidates);
+  // Of its own: what it says of nodes is to be forgotten.
+  auto opened = host.service<schema::Scheduler>(strategyOf(spec).c_str()).openRequest().send();
+  auto table = opened.getTable();
+  describeNodes(view, group, table);
+  auto request = table.explainRequest();
+  fillGroup(view, group, request.initGroup());
+  kj::Promise<capnp::Response<schema::PlacementTable::ExplainResults>> sent = request.send();
+  auto asked = env.timer().timeoutAfter(ANSWER_LIMIT, kj::mv(sent));
+  auto answer = co_await attempt(kj::mv(asked));
+  std::map<std::string, Terms> result;
+  if (!answer.ok()) co_return kj::mv(result);
+  for (auto node : answer.value().getNodes()) {
+    auto& terms = result[text(node.getId())];
+    for (auto term : node.getTerms()) terms.emplace_back(text(term.getName()), term.getValue());
+  }
+  co_return kj::mv(result);
 }
 
 Task<kj::Vector<kj::String>> Scheduling::strategies() {

@@ -5,6 +5,8 @@
 #include "decide/address-allocator.h"
 #include "member/admins.h"
 #include "orch/fail.h"
+#include "plan/plans.h"
+#include "plan/why.h"
 #include "serve/cluster-queries.h"
 #include "serve/image-pin.h"
 #include "serve/network-queries.h"
@@ -27,7 +29,7 @@ struct Outcome final : public kj::Refcounted {
 class ClusterServer final : public schema::ClusterControl::Server {
  public:
   ClusterServer(kj::Own<kj::Refcounted> owner, ClusterParts parts)
-      : owner(kj::mv(owner)), parts(parts) {}
+      : owner(kj::mv(owner)), parts(parts), plans(this->parts) {}
 
   kj::Promise<void> info(InfoContext context) override {
     auto info = context.getResults().initInfo();
@@ -45,6 +47,12 @@ class ClusterServer final : public schema::ClusterControl::Server {
   kj::Promise<void> removeService(RemoveServiceContext context) override {
     return doRemove(context);
   }
+  kj::Promise<void> rollbackService(RollbackServiceContext context) override {
+    return doRollback(context);
+  }
+  kj::Promise<void> plan(PlanContext context) override { return plans.plan(context); }
+  kj::Promise<void> apply(ApplyContext context) override { return plans.apply(context); }
+  kj::Promise<void> why(WhyContext context) override { return doWhy(context); }
   kj::Promise<void> progress(ProgressContext context) override { return doProgress(context); }
   kj::Promise<void> nodeProgress(NodeProgressContext context) override {
     return doNodeProgress(context);
@@ -352,11 +360,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     kj::Maybe<PinnedSpec> pinned;
     if (params.getResolveImage()) {
       tryOut([&](View& view) { decide(view, params, params.getSpec(), offer); });
-      auto known = pinOf(service, params.getSpec());
-      capnp::MallocMessageBuilder kept;
-      auto login = loginOf(service, params.getLogin(), kept);
-      auto pinning = pinImage(parts.env, parts.host, parts.settings, parts.sessions,
-                              params.getSpec(), login, kj::mv(known));
+      auto pinning = pinFor(parts, service, params.getSpec(), params.getLogin());
       pinned = co_await kj::mv(pinning);
     }
     kj::Array<kj::byte> sealed;
@@ -381,25 +385,6 @@ class ClusterServer final : public schema::ClusterControl::Server {
   void tryOut(F decide) {
     View view = now();
     decide(view);
-  }
-
-  // The digest that the service has for the image of `spec`.
-  kj::String pinOf(kj::StringPtr service, schema::ServiceSpec::Reader spec) {
-    if (service.size() == 0) return kj::String();
-    auto object = state().find(Kind::SERVICE, resolveService(now(), service));
-    auto had = object->as<schema::Service>().getSpec().getTask().getContainer();
-    bool same = had.getImage() == spec.getTask().getContainer().getImage();
-    return same ? kj::str(had.getImageDigest()) : kj::String();
-  }
-
-  // Who asks the registry: as the request says, else as the service has it, in `kept`.
-  schema::RegistryLogin::Reader loginOf(kj::StringPtr service, schema::RegistryLogin::Reader given,
-                                        capnp::MallocMessageBuilder& kept) {
-    if (given.getUser().size() > 0 || service.size() == 0) return given;
-    auto object = state().find(Kind::SERVICE, resolveService(now(), service));
-    auto login = kept.initRoot<schema::RegistryLogin>();
-    parts.logins.open(object->as<schema::Service>().getSealedLogin(), login);
-    return login.asReader();
   }
 
   Task<void> doCreate(CreateServiceContext context) {
@@ -433,6 +418,23 @@ class ClusterServer final : public schema::ClusterControl::Server {
     context.getResults().setServiceId(outcome->answer.id.c_str());
   }
 
+  Task<void> doRollback(RollbackServiceContext context) {
+    auto decide = [](View& view, auto params, Outcome& outcome) {
+      outcome.answer = manager::rollbackService(view, params.getRequestId(), params.getId());
+    };
+    auto outcome = co_await submit(context, decide);
+    fillAnswer(outcome->answer, context.getResults());
+  }
+
+  Task<void> doWhy(WhyContext context) {
+    auto id = kj::str(context.getParams().getId());
+    auto answer = context.getResults().initAnswer();
+    Manager::Look look = [&](View& view) {
+      return explainPlacing(parts.manager.scheduling(), view, id, answer);
+    };
+    co_await parts.manager.explore(kj::mv(look));
+  }
+
   Task<void> doProgress(ProgressContext context) {
     context.allowCancellation();
     auto id = resolveForProgress(now(), context.getParams().getId());
@@ -456,6 +458,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
 
   kj::Own<kj::Refcounted> owner;
   ClusterParts parts;
+  Plans plans;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "orch/fail.h"
 #include "orch/image-reference.h"
 #include "orch/schema/image.capnp.h"
+#include "serve/resolve.h"
 
 namespace orch::control::manager {
 
@@ -97,6 +98,35 @@ Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings, const S
       kj::str("cannot tell what image '", image, "' is now (", outcome.message(), "); ", rest)
           .cStr());
   co_return kj::mv(pinned);
+}
+
+namespace {
+// The digest that the service has for the image of `spec`.
+kj::String pinOf(schema::Service::Reader service, schema::ServiceSpec::Reader spec) {
+  auto had = service.getSpec().getTask().getContainer();
+  bool same = had.getImage() == spec.getTask().getContainer().getImage();
+  return same ? kj::str(had.getImageDigest()) : kj::String();
+}
+}  // namespace
+
+Task<PinnedSpec> pinFor(ClusterParts& parts, kj::StringPtr service,
+                        schema::ServiceSpec::Reader spec, schema::RegistryLogin::Reader login) {
+  kj::String known;
+  capnp::MallocMessageBuilder kept;
+  if (service.size() > 0) {
+    auto& state = parts.manager.state();
+    View now(state, parts.env.nowNs(), Seed{});
+    auto object = state.find(Kind::SERVICE, resolveService(now, service))->as<schema::Service>();
+    known = pinOf(object, spec);
+    if (login.getUser().size() == 0) {
+      auto own = kept.initRoot<schema::RegistryLogin>();
+      parts.logins.open(object.getSealedLogin(), own);
+      login = own.asReader();
+    }
+  }
+  auto pinning =
+      pinImage(parts.env, parts.host, parts.settings, parts.sessions, spec, login, kj::mv(known));
+  co_return co_await kj::mv(pinning);
 }
 
 }  // namespace orch::control::manager

@@ -10,6 +10,7 @@
 #include "orch/env.h"
 #include "orch/host.h"
 #include "orch/schema/objects.capnp.h"
+#include "serve/cluster-server.h"
 #include "session/sessions.h"
 
 namespace orch::control::manager {
@@ -33,5 +34,9 @@ class PinnedSpec final {
 Task<PinnedSpec> pinImage(Env& env, Host& host, Config::Reader settings, const Sessions& sessions,
                           schema::ServiceSpec::Reader spec, schema::RegistryLogin::Reader login,
                           kj::String known);
+// The same for a service that there is, or with an empty name a new one: it stays with what it has,
+// and its own login serves if none is given.
+Task<PinnedSpec> pinFor(ClusterParts& parts, kj::StringPtr service,
+                        schema::ServiceSpec::Reader spec, schema::RegistryLogin::Reader login);
 
 }  // namespace orch::control::manager

@@ -1,6 +1,7 @@
 #include "serve/progress.h"
 
 #include "decide/mode.h"
+#include "decide/spec-change.h"
 #include "decide/updater.h"
 #include "orch/fail.h"
 #include "serve/obstacles.h"
@@ -140,8 +141,8 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
     sum.problem = "this version does not know the service's mode, and leaves it alone";
   }
   auto update = service.getUpdate();
-  bool paused = update.getState() == schema::UpdateStatus::State::PAUSED;
-  bool updating = update.getState() == schema::UpdateStatus::State::UPDATING;
+  bool paused = isPaused(update);
+  bool updating = isUnderWay(update);
   uint32_t remaining = leaving + sum.stopping;
   progress.setDesired(desired);
   progress.setRunning(sum.running);

@@ -4,7 +4,7 @@
 #include "decide/address-allocator.h"
 #include "decide/port-allocator.h"
 #include "decide/slot-rules.h"
-#include "decide/spec-meaning.h"
+#include "decide/spec-change.h"
 #include "orch/fail.h"
 #include "serve/address-needs.h"
 #include "serve/resolve.h"
@@ -13,32 +13,6 @@ namespace orch::control::manager {
 
 namespace {
 constexpr size_t MAX_REQUEST_ID = 64;
-
-void setPorts(schema::Service::Builder service, schema::ServiceSpec::Reader spec,
-              const std::vector<uint16_t>& published) {
-  auto ports = service.initPorts(published.size());
-  for (uint32_t i = 0; i < ports.size(); ++i) {
-    ports.setWithCaveats(i, spec.getEndpoint().getPorts()[i]);
-    ports[i].setPublished(published[i]);
-  }
-}
-
-void setAddresses(schema::Service::Builder service,
-                  const std::map<std::string, std::string>& addresses) {
-  auto list = service.initAddresses(addresses.size());
-  uint32_t i = 0;
-  for (auto& [network, address] : addresses) {
-    list[i].setNetwork(network.c_str());
-    list[i++].setAddress(address.c_str());
-  }
-}
-
-void beginUpdate(View& view, schema::Service::Builder service) {
-  auto status = service.initUpdate();
-  status.setState(schema::UpdateStatus::State::UPDATING);
-  status.setStartedAtNs(view.now());
-  status.setMessage("update in progress");
-}
 
 void checkVersion(const View& view, schema::Service::Reader service, const std::string& id,
                   uint64_t version) {
@@ -129,26 +103,7 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
   validateSpec(view, spec, offer, answer.warnings);
   refuseOtherIdentity(old, spec);
   checkAddresses(view, spec, old);
-  auto published = allocatePorts(view, spec, answer.id);
-  auto addresses = chooseVirtualAddresses(view, spec, service);
-
-  bool paused = service.getUpdate().getState() == schema::UpdateStatus::State::PAUSED;
-  bool changed = meaningOf(old) != meaningOf(spec);
-  bool tasksChange = changed && taskMeaning(old) != taskMeaning(spec);
-  if (changed || paused) {
-    for (auto address : service.getAddresses()) {
-      if (addresses.count(text(address.getNetwork())) == 0) view.noteForgotten(address);
-    }
-    view.editService(answer.id, [&](schema::Service::Builder builder) {
-      if (changed) builder.setPreviousSpec(old);
-      builder.setSpec(spec);
-      builder.setSpecAtNs(view.now());
-      setPorts(builder, spec, published);
-      setAddresses(builder, addresses);
-      if (tasksChange) builder.setSpecVersion(service.getSpecVersion() + 1);
-      if (tasksChange || paused) beginUpdate(view, builder);
-    });
-  }
+  changeSpec(view, answer.id, spec, {schema::UpdateStatus::State::UPDATING, "update in progress"});
   remember(view, requestId, "updateService", answer.id);
   return answer;
 }
@@ -180,10 +135,29 @@ Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, ui
   if (had != replicas) {
     view.editService(answer.id, [&](schema::Service::Builder builder) {
       setReplicas(builder.getSpec(), replicas);
+      // The way back is not about how many there are.
+      if (builder.hasPreviousSpec()) setReplicas(builder.getPreviousSpec(), replicas);
       builder.setSpecAtNs(view.now());
     });
   }
   remember(view, requestId, "scaleService", answer.id);
+  return answer;
+}
+
+Answer rollbackService(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
+  auto before = earlier(view, requestId, "rollbackService");
+  if (!before.empty()) return {before, {}};
+  Answer answer;
+  answer.id = resolveService(view, typed);
+  auto service = KJ_ASSERT_NONNULL(view.service(answer.id));
+  if (!service.hasPreviousSpec()) {
+    fail(kj::str("service '", service.getSpec().getName(),
+                 "' has no spec to go back to: it was not updated yet"));
+  }
+  auto back = service.getPreviousSpec();
+  checkAddresses(view, back, service.getSpec());
+  rollBack(view, answer.id, "rollback in progress");
+  remember(view, requestId, "rollbackService", answer.id);
   return answer;
 }
 

@@ -34,6 +34,15 @@ void validateBalancing(schema::EndpointSpec::Reader endpoint) {
            durationText(MIN_PERSISTENCE_MS), " to ", durationText(MAX_PERSISTENCE_MS), ", not ",
            durationText(persistenceMs));
 }
+
+void validateRollout(kj::StringPtr flags, schema::UpdateConfig::Reader policy) {
+  checkDuration(kj::str(flags, "-delay"), policy.getDelayMs());
+  checkDuration(kj::str(flags, "-monitor"), policy.getMonitorMs());
+  checkDuration(kj::str(flags, "-progress-deadline"), policy.getProgressDeadlineMs());
+  float ratio = policy.getMaxFailureRatio();
+  refuseIf(!(ratio >= 0 && ratio <= 1), flags, "-max-failure-ratio must be between 0 and 1, not ",
+           ratio);
+}
 }  // namespace
 
 void validateResources(schema::Resources::Reader resources) {
@@ -75,15 +84,10 @@ void validatePolicies(schema::ServiceSpec::Reader spec) {
   refuseIf(restart.getWindowMs() > 0 && restart.getMaxAttempts() > MAX_WINDOW_ATTEMPTS,
            "--restart-max-attempts must be at most ", MAX_WINDOW_ATTEMPTS,
            " with --restart-window, not ", restart.getMaxAttempts());
-  auto update = spec.getUpdate();
-  checkDuration("--update-delay", update.getDelayMs());
-  checkDuration("--update-monitor", update.getMonitorMs());
-  checkDuration("--update-progress-deadline", update.getProgressDeadlineMs());
-  float ratio = update.getMaxFailureRatio();
-  refuseIf(!(ratio >= 0 && ratio <= 1), "--update-max-failure-ratio must be between 0 and 1, not ",
-           ratio);
-  refuseIf(update.getFailureAction() == schema::UpdateConfig::FailureAction::ROLLBACK,
-           "--update-failure-action rollback is not available yet; use pause or continue");
+  validateRollout("--update", spec.getUpdate());
+  validateRollout("--rollback", spec.getRollback());
+  refuseIf(spec.getRollback().getFailureAction() == schema::UpdateConfig::FailureAction::ROLLBACK,
+           "--rollback-failure-action must be pause or continue, not rollback");
   checkDuration("--tolerate-down", spec.getTask().getPlacement().getTolerateDownMs());
   auto log = spec.getTask().getLog();
   refuseIf(log.getMaxBytes() > 0 && log.getMaxBytes() < 4096,

@@ -69,15 +69,17 @@ void checkNetworks(const View& view, schema::TaskSpec::Reader task) {
 
 void checkPlacement(schema::Placement::Reader placement) {
   for (auto constraint : placement.getConstraints()) {
-    KJ_IF_MAYBE (parsed, parseConstraint(view(constraint))) {
-      if (knownConstraintKey(parsed->key)) continue;
-      fail(kj::str("usage: the constraint '", constraint,
-                   "' has an unknown key; there are node.id, node.hostname, ",
-                   "node.ip, node.role, node.platform.os, node.platform.arch, node.labels.* and "
-                   "engine.labels.*"));
+    for (auto& key : Constraint::parse(view(constraint)).keys()) {
+      refuseIf(!knownConstraintKey(key), "the constraint '", constraint, "' has the unknown key '",
+               key.c_str(), "'; there are node.id, node.hostname, node.ip, node.role, ",
+               "node.platform.os, node.platform.arch, node.cpus, node.memory, node.labels.* and ",
+               "engine.labels.*");
     }
-    fail(kj::str("usage: the constraint '", constraint,
-                 "' must be KEY==VALUE, KEY=VALUE or KEY!=VALUE"));
+  }
+  for (auto label : placement.getSpreadOver()) {
+    bool known = knownConstraintKey(view(label)) && strstr(label.cStr(), ".labels.") != nullptr;
+    refuseIf(!known, "--placement-pref spread=", label,
+             " must name a label: spread=node.labels.KEY or spread=engine.labels.KEY");
   }
 }
 // What is not UTF-8 cannot be shown as JSON, and a NUL would cut a text short. Names and paths with
@@ -109,6 +111,7 @@ void checkTexts(schema::ServiceSpec::Reader spec) {
   checkAll("--dns-search", container.getDnsSearch());
   checkAll("--dns-option", container.getDnsOptions());
   checkAll("--constraint", spec.getTask().getPlacement().getConstraints());
+  checkAll("--placement-pref", spec.getTask().getPlacement().getSpreadOver());
   check("--user", container.getUser());
   check("--workdir", container.getWorkdir());
   for (auto mount : container.getMounts()) {

@@ -1,7 +1,10 @@
 #include "state/view.h"
 
+#include <string.h>
+
 #include <algorithm>
 
+#include "orch/attempt.h"
 #include "orch/env.h"
 #include "state/slots-reader.h"
 
@@ -24,10 +27,26 @@ std::set<std::string> idsIn(const Table& stored, const Table& delta, const Key& 
   }
   return ids;
 }
+Words copied(const Words& words) {
+  auto copy = kj::heapArray<capnp::word>(words.size());
+  memcpy(copy.begin(), words.begin(), words.asBytes().size());
+  return copy;
+}
 std::string firstOf(const std::set<std::string>& ids) {
   return ids.empty() ? std::string() : *ids.begin();
 }
 }  // namespace
+
+View::View(const View& other, Seed seed) : View(other.state, other.nowNs, seed) {
+  stampNs = other.stampNs;
+  assumed = other.assumed;
+  for (auto& [key, change] : other.changed) {
+    if (change.isDelete()) erase(key);
+    if (change.words.size() > 0) put(key, copied(change.words));
+    if (change.status.size() > 0) putStatus(key, copied(change.status));
+  }
+  touched.clear();
+}
 
 // xoshiro256**: https://prng.di.unimi.it
 uint64_t View::random() {
@@ -325,6 +344,22 @@ void View::erase(const Key& key) {
   } else {
     changed[key] = Change();
   }
+}
+
+const Constraint* View::constraint(std::string_view text) const {
+  auto it = constraints.find(text);
+  if (it == constraints.end()) {
+    auto parsed = attemptNow([&] { return Constraint::parse(text); });
+    auto kept = parsed.ok() ? std::make_unique<Constraint>(kj::mv(parsed.value()))
+                            : std::unique_ptr<Constraint>();
+    it = constraints.emplace(std::string(text), std::move(kept)).first;
+  }
+  return it->second.get();
+}
+
+schema::Node::State View::stateOf(schema::Node::Reader node) const {
+  bool there = assumed.count(view(node.getMeta().getId())) > 0;
+  return there && !isDown(node) ? schema::Node::State::READY : state.stateOf(node);
 }
 
 void View::wakeAt(std::string_view serviceId, int64_t atNs) {

@@ -5,11 +5,13 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "schedule/constraint.h"
 #include "state/state.h"
 
 namespace orch::control::manager {
@@ -61,9 +63,17 @@ class View final {
       : state(state), nowNs(nowNs), seed(seed), stampNs(state.newestStampNs) {
     networkDelta.nowNs = nowNs;
   }
+  // From what has become of the other one on. That must outlive what is read here.
+  View(const View& other, Seed seed);
   KJ_DISALLOW_COPY(View);
 
   int64_t now() const { return nowNs; }
+  // What would be: the time later than it is, and a node ready that nobody has heard of. For plans,
+  // whose changes are not committed.
+  void advance(int64_t toNs) { networkDelta.nowNs = nowNs = std::max(nowNs, toNs); }
+  void assumeReady(std::string nodeId) { assumed.insert(std::move(nodeId)); }
+  const std::set<std::string, std::less<>>& assumedReady() const { return assumed; }
+  schema::Node::State stateOf(schema::Node::Reader node) const;
   // The object as it is now; null if there is none.
   Snapshot now(Kind kind, std::string_view id) const;
   uint64_t random();
@@ -102,6 +112,8 @@ class View final {
     return false;
   }
   std::vector<schema::Node::Reader> nodes() const;
+  // As it was parsed, once in a pass; null: an older version took what this one does not.
+  const Constraint* constraint(std::string_view text) const;
   // Counts the nodes that were looked at for a task: what a pass costs.
   void look() const { ++looks; }
   uint64_t looked() const { return looks; }
@@ -233,6 +245,7 @@ class View final {
   // Services that have changed, or a task of theirs, since the last call.
   std::set<std::string> takeTouched() { return std::exchange(touched, {}); }
   const std::map<std::string, int64_t>& wakeUps() const { return wakes; }
+  std::map<std::string, int64_t> takeWakeUps() { return std::exchange(wakes, {}); }
 
  private:
   void count(const Key& key, int sign);
@@ -240,7 +253,7 @@ class View final {
   int64_t stamp() { return stampNs = std::max(nowNs, stampNs + 1); }
 
   const State& state;
-  const int64_t nowNs;
+  int64_t nowNs;
   Seed seed;
   int64_t stampNs;
   std::map<Key, Change> changed;
@@ -249,7 +262,9 @@ class View final {
   std::set<std::string> touched;
   bool confirmed = false;
   std::set<std::string> forgotten;
+  std::set<std::string, std::less<>> assumed;
   mutable uint64_t looks = 0;
+  mutable std::map<std::string, std::unique_ptr<Constraint>, std::less<>> constraints;
   mutable uint64_t slotLooks = 0;
   std::map<std::string, int64_t> wakes;
   UsageTable usageDelta;

@@ -1,0 +1,54 @@
+#include "arguments.h"
+#include "commands.h"
+#include "connection.h"
+#include "output.h"
+#include "service-change.h"
+
+namespace orch::cli {
+
+namespace {
+
+using RollbackResults = schema::ClusterControl::RollbackServiceResults;
+
+constexpr Option SERVICE_ROLLBACK_OPTIONS[] = {
+    {"-d,--detach", nullptr, "Do not wait until the service has converged"},
+    {"-q,--quiet", nullptr, "Print no progress"},
+    VERIFY_OPTION,
+};
+
+Task<int> rollBackService(Context& context) {
+  uint64_t verify = verifyMs(context.args);
+  auto name = kj::str(context.args.operands()[0]);
+  auto requestId = context.env.newId();
+  auto answer = co_await context.connection.change<RollbackResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.rollbackServiceRequest();
+        request.setRequestId(requestId);
+        request.setId(name);
+        return request.send();
+      });
+  RollbackResults::Reader results = answer;
+  printWarnings(context.out, results.getWarnings());
+  if (!context.out.wroteJson(capnp::toDynamic(results))) context.out.line(name);
+  kj::Vector<Wait> waits;
+  auto& wait = waits.add();
+  wait.id = kj::str(results.getService().getMeta().getId());
+  wait.name = kj::mv(name);
+  wait.verifyMs = verify;
+  auto update = results.getService().getUpdate();
+  if (update.getState() == schema::UpdateStatus::State::ROLLBACK_STARTED) {
+    wait.updateNs = update.getStartedAtNs();
+  }
+  co_return co_await finishChange(context, kj::mv(waits));
+}
+
+}  // namespace
+
+const Command SERVICE_ROLLBACK = {.path = "service rollback",
+                                  .operands = "SERVICE",
+                                  .help = "Go back to what a service was before its last update",
+                                  .options = SERVICE_ROLLBACK_OPTIONS,
+                                  .run = rollBackService,
+                                  .interruptible = true};
+
+}  // namespace orch::cli
