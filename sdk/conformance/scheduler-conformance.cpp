@@ -99,6 +99,8 @@ class Placing final {
 
   kj::WaitScope& waitScope;
   schema::PlacementTable::Client table;
+
+  friend void explains(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope);
 };
 
 std::vector<std::string> candidatesOf(const Rows& rows) {
@@ -293,6 +295,39 @@ void tablesAreApart(schema::Scheduler::Client scheduler, kj::WaitScope& waitScop
   KJ_REQUIRE(one.place({.cpu = 1}, 9, {"a", "b"}) == Placed{"a"}, "tables are shared");
 }
 
+void explains(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Rows rows = {{.id = "a", .cpu = 9, .ofService = 2, .ofOthers = 1},
+               {.id = "b", .cpu = 7, .ofService = 0, .ofOthers = 8},
+               {.id = "c", .cpu = 8, .ofService = 1, .failures = 1000},
+               {.id = "d", .cpu = 9, .candidate = false}};
+  Placing table(scheduler, waitScope, rows);
+  auto request = table.table.explainRequest();
+  auto group = request.initGroup();
+  group.setServiceId("web");
+  group.setReserveCpuNanos(1);
+  auto ids = candidatesOf(rows);
+  ids.push_back("unknown");
+  auto list = group.initCandidates(ids.size());
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, ids[i].c_str());
+  auto answer = request.send().wait(waitScope);
+  std::map<std::string, std::vector<int64_t>> terms;
+  for (auto node : answer.getNodes()) {
+    auto& values = terms[node.getId().cStr()];
+    for (auto term : node.getTerms()) {
+      KJ_REQUIRE(term.getName().size() > 0, "a term has no name");
+      values.push_back(term.getValue());
+    }
+  }
+  KJ_REQUIRE(terms.size() == 3, "not every candidate that is known is explained, or others are",
+             terms.size());
+  auto first = table.place({.cpu = 1}, 1, candidatesOf(rows));
+  KJ_REQUIRE(first.size() == 1);
+  for (auto& [id, values] : terms) {
+    KJ_REQUIRE(values.size() == terms[first[0]].size(), "candidates have different terms", id);
+    KJ_REQUIRE(!(values < terms[first[0]]), "the terms of another node were better", id);
+  }
+}
+
 const SchedulerCheck SCHEDULER_CHECKS[] = {
     {"tasks go to candidates with room for them, as many as there is room for", roomOfOneCall},
     {"a candidate that the table does not know is passed over, and named twice it is one",
@@ -305,6 +340,8 @@ const SchedulerCheck SCHEDULER_CHECKS[] = {
     {"a fork and its table change apart", forksAreApart},
     {"changes replace what was known of a node, and nodes come and go", changes},
     {"two tables know nothing of each other", tablesAreApart},
+    {"the candidate that gets the next task is none that its terms make worse than another",
+     explains},
 };
 
 }  // namespace

@@ -12,8 +12,7 @@ inline int64_t partOf(uint64_t reserved, uint64_t total) {
 }
 
 inline constexpr Ranking RANKING = {
-    .names = {"it keeps failing there", "millionths of cores and memory reserved, negated",
-              "tasks, negated"},
+    .names = {"failing", "millionths of cores and memory reserved, negated", "tasks, negated"},
     .rank = [](const Standing& node, uint32_t failureLimit) -> Terms {
       int64_t full = partOf(node.reservedCpuNanos, node.totalCpuNanos) +
                      partOf(node.reservedMemoryBytes, node.totalMemoryBytes);

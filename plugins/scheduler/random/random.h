@@ -6,7 +6,7 @@
 namespace orch::scheduler::random {
 
 inline constexpr Ranking RANKING = {
-    .names = {"it keeps failing there", nullptr, nullptr},
+    .names = {"failing", nullptr, nullptr},
     .rank = [](const Standing& node, uint32_t failureLimit) -> Terms {
       return {node.recentFailures >= failureLimit, 0, 0};
     },

@@ -6,7 +6,7 @@
 namespace orch::scheduler::spread {
 
 inline constexpr Ranking RANKING = {
-    .names = {"it keeps failing there", "tasks of the service", "tasks"},
+    .names = {"failing", "tasks of the service", "tasks"},
     .rank = [](const Standing& node, uint32_t failureLimit) -> Terms {
       return {node.recentFailures >= failureLimit, node.ofService, node.tasks};
     },
