@@ -19,7 +19,7 @@ interface PlacementTable {
   # give the same answer.
   explain @3 (group :TaskGroup) -> (nodes :List(NodeScore));
   # How the candidates stand for the next task of the group, the one that it would get first. Changes
-  # nothing.
+  # nothing. A strategy that cannot say leaves it out.
 }
 
 struct NodeScore {

@@ -107,6 +107,8 @@ const Bad ALL[] = {
     {"runtime.runc", "commandTimeoutMs", "0"},
     {"runtime.sim", "createDelayMs", "-1"},
     {"runtime.sim", "startDelayMs", "'soon'"},
+    {"scheduler.binpack", "failureLimit", "0"},
+    {"scheduler.random", "failureLimit", "0"},
     {"scheduler.spread", "failureLimit", "0"},
     {"store.local", "directory", "'state'"},
     {"store.local", "maxOps", "0"},
