@@ -83,10 +83,9 @@ class ScriptedAgent final : public schema::Agent::Server {
     }
     if (params.getComplete()) {
       ++node.completeSets;
-      node.tasks = kept;
-    } else {
-      for (auto& entry : kept) node.tasks[entry.first] = entry.second;
+      node.tasks.clear();
     }
+    for (auto& entry : kept) node.tasks[entry.first] = entry.second;
     for (auto object : params.getGone()) {
       if (object.getKind() != schema::AssignedKind::TASK) {
         node.forgetNetwork(object);
@@ -126,10 +125,9 @@ class ScriptedAgent final : public schema::Agent::Server {
   }
 
   kj::Promise<void> volumes(VolumesContext context) override {
-    auto& volumes = here();
-    auto list = context.getResults().initVolumes(volumes.size());
+    auto list = context.getResults().initVolumes(here().size());
     uint32_t i = 0;
-    for (auto& [name, user] : volumes) {
+    for (auto& [name, user] : here()) {
       list[i].setName(name.c_str());
       if (!user.empty()) list[i].initUsedBy(1).set(0, user.c_str());
       ++i;
@@ -214,8 +212,7 @@ Task<void> ScriptedNode::openSession() {
   auto plugins = description.initPlugins(drivers.size());
   for (uint32_t i = 0; i < drivers.size(); ++i) plugins.set(i, drivers[i].c_str());
   if (!drivers.empty()) description.setAddress(address.c_str());
-  description.setEncryptionKey(encryptionKey.c_str());
-  description.setEncryptionProblem(encryptionProblem.c_str());
+  if (describes) describes(description);
   auto list = description.initRoutes(routes.size());
   for (uint32_t i = 0; i < routes.size(); ++i) list.set(i, routes[i].c_str());
   auto ports = description.initUnanswered(unanswered.size());

@@ -72,9 +72,9 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   std::string lastRead;              // image, blob, offset, bytes
   std::vector<std::string> drivers;  // of networks that span hosts; with one it says its address
   std::string address = "192.168.0.1:2377";
-  std::vector<std::string> routes;  // of the host
-  std::string encryptionKey, encryptionProblem;
-  std::vector<std::string> unanswered;  // published ports of others
+  std::vector<std::string> routes;                                  // of the host
+  std::function<void(schema::NodeDescription::Builder)> describes;  // what else it says of itself
+  std::vector<std::string> unanswered;                              // published ports of others
   // What it was told of networks.
   struct Peer {
     std::string address, nodeAddress;

@@ -21,8 +21,10 @@ struct EncryptedFixture : NetworkFixture {
     describe(*two, "", "no wireguard-go");
   }
   void describe(ScriptedNode& node, const char* key, const char* problem = "") {
-    node.encryptionKey = key;
-    node.encryptionProblem = problem;
+    node.describes = [=](schema::NodeDescription::Builder description) {
+      description.setEncryptionKey(key);
+      description.setEncryptionProblem(problem);
+    };
     node.cut();
     node.open();
     settle();

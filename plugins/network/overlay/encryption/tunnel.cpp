@@ -17,18 +17,6 @@ namespace {
 // So that nobody takes its addresses for a way that the host has by itself (host-routes.cpp).
 constexpr kj::StringPtr TUNNEL_ALIAS = "orch network.overlay tunnel"_kj;
 
-kj::Own<Wireguard> controlOf(const std::string& device) {
-  switch (tunnelThere(device)) {
-    case TunnelBy::KERNEL:
-      return kernelWireguard(device);
-    case TunnelBy::USER:
-      return userWireguard(device);
-    case TunnelBy::NOBODY:
-      break;
-  }
-  fail(kj::str("the WireGuard device '", device.c_str(), "' is gone"));
-}
-
 // An IPv6 host may have it switched off, for the devices that others make.
 void allowIpv6(const std::string& device) {
   auto path = kj::str("/proc/sys/net/ipv6/conf/", device.c_str(), "/disable_ipv6");
@@ -52,6 +40,18 @@ TunnelBy tunnelThere(const std::string& device) {
   fail(kj::str("the network device '", device.c_str(), "' is somebody else's; remove it"));
 }
 
+kj::Own<Wireguard> wireguardOf(const std::string& device) {
+  switch (tunnelThere(device)) {
+    case TunnelBy::KERNEL:
+      return kernelWireguard(device);
+    case TunnelBy::USER:
+      return userWireguard(device);
+    case TunnelBy::NOBODY:
+      break;
+  }
+  fail(kj::str("the WireGuard device '", device.c_str(), "' is gone"));
+}
+
 void makeKernelTunnel(const std::string& device) {
   Rtnetlink().run(newWireguardLink(device.c_str()));
 }
@@ -63,7 +63,7 @@ void setTunnel(const TunnelFacts& facts, const Step& step) {
   next();
   putUpGuard(facts.device, facts.dataPort);
   Rtnetlink net;
-  auto control = controlOf(facts.device);
+  auto control = wireguardOf(facts.device);
   auto change = changeTo(facts.wireguard, control->read());
   next();
   if (!change.empty()) control->apply(change);
@@ -103,7 +103,7 @@ void checkTunnel(const TunnelFacts& facts, Findings& findings) {
   auto address = hostText(facts.address());
   findings.compare(object("address"), address, addressed ? address.asPtr() : ""_kj);
   WireguardFacts there;
-  auto read = attemptNow([&] { there = controlOf(facts.device)->read(); });
+  auto read = attemptNow([&] { there = wireguardOf(facts.device)->read(); });
   findings.compare(object("control"), "answers", read.ok() ? "answers"_kj : read.message());
   if (!read.ok()) return;
   findings.compare(object("private key"), "this host's",

@@ -28,6 +28,8 @@ struct TunnelFacts {
 // Whose device it is.
 enum class TunnelBy : uint8_t { NOBODY, KERNEL, USER };
 TunnelBy tunnelThere(const std::string& device);
+// Of whoever it is; fails if it is nobody's.
+kj::Own<Wireguard> wireguardOf(const std::string& device);
 // In the kernel, with nothing set.
 void makeKernelTunnel(const std::string& device);
 
