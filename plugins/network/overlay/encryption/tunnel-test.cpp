@@ -199,6 +199,27 @@ TEST_CASE("tunnel: connections outlive orchd, and the next one takes over what i
   CHECK(here.world[0].warnings().empty());
 }
 
+TEST_CASE("tunnel: a host whose key is gone has another, and is told and led to by that",
+          "[network][root][netns]") {
+  NEEDS_WIREGUARD
+  TunnelHosts here("tunnel-key");
+  REQUIRE(here.reachesTwo());
+  auto key = here.world[0].key();
+  here.world[0].crash();
+  REQUIRE(
+      std::filesystem::remove(here.world.folder() + "/files0/data/network.overlay/wireguard.key"));
+  here.world[0].run();
+  CHECK(here.world[0].key() != key);
+  here.world.shareKeys();
+  here.world.tellAll({{SECRET}, {SECRET_ONE, SECRET_TWO}});
+  CHECK(here.reachesTwo());
+  for (int host : {0, 1}) {
+    CHECK(here.world[host].check() == std::vector<std::string>{});
+    here.world[host].inside(
+        [&] { CHECK(wireguardOf(here.tunnel(host))->read().peers.size() == 1); });
+  }
+}
+
 TEST_CASE("tunnel: when wireguard-go ends, it is made again", "[network][root][netns]") {
   NEEDS_WIREGUARD
   if (kernelHasWireguard()) return;  // which does not end
