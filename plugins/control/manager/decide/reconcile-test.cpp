@@ -399,7 +399,7 @@ TEST_CASE("reconcile: a large service is looked at in steps that come to the sam
     CHECK(slots.back().key.number == REPLICAS + 1);
     setDesired(view, slots[4].tasks[0], TaskState::REMOVE);
     CHECK(view.slots(bench.serviceId).size() == REPLICAS);
-    auto leaving = view.leaving(bench.serviceId);
+    auto leaving = view.slots(bench.serviceId).leaving();
     REQUIRE(leaving.size() == 1);
     CHECK(leaving[0].slot().number == 5);
     view.erase(Key{Kind::TASK, slots[6].tasks[0].id()});

@@ -96,6 +96,43 @@ TEST_CASE("slots: a pass reads no more of a service than has changed", "[manager
   }
 }
 
+TEST_CASE("slots: no step of a pass is long, however many slots there are", "[manager]") {
+  ManySlots many;
+  auto steps = [&](auto&& change) {
+    many.change([&](View& view) { view.editService(many.serviceId, change); });
+    View view(many.state, many.nowNs, Seed{1, 2, 3, 4});
+    ServicePass pass(view, many.serviceId);
+    uint64_t looked = 0;
+    size_t changed = 0;
+    while (pass.step()) {
+      CHECK(view.slotsLooked() - looked <= SlotsReader::TASKS_AT_ONCE);
+      CHECK(view.changes().size() - changed <= 64 + 1);
+      looked = view.slotsLooked();
+      changed = view.changes().size();
+    }
+    CHECK(pass.isUnfinished());
+    return changed;
+  };
+  SECTION("an update of all at once") {
+    auto changed = steps([](schema::Service::Builder service) {
+      service.getSpec().getTask().getContainer().setImage("other");
+      service.getSpec().initUpdate().setParallelism(0);
+      service.setSpecVersion(2);
+    });
+    CHECK(changed > MAX_CHANGED_PER_PASS);
+  }
+  SECTION("fewer replicas") {
+    auto changed =
+        steps([](schema::Service::Builder service) { setReplicas(service.getSpec(), 1); });
+    CHECK(changed == MAX_CHANGED_PER_PASS);
+  }
+  SECTION("more replicas") {
+    auto changed =
+        steps([](schema::Service::Builder service) { setReplicas(service.getSpec(), 2 * MANY); });
+    CHECK(changed == MAX_CHANGED_PER_PASS);
+  }
+}
+
 TEST_CASE("slots: the lowest numbers that are free are found past those that are not",
           "[manager]") {
   NumberSet numbers;

@@ -90,10 +90,9 @@ bool Prediction::act() {
   for (auto& id : involved) {
     std::vector<TaskReader> tasks;
     if (seen.insert(id).second) {
-      for (auto& slot : view.slots(id)) {
-        tasks.insert(tasks.end(), slot.tasks.begin(), slot.tasks.end());
-      }
-      for (auto& task : view.leaving(id)) tasks.push_back(task);
+      auto slots = view.slots(id);
+      for (auto& slot : slots) tasks.insert(tasks.end(), slot.tasks.begin(), slot.tasks.end());
+      for (auto& task : slots.leaving()) tasks.push_back(task);
     } else if (auto changed = view.changedTasksOf(id)) {
       for (auto& taskId : *changed) {
         KJ_IF_MAYBE (task, view.task(taskId)) tasks.push_back(*task);

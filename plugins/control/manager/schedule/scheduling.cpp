@@ -223,6 +223,7 @@ Task<bool> Scheduling::placeGroup(View& view, Group& group) {
     strategy.deferred.insert(group.serviceId);
     co_return false;
   }
+  co_await others();
   int64_t newestNs = 0;
   for (auto& task : group.tasks) {
     if (group.asked.size() < MAX_CHANGED_PER_PASS) group.asked.push_back(task.id());
@@ -264,7 +265,7 @@ Task<bool> Scheduling::assignAll(View& view, const Group& group,
                                  const std::vector<std::string>& nodes, std::string strategy) {
   size_t assigned = 0;
   for (size_t first = 0; first < group.asked.size(); first += TASKS_AT_ONCE) {
-    if (first > 0) co_await others();
+    co_await others();
     assigned +=
         assign(view, group.serviceId, partOf(group.asked, first), partOf(nodes, first), strategy);
   }

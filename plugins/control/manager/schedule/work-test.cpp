@@ -15,6 +15,7 @@ struct Work {
   uint64_t commits = 0;
   uint64_t places = 0;      // asked of the strategy
   uint64_t candidates = 0;  // named in doing so
+  uint64_t mostAsked = 0;   // tasks that one call was for
   uint64_t loads = 0;       // nodes that it was told of
   uint64_t orders = 0;      // to agents
   uint64_t words = 0;       // of them
@@ -35,6 +36,7 @@ class CountingTable final : public schema::PlacementTable::Server {
     auto params = context.getParams();
     ++work.places;
     work.candidates += params.getGroup().getCandidates().size();
+    work.mostAsked = std::max<uint64_t>(work.mostAsked, params.getCount());
     auto request = table.placeRequest();
     request.setGroup(params.getGroup());
     request.setCount(params.getCount());
@@ -205,6 +207,40 @@ TEST_CASE("work: many nodes are sent their tasks some in each turn of the loop",
   CHECK(served() == MOST);
   cluster.settle();
   CHECK(served() == 100);
+}
+
+// How often others have their turn after the strategy was asked and before anything is written.
+Task<void> countTurns(Env& env, TestCluster& cluster, const Work& work, uint64_t& turns) {
+  uint64_t commits = 0;
+  for (int i = 0; i < 10'000 && work.places < 2; ++i) {
+    if (work.places == 0) commits = cluster.store.commits();
+    turns += work.places == 1 && cluster.store.commits() == commits;
+    co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
+  }
+}
+
+TEST_CASE("work: tasks that wait get nodes some at a time", "[manager]") {
+  constexpr uint32_t WAITING = 2'500;
+  constexpr uint64_t MOST_IN_A_PASS = 1'000;
+  constexpr uint64_t MOST_IN_A_TURN = 128;
+  TestCluster cluster;
+  Work work;
+  cluster.host.addService("scheduler.spread", kj::heap<CountingScheduler>(cluster.spread(), work));
+  cluster.start();
+  cluster.create({"web", WAITING});
+  cluster.settle();
+  CHECK(work.places == 0);
+  CHECK(cluster.store.largestBatch() <= MOST_IN_A_TURN);
+
+  auto env = cluster.world.newEnv(7);
+  uint64_t turns = 0;
+  auto counting = countTurns(*env, cluster, work, turns).promise().eagerlyEvaluate(nullptr);
+  cluster.addNode().open();
+  cluster.settle();
+  CHECK(work.places >= WAITING / MOST_IN_A_PASS);
+  CHECK(work.mostAsked <= MOST_IN_A_PASS);
+  CHECK(turns >= MOST_IN_A_PASS / MOST_IN_A_TURN);
+  CHECK(cluster.service("web").getRunning() == WAITING);
 }
 
 TEST_CASE("work: a large service is written and applied in small batches", "[manager]") {

@@ -175,12 +175,13 @@ uint32_t runningTasks(const State& state, std::string_view serviceId) {
 void describeProgress(const View& view, std::string_view serviceId, uint32_t leftovers,
                       schema::ServiceProgress::Builder progress) {
   std::vector<TaskReader> stopping;
-  for (auto& task : view.leaving(serviceId)) {
+  auto slots = view.slots(serviceId);
+  for (auto& task : slots.leaving()) {
     if (!isStopped(view, task)) stopping.push_back(task);
   }
   uint32_t leaving = stopping.size() + leftovers;
   KJ_IF_MAYBE (service, view.service(serviceId)) {
-    describeService(view, *service, view.slots(serviceId), leaving, progress);
+    describeService(view, *service, slots, leaving, progress);
     auto unanswered = unansweredOf(view, service->getSpec());
     auto list = progress.initUnanswered(unanswered.size());
     for (uint32_t i = 0; i < list.size(); ++i) list.set(i, unanswered[i].c_str());

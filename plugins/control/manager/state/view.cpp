@@ -139,10 +139,6 @@ Slots View::slots(std::string_view serviceId) const {
   return reader.take();
 }
 
-std::vector<TaskReader> View::leaving(std::string_view serviceId) const {
-  return slots(serviceId).leaving();
-}
-
 NodeUsage View::nodeUsage(std::string_view nodeId) const {
   NodeUsage sum = state.usage().node(nodeId);
   auto& delta = usageDelta.node(nodeId);

@@ -130,8 +130,6 @@ class View final {
   const TaskIds* changedTasksOf(std::string_view serviceId) const;
   // Nodes that this pass has changed, made or taken away.
   std::vector<std::string> changedNodes() const;
-  // Its tasks that are to be removed.
-  std::vector<TaskReader> leaving(std::string_view serviceId) const;
 
   // Resources and ports that tasks hold on a node, with this pass's changes.
   NodeUsage nodeUsage(std::string_view nodeId) const;
