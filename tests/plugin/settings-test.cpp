@@ -85,6 +85,8 @@ const Bad ALL[] = {
     {"network.overlay", "address", "'here'"},
     {"network.overlay", "dataPort", "0"},
     {"network.overlay", "balancer", "'other'"},
+    {"network.overlay", "encryptionPort", "0"},
+    {"network.overlay", "wireguardGo", "''"},
     {"runtime.crun", "program", "''"},
     {"runtime.crun", "conmon", "''"},
     {"runtime.crun", "cgroupRoot", "'cgroup'"},

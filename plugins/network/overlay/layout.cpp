@@ -20,6 +20,9 @@ Layout layoutOf(Config::Reader settings, const NodeFacts& node) {
   layout.nodeId = node.id.cStr();
   layout.dataPort = settings.getDataPort();
   layout.encryptionPort = settings.getEncryptionPort();
+  if (settings.getWireguardGo().size() == 0) {
+    fail(kj::str("'wireguardGo' cannot be empty: expected a program, as wireguard-go"));
+  }
   layout.wireguardGo = settings.getWireguardGo().cStr();
   layout.tunnel = linkNameOf(TUNNEL_NAME, layout.nodeId + " " + layout.folder);
   layout.data = kj::str(node.dataDir, "/", node.instance).cStr();
