@@ -77,7 +77,9 @@ constexpr int64_t (*BY_CONCERN[])(View&, Config::Reader, std::string_view) = {ru
 
 ServicePass::ServicePass(View& view, std::string_view id, Extent extent)
     : view(view), serviceId(id), extent(extent) {
-  if (view.service(serviceId) == nullptr) this->extent = Extent::ALL;
+  auto stored = view.base().slots(serviceId);
+  bool removes = view.service(serviceId) == nullptr && stored != nullptr && stored->settled() > 0;
+  if (removes) this->extent = Extent::ALL;
   read();
 }
 

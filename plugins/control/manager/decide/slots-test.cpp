@@ -94,6 +94,18 @@ TEST_CASE("slots: a pass reads no more of a service than has changed", "[manager
     CHECK(many.readAfter(end) == 1);
     CHECK(many.changes == 1);
   }
+  SECTION("of a service that is gone") {
+    many.change([&](View& view) { view.erase(Key{Kind::SERVICE, many.serviceId}); });
+    for (int i = 0; i < 3; ++i) many.reconcile();
+    CHECK(many.count(TaskState::REMOVE) == MANY);
+    auto end = [&](View& view) {
+      view.editStatus(task(7), [](schema::TaskStatus::Builder status) {
+        status.setState(TaskState::SHUTDOWN);
+      });
+    };
+    CHECK(many.readAfter(end) <= 2);
+    CHECK(many.changes == 1);
+  }
 }
 
 TEST_CASE("slots: no step of a pass is long, however many slots there are", "[manager]") {

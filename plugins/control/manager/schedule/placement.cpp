@@ -169,12 +169,11 @@ namespace {
 template <typename F>
 bool anyVerdict(const View& view, std::string_view serviceId, schema::TaskSpec::Reader spec,
                 capnp::List<schema::PortSpec>::Reader ports, F&& use) {
-  auto counts = view.wantedByNode(serviceId);
+  bool limited = spec.getPlacement().getMaxReplicasPerNode() > 0;
   return view.anyNode([&](schema::Node::Reader node) {
     view.look();
     auto id = text(node.getMeta().getId());
-    auto count = counts.find(id);
-    int64_t ofService = count == counts.end() ? 0 : count->second;
+    int64_t ofService = limited ? view.wantedOn(serviceId, id) : 0;
     auto usage = view.nodeUsage(id);
     return use(node, id, refusalOf({view, node, spec, ports, usage, ofService}));
   });
