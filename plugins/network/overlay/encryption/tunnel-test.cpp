@@ -23,6 +23,7 @@
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
 #include "orch/testing/held-time.h"
+#include "orch/testing/plugin-module.h"
 
 namespace orch::network::overlay {
 namespace {
@@ -86,7 +87,8 @@ bool hasWireguard() {
 }
 
 struct TunnelHosts {
-  explicit TunnelHosts(kj::StringPtr name) : world(name, 2) {
+  explicit TunnelHosts(kj::StringPtr name, testing::Isolation how = testing::Isolation::KERNEL)
+      : world(name, 2, how) {
     world.shareKeys();
     world.tellAll({{SECRET}, {SECRET_ONE, SECRET_TWO}});
     world[0].plug("secret", "one", "10.0.1.11");
@@ -197,6 +199,20 @@ TEST_CASE("tunnel: connections outlive orchd, and the next one takes over what i
   here.world[0].retain({});
   CHECK_FALSE(here.hasTunnel(0));
   CHECK(here.world[0].warnings().empty());
+}
+
+TEST_CASE("tunnel: so it is with the plugin in a process of its own, that is killed",
+          "[network][root][netns]") {
+  NEEDS_WIREGUARD
+  TunnelHosts here("tunnel-process", testing::Isolation::PROCESS);
+  REQUIRE(here.reachesTwo());
+  here.world[0].crash();
+  CHECK(here.reachesTwo());
+  here.world[0].run();
+  here.world[0].tell({{SECRET}, {SECRET_ONE, SECRET_TWO}});
+  here.world[0].retain({"one"});
+  CHECK(here.world[0].check() == std::vector<std::string>{});
+  CHECK(here.reachesTwo());
 }
 
 TEST_CASE("tunnel: a host whose key is gone has another, and is told and led to by that",

@@ -56,35 +56,27 @@ void makeKernelTunnel(const std::string& device) {
   Rtnetlink().run(newWireguardLink(device.c_str()));
 }
 
-void setTunnel(const TunnelFacts& facts, const Step& step) {
-  auto next = [&] {
-    if (step) step();
-  };
-  next();
+void setTunnel(const TunnelFacts& facts) {
   putUpGuard(facts.device, facts.dataPort);
   Rtnetlink net;
   auto control = wireguardOf(facts.device);
   auto change = changeTo(facts.wireguard, control->read());
-  next();
   if (!change.empty()) control->apply(change);
   auto link = net.link(facts.device.c_str());
   if (!link) fail(kj::str("the WireGuard device '", facts.device.c_str(), "' is gone"));
   if (link->alias != TUNNEL_ALIAS.cStr()) net.run(setAlias(link->index, TUNNEL_ALIAS));
   if (link->mtu != facts.mtu) net.run(setMtu(link->index, facts.mtu));
   allowIpv6(facts.device);
-  next();
   net.run(newAddressInTunnel(link->index, facts.address(), TUNNEL_PREFIX), linkUp(link->index));
 }
 
-void removeTunnel(const std::string& device, const Step& step) {
+void removeTunnel(const std::string& device) {
   Rtnetlink net;
   auto link = net.link(device.c_str());
-  if (step) step();
   if (link) {
     int error = net.attempt(deleteLink(link->index));
     KJ_ASSERT(error == 0 || error == ENODEV, "cannot delete a network device", strerror(error));
   }
-  if (step) step();
   takeDownGuard(device);
 }
 

@@ -6,7 +6,6 @@
 
 #include "encryption/wireguard.h"
 #include "lib/findings.h"
-#include "lib/netns.h"
 
 namespace orch::network::overlay {
 
@@ -35,9 +34,9 @@ void makeKernelTunnel(const std::string& device);
 
 // Of one that is there: as these say, whatever it was before. What lets nothing pass beside it
 // comes first.
-void setTunnel(const TunnelFacts& facts, const Step& step = nullptr);
+void setTunnel(const TunnelFacts& facts);
 // Gone is success. wireguard-go ends with its device.
-void removeTunnel(const std::string& device, const Step& step = nullptr);
+void removeTunnel(const std::string& device);
 // Reads only.
 void checkTunnel(const TunnelFacts& facts, Findings& findings);
 
