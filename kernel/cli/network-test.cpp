@@ -31,6 +31,18 @@ TEST_CASE("cli: a network is asked for as its flags say, or not at all", "[cli]"
   CHECK(made.status == 0);
   CHECK(server.calls == Words{"createNetwork vault internal 10.1.0.0/24 router=10.1.0.9 team=a"});
   server.calls.clear();
+  auto dual =
+      server.run({"network", "create", "--ipv6", "--subnet", "fd00:1::/64", "--subnet",
+                  "10.1.0.0/24", "--gateway", "fd00:1::9", "--ip-range", "fd00:1:0:0:1::/80", "x"});
+  CHECK(dual.status == 0);
+  CHECK(server.calls ==
+        Words{"createNetwork x ipv6 10.1.0.0/24 fd00:1::/64 fd00:1::9 fd00:1:0:0:1::/80"});
+  server.calls.clear();
+  auto twice =
+      server.run({"network", "create", "--subnet", "10.1.0.0/24", "--subnet", "10.2.0.0/24", "x"});
+  CHECK(twice.status == 2);
+  CHECK(twice.errors ==
+        "orch: invalid value '10.2.0.0/24' for --subnet: expected one of IPv4, and one of IPv6\n");
   auto local = server.run({"network", "create", "--scope", "local", "x"});
   CHECK(local.status == 2);
   CHECK(local.errors == "orch: invalid value 'local' for --scope: expected swarm\n");

@@ -21,13 +21,19 @@ constexpr Option NETWORK_LS_OPTIONS[] = {
     ORCH_LIST_OPTIONS  //
 };
 constexpr Column NETWORK_COLUMNS[] = {
-    {"ID", "NETWORK ID"}, {"Name", "NAME"},      {"Driver", "DRIVER"}, {"Scope", "SCOPE"},
-    {"Subnet", "SUBNET"}, {"Internal", nullptr}, {"Labels", nullptr}};
+    {"ID", "NETWORK ID"}, {"Name", "NAME"},  {"Driver", "DRIVER"},  {"Scope", "SCOPE"},
+    {"Subnet", "SUBNET"}, {"IPv6", nullptr}, {"Internal", nullptr}, {"Labels", nullptr}};
 
 // `a=b,c=d`, as docker.
 kj::String labelsText(capnp::List<schema::KeyValue>::Reader labels) {
   auto texts = KJ_MAP(label, labels) { return kj::str(label.getKey(), "=", label.getValue()); };
   return kj::strArray(texts, ",");
+}
+
+// `10.0.1.0/24, fd00:1::/64`
+kj::String subnetsOf(schema::Network::Reader network) {
+  auto subnet6 = network.getSubnet6();
+  return kj::str(network.getSubnet(), subnet6.size() > 0 ? ", " : "", subnet6);
 }
 
 // Whether users made it, and nobody is on it.
@@ -61,8 +67,9 @@ Task<int> listNetworks(Context& context) {
     auto id = list.id(network.getMeta().getId());
     list.row(id, network,
              kj::arr(kj::str(id), kj::str(network.getName()), kj::str(network.getDriver()),
-                     kj::str(network.getScope()), kj::str(network.getSubnet()),
-                     kj::str(network.getInternal()), labelsText(network.getLabels())));
+                     kj::str(network.getScope()), subnetsOf(network),
+                     kj::str(network.getSubnet6().size() > 0), kj::str(network.getInternal()),
+                     labelsText(network.getLabels())));
   }
   list.finish();
   co_return 0;
@@ -75,10 +82,15 @@ constexpr Option NETWORK_PRUNE_OPTIONS[] = {
 
 constexpr Option NETWORK_CREATE_OPTIONS[] = {
     {"-d,--driver", "DRIVER", "What it is made by: overlay (the default)"},
-    {"--subnet", "SUBNET", "Its addresses, such as 10.1.0.0/24; else of the cluster's pools"},
-    {"--gateway", "ADDRESS", "Of the subnet; its first one by default"},
-    {"--ip-range", "SUBNET", "The part of the subnet that tasks get addresses of"},
-    {"--aux-address", "NAME=ADDRESS", "An address that no task gets", true},
+    {"--ipv6", nullptr, "Addresses of IPv6, too: of a --subnet, or of one that is chosen"},
+    {"--subnet", "SUBNET",
+     "Its addresses, such as 10.1.0.0/24; else of the cluster's pools. With --ipv6 once more, such "
+     "as fd00:1::/64",
+     true},
+    {"--gateway", "ADDRESS", "Of the subnet; its first one by default. One of each kind", true},
+    {"--ip-range", "SUBNET", "The part of the subnet that tasks get addresses of. One of each kind",
+     true},
+    {"--aux-address", "NAME=ADDRESS", "An address that no task gets, of either kind", true},
     {"-o,--opt", "KEY=VALUE",
      "An option of the driver: encrypted, com.docker.network.driver.mtu=1400", true},
     {"--label", "KEY=VALUE", "A label", true},
@@ -99,6 +111,21 @@ void fillPairs(Context& context, kj::StringPtr flag, capnp::List<schema::KeyValu
   }
 }
 
+// As docker, which takes them in any order.
+struct OfEachKind {
+  kj::StringPtr ipv4 = "";
+  kj::StringPtr ipv6 = "";
+};
+OfEachKind byKind(const Arguments& args, kj::StringPtr flag) {
+  OfEachKind found;
+  for (auto& value : args.values(flag)) {
+    auto& kind = value.findFirst(':') == nullptr ? found.ipv4 : found.ipv6;
+    if (kind.size() > 0) badValue(flag, value, "one of IPv4, and one of IPv6");
+    kind = value;
+  }
+  return found;
+}
+
 void fillNetwork(Context& context, schema::Network::Builder network) {
   auto& args = context.args;
   if (args.given("--scope") && args.text("--scope") != "swarm") {
@@ -106,9 +133,16 @@ void fillNetwork(Context& context, schema::Network::Builder network) {
   }
   network.setName(args.operands()[0]);
   network.setDriver(args.text("--driver"));
-  network.setSubnet(args.text("--subnet"));
-  network.setGateway(args.text("--gateway"));
-  network.setIpRange(args.text("--ip-range"));
+  auto subnets = byKind(args, "--subnet");
+  network.setSubnet(subnets.ipv4);
+  network.setSubnet6(subnets.ipv6);
+  auto gateways = byKind(args, "--gateway");
+  network.setGateway(gateways.ipv4);
+  network.setGateway6(gateways.ipv6);
+  auto ranges = byKind(args, "--ip-range");
+  network.setIpRange(ranges.ipv4);
+  network.setIpRange6(ranges.ipv6);
+  network.setIpv6(args.on("--ipv6"));
   network.setInternal(args.on("--internal"));
   network.setAttachable(args.on("--attachable"));
   auto count = [&](kj::StringPtr flag) { return static_cast<unsigned>(args.values(flag).size()); };

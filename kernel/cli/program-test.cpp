@@ -158,7 +158,7 @@ TEST_CASE("cli: lists are printed by a template, with docker's names", "[cli]") 
   CHECK(wrong.status == 2);
   CHECK(wrong.errors ==
         "orch: invalid value '{{.Nme}}' for --format: there is no field '.Nme'; there are .Driver, "
-        ".ID, .Internal, .Labels, .Name, .Scope, .Subnet\n");
+        ".ID, .IPv6, .Internal, .Labels, .Name, .Scope, .Subnet\n");
 }
 
 TEST_CASE("cli: volumes are listed, shown and removed", "[cli]") {

@@ -18,9 +18,16 @@ class RecordingNetworks : public schema::ClusterControl::Server {
 
   kj::Promise<void> createNetwork(CreateNetworkContext context) override {
     auto network = context.getParams().getNetwork();
-    auto flags = network.getInternal() ? " internal" : "";
+    auto flags =
+        kj::str(network.getInternal() ? " internal" : "", network.getIpv6() ? " ipv6" : "");
+    auto ofIpv6 = kj::Vector<kj::String>();
+    for (capnp::Text::Reader text :
+         {network.getSubnet6(), network.getGateway6(), network.getIpRange6()}) {
+      if (text.size() > 0) ofIpv6.add(kj::str(" ", text));
+    }
     asked.push_back(kj::str("createNetwork ", network.getName(), flags, " ", network.getSubnet(),
-                            pairs(network.getReserved()), pairs(network.getLabels()))
+                            kj::strArray(ofIpv6, ""), pairs(network.getReserved()),
+                            pairs(network.getLabels()))
                         .cStr());
     context.getResults().initNetwork().initMeta().setId("w9aaaaaaaaaaaaaaaaaaaaaaa");
     return kj::READY_NOW;

@@ -72,7 +72,7 @@ def _isTest(path):
 
 
 # Plain values that every plugin may speak of.
-VALUES = {"lib/ipv4.h": "plugins/network/lib/ipv4.h"}
+VALUES = {name: "plugins/network/" + name for name in ("lib/ipv4.h", "lib/ipv6.h")}
 
 
 def _refusedInPlugin(path, header, existing):

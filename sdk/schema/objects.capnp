@@ -348,8 +348,11 @@ struct Network {
   tasks @14 :List(NetworkUser);      # that have a leg in it; the same
   releasedAtNs @15 :Int64;           # when one of its addresses was last given back by what is forgotten
   subnet6 @16 :Text;                 # CIDR of its IPv6 addresses; empty: it has none
+  # Whoever has an IPv4 address of the network has its twin as well, virtual ones too: the one at the
+  # same place in `subnet6`, or in `ipRange6` if there is one, as its own is in `subnet`. Which is
+  # why these have at least as many addresses.
   gateway6 @17 :Text;
-  ipRange6 @18 :Text;                # as `ipRange`
+  ipRange6 @18 :Text;                # CIDR that the twins are of; empty: `subnet6`
   ipv6 @19 :Bool;                    # asked for: without `subnet6` one is chosen
 }
 

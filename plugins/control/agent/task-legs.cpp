@@ -28,6 +28,7 @@ Task<void> TaskController::plugLegs(schema::Endpoint::Reader endpoint) {
       target.setNamespacePath(path);
       target.setNetwork(leg.getNetwork());
       target.setAddress(leg.getAddress());
+      target.setAddress6(leg.getAddress6());
       target.setDevice(kj::str("eth", i + 1));
       target.setClosed(isClosed(task->task().asReader()));
       target.setPublished(publishes());

@@ -11,18 +11,22 @@ void add(ToldThings& things, kj::String key, kj::StringPtr network, kj::String o
          kj::String what) {
   things[key.cStr()] = {network.cStr(), object.cStr(), what.cStr()};
 }
+
+// Of IPv6.
+kj::String beside(kj::StringPtr text) { return text.size() > 0 ? kj::str(", ", text) : kj::str(); }
 }  // namespace
 
 void note(schema::Network::Reader network, ToldThings& things) {
   auto id = network.getMeta().getId();
   add(things, kj::str("network ", id), id, kj::str("network ", network.getName(), ", as told"),
-      kj::str(network.getSubnet(), " by ", network.getGateway(), ", VNI ", network.getVni()));
+      kj::str(network.getSubnet(), " by ", network.getGateway(), ", VNI ", network.getVni(),
+              beside(network.getSubnet6())));
 }
 
 void note(schema::NetworkPeer::Reader peer, ToldThings& things) {
   add(things, kj::str("peer ", peer.getNetwork(), " ", peer.getTaskId()), peer.getNetwork(),
       kj::str("peer ", peer.getName(), ", as told"),
-      kj::str(peer.getAddress(), " on ", peer.getNodeAddress(),
+      kj::str(peer.getAddress(), beside(peer.getAddress6()), " on ", peer.getNodeAddress(),
               peer.getServing() ? ", serving" : ""));
 }
 
@@ -30,7 +34,7 @@ void note(schema::NetworkService::Reader service, ToldThings& things) {
   auto address = service.getAddress();
   add(things, kj::str("service ", service.getNetwork(), " ", service.getServiceId()),
       service.getNetwork(), kj::str("service ", service.getName(), ", as told"),
-      kj::str(address.size() > 0 ? address : "no address"_kj,
+      kj::str(address.size() > 0 ? address : "no address"_kj, beside(service.getAddress6()),
               service.getAliases().size() > 0 ? " alias " : "",
               kj::strArray(service.getAliases(), " ")));
 }

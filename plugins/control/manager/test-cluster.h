@@ -77,7 +77,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   std::vector<std::string> unanswered;                              // published ports of others
   // What it was told of networks.
   struct Peer {
-    std::string address, nodeAddress;
+    std::string address, address6, nodeAddress;
     bool serving = false;
     std::string key = "";
     bool operator==(const Peer&) const = default;

@@ -17,9 +17,10 @@ void ScriptedNode::takeNetwork(schema::Assignment::Reader assignment) {
   } else if (assignment.isPeer()) {
     auto peer = assignment.getPeer();
     KJ_REQUIRE(networks.count(peer.getNetwork().cStr()) == 1, "of a network that it knows");
-    peers[kj::str(peer.getNetwork(), "/", peer.getTaskId()).cStr()] = {
-        peer.getAddress().cStr(), peer.getNodeAddress().cStr(), peer.getServing(),
-        peer.getNodeKey().cStr()};
+    auto& known = peers[kj::str(peer.getNetwork(), "/", peer.getTaskId()).cStr()];
+    known = {peer.getAddress().cStr(), peer.getAddress6().cStr(), peer.getNodeAddress().cStr()};
+    known.serving = peer.getServing();
+    known.key = peer.getNodeKey().cStr();
   } else {
     auto service = assignment.getService();
     KJ_REQUIRE(networks.count(service.getNetwork().cStr()) == 1, "of a network that it knows");

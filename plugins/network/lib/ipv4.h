@@ -27,7 +27,10 @@ struct Ipv4Subnet {
   Ipv4 network = 0;  // the bits of the host are zero
   uint8_t prefix = 0;
 
-  // For a prefix of at least 1.
+  // That the address is in. For a prefix of at least 1, as the others.
+  static Ipv4Subnet around(Ipv4 address, uint8_t prefix) {
+    return {address & (~Ipv4(0) << (32 - prefix)), prefix};
+  }
   Ipv4 mask() const { return ~Ipv4(0) << (32 - prefix); }
   uint64_t size() const { return uint64_t(1) << (32 - prefix); }
   bool operator==(const Ipv4Subnet&) const = default;

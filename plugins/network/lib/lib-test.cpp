@@ -13,6 +13,7 @@
 
 #include "lib/conntrack.h"
 #include "lib/generic-netlink.h"
+#include "lib/ipv6.h"
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
@@ -50,6 +51,43 @@ TEST_CASE("network: addresses and subnets are read strictly", "[network]") {
                     "10.1.0.0/16 ", "10.1.0.0/-1", "/16"}) {
     CHECK_FALSE(parseSubnet(text));
   }
+}
+
+TEST_CASE("network: addresses and subnets of IPv6 are read strictly", "[network]") {
+  CHECK(ipv6Text(*parseIpv6("fd00:1:0:0:0:0:0:0ff")) == "fd00:1::ff");
+  for (auto text : {"", ":", "1.2.3.4", "fd00::1 ", "fd00::1::2", "fd00::1/64", "[fd00::1]"}) {
+    CHECK_FALSE(parseIpv6(text));
+  }
+  CHECK(parseIpv6Host("[fd90::3]:7946") == parseIpv6("fd90::3"));
+  CHECK(parseIpv6Host("fd90::3") == parseIpv6("fd90::3"));
+  CHECK_FALSE(parseIpv6Host("10.0.0.1:7946"));
+  CHECK_FALSE(parseIpv6Host("[fd90::3"));
+  auto subnet = *parseSubnet6("fd00:1::/60");
+  CHECK(subnetText(subnet) == "fd00:1::/60");
+  CHECK(subnet.contains(*parseIpv6("fd00:1:0:f::1")));
+  CHECK_FALSE(subnet.contains(*parseIpv6("fd00:1:0:10::1")));
+  for (auto text : {"fd00::", "fd00::/", "fd00::/0", "fd00::/129", "fd00::1/64", "fd00::/64 ",
+                    "fd00:0:0:8::/60", "10.0.0.0/24"}) {
+    CHECK_FALSE(parseSubnet6(text));
+  }
+}
+
+TEST_CASE("network: each address of a network has a twin of IPv6", "[network]") {
+  capnp::MallocMessageBuilder message;
+  auto network = message.initRoot<schema::Network>();
+  network.setSubnet("10.0.16.0/20");
+  CHECK_FALSE(twinsOf(network));
+  network.setSubnet6("fd00:1::/64");
+  auto twins = *twinsOf(network);
+  CHECK(ipv6Text(twins.of(*parseIpv4("10.0.17.5"))) == "fd00:1::105");
+  CHECK(twins.ownerOf(*parseIpv6("fd00:1::105")) == parseIpv4("10.0.17.5"));
+  for (auto other : {"fd00:1::1005", "fd00:1::1:0:105", "fd00:2::105"}) {
+    CHECK_FALSE(twins.ownerOf(*parseIpv6(other)));
+  }
+  network.setIpRange6("fd00:1::4000:0/116");
+  CHECK(ipv6Text(twinsOf(network)->of(*parseIpv4("10.0.17.5"))) == "fd00:1::4000:105");
+  network.setIpRange6("fd00:1::4000:0/117");
+  CHECK_FALSE(twinsOf(network));
 }
 
 TEST_CASE("network: a namespace lives as long as its pin and what is inside",

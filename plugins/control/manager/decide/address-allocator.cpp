@@ -10,14 +10,53 @@ namespace orch::control::manager {
 namespace {
 using network::Ipv4Subnet;
 using network::ipv4Text;
+using network::Ipv6;
+using network::Ipv6Subnet;
+using network::ipv6Text;
 using network::parseIpv4;
+using network::parseIpv6;
 using network::parseSubnet;
+using network::twinsOf;
 
 constexpr kj::StringPtr DEFAULT_POOL = "10.0.0.0/8"_kj;
 // What is below belongs to others by custom.
 constexpr uint32_t FIRST_VNI = 4097;
 constexpr uint32_t LAST_VNI = (1 << 24) - 1;
 constexpr int64_t NS_PER_S = 1'000'000'000;
+// RFC 4193: fd, 40 bits that no other cluster has, 16 bits of the network.
+constexpr uint8_t LOCAL_PREFIX = 0xfd;
+constexpr uint8_t GLOBAL_PREFIX = 48;
+constexpr uint8_t SUBNET6_PREFIX = 64;
+constexpr uint32_t SUBNETS6 = 1 << 16;
+
+// Both kinds of subnet, for what treats them alike.
+template <typename Subnet>
+std::optional<Subnet> parsed(kj::StringPtr text);
+template <>
+std::optional<Ipv4Subnet> parsed(kj::StringPtr text) {
+  return parseSubnet(text);
+}
+template <>
+std::optional<Ipv6Subnet> parsed(kj::StringPtr text) {
+  return network::parseSubnet6(text);
+}
+template <typename Subnet>
+kj::StringPtr subnetOf(schema::Network::Reader network) {
+  if constexpr (std::is_same_v<Subnet, Ipv4Subnet>) return network.getSubnet();
+  return network.getSubnet6();
+}
+// That the node itself is reached at.
+template <typename Subnet>
+std::optional<Subnet> hostAt(schema::Node::Reader node) {
+  if constexpr (std::is_same_v<Subnet, Ipv4Subnet>) {
+    auto address = hostOf(node);
+    if (address) return Ipv4Subnet{*address, 32};
+  } else {
+    auto address = network::parseIpv6Host(node.getAddress());
+    if (address) return Ipv6Subnet{*address, 128};
+  }
+  return std::nullopt;
+}
 
 // What addresses are given of.
 Ipv4Subnet rangeOf(schema::Network::Reader network) {
@@ -47,28 +86,29 @@ std::vector<Ipv4Subnet> poolsOf(const View& view, uint8_t& prefix) {
 }
 }  // namespace
 
-bool overlap(const Ipv4Subnet& a, const Ipv4Subnet& b) {
-  return a.contains(b.network) || b.contains(a.network);
-}
-
-bool isExcluded(schema::Network::Reader network, Ipv4 address) {
+namespace {
+// That no task may have: the subnet's first and last address, the gateway's, reserved ones, and
+// those whose twins of IPv6 are such.
+std::set<Ipv4> excludedOf(schema::Network::Reader network) {
   auto subnet = parseSubnet(network.getSubnet()).value_or(Ipv4Subnet{});
-  if (address == subnet.network || address == (subnet.network | ~subnet.mask())) return true;
-  if (parseIpv4(network.getGateway()) == address) return true;
-  for (auto reserved : network.getReserved()) {
-    if (parseIpv4(reserved.getValue()) == address) return true;
-  }
-  return false;
+  auto twins = twinsOf(network);
+  std::set<Ipv4> excluded = {subnet.network, subnet.network | ~subnet.mask()};
+  auto exclude = [&](kj::StringPtr text) {
+    if (auto address = parseIpv4(text)) excluded.insert(*address);
+    auto twin = twins ? parseIpv6(text) : std::nullopt;
+    auto owner = twin ? twins->ownerOf(*twin) : std::nullopt;
+    if (owner) excluded.insert(*owner);
+  };
+  exclude(network.getGateway());
+  exclude(network.getGateway6());
+  for (auto reserved : network.getReserved()) exclude(reserved.getValue());
+  return excluded;
 }
+}  // namespace
 
 uint64_t capacityOf(schema::Network::Reader network) {
-  auto subnet = parseSubnet(network.getSubnet()).value_or(Ipv4Subnet{});
   auto range = rangeOf(network);
-  std::set<Ipv4> excluded = {subnet.network, subnet.network | ~subnet.mask()};
-  if (auto gateway = parseIpv4(network.getGateway())) excluded.insert(*gateway);
-  for (auto reserved : network.getReserved()) {
-    if (auto address = parseIpv4(reserved.getValue())) excluded.insert(*address);
-  }
+  auto excluded = excludedOf(network);
   uint64_t inRange = std::count_if(excluded.begin(), excluded.end(),
                                    [&](auto address) { return range.contains(address); });
   return range.size() - inRange;
@@ -77,45 +117,48 @@ uint64_t capacityOf(schema::Network::Reader network) {
 namespace {
 // Calls `found(subnet, what)` for all that the node's host has or reaches, until it says true.
 // `what()` goes on from the node's name, in a text for users.
-template <typename F>
+template <typename Subnet, typename F>
 bool anyOfNode(schema::Node::Reader node, F&& found) {
   auto description = node.getDescription();
   for (auto pool : description.getNetworks()) {
-    auto subnet = parseSubnet(pool.getSubnet());
+    auto subnet = parsed<Subnet>(pool.getSubnet());
     auto what = [&] {
       return kj::str("has a network '", pool.getName(), "' with ", pool.getSubnet());
     };
     if (subnet && found(*subnet, what)) return true;
   }
   for (auto route : description.getRoutes()) {
-    auto subnet = parseSubnet(route);
+    auto subnet = parsed<Subnet>(route);
     auto what = [&] { return kj::str("has a route to ", route); };
     if (subnet && found(*subnet, what)) return true;
   }
-  auto address = hostOf(node);
-  auto what = [&] { return kj::str("has the address ", ipv4Text(*address)); };
-  return address && found(Ipv4Subnet{*address, 32}, what);
+  auto own = hostAt<Subnet>(node);
+  auto what = [&] {
+    auto text = subnetText(*own);
+    return kj::str("has the address ", text.slice(0, KJ_ASSERT_NONNULL(text.findFirst('/'))));
+  };
+  return own && found(*own, what);
 }
 
 // Calls `found(subnet, whose)` for all that no new network may meet, until it says true. `whose()`
 // is a text for users.
-template <typename F>
+template <typename Subnet, typename F>
 bool anyTaken(const View& view, F&& found) {
   for (auto network : allNetworks(view)) {
-    auto other = parseSubnet(network.getSubnet());
+    auto other = parsed<Subnet>(subnetOf<Subnet>(network));
     auto whose = [&] {
-      return kj::str("the network '", network.getName(), "' has ", network.getSubnet());
+      return kj::str("the network '", network.getName(), "' has ", subnetOf<Subnet>(network));
     };
     if (other && found(*other, whose)) return true;
   }
   for (auto node : view.nodes()) {
-    auto ofNode = [&](const Ipv4Subnet& other, auto& what) {
+    auto ofNode = [&](const Subnet& other, auto& what) {
       auto whose = [&] {
         return kj::str("node '", node.getDescription().getHostname(), "' ", what());
       };
       return found(other, whose);
     };
-    if (anyOfNode(node, ofNode)) return true;
+    if (anyOfNode<Subnet>(node, ofNode)) return true;
   }
   return false;
 }
@@ -138,38 +181,50 @@ std::optional<Ipv4Subnet> firstFree(const Ipv4Subnet& pool, uint8_t prefix,
 }
 }  // namespace
 
-std::string whySubnetIsTaken(const View& view, const Ipv4Subnet& subnet) {
+template <typename Subnet>
+std::string whySubnetIsTaken(const View& view, const Subnet& subnet) {
   std::string why;
-  anyTaken(view, [&](const Ipv4Subnet& other, auto& whose) {
+  anyTaken<Subnet>(view, [&](const Subnet& other, auto& whose) {
     if (!overlap(other, subnet)) return false;
     why = whose().cStr();
     return true;
   });
   return why;
 }
+template std::string whySubnetIsTaken(const View& view, const Ipv4Subnet& subnet);
+template std::string whySubnetIsTaken(const View& view, const Ipv6Subnet& subnet);
 
-std::vector<std::string> overlapsOf(const View& view, schema::Node::Reader node) {
-  std::vector<std::string> problems;
+namespace {
+template <typename Subnet>
+void addOverlaps(const View& view, schema::Node::Reader node, std::vector<std::string>& problems) {
   auto networks = allNetworks(view);
-  anyOfNode(node, [&](const Ipv4Subnet& other, auto& what) {
+  anyOfNode<Subnet>(node, [&](const Subnet& other, auto& what) {
     for (auto network : networks) {
-      auto subnet = parseSubnet(network.getSubnet());
+      auto subnet = parsed<Subnet>(subnetOf<Subnet>(network));
       if (!subnet || !overlap(*subnet, other)) continue;
       problems.push_back(
           kj::str("node '", node.getDescription().getHostname(), "' ", what(),
-                  ", which meets the network '", network.getName(), "' (", network.getSubnet(),
+                  ", which meets the network '", network.getName(), "' (",
+                  subnetOf<Subnet>(network),
                   "): tasks on both sides may miss each other; make the network anew with another "
                   "--subnet, or change the host")
               .cStr());
     }
     return false;
   });
+}
+}  // namespace
+
+std::vector<std::string> overlapsOf(const View& view, schema::Node::Reader node) {
+  std::vector<std::string> problems;
+  addOverlaps<Ipv4Subnet>(view, node, problems);
+  addOverlaps<Ipv6Subnet>(view, node, problems);
   return problems;
 }
 
 Ipv4Subnet chooseSubnet(const View& view) {
   std::vector<Ipv4Subnet> taken;
-  anyTaken(view, [&](const Ipv4Subnet& subnet, auto&) {
+  anyTaken<Ipv4Subnet>(view, [&](const Ipv4Subnet& subnet, auto&) {
     taken.push_back(subnet);
     return false;
   });
@@ -189,6 +244,32 @@ Ipv4Subnet chooseSubnet(const View& view) {
                "--subnet, or give another pool with 'orch init --default-addr-pool'"));
 }
 
+Ipv6Subnet chooseSubnet6(const View& view) {
+  // FNV-1a of what is as random as can be.
+  uint64_t global = 14695981039346656037ull;
+  KJ_IF_MAYBE (cluster, view.cluster()) {
+    for (char c : cluster->getMeta().getId()) global = (global ^ uint8_t(c)) * 1099511628211ull;
+  }
+  Ipv6Subnet subnet;
+  subnet.prefix = SUBNET6_PREFIX;
+  subnet.network[0] = LOCAL_PREFIX;
+  for (size_t i = 1; i <= 5; ++i) subnet.network[i] = uint8_t(global >> (8 * i));
+  Ipv6Subnet all{subnet.network, GLOBAL_PREFIX};
+  std::vector<Ipv6Subnet> taken;
+  anyTaken<Ipv6Subnet>(view, [&](const Ipv6Subnet& other, auto&) {
+    if (overlap(other, all)) taken.push_back(other);
+    return false;
+  });
+  for (uint32_t number = 0; number < SUBNETS6; ++number) {
+    subnet.network[6] = uint8_t(number >> 8);
+    subnet.network[7] = uint8_t(number);
+    bool meets = std::any_of(taken.begin(), taken.end(),
+                             [&](auto& other) { return overlap(other, subnet); });
+    if (!meets) return subnet;
+  }
+  fail(kj::str("no IPv6 subnet is left of ", subnetText(all), "; name one with --subnet"));
+}
+
 uint32_t chooseVni(View& view) {
   std::set<uint32_t> taken;
   for (auto network : allNetworks(view)) taken.insert(network.getVni());
@@ -203,11 +284,12 @@ ChosenAddress chooseAddress(const View& view, schema::Network::Reader network) {
   auto range = rangeOf(network);
   auto addresses = view.addresses(id);
   auto newest = view.newestAddress(id);
+  auto excluded = excludedOf(network);
   uint64_t start = range.contains(newest) ? newest - range.network + 1 : 0;
   int64_t earliestNs = INT64_MAX;
   for (uint64_t i = 0; i < range.size(); ++i) {
     Ipv4 address = range.network + static_cast<Ipv4>((start + i) % range.size());
-    if (isExcluded(network, address) || addresses.isHeld(address)) continue;
+    if (excluded.count(address) > 0 || addresses.isHeld(address)) continue;
     auto untilNs = addresses.restsUntilNs(address);
     if (untilNs <= view.now()) return {address, 0};
     earliestNs = std::min(earliestNs, untilNs);
@@ -229,22 +311,27 @@ bool chooseLegs(const View& view, schema::TaskSpec::Reader spec, std::vector<Cho
         return false;
       }
       auto prefix = parseSubnet(network->getSubnet()).value_or(Ipv4Subnet{}).prefix;
-      legs.push_back(
-          {id, kj::str(ipv4Text(chosen.address), "/", prefix).cStr(), network->getInternal()});
+      ChosenLeg leg{id, kj::str(ipv4Text(chosen.address), "/", prefix).cStr(), "",
+                    network->getInternal()};
+      if (auto twins = twinsOf(*network)) {
+        auto subnet6 = network::parseSubnet6(network->getSubnet6()).value_or(Ipv6Subnet{});
+        leg.address6 = kj::str(ipv6Text(twins->of(chosen.address)), "/", subnet6.prefix).cStr();
+      }
+      legs.push_back(std::move(leg));
     }
   }
   return true;
 }
 
-std::map<std::string, std::string> chooseVirtualAddresses(
+std::map<std::string, ChosenVirtual> chooseVirtualAddresses(
     const View& view, schema::ServiceSpec::Reader spec,
     kj::Maybe<schema::Service::Reader> service) {
-  std::map<std::string, std::string> chosen;
+  std::map<std::string, ChosenVirtual> chosen;
   if (spec.getEndpoint().getMode() != schema::EndpointSpec::Mode::VIP) return chosen;
-  std::map<std::string, std::string> had;
+  std::map<std::string, ChosenVirtual> had;
   KJ_IF_MAYBE (known, service) {
     for (auto address : known->getAddresses()) {
-      had[text(address.getNetwork())] = text(address.getAddress());
+      had[text(address.getNetwork())] = {text(address.getAddress()), text(address.getAddress6())};
     }
   }
   for (auto attachment : spec.getTask().getNetworks()) {
@@ -265,7 +352,10 @@ std::map<std::string, std::string> chooseVirtualAddresses(
         fail(kj::str("no address is left on the network '", network->getName(),
                      "' for the service; use another network or a larger subnet"));
       }
-      chosen[id] = ipv4Text(free.address).cStr();
+      auto& given = chosen[id];
+      given.address = ipv4Text(free.address).cStr();
+      auto twins = twinsOf(*network);
+      if (twins) given.address6 = ipv6Text(twins->of(free.address)).cStr();
     }
   }
   return chosen;

@@ -1,21 +1,26 @@
 // Subnets, numbers and addresses of networks. Pure.
 #pragma once
 
+#include "lib/ipv6.h"
 #include "state/view.h"
 
 namespace orch::control::manager {
 
-// Whether no task may have it: the subnet's first and last address, the gateway's, reserved ones.
-bool isExcluded(schema::Network::Reader network, Ipv4 address);
-bool overlap(const network::Ipv4Subnet& a, const network::Ipv4Subnet& b);
-// That tasks and services can have, in all.
+template <typename Subnet>
+bool overlap(const Subnet& a, const Subnet& b) {
+  return a.contains(b.network) || b.contains(a.network);
+}
+// That tasks and services can have, in all. Each with its twin of IPv6, if the network has that.
 uint64_t capacityOf(schema::Network::Reader network);
 
 // A subnet of the cluster's pools that meets no other network and holds no node's address. Fails if
 // none is left.
 network::Ipv4Subnet chooseSubnet(const View& view);
-// Why the subnet cannot be a network's; empty if it can.
-std::string whySubnetIsTaken(const View& view, const network::Ipv4Subnet& subnet);
+// A unique local one (RFC 4193), of those that are the cluster's by its id; the same otherwise.
+network::Ipv6Subnet chooseSubnet6(const View& view);
+// Why the subnet, of either kind, cannot be a network's; empty if it can.
+template <typename Subnet>
+std::string whySubnetIsTaken(const View& view, const Subnet& subnet);
 // What of the node's host meets a network that users made: in whole sentences, for users.
 std::vector<std::string> overlapsOf(const View& view, schema::Node::Reader node);
 // A number that no network has, by chance: that of one that was removed may still be on a node.
@@ -28,8 +33,9 @@ struct ChosenAddress {
 ChosenAddress chooseAddress(const View& view, schema::Network::Reader network);
 
 struct ChosenLeg {
-  std::string network;  // id
-  std::string address;  // `10.0.1.5/24`
+  std::string network;   // id
+  std::string address;   // `10.0.1.5/24`
+  std::string address6;  // `fd00:1::5/64`; empty: the network has no IPv6
   bool internal = false;
 };
 struct Lack {
@@ -40,9 +46,13 @@ struct Lack {
 // address to give now.
 bool chooseLegs(const View& view, schema::TaskSpec::Reader spec, std::vector<ChosenLeg>& legs,
                 Lack& lack);
+struct ChosenVirtual {
+  std::string address;
+  std::string address6;  // empty: the network has no IPv6
+};
 // A virtual address in each of them, by id; those that the service has stay. Fails if a network has
 // none left.
-std::map<std::string, std::string> chooseVirtualAddresses(
+std::map<std::string, ChosenVirtual> chooseVirtualAddresses(
     const View& view, schema::ServiceSpec::Reader spec, kj::Maybe<schema::Service::Reader> service);
 
 // At the end of a pass: writes down that addresses were given back of which nothing else will tell

@@ -27,12 +27,13 @@ void setPorts(schema::Service::Builder service, schema::ServiceSpec::Reader spec
 }
 
 void setAddresses(schema::Service::Builder service,
-                  const std::map<std::string, std::string>& addresses) {
+                  const std::map<std::string, ChosenVirtual>& addresses) {
   auto list = service.initAddresses(addresses.size());
   uint32_t i = 0;
-  for (auto& [network, address] : addresses) {
+  for (auto& [network, chosen] : addresses) {
     list[i].setNetwork(network.c_str());
-    list[i++].setAddress(address.c_str());
+    list[i].setAddress(chosen.address.c_str());
+    list[i++].setAddress6(chosen.address6.c_str());
   }
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "decide/address-allocator.h"
 #include "state/view.h"
 
 namespace orch::control::manager {
@@ -36,7 +37,7 @@ void rollBack(View& view, const std::string& serviceId, const std::string& messa
 void setPorts(schema::Service::Builder service, schema::ServiceSpec::Reader spec,
               const std::vector<uint16_t>& published);
 void setAddresses(schema::Service::Builder service,
-                  const std::map<std::string, std::string>& addresses);
+                  const std::map<std::string, ChosenVirtual>& addresses);
 
 // How the service goes from one spec to the other now: by the policy that was given last for that,
 // which after a change back is in the spec that was left.

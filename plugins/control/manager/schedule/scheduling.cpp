@@ -89,6 +89,7 @@ bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std
       for (uint32_t i = 0; i < list.size(); ++i) {
         list[i].setNetwork(legs[i].network.c_str());
         list[i].setAddress(legs[i].address.c_str());
+        list[i].setAddress6(legs[i].address6.c_str());
         list[i].setInternal(legs[i].internal);
       }
     });

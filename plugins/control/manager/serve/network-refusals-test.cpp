@@ -36,6 +36,17 @@ TEST_CASE("networks: what cannot be is refused with one line, and nothing is mad
       more(it);
     };
   };
+  auto dual = [&](const char* subnet6, Fill more = nullptr) {
+    return in("10.6.0.0/24", [subnet6, more](schema::Network::Builder it) {
+      it.setIpv6(true);
+      it.setSubnet6(subnet6);
+      if (more) more(it);
+    });
+  };
+  cluster.make("dual", [](auto it) {
+    it.setIpv6(true);
+    it.setSubnet6("fd09::/48");
+  });
   Case cases[] = {
       {"net", [](auto) {}, "network 'net' exists already; choose another name"},
       {"bridge", [](auto) {}, "network 'bridge' exists already"},
@@ -115,6 +126,54 @@ TEST_CASE("networks: what cannot be is refused with one line, and nothing is mad
       {"x", option("encrypted", "false"),
        "--opt encrypted has no value but true, not 'false'; without the option a network is not "
        "encrypted"},
+      {"x", [](auto it) { it.setSubnet6("fd00:1::/64"); },
+       "--subnet 'fd00:1::/64' is of IPv6: add --ipv6, or leave it out"},
+      {"x", [](auto it) { it.setGateway6("fd00:1::1"); }, "--gateway 'fd00:1::1' is of IPv6"},
+      {"x", [](auto it) { it.setIpRange6("fd00:1::/80"); }, "--ip-range 'fd00:1::/80' is of IPv6"},
+      {"x",
+       in("10.6.0.0/24",
+          [&](auto it) {
+            reserve(it, {{"a", "fd00:1::9"}});
+          }),
+       "--aux-address 'fd00:1::9' is of IPv6"},
+      {"x", dual("fd00:5::1/64"), "must be an IPv6 subnet such as fd00:1::/64"},
+      {"x", dual("fd00:5::/121"),
+       "must have a prefix of 8 to 120: it has an address for each one of 10.6.0.0/24"},
+      {"x", dual("fc00::/7"), "must have a prefix of 8 to 120"},
+      {"x", dual("fe80:1::/64"), "must not meet fe80::/9"},
+      {"x", dual("ff05::/64"), "must not meet ff00::/8"},
+      {"x", dual("fd09:0:0:1::/64"), "is taken: the network 'dual' has fd09::/48"},
+      {"x", dual("fd00:5::/64", [](auto it) { it.setGateway6("fd00:6::1"); }),
+       "--gateway 'fd00:6::1' must be an address in the subnet fd00:5::/64"},
+      {"x", dual("fd00:5::/64", [](auto it) { it.setGateway6("fd00:5::"); }),
+       "--gateway 'fd00:5::' must be an address in the subnet"},
+      {"x", dual("fd00:5::/64", [](auto it) { it.setGateway6("x"); }), "must be an IPv6 address"},
+      {"x", dual("fd00:5::/64", [](auto it) { it.setIpRange6("fd00:6::/80"); }),
+       "--ip-range 'fd00:6::/80' must be in the subnet fd00:5::/64"},
+      {"x", dual("fd00:5::/64", [](auto it) { it.setIpRange6("fd00:5::/124"); }),
+       "--ip-range 'fd00:5::/124' must have a prefix of 8 to 120"},
+      {"x",
+       dual("fd00:5::/64",
+            [&](auto it) {
+              reserve(it, {{"a", "fd00:6::9"}});
+            }),
+       "--aux-address 'fd00:6::9' must be an address in the subnet fd00:5::/64"},
+      {"x",
+       dual("fd00:5::/64",
+            [&](auto it) {
+              reserve(it, {{"a", "fd00:5::1"}});
+            }),
+       "--aux-address 'a=fd00:5::1' is the gateway's address"},
+      {"x", dual("", [](auto it) { it.setGateway6("fd00:5::1"); }),
+       "'fd00:5::1' needs a --subnet that it is in"},
+      {"x",
+       dual("",
+            [&](auto it) {
+              reserve(it, {{"a", "fd00:5::9"}});
+            }),
+       "--aux-address needs a --subnet that it is in"},
+      {"x", dual("fd00:5::/64", option("com.docker.network.driver.mtu", "1279")),
+       "must be 1280 to 65485 with IPv6, not '1279'"},
       {"x", option("mtu", "1400"), "unknown --opt 'mtu'"},
       {"x", option("com.docker.network.driver.mtu", "12"), "must be 576 to 65485, not '12'"},
       {"x", option("com.docker.network.driver.mtu", "65486"), "must be 576 to 65485"},
@@ -133,7 +192,7 @@ TEST_CASE("networks: what cannot be is refused with one line, and nothing is mad
     CHECK(error.find('\n') == std::string::npos);
   }
   auto listed = cluster.control.networksRequest().send().wait(cluster.world.waitScope());
-  CHECK(listed.getNetworks().size() == 4);
+  CHECK(listed.getNetworks().size() == 5);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "decide/address-allocator.h"
 #include "orch/fail.h"
 #include "schedule/encryption.h"
+#include "serve/network-ipv6.h"
 #include "serve/resolve.h"
 
 namespace orch::control::manager {
@@ -25,6 +26,8 @@ constexpr kj::StringPtr MTU = "com.docker.network.driver.mtu"_kj;
 constexpr uint64_t LEAST_MTU = 576;
 constexpr uint64_t MOST_MTU = 65485;  // 50 bytes less than an IPv4 packet has: those of VXLAN
 constexpr uint64_t MOST_ENCRYPTED_MTU = 65405;  // 80 less again: those of the tunnel
+// RFC 8200: of every link with IPv6.
+constexpr uint64_t LEAST_MTU6 = 1280;
 constexpr size_t MAX_PAIRS = 256;
 constexpr size_t MAX_BYTES = 64 << 10;
 constexpr size_t MAX_POOLS = 64;
@@ -53,16 +56,17 @@ Ipv4 addressIn(kj::StringPtr flag, kj::StringPtr value, const Ipv4Subnet& subnet
   return *address;
 }
 
-void checkOption(schema::KeyValue::Reader option, bool encrypted) {
+void checkOption(schema::KeyValue::Reader option, bool encrypted, bool ipv6) {
   if (option.getKey() == MTU) {
     uint64_t most = encrypted ? MOST_ENCRYPTED_MTU : MOST_MTU;
     uint64_t mtu = 0;
+    uint64_t least = ipv6 ? LEAST_MTU6 : LEAST_MTU;
     for (char c : option.getValue()) {
       bool digit = c >= '0' && c <= '9' && mtu <= most;
       mtu = digit ? mtu * 10 + (c - '0') : most + 1;
     }
-    refuseIf(mtu < LEAST_MTU || mtu > most, "--opt ", MTU, " must be ", LEAST_MTU, " to ", most,
-             ", not '", option.getValue(), "'");
+    refuseIf(mtu < least || mtu > most, "--opt ", MTU, " must be ", least, " to ", most,
+             ipv6 ? " with IPv6" : "", ", not '", option.getValue(), "'");
     return;
   }
   if (option.getKey() == ENCRYPTED) {
@@ -136,16 +140,13 @@ void checkNew(const View& view, schema::Network::Reader spec) {
   checkPairs("--label", spec.getLabels());
   checkPairs("--opt", spec.getOptions());
   checkPairs("--aux-address", spec.getReserved());
-  for (auto option : spec.getOptions()) checkOption(option, isEncrypted(spec));
+  for (auto option : spec.getOptions()) checkOption(option, isEncrypted(spec), spec.getIpv6());
   if (isEncrypted(spec)) checkEncryption(view);
 }
 
 Ipv4Subnet chosenSubnet(const View& view, schema::Network::Reader spec) {
   if (spec.getSubnet().size() == 0) {
-    for (kj::StringPtr other : {spec.getGateway(), spec.getIpRange()}) {
-      refuseIf(other.size() > 0, "'", other, "' needs a --subnet that it is in");
-    }
-    refuseIf(spec.getReserved().size() > 0, "--aux-address needs a --subnet that it is in");
+    refuseWithoutSubnet(spec, false);
     return chooseSubnet(view);
   }
   auto subnet = subnetOf("--subnet", spec.getSubnet());
@@ -167,6 +168,7 @@ void checkReserved(capnp::List<schema::KeyValue>::Reader reserved, const Ipv4Sub
   for (auto pair : reserved) {
     refuseIf(pair.getKey().size() == 0 || pair.getValue().size() == 0, "--aux-address '",
              pair.getKey(), "=", pair.getValue(), "' must be NAME=ADDRESS");
+    if (isIpv6(pair.getValue())) continue;
     auto address = addressIn("--aux-address", pair.getValue(), subnet);
     refuseIf(address == gateway, "--aux-address '", pair.getKey(), "=", pair.getValue(),
              "' is the gateway's address");
@@ -180,6 +182,7 @@ Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reade
   if (!before.empty()) return {before, {}};
   requireCluster(view);
   checkNew(view, spec);
+  if (!spec.getIpv6()) refuseIpv6(spec);
   auto subnet = chosenSubnet(view, spec);
   auto gateway = spec.getGateway().size() > 0 ? addressIn("--gateway", spec.getGateway(), subnet)
                                               : subnet.network + 1;
@@ -194,6 +197,7 @@ Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reade
   auto tried = trial.getRoot<schema::Network>();
   tried.setSubnet(subnetText(subnet));
   tried.setGateway(ipv4Text(gateway));
+  if (spec.getIpv6()) fillIpv6(view, spec, tried);
   refuseIf(capacityOf(tried) == 0, "--ip-range '", spec.getIpRange(),
            "' leaves no address for tasks: the gateway and --aux-address have all of it");
   auto vni = chooseVni(view);
@@ -210,6 +214,10 @@ Answer createNetwork(View& view, kj::StringPtr requestId, schema::Network::Reade
     network.setReserved(spec.getReserved());
     network.setInternal(spec.getInternal());
     network.setAttachable(spec.getAttachable());
+    network.setIpv6(tried.getIpv6());
+    network.setSubnet6(tried.getSubnet6());
+    network.setGateway6(tried.getGateway6());
+    network.setIpRange6(tried.getIpRange6());
     network.setVni(vni);
   });
   remember(view, requestId, "createNetwork", answer.id);

@@ -39,6 +39,59 @@ TEST_CASE("networks: a task has a leg, a service an address, and no two the same
   CHECK(cluster.states("web") == "running running running");
 }
 
+TEST_CASE("networks: with IPv6 there is a subnet of the cluster's own, and twins in it",
+          "[manager]") {
+  NetworkFixture cluster;
+  auto asked = [](auto it) { it.setIpv6(true); };
+  cluster.make("net", asked);
+  cluster.make("next", asked);
+  cluster.make("plain");
+  std::string subnet = cluster.network("net").getNetwork().getSubnet6().cStr();
+  CHECK_THAT(subnet, Catch::Matches("fd[0-9a-f:]+::/64"));
+  CHECK(subnet != cluster.network("next").getNetwork().getSubnet6().cStr());
+  CHECK(cluster.network("plain").getNetwork().getSubnet6() == "");
+  auto base = subnet.substr(0, subnet.find('/'));
+  CHECK(cluster.network("net").getNetwork().getGateway6() == base + "1");
+  cluster.create(NetworkFixture::on("net", 1));
+  cluster.settle();
+  auto service = cluster.service("web");
+  auto address = service.getService().getAddresses()[0];
+  CHECK(address.getAddress() == "10.0.0.2");
+  CHECK(address.getAddress6() == base + "2");
+  auto listed = cluster.tasks("web");
+  CHECK(listed.getTasks()[0].getLegs()[0].getAddress() == "10.0.0.3/24");
+  CHECK(listed.getTasks()[0].getLegs()[0].getAddress6() == base + "3/64");
+  auto& node = cluster.one->running() > 0 ? *cluster.one : *cluster.two;
+  for (auto& [key, peer] : node.peers) CHECK(peer.address6 == base + "3");
+}
+
+TEST_CASE("networks: what is reserved of IPv6 is no task's twin either", "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("net", [](auto it) {
+    it.setIpv6(true);
+    it.setSubnet("10.5.0.0/29");
+    it.setSubnet6("fd00:5::/64");
+    it.setIpRange6("fd00:5::10/125");
+    it.setGateway6("fd00:5::12");
+    auto reserved = it.initReserved(1)[0];
+    reserved.setKey("printer");
+    reserved.setValue("fd00:5::13");
+  });
+  auto made = cluster.network("net");
+  CHECK(made.getNetwork().getGateway() == "10.5.0.1");
+  CHECK(made.getNetwork().getGateway6() == "fd00:5::12");
+  CHECK_THAT(cluster.createError(NetworkFixture::on("net", 3)),
+             Catch::Contains("network 'net' has 3 addresses for tasks, but 4 would be needed"));
+  cluster.create(NetworkFixture::on("net", 2));
+  cluster.settle();
+  std::set<std::string> twins;
+  auto listed = cluster.tasks("web");
+  for (auto task : listed.getTasks()) twins.insert(task.getLegs()[0].getAddress6().cStr());
+  auto service = cluster.service("web");
+  twins.insert(service.getService().getAddresses()[0].getAddress6().cStr());
+  CHECK(twins == std::set<std::string>{"fd00:5::14", "fd00:5::15/64", "fd00:5::16/64"});
+}
+
 TEST_CASE("networks: an address rests before another task gets it; a virtual one stays",
           "[manager]") {
   NetworkFixture cluster;

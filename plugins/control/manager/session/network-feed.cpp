@@ -42,7 +42,9 @@ void fillPeer(const State& state, const std::string& network, const std::string&
   peer.setServiceId(task.getServiceId());
   peer.setName((text(task.getServiceName()) + "." + nameOf(task.slot())).c_str());
   for (auto leg : task.getLegs()) {
-    if (view(leg.getNetwork()) == network) peer.setAddress(addressOf(leg).c_str());
+    if (view(leg.getNetwork()) != network) continue;
+    peer.setAddress(addressOf(leg).c_str());
+    peer.setAddress6(address6Of(leg).c_str());
   }
   peer.setNodeId(task.getNodeId());
   if (auto node = nodeOf(state, task)) {
@@ -66,7 +68,9 @@ void fillService(const State& state, const std::string& network, const std::stri
   target.setAlgorithm(service.getSpec().getEndpoint().getAlgorithm());
   target.setPersistenceMs(service.getSpec().getEndpoint().getPersistenceMs());
   for (auto address : service.getAddresses()) {
-    if (view(address.getNetwork()) == network) target.setAddress(address.getAddress());
+    if (view(address.getNetwork()) != network) continue;
+    target.setAddress(address.getAddress());
+    target.setAddress6(address.getAddress6());
   }
   for (auto attachment : service.getSpec().getTask().getNetworks()) {
     if (attachment.getName() == name) target.setAliases(attachment.getAliases());

@@ -6,10 +6,15 @@
 
 namespace orch::control::manager {
 
-std::string addressOf(schema::Leg::Reader leg) {
-  auto whole = view(leg.getAddress());
+namespace {
+std::string withoutPrefix(capnp::Text::Reader address) {
+  auto whole = view(address);
   return std::string(whole.substr(0, whole.find('/')));
 }
+}  // namespace
+
+std::string addressOf(schema::Leg::Reader leg) { return withoutPrefix(leg.getAddress()); }
+std::string address6Of(schema::Leg::Reader leg) { return withoutPrefix(leg.getAddress6()); }
 
 std::optional<Ipv4> hostOf(schema::Node::Reader node) {
   return network::parseIpv4Host(node.getAddress());

@@ -27,6 +27,8 @@ bool isServing(const TaskReader& task);
 
 // `10.0.1.5` of `10.0.1.5/24`.
 std::string addressOf(schema::Leg::Reader leg);
+// The same of IPv6; empty: it has none.
+std::string address6Of(schema::Leg::Reader leg);
 
 // `ip` of a node's `ip:port`; empty unless it is IPv4, which VXLAN needs here.
 std::optional<Ipv4> hostOf(schema::Node::Reader node);
