@@ -20,7 +20,6 @@ using testing::socketIn;
 using Got = std::vector<int>;
 
 constexpr const char* GATEWAY = "10.0.1.1";
-constexpr const char* VIP = ServiceTeam::VIP;
 constexpr uint32_t A_VNI = 4097;
 constexpr uint16_t WEB = 80;
 constexpr uint16_t NAMES = 53;
@@ -34,6 +33,14 @@ struct Balanced {
   ServiceTeam team;
 };
 
+// Of the kind that the subject's networks are used by.
+kj::AutoCloseFd tcpIn(const LegSubject& subject, const std::string& path) {
+  return socketIn(path, false, subject.ipv6);
+}
+kj::AutoCloseFd udpIn(const LegSubject& subject, const std::string& path) {
+  return socketIn(path, true, subject.ipv6);
+}
+
 void requireGot(const Got& got, const Got& wanted, kj::StringPtr what) {
   if (got == wanted) return;
   auto text = [](const Got& all) {
@@ -44,11 +51,11 @@ void requireGot(const Got& got, const Got& wanted, kj::StringPtr what) {
   KJ_FAIL_REQUIRE(what, "so many for each, and not right:", text(got), "instead of", text(wanted));
 }
 
-void requireRefusedAtOnce(ServiceTeam& team) {
-  int error = connectTo(socketIn(team.clientPath()), VIP, WEB);
+void requireRefusedAtOnce(LegSubject& subject, ServiceTeam& team) {
+  int error = connectTo(tcpIn(subject, team.clientPath()), team.vip(), WEB);
   KJ_REQUIRE(error == ECONNREFUSED, "where nobody serves a connection is refused at once", error);
-  auto asking = socketIn(team.clientPath(), true);
-  KJ_REQUIRE(connectTo(asking, VIP, NAMES) == 0);
+  auto asking = udpIn(subject, team.clientPath());
+  KJ_REQUIRE(connectTo(asking, team.vip(), NAMES) == 0);
   KJ_SYSCALL(send(asking, "hello", 5, 0));
   error = testing::readErrorOf(asking);
   KJ_REQUIRE(error == ECONNREFUSED, "where nobody serves a datagram is refused at once", error);
@@ -77,11 +84,11 @@ void whoServesNoMoreGetsNone(LegSubject& subject) {
 void udpGoesElsewhere(LegSubject& subject) {
   Balanced here(subject, 3);
   auto& team = here.team;
-  auto client = socketIn(team.clientPath(), true);
-  KJ_REQUIRE(connectTo(client, VIP, NAMES) == 0);
+  auto client = udpIn(subject, team.clientPath());
+  KJ_REQUIRE(connectTo(client, team.vip(), NAMES) == 0);
   auto first = testing::askUdp(client, team.answering());
   KJ_REQUIRE(first.server >= 0, "a datagram to the virtual address comes, and its answer does");
-  KJ_REQUIRE(first.address == ServiceTeam::CLIENT, "it comes from the client's address",
+  KJ_REQUIRE(first.address == team.seenFrom(), "it comes from the client's address",
              first.address.c_str());
   KJ_REQUIRE(testing::askUdp(client, team.answering()).server == first.server,
              "datagrams from one port go to the same task");
@@ -97,37 +104,38 @@ void reachesItself(LegSubject& subject) {
   Balanced here(subject, 2);
   auto& team = here.team;
   auto own = team.serverPath(0);
-  auto expected = [](int server) {
-    return server == 0 ? std::string(GATEWAY) : ServiceTeam::addressOf(0);
+  auto gateway = subject.used(GATEWAY);
+  auto expected = [&](int server) {
+    return server == 0 ? gateway : subject.used(ServiceTeam::addressOf(0));
   };
   for (int i = 0; i < 4; ++i) {
-    auto socket = socketIn(own);
-    int error = connectTo(socket, VIP, WEB);
+    auto socket = tcpIn(subject, own);
+    int error = connectTo(socket, team.vip(), WEB);
     int turn = error == 0 ? readyOf(team.listening()) : -1;
     KJ_REQUIRE(turn >= 0, "a task reaches itself and others by its service's address", error);
     auto peer = testing::acceptFrom(team.listening()[turn]);
     KJ_REQUIRE(peer.address == expected(turn), "a task that reaches itself sees the gateway's",
                peer.address.c_str());
     KJ_REQUIRE(testing::talk(socket, peer.fd), "a connection carries messages both ways");
-    auto asking = socketIn(own, true);
-    KJ_REQUIRE(connectTo(asking, VIP, NAMES) == 0);
+    auto asking = udpIn(subject, own);
+    KJ_REQUIRE(connectTo(asking, team.vip(), NAMES) == 0);
     auto asked = testing::askUdp(asking, team.answering());
     KJ_REQUIRE(asked.server >= 0, "a task reaches itself and others by UDP too");
     KJ_REQUIRE(asked.address == expected(asked.server),
                "a task that reaches itself sees the gateway's", asked.address.c_str());
   }
-  KJ_REQUIRE(connectTo(socketIn(own), GATEWAY, WEB) == ECONNREFUSED,
+  KJ_REQUIRE(connectTo(tcpIn(subject, own), gateway, WEB) == ECONNREFUSED,
              "the gateway is still itself for who has reached himself");
   tellAll(subject, team.news({true, false}));
-  auto socket = socketIn(own);
-  KJ_REQUIRE(connectTo(socket, VIP, WEB) == 0, "a task that serves alone reaches itself");
+  auto socket = tcpIn(subject, own);
+  KJ_REQUIRE(connectTo(socket, team.vip(), WEB) == 0, "a task that serves alone reaches itself");
 }
 
 void nobodyServes(LegSubject& subject) {
   Balanced here(subject, 3);
   auto& team = here.team;
   tellAll(subject, team.news({false, false, false}));
-  requireRefusedAtOnce(team);
+  requireRefusedAtOnce(subject, team);
   tellAll(subject, team.news({false, true, false}));
   requireGot(team.connectMany(2), {0, 2, 0, 0}, "until somebody serves");
   requireGot(team.askMany(2), {0, 2, 0, 0}, "until somebody serves");
@@ -137,8 +145,8 @@ void openOnesOutliveServing(LegSubject& subject) {
   Balanced here(subject, 3);
   auto& team = here.team;
   tellAll(subject, team.news({false, true, false}));
-  auto client = socketIn(team.clientPath());
-  KJ_REQUIRE(connectTo(client, VIP, WEB) == 0 && readyOf(team.listening()) == 1);
+  auto client = tcpIn(subject, team.clientPath());
+  KJ_REQUIRE(connectTo(client, team.vip(), WEB) == 0 && readyOf(team.listening()) == 1);
   auto peer = testing::acceptFrom(team.listening()[1]);
   tellAll(subject, team.news({true, false, true}));
   requireGot(team.connectMany(4), {2, 0, 2, 0}, "who serves no more gets no new connection");
@@ -185,14 +193,14 @@ void largeMessages(LegSubject& subject) {
   auto& team = here.team;
   std::string large(4000, 'x');
   for (int i = 0; i < 2; ++i) {
-    auto socket = socketIn(team.clientPath(), true);
-    KJ_REQUIRE(connectTo(socket, VIP, NAMES) == 0);
+    auto socket = udpIn(subject, team.clientPath());
+    KJ_REQUIRE(connectTo(socket, team.vip(), NAMES) == 0);
     KJ_SYSCALL(send(socket, large.data(), large.size(), 0));
     int turn = readyOf(team.answering());
     KJ_REQUIRE(turn >= 0, "a message larger than a packet comes");
     int server = team.answering()[turn];
     char got[5000];
-    sockaddr_in from = {};
+    sockaddr_storage from = {};
     socklen_t size = sizeof(from);
     auto* peer = reinterpret_cast<sockaddr*>(&from);
     auto bytes = recvfrom(server, got, sizeof(got), 0, peer, &size);
@@ -209,7 +217,7 @@ void goneServiceReachesNobody(LegSubject& subject) {
   auto& team = here.team;
   requireGot(team.connectMany(2), {1, 1, 0}, "all serve");
   tellAll(subject, team.news({true, true}, false));
-  KJ_REQUIRE(connectTo(socketIn(team.clientPath()), VIP, WEB) != 0,
+  KJ_REQUIRE(connectTo(tcpIn(subject, team.clientPath()), team.vip(), WEB) != 0,
              "at the address of a service that is gone there is nobody");
   tellAll(subject, team.everybody());
   requireGot(team.connectMany(2), {1, 1, 0}, "a service that is back has its tasks");
@@ -221,8 +229,8 @@ void restartKeepsConnections(LegSubject& subject) {
   std::vector<kj::AutoCloseFd> clients;
   std::vector<testing::Accepted> peers(3);
   for (int i = 0; i < 3; ++i) {
-    clients.push_back(socketIn(team.clientPath()));
-    KJ_REQUIRE(connectTo(clients[i], VIP, WEB) == 0);
+    clients.push_back(tcpIn(subject, team.clientPath()));
+    KJ_REQUIRE(connectTo(clients[i], team.vip(), WEB) == 0);
     int turn = readyOf(team.listening());
     KJ_REQUIRE(turn >= 0);
     peers[i] = testing::acceptFrom(team.listening()[turn]);

@@ -15,6 +15,19 @@ constexpr int HOSTS = 2;
 constexpr uint16_t TCP_PORT = 80;
 constexpr uint16_t UDP_PORT = 53;
 
+// The same place in fd00:1::/64 as in 10.0.1.0/24.
+std::string twinOf(const std::string& address) {
+  constexpr const char* DIGITS = "0123456789abcdef";
+  int place = std::stoi(address.substr(address.rfind('.') + 1));
+  std::string twin = "fd00:1::";
+  if (place >= 16) twin += DIGITS[place >> 4];
+  return twin + DIGITS[place & 15];
+}
+// Of what is no address, nothing.
+std::string twinIn(const LegSubject& subject, const std::string& address) {
+  return subject.ipv6 && address.rfind("10.0.1.", 0) == 0 ? twinOf(address) : "";
+}
+
 void write(LegSubject& subject, const News& news, int host, schema::NetworkChange::Builder change) {
   change.setComplete(news.complete);
   auto networks = change.initNetworks(news.networks.size());
@@ -26,6 +39,11 @@ void write(LegSubject& subject, const News& news, int host, schema::NetworkChang
     networks[i].setSubnet("10.0.1.0/24");
     networks[i].setGateway("10.0.1.1");
     networks[i].setVni(net.vni);
+    networks[i].setIpv6(subject.ipv6);
+    if (subject.ipv6) {
+      networks[i].setSubnet6("fd00:1::/64");
+      networks[i].setGateway6("fd00:1::1");
+    }
     auto options = networks[i].initOptions(int(!net.mtu.empty()) + int(net.encrypted));
     if (!net.mtu.empty()) {
       options[0].setKey("com.docker.network.driver.mtu");
@@ -40,6 +58,7 @@ void write(LegSubject& subject, const News& news, int host, schema::NetworkChang
     peers[i].setTaskId(mate.taskId.c_str());
     peers[i].setServiceId(mate.service.c_str());
     peers[i].setAddress(mate.address.c_str());
+    peers[i].setAddress6(twinIn(subject, mate.address).c_str());
     peers[i].setNodeId(subject.nodeId(mate.host, host).c_str());
     peers[i].setNodeAddress(subject.hostAddress(mate.host).c_str());
     peers[i].setServing(mate.serving);
@@ -50,6 +69,7 @@ void write(LegSubject& subject, const News& news, int host, schema::NetworkChang
     services[i].setNetwork(news.services[i].network.c_str());
     services[i].setServiceId(news.services[i].service.c_str());
     services[i].setAddress(news.services[i].address.c_str());
+    services[i].setAddress6(twinIn(subject, news.services[i].address).c_str());
     services[i].setAlgorithm(news.services[i].algorithm);
     services[i].setPersistenceMs(news.services[i].persistenceMs);
   }
@@ -66,6 +86,10 @@ void write(LegSubject& subject, const News& news, int host, schema::NetworkChang
 
 }  // namespace
 
+std::string LegSubject::used(const std::string& address) const {
+  return ipv6 ? twinOf(address) : address;
+}
+
 PlugCall plugCall(LegSubject& subject, int host, const std::string& network,
                   const std::string& taskId, const std::string& address,
                   const std::string& device) {
@@ -75,6 +99,8 @@ PlugCall plugCall(LegSubject& subject, int host, const std::string& network,
   leg.setNamespacePath(subject.namespaceOf(taskId).c_str());
   leg.setNetwork(network.c_str());
   leg.setAddress((address + "/24").c_str());
+  auto twin = twinIn(subject, address);
+  if (!twin.empty()) leg.setAddress6((twin + "/64").c_str());
   leg.setDevice(device.c_str());
   return call;
 }
@@ -130,8 +156,8 @@ void ServiceTeam::join() {
   plug(subject, 0, network, network + "-client", CLIENT);
   for (size_t i = 0; i < names.size(); ++i) {
     plug(subject, hostOf(i), network, names[i], addressOf(i));
-    tcp.push_back(testing::serverIn(serverPath(i), TCP_PORT));
-    udp.push_back(testing::serverIn(serverPath(i), UDP_PORT, true));
+    tcp.push_back(testing::serverIn(serverPath(i), TCP_PORT, false, subject.ipv6));
+    udp.push_back(testing::serverIn(serverPath(i), UDP_PORT, true, subject.ipv6));
   }
 }
 
@@ -148,7 +174,7 @@ void ServiceTeam::withSockets(int count, bool udp, kj::FunctionParam<bool(int, i
   for (int done = 0; done < count;) {
     std::vector<kj::AutoCloseFd> some(std::min(AT_A_TIME, count - done));
     testing::insideOf(path, [&] {
-      for (auto& socket : some) socket = testing::socketIn("", udp);
+      for (auto& socket : some) socket = testing::socketIn("", udp, subject.ipv6);
     });
     for (auto& socket : some) {
       if (!use(socket, done++)) return;
@@ -159,8 +185,9 @@ void ServiceTeam::withSockets(int count, bool udp, kj::FunctionParam<bool(int, i
 std::vector<int> ServiceTeam::connectMany(int count) {
   std::vector<int> got(names.size() + 1);
   withSockets(count, false, [&](int socket, int) {
-    int turn = testing::connectTo(socket, VIP, TCP_PORT) == 0 ? testing::readyOf(listening()) : -1;
-    bool good = turn >= 0 && testing::acceptFrom(tcp[turn]).address == CLIENT;
+    int error = testing::connectTo(socket, vip(), TCP_PORT);
+    int turn = error == 0 ? testing::readyOf(listening()) : -1;
+    bool good = turn >= 0 && testing::acceptFrom(tcp[turn]).address == seenFrom();
     ++got[good ? turn : names.size()];
     return good;
   });
@@ -171,11 +198,10 @@ std::vector<int> ServiceTeam::askMany(int count) {
   constexpr uint16_t FIRST_PORT = 10'000;
   std::vector<int> got(names.size() + 1);
   withSockets(count, true, [&](int socket, int index) {
-    auto own = testing::socketAddressOf("0.0.0.0", FIRST_PORT + index);
-    KJ_SYSCALL(bind(socket, reinterpret_cast<sockaddr*>(&own), sizeof(own)));
-    testing::connectTo(socket, VIP, UDP_PORT);
+    testing::bindTo(socket, FIRST_PORT + index);
+    testing::connectTo(socket, vip(), UDP_PORT);
     auto asked = testing::askUdp(socket, answering());
-    bool good = asked.server >= 0 && asked.address == CLIENT;
+    bool good = asked.server >= 0 && asked.address == seenFrom();
     ++got[good ? asked.server : names.size()];
     return good;
   });

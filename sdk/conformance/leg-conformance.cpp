@@ -5,6 +5,8 @@
 #include <net/if.h>
 #include <poll.h>
 
+#include <tuple>
+
 #include "calls.h"
 #include "orch/attempt.h"
 #include "orch/testing/sockets.h"
@@ -48,8 +50,12 @@ class LegSteps final {
   // Both ways.
   void requireReach(const Mate& one, const Mate& two, kj::StringPtr what) {
     auto here = subject.namespaceOf(one.taskId), there = subject.namespaceOf(two.taskId);
-    KJ_REQUIRE(testing::reaches(here, there, two.address), what, two.address.c_str());
-    KJ_REQUIRE(testing::reaches(there, here, one.address), what, one.address.c_str());
+    for (auto& [from, to, address] :
+         {std::tuple(here, there, two.address), std::tuple(there, here, one.address)}) {
+      KJ_REQUIRE(testing::reaches(from, to, address), what, address.c_str());
+      auto used = subject.used(address);  // networks with IPv6 have both
+      KJ_REQUIRE(testing::reaches(from, to, used), what, used.c_str());
+    }
   }
   // 0: there is none.
   unsigned indexOf(const Mate& mate, const char* device) {
@@ -74,11 +80,12 @@ class LegSteps final {
 // A connection that is open, and has to stay so.
 struct OpenLeg {
   OpenLeg(LegSubject& subject, const Mate& from, const Mate& to) {
-    auto server = testing::serverIn(subject.namespaceOf(to.taskId), PORT);
-    client = socketIn(subject.namespaceOf(from.taskId));
-    KJ_REQUIRE(connectTo(client, to.address, PORT) == 0, "tasks of a network reach each other");
+    auto server = testing::serverIn(subject.namespaceOf(to.taskId), PORT, false, subject.ipv6);
+    client = socketIn(subject.namespaceOf(from.taskId), false, subject.ipv6);
+    int error = connectTo(client, subject.used(to.address), PORT);
+    KJ_REQUIRE(error == 0, "tasks of a network reach each other", error);
     peer = testing::acceptFrom(server);
-    KJ_REQUIRE(peer.address == from.address, "a task sees the other's address",
+    KJ_REQUIRE(peer.address == subject.used(from.address), "a task sees the other's address",
                peer.address.c_str());
     require("a connection carries messages both ways");
   }
@@ -98,7 +105,9 @@ void tasksOfHostsReachEachOther(LegSubject& subject) {
   OpenLeg(subject, ONE, TWO);
   auto path = subject.namespaceOf("one");
   KJ_REQUIRE(steps.hasDevice(ONE, "eth1"), "the leg's device has the name that was asked for");
-  KJ_REQUIRE(connectTo(socketIn(path), "10.0.1.1", PORT) == ECONNREFUSED, "the gateway is there");
+  auto gateway = subject.used("10.0.1.1");
+  KJ_REQUIRE(connectTo(socketIn(path, false, subject.ipv6), gateway, PORT) == ECONNREFUSED,
+             "the gateway is there");
   KJ_REQUIRE(connectTo(socketIn(path, true), SOMEWHERE, PORT) == ENETUNREACH,
              "a leg has a route to its network, and no other");
   subject.untilOnly(0, {"red one", "red three"});
@@ -140,11 +149,12 @@ void networksDoNotMeet(LegSubject& subject) {
   for (auto& mate : {ONE, TWO, blueTwo, Mate{"blue", "five", "web", "10.0.1.11", 0}}) {
     steps.plugMate(mate);
   }
-  auto red = testing::serverIn(subject.namespaceOf("two"), PORT);
-  auto blue = testing::serverIn(subject.namespaceOf("four"), PORT);
+  auto red = testing::serverIn(subject.namespaceOf("two"), PORT, false, subject.ipv6);
+  auto blue = testing::serverIn(subject.namespaceOf("four"), PORT, false, subject.ipv6);
   for (auto& from : {"one", "five"}) {
-    auto client = socketIn(subject.namespaceOf(from));
-    KJ_REQUIRE(connectTo(client, "10.0.1.12", PORT) == 0, "tasks of a network reach each other");
+    auto client = socketIn(subject.namespaceOf(from), false, subject.ipv6);
+    KJ_REQUIRE(connectTo(client, subject.used("10.0.1.12"), PORT) == 0,
+               "tasks of a network reach each other");
     int reached = testing::readyOf({red, blue});
     KJ_REQUIRE(reached == (from == std::string("one") ? 0 : 1),
                "networks with the same addresses do not meet", from, reached);

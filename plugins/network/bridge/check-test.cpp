@@ -53,7 +53,7 @@ TEST_CASE("check: what a task has of the bridge and lost is found and made again
 
   inNamespace(here.end.path.c_str(), [&] {
     auto device = Fixture::indexOf("eth0");
-    Rtnetlink().run(deleteAddress({device, here.address, 16}));
+    Rtnetlink().run(deleteAddress(Address{device, here.address, 16}));
   });
   here.findsAndRepairs({"eth0 of task one: " + here.end.address + ", found without its address"});
 }
@@ -64,7 +64,7 @@ TEST_CASE("check: rules and addresses of the node that are gone are found and ma
   auto table = here.node.layout().table;
   NftBatch(table.c_str()).deleteRules("postrouting").commit();
   here.findsAndRepairs({"table ip " + table + ": chain postrouting: 3 rules, found 0 rules"});
-  Rtnetlink().run(deleteAddress({here.bridge(), here.node.layout().gateway, 16}));
+  Rtnetlink().run(deleteAddress(Address{here.bridge(), here.node.layout().gateway, 16}));
   // The kernel forgets neighbours with the last address.
   here.findsAndRepairs({"gateway's address 172.30.0.1: present, found nothing",
                         "neighbour " + here.end.address + ": present, found nothing"});

@@ -5,10 +5,14 @@
 #include <functional>
 #include <vector>
 
-#include "lib/ipv4.h"
+#include "lib/ipv6.h"
 #include "lib/netlink.h"
 
 namespace orch::network {
+
+// Of IPv4; or, where `twins` are given, of IPv6, all addresses being those of their owners, and 0
+// of who is no twin.
+using FlowTwins = std::optional<Ipv6Twins>;
 
 // Connections that are answered by `server`: those to it, by whatever address the client used.
 struct FlowsTo {
@@ -20,7 +24,8 @@ struct FlowsTo {
 
 // In the namespace of the socket, which is one of NETLINK_NETFILTER. Their next packet is treated
 // as the first of a new connection. The number that was there.
-size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows);
+size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows,
+                   const FlowTwins& twins = {});
 
 // A connection that a rule has led on.
 struct LedFlow {
@@ -31,7 +36,8 @@ struct LedFlow {
 };
 // Those that `stray` picks are forgotten, as by `forgetFlows`: whoever led them may have ended
 // before he could.
-size_t forgetStrays(NetlinkSocket& socket, const std::function<bool(const LedFlow&)>& stray);
+size_t forgetStrays(NetlinkSocket& socket, const std::function<bool(const LedFlow&)>& stray,
+                    const FlowTwins& twins = {});
 
 // Whether a TCP connection that a rule has led to one of these is not over.
 bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers);
@@ -47,6 +53,7 @@ struct Unled {
 size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
                    const std::vector<Ipv4>& local);
 // The same for connections to `addresses`, by whatever port.
-size_t forgetUnled(NetlinkSocket& socket, const std::vector<Ipv4>& addresses);
+size_t forgetUnled(NetlinkSocket& socket, const std::vector<Ipv4>& addresses,
+                   const FlowTwins& twins = {});
 
 }  // namespace orch::network

@@ -38,6 +38,12 @@ uint32_t typeOf(std::initializer_list<NftType> parts) {
   return type;
 }
 
+uint32_t sizeOf(std::initializer_list<NftType> parts) {
+  uint32_t size = 0;
+  for (auto part : parts) size += network::sizeOf(part);
+  return size;
+}
+
 template <typename T, void (*FREE)(const T*)>
 struct Deleter {
   void operator()(T* object) const { FREE(object); }
@@ -56,7 +62,7 @@ nftnl_set_elem* newElement(const NftBytes& key) {
 
 NftBytes& NftBytes::put(const void* data, size_t size) {
   size_t at = bytes.size();
-  bytes.resize(at + NFT_PART_BYTES);
+  bytes.resize(at + (size + NFT_PART_BYTES - 1) / NFT_PART_BYTES * NFT_PART_BYTES);
   memcpy(bytes.data() + at, data, size);
   return *this;
 }
@@ -122,7 +128,7 @@ NftBatch& NftBatch::set(kj::StringPtr name, std::initializer_list<NftType> key, 
   nftnl_set_set_u32(s.get(), NFTNL_SET_ID, ++nextSetId);
   nftnl_set_set_u32(s.get(), NFTNL_SET_FAMILY, uint32_t(family));
   nftnl_set_set_u32(s.get(), NFTNL_SET_KEY_TYPE, typeOf(key));
-  nftnl_set_set_u32(s.get(), NFTNL_SET_KEY_LEN, key.size() * NFT_PART_BYTES);
+  nftnl_set_set_u32(s.get(), NFTNL_SET_KEY_LEN, sizeOf(key));
   nftnl_set_set_u32(s.get(), NFTNL_SET_FLAGS, flags);
   if ((flags & NFT_SET_MAP) != 0) {
     nftnl_set_set_u32(s.get(), NFTNL_SET_DATA_TYPE, valueType);
@@ -144,12 +150,12 @@ NftBatch& NftBatch::addTimedSet(kj::StringPtr name, std::initializer_list<NftTyp
 }
 NftBatch& NftBatch::addMap(kj::StringPtr name, std::initializer_list<NftType> key,
                            std::initializer_list<NftType> value) {
-  return set(name, key, NFT_SET_MAP, typeOf(value), value.size() * NFT_PART_BYTES);
+  return set(name, key, NFT_SET_MAP, typeOf(value), sizeOf(value));
 }
 NftBatch& NftBatch::addTimedMap(kj::StringPtr name, std::initializer_list<NftType> key,
                                 std::initializer_list<NftType> value, uint32_t most) {
-  return set(name, key, NFT_SET_MAP | NFT_SET_TIMEOUT | NFT_SET_EVAL, typeOf(value),
-             value.size() * NFT_PART_BYTES, most);
+  return set(name, key, NFT_SET_MAP | NFT_SET_TIMEOUT | NFT_SET_EVAL, typeOf(value), sizeOf(value),
+             most);
 }
 NftBatch& NftBatch::addVerdictMap(kj::StringPtr name, std::initializer_list<NftType> key) {
   return set(name, key, NFT_SET_MAP, NFT_DATA_VERDICT, sizeof(nft_verdicts));

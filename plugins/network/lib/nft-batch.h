@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/ipv6.h"
 #include "lib/netlink.h"
 #include "lib/nft-rule.h"
 
@@ -17,11 +18,14 @@ namespace orch::network {
 
 // nft(8)'s numbers of the types that a key or a value is made of, so that `nft list` shows them as
 // what they are. Each takes a multiple of 4 bytes.
-enum class NftType : uint32_t { ADDRESS = 7, PROTOCOL = 12, PORT = 13, MARK = 19 };
+enum class NftType : uint32_t { ADDRESS = 7, ADDRESS6 = 8, PROTOCOL = 12, PORT = 13, MARK = 19 };
 
 // How nft(8) writes a type made of several, and how long a part of it is.
 constexpr uint32_t NFT_TYPE_BITS = 6;
 constexpr uint32_t NFT_PART_BYTES = 4;
+constexpr uint32_t sizeOf(NftType part) {
+  return part == NftType::ADDRESS6 ? sizeof(Ipv6) : NFT_PART_BYTES;
+}
 
 // A key or a value: its parts, each padded to 4 bytes.
 class NftBytes final {
@@ -29,6 +33,7 @@ class NftBytes final {
   NftBytes& protocol(uint8_t value) { return put(&value, sizeof(value)); }
   NftBytes& port(uint16_t hostOrder);
   NftBytes& address(Ipv4 hostOrder);
+  NftBytes& address(const Ipv6& value) { return put(value.data(), value.size()); }
   NftBytes& mark(uint32_t value) { return put(&value, sizeof(value)); }
   const uint8_t* data() const { return bytes.data(); }
   uint32_t size() const { return bytes.size(); }
@@ -47,14 +52,9 @@ struct NftHook {
   int32_t priority;  // lower is earlier
 };
 
-// Which packets a table sees: those of IPv4 or of IPv6, those of one device, or the frames that
-// pass a bridge, of whatever protocol.
-enum class NftFamily : uint8_t {
-  IP = 2,
-  NETDEV = 5,
-  BRIDGE = 7,
-  IP6 = 10
-};  // NFPROTO_IPV4 and so on
+// Which packets a table sees: those of IPv4 or IPv6, those of one device, or the frames that pass a
+// bridge, of whatever protocol.
+enum class NftFamily : uint8_t { IP = 2, NETDEV = 5, BRIDGE = 7, IP6 = 10 };  // NFPROTO_IPV4 ...
 
 // Things are named before they are used: sets and chains before rules. Adding
 // what exists and is equal is success, except rules, which are appended; deleting what does not

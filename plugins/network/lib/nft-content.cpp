@@ -10,7 +10,7 @@
 
 #include <set>
 
-#include "lib/ipv4.h"
+#include "lib/ipv6.h"
 
 namespace orch::network {
 
@@ -152,13 +152,20 @@ std::string shown(const std::string& bytes, uint32_t type) {
   for (; type != 0; type >>= NFT_TYPE_BITS)
     parts.insert(parts.begin(), type & ((1 << NFT_TYPE_BITS) - 1));
   std::string text;
-  for (size_t i = 0; i < parts.size() && (i + 1) * NFT_PART_BYTES <= bytes.size(); ++i) {
-    uint8_t part[NFT_PART_BYTES];
-    memcpy(part, bytes.data() + i * NFT_PART_BYTES, NFT_PART_BYTES);
-    if (i > 0) text += " . ";
+  size_t at = 0;
+  for (auto number : parts) {
+    auto kind = static_cast<NftType>(number);
+    if (at + sizeOf(kind) > bytes.size()) break;
+    Ipv6 part = {};  // as long as any
+    memcpy(part.data(), bytes.data() + at, sizeOf(kind));
+    if (at > 0) text += " . ";
+    at += sizeOf(kind);
     uint32_t value;
-    memcpy(&value, part, sizeof(value));
-    switch (static_cast<NftType>(parts[i])) {
+    memcpy(&value, part.data(), sizeof(value));
+    switch (kind) {
+      case NftType::ADDRESS6:
+        text += ipv6Text(part).cStr();
+        break;
       case NftType::ADDRESS:
         text += ipv4Text(ntohl(value)).cStr();
         break;
@@ -173,6 +180,19 @@ std::string shown(const std::string& bytes, uint32_t type) {
     }
   }
   return text;
+}
+
+kj::StringPtr nameOf(NftFamily family) {
+  switch (family) {
+    case NftFamily::IP:
+      return "ip";
+    case NftFamily::IP6:
+      return "ip6";
+    case NftFamily::NETDEV:
+      return "netdev";
+    default:
+      return "bridge";
+  }
 }
 
 kj::String valueText(const NftContent::Set& set, const std::string& value) {
@@ -301,12 +321,7 @@ void compareContent(kj::StringPtr about, const NftContent& expected, const NftCo
 void checkTable(const NftBatch& batch, Findings& findings, void (*alike)(NftContent&)) {
   NetlinkSocket socket(NETLINK_NETFILTER);
   auto family = batch.ofFamily();
-  auto about = kj::str("table ",
-                       family == NftFamily::IP       ? "ip"
-                       : family == NftFamily::IP6    ? "ip6"
-                       : family == NftFamily::NETDEV ? "netdev"
-                                                     : "bridge",
-                       " ", batch.tableName());
+  auto about = kj::str("table ", nameOf(family), " ", batch.tableName());
   auto expected = contentOf(batch);
   auto found = nftContent(socket, batch.tableName(), family);
   if (alike != nullptr) {

@@ -36,7 +36,7 @@ constexpr uint32_t REFUSED_PORT_OFFSET = REFUSED_OFFSET + 20 + DESTINATION_PORT_
 
 void NftRule::Free::operator()(nftnl_rule* rule) const { nftnl_rule_free(rule); }
 
-NftRule::NftRule() : rule(nftnl_rule_alloc()) { KJ_ASSERT(rule != nullptr); }
+NftRule::NftRule(bool ipv6) : ipv6(ipv6), rule(nftnl_rule_alloc()) { KJ_ASSERT(rule != nullptr); }
 
 nftnl_expr* NftRule::add(const char* kind, std::initializer_list<Attribute> attributes) {
   auto* expression = nftnl_expr_alloc(kind);
@@ -82,10 +82,10 @@ NftRule& NftRule::device_(bool input, bool equal, kj::StringPtr name) {
 }
 
 NftRule& NftRule::loadSource(Register into) {
-  return load(NFT_PAYLOAD_NETWORK_HEADER, SOURCE_OFFSET, sizeof(Ipv4), into);
+  return load(NFT_PAYLOAD_NETWORK_HEADER, sourceOffset(), addressSize(), into);
 }
 NftRule& NftRule::loadDestination(Register into) {
-  return load(NFT_PAYLOAD_NETWORK_HEADER, DESTINATION_OFFSET, sizeof(Ipv4), into);
+  return load(NFT_PAYLOAD_NETWORK_HEADER, destinationOffset(), addressSize(), into);
 }
 
 NftRule& NftRule::addressIn(uint32_t offset, const Ipv4Subnet& subnet) {
@@ -114,11 +114,17 @@ NftRule& NftRule::loadProtocol(Register into) {
   return *this;
 }
 
-NftRule& NftRule::isIpv4() {
+NftRule& NftRule::destinationIs(const Ipv6& address) {
+  return loadDestination(R0).compare(R0, true, address.data(), address.size());
+}
+
+NftRule& NftRule::protocolOfFrameIs(uint16_t protocol) {
   add("meta", {{NFTNL_EXPR_META_KEY, NFT_META_PROTOCOL}, {NFTNL_EXPR_META_DREG, R0}});
-  uint16_t wanted = htons(ETH_P_IP);
+  uint16_t wanted = htons(protocol);
   return compare(R0, true, &wanted, sizeof(wanted));
 }
+NftRule& NftRule::isIpv4() { return protocolOfFrameIs(ETH_P_IP); }
+NftRule& NftRule::isIpv6() { return protocolOfFrameIs(ETH_P_IPV6); }
 
 NftRule& NftRule::protocolIs(uint8_t protocol) {
   loadProtocol(R0);
@@ -217,6 +223,10 @@ NftRule& NftRule::loadAddress(Ipv4 value, Register into) {
   return loadValue(&address, sizeof(address), into);
 }
 
+NftRule& NftRule::loadAddress(const Ipv6& value, Register into) {
+  return loadValue(value.data(), value.size(), into);
+}
+
 NftRule& NftRule::loadPort(uint16_t value, Register into) {
   uint16_t port = htons(value);
   return loadValue(&port, sizeof(port), into);
@@ -232,7 +242,7 @@ NftRule& NftRule::loadNextOf(uint32_t modulus, Register into) {
 NftRule& NftRule::loadHashOf(Register from, uint32_t modulus, Register into) {
   add("hash", {{NFTNL_EXPR_HASH_SREG, from},
                {NFTNL_EXPR_HASH_DREG, into},
-               {NFTNL_EXPR_HASH_LEN, sizeof(Ipv4)},
+               {NFTNL_EXPR_HASH_LEN, addressSize()},
                {NFTNL_EXPR_HASH_MODULUS, modulus},
                {NFTNL_EXPR_HASH_TYPE, NFT_HASH_JENKINS}});
   return *this;
@@ -284,16 +294,17 @@ NftRule& NftRule::setMark(Register value) {
   return *this;
 }
 
-// The checksums of TCP and UDP cover the addresses as well.
+// The checksums of TCP and UDP cover the addresses as well. A header of IPv6 has none itself.
 NftRule& NftRule::setAddress(uint32_t offset, Register address) {
   constexpr uint32_t CHECKSUM_OFFSET = 10;  // in an IPv4 header
-  add("payload", {{NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER},
-                  {NFTNL_EXPR_PAYLOAD_OFFSET, offset},
-                  {NFTNL_EXPR_PAYLOAD_LEN, sizeof(Ipv4)},
-                  {NFTNL_EXPR_PAYLOAD_SREG, address},
-                  {NFTNL_EXPR_PAYLOAD_CSUM_TYPE, NFT_PAYLOAD_CSUM_INET},
-                  {NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, CHECKSUM_OFFSET},
-                  {NFTNL_EXPR_PAYLOAD_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR}});
+  auto* e = add("payload", {{NFTNL_EXPR_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER},
+                            {NFTNL_EXPR_PAYLOAD_OFFSET, offset},
+                            {NFTNL_EXPR_PAYLOAD_LEN, addressSize()},
+                            {NFTNL_EXPR_PAYLOAD_SREG, address},
+                            {NFTNL_EXPR_PAYLOAD_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR}});
+  auto type = ipv6 ? NFT_PAYLOAD_CSUM_NONE : NFT_PAYLOAD_CSUM_INET;
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_CSUM_TYPE, type);
+  nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_CSUM_OFFSET, ipv6 ? 0 : CHECKSUM_OFFSET);
   return *this;
 }
 
@@ -322,26 +333,23 @@ NftRule& NftRule::setRefusedPort(uint16_t port) {
 
 NftRule& NftRule::dnatTo(Register address, Register port) {
   add("nat", {{NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT},
-              {NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4},
+              {NFTNL_EXPR_NAT_FAMILY, ipv6 ? NFPROTO_IPV6 : NFPROTO_IPV4},
               {NFTNL_EXPR_NAT_REG_ADDR_MIN, address},
               {NFTNL_EXPR_NAT_REG_PROTO_MIN, port},
               {NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED}});
   return *this;
 }
 
-NftRule& NftRule::dnatTo(Register address) {
-  add("nat", {{NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT},
-              {NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4},
+NftRule& NftRule::nat(uint32_t type, Register address) {
+  add("nat", {{NFTNL_EXPR_NAT_TYPE, type},
+              {NFTNL_EXPR_NAT_FAMILY, ipv6 ? NFPROTO_IPV6 : NFPROTO_IPV4},
               {NFTNL_EXPR_NAT_REG_ADDR_MIN, address}});
   return *this;
 }
-
-NftRule& NftRule::snatTo(Ipv4 address) {
-  loadAddress(address, R0);
-  add("nat", {{NFTNL_EXPR_NAT_TYPE, NFT_NAT_SNAT},
-              {NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4},
-              {NFTNL_EXPR_NAT_REG_ADDR_MIN, R0}});
-  return *this;
+NftRule& NftRule::dnatTo(Register address) { return nat(NFT_NAT_DNAT, address); }
+NftRule& NftRule::snatTo(Ipv4 address) { return loadAddress(address, R0).nat(NFT_NAT_SNAT, R0); }
+NftRule& NftRule::snatTo(const Ipv6& address) {
+  return loadAddress(address, R0).nat(NFT_NAT_SNAT, R0);
 }
 
 NftRule& NftRule::setConstantMark(uint32_t value) {

@@ -8,7 +8,7 @@
 #include <initializer_list>
 #include <memory>
 
-#include "lib/ipv4.h"
+#include "lib/ipv6.h"
 
 struct nftnl_rule;
 struct nftnl_expr;
@@ -24,22 +24,28 @@ constexpr Register R3 = 11;
 
 class NftRule final {
  public:
-  NftRule();
+  // `ipv6`: of its packets; an address takes four registers then. What has an Ipv4 in its signature
+  // is not for such a rule.
+  explicit NftRule(bool ipv6 = false);
 
   // Conditions: the rule ends here for a packet that does not meet them.
   NftRule& from(kj::StringPtr device) { return device_(true, true, device); }
   NftRule& notFrom(kj::StringPtr device) { return device_(true, false, device); }
   NftRule& to(kj::StringPtr device) { return device_(false, true, device); }
   NftRule& notTo(kj::StringPtr device) { return device_(false, false, device); }
-  NftRule& sourceIn(const Ipv4Subnet& subnet) { return addressIn(SOURCE_OFFSET, subnet); }
-  NftRule& destinationIn(const Ipv4Subnet& subnet) { return addressIn(DESTINATION_OFFSET, subnet); }
+  NftRule& sourceIn(const Ipv4Subnet& subnet) { return addressIn(sourceOffset(), subnet); }
+  NftRule& destinationIn(const Ipv4Subnet& subnet) {
+    return addressIn(destinationOffset(), subnet);
+  }
   // Of IPv6: the destination begins with these bytes.
   NftRule& destination6Begins(const uint8_t* bytes, size_t count);
   // Its destination (source) is an address of this namespace.
   NftRule& destinationIsLocal();
   NftRule& protocolIs(uint8_t protocol);
+  NftRule& destinationIs(const Ipv6& address);
   // Where others pass, too.
   NftRule& isIpv4();
+  NftRule& isIpv6();
   // Of TCP and UDP.
   NftRule& destinationPortIs(uint16_t port);
   // Of TCP and UDP.
@@ -64,6 +70,7 @@ class NftRule final {
   NftRule& loadSource(Register into);           // addresses
   NftRule& loadDestination(Register into);
   NftRule& loadAddress(Ipv4 value, Register into);
+  NftRule& loadAddress(const Ipv6& value, Register into);
   NftRule& loadPort(uint16_t value, Register into);
   // The port that the client meant, 2 bytes: before a rule rewrote it.
   NftRule& loadFirstDestinationPort(Register into);
@@ -74,7 +81,7 @@ class NftRule final {
   NftRule& loadFrame(uint32_t offset, uint32_t size, Register into);
   // Counts 0, 1 ... modulus - 1, 0, one step per packet that gets here.
   NftRule& loadNextOf(uint32_t modulus, Register into);
-  // A number below `modulus` that hangs on the 4 bytes in `from` alone.
+  // A number below `modulus` that hangs on the address in `from` alone.
   NftRule& loadHashOf(Register from, uint32_t modulus, Register into);
 
   // Ends unless the registers from `key` on are in the set.
@@ -95,11 +102,12 @@ class NftRule final {
   NftRule& dnatTo(Register address, Register port);
   NftRule& dnatTo(Register address);  // the port stays
   NftRule& snatTo(Ipv4 address);
+  NftRule& snatTo(const Ipv6& address);
   NftRule& masquerade();
   // These go on with the next condition or action. The addresses are those of this one packet.
   NftRule& setMark(Register value);
-  NftRule& setSource(Register address) { return setAddress(SOURCE_OFFSET, address); }
-  NftRule& setDestination(Register address) { return setAddress(DESTINATION_OFFSET, address); }
+  NftRule& setSource(Register address) { return setAddress(sourceOffset(), address); }
+  NftRule& setDestination(Register address) { return setAddress(destinationOffset(), address); }
   // The ports of this one packet, which is of this protocol: TCP or UDP, with a checksum.
   NftRule& setSourcePort(uint8_t protocol, uint16_t port);
   NftRule& setDestinationPort(uint8_t protocol, uint16_t port);
@@ -124,9 +132,10 @@ class NftRule final {
   nftnl_rule* raw() { return rule.get(); }
 
  private:
-  // In an IPv4 header.
-  static constexpr uint32_t SOURCE_OFFSET = 12;
-  static constexpr uint32_t DESTINATION_OFFSET = 16;
+  // In the header of IPv4, or of IPv6.
+  uint32_t sourceOffset() const { return ipv6 ? 8 : 12; }
+  uint32_t destinationOffset() const { return ipv6 ? 24 : 16; }
+  uint32_t addressSize() const { return ipv6 ? sizeof(Ipv6) : sizeof(Ipv4); }
 
   NftRule& device_(bool input, bool equal, kj::StringPtr name);
   NftRule& addressIn(uint32_t offset, const Ipv4Subnet& subnet);
@@ -149,6 +158,9 @@ class NftRule final {
   struct Free {
     void operator()(nftnl_rule* rule) const;
   };
+  NftRule& protocolOfFrameIs(uint16_t protocol);
+  NftRule& nat(uint32_t type, Register address);
+  bool ipv6;
   std::unique_ptr<nftnl_rule, Free> rule;
 };
 

@@ -181,6 +181,20 @@ bool Rtnetlink::hasAddressInTunnel(uint32_t link, const HostAddress& wanted, uin
   return !list<bool>(kj::mv(message), read).empty();
 }
 
+std::vector<Address6> Rtnetlink::addresses6() {
+  NetlinkMessage message(RTM_GETADDR, 0, kj::str("cannot list addresses"));
+  message.header<ifaddrmsg>().ifa_family = AF_INET6;
+  auto read = [](const nlmsghdr* answer, std::vector<Address6>& found) {
+    auto head = headerOf<ifaddrmsg>(answer);
+    Address6 address{head.ifa_index, {}, head.ifa_prefixlen};
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ifaddrmsg))) {
+      if (mnl_attr_get_type(attribute) == IFA_ADDRESS) address.address = valueOf<Ipv6>(attribute);
+    }
+    found.push_back(address);
+  };
+  return list<Address6>(kj::mv(message), read);
+}
+
 std::vector<Route> Rtnetlink::routes() {
   NetlinkMessage message(RTM_GETROUTE, 0, kj::str("cannot list routes"));
   message.header<rtmsg>().rtm_family = AF_INET;
@@ -204,6 +218,25 @@ std::vector<Route> Rtnetlink::routes() {
     }
     found.push_back(route);
   });
+}
+
+std::vector<Route6> Rtnetlink::routes6() {
+  NetlinkMessage message(RTM_GETROUTE, 0, kj::str("cannot list routes"));
+  message.header<rtmsg>().rtm_family = AF_INET6;
+  auto read = [](const nlmsghdr* answer, std::vector<Route6>& found) {
+    auto head = headerOf<rtmsg>(answer);
+    if (head.rtm_table != RT_TABLE_MAIN || head.rtm_dst_len == 0) return;
+    Route6 route;
+    route.to.prefix = head.rtm_dst_len;
+    route.leads = head.rtm_type == RTN_UNICAST;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(rtmsg))) {
+      auto type = mnl_attr_get_type(attribute);
+      if (type == RTA_DST) route.to.network = valueOf<Ipv6>(attribute);
+      if (type == RTA_OIF) route.link = valueOf<uint32_t>(attribute);
+    }
+    found.push_back(route);
+  };
+  return list<Route6>(kj::mv(message), read);
 }
 
 bool Rtnetlink::hasDefaultRouteIn(uint32_t table, uint32_t link) {
@@ -251,6 +284,24 @@ std::vector<Neighbour> Rtnetlink::permanentNeighbours() {
     if (neighbour.address != 0) found.push_back(neighbour);
   };
   return list<Neighbour>(kj::mv(message), read);
+}
+
+std::vector<Neighbour6> Rtnetlink::permanentNeighbours6() {
+  NetlinkMessage message(RTM_GETNEIGH, 0, kj::str("cannot list neighbours"));
+  message.header<ndmsg>().ndm_family = AF_INET6;
+  auto read = [](const nlmsghdr* answer, std::vector<Neighbour6>& found) {
+    auto head = headerOf<ndmsg>(answer);
+    if ((head.ndm_state & NUD_PERMANENT) == 0) return;
+    Neighbour6 neighbour;
+    neighbour.link = head.ndm_ifindex;
+    for (auto* attribute : NetlinkAttributes(answer, sizeof(ndmsg))) {
+      auto type = mnl_attr_get_type(attribute);
+      if (type == NDA_DST) neighbour.address = valueOf<Ipv6>(attribute);
+      if (type == NDA_LLADDR) readMac(attribute, neighbour.mac);
+    }
+    found.push_back(neighbour);
+  };
+  return list<Neighbour6>(kj::mv(message), read);
 }
 
 std::vector<RemoteMac> Rtnetlink::remoteMacs() {

@@ -201,6 +201,30 @@ NetlinkMessage deleteAddress(const Address& address) {
   return message;
 }
 
+namespace {
+NetlinkMessage newAddressChange(uint16_t type, uint16_t flags, kj::StringPtr verb,
+                                const Address6& address) {
+  NetlinkMessage message(type, flags,
+                         kj::str("cannot ", verb, " the address ", ipv6Text(address.address)));
+  auto& head = message.header<ifaddrmsg>();
+  head.ifa_family = AF_INET6;
+  head.ifa_prefixlen = address.prefix;
+  head.ifa_scope = RT_SCOPE_UNIVERSE;
+  head.ifa_flags = IFA_F_NODAD;
+  head.ifa_index = address.link;
+  message.put(IFA_LOCAL, address.address.data(), address.address.size());
+  return message;
+}
+}  // namespace
+
+NetlinkMessage newAddress(uint32_t link, const Ipv6& address, uint8_t prefix) {
+  return newAddressChange(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, "set",
+                          {link, address, prefix});
+}
+NetlinkMessage deleteAddress(const Address6& address) {
+  return newAddressChange(RTM_DELADDR, 0, "take away", address);
+}
+
 NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway) {
   NetlinkMessage message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE,
                          kj::str("cannot set the default route to ", ipv4Text(gateway)));
@@ -274,23 +298,45 @@ NetlinkMessage newForwarding(uint32_t port, Mac mac) {
   return message;
 }
 
-NetlinkMessage newNeighbour(uint32_t link, Ipv4 address, Mac mac) {
-  NetlinkMessage message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
-                         kj::str("cannot tell who has ", ipv4Text(address)));
+namespace {
+NetlinkMessage newNeighbourChange(uint16_t type, uint16_t flags, kj::String what, uint8_t family,
+                                  uint32_t link) {
+  NetlinkMessage message(type, flags, kj::mv(what));
   auto& head = message.header<ndmsg>();
-  head.ndm_family = AF_INET;
+  head.ndm_family = family;
   head.ndm_ifindex = link;
-  head.ndm_state = NUD_PERMANENT;
+  if (type == RTM_NEWNEIGH) head.ndm_state = NUD_PERMANENT;
+  return message;
+}
+}  // namespace
+
+NetlinkMessage newNeighbour(uint32_t link, Ipv4 address, Mac mac) {
+  auto message =
+      newNeighbourChange(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+                         kj::str("cannot tell who has ", ipv4Text(address)), AF_INET, link);
   message.putU32(NDA_DST, htonl(address)).put(NDA_LLADDR, mac.data(), mac.size());
   return message;
 }
 
 NetlinkMessage deleteNeighbour(uint32_t link, Ipv4 address) {
-  NetlinkMessage message(RTM_DELNEIGH, 0, kj::str("cannot forget who has ", ipv4Text(address)));
-  auto& head = message.header<ndmsg>();
-  head.ndm_family = AF_INET;
-  head.ndm_ifindex = link;
+  auto message = newNeighbourChange(
+      RTM_DELNEIGH, 0, kj::str("cannot forget who has ", ipv4Text(address)), AF_INET, link);
   message.putU32(NDA_DST, htonl(address));
+  return message;
+}
+
+NetlinkMessage newNeighbour(uint32_t link, const Ipv6& address, Mac mac) {
+  auto message =
+      newNeighbourChange(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+                         kj::str("cannot tell who has ", ipv6Text(address)), AF_INET6, link);
+  message.put(NDA_DST, address.data(), address.size()).put(NDA_LLADDR, mac.data(), mac.size());
+  return message;
+}
+
+NetlinkMessage deleteNeighbour(uint32_t link, const Ipv6& address) {
+  auto message = newNeighbourChange(
+      RTM_DELNEIGH, 0, kj::str("cannot forget who has ", ipv6Text(address)), AF_INET6, link);
+  message.put(NDA_DST, address.data(), address.size());
   return message;
 }
 

@@ -8,6 +8,7 @@
 
 #include "lib/host-address.h"
 #include "lib/ipv4.h"
+#include "lib/ipv6.h"
 #include "lib/netlink.h"
 
 namespace orch::network {
@@ -49,16 +50,34 @@ struct Address {
   uint8_t prefix = 0;
 };
 
+struct Address6 {
+  uint32_t link = 0;
+  Ipv6 address = {};
+  uint8_t prefix = 0;
+};
+
 struct Route {
   Ipv4Subnet to;
   uint32_t link = 0;   // 0: by several
   bool leads = false;  // to somewhere: it is no blackhole, and the like
 };
 
+struct Route6 {
+  Ipv6Subnet to;
+  uint32_t link = 0;
+  bool leads = false;
+};
+
 // Who has an address on a link.
 struct Neighbour {
   uint32_t link = 0;
   Ipv4 address = 0;
+  Mac mac = {};
+};
+
+struct Neighbour6 {
+  uint32_t link = 0;
+  Ipv6 address = {};
   Mac mac = {};
 };
 
@@ -120,6 +139,9 @@ NetlinkMessage newAddress(uint32_t link, Ipv4 address, uint8_t prefix);
 // The same of IPv6, usable at once, for a device without neighbours.
 NetlinkMessage newAddressInTunnel(uint32_t link, const HostAddress& address, uint8_t prefix);
 NetlinkMessage deleteAddress(const Address& address);
+// Good at once: nobody is asked whether he has it already.
+NetlinkMessage newAddress(uint32_t link, const Ipv6& address, uint8_t prefix);
+NetlinkMessage deleteAddress(const Address6& address);
 NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway);
 // In a table of its own, by a gateway that need not be on the link's subnet. Replaces an equal one.
 NetlinkMessage newDefaultRouteIn(uint32_t table, uint32_t link, Ipv4 gateway);
@@ -139,6 +161,8 @@ NetlinkMessage newForwarding(uint32_t port, Mac mac);
 // ENOENT.
 NetlinkMessage newNeighbour(uint32_t link, Ipv4 address, Mac mac);
 NetlinkMessage deleteNeighbour(uint32_t link, Ipv4 address);
+NetlinkMessage newNeighbour(uint32_t link, const Ipv6& address, Mac mac);
+NetlinkMessage deleteNeighbour(uint32_t link, const Ipv6& address);
 // A MAC is on another host, for the VXLAN device and for the bridge that it is a port of. Deleting
 // what is not there fails with ENOENT.
 NetlinkMessage newRemoteMac(const RemoteMac& remote);
@@ -176,13 +200,16 @@ class Rtnetlink final {
   std::vector<Link> links();
   std::vector<Address> addresses();
   bool hasAddressInTunnel(uint32_t link, const HostAddress& address, uint8_t prefix);
+  std::vector<Address6> addresses6();
   // Of the main table, without the default route.
   std::vector<Route> routes();
+  std::vector<Route6> routes6();
   // Whether that is so: newDefaultRouteIn, newMarkRule.
   bool hasDefaultRouteIn(uint32_t table, uint32_t link);
   bool hasMarkRule(uint32_t mark, uint32_t table);
   // Those that are for good, of IPv4.
   std::vector<Neighbour> permanentNeighbours();
+  std::vector<Neighbour6> permanentNeighbours6();
   // Of all VXLAN devices.
   std::vector<RemoteMac> remoteMacs();
   // Of all bridges, those that newForwarding and newRemoteMac made.

@@ -45,8 +45,8 @@ kj::String schedulingText(const IpvsScheduling& scheduling) {
 }
 
 // A task that serves no more keeps its place, without weight.
-void checkDestinations(kj::StringPtr service, const Backends& wanted, const IpvsService* there,
-                       Findings& findings) {
+void checkDestinations(const AddressKind& kind, kj::StringPtr service, const Backends& wanted,
+                       const IpvsService* there, Findings& findings) {
   std::map<Ipv4, uint32_t> weights;
   for (auto& [address, weight] : wanted) {
     if (weight > 0) weights[address] = weight;
@@ -54,22 +54,22 @@ void checkDestinations(kj::StringPtr service, const Backends& wanted, const Ipvs
   auto found = there == nullptr ? std::map<Ipv4, IpvsDestination>() : there->destinations;
   for (auto& [address, weight] : weights) {
     auto known = found.find(address);
-    findings.compare(kj::str("IPVS task ", ipv4Text(address), " of ", service), weightText(weight),
+    findings.compare(kj::str("IPVS task ", kind.text(address), " of ", service), weightText(weight),
                      known == found.end() ? kj::str() : weightText(known->second.weight));
   }
   for (auto& [address, destination] : found) {
     if (weights.count(address) > 0 || destination.weight == 0) continue;
-    findings.compare(kj::str("IPVS task ", ipv4Text(address), " of ", service), "",
+    findings.compare(kj::str("IPVS task ", kind.text(address), " of ", service), "",
                      weightText(destination.weight));
   }
 }
 
-void checkIpvs(const Wanted& wanted, Findings& findings) {
-  auto table = Ipvs().table();
+void checkIpvs(const AddressKind& kind, const Wanted& wanted, Findings& findings) {
+  auto table = Ipvs(kind).table();
   for (auto address : wanted.served) {
     auto& balanced = wanted.services.at(address);
     for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
-      auto service = kj::str(ipv4Text(address), protocol == IPPROTO_TCP ? " tcp" : " udp");
+      auto service = kj::str(kind.text(address), protocol == IPPROTO_TCP ? " tcp" : " udp");
       auto known = table.find(markOf(address, protocol));
       auto* there = known == table.end() ? nullptr : &known->second;
       auto scheduling = schedulingOf(balanced);
@@ -77,30 +77,33 @@ void checkIpvs(const Wanted& wanted, Findings& findings) {
       if (lacks) scheduling = there->scheduling;
       findings.compare(kj::str("IPVS service ", service), schedulingText(scheduling),
                        there == nullptr ? kj::str() : schedulingText(there->scheduling));
-      checkDestinations(service, balanced.backends, there, findings);
+      checkDestinations(kind, service, balanced.backends, there, findings);
       if (there != nullptr) table.erase(known);
     }
   }
   for (auto& [mark, service] : table) {
-    checkDestinations(kj::str("the mark ", mark), {}, &service, findings);
+    checkDestinations(kind, kj::str("the mark ", mark), {}, &service, findings);
   }
 }
 
 // Who has which turn of an address is the balancer's own affair (nft-balancer.h): the tasks in the
 // order of their addresses take the turns that there are.
 void sortTurns(NftContent& content) {
+  auto addressIn = [](const std::string& key) {  // the turn is behind it
+    return key.substr(0, key.size() - NFT_PART_BYTES);
+  };
   content.sets.erase("stays");  // there since somebody needed it, and empty by itself
   auto set = content.sets.find("backends");
   if (set == content.sets.end()) return;
   std::map<std::string, std::vector<std::string>> byAddress;
   for (auto& [key, task] : set->second.values) {
-    byAddress[key.substr(0, sizeof(Ipv4))].push_back(task);
+    byAddress[addressIn(key)].push_back(task);
   }
   for (auto& entry : byAddress) {  // the last is taken first
     std::sort(entry.second.begin(), entry.second.end(), std::greater<>());
   }
   for (auto& [key, task] : set->second.values) {
-    auto& left = byAddress[key.substr(0, sizeof(Ipv4))];
+    auto& left = byAddress[addressIn(key)];
     task = std::move(left.back());
     left.pop_back();
   }
@@ -108,16 +111,17 @@ void sortTurns(NftContent& content) {
 
 }  // namespace
 
-void checkBalancer(BalancerKind kind, const BalancerChange& whole, Findings& findings) {
+void checkBalancer(BalancerKind kind, const AddressKind& addresses, const BalancerChange& whole,
+                   Findings& findings) {
   auto wanted = wantedOf(whole);
   if (kind == BalancerKind::NFT) {
-    NftBatch batch(TABLE);
-    buildTable(batch, {}, wanted.services, wanted.locals);
+    NftBatch batch(TABLE, addresses.family());
+    buildTable(batch, addresses, {}, wanted.services, wanted.locals);
     return checkTable(batch, findings, sortTurns);
   }
-  checkIpvs(wanted, findings);
-  NftBatch batch(TABLE, IPVS_FAMILY);
-  buildIpvsTable(batch, {}, whole.gateway, wanted.served, wanted.locals);
+  checkIpvs(addresses, wanted, findings);
+  NftBatch batch(ipvsTableOf(addresses), IPVS_FAMILY);
+  buildIpvsTable(batch, addresses, {}, whole.gateway, wanted.served, wanted.locals);
   checkTable(batch, findings);
 }
 

@@ -17,14 +17,14 @@ kj::StringPtr nameOf(BalancerKind kind) { return kind == BalancerKind::IPVS ? "i
 
 BalancerKind bestBalancer() { return Ipvs::isThere() ? BalancerKind::IPVS : BalancerKind::NFT; }
 
-kj::Own<Balancer> newBalancer(BalancerKind kind) {
+kj::Own<Balancer> newBalancer(BalancerKind kind, const AddressKind& addresses) {
   // A run with the other setting may have been here.
   if (kind == BalancerKind::NFT) {
-    IpvsBalancer::removeAll();
-    return kj::heap<NftBalancer>();
+    IpvsBalancer::removeAll(addresses);
+    return kj::heap<NftBalancer>(addresses);
   }
-  attemptNow([] { NftBalancer::removeAll(); });  // a kernel may have none of the family ip
-  return kj::heap<IpvsBalancer>();
+  attemptNow([&] { NftBalancer::removeAll(addresses); });  // a kernel may have none of the family
+  return kj::heap<IpvsBalancer>(addresses);
 }
 
 }  // namespace orch::network::overlay

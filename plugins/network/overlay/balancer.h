@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "address-kind.h"
 #include "lib/findings.h"
 #include "lib/ipv4.h"
 
@@ -84,10 +85,12 @@ enum class BalancerKind { NFT, IPVS };
 kj::StringPtr nameOf(BalancerKind kind);
 // What the running kernel has: IPVS, or else NFT.
 BalancerKind bestBalancer();
-// In the calling thread's network namespace, whichever thread uses it afterwards.
-kj::Own<Balancer> newBalancer(BalancerKind kind);
+// In the calling thread's network namespace, whichever thread uses it afterwards. One balances one
+// kind of addresses; both may be told of the same changes.
+kj::Own<Balancer> newBalancer(BalancerKind kind, const AddressKind& addresses = {});
 // What the kernel has, in the calling thread's network namespace, against a complete change; reads
 // only.
-void checkBalancer(BalancerKind kind, const BalancerChange& whole, Findings& findings);
+void checkBalancer(BalancerKind kind, const AddressKind& addresses, const BalancerChange& whole,
+                   Findings& findings);
 
 }  // namespace orch::network::overlay

@@ -20,6 +20,7 @@ struct NetworkFacts {
   uint32_t vni = 0;
   uint32_t mtu = 0;
   bool encrypted = false;
+  std::optional<Ipv6Facts> ipv6;
   bool operator==(const NetworkFacts&) const = default;
 };
 

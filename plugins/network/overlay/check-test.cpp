@@ -8,6 +8,7 @@
 #include "ipvs-rules.h"
 #include "ipvs.h"
 #include "layout.h"
+#include "lib/kernel-switch.h"
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
@@ -25,7 +26,7 @@ constexpr Ipv4 VIRTUAL = (10u << 24) + 0x102;
 using Lines = std::vector<std::string>;
 
 struct Fixture {
-  explicit Fixture(kj::StringPtr name) : world(name, 2) {
+  explicit Fixture(kj::StringPtr name, bool ipv6 = false) : world(name, 2, ipv6) {
     world.tellAll({{RED}, {ONE, TWO}, {VIP}});
     world[0].plug("red", "one", "10.0.1.11");
     world[1].plug("red", "two", "10.0.1.12");
@@ -44,7 +45,7 @@ struct Fixture {
     for (auto& line : repaired) line += " repaired";
     CHECK(world[0].repair() == repaired);
     CHECK(world[0].check() == Lines{});
-    CHECK(reaches(world.task("one"), world.task("two"), "10.0.1.12"));
+    CHECK(reaches(world.task("one"), world.task("two"), world.used("10.0.1.12")));
   }
   World world;
 };
@@ -95,7 +96,7 @@ TEST_CASE("check: a neighbour that is gone or another is found and made again",
 TEST_CASE("check: a virtual address that is gone is found and given again",
           "[network][root][netns]") {
   Fixture here("check-vip");
-  here.inside([] { Rtnetlink().run(deleteAddress({LOOPBACK_INDEX, VIRTUAL, 32})); });
+  here.inside([] { Rtnetlink().run(deleteAddress(Address{LOOPBACK_INDEX, VIRTUAL, 32})); });
   here.findsAndRepairs({"virtual address 10.0.1.2: on lo, found nothing"});
 }
 
@@ -116,6 +117,38 @@ TEST_CASE("check: an element of the balancer's maps that is gone is found and pu
   CHECK(here.world[0].check().size() > 8);
   CHECK(here.world[0].repair().size() > 8);
   CHECK(here.world[0].check() == Lines{});
+}
+
+TEST_CASE("check: of a network with IPv6 the second addresses and neighbours are found lacking",
+          "[network][root][netns]") {
+  Fixture here("check-ipv6", true);
+  auto of = [](const char* text) { return *parseIpv6(text); };
+  here.inside([&] {
+    Rtnetlink net;
+    auto bridge = indexOf(BRIDGE);
+    net.run(deleteNeighbour(bridge, of("fd00:1::c")));
+    net.run(newNeighbour(bridge, of("fd00:1::d"), macOf(TWOS_ADDRESS + 1)));
+    net.run(deleteAddress(Address6{bridge, of("fd00:1::2"), 128}));
+    net.run(deleteAddress(Address6{bridge, of("fd00:1::1"), 64}));
+    switchTo(BRIDGE_FILTERS6, '0');
+  });
+  inNamespace(here.world.task("one").c_str(), [&] {
+    Rtnetlink().run(deleteAddress(Address6{indexOf("eth1"), of("fd00:1::b"), 64}));
+  });
+  here.findsAndRepairs({"gateway's IPv6 address of br0: fd00:1::1/64, found nothing",
+                        "neighbour fd00:1::c: 02:42:0a:00:01:0c, found nothing",
+                        "neighbour fd00:1::d: nothing, found 02:42:0a:00:01:0d",
+                        "IPv6 address of leg eth1 of task one: fd00:1::b/64, found nothing",
+                        "virtual address fd00:1::2: on br0, found nothing",
+                        "bridge-nf-call-ip6tables: on, found off"});
+  if (here.world[0].layout().balancer != BalancerKind::NFT) return;
+  here.inside([] {
+    NftBytes key;
+    key.address(*parseIpv6("fd00:1::2")).mark(1);
+    NftBatch(TABLE, NftFamily::IP6).deleteElement("backends", key).commit();
+  });
+  here.findsAndRepairs(
+      {"table ip6 orch: element fd00:1::2 . 1 of backends: fd00:1::c, found nothing"});
 }
 
 TEST_CASE("check: a task that IPVS has lost is found and added again", "[network][root][netns]") {
@@ -145,7 +178,7 @@ TEST_CASE("check: a port that is down or of no bridge is found and put back",
 TEST_CASE("check: a leg without its address is found and gets it again", "[network][root][netns]") {
   Fixture here("check-leg");
   inNamespace(here.world.task("one").c_str(), [] {
-    Rtnetlink().run(deleteAddress({indexOf("eth1"), TWOS_ADDRESS - 1, 24}));
+    Rtnetlink().run(deleteAddress(Address{indexOf("eth1"), TWOS_ADDRESS - 1, 24}));
   });
   here.findsAndRepairs(
       {"leg eth1 of task one: up, 02:42:0a:00:01:0b, 10.0.1.11/24, found up, "

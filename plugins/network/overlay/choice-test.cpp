@@ -18,12 +18,12 @@ constexpr uint64_t HOUR_MS = 3600'000;
 struct Crowd {
   static constexpr int CLIENTS = 6;
   static constexpr int SERVERS = 3;
-  explicit Crowd(kj::StringPtr name) : world(name, 1) {
+  explicit Crowd(kj::StringPtr name, bool ipv6 = false) : world(name, 1, ipv6) {
     tell({true, true, true});
     for (int i = 0; i < CLIENTS; ++i) world[0].plug("red", client(i), "10.0.1.1" + number(i));
     for (int i = 0; i < SERVERS; ++i) {
       world[0].plug("red", "web" + number(i), "10.0.1.2" + number(i));
-      servers.push_back(serverIn(world.task("web" + number(i)), 80));
+      servers.push_back(serverIn(world.task("web" + number(i)), 80, false, ipv6));
     }
   }
   static std::string number(int i) { return std::to_string(i); }
@@ -42,14 +42,15 @@ struct Crowd {
   }
   // Who gets a new connection of the client; -1: nobody.
   int ask(int from) {
-    auto socket = socketIn(world.task(client(from)));
-    if (connectTo(socket, SHARED, 80) != 0) return -1;
+    auto socket = socketIn(world.task(client(from)), false, world.ipv6);
+    if (connectTo(socket, world.used(SHARED), 80) != 0) return -1;
     std::vector<int> fds;
     for (auto& server : servers) fds.push_back(server.get());
     int turn = readyOf(fds);
     if (turn < 0) return -1;
     auto peer = acceptFrom(servers[turn]);
-    return peer.address == "10.0.1.1" + number(from) && talk(socket, peer.fd) ? turn : -1;
+    return peer.address == world.used("10.0.1.1" + number(from)) && talk(socket, peer.fd) ? turn
+                                                                                          : -1;
   }
   // Where each client gets to, asked four times; -1: not to one and the same.
   std::vector<int> askAll() {
@@ -70,7 +71,7 @@ struct Crowd {
 
 TEST_CASE("balancer: by the client's address each client gets to one task, all the time",
           "[network][root][netns]") {
-  Crowd crowd("hash");
+  Crowd crowd("hash", GENERATE(false, true));
   crowd.algorithm = EndpointSpec::Algorithm::SH;
   crowd.tell({true, true, true});
   auto first = crowd.askAll();
@@ -98,7 +99,7 @@ TEST_CASE("balancer: the choice of a service changes without its tasks", "[netwo
 
 TEST_CASE("balancer: a client that stays gets to the same task, while that serves",
           "[network][root][netns]") {
-  Crowd crowd("stay");
+  Crowd crowd("stay", GENERATE(false, true));
   crowd.persistenceMs = HOUR_MS;
   crowd.tell({true, true, true});
   auto first = crowd.askAll();
@@ -120,7 +121,7 @@ TEST_CASE("balancer: a client that stays gets to the same task, while that serve
 }
 
 TEST_CASE("balancer: clients stay over a restart of orchd", "[network][root][netns]") {
-  Crowd crowd("restart");
+  Crowd crowd("restart", GENERATE(false, true));
   crowd.persistenceMs = HOUR_MS;
   crowd.tell({true, true, true});
   auto first = crowd.askAll();

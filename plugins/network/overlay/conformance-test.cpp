@@ -9,9 +9,9 @@
 namespace orch::network::overlay {
 namespace {
 
-void keepsPromises(testing::Isolation isolation) {
+void keepsPromises(testing::Isolation isolation, bool ipv6 = false) {
   for (auto& check : conformance::legChecks()) {
-    World world("conformance", 2, isolation);
+    World world("conformance", 2, isolation, ipv6);
     INFO(check.name);
     CHECK_NOTHROW(check.run(world));
   }
@@ -19,6 +19,10 @@ void keepsPromises(testing::Isolation isolation) {
 
 TEST_CASE("overlay: keeps the promises of networks that span hosts", "[network][root][netns]") {
   keepsPromises(testing::Isolation::KERNEL);
+}
+
+TEST_CASE("overlay: keeps them by IPv6 as well", "[network][root][netns]") {
+  keepsPromises(testing::Isolation::KERNEL, true);
 }
 
 TEST_CASE("overlay: keeps them in a process of its own, that is killed", "[network][root][netns]") {

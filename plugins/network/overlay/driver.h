@@ -56,7 +56,7 @@ class OverlayDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   Task<Findings> check(std::string only, bool repair);
   // By network and task.
   std::vector<std::pair<std::string, std::string>> members(const std::string& only) const;
-  Task<std::vector<Ipv4Subnet>> routes() { return hostRoutes.ask(); }
+  Task<HostRoutes> routes() { return hostRoutes.ask(); }
   // Whether this host can be on encrypted networks; looks again if it could not.
   Task<void> lookAtEncryption() { return encryption.look(); }
   kj::String encryptionKey() const { return encryption.publicKey(); }

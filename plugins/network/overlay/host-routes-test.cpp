@@ -41,6 +41,19 @@ TEST_CASE("routes: a host says what it reaches and has, without what orch made",
   CHECK(world[0].routes().size() == 3);
 }
 
+TEST_CASE("routes: those of IPv6 are told as well, without a link's own",
+          "[network][root][netns]") {
+  World world("routes6", 1);
+  world[0].routes();
+  world[0].inside([] {
+    Rtnetlink net;
+    net.run(newAddress(net.link("wire")->index, *parseIpv6("fd77:1::1"), 48));
+    net.run(newAddress(LOOPBACK_INDEX, *parseIpv6("fd78::7"), 128));
+  });
+  world[0].awaitEvents("routes.changed", 1);
+  CHECK(world[0].routes() == Routes{"192.168.50.0/24", "fd77:1::/48", "fd78::7/128"});
+}
+
 TEST_CASE("routes: a host that has other ones than it said tells of it, and else nothing",
           "[network][root][netns]") {
   World world("routes-changed", 1);

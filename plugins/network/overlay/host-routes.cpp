@@ -13,6 +13,8 @@ namespace orch::network::overlay {
 
 namespace {
 constexpr Ipv4Subnet LOOPBACK_RANGE{0x7f000000, 8};
+constexpr Ipv6 LOOPBACK6 = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+constexpr Ipv6Subnet LINK_RANGE6{{0xfe, 0x80}, 10};
 constexpr kj::Duration LOOK_PAUSE = 1 * kj::SECONDS;
 constexpr kj::Duration LONGEST_LOOK_PAUSE = 1 * kj::MINUTES;
 // A host with all routes of the internet takes a second to read them: so much longer is the pause.
@@ -22,29 +24,16 @@ constexpr int64_t LOOK_SHARE = 20;
 bool isOfOrch(const Link& link) { return link.alias.rfind("orch network.", 0) == 0; }
 }  // namespace
 
-std::vector<Ipv4Subnet> hostRoutes() {
-  Rtnetlink net;
-  std::set<uint32_t> own;
-  for (auto& link : net.links()) {
-    if (isOfOrch(link)) own.insert(link.index);
-  }
-  std::vector<Ipv4Subnet> all;
-  for (auto& route : net.routes()) {
-    if (route.leads && own.count(route.link) == 0) all.push_back(route.to);
-  }
-  for (auto& address : net.addresses()) {
-    if (own.count(address.link) > 0 || address.prefix == 0) continue;
-    Ipv4Subnet subnet{0, address.prefix};
-    subnet.network = address.address & subnet.mask();
-    all.push_back(subnet);
-  }
+namespace {
+template <typename Subnet>
+std::vector<Subnet> widestOf(std::vector<Subnet> all) {
   // A wider one comes before those that are within it.
   auto key = [](auto& subnet) { return std::make_pair(subnet.network, subnet.prefix); };
   std::sort(all.begin(), all.end(), [&](auto& a, auto& b) { return key(a) < key(b); });
-  std::vector<Ipv4Subnet> kept;
+  std::vector<Subnet> kept;
   for (auto& subnet : all) {
     bool within = !kept.empty() && kept.back().contains(subnet.network);
-    if (!within && !LOOPBACK_RANGE.contains(subnet.network)) kept.push_back(subnet);
+    if (!within) kept.push_back(subnet);
   }
   if (kept.size() <= MOST_ROUTES) return kept;
   std::stable_sort(kept.begin(), kept.end(), [](auto& a, auto& b) { return a.prefix < b.prefix; });
@@ -53,7 +42,39 @@ std::vector<Ipv4Subnet> hostRoutes() {
   return kept;
 }
 
-Task<std::vector<Ipv4Subnet>> RouteWatch::ask() {
+bool isForNetworks(const Ipv4Subnet& subnet) { return !LOOPBACK_RANGE.contains(subnet.network); }
+bool isForNetworks(const Ipv6Subnet& subnet) {
+  bool loopback = subnet == Ipv6Subnet{LOOPBACK6, 128};
+  return !loopback && !LINK_RANGE6.contains(subnet.network);
+}
+}  // namespace
+
+HostRoutes hostRoutes() {
+  Rtnetlink net;
+  std::set<uint32_t> own;
+  for (auto& link : net.links()) {
+    if (isOfOrch(link)) own.insert(link.index);
+  }
+  HostRoutes all;
+  auto take = [&](auto& list, uint32_t link, const auto& subnet) {
+    if (own.count(link) == 0 && isForNetworks(subnet)) list.push_back(subnet);
+  };
+  for (auto& route : net.routes()) {
+    if (route.leads) take(all.ipv4, route.link, route.to);
+  }
+  for (auto& route : net.routes6()) {
+    if (route.leads) take(all.ipv6, route.link, route.to);
+  }
+  for (auto& [link, address, prefix] : net.addresses()) {
+    if (prefix > 0) take(all.ipv4, link, Ipv4Subnet::around(address, prefix));
+  }
+  for (auto& [link, address, prefix] : net.addresses6()) {
+    if (prefix > 0) take(all.ipv6, link, Ipv6Subnet::around(address, prefix));
+  }
+  return {widestOf(std::move(all.ipv4)), widestOf(std::move(all.ipv6))};
+}
+
+Task<HostRoutes> RouteWatch::ask() {
   auto reading = env.workers().run([] { return hostRoutes(); });
   auto routes = co_await reading;
   said = routes;
@@ -64,7 +85,8 @@ Task<std::vector<Ipv4Subnet>> RouteWatch::ask() {
 Task<void> RouteWatch::watch() {
   // A socket hears of the network namespace that it was opened in: the host's.
   auto opening = env.workers().run([] {
-    return kj::heap<NetlinkSocket>(NETLINK_ROUTE, RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_IFADDR);
+    return kj::heap<NetlinkSocket>(NETLINK_ROUTE, RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_IFADDR |
+                                                      RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_IFADDR);
   });
   events = co_await opening;
   kj::UnixEventPort::FdObserver observer(env.eventPort(), events->fd(),

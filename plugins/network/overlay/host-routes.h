@@ -7,20 +7,26 @@
 
 #include <vector>
 
-#include "lib/ipv4.h"
+#include "lib/ipv6.h"
 #include "lib/netlink.h"
 #include "orch/env.h"
 #include "orch/task.h"
 
 namespace orch::network::overlay {
 
-// As many are told of; of a host that has more, the widest ones.
+// As many of each kind are told of; of a host that has more, the widest ones.
 constexpr size_t MOST_ROUTES = 256;
 
+struct HostRoutes {
+  std::vector<Ipv4Subnet> ipv4;
+  std::vector<Ipv6Subnet> ipv6;
+  bool operator==(const HostRoutes&) const = default;
+};
+
 // Routes of the main table and addresses, without the default route, without what leads nowhere
-// (blackhole), loopback, and devices that orch made. None is within another one; by address.
-// Blocks.
-std::vector<Ipv4Subnet> hostRoutes();
+// (blackhole), loopback, a link's own (fe80::/10), and devices that orch made. None is within
+// another one; by address. Blocks.
+HostRoutes hostRoutes();
 
 // Looks again when the kernel says that something has changed, and tells who asked if it is not
 // what was said: at most once a second, and once a minute on a host that does not settle. On the
@@ -32,7 +38,7 @@ class RouteWatch final {
 
   // Ends only when it is dropped, or by an error.
   Task<void> watch();
-  Task<std::vector<Ipv4Subnet>> ask();
+  Task<HostRoutes> ask();
 
  private:
   // Whether something had changed that matters.
@@ -42,7 +48,7 @@ class RouteWatch final {
   kj::Function<void()> changed;
   kj::Own<NetlinkSocket> events;
   bool told = false;
-  std::vector<Ipv4Subnet> said;  // to who asked last
+  HostRoutes said;  // to who asked last
 };
 
 }  // namespace orch::network::overlay

@@ -286,11 +286,12 @@ std::string World::hostAddress(int host) { return textOf(FIRST_HOST + host); }
 
 bool World::crashesMidway() { return isolation == testing::Isolation::PROCESS; }
 
-World::World(kj::StringPtr testName, int count)
-    : World(testName, count, testing::Isolation::KERNEL) {}
+World::World(kj::StringPtr testName, int count, bool ipv6)
+    : World(testName, count, testing::Isolation::KERNEL, ipv6) {}
 
-World::World(kj::StringPtr testName, int count, testing::Isolation isolation)
-    : isolation(isolation),
+World::World(kj::StringPtr testName, int count, testing::Isolation isolation, bool ipv6)
+    : LegSubject(ipv6),
+      isolation(isolation),
       files(kj::heap<testing::TestFolder>(kj::str("overlay-", testName))),
       io(kj::setupAsyncIo()),
       env(newSystemEnv(io)) {

@@ -91,9 +91,9 @@ class OneHost final {
 // Hosts 0, 1 ... at 192.168.50.10, .11 ..., and tasks that belong to none of them. Leaves nothing.
 class World final : public conformance::LegSubject {
  public:
-  World(kj::StringPtr testName, int hosts);
+  World(kj::StringPtr testName, int hosts, bool ipv6 = false);
   // With PROCESS each host runs the plugin's own file.
-  World(kj::StringPtr testName, int hosts, testing::Isolation isolation);
+  World(kj::StringPtr testName, int hosts, testing::Isolation isolation, bool ipv6 = false);
   ~World() noexcept(false) override;
 
   OneHost& operator[](int number) { return *hosts[number]; }

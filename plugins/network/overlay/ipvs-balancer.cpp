@@ -19,20 +19,25 @@ constexpr uint8_t PROTOCOLS[] = {IPPROTO_TCP, IPPROTO_UDP};
 constexpr kj::StringPtr EXPIRE = "/proc/sys/net/ipv4/vs/expire_nodest_conn"_kj;
 // Without it clients that stay are led to a task that takes no new connections.
 constexpr kj::StringPtr EXPIRE_STAYS = "/proc/sys/net/ipv4/vs/expire_quiescent_template"_kj;
+// The answer of a task that reached itself is routed back into the network.
+constexpr kj::StringPtr FORWARDS6 = "/proc/sys/net/ipv6/conf/all/forwarding"_kj;
 // As of tracked connections (nf_conntrack_tcp_timeout_established); IPVS's own is 15 minutes.
 constexpr uint32_t TCP_IDLE_SECONDS = 5 * 24 * 60 * 60;
 }  // namespace
 
-IpvsBalancer::IpvsBalancer() : netfilter(NETLINK_NETFILTER) {
+IpvsBalancer::IpvsBalancer(const AddressKind& kind)
+    : kind(kind), ipvs(kind), netfilter(NETLINK_NETFILTER), answered(kind) {
   switchOn(EXPIRE);
   switchOn(EXPIRE_STAYS);
+  if (kind.isIpv6()) switchOn(FORWARDS6);
   ipvs.setTcpIdleTime(TCP_IDLE_SECONDS);
 }
 
-void IpvsBalancer::removeAll() {
+void IpvsBalancer::removeAll(const AddressKind& kind) {
   if (!Ipvs::isThere()) return;
-  Ipvs().flush();
-  if (nftTableExists(TABLE, IPVS_FAMILY)) NftBatch(TABLE, IPVS_FAMILY).deleteTable().commit();
+  Ipvs(kind).removeServices();
+  auto table = ipvsTableOf(kind);
+  if (nftTableExists(table, IPVS_FAMILY)) NftBatch(table, IPVS_FAMILY).deleteTable().commit();
 }
 
 std::string IpvsBalancer::apply(const BalancerChange& change) {
@@ -189,14 +194,15 @@ void IpvsBalancer::planStrays(Plan& plan) {
 }
 
 bool IpvsBalancer::commitRules(const Work& work) {
-  NftBatch batch(TABLE, IPVS_FAMILY);
+  auto name = ipvsTableOf(kind);
+  NftBatch batch(name, IPVS_FAMILY);
   if (built) {
     for (auto address : work.touched) {
       auto wanted = services.find(address);
       bool serving = wanted != services.end() && serves(wanted->second.backends);
-      if (serving != (marked.count(address) > 0)) buildMark(batch, address, serving);
+      if (serving != (marked.count(address) > 0)) buildMark(batch, kind, address, serving);
     }
-    for (auto& [local, there] : work.newLocals) buildHairpin(batch, local, there);
+    for (auto& [local, there] : work.newLocals) buildHairpin(batch, kind, local, there);
     if (batch.empty()) return false;
   }
   std::set<Ipv4> served;
@@ -206,13 +212,13 @@ bool IpvsBalancer::commitRules(const Work& work) {
   if (built) {
     batch.commit(netfilter);
   } else {
-    NftBatch whole(TABLE, IPVS_FAMILY);
-    buildIpvsTable(whole, nftChains(netfilter, TABLE, IPVS_FAMILY), gateway, served, locals);
+    NftBatch whole(name, IPVS_FAMILY);
+    buildIpvsTable(whole, kind, nftChains(netfilter, name, IPVS_FAMILY), gateway, served, locals);
     if (!attemptNow([&] { whole.commit(netfilter); }).ok()) {
       // Of another version.
-      NftBatch anew(TABLE, IPVS_FAMILY);
+      NftBatch anew(name, IPVS_FAMILY);
       anew.addTable().deleteTable();
-      buildIpvsTable(anew, {}, gateway, served, locals);
+      buildIpvsTable(anew, kind, {}, gateway, served, locals);
       anew.commit(netfilter);
     }
   }

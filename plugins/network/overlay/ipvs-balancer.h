@@ -19,11 +19,11 @@ namespace orch::network::overlay {
 
 class IpvsBalancer final : public Balancer {
  public:
-  IpvsBalancer();
+  explicit IpvsBalancer(const AddressKind& kind);
   KJ_DISALLOW_COPY(IpvsBalancer);
 
   // What one leaves in the calling thread's network namespace.
-  static void removeAll();
+  static void removeAll(const AddressKind& kind = {});
 
   // Not in one transaction, but no packet meets a service without its tasks.
   std::string apply(const BalancerChange& change) override;
@@ -53,6 +53,7 @@ class IpvsBalancer final : public Balancer {
   // True if there was something to do.
   bool commitRules(const Work& work);
 
+  AddressKind kind;
   Ipvs ipvs;
   NetlinkSocket netfilter;
   Answered answered;

@@ -47,10 +47,13 @@ IpvsScheduling inTurns(const Balanced& service) {
   return schedulingOf(other);
 }
 
-void buildMark(NftBatch& batch, Ipv4 address, bool there) {
+kj::StringPtr ipvsTableOf(const AddressKind& kind) { return kind.isIpv6() ? "orch6"_kj : TABLE; }
+
+void buildMark(NftBatch& batch, const AddressKind& kind, Ipv4 address, bool there) {
   for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
     NftBytes key;
-    key.protocol(protocol).address(address);
+    key.protocol(protocol);
+    kind.put(key, address);
     if (there) {
       batch.addElement("marks", key, NftBytes().mark(markOf(address, protocol)));
     } else {
@@ -59,34 +62,54 @@ void buildMark(NftBatch& batch, Ipv4 address, bool there) {
   }
 }
 
-void buildIpvsTable(NftBatch& batch, const std::vector<std::string>& chains, Ipv4 gateway,
+void buildIpvsTable(NftBatch& batch, const AddressKind& kind,
+                    const std::vector<std::string>& chains, Ipv4 gateway,
                     const std::set<Ipv4>& marked, const std::set<Ipv4>& locals) {
+  const Register A0 = kind.slot(0), A1 = kind.slot(1);
+  auto newRule = [&] {
+    NftRule rule(kind.isIpv6());
+    if (kind.isIpv6()) {
+      rule.isIpv6();
+    } else {
+      rule.isIpv4();
+    }
+    return rule;
+  };
   batch.addTable();
-  batch.addMap("marks", {NftType::PROTOCOL, NftType::ADDRESS}, {NftType::MARK});
-  batch.addSet("hairpins", {NftType::ADDRESS, NftType::ADDRESS});
-  batch.addTimedSet("loops", {NftType::ADDRESS, NftType::PROTOCOL, NftType::PORT, NftType::PORT},
+  batch.addMap("marks", {NftType::PROTOCOL, kind.type()}, {NftType::MARK});
+  batch.addSet("hairpins", {kind.type(), kind.type()});
+  batch.addTimedSet("loops", {kind.type(), NftType::PROTOCOL, NftType::PORT, NftType::PORT},
                     MOST_LOOPS);
   for (auto set : {"marks", "hairpins"}) batch.deleteElements(set);
   for (auto& chain : chains) batch.deleteRules(chain.c_str());
 
   batch.addChain("prerouting", {"filter", NftPoint::PREROUTING, EARLY});
-  NftRule back;
-  back.isIpv4().destinationIn({gateway, 32}).loadSource(R0).loadProtocol(R1).loadSourcePort(R2);
-  back.loadDestinationPort(R3).in("loops", R0).setDestination(R0);
+  auto back = newRule();
+  if (kind.isIpv6()) {
+    back.destinationIs(kind.gateway());
+  } else {
+    back.destinationIn({gateway, 32});
+  }
+  back.loadSource(A0).loadProtocol(A1).loadSourcePort(A1 + 1);
+  back.loadDestinationPort(A1 + 2).in("loops", A0).setDestination(A0);
   batch.addRule("prerouting", back);
-  NftRule mark;
-  mark.isIpv4().loadProtocol(R0).loadDestination(R1).lookUp("marks", R0, R0).setMark(R0);
+  auto mark = newRule();
+  mark.loadProtocol(R0).loadDestination(R1).lookUp("marks", R0, R0).setMark(R0);
   batch.addRule("prerouting", mark);
 
   batch.addChain("postrouting", {"filter", NftPoint::POSTROUTING, LATE});
-  NftRule hairpin;
-  hairpin.isIpv4().loadSource(R0).loadDestination(R1).in("hairpins", R0).loadProtocol(R1);
-  hairpin.loadDestinationPort(R2).loadSourcePort(R3).remember("loops", R0, LOOP_MS);
-  hairpin.loadAddress(gateway, R0).setSource(R0);
+  auto hairpin = newRule();
+  hairpin.loadSource(A0).loadDestination(A1).in("hairpins", A0).loadProtocol(A1);
+  hairpin.loadDestinationPort(A1 + 1).loadSourcePort(A1 + 2).remember("loops", A0, LOOP_MS);
+  if (kind.isIpv6()) {
+    hairpin.loadAddress(kind.gateway(), A0).setSource(A0);
+  } else {
+    hairpin.loadAddress(gateway, A0).setSource(A0);
+  }
   batch.addRule("postrouting", hairpin);
 
-  for (auto address : marked) buildMark(batch, address, true);
-  for (auto local : locals) buildHairpin(batch, local, true);
+  for (auto address : marked) buildMark(batch, kind, address, true);
+  for (auto local : locals) buildHairpin(batch, kind, local, true);
 }
 
 }  // namespace orch::network::overlay

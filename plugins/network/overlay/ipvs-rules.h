@@ -36,10 +36,13 @@ IpvsScheduling schedulingOf(const Balanced& service);
 IpvsScheduling inTurns(const Balanced& service);
 
 constexpr NftFamily IPVS_FAMILY = NftFamily::BRIDGE;
+// Of one family, so with names of their own.
+kj::StringPtr ipvsTableOf(const AddressKind& kind);
 
 // As of nft-rules.h; `marked` are virtual addresses.
-void buildIpvsTable(NftBatch& batch, const std::vector<std::string>& chains, Ipv4 gateway,
+void buildIpvsTable(NftBatch& batch, const AddressKind& kind,
+                    const std::vector<std::string>& chains, Ipv4 gateway,
                     const std::set<Ipv4>& marked, const std::set<Ipv4>& locals);
-void buildMark(NftBatch& batch, Ipv4 address, bool there);
+void buildMark(NftBatch& batch, const AddressKind& kind, Ipv4 address, bool there);
 
 }  // namespace orch::network::overlay

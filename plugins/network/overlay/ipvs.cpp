@@ -14,6 +14,7 @@ namespace orch::network::overlay {
 namespace {
 constexpr size_t ADDRESS_BYTES = 16;  // of either family, zeroes behind an IPv4 one
 constexpr uint32_t WHOLE_ADDRESS = 0xffffffff;
+constexpr uint32_t WHOLE_ADDRESS6 = 128;  // of IPv6 it is a length
 
 void putU16(NetlinkMessage& message, uint16_t type, uint16_t value) {
   message.put(type, &value, sizeof(value));
@@ -21,6 +22,7 @@ void putU16(NetlinkMessage& message, uint16_t type, uint16_t value) {
 
 struct Row {
   uint32_t mark = 0;
+  uint16_t addressFamily = 0;
   IpvsService service;
 };
 Row rowOf(const nlattr* service) {
@@ -28,6 +30,7 @@ Row rowOf(const nlattr* service) {
   uint32_t flags = 0, timeout = 0;
   for (auto* attribute : NetlinkAttributes(service)) {
     uint16_t type = mnl_attr_get_type(attribute);
+    if (type == IPVS_SVC_ATTR_AF) row.addressFamily = valueOf<uint16_t>(attribute);
     if (type == IPVS_SVC_ATTR_FWMARK) row.mark = valueOf<uint32_t>(attribute);
     if (type == IPVS_SVC_ATTR_SCHED_NAME) row.service.scheduling.scheduler = textOf(attribute);
     if (type == IPVS_SVC_ATTR_FLAGS) flags = valueOf<ip_vs_flags>(attribute).flags;
@@ -41,12 +44,13 @@ struct DestinationRow {
   Ipv4 address = 0;
   IpvsDestination destination;
 };
-DestinationRow destinationRowOf(const nlattr* destination) {
+DestinationRow destinationRowOf(const nlattr* destination, const AddressKind& kind) {
   DestinationRow row;
   for (auto* attribute : NetlinkAttributes(destination)) {
     switch (mnl_attr_get_type(attribute)) {
       case IPVS_DEST_ATTR_ADDR:
-        row.address = ntohl(valueOf<uint32_t>(attribute));
+        row.address = kind.isIpv6() ? kind.twins()->ownerOf(valueOf<Ipv6>(attribute)).value_or(0)
+                                    : ntohl(valueOf<uint32_t>(attribute));
         break;
       case IPVS_DEST_ATTR_WEIGHT:
         row.destination.weight = valueOf<uint32_t>(attribute);
@@ -69,11 +73,7 @@ void forEach(const nlmsghdr* answer, uint16_t wanted, Take&& take) {
   }
 }
 
-// IPVS wants to know the family of each service.
-void putService(NetlinkMessage& message, uint32_t mark) {
-  putU16(message, IPVS_SVC_ATTR_AF, AF_INET);
-  message.putU32(IPVS_SVC_ATTR_FWMARK, mark);
-}
+uint16_t addressFamilyOf(const AddressKind& kind) { return kind.isIpv6() ? AF_INET6 : AF_INET; }
 }  // namespace
 
 bool Ipvs::isThere() {
@@ -81,7 +81,7 @@ bool Ipvs::isThere() {
   return genericFamily(socket, IPVS_GENL_NAME).has_value();
 }
 
-Ipvs::Ipvs() : socket(NETLINK_GENERIC) {
+Ipvs::Ipvs(const AddressKind& kind) : kind(kind), socket(NETLINK_GENERIC) {
   auto found = genericFamily(socket, IPVS_GENL_NAME);
   KJ_REQUIRE(found.has_value(), "this kernel has no IPVS; load ip_vs, or set another balancer");
   family = *found;
@@ -89,6 +89,12 @@ Ipvs::Ipvs() : socket(NETLINK_GENERIC) {
 
 NetlinkMessage Ipvs::request(uint8_t command, uint16_t flags, kj::String what) const {
   return newGeneric(family, IPVS_GENL_VERSION, command, flags, kj::mv(what));
+}
+
+// IPVS wants to know the family of each service: a mark may have one of each.
+void Ipvs::putService(NetlinkMessage& message, uint32_t mark) const {
+  putU16(message, IPVS_SVC_ATTR_AF, addressFamilyOf(kind));
+  message.putU32(IPVS_SVC_ATTR_FWMARK, mark);
 }
 
 NetlinkMessage Ipvs::serviceRequest(uint8_t command, uint32_t mark,
@@ -105,7 +111,7 @@ NetlinkMessage Ipvs::serviceRequest(uint8_t command, uint32_t mark,
     if (scheduling.scheduler == "sh") flags.flags |= IP_VS_SVC_F_SCHED_SH_FALLBACK;
     message.put(IPVS_SVC_ATTR_FLAGS, &flags, sizeof(flags));
     message.putU32(IPVS_SVC_ATTR_TIMEOUT, scheduling.persistenceS);
-    message.putU32(IPVS_SVC_ATTR_NETMASK, WHOLE_ADDRESS);
+    message.putU32(IPVS_SVC_ATTR_NETMASK, kind.isIpv6() ? WHOLE_ADDRESS6 : WHOLE_ADDRESS);
   }
   message.endNest(open);
   return message;
@@ -124,16 +130,16 @@ NetlinkMessage Ipvs::deleteService(uint32_t mark) const {
 NetlinkMessage Ipvs::destinationRequest(uint8_t command, uint32_t mark, Ipv4 address,
                                         uint32_t weight, kj::StringPtr verb) const {
   auto message = request(command, 0,
-                         kj::str("cannot ", verb, " the destination ", ipv4Text(address),
+                         kj::str("cannot ", verb, " the destination ", kind.text(address),
                                  " of the IPVS service of the mark ", mark));
   auto open = message.nest(IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED);
   putService(message, mark);
   message.endNest(open);
   open = message.nest(IPVS_CMD_ATTR_DEST | NLA_F_NESTED);
-  putU16(message, IPVS_DEST_ATTR_ADDR_FAMILY, AF_INET);
+  putU16(message, IPVS_DEST_ATTR_ADDR_FAMILY, addressFamilyOf(kind));
   uint8_t bytes[ADDRESS_BYTES] = {};
-  uint32_t inOrder = htonl(address);
-  memcpy(bytes, &inOrder, sizeof(inOrder));
+  auto key = kind.key(address);
+  memcpy(bytes, key.data(), key.size());
   message.put(IPVS_DEST_ATTR_ADDR, bytes, sizeof(bytes));
   putU16(message, IPVS_DEST_ATTR_PORT, 0);  // that of the packet
   message.putU32(IPVS_DEST_ATTR_FWD_METHOD, IP_VS_CONN_F_MASQ);
@@ -170,9 +176,10 @@ bool Ipvs::hasScheduler(const std::string& scheduler) {
   return schedulers[scheduler] = error != ENOENT;
 }
 
-void Ipvs::flush() {
-  auto message = request(IPVS_CMD_FLUSH, 0, kj::str("cannot empty IPVS"));
-  socket.run(message);
+void Ipvs::removeServices() {
+  std::vector<NetlinkMessage> messages;
+  for (auto& entry : table()) messages.push_back(deleteService(entry.first));
+  run(messages);
 }
 
 void Ipvs::setTcpIdleTime(uint32_t seconds) {
@@ -192,7 +199,7 @@ std::map<Ipv4, IpvsDestination> Ipvs::destinations(uint32_t mark) {
     found.clear();
     bool whole = socket.dump(message, [&](const nlmsghdr* answer) {
       forEach(answer, IPVS_CMD_ATTR_DEST, [&](const nlattr* attribute) {
-        auto row = destinationRowOf(attribute);
+        auto row = destinationRowOf(attribute, kind);
         found[row.address] = row.destination;
       });
     });
@@ -210,7 +217,8 @@ IpvsTable Ipvs::table() {
     whole = socket.dump(message, [&](const nlmsghdr* answer) {
       forEach(answer, IPVS_CMD_ATTR_SERVICE, [&](const nlattr* attribute) {
         auto row = rowOf(attribute);
-        if (row.mark != 0) table[row.mark] = row.service;
+        bool ours = row.mark != 0 && row.addressFamily == addressFamilyOf(kind);
+        if (ours) table[row.mark] = row.service;
       });
     });
   }

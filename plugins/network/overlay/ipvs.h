@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "address-kind.h"
 #include "lib/ipv4.h"
 #include "lib/netlink.h"
 
@@ -33,15 +34,16 @@ class Ipvs final {
   // Whether the running kernel has it: built in or loaded.
   static bool isThere();
 
-  // In the calling thread's network namespace, whichever thread uses it afterwards.
-  Ipvs();
+  // In the calling thread's network namespace, whichever thread uses it afterwards. Of services and
+  // destinations of one kind of addresses alone.
+  explicit Ipvs(const AddressKind& kind = {});
   KJ_DISALLOW_COPY(Ipvs);
 
   IpvsTable table();
   // Whether the kernel has it, or a module of it to load; taken for granted of rr and wrr.
   bool hasScheduler(const std::string& scheduler);
-  // All services and connections.
-  void flush();
+  // All services, with their connections.
+  void removeServices();
   // After which a connection without a packet is forgotten.
   void setTcpIdleTime(uint32_t seconds);
 
@@ -64,6 +66,9 @@ class Ipvs final {
                                     kj::StringPtr verb) const;
   std::map<Ipv4, IpvsDestination> destinations(uint32_t mark);
 
+  void putService(NetlinkMessage& message, uint32_t mark) const;
+
+  AddressKind kind;
   NetlinkSocket socket;
   uint16_t family;
   std::map<std::string, bool> schedulers = {{"rr", true}, {"wrr", true}};  // whether it has them

@@ -24,6 +24,14 @@ constexpr kj::StringPtr BRIDGE_FILTERS = "/proc/sys/net/bridge/bridge-nf-call-ip
 // Nothing is routed, but a bridged frame that gets another destination is looked up as if it were:
 // Linux 6.18 drops it where forwarding is off.
 constexpr kj::StringPtr BRIDGE_FORWARDS = "/proc/sys/net/ipv4/conf/br0/forwarding"_kj;
+// The same for IPv6. What is told by a router counts for nothing in there: a task could be one.
+constexpr kj::StringPtr BRIDGE_FILTERS6 = "/proc/sys/net/bridge/bridge-nf-call-ip6tables"_kj;
+inline kj::String withoutIpv6(kj::StringPtr device) {
+  return kj::str("/proc/sys/net/ipv6/conf/", device, "/disable_ipv6");
+}
+inline kj::String hearsRouters(kj::StringPtr device) {
+  return kj::str("/proc/sys/net/ipv6/conf/", device, "/accept_ra");
+}
 // In a task's namespace: what it has of its node's own network, and the table that closes that.
 constexpr const char* WAY_OUT_DEVICE = "eth0";
 constexpr const char* CLOSED_TABLE = "orch_closed";

@@ -24,8 +24,8 @@ std::vector<Ipv4> unwantedOf(const Backends& before, const Backends& now) {
 }
 }  // namespace
 
-void NftBalancer::removeAll() {
-  if (nftTableExists(TABLE)) NftBatch(TABLE).deleteTable().commit();
+void NftBalancer::removeAll(const AddressKind& kind) {
+  if (nftTableExists(TABLE, kind.family())) NftBatch(TABLE, kind.family()).deleteTable().commit();
 }
 
 std::string NftBalancer::apply(const BalancerChange& change) {
@@ -72,27 +72,27 @@ std::vector<NftBalancer::Before> NftBalancer::take(const BalancerChange& change)
 }
 
 void NftBalancer::commit(const BalancerChange& change, const std::vector<Before>& before) {
-  NftBatch batch(TABLE);
+  NftBatch batch(TABLE, kind.family());
   for (auto& [address, had, gone] : before) {
     auto now = services.find(address);
-    buildService(batch, address, had, now == services.end() ? Balanced() : now->second);
+    buildService(batch, kind, address, had, now == services.end() ? Balanced() : now->second);
   }
   for (auto& [local, there] : change.locals) {
     bool changed = there ? locals.insert(local).second : locals.erase(local) > 0;
-    if (changed) buildHairpin(batch, local, there);
+    if (changed) buildHairpin(batch, kind, local, there);
   }
   if (built && batch.empty()) return;
   ++commits;
   if (built && attemptNow([&] { batch.commit(netfilter); }).ok()) return;
   // The first time, or somebody changed the table under us.
   built = false;
-  NftBatch whole(TABLE);
-  buildTable(whole, nftChains(netfilter, TABLE), services, locals);
+  NftBatch whole(TABLE, kind.family());
+  buildTable(whole, kind, nftChains(netfilter, TABLE, kind.family()), services, locals);
   if (!attemptNow([&] { whole.commit(netfilter); }).ok()) {
     // Its sets or chains are not like ours: of another version.
-    NftBatch anew(TABLE);
+    NftBatch anew(TABLE, kind.family());
     anew.addTable().deleteTable();
-    buildTable(anew, {}, services, locals);
+    buildTable(anew, kind, {}, services, locals);
     anew.commit(netfilter);
   }
   built = true;
@@ -108,14 +108,14 @@ void NftBalancer::forget(const BalancerChange& change, const std::vector<Before>
     if (!serves(had.backends) && now) newlyLed.push_back(address);
   }
   for (auto address : change.gone) flows.push_back({address, 0});
-  forgetFlows(netfilter, flows);
-  forgetUnled(netfilter, newlyLed);
+  forgetFlows(netfilter, flows, kind.twins());
+  forgetUnled(netfilter, newlyLed, kind.twins());
   if (change.complete) forgetStrays(change.there);
 }
 
 // Of a run that ended before it could forget them, and of what went while there was none.
 void NftBalancer::forgetStrays(const std::set<Ipv4>& there) {
-  network::forgetStrays(netfilter, [&](const LedFlow& flow) {
+  auto isStray = [&](const LedFlow& flow) {
     if (there.count(flow.server) == 0) return true;
     if (flow.protocol != IPPROTO_UDP) return false;
     auto service = services.find(flow.asked);
@@ -124,7 +124,8 @@ void NftBalancer::forgetStrays(const std::set<Ipv4>& there) {
     return std::none_of(backends.begin(), backends.end(), [&](auto& backend) {
       return backend.address == flow.server && backend.weight > 0;
     });
-  });
+  };
+  network::forgetStrays(netfilter, isStray, kind.twins());
 }
 
 }  // namespace orch::network::overlay

@@ -14,11 +14,12 @@ namespace orch::network::overlay {
 
 class NftBalancer final : public Balancer {
  public:
-  NftBalancer() : netfilter(NETLINK_NETFILTER) {}
+  explicit NftBalancer(const AddressKind& kind = {})
+      : kind(kind), netfilter(NETLINK_NETFILTER), answered(kind) {}
   KJ_DISALLOW_COPY(NftBalancer);
 
   // What one leaves in the calling thread's network namespace.
-  static void removeAll();
+  static void removeAll(const AddressKind& kind = {});
 
   // In one transaction.
   std::string apply(const BalancerChange& change) override;
@@ -36,6 +37,7 @@ class NftBalancer final : public Balancer {
   void forget(const BalancerChange& change, const std::vector<Before>& before);
   void forgetStrays(const std::set<Ipv4>& there);
 
+  AddressKind kind;
   NetlinkSocket netfilter;
   Answered answered;
   std::map<Ipv4, Backends> told;      // by address, which is not the order of their turns

@@ -14,12 +14,15 @@ constexpr int32_t DSTNAT = -100;        // NF_IP_PRI_NAT_DST
 constexpr int32_t SRCNAT = 100;         // NF_IP_PRI_NAT_SRC
 constexpr uint32_t MOST_STAYS = 65536;  // clients of a network on one node, per virtual address
 
-NftBytes keyOf(Ipv4 address) {
-  NftBytes bytes;
-  bytes.address(address);
+NftBytes turnKey(const AddressKind& kind, Ipv4 address, uint32_t turn) {
+  return kind.key(address).mark(turn);
+}
+NftBytes pairOf(const AddressKind& kind, Ipv4 first, Ipv4 second) {
+  auto bytes = kind.key(first);
+  kind.put(bytes, second);
   return bytes;
 }
-NftBytes turnKey(Ipv4 address, uint32_t turn) { return keyOf(address).mark(turn); }
+// By that of IPv4, which has no characters that nft(8) does not take in a name.
 kj::String chainOf(Ipv4 address) { return kj::str("vip-", ipv4Text(address)); }
 
 // One round: each as often as its weight says, and one's turns as far from each other as can be.
@@ -51,9 +54,9 @@ std::set<Ipv4> membersOf(const Balanced& service, const std::vector<Ipv4>& turns
   return {turns.begin(), turns.end()};
 }
 
-void buildMembers(NftBatch& batch, Ipv4 address, const std::set<Ipv4>& before,
-                  const std::set<Ipv4>& after) {
-  auto key = [&](Ipv4 task) { return kj::mv(keyOf(address).address(task)); };
+void buildMembers(NftBatch& batch, const AddressKind& kind, Ipv4 address,
+                  const std::set<Ipv4>& before, const std::set<Ipv4>& after) {
+  auto key = [&](Ipv4 task) { return pairOf(kind, address, task); };
   for (auto task : before) {
     if (after.count(task) == 0) batch.deleteElement("members", key(task));
   }
@@ -71,26 +74,27 @@ void loadTurn(NftRule& rule, size_t turns, Algorithm algorithm, Register into) {
   }
 }
 
-void buildTurns(NftBatch& batch, kj::StringPtr chain, size_t turns, const Choice& choice) {
+void buildTurns(NftBatch& batch, const AddressKind& kind, kj::StringPtr chain, size_t turns,
+                const Choice& choice) {
+  const Register A0 = kind.slot(0), A1 = kind.slot(1), A2 = kind.slot(2), A3 = kind.slot(3);
   if (choice.persistenceMs > 0) {
-    batch.addTimedMap("stays", {NftType::ADDRESS, NftType::ADDRESS}, {NftType::ADDRESS},
-                      MOST_STAYS);
-    NftRule again;
-    again.loadDestination(R0).loadSource(R1).lookUp("stays", R0, R3);
-    again.loadDestination(R2).in("members", R2);
-    again.remember("stays", R0, R3, choice.persistenceMs).dnatTo(R3);
+    batch.addTimedMap("stays", {kind.type(), kind.type()}, {kind.type()}, MOST_STAYS);
+    NftRule again(kind.isIpv6());
+    again.loadDestination(A0).loadSource(A1).lookUp("stays", A0, A3);
+    again.loadDestination(A2).in("members", A2);
+    again.remember("stays", A0, A3, choice.persistenceMs).dnatTo(A3);
     batch.addRule(chain, again);
-    NftRule first;
-    first.loadDestination(R2);
-    loadTurn(first, turns, choice.algorithm, R3);
-    first.lookUp("backends", R2, R3).loadDestination(R0).loadSource(R1).forget("stays", R0, R3);
-    first.remember("stays", R0, R3, choice.persistenceMs).dnatTo(R3);
+    NftRule first(kind.isIpv6());
+    first.loadDestination(A2);
+    loadTurn(first, turns, choice.algorithm, A3);
+    first.lookUp("backends", A2, A3).loadDestination(A0).loadSource(A1).forget("stays", A0, A3);
+    first.remember("stays", A0, A3, choice.persistenceMs).dnatTo(A3);
     batch.addRule(chain, first);
   }
-  NftRule rule;
-  rule.loadDestination(R0);
-  loadTurn(rule, turns, choice.algorithm, R1);
-  rule.lookUp("backends", R0, R0).dnatTo(R0);
+  NftRule rule(kind.isIpv6());
+  rule.loadDestination(A0);
+  loadTurn(rule, turns, choice.algorithm, A1);
+  rule.lookUp("backends", A0, A0).dnatTo(A0);
   batch.addRule(chain, rule);
 }
 
@@ -123,13 +127,13 @@ Backends keepPlaces(Backends places, const Backends& before, const Backends& now
   return places;
 }
 
-void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
+void buildTable(NftBatch& batch, const AddressKind& kind, const std::vector<std::string>& chains,
                 const std::map<Ipv4, Balanced>& services, const std::set<Ipv4>& locals) {
   batch.addTable();
-  batch.addVerdictMap("services", {NftType::ADDRESS});
-  batch.addMap("backends", {NftType::ADDRESS, NftType::MARK}, {NftType::ADDRESS});
-  batch.addSet("hairpins", {NftType::ADDRESS, NftType::ADDRESS});
-  batch.addSet("members", {NftType::ADDRESS, NftType::ADDRESS});
+  batch.addVerdictMap("services", {kind.type()});
+  batch.addMap("backends", {kind.type(), NftType::MARK}, {kind.type()});
+  batch.addSet("hairpins", {kind.type(), kind.type()});
+  batch.addSet("members", {kind.type(), kind.type()});
   for (auto set : {"services", "backends", "hairpins", "members"}) batch.deleteElements(set);
   std::set<std::string> left(chains.begin(), chains.end());
   for (auto& chain : left) batch.deleteRules(chain.c_str());
@@ -138,46 +142,52 @@ void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
 
   batch.addChain("prerouting", {"nat", NftPoint::PREROUTING, DSTNAT});
   for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
-    NftRule rule;
+    NftRule rule(kind.isIpv6());
     rule.protocolIs(protocol).loadDestination(R0).obey("services", R0);
     batch.addRule("prerouting", rule);
   }
   batch.addChain("postrouting", {"nat", NftPoint::POSTROUTING, SRCNAT});
-  NftRule hairpin;
-  hairpin.loadSource(R0).loadDestination(R1).in("hairpins", R0).masquerade();
+  NftRule hairpin(kind.isIpv6());
+  hairpin.loadSource(kind.slot(0)).loadDestination(kind.slot(1)).in("hairpins", R0);
+  if (kind.isIpv6()) {
+    hairpin.snatTo(kind.gateway());  // the kernel might choose a virtual address
+  } else {
+    hairpin.masquerade();
+  }
   batch.addRule("postrouting", hairpin);
 
   for (auto& [address, service] : services) {
-    buildService(batch, address, {}, service);
+    buildService(batch, kind, address, {}, service);
     if (serves(service.backends)) left.erase(chainOf(address).cStr());
   }
-  for (auto local : locals) buildHairpin(batch, local, true);
+  for (auto local : locals) buildHairpin(batch, kind, local, true);
   for (auto& chain : left) batch.deleteChain(chain.c_str());
 }
 
-void buildService(NftBatch& batch, Ipv4 address, const Balanced& had, const Balanced& wanted) {
+void buildService(NftBatch& batch, const AddressKind& kind, Ipv4 address, const Balanced& had,
+                  const Balanced& wanted) {
   auto before = turnsOf(had.backends), after = turnsOf(wanted.backends);
   auto chain = chainOf(address);
   for (size_t turn = 0; turn < std::max(before.size(), after.size()); ++turn) {
     bool old = turn < before.size();
     bool now = turn < after.size();
     if (old && now && before[turn] == after[turn]) continue;
-    if (old) batch.deleteElement("backends", turnKey(address, turn));
-    if (now) batch.addElement("backends", turnKey(address, turn), keyOf(after[turn]));
+    if (old) batch.deleteElement("backends", turnKey(kind, address, turn));
+    if (now) batch.addElement("backends", turnKey(kind, address, turn), kind.key(after[turn]));
   }
-  buildMembers(batch, address, membersOf(had, before), membersOf(wanted, after));
+  buildMembers(batch, kind, address, membersOf(had, before), membersOf(wanted, after));
   if (before.size() == after.size() && had.choice == wanted.choice) return;
   if (before.empty() && after.empty()) return;
   if (before.empty()) batch.addChain(chain);
-  if (after.empty()) batch.deleteElement("services", keyOf(address));
+  if (after.empty()) batch.deleteElement("services", kind.key(address));
   if (!before.empty()) batch.deleteRules(chain);
-  if (!after.empty()) buildTurns(batch, chain, after.size(), wanted.choice);
+  if (!after.empty()) buildTurns(batch, kind, chain, after.size(), wanted.choice);
   if (after.empty()) batch.deleteChain(chain);
-  if (before.empty()) batch.addElement("services", keyOf(address), chain.asPtr());
+  if (before.empty()) batch.addElement("services", kind.key(address), chain.asPtr());
 }
 
-void buildHairpin(NftBatch& batch, Ipv4 local, bool there) {
-  auto key = keyOf(local).address(local);
+void buildHairpin(NftBatch& batch, const AddressKind& kind, Ipv4 local, bool there) {
+  auto key = pairOf(kind, local, local);
   if (there) {
     batch.addElement("hairpins", key);
   } else {

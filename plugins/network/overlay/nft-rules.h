@@ -1,7 +1,7 @@
 // The nftables table of a network's namespace, where nftables balances.
 //
 // clang-format off
-//   table ip orch {
+//   table ip orch {                                  for IPv6 `table ip6 orch` with its addresses
 //     map services { ipv4_addr : verdict }             virtual address: goto vip-10.0.1.2
 //     map backends { ipv4_addr . mark : ipv4_addr }    virtual address and turn: a task's
 //     set hairpins { ipv4_addr . ipv4_addr }           a task of this node, twice
@@ -10,7 +10,7 @@
 //     map stays { ipv4_addr . ipv4_addr : ipv4_addr }  virtual address and client: its task, for a while
 //     set members { ipv4_addr . ipv4_addr }            virtual address and task, where clients stay
 //     chain prerouting   { nat: TCP and UDP: daddr vmap services }
-//     chain postrouting  { nat: saddr . daddr in hairpins: masquerade }
+//     chain postrouting  { nat: saddr . daddr in hairpins: masquerade }     of IPv6: snat to the gateway
 //   }
 // clang-format on
 //
@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "address-kind.h"
 #include "balancer.h"
 #include "lib/nft-batch.h"
 
@@ -38,10 +39,11 @@ constexpr const char* TABLE = "orch";
 Backends keepPlaces(Backends places, const Backends& before, const Backends& now);
 
 // The table with these and nothing else, whether it was there before, with these `chains`, or not.
-void buildTable(NftBatch& batch, const std::vector<std::string>& chains,
+void buildTable(NftBatch& batch, const AddressKind& kind, const std::vector<std::string>& chains,
                 const std::map<Ipv4, Balanced>& services, const std::set<Ipv4>& locals);
 // What leads from the one to the other, no more.
-void buildService(NftBatch& batch, Ipv4 address, const Balanced& had, const Balanced& wanted);
-void buildHairpin(NftBatch& batch, Ipv4 local, bool there);
+void buildService(NftBatch& batch, const AddressKind& kind, Ipv4 address, const Balanced& had,
+                  const Balanced& wanted);
+void buildHairpin(NftBatch& batch, const AddressKind& kind, Ipv4 local, bool there);
 
 }  // namespace orch::network::overlay

@@ -125,14 +125,28 @@ TEST_CASE("overlay: a leg that cannot be is refused and leaves nothing", "[netwo
         }).find("com.docker.network.driver.mtu '100'") != std::string::npos);
 }
 
-TEST_CASE("overlay: a thousand peers are two requests each, and none the second time",
+TEST_CASE("overlay: with IPv6 a network is refused an MTU that is too small for it",
           "[network][root][netns]") {
+  World world("refused-mtu", 1, true);
+  auto refusal = World::errorOf([&] { world[0].tell({{{"red", 4097, "1279"}}}); });
+  CHECK(refusal.find("com.docker.network.driver.mtu '1279': it must be 1280 to") !=
+        std::string::npos);
+}
+
+TEST_CASE("overlay: a thousand peers are two requests each, or three, and none the second time",
+          "[network][root][netns]") {
+  bool ipv6 = GENERATE(false, true);
+  uint64_t requests = ipv6 ? 3000 : 2000;
   World world("thousand", 1);
   std::filesystem::create_directories(world[0].layout().records());
   world[0].inside([&] {
     Sandbox sandbox(world[0].layout(), "red");
     SandboxChange change;
     change.facts = NetworkFacts{*parseSubnet("10.0.0.0/16"), *parseIpv4("10.0.0.1"), 4097, 1450};
+    if (ipv6) {
+      Ipv6Twins twins{change.facts->subnet, *parseSubnet6("fd00:1::/64")};
+      change.facts->ipv6 = Ipv6Facts{twins, *parseIpv6("fd00:1::1"), 64};
+    }
     change.host = *parseIpv4("192.168.50.10");
     change.complete = change.balancing.complete = true;
     sandbox.apply(change);
@@ -141,9 +155,9 @@ TEST_CASE("overlay: a thousand peers are two requests each, and none the second 
     for (Ipv4 i = 0; i < 1000; ++i)
       change.remotes[(10u << 24) + 256 + i] = *parseIpv4("192.168.50.11");
     sandbox.apply(change);
-    CHECK(sandbox.changes() - before == 2000);
+    CHECK(sandbox.changes() - before == requests);
     sandbox.apply(change);
-    CHECK(sandbox.changes() - before == 2000);
+    CHECK(sandbox.changes() - before == requests);
     change.complete = true;  // from what the kernel has
     Sandbox next(world[0].layout(), "red");
     next.apply(change);
@@ -152,7 +166,7 @@ TEST_CASE("overlay: a thousand peers are two requests each, and none the second 
     change.complete = false;
     before = next.changes();
     next.apply(change);
-    CHECK(next.changes() - before == 2000);
+    CHECK(next.changes() - before == requests);
     Sandbox::remove(world[0].layout(), "red", {});
   });
 }

@@ -19,6 +19,7 @@ constexpr kj::StringPtr ENCRYPTED_OPTION = "encrypted"_kj;
 constexpr uint32_t USUAL_ENCRYPTED_MTU = LEAST_TUNNEL_MTU - BYTES_IN_TUNNEL;
 constexpr uint32_t MOST_ENCRYPTED_MTU = 65405;  // 60 bytes less for WireGuard, 20 for IPv6
 constexpr uint32_t LEAST_MTU = 576;             // RFC 791: what every host takes
+constexpr uint32_t LEAST_MTU6 = 1280;           // RFC 8200: the same
 constexpr uint32_t MOST_MTU = 65485;
 constexpr uint32_t MOST_VNI = (1u << 24) - 1;  // RFC 7348: 24 bits
 
@@ -30,17 +31,18 @@ bool isEncrypted(schema::Network::Reader network) {
 }
 
 uint32_t mtuOf(schema::Network::Reader network, bool encrypted) {
+  auto least = network.getSubnet6().size() > 0 ? LEAST_MTU6 : LEAST_MTU;
   uint32_t most = encrypted ? MOST_ENCRYPTED_MTU : MOST_MTU;
   for (auto option : network.getOptions()) {
     if (option.getKey() != MTU_OPTION) continue;
     auto text = option.getValue();
     uint32_t mtu = 0;
     auto [end, error] = std::from_chars(text.begin(), text.end(), mtu);
-    if (error == std::errc() && end == text.end() && mtu >= LEAST_MTU && mtu <= most) {
+    if (error == std::errc() && end == text.end() && mtu >= least && mtu <= most) {
       return mtu;
     }
     fail(kj::str("the network '", network.getName(), "' cannot have ", MTU_OPTION, " '", text,
-                 "': it must be ", LEAST_MTU, " to ", most));
+                 "': it must be ", least, " to ", most));
   }
   return encrypted ? USUAL_ENCRYPTED_MTU : USUAL_MTU;
 }
@@ -51,6 +53,20 @@ Ipv4 addressIn(kj::StringPtr network, kj::StringPtr what, kj::StringPtr text) {
   if (address && *address != 0) return *address;
   fail(kj::str("'", text, "' cannot be the address of ", what, " on the network '", network,
                "': it must be an IPv4 address"));
+}
+
+std::optional<Ipv6Facts> ipv6FactsOf(schema::Network::Reader network) {
+  if (network.getSubnet6().size() == 0) return std::nullopt;
+  auto subnet = parseSubnet6(network.getSubnet6());
+  auto gateway = parseIpv6(network.getGateway6());
+  auto twins = twinsOf(network);
+  if (subnet && gateway && twins && subnet->contains(*gateway)) {
+    return Ipv6Facts{*twins, *gateway, subnet->prefix};
+  }
+  fail(kj::str("the network '", network.getName(), "' cannot have the subnet '",
+               network.getSubnet6(), "' with the gateway '", network.getGateway6(),
+               "': they must be as in fd00:1::/64 and fd00:1::1, with as many addresses as ",
+               network.getSubnet()));
 }
 
 }  // namespace
@@ -74,6 +90,7 @@ std::optional<NetworkFacts> factsOf(schema::Network::Reader network) {
   facts.vni = network.getVni();
   facts.encrypted = isEncrypted(network);
   facts.mtu = mtuOf(network, facts.encrypted);
+  facts.ipv6 = ipv6FactsOf(network);
   return facts;
 }
 

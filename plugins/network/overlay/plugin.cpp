@@ -37,8 +37,10 @@ class Service final : public schema::LegDriver::Server {
     context.getResults().setBalancer(nameOf(driver->balancer()));
     context.getResults().setEncryptionKey(driver->encryptionKey());
     context.getResults().setEncryptionProblem(driver->encryptionProblem());
-    auto list = context.getResults().initRoutes(routes.size());
-    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, subnetText(routes[i]));
+    auto list = context.getResults().initRoutes(routes.ipv4.size() + routes.ipv6.size());
+    uint32_t i = 0;
+    for (auto& route : routes.ipv4) list.set(i++, subnetText(route));
+    for (auto& route : routes.ipv6) list.set(i++, subnetText(route));
   }
 
   Task<void> doCheck(CheckContext context) {

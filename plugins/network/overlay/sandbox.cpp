@@ -105,7 +105,7 @@ Applied Sandbox::apply(const SandboxChange& change) {
     if (!plugged.ok()) applied.refused[leg.taskId] = plugged.message().cStr();
   }
   step();
-  applied.flowsKept = balancer->apply(change.balancing);
+  applied.flowsKept = balance(change.balancing);
   unplug(last, strays, change.remotes);
   removeRemotes(gone);
   return applied;
@@ -129,7 +129,33 @@ void Sandbox::prepare(const NetworkFacts& facts) {
     switchOn(BRIDGE_FILTERS);
     switchOn(BRIDGE_FORWARDS);
   });
+  if (facts.ipv6) prepareIpv6(facts);
   connected = {};
+}
+
+// Before any task is there: those of IPv6 that come after have it as well.
+void Sandbox::prepareIpv6(const NetworkFacts& facts) {
+  AddressKind wanted(*facts.ipv6);
+  inNamespace(handle.get(), [&] {
+    step();
+    switchTo(withoutIpv6(BRIDGE), '0');
+    switchTo(hearsRouters(BRIDGE), '0');
+    switchOn(BRIDGE_FILTERS6);
+  });
+  step();
+  net->run(newAddress(bridge, facts.ipv6->gateway, facts.ipv6->prefix));
+  if (wanted == kind6) return;
+  inNamespace(handle.get(), [&] { balancer6 = newBalancer(layout.balancer, wanted); });
+  kind6 = wanted;
+}
+
+std::string Sandbox::balance(const BalancerChange& change) {
+  auto kept = balancer->apply(change);
+  if (kind6.isIpv6()) {
+    auto kept6 = balancer6->apply(change);
+    if (kept.empty()) return kept6;
+  }
+  return kept;
 }
 
 void Sandbox::connect(const NetworkFacts& facts, const HostAddress& host) {
@@ -192,12 +218,33 @@ void Sandbox::adopt(const SandboxChange& change, std::vector<std::string>& stray
     auto [known, fresh] = remotes.try_emplace(addressOf(remote.mac));
     if (!fresh) known->second = remote.host;
   }
+  if (kind6.isIpv6()) adoptNeighbours6(local);
   std::vector<Ipv4> unnamed;
   for (auto& [address, host] : remotes) {
     auto wanted = change.remotes.find(address);
     if (wanted == change.remotes.end()) unnamed.push_back(address);
   }
   removeRemotes(unnamed);
+}
+
+// As of the other ones: who lacks his is made anew, and whose owner is nobody is taken away.
+void Sandbox::adoptNeighbours6(const std::set<Ipv4>& local) {
+  std::set<Ipv4> whole;
+  std::vector<NetlinkMessage> strays;
+  for (auto& neighbour : net->permanentNeighbours6()) {
+    if (neighbour.link != bridge) continue;
+    auto owner = kind6.twins()->ownerOf(neighbour.address);
+    if (!owner) {
+      strays.push_back(deleteNeighbour(bridge, neighbour.address));
+    } else if (local.count(*owner) == 0) {
+      remotes.try_emplace(*owner);
+      if (neighbour.mac == macOf(*owner)) whole.insert(*owner);
+    }
+  }
+  for (auto& [address, host] : remotes) {
+    if (whole.count(address) == 0) host = {};
+  }
+  if (!strays.empty()) net->runAll(strays, ENOENT);
 }
 
 void Sandbox::setRemotes(const std::map<Ipv4, HostAddress>& wanted) {
@@ -210,6 +257,9 @@ void Sandbox::setRemotes(const std::map<Ipv4, HostAddress>& wanted) {
     messages.push_back(newRemoteMac({vxlan, macOf(address), host}));
     if (known == remotes.end() || !known->second.isKnown()) {
       messages.push_back(newNeighbour(bridge, address, macOf(address)));
+      if (kind6.isIpv6()) {
+        messages.push_back(newNeighbour(bridge, kind6.twinOf(address), macOf(address)));
+      }
     }
   }
   if (messages.empty()) return;
@@ -225,6 +275,7 @@ void Sandbox::removeRemotes(const std::vector<Ipv4>& addresses) {
   for (auto address : addresses) {
     if (remotes.erase(address) == 0) continue;
     messages.push_back(deleteNeighbour(bridge, address));
+    if (kind6.isIpv6()) messages.push_back(deleteNeighbour(bridge, kind6.twinOf(address)));
     if (vxlan != 0) messages.push_back(deleteRemoteMac(vxlan, macOf(address)));
   }
   if (messages.empty()) return;
@@ -272,8 +323,20 @@ void Sandbox::plug(const Leg& leg, uint32_t mtu) {
            setHairpin(port->index));
   step();
   inside->run(newAddress(device->index, leg.address, leg.prefix), linkUp(device->index));
+  if (kind6.isIpv6()) plugIpv6(leg, task.get(), *inside, device->index);
   waitUntilUsable(*inside, task.get(), leg.device.c_str());
   waitUntilUsable(*net, handle.get(), name.c_str());
+}
+
+void Sandbox::plugIpv6(const Leg& leg, int taskNamespace, Rtnetlink& inside, uint32_t device) {
+  step();
+  inNamespace(taskNamespace, [&] {
+    switchTo(withoutIpv6(leg.device.c_str()), '0');
+    switchTo(hearsRouters(leg.device.c_str()), '0');
+  });
+  auto twin = kind6.twinOf(leg.address);
+  net->run(newNeighbour(bridge, twin, macOf(leg.address)));
+  inside.run(newAddress(device, twin, kind6.prefix()));
 }
 
 void Sandbox::unplug(const std::vector<Leg>& legs, const std::vector<std::string>& ports,
@@ -286,7 +349,10 @@ void Sandbox::unplug(const std::vector<Leg>& legs, const std::vector<std::string
     doomed.push_back(layout.portOf(leg.taskId));
     auto remote = wanted.find(leg.address);
     bool elsewhere = remote != wanted.end() && remote->second.isKnown();
-    if (link && !elsewhere) messages.push_back(deleteNeighbour(link->index, leg.address));
+    if (!link || elsewhere) continue;
+    messages.push_back(deleteNeighbour(link->index, leg.address));
+    if (!kind6.isIpv6()) continue;
+    messages.push_back(deleteNeighbour(link->index, kind6.twinOf(leg.address)));
   }
   step();
   deleteTogether(*net, doomed);

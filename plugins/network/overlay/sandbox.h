@@ -6,6 +6,7 @@
 #include <kj/memory.h>
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,9 @@ class Sandbox final {
 
   // Changes of links and neighbours that the kernel was asked for so far.
   uint64_t changes() const { return net->changes(); }
-  uint64_t transactions() const { return balancer->transactions(); }
+  uint64_t transactions() const {
+    return balancer->transactions() + (kind6.isIpv6() ? balancer6->transactions() : 0);
+  }
 
  private:
   void step() const {
@@ -47,10 +50,14 @@ class Sandbox final {
   }
   void open(const std::string& network);
   void prepare(const NetworkFacts& facts);
+  void prepareIpv6(const NetworkFacts& facts);
   void connect(const NetworkFacts& facts, const HostAddress& host);
   // What is there that was not named; it is taken away with the rest.
   void adopt(const SandboxChange& change, std::vector<std::string>& ports);
+  void adoptNeighbours6(const std::set<Ipv4>& local);
+  std::string balance(const BalancerChange& change);
   void plug(const Leg& leg, uint32_t mtu);
+  void plugIpv6(const Leg& leg, int taskNamespace, Rtnetlink& inside, uint32_t device);
   void setRemotes(const std::map<Ipv4, HostAddress>& wanted);
   void removeRemotes(const std::vector<Ipv4>& addresses);
   void unplug(const std::vector<Leg>& legs, const std::vector<std::string>& ports,
@@ -61,7 +68,10 @@ class Sandbox final {
   kj::AutoCloseFd handle;
   kj::Own<Rtnetlink> net;      // inside
   kj::Own<Balancer> balancer;  // inside
-  uint32_t bridge = 0;         // indices; 0: not there yet
+  // The same of IPv6, once it is known that the network has it.
+  AddressKind kind6;
+  kj::Own<Balancer> balancer6;
+  uint32_t bridge = 0;  // indices; 0: not there yet
   uint32_t vxlan = 0;
   HostAddress connected;                // the address that the VXLAN device sends from
   std::map<Ipv4, HostAddress> remotes;  // tasks and their hosts, as the kernel has them

@@ -15,10 +15,37 @@
 namespace orch::testing {
 
 namespace {
-std::string textOf(const sockaddr_in& address) {
-  char text[INET_ADDRSTRLEN];
-  KJ_ASSERT(inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text)) != nullptr);
-  return text;
+// Of either kind.
+struct Place {
+  sockaddr_storage storage = {};
+  socklen_t size = sizeof(storage);
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+  std::string text() {
+    char text[INET6_ADDRSTRLEN];
+    const void* address = &reinterpret_cast<sockaddr_in&>(storage).sin_addr;
+    if (storage.ss_family == AF_INET6) {
+      address = &reinterpret_cast<sockaddr_in6&>(storage).sin6_addr;
+    }
+    KJ_ASSERT(inet_ntop(storage.ss_family, address, text, sizeof(text)) != nullptr);
+    return text;
+  }
+};
+
+bool isIpv6(const std::string& address) { return address.find(':') != std::string::npos; }
+
+Place placeOf(const std::string& address, uint16_t port) {
+  Place place;
+  if (isIpv6(address)) {
+    auto& six = reinterpret_cast<sockaddr_in6&>(place.storage);
+    six.sin6_family = AF_INET6;
+    six.sin6_port = htons(port);
+    KJ_REQUIRE(inet_pton(AF_INET6, address.c_str(), &six.sin6_addr) == 1, address.c_str());
+    place.size = sizeof(six);
+  } else {
+    reinterpret_cast<sockaddr_in&>(place.storage) = socketAddressOf(address, port);
+    place.size = sizeof(sockaddr_in);
+  }
+  return place;
 }
 }  // namespace
 
@@ -47,11 +74,12 @@ void insideOf(const std::string& path, kj::FunctionParam<void()> work) {
   KJ_IF_MAYBE (exception, failure) kj::throwFatalException(kj::mv(*exception));
 }
 
-kj::AutoCloseFd socketIn(const std::string& path, bool udp) {
+kj::AutoCloseFd socketIn(const std::string& path, bool udp, bool ipv6) {
   kj::AutoCloseFd made;
   auto make = [&] {
     int fd;
-    KJ_SYSCALL(fd = socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0));
+    KJ_SYSCALL(
+        fd = socket(ipv6 ? AF_INET6 : AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0));
     made = kj::AutoCloseFd(fd);
   };
   if (path.empty()) {
@@ -65,20 +93,27 @@ kj::AutoCloseFd socketIn(const std::string& path, bool udp) {
   return made;
 }
 
-kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp) {
-  auto server = socketIn(path, udp);
-  auto address = socketAddressOf("0.0.0.0", port);
+void bindTo(int fd, uint16_t port) {
+  int family = 0;
+  socklen_t size = sizeof(family);
+  KJ_SYSCALL(getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size));
+  auto place = placeOf(family == AF_INET6 ? "::" : "0.0.0.0", port);
+  KJ_SYSCALL(bind(fd, place.get(), place.size), port);
+}
+
+kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp, bool ipv6) {
+  auto server = socketIn(path, udp, ipv6);
   int on = 1;
   KJ_SYSCALL(setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
-  KJ_SYSCALL(bind(server, reinterpret_cast<sockaddr*>(&address), sizeof(address)), port);
+  bindTo(server, port);
   if (udp) return server;
   KJ_SYSCALL(listen(server, 100));
   return server;
 }
 
 int connectTo(int fd, const std::string& address, uint16_t port) {
-  auto target = socketAddressOf(address, port);
-  return connect(fd, reinterpret_cast<sockaddr*>(&target), sizeof(target)) == 0 ? 0 : errno;
+  auto target = placeOf(address, port);
+  return connect(fd, target.get(), target.size) == 0 ? 0 : errno;
 }
 
 int readyOf(const std::vector<int>& sockets) {
@@ -93,11 +128,10 @@ int readyOf(const std::vector<int>& sockets) {
 }
 
 Accepted acceptFrom(int server) {
-  sockaddr_in address = {};
-  socklen_t size = sizeof(address);
+  Place peer;
   int fd;
-  KJ_SYSCALL(fd = accept4(server, reinterpret_cast<sockaddr*>(&address), &size, SOCK_CLOEXEC));
-  return {kj::AutoCloseFd(fd), textOf(address)};
+  KJ_SYSCALL(fd = accept4(server, peer.get(), &peer.size, SOCK_CLOEXEC));
+  return {kj::AutoCloseFd(fd), peer.text()};
 }
 
 bool talk(int one, int other) {
@@ -115,8 +149,8 @@ int readErrorOf(int fd) {
 
 bool reaches(const std::string& from, const std::string& to, const std::string& address) {
   constexpr uint16_t PORT = 80;
-  auto server = serverIn(to, PORT);
-  auto client = socketIn(from);
+  auto server = serverIn(to, PORT, false, isIpv6(address));
+  auto client = socketIn(from, false, isIpv6(address));
   if (connectTo(client, address, PORT) != 0 || readyOf({server}) != 0) return false;
   auto peer = acceptFrom(server);
   return talk(client, peer.fd);
@@ -127,13 +161,12 @@ Asked askUdp(int client, const std::vector<int>& servers) {
   if (send(client, "hello", 5, 0) != 5) return {};
   int turn = readyOf(servers);
   if (turn < 0) return {};
-  sockaddr_in from = {};
-  socklen_t size = sizeof(from);
-  auto* peer = reinterpret_cast<sockaddr*>(&from);
-  if (recvfrom(servers[turn], text, 5, 0, peer, &size) != 5) return {};
-  if (sendto(servers[turn], "there", 5, 0, peer, size) != 5 || readyOf({client}) < 0) return {};
+  Place from;
+  if (recvfrom(servers[turn], text, 5, 0, from.get(), &from.size) != 5) return {};
+  bool sent = sendto(servers[turn], "there", 5, 0, from.get(), from.size) == 5;
+  if (!sent || readyOf({client}) < 0) return {};
   if (recv(client, text, 5, 0) != 5 || std::string(text) != "there") return {};
-  return {turn, textOf(from)};
+  return {turn, from.text()};
 }
 
 }  // namespace orch::testing

@@ -16,7 +16,8 @@
 
 namespace orch::conformance {
 
-// What a host is told. All networks have 10.0.1.0/24 with the gateway 10.0.1.1.
+// What a host is told. All networks have 10.0.1.0/24 with the gateway 10.0.1.1, and maybe
+// fd00:1::/64. Addresses are given as of IPv4; the other ones are their twins.
 struct Net {
   std::string id;
   uint32_t vni;
@@ -51,7 +52,12 @@ struct News {
 // made anew for each check. Tasks belong to none of them: the checks say where they have legs.
 class LegSubject {
  public:
+  // With `ipv6` networks have that, and tasks reach each other by it.
+  explicit LegSubject(bool ipv6 = false) : ipv6(ipv6) {}
   virtual ~LegSubject() noexcept(false) {}
+  const bool ipv6;
+  // The address that is used: `10.0.1.11`, or its twin.
+  std::string used(const std::string& address) const;
   virtual kj::WaitScope& waitScope() = 0;
   virtual kj::StringPtr driverName() = 0;  // of the networks
   // Of the run that there is on the host.
@@ -106,6 +112,9 @@ class ServiceTeam final {
   static constexpr const char* VIP = "10.0.1.2";
   static constexpr const char* CLIENT = "10.0.1.10";
   static std::string addressOf(int server) { return "10.0.1.2" + std::to_string(server); }
+  // These as they are used.
+  std::string vip() const { return subject.used(VIP); }
+  std::string seenFrom() const { return subject.used(CLIENT); }
 
   ServiceTeam(LegSubject& subject, std::string network, uint32_t vni, int count);
   // Of the network and all in it. The service has the network's name before its own.

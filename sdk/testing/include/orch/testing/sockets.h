@@ -1,5 +1,6 @@
-// Sockets in network namespaces, for tests of what connects these. IPv4. What succeeds is waited
-// for with an end; what goes wrong is said by the answer, or by an exception.
+// Sockets in network namespaces, for tests of what connects these. IPv4, if nothing else is said;
+// an address tells by itself. What succeeds is waited for with an end; what goes wrong is said by
+// the answer, or by an exception.
 #pragma once
 
 #include <kj/function.h>
@@ -20,9 +21,12 @@ void insideOf(const std::string& path, kj::FunctionParam<void()> work);
 
 sockaddr_in socketAddressOf(const std::string& address, uint16_t port);
 // A socket in the namespace at `path`; in the test's own if that is empty. Usable from anywhere.
-kj::AutoCloseFd socketIn(const std::string& path, bool udp = false);
+kj::AutoCloseFd socketIn(const std::string& path, bool udp = false, bool ipv6 = false);
 // Bound to the port on all addresses, and listening if it is TCP.
-kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp = false);
+kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp = false,
+                         bool ipv6 = false);
+// Its own end is the port.
+void bindTo(int fd, uint16_t port);
 // 0 or the errno.
 int connectTo(int fd, const std::string& address, uint16_t port);
 // The index of the one that has something to accept or to read; -1: none.
