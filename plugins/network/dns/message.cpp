@@ -18,7 +18,7 @@ constexpr uint8_t RECURSION_AVAILABLE = 0x80, RCODE = 0x0f;
 constexpr size_t COUNTS = 4;          // where the number of questions stands
 constexpr size_t TYPE_AND_CLASS = 4;  // bytes after a question's name
 constexpr uint8_t LONGEST_LABEL = 63;
-constexpr size_t ADDRESS_RECORD_BYTES = 16;  // its name is a reference of 2
+constexpr size_t RECORD_BYTES = 12;  // and its data; its name is a reference of 2
 constexpr size_t OPT_RECORD_BYTES = 11;
 // What we take; 1232 is what the DNS Flag Day 2020 agreed on.
 constexpr uint16_t OUR_UDP_BYTES = 1232;
@@ -122,19 +122,34 @@ void MessageWriter::finish(const Packet& packet, Bytes& answer) {
   answer.assign(from, from + ldns_buffer_position(buffer.get()));
 }
 
-void MessageWriter::addresses(const Query& query, const std::vector<Ipv4>& list, size_t limit,
-                              Bytes& answer) {
+template <typename DataAt>
+void MessageWriter::records(const Query& query, int type, size_t count, size_t limit,
+                            DataAt&& dataAt, Bytes& answer) {
   auto packet = begin(query, Rcode::NOERROR);
   size_t used = questionEnd(query.message) + OPT_RECORD_BYTES;
-  size_t room = limit > used ? (limit - used) / ADDRESS_RECORD_BYTES : 0;
-  if (list.size() > room) ldns_pkt_set_tc(packet.get(), true);
-  for (size_t i = 0; i < std::min(room, list.size()); ++i) {
-    uint32_t address = htonl(list[i]);
-    auto* made = record(query, LDNS_RR_TYPE_A);
-    ldns_rr_push_rdf(made, ldns_rdf_new_frm_data(LDNS_RDF_TYPE_A, sizeof(address), &address));
+  size_t each = RECORD_BYTES + sizeof(dataAt(0));
+  size_t room = limit > used ? (limit - used) / each : 0;
+  if (count > room) ldns_pkt_set_tc(packet.get(), true);
+  auto form = type == LDNS_RR_TYPE_A ? LDNS_RDF_TYPE_A : LDNS_RDF_TYPE_AAAA;
+  for (size_t i = 0; i < std::min(room, count); ++i) {
+    auto data = dataAt(i);
+    auto* made = record(query, type);
+    ldns_rr_push_rdf(made, ldns_rdf_new_frm_data(form, sizeof(data), &data));
     ldns_pkt_push_rr(packet.get(), LDNS_SECTION_ANSWER, made);
   }
   finish(packet, answer);
+}
+
+void MessageWriter::addresses(const Query& query, const std::vector<Ipv4>& list, size_t limit,
+                              Bytes& answer) {
+  auto dataAt = [&](size_t i) { return htonl(list[i]); };
+  records(query, LDNS_RR_TYPE_A, list.size(), limit, dataAt, answer);
+}
+
+void MessageWriter::addresses(const Query& query, const std::vector<Ipv4>& list,
+                              const Ipv6Twins& twins, size_t limit, Bytes& answer) {
+  auto dataAt = [&](size_t i) { return twins.of(list[i]); };
+  records(query, LDNS_RR_TYPE_AAAA, list.size(), limit, dataAt, answer);
 }
 
 void MessageWriter::owner(const Query& query, const std::string& name, Bytes& answer) {

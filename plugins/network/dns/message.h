@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/ipv4.h"
+#include "lib/ipv6.h"
 
 struct ldns_struct_pkt;
 struct ldns_struct_rr;
@@ -28,6 +28,7 @@ constexpr size_t MOST_UDP_BYTES = 65507;  // that a datagram can have
 
 // RFC 1035, 3.2.2 and 3.2.3.
 constexpr uint16_t TYPE_A = 1, TYPE_PTR = 12, TYPE_ANY = 255;
+constexpr uint16_t TYPE_AAAA = 28;  // RFC 3596
 // RFC 1035, 4.1.1.
 enum class Rcode : uint8_t {
   NOERROR = 0,
@@ -77,6 +78,9 @@ class MessageWriter final {
 
   // As many addresses as fit into `limit` bytes; if that is not all, marked as truncated.
   void addresses(const Query& query, const std::vector<Ipv4>& list, size_t limit, Bytes& answer);
+  // The same of their twins.
+  void addresses(const Query& query, const std::vector<Ipv4>& list, const Ipv6Twins& twins,
+                 size_t limit, Bytes& answer);
   // The owner of an address; one that cannot be a name in DNS gives no record.
   void owner(const Query& query, const std::string& name, Bytes& answer);
   // Without records: an error, or (NOERROR) a name that has none of this type.
@@ -84,6 +88,10 @@ class MessageWriter final {
 
  private:
   using Packet = std::unique_ptr<ldns_struct_pkt, Query::Free>;
+  // `dataAt(i)`: the data of that record, all of which are of `type` and of that size.
+  template <typename DataAt>
+  void records(const Query& query, int type, size_t count, size_t limit, DataAt&& dataAt,
+               Bytes& answer);
   Packet begin(const Query& query, Rcode code) const;
   ldns_struct_rr* record(const Query& query, int type) const;
   void finish(const Packet& packet, Bytes& answer);

@@ -86,6 +86,53 @@ TEST_CASE("dns: each task of a service without a virtual address is first in tur
   for (auto* address : {"10.0.1.21", "10.0.1.22", "10.0.1.23"}) CHECK(first.count(address) == 2);
 }
 
+TEST_CASE("dns: on a network with IPv6 a name has both kinds of addresses, each by its own type",
+          "[network]") {
+  auto told = mynet();
+  told.networks[0].subnet6 = "fd00:1::/64";
+  Book book(told);
+  CHECK(book.ask("web", AAAA).found == Names{"fd00:1::2"});
+  CHECK(book.addresses("web") == Names{"10.0.1.2"});
+  auto tasks = book.ask("tasks.web.mynet", AAAA).found;
+  std::sort(tasks.begin(), tasks.end());
+  CHECK(tasks == Names{"fd00:1::b", "fd00:1::c"});
+  CHECK(book.ask("web.1", AAAA).found == Names{"fd00:1::b"});
+  CHECK(book.ask("web", MX).isEmpty());
+  // No AAAA where nobody serves, and still no NXDOMAIN.
+  Told nobody;
+  nobody.services = {{"n1", "s-none", "none", "", {}}};
+  book.tell(nobody);
+  CHECK(book.ask("none", AAAA).isEmpty());
+}
+
+TEST_CASE("dns: an answer of IPv6 that does not fit is cut, and whole by TCP", "[network]") {
+  auto told = many(100);
+  told.networks[0].subnet6 = "fd00:1::/64";
+  Book book(told);
+  auto cut = book.ask("many", AAAA);
+  CHECK(cut.truncated);
+  CHECK(cut.bytes <= UDP_BYTES);
+  CHECK(cut.found.size() == 17);
+  CHECK(book.ask("many", AAAA, 0, true).found.size() == 100);
+}
+
+TEST_CASE("dns: an address of IPv6 tells whose it is", "[network]") {
+  auto told = mynet();
+  told.networks[0].subnet6 = "fd00:1::/64";
+  Book book(told);
+  auto reverse = [](const std::string& last, const std::string& rest = "1.0.0.0.0.0.d.f") {
+    return last + ".0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0." + rest + ".ip6.arpa";
+  };
+  CHECK(book.ask(reverse("b"), PTR).found == Names{"web.1.t1.mynet."});
+  CHECK(book.ask(reverse("2"), PTR).found == Names{"web.mynet."});
+  CHECK(book.ask(reverse("2"), A).isEmpty());
+  CHECK(book.ask(reverse("9"), PTR).code == 3);  // nobody's, and nobody knows better
+  for (auto& name : {reverse("b", "2.0.0.0.0.0.d.f"), reverse("g"), reverse("b.0"),
+                     std::string("b.ip6.arpa"), std::string("ip6.arpa")}) {
+    CHECK(book.forwards(name, PTR));
+  }
+}
+
 TEST_CASE("dns: a task is found by its name and by its name with its id", "[network]") {
   Book book;
   CHECK(book.addresses("web.1") == Names{"10.0.1.11"});

@@ -24,6 +24,7 @@ class Responder final {
   Verdict respond(Message query, const std::vector<std::string>& networks, bool tcp, Bytes& answer);
 
  private:
+  void respondWith(const Query& query, const Zone& zone, size_t limit, Bytes& answer);
   Verdict respondReverse(const Query& query, const std::vector<std::string>& networks,
                          Bytes& answer);
 

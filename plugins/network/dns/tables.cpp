@@ -162,6 +162,8 @@ void Tables::apply(schema::NetworkChange::Reader change) {
     auto& told = zone(text(network.getMeta().getId()));
     told.name = lowerCase(text(network.getName()));
     told.subnet = parseSubnet(network.getSubnet());
+    told.subnet6 = parseSubnet6(network.getSubnet6());
+    told.twins = twinsOf(network);
   }
   for (auto peer : change.getPeers()) zone(text(peer.getNetwork())).set(peer);
   for (auto service : change.getServices()) zone(text(service.getNetwork())).set(service);
@@ -177,19 +179,19 @@ void Tables::apply(schema::NetworkChange::Reader change) {
   for (auto id : change.getGoneNetworks()) zones.erase(text(id));
 }
 
-bool Tables::find(const std::vector<std::string>& networks, std::string_view name,
-                  std::vector<Ipv4>& addresses) {
+const Zone* Tables::find(const std::vector<std::string>& networks, std::string_view name,
+                         std::vector<Ipv4>& addresses) {
   for (auto& id : networks) {
     auto found = zones.find(id);
     if (found == zones.end()) continue;
     auto& zone = found->second;
-    if (zone.find(name, addresses)) return true;
+    if (zone.find(name, addresses)) return &zone;
     size_t suffix = zone.name.size();
     if (suffix == 0 || name.size() < suffix + 2 || !name.ends_with(zone.name)) continue;
     size_t end = name.size() - suffix - 1;
-    if (name[end] == '.' && zone.find(name.substr(0, end), addresses)) return true;
+    if (name[end] == '.' && zone.find(name.substr(0, end), addresses)) return &zone;
   }
-  return false;
+  return nullptr;
 }
 
 Tables::Reverse Tables::nameOf(const std::vector<std::string>& networks, Ipv4 address) const {
@@ -200,6 +202,21 @@ Tables::Reverse Tables::nameOf(const std::vector<std::string>& networks, Ipv4 ad
     auto& zone = found->second;
     if (auto* name = zone.nameOf(address)) return {true, *name + "." + zone.name};
     result.inside = result.inside || (zone.subnet && zone.subnet->contains(address));
+  }
+  return result;
+}
+
+Tables::Reverse Tables::nameOf(const std::vector<std::string>& networks,
+                               const Ipv6& address) const {
+  Reverse result;
+  for (auto& id : networks) {
+    auto found = zones.find(id);
+    if (found == zones.end() || !found->second.twins) continue;
+    auto& zone = found->second;
+    auto owner = zone.twins->ownerOf(address);
+    auto* name = owner ? zone.nameOf(*owner) : nullptr;
+    if (name != nullptr) return {true, *name + "." + zone.name};
+    result.inside = result.inside || (zone.subnet6 && zone.subnet6->contains(address));
   }
   return result;
 }

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "lib/ipv4.h"
+#include "lib/ipv6.h"
 #include "orch/schema/network.capnp.h"
 
 namespace orch::network::dns {
@@ -21,6 +21,9 @@ class Zone final {
  public:
   std::string name;
   std::optional<Ipv4Subnet> subnet;
+  // Of a network with IPv6; whose an address is, is known by its twin.
+  std::optional<Ipv6Subnet> subnet6;
+  std::optional<Ipv6Twins> twins;
 
   void set(schema::NetworkPeer::Reader peer);
   void set(schema::NetworkService::Reader service);
@@ -82,15 +85,16 @@ class Tables final {
   void apply(schema::NetworkChange::Reader change);
 
   // In the first of the networks, by their ids, that knows the name, plain or followed by `.` and
-  // the network's own. `name` is in lower case.
-  bool find(const std::vector<std::string>& networks, std::string_view name,
-            std::vector<Ipv4>& addresses);
+  // the network's own. `name` is in lower case. Null: none of them does.
+  const Zone* find(const std::vector<std::string>& networks, std::string_view name,
+                   std::vector<Ipv4>& addresses);
 
   struct Reverse {
     bool inside = false;  // one of the networks has the address: nobody else knows better
     std::string name;     // whose it is: `web.1.<id>.mynet`; empty: nobody's
   };
   Reverse nameOf(const std::vector<std::string>& networks, Ipv4 address) const;
+  Reverse nameOf(const std::vector<std::string>& networks, const Ipv6& address) const;
 
  private:
   Zone& zone(const std::string& id) { return zones[id]; }

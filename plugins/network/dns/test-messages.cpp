@@ -85,6 +85,7 @@ void write(const Told& told, schema::NetworkChange::Builder change) {
     networks[i].initMeta().setId(told.networks[i].id.c_str());
     networks[i].setName(told.networks[i].name.c_str());
     networks[i].setSubnet(told.networks[i].subnet.c_str());
+    networks[i].setSubnet6(told.networks[i].subnet6.c_str());
   }
   auto peers = change.initPeers(told.peers.size());
   for (size_t i = 0; i < told.peers.size(); ++i) {

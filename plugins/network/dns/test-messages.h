@@ -31,6 +31,7 @@ Bytes answerOf(Message query, const std::vector<std::string>& addresses, uint32_
 
 struct ToldNetwork {
   std::string id, name, subnet;
+  std::string subnet6 = "";
 };
 struct ToldPeer {
   std::string network, taskId, serviceId, name, address;
