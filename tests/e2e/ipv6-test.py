@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Networks that span hosts with IPv6 beside IPv4, on three of them, with the programs that a user has.
+
+usage: ipv6-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
+"""
+import json
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
+sys.dont_write_bytecode = True
+import cluster  # noqa: E402
+from single import eventually  # noqa: E402
+
+PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+
+
+class Ipv6(cluster.NetworkTest):
+    programs = PROGRAMS
+
+    def get(self, kind, service, host):
+        """What the web server says that a program in a container of the service gets to at `http://host/`. The
+        program knows one kind of addresses alone, and asks the container's name server."""
+        task = next(iter(self.n1.running(service).values()))
+        node = next(node for node in self.cluster.hosts if node.name == self.hostOf(task))
+        pid = task["status"]["container"]["pid"]
+        script = (f"mount -t tmpfs none /mnt && cp /proc/{pid}/root/etc/resolv.conf /mnt/ && "
+                  f"mount --bind /mnt/resolv.conf /etc/resolv.conf && exec curl -s -{kind} --max-time 5 'http://{host}/'")
+        done = node.host.run("nsenter", "-t", str(pid), "-n", "--", "unshare", "-m", "sh", "-c", script)
+        return done.stdout.split(" ")[0]
+
+    def test_services_find_each_other_by_either_kind_on_all_hosts(self):
+        self.n1.orch("network", "create", "--ipv6", "--subnet", "fd77:1::/64", "--subnet", "10.77.0.0/24", "front")
+        self.n1.orch("network", "create", "--ipv6", "other")
+        shown = json.loads(self.n1.orch("network", "inspect", "front").stdout)[0]
+        self.assertEqual((shown["subnet6"], shown["gateway6"]), ("fd77:1::/64", "fd77:1::1"))
+        self.create("--replicas", "6", "--network", "front,alias=db")
+        self.create("--mode", "global", "--network", "front", name="client")
+        self.create("--network", "other", name="stranger")
+        self.assertEqual(self.spread(), {"n1": 2, "n2": 2, "n3": 2})
+        for kind in (6, 4):
+            answers = [self.get(kind, "client", "web") for _ in range(12)]
+            self.assertEqual(sorted(answers.count(one) for one in set(answers) - {""}), [2] * 6, f"in turn: {answers}")
+            self.assertIn(self.get(kind, "client", "db.front"), answers)
+        for slot, task in self.n1.running("web").items():
+            leg = task["legs"][0]
+            place = int(leg["address"].split("/")[0].split(".")[3])
+            self.assertEqual(leg["address6"], f"fd77:1::{place:x}/64")
+            by = {self.get(6, "client", host) for host in (f"web.{slot}", f"[fd77:1::{place:x}]")}
+            self.assertEqual(len(by - {""}), 1, "a name and its address are the same task's")
+        self.assertEqual(self.get(6, "stranger", "web"), "", "it is on another network")
+        self.assertIn("as they should be", self.n1.orch("network", "check").stdout)
+
+        # Nobody is sent to the tasks of a host that is gone, and those that take their place are found.
+        self.n3.poweroff()
+        eventually("six answer again",
+                   lambda: len({self.get(6, "client", "web") for _ in range(6)} - {""}) == 6)
+        self.n3.start()
+
+    def test_subnets_that_hosts_have_are_refused(self):
+        refused = self.n1.orch("network", "create", "--ipv6", "--subnet", "fd90::/64", "front", check=False)
+        self.assertIn("the subnet fd90::/64 is taken: node 'n1' has a route to fd90::/64", refused.stderr)
+        refused = self.n1.orch("network", "create", "--subnet", "fd77:1::/64", "front", check=False)
+        self.assertIn("--subnet 'fd77:1::/64' is of IPv6: add --ipv6", refused.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
