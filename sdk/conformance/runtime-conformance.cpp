@@ -74,6 +74,17 @@ class Steps {
   capnp::Response<schema::Runtime::ListResults> list() {
     return runtime().listRequest().send().wait(scope());
   }
+  capnp::Request<schema::Runtime::RunParams, schema::Runtime::RunResults> runRequest(
+      kj::StringPtr id, const Command& command) {
+    auto request = runtime().runRequest();
+    request.setId(id);
+    request.setTimeoutMs(60'000);
+    request.setMaxOutputBytes(100);
+    auto words = subject.command(command);
+    auto list = request.initCommand(words.size());
+    for (uint32_t i = 0; i < words.size(); ++i) list.set(i, words[i].c_str());
+    return request;
+  }
   schema::Runtime::Client runtime() { return subject.runtime(); }
   kj::WaitScope& scope() { return subject.waitScope(); }
 
@@ -272,6 +283,87 @@ void logging(RuntimeSubject& subject, Steps& steps) {
   }
 }
 
+std::string textOf(capnp::Data::Reader data) {
+  return std::string(reinterpret_cast<const char*>(data.begin()), data.size());
+}
+
+void programs(RuntimeSubject& subject, Steps& steps) {
+  SECTION("a program in a container answers with its exit code and its last output") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    for (int code : {0, 7}) {
+      auto answer = steps.runRequest("c1", {.exitCode = code, .output = "it says so"})
+                        .send()
+                        .wait(steps.scope());
+      CHECK(answer.getExitCode() == code);
+      CHECK_FALSE(answer.getTimedOut());
+      CHECK(textOf(answer.getOutput()) == "it says so");
+    }
+    auto cut = steps.runRequest("c1", {.output = "0123456789"});
+    cut.setMaxOutputBytes(4);
+    CHECK(textOf(cut.send().wait(steps.scope()).getOutput()) == "6789");
+    steps.remove("c1");
+  }
+  SECTION("a program that takes too long is ended, and the next one runs") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    auto slow = steps.runRequest("c1", {.stays = true});
+    slow.setTimeoutMs(50);
+    CHECK(slow.send().wait(steps.scope()).getTimedOut());
+    auto next = steps.runRequest("c1", {.exitCode = 3}).send().wait(steps.scope());
+    CHECK(next.getExitCode() == 3);
+    CHECK_FALSE(next.getTimedOut());
+    steps.remove("c1");
+  }
+  SECTION("several programs at once") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    auto first = steps.runRequest("c1", {.exitCode = 4}).send();
+    auto second = steps.runRequest("c1", {.exitCode = 5}).send();
+    CHECK(first.wait(steps.scope()).getExitCode() == 4);
+    CHECK(second.wait(steps.scope()).getExitCode() == 5);
+    steps.remove("c1");
+  }
+  if (!subject.canHaveFaults()) return;
+  SECTION("after a restart programs run in the containers that still do") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    CHECK(steps.runRequest("c1", {}).send().wait(steps.scope()).getExitCode() == 0);
+    subject.restartAfterCrash();
+    CHECK(steps.runRequest("c1", {.exitCode = 6}).send().wait(steps.scope()).getExitCode() == 6);
+    steps.remove("c1");
+  }
+}
+
+void programsThatCannot(Steps& steps) {
+  SECTION("a program ends with its container") {
+    steps.create("c1", staying());
+    steps.startReady("c1");
+    auto running = steps.runRequest("c1", {.stays = true}).send().ignoreResult();
+    steps.stop("c1", 60'000);
+    CHECK(errorText(kj::mv(running), steps.scope()) == "container 'c1' has ended");
+    steps.remove("c1");
+    CHECK(steps.list().getContainers().size() == 0);
+  }
+  SECTION("no program runs where no container does") {
+    CHECK(errorText(steps.runRequest("nobody", {}).send().ignoreResult(), steps.scope()) ==
+          "no such container 'nobody'");
+    steps.create("c1", staying());
+    CHECK(errorText(steps.runRequest("c1", {}).send().ignoreResult(), steps.scope()) ==
+          "container 'c1' does not run");
+    steps.remove("c1");
+  }
+  SECTION("a program that is not there is named") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    auto call = steps.runRequest("c1", {.missing = true});
+    CHECK_THAT(errorText(call.send().ignoreResult(), steps.scope()),
+               Catch::StartsWith("cannot run '"));
+    CHECK(steps.runRequest("c1", {}).send().wait(steps.scope()).getExitCode() == 0);
+    steps.remove("c1");
+  }
+}
+
 void faults(RuntimeSubject& subject, Steps& steps) {
   if (!subject.canHaveFaults()) return;
   SECTION("a tail has whole lines, however the streams' pieces are mixed") {
@@ -346,6 +438,8 @@ void runtimeContract(RuntimeSubject& subject) {
   stopping(steps);
   refusals(subject, steps);
   logging(subject, steps);
+  programs(subject, steps);
+  programsThatCannot(steps);
   faults(subject, steps);
 }
 

@@ -36,6 +36,7 @@ void Container::load(kj::ArrayPtr<const capnp::word> words) {
 void Container::setExited() {
   stage = Stage::EXITED;
   process = nullptr;
+  runner = nullptr;
   exitSeen->fulfill();
 }
 

@@ -11,6 +11,7 @@
 #include "log-schedule.h"
 #include "orch/schema/runtime.capnp.h"
 #include "record.h"
+#include "runner.h"
 
 namespace orch::runtime {
 
@@ -36,6 +37,9 @@ class Container final : public kj::Refcounted {
   bool saving = false;   // there is such a task
   bool writing = false;  // and it is at it just now
   bool removed = false;  // it shall not write any more
+
+  // While it runs: one that waits to be asked; see container-run.cpp.
+  kj::Own<Runner> runner;
 
   // When and how the log was looked at last; see container-logs.cpp.
   LogWatch log;

@@ -75,6 +75,10 @@ class Service final : public schema::Runtime::Server {
   kj::Promise<void> pruneVolumes(PruneVolumesContext context) override {
     return runtime.whileAlive(doPruneVolumes(context));
   }
+  kj::Promise<void> run(RunContext context) override {
+    context.allowCancellation();
+    return runtime.whileAlive(doRun(context));
+  }
 
  private:
   Task<void> doCreate(CreateContext context) {
@@ -97,6 +101,20 @@ class Service final : public schema::Runtime::Server {
     auto container = co_await runtime.stop(kj::str(params.getId()), kj::str(params.getSignal()),
                                            params.getGraceMs());
     container->describeExit(context.getResults(EXIT_SIZE).initExit());
+  }
+  Task<void> doRun(RunContext context) {
+    auto params = context.getParams();
+    std::vector<std::string> command;
+    for (auto word : params.getCommand()) command.emplace_back(word.cStr());
+    auto id = kj::str(params.getId());
+    auto timeoutMs = params.getTimeoutMs();
+    auto maxOutputBytes = params.getMaxOutputBytes();
+    context.releaseParams();
+    auto result = co_await runtime.run(kj::mv(id), kj::mv(command), timeoutMs, maxOutputBytes);
+    auto results = context.getResults(capnp::MessageSize{8 + result.output.size() / 8, 0});
+    results.setExitCode(result.exitCode);
+    results.setTimedOut(result.timedOut);
+    results.setOutput(result.output);
   }
   Task<void> doVolumes(VolumesContext context) {
     auto all = co_await runtime.volumes();

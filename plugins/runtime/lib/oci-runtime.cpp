@@ -90,12 +90,19 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
 
 Task<CommandResult> OciRuntime::runtimeCommand(kj::String verb, kj::String id, bool force) {
   ProcessSpec spec;
-  spec.argv.add(kj::str(maker->options.program.c_str()));
-  spec.argv.add(kj::str("--root"));
-  spec.argv.add(kj::str(maker->layout.runtimeState().c_str()));
   spec.argv.add(kj::mv(verb));
   if (force) spec.argv.add(kj::str("--force"));
-  spec.argv.add(kj::mv(id));
+  return runtimeCommand(kj::mv(spec), kj::mv(id));
+}
+
+Task<CommandResult> OciRuntime::runtimeCommand(ProcessSpec spec, kj::String id) {
+  kj::Vector<kj::String> argv;
+  argv.add(kj::str(maker->options.program.c_str()));
+  argv.add(kj::str("--root"));
+  argv.add(kj::str(maker->layout.runtimeState().c_str()));
+  for (auto& word : spec.argv) argv.add(kj::mv(word));
+  argv.add(kj::mv(id));
+  spec.argv = kj::mv(argv);
   spec.env.add(kj::str("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
   auto limit = maker->options.commandTimeoutMs;
   auto what = kj::str(name(), " ", spec.argv[3]);

@@ -51,6 +51,8 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<kj::Own<Container>> stop(kj::String id, kj::String signal, uint64_t graceMs);
   Task<void> remove(kj::String id);
   Task<void> logs(kj::String id, schema::LogOptions::Reader options, schema::LogSink::Client sink);
+  Task<RunResult> run(kj::String id, std::vector<std::string> command, uint64_t timeoutMs,
+                      uint32_t maxOutputBytes);
   std::vector<kj::Own<Container>> list();
   Task<std::vector<VolumeInfo>> volumes();
   Task<bool> removeVolume(kj::String name);
@@ -92,6 +94,9 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<void> takeAway(kj::Own<Container> container);
   Task<void> endConmon(kj::Own<Container> container);
   Task<void> saveState(const Container& container);
+  Task<RunResult> runIn(Container& container, std::vector<std::string> command, uint64_t timeoutMs,
+                        uint32_t maxOutputBytes);
+  Task<kj::Own<Runner>> startRunner(Container& container);
   // Until the file says what `state` says, or the container is removed.
   void saveInTheEnd(Container& container);
   Task<void> keepSaving(kj::Own<Container> container);
@@ -124,6 +129,8 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<bool> hasStarted(kj::String id);
   // Fails if it takes too long.
   Task<CommandResult> runtimeCommand(kj::String verb, kj::String id, bool force);
+  // `spec` has the command and its options.
+  Task<CommandResult> runtimeCommand(ProcessSpec spec, kj::String id);
 
   Env& env;
   Host& host;
@@ -132,6 +139,8 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Semaphore places;
   Semaphore copying{MAX_COPIES, "too many containers wait to fill a volume"_kj};
   MountSources sources;
+  kj::AutoCloseFd runnerFile;  // once one was needed
+  uint64_t runners = 0;
   kj::Maybe<Inotify> inotify;
   kj::Maybe<kj::Own<Inotify::Watch>> exits;
   std::map<std::string, Entry> containers;

@@ -30,6 +30,15 @@ std::vector<std::string> linesOf(kj::StringPtr text) {
   return lines;
 }
 
+int exitCode(kj::StringPtr name, kj::StringPtr value) {
+  char* end;
+  long code = strtol(value.cStr(), &end, 10);
+  if (*end != '\0' || value.size() == 0 || code < 0 || code > 255) {
+    fail(kj::str(name, "=", value, " is no exit code: use 0 to 255"));
+  }
+  return static_cast<int>(code);
+}
+
 void setField(Script& script, kj::StringPtr name, kj::StringPtr value) {
   if (name == "SIM_RUN") script.run = duration(name, value);
   if (name == "SIM_CREATE_DELAY") script.createDelay = duration(name, value);
@@ -39,13 +48,13 @@ void setField(Script& script, kj::StringPtr name, kj::StringPtr value) {
   if (name == "SIM_IGNORE_TERM") script.ignoresTerm = value == "1";
   if (name == "SIM_OUTPUT") script.output = linesOf(value);
   if (name == "SIM_ERRORS") script.errors = linesOf(value);
-  if (name == "SIM_EXIT") {
-    char* end;
-    long code = strtol(value.cStr(), &end, 10);
-    if (*end != '\0' || value.size() == 0 || code < 0 || code > 255) {
-      fail(kj::str(name, "=", value, " is no exit code: use 0 to 255"));
+  if (name == "SIM_EXIT") script.exitCode = exitCode(name, value);
+  if (name == "SIM_CHECKS") {
+    script.checks.clear();
+    std::string rest = std::string(value.cStr()) + ",";
+    for (size_t end; (end = rest.find(',')) != std::string::npos; rest.erase(0, end + 1)) {
+      script.checks.push_back(exitCode(name, rest.substr(0, end).c_str()));
     }
-    script.exitCode = code;
   }
 }
 

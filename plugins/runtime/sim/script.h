@@ -21,6 +21,7 @@ struct Script {
   std::string failStart;                           // SIM_FAIL_START
   std::vector<std::string> output;  // SIM_OUTPUT, lines; unset: one line that names the task
   std::vector<std::string> errors;  // SIM_ERRORS
+  std::vector<int> checks = {0};    // SIM_CHECKS: exit codes of the programs that are run in it
 };
 
 // Fails with a text that names the variable and what is accepted. Durations are `250ms`, `5s`, `2m`

@@ -49,6 +49,10 @@ class Service final : public schema::Runtime::Server {
   kj::Promise<void> volumes(VolumesContext) override { return kj::READY_NOW; }
   kj::Promise<void> removeVolume(RemoveVolumeContext) override { return kj::READY_NOW; }
   kj::Promise<void> pruneVolumes(PruneVolumesContext) override { return kj::READY_NOW; }
+  kj::Promise<void> run(RunContext context) override {
+    context.allowCancellation();
+    return runtime.whileAlive(doRun(context));
+  }
 
  private:
   Task<void> doCreate(CreateContext context) {
@@ -68,6 +72,19 @@ class Service final : public schema::Runtime::Server {
     auto container = co_await runtime.stop(kj::str(params.getId()), kj::str(params.getSignal()),
                                            params.getGraceMs());
     container->describeExit(context.getResults().initExit());
+  }
+  Task<void> doRun(RunContext context) {
+    auto params = context.getParams();
+    std::vector<std::string> command;
+    for (auto word : params.getCommand()) command.emplace_back(word.cStr());
+    auto result = co_await runtime.run(kj::str(params.getId()), kj::mv(command),
+                                       params.getTimeoutMs() * kj::MILLISECONDS);
+    auto results = context.getResults();
+    results.setExitCode(result.exitCode);
+    results.setTimedOut(result.timedOut);
+    auto& output = result.output;
+    size_t kept = std::min<size_t>(output.size(), params.getMaxOutputBytes());
+    results.setOutput(kj::StringPtr(output.c_str()).slice(output.size() - kept).asBytes());
   }
 
   SimRuntime& runtime;

@@ -41,6 +41,11 @@ class SimSubject final : public conformance::RuntimeSubject {
     auto list = request.getSpec().initEnv(env.size());
     for (uint32_t i = 0; i < env.size(); ++i) list.set(i, env[i].c_str());
   }
+  std::vector<std::string> command(const conformance::Command& command) override {
+    if (command.missing) return {"missing"};
+    if (command.stays) return {"stay"};
+    return {"exit", std::to_string(command.exitCode), command.output};
+  }
   kj::StringPtr breakRequest(schema::ContainerRequest::Builder request) override {
     request.getSpec().initEnv(1).set(0, "SIM_FAIL_CREATE=the disk is full");
     return "cannot create container 'c1': the disk is full";

@@ -2,7 +2,9 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -223,6 +225,30 @@ std::vector<kj::Own<Container>> SimRuntime::list() {
     }
   }
   return result;
+}
+
+Task<RunResult> SimRuntime::run(kj::String id, std::vector<std::string> command,
+                                kj::Duration limit) {
+  auto container = kj::addRef(*find(id).container);
+  if (container->stage != Stage::RUNNING) fail(kj::str("container '", id, "' does not run"));
+  KJ_REQUIRE(!command.empty(), "no command");
+  RunResult result;
+  if (command[0] == "missing") fail(kj::str("cannot run 'missing': no such program"));
+  if (command[0] == "stay") {
+    auto first = container->whenExited().exclusiveJoin(env.timer().afterDelay(limit));
+    co_await first;
+    if (container->stage == Stage::EXITED) fail(kj::str("container '", id, "' has ended"));
+    result.exitCode = 128 + SIGKILL;
+    result.timedOut = true;
+  } else if (command[0] == "exit" && command.size() > 1) {
+    result.exitCode = atoi(command[1].c_str());
+    if (command.size() > 2) result.output = command[2];
+  } else {
+    auto& checks = container->script.checks;
+    result.exitCode = checks[std::min(container->checked++, checks.size() - 1)];
+    if (result.exitCode != 0) result.output = "simulated failure";
+  }
+  co_return kj::mv(result);
 }
 
 }  // namespace orch::runtime::sim

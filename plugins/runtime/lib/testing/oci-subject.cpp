@@ -170,6 +170,13 @@ void OciSubject::script(schema::ContainerRequest::Builder request,
   args.set(2, text.c_str());
 }
 
+std::vector<std::string> OciSubject::command(const conformance::Command& command) {
+  if (command.missing) return {"/bin/nothing-there"};
+  std::string text = "printf '" + command.output + "'; ";
+  if (command.stays) text += "sleep 1000; ";
+  return {"sh", "-c", text + "exit " + std::to_string(command.exitCode)};
+}
+
 kj::StringPtr OciSubject::breakRequest(schema::ContainerRequest::Builder request) {
   request.getSpec().setUser("nobodyknows");
   return "unknown user 'nobodyknows'";

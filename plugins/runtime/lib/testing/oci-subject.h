@@ -35,6 +35,7 @@ class OciSubject final : public conformance::RuntimeSubject {
   schema::Runtime::Client runtime() override { return *world->service; }
   void script(schema::ContainerRequest::Builder request,
               const conformance::Behaviour& behaviour) override;
+  std::vector<std::string> command(const conformance::Command& command) override;
   kj::StringPtr breakRequest(schema::ContainerRequest::Builder request) override;
   bool canHaveFaults() override { return diskBytes > 0; }
   void killMonitor(kj::StringPtr id) override;

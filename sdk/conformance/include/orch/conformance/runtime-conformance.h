@@ -32,6 +32,14 @@ struct Behaviour {
   std::vector<Piece> pieces;
 };
 
+// The same of a program that is run in a container.
+struct Command {
+  bool missing = false;  // there is no such program
+  bool stays = false;    // until it is ended
+  int exitCode = 0;
+  std::string output;
+};
+
 // One runtime, made anew for each section of the suite.
 class RuntimeSubject {
  public:
@@ -41,6 +49,7 @@ class RuntimeSubject {
   virtual schema::Runtime::Client runtime() = 0;
   // Fills program, image and layers; the suite fills id, labels and task name.
   virtual void script(schema::ContainerRequest::Builder request, const Behaviour& behaviour) = 0;
+  virtual std::vector<std::string> command(const Command& command) = 0;
   // A request that this runtime refuses or fails to create, and a part of the error's text.
   virtual kj::StringPtr breakRequest(schema::ContainerRequest::Builder request) = 0;
 
