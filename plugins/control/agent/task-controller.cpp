@@ -95,7 +95,7 @@ Task<bool> TaskController::bringUp() {
     co_await finish(TaskState::SHUTDOWN, "shutdown before it was started", kj::str());
     co_return false;
   }
-  co_await activate();
+  co_await activateIfHealthy();
   co_return true;
 }
 
@@ -159,6 +159,7 @@ Task<void> TaskController::createContainer(kj::Maybe<Ensured> ensured,
   if (stopping()) co_return;
   kj::Maybe<schema::ImageInfo::Reader> image;
   KJ_IF_MAYBE (present, ensured) image = present->getImage();
+  settleHealth(image);
   kj::Maybe<schema::Endpoint::Reader> endpoint;
   KJ_IF_MAYBE (present, attached) {
     endpoint = present->getEndpoint();
@@ -230,6 +231,12 @@ Task<void> TaskController::startContainer() {
     return request.send();
   });
   containerStatus().setPid(started.getContainer().getPid());
+  beginHealth(started.getContainer().getStartedAtNs());
+}
+
+Task<void> TaskController::activateIfHealthy() {
+  bool waits = task->state() < TaskState::RUNNING && isAwaitedHealthy();
+  if (!waits) co_await activate();
 }
 
 Task<void> TaskController::activate() {
@@ -264,7 +271,7 @@ Task<bool> TaskController::adopt() {
     services.host.log().warn("network.plug-failed",
                              {{"task", task->name()}, {"reason", plainText(e)}});
   });
-  co_await activate();
+  co_await activateIfHealthy();
   co_return true;
 }
 
@@ -291,7 +298,8 @@ kj::Promise<void> TaskController::whenOver() {
         ending = Ending::EXITED;
       },
       [this](kj::Exception&&) { ending = Ending::UNSEEN; });
-  return ended.exclusiveJoin(stopAsked.promise.addBranch());
+  auto over = ended.exclusiveJoin(stopAsked.promise.addBranch());
+  return health == nullptr ? kj::mv(over) : over.exclusiveJoin(keepChecking().promise());
 }
 
 Task<bool> TaskController::settle() {
@@ -302,10 +310,20 @@ Task<bool> TaskController::settle() {
     case Ending::STOP_ASKED:
       co_await shutDown();
       co_return false;
+    case Ending::UNHEALTHY:
+      co_await endUnhealthy();
+      co_return false;
+    case Ending::HEALTHY:
     case Ending::UNSEEN:
       break;
   }
-  auto adopted = co_await attempt(adopt());
+  kj::Promise<bool> next = nullptr;
+  if (ending == Ending::HEALTHY) {
+    next = activate().promise().then([]() { return true; });
+  } else {
+    next = adopt();
+  }
+  auto adopted = co_await attempt(kj::mv(next));
   if (adopted.ok()) co_return adopted.value();
   co_await breakOff(kj::mv(adopted.error()));
   co_return false;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "health-state.h"
 #include "services.h"
 #include "task-record.h"
 #include "task-store.h"
@@ -65,13 +66,15 @@ class TaskController final {
   using Attached = capnp::Response<schema::NetworkDriver::AttachResults>;
   using Ensured = capnp::Response<schema::ImageStore::EnsureResults>;
   enum class Found { NOTHING, EXITED, LIVES };
+  using Checked = capnp::Response<schema::Runtime::RunResults>;
   // Why the wait for the container's end is over.
-  enum class Ending { STOP_ASKED, EXITED, UNSEEN };
+  enum class Ending { STOP_ASKED, EXITED, UNSEEN, HEALTHY, UNHEALTHY };
 
   void askToRun();
   kj::Promise<void> whenAskedToRun();
   kj::Promise<void> watch();
-  // Up to RUNNING. False if the task has come to its end instead.
+  // Up to RUNNING, or to the first check of its health. False if the task has come to its end
+  // instead.
   Task<bool> reachRunning();
   Task<bool> bringUp();
   Task<bool> prepare();
@@ -92,7 +95,23 @@ class TaskController final {
   Task<void> createContainer(kj::Maybe<Ensured> ensured, kj::Maybe<Attached> attached);
   Task<bool> startWhenAsked();
   Task<void> startContainer();
+  // One whose health is checked is not RUNNING before it is healthy.
+  Task<void> activateIfHealthy();
   Task<void> activate();
+
+  // task-health.cpp
+  bool isChecked();
+  void settleHealth(kj::Maybe<schema::ImageInfo::Reader> image);
+  void beginHealth(int64_t startedAtNs);
+  bool isAwaitedHealthy();
+  uint64_t sinceStartMs();
+  kj::Duration pauseBeforeCheck();
+  Task<void> keepChecking();
+  kj::Promise<Checked> runCheck();
+  kj::String troubleOf(schema::Runtime::RunResults::Reader checked);
+  void noteCheck(kj::StringPtr trouble, kj::StringPtr output, HealthState::Change change);
+  Task<void> endUnhealthy();
+
   // Goes on with what an earlier agent, or the runtime's last life, has started.
   Task<bool> adopt();
   Task<Found> findContainer();
@@ -127,7 +146,11 @@ class TaskController final {
   bool active = false;  // its ports lead to it
   bool over = false;    // it gives back what it has of networks, or has done so
   Ending ending = Ending::STOP_ASKED;
-  kj::String lost;  // why its exit status is not known; empty if it is
+  kj::Maybe<HealthState> health;  // once a container that is checked has started
+  kj::TimePoint startedAt = kj::origin<kj::TimePoint>();
+  bool looked = false;   // at its health, by this agent
+  bool failing = false;  // its last check
+  kj::String lost;       // why its exit status is not known; empty if it is
 
   struct Signal {
     kj::PromiseFulfillerPair<void> pair = kj::newPromiseAndFulfiller<void>();

@@ -6,6 +6,11 @@
 
 namespace orch::control::agent {
 
+namespace {
+constexpr uint64_t SPARE_WORDS = 64;
+constexpr uint64_t WASTED_WORDS = 1024;
+}  // namespace
+
 void TaskRecord::lose(int64_t atNs) {
   // As it was when this node forgot it, which may still be under way on the disk.
   task().setDesired(schema::TaskState::REMOVE);
@@ -21,8 +26,9 @@ kj::Array<capnp::word> alignedCopy(kj::ArrayPtr<const kj::byte> bytes) {
 }
 
 // Of about the right size: Cap'n Proto would begin with 8 KiB.
-TaskRecord::TaskRecord(schema::Task::Reader task) : message(task.totalSize().wordCount + 64) {
-  message.setRoot(task);
+TaskRecord::TaskRecord(schema::Task::Reader task)
+    : message(kj::heap<capnp::MallocMessageBuilder>(task.totalSize().wordCount + SPARE_WORDS)) {
+  message->setRoot(task);
   if (!this->task().hasStatus()) this->task().initStatus();
 }
 
@@ -35,6 +41,14 @@ kj::String TaskRecord::name() {
   auto reader = task().asReader();
   auto slot = reader.getSlot() > 0 ? kj::str(reader.getSlot()) : kj::str(reader.getNodeId());
   return kj::str(reader.getServiceName(), ".", slot, ".", reader.getMeta().getId());
+}
+
+void TaskRecord::compact() {
+  auto words = task().totalSize().wordCount;
+  if (message->sizeInWords() < 2 * words + WASTED_WORDS) return;
+  auto smaller = kj::heap<capnp::MallocMessageBuilder>(words + SPARE_WORDS);
+  smaller->setRoot(task().asReader());
+  message = kj::mv(smaller);
 }
 
 kj::Array<kj::byte> TaskRecord::serialize() {

@@ -18,7 +18,7 @@ class TaskRecord final {
   explicit TaskRecord(kj::ArrayPtr<const kj::byte> stored);
   KJ_DISALLOW_COPY(TaskRecord);
 
-  schema::Task::Builder task() { return message.getRoot<schema::Task>(); }
+  schema::Task::Builder task() { return message->getRoot<schema::Task>(); }
   schema::TaskStatus::Builder status() { return task().getStatus(); }
   schema::TaskState state() { return status().getState(); }
   kj::StringPtr id() { return task().getMeta().getId(); }
@@ -29,6 +29,10 @@ class TaskRecord final {
   // Rewritten compactly, for the store.
   kj::Array<kj::byte> serialize();
 
+  // Lets go of the space of values that were overwritten, if it has become much. All that was taken
+  // out of the record before is invalid then.
+  void compact();
+
   // Moves on to `state`. Never back: false if it is there already or further.
   bool advance(schema::TaskState state, int64_t atNs, kj::StringPtr message);
   // To its end, of which nobody knows anything.
@@ -36,7 +40,7 @@ class TaskRecord final {
 
  private:
   explicit TaskRecord(kj::Array<capnp::word> words);
-  capnp::MallocMessageBuilder message;
+  kj::Own<capnp::MallocMessageBuilder> message;
 };
 
 // Stored bytes as Cap'n Proto reads them.

@@ -36,10 +36,23 @@ class FakeRuntimeServer final : public schema::Runtime::Server {
       if (container.starts == 0) {
         ++container.starts;
         ++model.everStarted[id];
+        container.startedAtNs = model.nowNs();
         model.onStart(id);
       }
       if (container.exited) KJ_FAIL_REQUIRE("it has ended");
-      context.getResults().initContainer().setId(id.c_str());
+      auto started = context.getResults().initContainer();
+      started.setId(id.c_str());
+      started.setStartedAtNs(container.startedAtNs);
+    });
+  }
+  kj::Promise<void> run(RunContext context) override {
+    return answer([this, context]() mutable {
+      auto params = context.getParams();
+      model.commands.push_back(kj::strArray(params.getCommand(), " ").cStr());
+      int code = model.onRun(params.getId().cStr());
+      context.getResults().setExitCode(code);
+      context.getResults().setTimedOut(code < 0);
+      context.getResults().setOutput(code == 0 ? "fine\n"_kj.asBytes() : "one\ntwo\n"_kj.asBytes());
     });
   }
   kj::Promise<void> wait(WaitContext context) override {
@@ -152,7 +165,7 @@ class FakeImageStore final : public schema::ImageStore::Server {
     bool known =
         model.password.empty() || params.getLogin().getPassword() == model.password.c_str();
     if (!known) fail(kj::str("unauthorized"));
-    context.getResults().initImage();
+    model.configure(context.getResults().initImage().initConfig());
     return kj::READY_NOW;
   }
   kj::Promise<void> limit(LimitContext context) override {
@@ -197,9 +210,13 @@ class FakeSession final : public schema::Session::Server {
     auto statuses = context.getParams().getStatuses();
     model.reportSizes.push_back(statuses.size());
     for (auto report : statuses) {
-      model.tasks[report.getTaskId().cStr()] = {report.getStatus().getState(),
-                                                report.getStatus().getError().cStr(),
-                                                report.getStatus().getContainer().getLost()};
+      model.tasks[report.getTaskId().cStr()] = {
+          report.getStatus().getState(),
+          report.getStatus().getError().cStr(),
+          report.getStatus().getContainer().getLost(),
+          report.getStatus().getMessage().cStr(),
+          report.getStatus().getContainer().getHealth(),
+          report.getStatus().getContainer().getHealthOutput().cStr()};
     }
     return kj::READY_NOW;
   }
@@ -338,6 +355,7 @@ struct TestAgent::Life {
 
 TestAgent::TestAgent(uint32_t maxOps, uint64_t seed)
     : world(seed), store(maxOps), host("/data", "/run", "control.agent") {
+  runtime.nowNs = [this] { return world.env().nowNs(); };
   host.addService("store.local#agent", store.client());
   host.addService("runtime.sim", runtime.client());
   host.addService("network.bridge", network.client());

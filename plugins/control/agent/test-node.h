@@ -23,6 +23,7 @@ struct FakeRuntime {
     uint32_t starts = 0;  // how often its program was begun: more than once is what must never be
     bool exited = false;
     int code = 0;
+    int64_t startedAtNs = 0;
     std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
   };
   void exit(const std::string& id, int code);
@@ -37,6 +38,11 @@ struct FakeRuntime {
   std::map<std::string, Container> containers;
   std::map<std::string, uint32_t> everStarted;  // also of those that were removed
   std::function<void(const std::string& id)> onStart = [](const std::string&) {};
+  // A program that is run in a container: its exit code, -1 for one that takes too long. Throws for
+  // one that cannot be run.
+  std::function<int(const std::string& id)> onRun = [](const std::string&) { return 0; };
+  std::function<int64_t()> nowNs = [] { return 0; };
+  std::vector<std::string> commands;  // of those, words joined
   bool dead = false;
   bool usesImages = false;
   uint32_t calls = 0;
@@ -70,7 +76,8 @@ struct FakeImages {
   std::vector<std::string> ensured;  // references, and the passwords that came with them
   std::string password;              // without it nothing is given, if not empty
   bool slow = false;                 // transfers do not end
-  std::vector<std::string> limits;   // bytes, what is needed, and for how long one is kept
+  std::function<void(schema::ImageConfig::Builder)> configure = [](auto) {};
+  std::vector<std::string> limits;  // bytes, what is needed, and for how long one is kept
   bool dead = false;
   schema::ImageStore::Client client();
 };
@@ -81,6 +88,9 @@ struct FakeManager {
     schema::TaskState state;
     std::string error;
     bool lost = false;
+    std::string message;
+    schema::Health health = schema::Health::NONE;
+    std::string healthOutput;
   };
   struct Restart {
     std::string ended;
