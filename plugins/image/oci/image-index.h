@@ -23,6 +23,9 @@ inline constexpr const char* KEPT_FOLDER = "/kept";
 // In a pull's folder, a checked file: the manifest as the registry has it, if it may be another
 // than the one in the layout.
 inline constexpr const char* SOURCE_MANIFEST = "/source-manifest";
+// Of one in docker's schema, its configuration as well: it has a health check, which skopeo leaves
+// out where it makes OCI's of it.
+inline constexpr const char* SOURCE_CONFIG = "/source-config";
 
 // A layer as the index knows it. Within the index and an unpacker's result, ImageInfo.layers holds
 // these as text; whoever asks the plugin gets folders instead.

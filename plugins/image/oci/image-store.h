@@ -118,6 +118,8 @@ class ImageStore final : private kj::TaskSet::ErrorHandler {
   Task<Reference> chooseManifest(Job& job, const SkopeoSettings& skopeo, Reference reference);
   Task<void> runSkopeo(Job& job, const SkopeoSettings& skopeo, ProgressSink& progress,
                        Reference reference);
+  Task<kj::String> askSource(ProcessSpec question);
+  kj::Promise<void> keepSource(std::string path, kj::String text);
   Task<void> fetchSourceManifest(Job& job, const SkopeoSettings& skopeo, Reference reference);
   kj::Promise<CommandResult> askSkopeo(ProcessSpec spec);
   ProcessSpec unpackerSpec(Job& job, kj::StringPtr source) const;

@@ -122,6 +122,29 @@ TEST_CASE("pull: an image of docker's schema has the digest that its registry kn
   CHECK(test.eventsOf("image.pulled") == 1);
 }
 
+// skopeo leaves it out of what it writes.
+TEST_CASE("pull: an image has its health check, in docker's schema and in OCI's", "[image][root]") {
+  TestStore test("health");
+  TestRegistry registry(test);
+  auto image = imageOf("app:1", "content");
+  image.config = R"({"Healthcheck":{"Test":["CMD","/check"],"Interval":2000000000}})";
+  writeLayout(test.sub("layout"), {image});
+  writeDockerArchive(test.sub("saved.tar"), {image});
+  registry.push(test.sub("layout"), "oci:1");
+  registry.push(test.sub("saved.tar"), "docker:1", "v2s2");
+  for (auto name : {"/oci:1", "/docker:1"}) {
+    CAPTURE(name);
+    test.ensure(registry.address + name, "t1");
+    auto request = test.service().inspectRequest();
+    request.setReference(registry.address + name);
+    auto info = request.send().wait(test.io.waitScope);
+    auto health = info.getImage().getConfig().getHealth();
+    REQUIRE(health.getTest().size() == 2);
+    CHECK(health.getTest()[1] == "/check");
+    CHECK(health.getIntervalMs() == 2000);
+  }
+}
+
 std::string resolved(TestStore& test, const std::string& name) {
   auto request = test.service().resolveRequest();
   request.setReference(name);

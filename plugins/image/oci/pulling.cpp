@@ -1,12 +1,18 @@
 // The part of ImageStore that asks registries.
 #include <unistd.h>
 
+#include <cstring>
+
 #include "image-store.h"
 #include "orch/attempt.h"
 #include "orch/durable-file.h"
 #include "orch/fail.h"
 
 namespace orch::image::oci {
+
+namespace {
+constexpr const char* DOCKER_TYPES = "application/vnd.docker.";
+}
 
 Task<ImageStore::Record> ImageStore::pull(kj::String reference,
                                           kj::Maybe<schema::Progress::Client> progress,
@@ -132,16 +138,32 @@ Task<void> ImageStore::fetchSourceManifest(Job& job, const SkopeoSettings& skope
   auto look = [layout = job.folder() + "/layout"]() { return mayBeConverted(layout); };
   bool converted = co_await env.workers().run(kj::mv(look));
   if (!converted) co_return;
-  auto question = skopeoManifest(skopeo, reference);
+  auto manifest = co_await askSource(skopeoManifest(skopeo, reference));
+  bool ofDocker = strstr(manifest.cStr(), DOCKER_TYPES) != nullptr;
+  co_await keepSource(job.folder() + SOURCE_MANIFEST, kj::mv(manifest));
+  if (!ofDocker) co_return;
+  auto config = co_await askSource(skopeoConfig(skopeo, reference));
+  if (config.size() == 0) {
+    host.log().warn("image.check-unknown", {{"image", reference.familiar().c_str()},
+                                            {"reason", "its configuration could not be read"}});
+  }
+  co_await keepSource(job.folder() + SOURCE_CONFIG, kj::mv(config));
+}
+
+// Empty if it cannot be had.
+Task<kj::String> ImageStore::askSource(ProcessSpec question) {
   auto asking = askSkopeo(kj::mv(question));
   auto result = co_await attempt(kj::mv(asking));
   constexpr size_t LIMIT = 1 << 20;  // of CommandResult: what is longer was cut
-  if (!result.ok() || result.value().status != 0 || result.value().output.size() >= LIMIT)
-    co_return;
-  auto keep = [path = job.folder() + SOURCE_MANIFEST, text = kj::mv(result.value().output)]() {
-    writeChecked(path, text.asBytes());
-  };
-  co_await env.workers().run(kj::mv(keep));
+  if (!result.ok() || result.value().status != 0 || result.value().output.size() >= LIMIT) {
+    co_return kj::String();
+  }
+  co_return kj::mv(result.value().output);
+}
+
+kj::Promise<void> ImageStore::keepSource(std::string path, kj::String text) {
+  if (text.size() == 0) return kj::READY_NOW;
+  return env.workers().run([path, text = kj::mv(text)]() { writeChecked(path, text.asBytes()); });
 }
 
 kj::Promise<CommandResult> ImageStore::askSkopeo(ProcessSpec spec) {

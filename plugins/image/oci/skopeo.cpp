@@ -137,6 +137,12 @@ ProcessSpec skopeoManifest(const SkopeoSettings& settings, const Reference& refe
   return spec;
 }
 
+ProcessSpec skopeoConfig(const SkopeoSettings& settings, const Reference& reference) {
+  auto spec = skopeoManifest(settings, reference);
+  spec.argv.add(kj::str("--config"));
+  return spec;
+}
+
 ProcessSpec skopeoDigest(const SkopeoSettings& settings, const std::string& file) {
   auto spec = command(settings);
   spec.argv.add(kj::str("manifest-digest"));

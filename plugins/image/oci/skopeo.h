@@ -32,6 +32,9 @@ ProcessSpec skopeoCopy(const SkopeoSettings& settings, const Reference& referenc
 // The manifest of an image, or the list of them, as its registry has it, on stdout.
 ProcessSpec skopeoManifest(const SkopeoSettings& settings, const Reference& reference);
 
+// The configuration of an image as its registry has it, on stdout.
+ProcessSpec skopeoConfig(const SkopeoSettings& settings, const Reference& reference);
+
 // The digest of a manifest in a file, on stdout.
 ProcessSpec skopeoDigest(const SkopeoSettings& settings, const std::string& file);
 

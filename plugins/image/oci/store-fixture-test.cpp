@@ -156,7 +156,8 @@ void TestRegistry::push(const std::string& layout, const std::string& name, cons
                         bool list) {
   ProcessSpec spec;
   auto target = "docker://" + address + "/" + name;
-  auto source = "oci:" + layout;
+  bool archive = layout.ends_with(".tar");
+  auto source = (archive ? "docker-archive:" : "oci:") + layout;
   for (auto* word : {"skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", "--format",
                      format, list ? "-aq" : "-q", source.c_str(), target.c_str()}) {
     spec.argv.add(kj::str(word));

@@ -387,7 +387,8 @@ TEST_CASE("json: a configuration becomes what a container starts from", "[image]
   auto image = message.initRoot<schema::ImageInfo>();
   parseConfig(R"({"architecture":"arm64","os":"linux","created":"1970-01-01T01:00:01.25+01:00",
     "config":{"Entrypoint":["/run"],"Cmd":["a","b"],"Env":["A=1"],"WorkingDir":"/w","User":"1:2",
-    "StopSignal":"SIGINT","Labels":{"k":"v"},"Volumes":{"/data":{}},"ExposedPorts":{"80/tcp":{}}}})",
+    "StopSignal":"SIGINT","Labels":{"k":"v"},"Volumes":{"/data":{}},"ExposedPorts":{"80/tcp":{}},
+    "Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":1500000000,"Timeout":1,"StartPeriod":-1,"Retries":4}}})",
               image);
   CHECK(image.getArchitecture() == "arm64");
   CHECK(image.getCreatedAtNs() == 1'250'000'000);
@@ -401,6 +402,13 @@ TEST_CASE("json: a configuration becomes what a container starts from", "[image]
   CHECK(config.getLabels()[0].getValue() == "v");
   CHECK(config.getVolumes()[0] == "/data");
   CHECK(config.getExposedPorts()[0] == "80/tcp");
+  auto health = config.getHealth();
+  CHECK(health.getTest()[1] == "true");
+  CHECK(health.getIntervalMs() == 1500);
+  CHECK(health.getTimeoutMs() == 1);
+  CHECK(health.getStartPeriodMs() == 0);
+  CHECK(health.getStartIntervalMs() == 0);
+  CHECK(health.getRetries() == 4);
 }
 
 }  // namespace

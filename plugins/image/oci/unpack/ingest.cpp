@@ -68,6 +68,12 @@ class Ingest final {
     auto message = std::make_unique<capnp::MallocMessageBuilder>();
     auto image = message->initRoot<schema::ImageInfo>();
     auto diffIds = parseConfig(plan.config, image);
+    if (!plan.sourceConfig.empty()) {
+      capnp::MallocMessageBuilder source;
+      auto original = source.initRoot<schema::ImageInfo>();
+      parseConfig(plan.sourceConfig, original);
+      image.getConfig().setHealth(original.getConfig().getHealth());
+    }
     checkPlatform(image, plan.label());
     if (diffIds.size() != plan.layers.size()) {
       fail(kj::str("image '", plan.label().c_str(), "' has ", plan.layers.size(),

@@ -219,6 +219,35 @@ std::vector<DockerImage> parseDockerManifest(std::string_view json) {
   return images;
 }
 
+namespace {
+
+// docker's, in nanoseconds: OCI's specification has none, and who makes images puts it there all
+// the same.
+void parseHealth(const Document& document, const Json& given, schema::ImageConfig::Builder config) {
+  auto* check = document.member(given, "Healthcheck", Json::value_t::object);
+  if (check == nullptr) return;
+  auto number = [&](const char* key, int64_t unit) -> uint64_t {
+    auto found = check->find(key);
+    if (found == check->end() || found->is_null()) return 0;
+    if (!found->is_number_integer()) {
+      document.refuse(std::string("has a '") + key + "' of a health check that is no number");
+    }
+    auto value = found->get<int64_t>();
+    return value <= 0 ? 0 : std::max<int64_t>(value / unit, 1);
+  };
+  constexpr int64_t NS_PER_MS = 1'000'000;
+  auto health = config.initHealth();
+  auto test = document.texts(*check, "Test");
+  fill(health.initTest(test.size()), test);
+  health.setIntervalMs(number("Interval", NS_PER_MS));
+  health.setTimeoutMs(number("Timeout", NS_PER_MS));
+  health.setStartPeriodMs(number("StartPeriod", NS_PER_MS));
+  health.setStartIntervalMs(number("StartInterval", NS_PER_MS));
+  health.setRetries(static_cast<uint32_t>(std::min<uint64_t>(number("Retries", 1), UINT32_MAX)));
+}
+
+}  // namespace
+
 std::vector<std::string> parseConfig(std::string_view json, schema::ImageInfo::Builder image) {
   Document document("image configuration", json);
   document.requireObject();
@@ -253,6 +282,7 @@ std::vector<std::string> parseConfig(std::string_view json, schema::ImageInfo::B
   fill(config.initVolumes(volumes.size()), volumes);
   auto ports = document.keys(given, "ExposedPorts");
   fill(config.initExposedPorts(ports.size()), ports);
+  parseHealth(document, given, config);
   auto& labels = document.object(given, "Labels");
   auto list = config.initLabels(labels.size());
   uint32_t i = 0;

@@ -115,6 +115,7 @@ class PlanReader final {
       plan.layers.push_back({blobPath(layer.digest), layer.digest, layer.size});
     }
     plan.sourceDigest = sourceDigest(plan, entry.blob.digest);
+    plan.sourceConfig = sourceConfig(plan);
     plans.push_back(kj::mv(plan));
     return true;
   }
@@ -151,6 +152,23 @@ class PlanReader final {
       });
       // The name may lead to something else by now: then nothing is known.
       return read.ok() && digest != local ? digest : std::string();
+    }
+    return {};
+  }
+
+  // Of an image with the same layers: the name may lead to something else by now.
+  std::string sourceConfig(const Plan& plan) const {
+    auto content =
+        readChecked(request.job + SOURCE_CONFIG, "registry's configuration", "try again");
+    KJ_IF_MAYBE (bytes, content) {
+      std::string text(bytes->asChars().begin(), bytes->size());
+      auto same = attemptNow([&]() {
+        capnp::MallocMessageBuilder message;
+        auto image = message.initRoot<schema::ImageInfo>();
+        auto diffIds = parseConfig(plan.config, image);
+        return parseConfig(text, image) == diffIds;
+      });
+      if (same.ok() && same.value()) return text;
     }
     return {};
   }

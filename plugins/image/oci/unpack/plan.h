@@ -19,6 +19,7 @@ struct Plan {
   std::string config;           // the document
   std::string configDigest;
   std::string manifest;      // the document; empty: to be made
+  std::string sourceConfig;  // the registry's own, if it may be another
   std::string sourceDigest;  // of the registry's own manifest, if that is another
   struct Layer {
     std::string path;        // within the source
