@@ -56,6 +56,23 @@ constexpr ServiceFlag SERVICE_FLAGS[] = {
     {GROUP_CONTAINER, "--drain-timeout", "DURATION",
      "Before the stop signal, for connections that are under way (default 10s)",
      "task.container.drainMs"},
+    {GROUP_CONTAINER, "--health-cmd", "COMMAND",
+     "Of a shell in the container: a task runs once it succeeds, and fails once it fails too "
+     "often"},
+    {GROUP_CONTAINER, "--health-interval", "DURATION",
+     "Between two checks (default the image's, else 30s)", "task.container.health.intervalMs"},
+    {GROUP_CONTAINER, "--health-timeout", "DURATION",
+     "Of one check (default the image's, else 30s)", "task.container.health.timeoutMs"},
+    {GROUP_CONTAINER, "--health-retries", "COUNT",
+     "Failures in a row that are too many (default the image's, else 3)",
+     "task.container.health.retries"},
+    {GROUP_CONTAINER, "--health-start-period", "DURATION",
+     "In which failures do not count before the first success (default the image's, else 0s)",
+     "task.container.health.startPeriodMs"},
+    {GROUP_CONTAINER, "--health-start-interval", "DURATION",
+     "Between two checks then (default the image's, else 5s)",
+     "task.container.health.startIntervalMs"},
+    {GROUP_CONTAINER, "--no-healthcheck", nullptr, "Run no check, the image's neither"},
     {GROUP_CONTAINER, "--runtime", "RUNTIME", "Such as crun (default the node's first)",
      "task.runtime"},
     {GROUP_CONTAINER, "--no-resolve-image", nullptr,
@@ -131,7 +148,6 @@ constexpr ServiceFlag SERVICE_FLAGS[] = {
     {GROUP_INEFFECTIVE, "--log-driver", "DRIVER", "Logs are files, as json-file's", nullptr,
      "json-file"},
     {GROUP_INEFFECTIVE, "--isolation", "ISOLATION", "Of Windows", nullptr, "default"},
-    {GROUP_INEFFECTIVE, "--no-healthcheck", nullptr, "There are no health checks yet"},
 };
 
 // Sorted by group; rows of lists behind the flags with one value. The texts live for ever.

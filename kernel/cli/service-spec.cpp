@@ -58,6 +58,32 @@ void applyContainer(const Arguments& args, schema::ContainerSpec::Builder contai
   });
 }
 
+constexpr kj::StringPtr HEALTH_FLAGS[] = {"--health-cmd"_kj,          "--health-interval"_kj,
+                                          "--health-timeout"_kj,      "--health-retries"_kj,
+                                          "--health-start-period"_kj, "--health-start-interval"_kj};
+
+// As docker has it: switched off, nothing is left of it; any other flag switches it on again. An
+// empty command is the image's.
+void applyHealth(const Arguments& args, schema::ContainerSpec::Builder container) {
+  bool off = args.on("--no-healthcheck");
+  for (auto flag : HEALTH_FLAGS) {
+    if (!args.given(flag)) continue;
+    if (off) fail(kj::str("usage: --no-healthcheck cannot be combined with ", flag));
+    auto test = container.getHealth().asReader().getTest();
+    if (test.size() > 0 && test[0] == "NONE") container.getHealth().disownTest();
+  }
+  if (off) container.initHealth().initTest(1).set(0, "NONE");
+  ifGiven(args, "--health-cmd", [&](auto, auto value) {
+    if (value.size() == 0) {
+      container.getHealth().disownTest();
+      return;
+    }
+    auto test = container.getHealth().initTest(2);
+    test.set(0, "CMD-SHELL");
+    test.set(1, value);
+  });
+}
+
 void applyLog(const Arguments& args, schema::TaskSpec::Builder task) {
   ifGiven(args, "--log-driver", [&](auto flag, auto value) {
     parseAvailable(flag, value, "json-file",
@@ -91,6 +117,7 @@ kj::Vector<kj::String> applyOptions(const Arguments& args, schema::ServiceSpec::
   spec.getUpdate();
   applyMode(args, spec);
   applyContainer(args, task.getContainer());
+  applyHealth(args, task.getContainer());
   applyLog(args, task);
   applyFlags(args, spec);
   ifGiven(args, "--isolation", [&](auto flag, auto value) { parseChoice(flag, value, "default"); });

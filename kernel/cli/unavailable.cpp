@@ -107,7 +107,6 @@ constexpr Word FLAG_WORDS[] = {
     {"--device*", ""},
     {"--expose", "is not needed: tasks reach each other on all ports"},
     {"--generic-resource*", ""},
-    {"--health-*", ""},
     {"--link", "is not available: tasks reach each other by the address of their network"},
     {"--max-concurrent", ""},
     {"--memory", "is --limit-memory here"},

@@ -15,6 +15,7 @@ namespace orch::control::manager {
 
 namespace {
 constexpr uint64_t MAX_GRACE_MS = 1000ull * 3600 * 24;
+constexpr size_t MAX_CHECK_BYTES = 64 << 10;
 constexpr size_t MAX_HOSTNAME = 63;  // the kernel takes 64
 
 // For suggestions.
@@ -159,6 +160,35 @@ void checkLists(schema::ContainerSpec::Reader container, bool hostNetwork) {
     refuseIf(!isAddress(server), "the DNS server '", server, "' must be an IP address");
   }
 }
+
+void checkHealth(schema::HealthCheck::Reader health) {
+  auto test = health.getTest();
+  if (test.size() > 0) {
+    auto kind = test[0];
+    bool none = kind == "NONE" && test.size() == 1;
+    bool program = kind == "CMD" && test.size() > 1 && test[1].size() > 0;
+    bool shell = kind == "CMD-SHELL" && test.size() == 2 && test[1].size() > 0;
+    refuseIf(
+        !none && !program && !shell,
+        "the test of a health check must be CMD and its words, CMD-SHELL and one text, or NONE");
+    size_t bytes = 0;
+    for (auto word : test) bytes += word.size() + 1;
+    refuseIf(bytes > MAX_CHECK_BYTES, "--health-cmd must be at most ", MAX_CHECK_BYTES,
+             " bytes, not ", bytes);
+  }
+  struct Named {
+    kj::StringPtr flag;
+    uint64_t ms;
+  };
+  for (auto& one : {Named{"--health-interval", health.getIntervalMs()},
+                    Named{"--health-timeout", health.getTimeoutMs()},
+                    Named{"--health-start-period", health.getStartPeriodMs()},
+                    Named{"--health-start-interval", health.getStartIntervalMs()}}) {
+    refuseIf(one.ms > MAX_GRACE_MS, one.flag, " must be at most ", durationText(MAX_GRACE_MS),
+             ", not ", durationText(one.ms));
+  }
+}
+
 }  // namespace
 
 void validateContainer(schema::TaskSpec::Reader task) {
@@ -176,6 +206,7 @@ void validateContainer(schema::TaskSpec::Reader task) {
            durationText(MAX_GRACE_MS), ", not ", durationText(container.getDrainMs()));
   refuseIf(container.getOomScoreAdj() < -1000 || container.getOomScoreAdj() > 1000,
            "--oom-score-adj must be -1000 to 1000, not ", container.getOomScoreAdj());
+  checkHealth(container.getHealth());
   bool hostNetwork = false;
   for (auto network : task.getNetworks()) hostNetwork |= network.getName() == "host";
   checkLists(container, hostNetwork);

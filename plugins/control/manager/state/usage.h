@@ -26,8 +26,11 @@ inline bool isAssigned(const TaskReader& task) {
 inline bool isUnplaced(const TaskReader& task) {
   return !isAssigned(task) && isWanted(task) && !isTerminal(task);
 }
+// One that has become unhealthy is being stopped: nobody is sent to it any more.
 inline bool isRunning(const TaskReader& task) {
-  return task.getStatus().getState() == schema::TaskState::RUNNING && isWanted(task);
+  auto status = task.getStatus();
+  return status.getState() == schema::TaskState::RUNNING && isWanted(task) &&
+         status.getContainer().getHealth() != schema::Health::UNHEALTHY;
 }
 
 // A port of one protocol as a key.

@@ -7,8 +7,12 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 
+#include "file-access.h"
 #include "oci-subject.h"
 
 namespace orch::runtime {
@@ -48,6 +52,58 @@ kj::Promise<void> removeLater(OciSubject& subject, kj::StringPtr id) {
   auto request = subject.runtime().removeRequest();
   request.setId(id);
   return request.send().ignoreResult();
+}
+
+// Of the runners in containers and all that they have run; a tick is 10 ms.
+double runnersCpuSeconds() {
+  double seconds = 0;
+  for (auto& name : entriesOf("/proc")) {
+    std::ifstream file("/proc/" + name + "/stat");
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    auto end = text.find("(orch-runner) ");
+    if (end == std::string::npos) continue;
+    std::istringstream fields(text.substr(end + strlen("(orch-runner) ")));
+    std::string skipped;
+    for (int i = 3; i < 14; ++i) fields >> skipped;
+    for (int i = 14; i <= 17; ++i) {
+      double ticks = 0;
+      fields >> ticks;
+      seconds += ticks / sysconf(_SC_CLK_TCK);
+    }
+  }
+  return seconds;
+}
+
+TEST_CASE("runtime: what a program in each container costs", "[.bench]") {
+  OciSubject subject("bench-run");
+  constexpr unsigned COUNT = 100, ROUNDS = 20;
+  for (unsigned i = 0; i < COUNT; ++i) {
+    createAndStart(subject, kj::str("n", i)).wait(subject.waitScope());
+  }
+  auto round = [&subject] {
+    kj::Vector<kj::Promise<void>> work;
+    for (unsigned i = 0; i < COUNT; ++i) {
+      auto request = subject.runtime().runRequest();
+      request.setId(kj::str("n", i));
+      request.setTimeoutMs(30'000);
+      request.setMaxOutputBytes(1000);
+      request.initCommand(1).set(0, "/bin/true");
+      work.add(request.send().ignoreResult());
+    }
+    kj::joinPromises(work.releaseAsArray()).wait(subject.waitScope());
+  };
+  auto all = [] {
+    return cpuSeconds(RUSAGE_SELF) + cpuSeconds(RUSAGE_CHILDREN) + runnersCpuSeconds();
+  };
+  double begin = all();
+  round();
+  printf("the first: %.2f ms of a core each\n", (all() - begin) / COUNT * 1e3);
+  begin = all();
+  double own = cpuSeconds(RUSAGE_SELF);
+  for (unsigned i = 0; i < ROUNDS; ++i) round();
+  printf("each further: %.3f ms of a core, %.3f of them in this process\n",
+         (all() - begin) / COUNT / ROUNDS * 1e3,
+         (cpuSeconds(RUSAGE_SELF) - own) / COUNT / ROUNDS * 1e3);
 }
 
 TEST_CASE("runtime: how long starts and removals take", "[.bench]") {
