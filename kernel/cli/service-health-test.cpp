@@ -37,9 +37,12 @@ TEST_CASE("cli: a health check is given, changed and switched off", "[cli]") {
   auto ran = server.run(create({"-d", "--no-healthcheck", "--health-timeout", "1s"}));
   CHECK(ran.status == 2);
   CHECK(has(ran.errors, "orch: --no-healthcheck cannot be combined with --health-timeout"));
-  RecordingServer other;
-  REQUIRE(other.run(create({"-d"})).status == 0);
-  CHECK_FALSE(other.lastSpec().getTask().getContainer().hasHealth());
+}
+
+TEST_CASE("cli: without a flag of its own a service leaves its image's health check", "[cli]") {
+  RecordingServer server;
+  REQUIRE(server.run(create({"-d"})).status == 0);
+  CHECK_FALSE(server.lastSpec().getTask().getContainer().hasHealth());
 }
 
 }  // namespace

@@ -185,6 +185,32 @@ TEST_CASE("health: a restart of orchd sets nothing back, and all is looked at ag
   CHECK(node.reported("starts") == TaskState::FAILED);
 }
 
+TEST_CASE("health: one that is unhealthy is ended, also by the next orchd", "[agent]") {
+  TestAgent node;
+  int left = 3;
+  bool ill = false;
+  node.runtime.onRun = [&](const std::string&) {
+    if (ill && --left == 0) node.runtime.hang();
+    return ill ? 1 : 0;
+  };
+  node.start();
+  REQUIRE(node.assign({.tasks = {checkedTask("t1")}}) == "");
+  node.advance(1 * kj::SECONDS);
+  REQUIRE(node.reported("t1") == TaskState::RUNNING);
+  ill = true;
+  node.advance(4 * kj::SECONDS);
+  REQUIRE(node.reported("t1") == TaskState::RUNNING);
+  REQUIRE(node.manager.tasks["t1"].health == Health::UNHEALTHY);
+  node.crash();
+  ill = false;
+  node.runtime.resume();
+  node.start();
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.reported("t1") == TaskState::FAILED);
+  CHECK_THAT(node.manager.tasks["t1"].error, Catch::StartsWith("task: unhealthy container"));
+  CHECK(node.runtime.running() == 0);
+}
+
 TEST_CASE("health: many checks do not come together", "[agent]") {
   TestAgent node;
   node.start();

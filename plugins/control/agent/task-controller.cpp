@@ -235,8 +235,7 @@ Task<void> TaskController::startContainer() {
 }
 
 Task<void> TaskController::activateIfHealthy() {
-  bool waits = task->state() < TaskState::RUNNING && isAwaitedHealthy();
-  if (!waits) co_await activate();
+  if (isHealthy()) co_await activate();
 }
 
 Task<void> TaskController::activate() {
@@ -331,6 +330,11 @@ Task<bool> TaskController::settle() {
 
 Task<void> TaskController::finishByExit() {
   auto container = task->status().getContainer();
+  // It was being stopped, whatever it made of that.
+  if (container.getHealth() == schema::Health::UNHEALTHY) {
+    co_await finish(TaskState::FAILED, "unhealthy", whyUnhealthy());
+    co_return;
+  }
   int code = container.getExitCode();
   auto error = kj::str();
   if (container.getOomKilled() && code != 0) {

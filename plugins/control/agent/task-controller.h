@@ -103,13 +103,14 @@ class TaskController final {
   bool isChecked();
   void settleHealth(kj::Maybe<schema::ImageInfo::Reader> image);
   void beginHealth(int64_t startedAtNs);
-  bool isAwaitedHealthy();
+  bool isHealthy();  // or not checked
   uint64_t sinceStartMs();
   kj::Duration pauseBeforeCheck();
   Task<void> keepChecking();
   kj::Promise<Checked> runCheck();
   kj::String troubleOf(schema::Runtime::RunResults::Reader checked);
   void noteCheck(kj::StringPtr trouble, kj::StringPtr output, HealthState::Change change);
+  kj::String whyUnhealthy();
   Task<void> endUnhealthy();
 
   // Goes on with what an earlier agent, or the runtime's last life, has started.

@@ -54,19 +54,21 @@ void TaskController::settleHealth(kj::Maybe<schema::ImageInfo::Reader> image) {
 void TaskController::beginHealth(int64_t startedAtNs) {
   if (health != nullptr || !isChecked()) return;
   auto known = task->state() >= TaskState::RUNNING ? Health::HEALTHY : Health::STARTING;
+  // The agent before ended while it was stopping it.
+  if (containerStatus().getHealth() == Health::UNHEALTHY) known = Health::UNHEALTHY;
   auto& env = services.env;
   auto ranNs = startedAtNs == 0 ? 0 : std::max<int64_t>(env.nowNs() - startedAtNs, 0);
   startedAt = env.timer().now() - ranNs * kj::NANOSECONDS;
   health.emplace(task->task().asReader().getSpec().getContainer().getHealth(), known);
   containerStatus().setHealth(known);
-  if (known == Health::HEALTHY) return;
+  if (known != Health::STARTING) return;
   task->status().setMessage("started, not healthy yet");
   observer.statusChanged(*task);
 }
 
-bool TaskController::isAwaitedHealthy() {
-  KJ_IF_MAYBE (state, health) return state->health() != Health::HEALTHY;
-  return false;
+bool TaskController::isHealthy() {
+  KJ_IF_MAYBE (state, health) return state->health() == Health::HEALTHY;
+  return true;
 }
 
 uint64_t TaskController::sinceStartMs() {
@@ -85,6 +87,10 @@ kj::Duration TaskController::pauseBeforeCheck() {
 // Until its health is another, as `ending` says.
 Task<void> TaskController::keepChecking() {
   auto& state = KJ_ASSERT_NONNULL(health);
+  if (state.health() == Health::UNHEALTHY) {
+    ending = Ending::UNHEALTHY;
+    co_return;
+  }
   for (;;) {
     co_await services.env.timer().afterDelay(pauseBeforeCheck());
     auto beganMs = sinceStartMs();
@@ -153,9 +159,14 @@ void TaskController::noteCheck(kj::StringPtr trouble, kj::StringPtr output,
   observer.statusChanged(*task);
 }
 
+kj::String TaskController::whyUnhealthy() {
+  auto why = task->status().asReader().getError();
+  return kj::str("task: unhealthy container", why.size() > 0 ? ": " : "", why);
+}
+
 // Nobody is led to it any more; nobody waits for it to end what it is at.
 Task<void> TaskController::endUnhealthy() {
-  auto reason = kj::str("task: unhealthy container: ", task->status().getError());
+  auto reason = whyUnhealthy();
   services.host.log().error("task.unhealthy", {{"task", task->name()}, {"reason", reason}});
   co_await leadPortsElsewhere();
   co_await endContainer();

@@ -1,4 +1,5 @@
-// One container as the plugin holds it: a few hundred bytes, two descriptors while it lives.
+// One container as the plugin holds it: a few hundred bytes, two descriptors while it lives, and
+// two more once a program was run in it.
 #pragma once
 
 #include <kj/async.h>
