@@ -10,25 +10,27 @@ namespace {
 // the highest slot.
 std::vector<const Slot*> surplusOf(const std::vector<const Slot*>& occupied, size_t count) {
   struct Rank {
-    std::tuple<bool, uint32_t, SlotKey> key;
+    bool idle;
+    uint32_t copy;
     const Slot* slot;
   };
   std::vector<Rank> ranks;
-  std::map<std::string, uint32_t> copies;
+  ranks.reserve(occupied.size());
+  std::map<std::string_view, uint32_t> copies;
   for (auto slot : occupied) {
-    bool running = false;
-    std::string node;
+    std::string_view node;
     for (auto& task : slot->tasks) {
-      if (!isRunning(task)) continue;
-      running = true;
-      node = text(task.getNodeId());
+      if (isRunning(task)) node = manager::view(task.getNodeId());
     }
-    uint32_t copy = running ? ++copies[node] : 0;
-    ranks.push_back({{!running, copy, slot->key}, slot});
+    ranks.push_back({node.empty(), node.empty() ? 0 : ++copies[node], slot});
   }
-  std::sort(ranks.begin(), ranks.end(), [](auto& a, auto& b) { return a.key > b.key; });
+  auto goesFirst = [](const Rank& a, const Rank& b) {
+    return std::tie(a.idle, a.copy, a.slot->key) > std::tie(b.idle, b.copy, b.slot->key);
+  };
+  auto end = ranks.begin() + static_cast<ptrdiff_t>(count);
+  std::partial_sort(ranks.begin(), end, ranks.end(), goesFirst);
   std::vector<const Slot*> result;
-  for (size_t i = 0; i < count; ++i) result.push_back(ranks[i].slot);
+  for (auto rank = ranks.begin(); rank != end; ++rank) result.push_back(rank->slot);
   return result;
 }
 
