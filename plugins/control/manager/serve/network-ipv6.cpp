@@ -2,7 +2,7 @@
 
 #include "decide/address-allocator.h"
 #include "orch/fail.h"
-#include "serve/resolve.h"
+#include "serve/validate.h"
 
 namespace orch::control::manager {
 
