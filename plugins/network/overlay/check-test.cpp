@@ -131,6 +131,7 @@ TEST_CASE("check: of a network with IPv6 the second addresses and neighbours are
     net.run(deleteAddress(Address6{bridge, of("fd00:1::2"), 128}));
     net.run(deleteAddress(Address6{bridge, of("fd00:1::1"), 64}));
     switchTo(BRIDGE_FILTERS6, '0');
+    switchTo(FORWARDS6, '0');
   });
   inNamespace(here.world.task("one").c_str(), [&] {
     Rtnetlink().run(deleteAddress(Address6{indexOf("eth1"), of("fd00:1::b"), 64}));
@@ -140,7 +141,8 @@ TEST_CASE("check: of a network with IPv6 the second addresses and neighbours are
                         "neighbour fd00:1::d: nothing, found 02:42:0a:00:01:0d",
                         "IPv6 address of leg eth1 of task one: fd00:1::b/64, found nothing",
                         "virtual address fd00:1::2: on br0, found nothing",
-                        "bridge-nf-call-ip6tables: on, found off"});
+                        "bridge-nf-call-ip6tables: on, found off",
+                        "forwarding of IPv6: on, found off"});
   if (here.world[0].layout().balancer != BalancerKind::NFT) return;
   here.inside([] {
     NftBytes key;

@@ -227,7 +227,9 @@ void checkSwitches(bool ipv6, Findings& findings) {
   auto word = [](bool on) { return on ? "on"_kj : "off"_kj; };
   findings.compare("bridge-nf-call-iptables", "on", word(isOn(BRIDGE_FILTERS)));
   findings.compare(kj::str("forwarding of ", BRIDGE), "on", word(isOn(BRIDGE_FORWARDS)));
-  if (ipv6) findings.compare("bridge-nf-call-ip6tables", "on", word(isOn(BRIDGE_FILTERS6)));
+  if (!ipv6) return;
+  findings.compare("bridge-nf-call-ip6tables", "on", word(isOn(BRIDGE_FILTERS6)));
+  findings.compare("forwarding of IPv6", "on", word(isOn(FORWARDS6)));
 }
 
 }  // namespace

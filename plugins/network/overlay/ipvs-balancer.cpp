@@ -19,8 +19,6 @@ constexpr uint8_t PROTOCOLS[] = {IPPROTO_TCP, IPPROTO_UDP};
 constexpr kj::StringPtr EXPIRE = "/proc/sys/net/ipv4/vs/expire_nodest_conn"_kj;
 // Without it clients that stay are led to a task that takes no new connections.
 constexpr kj::StringPtr EXPIRE_STAYS = "/proc/sys/net/ipv4/vs/expire_quiescent_template"_kj;
-// The answer of a task that reached itself is routed back into the network.
-constexpr kj::StringPtr FORWARDS6 = "/proc/sys/net/ipv6/conf/all/forwarding"_kj;
 // As of tracked connections (nf_conntrack_tcp_timeout_established); IPVS's own is 15 minutes.
 constexpr uint32_t TCP_IDLE_SECONDS = 5 * 24 * 60 * 60;
 }  // namespace
@@ -29,7 +27,6 @@ IpvsBalancer::IpvsBalancer(const AddressKind& kind)
     : kind(kind), ipvs(kind), netfilter(NETLINK_NETFILTER), answered(kind) {
   switchOn(EXPIRE);
   switchOn(EXPIRE_STAYS);
-  if (kind.isIpv6()) switchOn(FORWARDS6);
   ipvs.setTcpIdleTime(TCP_IDLE_SECONDS);
 }
 

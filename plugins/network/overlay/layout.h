@@ -26,6 +26,9 @@ constexpr kj::StringPtr BRIDGE_FILTERS = "/proc/sys/net/bridge/bridge-nf-call-ip
 constexpr kj::StringPtr BRIDGE_FORWARDS = "/proc/sys/net/ipv4/conf/br0/forwarding"_kj;
 // The same for IPv6. What is told by a router counts for nothing in there: a task could be one.
 constexpr kj::StringPtr BRIDGE_FILTERS6 = "/proc/sys/net/bridge/bridge-nf-call-ip6tables"_kj;
+// Only so who has the address of a service that is gone is told that there is nobody, and IPVS gets
+// the answers of tasks that reached themselves. The kernel has no such switch for one device.
+constexpr kj::StringPtr FORWARDS6 = "/proc/sys/net/ipv6/conf/all/forwarding"_kj;
 inline kj::String withoutIpv6(kj::StringPtr device) {
   return kj::str("/proc/sys/net/ipv6/conf/", device, "/disable_ipv6");
 }

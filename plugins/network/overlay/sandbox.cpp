@@ -141,6 +141,7 @@ void Sandbox::prepareIpv6(const NetworkFacts& facts) {
     switchTo(withoutIpv6(BRIDGE), '0');
     switchTo(hearsRouters(BRIDGE), '0');
     switchOn(BRIDGE_FILTERS6);
+    switchOn(FORWARDS6);
   });
   step();
   net->run(newAddress(bridge, facts.ipv6->gateway, facts.ipv6->prefix));
