@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Networks that span hosts with IPv6 beside IPv4, on three of them, with the programs that a user has.
+"""IPv6 beside IPv4 on three hosts, with the programs that a user has: networks that span them, and
+published ports.
 
 usage: ipv6-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
@@ -13,10 +14,15 @@ sys.dont_write_bytecode = True
 import cluster  # noqa: E402
 from single import eventually  # noqa: E402
 
+TESTBED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed")
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 
 
-class Ipv6(cluster.NetworkTest):
+def tool(name):
+    return os.path.abspath(os.path.join(TESTBED, name))
+
+
+class Networks(cluster.NetworkTest):
     programs = PROGRAMS
 
     def get(self, kind, service, host):
@@ -63,6 +69,34 @@ class Ipv6(cluster.NetworkTest):
         self.assertRegex(refused.stderr, "the subnet fd90::/64 is taken: node 'n.' has a route to fd90::/64")
         refused = self.n1.orch("network", "create", "--subnet", "fd77:1::/64", "front", check=False)
         self.assertIn("--subnet 'fd77:1::/64' is of IPv6: add --ipv6", refused.stderr)
+
+
+class Ports(cluster.MemberTest):
+    programs = PROGRAMS
+
+    def test_published_ports_answer_by_ipv6_on_every_host_with_the_clients_address(self):
+        self.create("--replicas", "3", "-p", "8080:80", "-p", "8080:53/udp")
+        self.assertEqual(self.spread(), {"n1": 1, "n2": 1, "n3": 1})
+        client = self.cluster.client
+        places = {node.name: f"fd90::{number}" for number, node in enumerate(self.cluster.hosts, 1)}
+        for task in self.n1.running("web").values():
+            node = next(node for node in self.cluster.hosts if node.name == self.hostOf(task))
+            pid = str(task["status"]["container"]["pid"])
+            started, _ = node.host.spawn(("nsenter", "-t", pid, "-n", "--", tool("echo-peer"), "53"),
+                                         f"{node.host.folder}/echo-peer.log")
+            self.addCleanup(node.kill, started)
+        get = lambda place: client.host.run("curl", "-s", "-6", "--max-time", "5", f"http://[{place}]:8080/").stdout.split(" ")[0]
+        for name, place in places.items():
+            eventually(f"three answer on {name}", lambda: len({get(place) for _ in range(3)} - {""}) == 3)
+            answers = [get(place) for _ in range(12)]
+            self.assertEqual(sorted(answers.count(one) for one in set(answers)), [4] * 3, f"in turn, on {name}: {answers}")
+            said = client.host.run(tool("ask-all"), "udp", "0", *[f"[{place}]:8080"] * 6).stdout.split()
+            self.assertEqual({one.rsplit(":", 1)[0] for one in said}, {f"[fd90::{cluster.CLIENT_NUMBER}]"}, f"on {name}")
+        # The hosts themselves, by their own addresses.
+        for node in self.cluster.hosts:
+            run = lambda: node.host.run("curl", "-s", "-6", "--max-time", "5", f"http://[{places[node.name]}]:8080/").stdout
+            self.assertEqual(len({run() for _ in range(3)} - {""}), 3, f"{node.name} itself")
+        self.assertIn("as they should be", self.n1.orch("network", "check").stdout)
 
 
 if __name__ == "__main__":

@@ -197,8 +197,7 @@ Task<kj::Maybe<TaskController::Attached>> TaskController::attachNetwork() {
     request.setTaskId(task->id());
     return request.send();
   });
-  auto address = kj::str(attached.getEndpoint().getAddress());
-  co_await publishPorts(address);
+  co_await publishPorts(attached.getEndpoint());
   co_return kj::mv(attached);
 }
 

@@ -85,7 +85,7 @@ class TaskController final {
   Task<void> serveNames(kj::StringPtr path);
   Task<void> unplugLegs();
   bool publishes() { return task->task().asReader().getPorts().size() > 0; }
-  Task<void> publishPorts(kj::StringPtr address);
+  Task<void> publishPorts(schema::Endpoint::Reader endpoint);
   Task<void> leadPorts();
   Task<void> leadPortsElsewhere();
   Task<void> withdrawPorts();

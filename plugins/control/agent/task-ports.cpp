@@ -7,16 +7,17 @@ namespace {
 constexpr uint64_t PORT_WORDS = 4;  // of a published port in a message
 }
 
-Task<void> TaskController::publishPorts(kj::StringPtr address) {
+Task<void> TaskController::publishPorts(schema::Endpoint::Reader endpoint) {
   if (!publishes()) co_return;
   co_await services.mustRun(PORTS);
   co_await services.cleared(PORTS);
-  auto publish = insist(services.env, [this, address]() {
+  auto publish = insist(services.env, [this, endpoint]() {
     auto ports = task->task().asReader().getPorts();
     auto size = ports.size() * PORT_WORDS + SMALL.wordCount;
     auto request = services.ports().publishRequest(capnp::MessageSize{size, 1});
     request.setTaskId(task->id());
-    request.setAddress(address);
+    request.setAddress(endpoint.getAddress());
+    request.setAddress6(endpoint.getAddress6());
     request.setPorts(ports);
     return request.send();
   });

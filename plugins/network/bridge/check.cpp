@@ -8,6 +8,7 @@
 #include "lib/rtnetlink.h"
 #include "node.h"
 #include "rules.h"
+#include "wiring.h"
 
 namespace orch::network::bridge {
 
@@ -23,11 +24,14 @@ kj::String memberText(const std::string& bridge, uint32_t mtu) {
 struct Around {
   std::map<std::string, Link> links;
   std::vector<Neighbour> neighbours;
+  std::vector<Neighbour6> neighbours6;
   std::vector<Forwarding> forwardings;
   uint32_t bridge = 0;
 
   explicit Around(Rtnetlink& net, const Layout& layout)
-      : neighbours(net.permanentNeighbours()), forwardings(net.forwardings()) {
+      : neighbours(net.permanentNeighbours()),
+        neighbours6(net.permanentNeighbours6()),
+        forwardings(net.forwardings()) {
     for (auto& link : net.links()) links[link.name] = link;
     auto known = links.find(layout.bridge);
     if (known != links.end()) bridge = known->second.index;
@@ -37,13 +41,19 @@ struct Around {
       return one.link == bridge && one.address == address && one.mac == macOf(address);
     });
   }
+  bool knows(const Ipv6& address, const Mac& mac) const {
+    return std::any_of(neighbours6.begin(), neighbours6.end(), [&](auto& one) {
+      return one.link == bridge && one.address == address && one.mac == mac;
+    });
+  }
   bool leads(uint32_t port, Ipv4 address) const {
     return std::any_of(forwardings.begin(), forwardings.end(),
                        [&](auto& one) { return one.port == port && one.mac == macOf(address); });
   }
 };
 
-bool has(const std::vector<Address>& all, uint32_t link, Ipv4 address, uint8_t prefix) {
+template <typename All, typename Address>
+bool has(const All& all, uint32_t link, const Address& address, uint8_t prefix) {
   return std::any_of(all.begin(), all.end(), [&](auto& one) {
     return one.link == link && one.address == address && one.prefix == prefix;
   });
@@ -61,6 +71,16 @@ void checkNode(const Layout& layout, Rtnetlink& net, const Around& around, Findi
   NftBatch batch(layout.table.c_str());
   buildTable(batch, layout, {});
   checkTable(batch, findings);
+  if (!layout.twins) return;
+  auto prefix = layout.twins->range.prefix;
+  findings.compare(
+      kj::str("gateway's address ", ipv6Text(layout.gateway6())), "present",
+      word(around.bridge != 0 && has(net.addresses6(), around.bridge, layout.gateway6(), prefix)));
+  forwards = isOn("/proc/sys/net/ipv6/conf/all/forwarding");
+  findings.compare("forwarding of IPv6", "on", forwards ? "on" : "off");
+  NftBatch batch6(layout.table.c_str(), NftFamily::IP6);
+  buildTable6(batch6, layout, {});
+  checkTable(batch6, findings);
 }
 
 void checkInside(const Layout& layout, const TaskRecord& record, Findings& findings) {
@@ -75,6 +95,13 @@ void checkInside(const Layout& layout, const TaskRecord& record, Findings& findi
                  has(net.addresses(), device->index, record.address, layout.subnet.prefix);
     auto found = whole ? expected.asPtr() : device ? "without its address"_kj : ""_kj;
     findings.compare(object, expected, found);
+    // network.overlay takes IPv6 from who has no way out, as it takes down the device.
+    bool six = layout.twins && device && device->up && isIn(WITHOUT_IPV6, '0');
+    if (!six) return;
+    auto twin = layout.twins->of(record.address);
+    bool there = has(net.addresses6(), device->index, twin, layout.twins->range.prefix);
+    findings.compare(kj::str("IPv6 address of ", object), ipv6Text(twin),
+                     there ? ipv6Text(twin) : kj::str());
   });
 }
 
@@ -90,6 +117,11 @@ Findings checkTask(const Layout& layout, const TaskRecord& record, const Around&
   findings.compare(kj::str("neighbour ", address), "present", word(around.knows(record.address)));
   findings.compare(kj::str("forwarding entry of ", address), "present",
                    word(there && around.leads(port->second.index, record.address)));
+  if (layout.twins) {
+    auto twin = layout.twins->of(record.address);
+    findings.compare(kj::str("neighbour ", ipv6Text(twin)), "present",
+                     word(around.knows(twin, macOf(record.address))));
+  }
   checkInside(layout, record, findings);
   return findings;
 }
@@ -117,6 +149,7 @@ void mend(const Layout& layout, const std::vector<TaskRecord>& records) {
     if (port->master != bridge) net.run(setMaster(port->index, bridge));
     if (port->mtu != layout.mtu) net.run(setMtu(port->index, layout.mtu));
     net.run(newForwarding(port->index, mac), newNeighbour(bridge, record.address, mac));
+    wireIpv6(layout, record, bridge);
     auto path = layout.pinOf(record.taskId);
     if (!isPinned(path.c_str())) continue;
     inNamespace(path.c_str(), [&] {

@@ -16,5 +16,10 @@ struct Config {
   # Of the tasks' devices, in bytes, 576 (RFC 791: what every host takes) to 65535.
 
   table @3 :Text = "orch";
-  # Name of the nftables table (family ip) that belongs to this plugin alone.
+  # Name of the nftables tables (families ip and ip6) that belong to this plugin alone.
+
+  subnet6 @4 :Text = "fd6f:7263:6800::/64";
+  # Where the tasks' IPv6 addresses come from: each has that at the place which its other one has in
+  # `subnet`, so it is as large at least. Empty: none; nor have they any on a host without IPv6. It is
+  # the same on all nodes, as `subnet` is, since nobody outside sees it.
 }

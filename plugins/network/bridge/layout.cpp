@@ -1,5 +1,6 @@
 #include "layout.h"
 
+#include "lib/kernel-switch.h"
 #include "lib/names.h"
 #include "lib/rtnetlink.h"
 #include "orch/fail.h"
@@ -10,6 +11,19 @@ namespace {
 
 constexpr uint8_t WIDEST_PREFIX = 8;
 constexpr uint8_t NARROWEST_PREFIX = 29;
+constexpr uint32_t LEAST_MTU6 = 1280;  // RFC 8200: what every link of IPv6 has
+
+std::optional<Ipv6Twins> twinsOf(const Layout& layout, kj::StringPtr subnet6) {
+  if (subnet6.size() == 0) return std::nullopt;
+  auto range = parseSubnet6(subnet6);
+  if (!range || range->prefix > mostPrefixFor(layout.subnet)) {
+    fail(kj::str("'subnet6' cannot be '", subnet6,
+                 "': it must be the first address of a network and a prefix of at most ",
+                 mostPrefixFor(layout.subnet), ", as in fd6f:7263:6800::/64, or empty"));
+  }
+  if (!hasIpv6() || layout.mtu < LEAST_MTU6) return std::nullopt;
+  return Ipv6Twins{layout.subnet, *range};
+}
 }  // namespace
 
 std::string Layout::deviceOf(const std::string& taskId) const {
@@ -34,6 +48,7 @@ Layout layoutOf(Config::Reader settings, const NodeFacts& node) {
   layout.subnet = *subnet;
   layout.gateway = subnet->network + 1;
   layout.mtu = settings.getMtu();
+  layout.twins = twinsOf(layout, settings.getSubnet6());
   return layout;
 }
 

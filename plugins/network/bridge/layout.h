@@ -2,10 +2,11 @@
 // copied to worker threads.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "config.capnp.h"
-#include "lib/ipv4.h"
+#include "lib/ipv6.h"
 #include "orch/host.h"
 
 namespace orch::network::bridge {
@@ -16,6 +17,9 @@ struct Layout {
   std::string table;
   Ipv4Subnet subnet;
   Ipv4 gateway = 0;
+  // Of IPv6; nothing: there is none.
+  std::optional<Ipv6Twins> twins;
+  Ipv6 gateway6() const { return twins->of(gateway); }
   uint32_t mtu = 0;
   std::string folder;  // records() and pins() are in it
 

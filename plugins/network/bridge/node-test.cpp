@@ -33,7 +33,7 @@ namespace {
 
 End endOf(schema::Endpoint::Reader endpoint) {
   return {endpoint.getTaskId().cStr(), endpoint.getNamespacePath().cStr(),
-          endpoint.getAddress().cStr()};
+          endpoint.getAddress().cStr(), endpoint.getAddress6().cStr()};
 }
 
 std::string textOf(const std::set<std::string>& all) {
@@ -209,9 +209,12 @@ OtherHost::OtherHost(const TestNode& node) : pin(node.folder().cStr()) {
   wire.peerNamespace = other.handle;
   Rtnetlink net;
   net.run(newVeth(wire));
-  net.run(newAddress(net.link("wire")->index, *parseIpv4(NODE_ADDRESS), 24));
+  auto own = net.link("wire")->index;
+  net.run(newAddress(own, *parseIpv4(NODE_ADDRESS), 24),
+          newAddress(own, *parseIpv6(NODE_ADDRESS6), 64));
   auto end = other.inside->link("wire")->index;
-  other.inside->run(linkUp(1), linkUp(end), newAddress(end, *parseIpv4(OTHER_ADDRESS), 24));
+  other.inside->run(linkUp(1), linkUp(end), newAddress(end, *parseIpv4(OTHER_ADDRESS), 24),
+                    newAddress(end, *parseIpv6(OTHER_ADDRESS6), 64));
 }
 
 OtherHost::~OtherHost() noexcept(false) { dropPin(pin.c_str()); }

@@ -33,6 +33,7 @@ struct End {
   std::string taskId;
   std::string path;
   std::string address;
+  std::string address6;
   bool operator==(const End&) const = default;
 };
 
@@ -106,5 +107,7 @@ class OtherHost final {
 
 constexpr const char* NODE_ADDRESS = "192.168.50.10";
 constexpr const char* OTHER_ADDRESS = "192.168.50.100";
+constexpr const char* NODE_ADDRESS6 = "fd50::10";
+constexpr const char* OTHER_ADDRESS6 = "fd50::100";
 
 }  // namespace orch::network::bridge

@@ -19,6 +19,7 @@ namespace {
 
 // What tells our bridge from one that somebody else made.
 constexpr kj::StringPtr ALIAS = "orch network.bridge"_kj;
+constexpr Ipv6Subnet LINK_RANGE{{0xfe, 0x80}, 10};
 
 void refuseOverlap(Rtnetlink& net, const Layout& layout, uint32_t bridge) {
   for (auto& route : net.routes()) {
@@ -32,6 +33,18 @@ void refuseOverlap(Rtnetlink& net, const Layout& layout, uint32_t bridge) {
     fail(kj::str("the network '", layout.network.c_str(), "' cannot use the subnet ",
                  subnetText(layout.subnet), ": the node has a route to ", subnetText(route.to),
                  " by '", device.c_str(), "'; set 'subnet' of the plugin to one that is free"));
+  }
+}
+
+// The same, of IPv6.
+void refuseOverlap6(Rtnetlink& net, const Layout& layout, uint32_t bridge) {
+  auto& range = layout.twins->range;
+  for (auto& route : net.routes6()) {
+    if (route.link == bridge || route.to.prefix < range.prefix) continue;
+    if (!range.contains(route.to.network)) continue;
+    fail(kj::str("the network '", layout.network.c_str(), "' cannot use the subnet ",
+                 subnetText(range), ": the node has a route to ", subnetText(route.to),
+                 "; set 'subnet6' of the plugin to one that is free"));
   }
 }
 
@@ -58,6 +71,26 @@ void correct(Rtnetlink& net, const Layout& layout, const Link& bridge) {
     if (address.address == layout.gateway && address.prefix == layout.subnet.prefix) continue;
     net.run(deleteAddress(address));
   }
+  for (auto& address : net.addresses6()) {
+    if (address.link != bridge.index || LINK_RANGE.contains(address.address)) continue;
+    bool wanted = layout.twins && address.address == layout.gateway6() &&
+                  address.prefix == layout.twins->range.prefix;
+    if (!wanted) net.run(deleteAddress(address));
+  }
+}
+
+void ensureIpv6(Rtnetlink& net, const Layout& layout, uint32_t bridge) {
+  // A task could be one.
+  auto switches = kj::str("/proc/sys/net/ipv6/conf/", layout.bridge.c_str());
+  switchTo(kj::str(switches, "/accept_ra"), '0');
+  switchOn(kj::str(switches, "/keep_addr_on_down"));
+  auto prefix = layout.twins->range.prefix;
+  for (auto& address : net.addresses6()) {
+    bool same = address.link == bridge && address.address == layout.gateway6();
+    if (same && address.prefix == prefix) return;
+  }
+  refuseOverlap6(net, layout, bridge);
+  net.run(newAddress(bridge, layout.gateway6(), prefix));
 }
 
 void removeBridge(Rtnetlink& net, const Layout& layout) {
@@ -66,8 +99,11 @@ void removeBridge(Rtnetlink& net, const Layout& layout) {
 }
 
 void removeTable(const Layout& layout) {
-  NftBatch batch(layout.table.c_str());
-  batch.addTable().deleteTable().commit();
+  kj::StringPtr table = layout.table.c_str();
+  NftBatch(table).addTable().deleteTable().commit();
+  if (nftTableExists(table, NftFamily::IP6)) {
+    NftBatch(table, NftFamily::IP6).deleteTable().commit();
+  }
 }
 
 // The bridge and the table that this node has made, one name a line.
@@ -128,6 +164,7 @@ Link ensureBridge(Rtnetlink& net, const Layout& layout) {
     net.run(newAddress(found->index, layout.gateway, layout.subnet.prefix));
   }
   if (!found->up) net.run(linkUp(found->index));
+  if (layout.twins) ensureIpv6(net, layout, found->index);
   switchOn(kj::str("/proc/sys/net/ipv4/conf/", name, "/route_localnet"));
   return *found;
 }
@@ -139,6 +176,7 @@ void prepareNode(const Layout& layout) {
   removeLast(net, layout);
   ensureBridge(net, layout);
   switchOn(kj::str("/proc/sys/net/ipv4/ip_forward"));
+  if (layout.twins) forwardIpv6();
 }
 
 void removeNode(const Layout& layout) {

@@ -15,6 +15,9 @@ void write(const Layout& layout, const TaskRecord& record, schema::Endpoint::Bui
   endpoint.setNamespacePath(layout.pinOf(record.taskId).c_str());
   endpoint.setAddress(ipv4Text(record.address));
   endpoint.setGateway(ipv4Text(layout.gateway));
+  if (!layout.twins) return;
+  endpoint.setAddress6(ipv6Text(layout.twins->of(record.address)));
+  endpoint.setGateway6(ipv6Text(layout.gateway6()));
 }
 
 class Service final : public schema::NetworkDriver::Server {
@@ -28,6 +31,10 @@ class Service final : public schema::NetworkDriver::Server {
     results.setDriver("bridge");
     results.setSubnet(subnetText(layout.subnet));
     results.setGateway(ipv4Text(layout.gateway));
+    if (layout.twins) {
+      results.setSubnet6(subnetText(layout.twins->range));
+      results.setGateway6(ipv6Text(layout.gateway6()));
+    }
     results.setTotal(driver->addresses().total());
     results.setUsed(driver->addresses().inUse());
     auto options = results.initOptions(3);

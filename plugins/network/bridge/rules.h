@@ -1,4 +1,4 @@
-// The nftables table of this plugin: the only one that it touches.
+// The nftables tables of this plugin: the only ones that it touches.
 //
 // clang-format off
 //   table ip orch {
@@ -7,6 +7,7 @@
 //     chain postrouting { nat: masquerade what leaves the bridge's network; what comes to a task
 //                         from 127/8; and what goes from one task to another by a published port }
 //   }
+//   table ip6 orch, where tasks have IPv6: the same without `guard`
 // clang-format on
 //
 // Published ports are another plugin's (network.ingress): what it has led to a task shows as a
@@ -26,7 +27,9 @@ namespace orch::network::bridge {
 // deleted and made anew: between the hooks of an old table and those of a new one that takes its
 // place in the same batch a packet finds neither.
 void buildTable(NftBatch& batch, const Layout& layout, const std::vector<std::string>& chains);
+// The same of IPv6.
+void buildTable6(NftBatch& batch, const Layout& layout, const std::vector<std::string>& chains);
 // Those of the table, each of which has rules.
-std::vector<std::string> tableChains();
+std::vector<std::string> tableChains(bool ipv6 = false);
 
 }  // namespace orch::network::bridge

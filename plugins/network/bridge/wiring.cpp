@@ -23,6 +23,7 @@ namespace {
 
 // For devices that are about to be deleted together; any number that nobody uses will do.
 constexpr uint32_t DOOMED_GROUP = 0x6f726368;
+constexpr kj::StringPtr HEARS_ROUTERS = "/proc/sys/net/ipv6/conf/eth0/accept_ra"_kj;
 
 // With br_netfilter, bridged frames pass the IP tables as well, and one that a task sends to a port
 // of its own is turned round in the bridge, never reaching the node.
@@ -41,6 +42,24 @@ void waitUntilUsable(Rtnetlink& net, const VethSpec& pair, NewNamespace& made) {
 }  // namespace
 
 namespace {
+
+// `inside(work)` runs it in the task's namespace. The task hears of no routers: another task could
+// be one.
+template <typename F>
+void giveIpv6(Rtnetlink& net, const Layout& layout, const TaskRecord& record, uint32_t bridge,
+              F&& inside) {
+  auto twin = layout.twins->of(record.address);
+  net.run(newNeighbour(bridge, twin, macOf(record.address)));
+  inside([&] {
+    if (!isIn(WITHOUT_IPV6, '0')) return;
+    switchTo(HEARS_ROUTERS, '0');
+    Rtnetlink own;
+    auto leg = own.link("eth0");
+    if (!leg || !leg->up) return;
+    own.run(newAddress(leg->index, twin, layout.twins->range.prefix),
+            newDefaultRoute(leg->index, layout.gateway6()));
+  });
+}
 
 // The pair of devices; the index of the node's end.
 uint32_t newPair(Rtnetlink& net, const Layout& layout, const VethSpec& pair) {
@@ -92,6 +111,11 @@ void wireUp(const Layout& layout, const TaskRecord& record, const Step& step) {
                    newAddress(leg->index, record.address, layout.subnet.prefix),
                    newDefaultRoute(leg->index, layout.gateway));
   waitUntilUsable(net, pair, made);
+  if (layout.twins) {
+    if (step) step();
+    auto inside = [&](auto work) { inNamespace(made.handle.get(), work); };
+    giveIpv6(net, layout, record, pair.master, inside);
+  }
   // Last: until then all of it goes with this process, and what is pinned is whole.
   pin(made.handle, path.c_str(), step);
 }
@@ -114,6 +138,8 @@ void unwire(const Layout& layout, const std::string& taskId, Ipv4 address, const
     auto bridge = net.link(layout.bridge.c_str());
     int error = bridge ? net.attempt(deleteNeighbour(bridge->index, address)) : 0;
     KJ_ASSERT(error == 0 || error == ENOENT, "cannot forget a neighbour", strerror(error));
+    if (bridge && layout.twins)
+      net.attempt(deleteNeighbour(bridge->index, layout.twins->of(address)));
   }
   if (step) step();
   removeRecordFile(layout.records(), taskId);
@@ -171,7 +197,16 @@ void forgetNeighbours(const Layout& layout, const std::vector<Ipv4>& addresses) 
   for (auto address : addresses) {
     int error = net.attempt(deleteNeighbour(bridge->index, address));
     KJ_ASSERT(error == 0 || error == ENOENT, "cannot forget a neighbour", strerror(error));
+    bool twin = layout.twins && layout.subnet.contains(address);
+    if (twin) net.attempt(deleteNeighbour(bridge->index, layout.twins->of(address)));
   }
+}
+
+void wireIpv6(const Layout& layout, const TaskRecord& record, uint32_t bridge) {
+  auto path = layout.pinOf(record.taskId);
+  if (!layout.twins || !isPinned(path.c_str())) return;
+  Rtnetlink net;
+  giveIpv6(net, layout, record, bridge, [&](auto work) { inNamespace(path.c_str(), work); });
 }
 
 void reconnect(const Layout& layout, const std::vector<TaskRecord>& records) {
@@ -188,6 +223,7 @@ void reconnect(const Layout& layout, const std::vector<TaskRecord>& records) {
       net.run(setMaster(link.index, bridge), newForwarding(link.index, mac),
               newNeighbour(bridge, record.address, mac));
     }
+    wireIpv6(layout, record, bridge);
     if (link.mtu == layout.mtu) continue;
     net.run(setMtu(link.index, layout.mtu));
     inNamespace(layout.pinOf(record.taskId).c_str(), [&] {
@@ -210,23 +246,38 @@ void removeDevices(const std::vector<std::string>& devices) {
   KJ_ASSERT(error == 0 || error == ENODEV, "cannot delete network devices", strerror(error));
 }
 
-void writeTable(const Layout& layout) {
-  NetlinkSocket socket(NETLINK_NETFILTER);
-  NftBatch batch(layout.table.c_str());
-  buildTable(batch, layout, nftChains(socket, layout.table.c_str()));
+namespace {
+template <typename Build>
+void write(NetlinkSocket& socket, const Layout& layout, NftFamily family, Build&& build) {
+  kj::StringPtr table = layout.table.c_str();
+  NftBatch batch(table, family);
+  build(batch, layout, nftChains(socket, table, family));
   if (attemptNow([&] { batch.commit(socket); }).ok()) return;
   // Its chains are not like ours: of another version, or somebody changes it.
-  NftBatch anew(layout.table.c_str());
+  NftBatch anew(table, family);
   anew.addTable().deleteTable();
-  buildTable(anew, layout, {});
+  build(anew, layout, std::vector<std::string>());
   anew.commit(socket);
+}
+}  // namespace
+
+void writeTable(const Layout& layout) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  write(socket, layout, NftFamily::IP, buildTable);
+  if (layout.twins) {
+    write(socket, layout, NftFamily::IP6, buildTable6);
+  } else if (nftTableExists(layout.table.c_str(), NftFamily::IP6)) {  // after other settings
+    NftBatch(layout.table.c_str(), NftFamily::IP6).deleteTable().commit();
+  }
 }
 
 bool mendTable(const Layout& layout) {
   NetlinkSocket socket(NETLINK_NETFILTER);
-  if (nftIsWhole(socket, layout.table.c_str(), tableChains())) return false;
-  writeTable(layout);
-  return true;
+  kj::StringPtr table = layout.table.c_str();
+  bool whole = nftIsWhole(socket, table, tableChains());
+  if (layout.twins) whole &= nftIsWhole(socket, table, tableChains(true), NftFamily::IP6);
+  if (!whole) writeTable(layout);
+  return !whole;
 }
 
 }  // namespace orch::network::bridge

@@ -38,7 +38,12 @@ void reconnect(const Layout& layout, const std::vector<TaskRecord>& records);
 // In one go, about 40 ms however many they are. Gone is success.
 void removeDevices(const std::vector<std::string>& devices);
 
-// Brings the table to what it should be, in one transaction that no connection notices.
+// In a task's namespace.
+constexpr kj::StringPtr WITHOUT_IPV6 = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6"_kj;
+// What of a task is of IPv6, if there is any; not if somebody has switched that off for it.
+void wireIpv6(const Layout& layout, const TaskRecord& record, uint32_t bridge);
+
+// Brings the tables to what they should be, each in one transaction that no connection notices.
 void writeTable(const Layout& layout);
 // The same if somebody has flushed it or taken it away: true, then.
 bool mendTable(const Layout& layout);

@@ -78,11 +78,13 @@ TEST_CASE("check: the way to another node that is gone is found and made again",
        "found nothing"});
   Rtnetlink().run(deleteMarkRule(MESH_MARK, MESH_TABLE));
   here.findsAndRepairs({"rule for table 28530: present, found nothing"});
-  Rtnetlink().run(linkDown(meshDevice()));  // its routes go with it
+  Rtnetlink().run(linkDown(meshDevice()));  // its routes go with it, and what it has of IPv6
   here.findsAndRepairs(
       {"device orch-mesh: up, VNI 4096 from 192.168.50.10:4789, found down, VNI 4096 from "
        "192.168.50.10:4789",
-       "route of table 28530: present, found nothing"});
+       "route of table 28530: present, found nothing",
+       "address fd6f:7263:6801::c0a8:320a of orch-mesh: present, found nothing",
+       "IPv6 route of table 28530: present, found nothing"});
 }
 
 TEST_CASE("check: the whole table or device that is gone is found and made again",

@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -48,6 +49,18 @@ void checkMesh(const Layout& layout, const WantedPorts& wanted, Findings& findin
                    word(device && net.hasDefaultRouteIn(MESH_TABLE, device->index)));
   findings.compare(kj::str("rule for table ", MESH_TABLE), "present",
                    word(net.hasMarkRule(MESH_MARK, MESH_TABLE)));
+  if (layout.ipv6) {
+    auto own = meshAddressOf(wanted.mesh.own);
+    auto all = net.addresses6();
+    bool there = std::any_of(all.begin(), all.end(), [&](auto& one) {
+      return device && one.link == device->index && one.address == own;
+    });
+    findings.compare(kj::str("address ", ipv6Text(own), " of ", name), "present", word(there));
+    findings.compare(kj::str("IPv6 route of table ", MESH_TABLE), "present",
+                     word(device && net.hasDefaultRouteIn(MESH_TABLE, device->index, true)));
+    findings.compare(kj::str("IPv6 rule for table ", MESH_TABLE), "present",
+                     word(net.hasMarkRule(MESH_MARK, MESH_TABLE, true)));
+  }
   auto state = [](bool on) { return on ? "on"_kj : "off"_kj; };
   findings.compare("ip_forward", "on", state(isOn("/proc/sys/net/ipv4/ip_forward")));
   auto local = kj::str("/proc/sys/net/ipv4/conf/", name, "/route_localnet");
@@ -62,9 +75,11 @@ void checkMesh(const Layout& layout, const WantedPorts& wanted, Findings& findin
 Findings checkPublished(const Layout& layout, const WantedPorts& wanted) {
   Findings findings;
   if (!wanted.table) return findings;
-  NftBatch batch(layout.table.c_str());
-  buildTable(batch, layout, wanted.mesh, {}, wanted.ports, wanted.inTable);
-  checkTable(batch, findings);
+  for (auto family : familiesOf(layout)) {
+    NftBatch batch(layout.table.c_str(), family);
+    buildTable(batch, layout, wanted.mesh, {}, wanted.ports, wanted.inTable);
+    checkTable(batch, findings);
+  }
   if (wanted.mesh.own != 0) checkMesh(layout, wanted, findings);
   return findings;
 }

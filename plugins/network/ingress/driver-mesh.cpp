@@ -57,9 +57,13 @@ Task<void> IngressDriver::look() {
     co_return;
   }
   co_await meet();
-  auto looking = env.workers().run([table = layout.table] {
+  auto looking = env.workers().run([layout = layout] {
     NetlinkSocket socket(NETLINK_NETFILTER);
-    return nftIsWhole(socket, table.c_str(), lastingChains());
+    bool all = true;
+    for (auto family : familiesOf(layout)) {
+      all &= nftIsWhole(socket, layout.table.c_str(), lastingChains(), family);
+    }
+    return all;
   });
   bool whole = co_await looking;
   bool lost = !whole && !rebuild && tableThere;
@@ -76,9 +80,8 @@ Task<void> IngressDriver::look() {
 
 Task<void> IngressDriver::sweep() {
   if (!tableThere && !meshThere) co_return;
-  auto looking = env.workers().run([nodes = others.addresses()] {
-    NetlinkSocket socket(NETLINK_NETFILTER);
-    return anyOpen(socket, {nodes.begin(), nodes.end()});
+  auto looking = env.workers().run([layout = layout, nodes = others.addresses()] {
+    return meshIsInUse(layout, {nodes.begin(), nodes.end()});
   });
   bool open = co_await looking;
   if (open || !idle()) co_return;

@@ -176,11 +176,13 @@ void IngressDriver::choosePort(TaskPort& port, std::vector<PortKey>& held) {
   if (!before) held.push_back(keyOf(port));
 }
 
-Publication IngressDriver::reserve(std::string taskId, Ipv4 address, std::vector<TaskPort> wanted) {
+Publication IngressDriver::reserve(std::string taskId, const TaskAddress& address,
+                                   std::vector<TaskPort> wanted) {
   checkPorts(wanted);
   Publication publication;
   publication.taskId = kj::mv(taskId);
-  publication.address = address;
+  publication.address = address.ipv4;
+  if (layout.ipv6) publication.address6 = address.ipv6;
   std::vector<PortKey> held;
   KJ_ON_SCOPE_FAILURE(for (auto& key : held) sockets.release(key));
   for (auto& port : wanted) choosePort(port, held);
@@ -203,7 +205,7 @@ void IngressDriver::releaseUnused(const std::vector<PortKey>& candidates) {
   }
 }
 
-Task<Publication> IngressDriver::publish(std::string taskId, Ipv4 address,
+Task<Publication> IngressDriver::publish(std::string taskId, TaskAddress address,
                                          std::vector<TaskPort> wanted) {
   checkTaskId(taskId.c_str());
   auto turn = co_await turns.take(taskId);
@@ -273,7 +275,9 @@ void IngressDriver::forgetClients(const Publication& publication) {
                          [](auto& port) { return port.protocol == IPPROTO_UDP; });
   // UDP has no end of a connection: without this its clients would stay for ever. TCP's clients
   // are told by the task's end; to look for them costs milliseconds.
-  if (udp) forget.push_back({publication.address, IPPROTO_UDP});
+  if (!udp) return;
+  forget.push_back({publication.address, IPPROTO_UDP});
+  if (publication.address6) names[*publication.address6] = publication.address;
 }
 
 Task<void> IngressDriver::withdraw(std::string taskId) {
@@ -381,6 +385,10 @@ Task<kj::Maybe<kj::Exception>> IngressDriver::flushOnce() {
   }
   change.forget = kj::mv(forget);
   forget.clear();
+  change.names = std::exchange(names, {});
+  for (auto& [taskId, publication] : published) {
+    if (publication.address6) change.names[*publication.address6] = publication.address;
+  }
   auto work = [layout = layout, socket = netfilter, change] {
     return apply(layout, *socket, change);
   };
@@ -391,6 +399,7 @@ Task<kj::Maybe<kj::Exception>> IngressDriver::flushOnce() {
     others.putBack(nodesAgain);
     rebuild |= whole;
     forget.insert(forget.end(), change.forget.begin(), change.forget.end());
+    names.insert(change.names.begin(), change.names.end());
     co_return kj::mv(outcome.error());
   }
   tableThere = change.table == TableWork::CHANGE || change.table == TableWork::REBUILD;

@@ -58,7 +58,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   void tellNobody() { events = nullptr; }
 
   // As in network.capnp. What is returned is a copy.
-  Task<Publication> publish(std::string taskId, Ipv4 address, std::vector<TaskPort> ports);
+  Task<Publication> publish(std::string taskId, TaskAddress address, std::vector<TaskPort> ports);
   Task<void> setActive(std::string taskId, bool active);
   Task<void> withdraw(std::string taskId);
   Task<void> retain(std::vector<std::string> taskIds);
@@ -75,7 +75,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   void tell(kj::StringPtr topic);
 
   // Ports for a new task; fails with a text that says what is lacking, and changes nothing then.
-  Publication reserve(std::string taskId, Ipv4 address, std::vector<TaskPort> ports);
+  Publication reserve(std::string taskId, const TaskAddress& address, std::vector<TaskPort> ports);
   void choosePort(TaskPort& port, std::vector<PortKey>& held);
   Task<void> settle();
   Task<void> secure(const Publication& publication);
@@ -144,6 +144,7 @@ class IngressDriver final : public kj::Refcounted, private kj::TaskSet::ErrorHan
   bool leave = false;  // if nothing is published by then
   std::vector<std::string> changedRecords;
   std::vector<FlowsTo> forget;
+  std::map<Ipv6, Ipv4> names;     // of tasks that are in `forget`
   std::vector<FlowsTo> unshared;  // to be forgotten once nothing leads there
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiters;
   bool flushing = false;

@@ -1,5 +1,6 @@
 #include "layout.h"
 
+#include "lib/kernel-switch.h"
 #include "lib/names.h"
 #include "lib/rtnetlink.h"
 #include "orch/fail.h"
@@ -12,6 +13,7 @@ Layout layoutOf(Config::Reader settings, const NodeFacts& node) {
   layout.table = nameOf("table", settings.getTable(), LONGEST_TABLE_NAME);
   layout.device = nameOf("device", settings.getDevice(), MAX_LINK_NAME);
   layout.dataPort = settings.getDataPort();
+  layout.ipv6 = hasIpv6();
   if (settings.getAddress().size() == 0) return layout;
   layout.address = parseIpv4(settings.getAddress());
   if (!layout.address || *layout.address == 0) {

@@ -16,6 +16,7 @@ struct Layout {
   std::string device;           // of the mesh
   std::optional<Ipv4> address;  // of this node for the others, as set; else the managers name it
   uint16_t dataPort = 0;
+  bool ipv6 = false;   // the host has it
   std::string folder;  // the records are in it
 
   // One file per task that publishes, written before the kernel leads anything to it.

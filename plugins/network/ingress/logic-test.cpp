@@ -129,7 +129,9 @@ TEST_CASE("ingress: another node has a turn for each of its tasks, after those o
   auto changes = table.changes();
   REQUIRE(changes.size() == 2);
   CHECK(changes[0].after->here == 1);
-  CHECK(changes[0].after->turns == Backends{{one.address, 80}, {node, 8080}, {node, 8080}});
+  CHECK(changes[0].after->turns == Backends{{one.address, 80},
+                                            {node, 8080, meshAddressOf(node)},
+                                            {node, 8080, meshAddressOf(node)}});
   CHECK(changes[1].after->here == 0);
   table.confirm(changes);
   table.share(shares);
@@ -139,13 +141,32 @@ TEST_CASE("ingress: another node has a turn for each of its tasks, after those o
   table.share({{WEB, {{node, 2}}}});
   changes = table.changes();
   REQUIRE(changes.size() == 2);
-  CHECK(changes[0].after->turns == Backends{{node, 8080}, {node, 8080}});
+  CHECK(changes[0].after->turns ==
+        Backends{{node, 8080, meshAddressOf(node)}, {node, 8080, meshAddressOf(node)}});
   CHECK_FALSE(changes[1].after);
   table.confirm(changes);
   table.share({});
   changes = table.changes();
   REQUIRE(changes.size() == 1);
   CHECK_FALSE(changes[0].after);
+}
+
+TEST_CASE("ingress: by IPv6 those have turns who have it", "[network]") {
+  PortTable table;
+  auto one = publicationOf("one", "10.0.0.1", {{80, 8080, IPPROTO_TCP}});
+  auto two = publicationOf("two", "10.0.0.2", {{80, 8080, IPPROTO_TCP}});
+  two.address6 = parseIpv6("fd00:1::2");
+  for (auto& publication : {one, two}) {
+    table.publish(publication);
+    table.activate(publication);
+  }
+  Ipv4 node = *parseIpv4("192.168.0.2");
+  table.share({{WEB, {{node, 1}}}});
+  auto led = table.everything()[0].after->ofIpv6();
+  CHECK(led.here == 1);
+  CHECK(led.turns == Backends{{two.address, 80, two.address6}, {node, 8080, meshAddressOf(node)}});
+  CHECK(ipv6Text(meshAddressOf(node)) == "fd6f:7263:6801::c0a8:2");
+  CHECK(decodePublication("two", encodePublication(two)) == two);
 }
 
 TEST_CASE("ingress: where a node's own tasks are preferred, others have turns when it has none",
@@ -156,12 +177,12 @@ TEST_CASE("ingress: where a node's own tasks are preferred, others have turns wh
   table.publish(one);
   table.share({{WEB, {{node, 2}}}});
   auto turns = [&] { return table.everything()[0].after->turns; };
-  CHECK(turns() == Backends{{node, 8080}, {node, 8080}});
+  CHECK(turns() == Backends{{node, 8080, meshAddressOf(node)}, {node, 8080, meshAddressOf(node)}});
   table.activate(one);
   CHECK(turns() == Backends{{one.address, 80}});
   CHECK(table.everything()[0].after->here == 1);
   table.deactivate(one);
-  CHECK(turns() == Backends{{node, 8080}, {node, 8080}});
+  CHECK(turns() == Backends{{node, 8080, meshAddressOf(node)}, {node, 8080, meshAddressOf(node)}});
 }
 
 std::string refusalOf(kj::Function<void(Config::Builder)> change) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "lib/conntrack.h"
 #include "lib/kernel-switch.h"
 #include "lib/rtnetlink.h"
 #include "orch/attempt.h"
@@ -17,6 +18,9 @@ namespace {
 
 constexpr uint32_t VXLAN_BYTES = 50;  // before each packet: Ethernet, IPv4, UDP and VXLAN
 constexpr uint32_t USUAL_MTU = 1500;
+// Of what meshAddressOf answers: all nodes are on the mesh, marked or not. What this node itself
+// sends is routed once before it is marked.
+constexpr uint8_t NODES_PREFIX6 = 96;
 // The dummy address of RFC 7600: what goes by the device needs some gateway, and one is enough.
 constexpr Ipv4 ANY_GATEWAY = 0xc0000008;
 constexpr kj::StringPtr ALIAS = "orch network.ingress"_kj;
@@ -111,6 +115,19 @@ void keepOut(Rtnetlink& net, const std::vector<Ipv4Subnet>& before,
 }
 }  // namespace
 
+namespace {
+// True if its rule was not there.
+bool prepareIpv6(Rtnetlink& net, const Layout& layout, const MeshFacts& facts, uint32_t device) {
+  switchTo(kj::str("/proc/sys/net/ipv6/conf/", layout.device.c_str(), "/accept_ra"), '0');
+  forwardIpv6();
+  net.run(newAddress(device, meshAddressOf(facts.own), NODES_PREFIX6),
+          newDefaultRoute6In(MESH_TABLE, device));
+  int error = net.attempt(newMarkRule(MESH_MARK, MESH_TABLE, true));
+  tolerate(error, EEXIST, "cannot set the rule of the mesh");
+  return error == 0;
+}
+}  // namespace
+
 bool prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts& facts,
                  bool first) {
   Rtnetlink net;
@@ -124,7 +141,19 @@ bool prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts&
   keepOut(net, before.inside, facts.inside);
   int error = net.attempt(newMarkRule(MESH_MARK, MESH_TABLE));
   tolerate(error, EEXIST, "cannot set the rule of the mesh");
+  if (layout.ipv6) lacking |= prepareIpv6(net, layout, facts, device.index);
   return lacking || error == 0;
+}
+
+bool meshIsInUse(const Layout& layout, const std::vector<Ipv4>& nodes) {
+  NetlinkSocket socket(NETLINK_NETFILTER);
+  if (anyOpen(socket, nodes)) return true;
+  if (!layout.ipv6) return false;
+  return anyOpen(socket, nodes, [&](const Ipv6& address) {
+    auto known = std::find_if(nodes.begin(), nodes.end(),
+                              [&](auto node) { return meshAddressOf(node) == address; });
+    return known == nodes.end() ? 0 : *known;
+  });
 }
 
 bool meshIsThere(const Layout& layout) {
@@ -137,6 +166,10 @@ void removeMesh(const Layout& layout, const MeshFacts& facts) {
   auto device = net.link(layout.device.c_str());
   if (device && device->alias == ALIAS.cStr()) net.run(deleteLink(device->index));
   tolerate(net.attempt(deleteMarkRule(MESH_MARK, MESH_TABLE)), ENOENT, "cannot remove a rule");
+  if (layout.ipv6) {
+    int error = net.attempt(deleteMarkRule(MESH_MARK, MESH_TABLE, true));
+    tolerate(error, ENOENT, "cannot remove a rule");
+  }
   keepOut(net, facts.inside, {});
   NftBatch(layout.table.c_str(), NftFamily::NETDEV).addTable().deleteTable().commit();
 }

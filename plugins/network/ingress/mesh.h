@@ -4,6 +4,7 @@
 #pragma once
 
 #include <set>
+#include <vector>
 
 #include "layout.h"
 #include "rules.h"
@@ -22,6 +23,8 @@ constexpr uint32_t MESH_TABLE = 0x6f72;
 bool prepareMesh(const Layout& layout, const MeshFacts& before, const MeshFacts& facts, bool first);
 // Whether there is a device of ours.
 bool meshIsThere(const Layout& layout);
+// Whether a connection is open to one of these nodes.
+bool meshIsInUse(const Layout& layout, const std::vector<Ipv4>& nodes);
 void removeMesh(const Layout& layout, const MeshFacts& facts);
 // Leads what is sent to these nodes there. Nodes that are not named stay known: they may have
 // connections that go on.

@@ -33,6 +33,7 @@ constexpr Ipv4Subnet SUBNET{0xac1e0000, 16};  // 172.30.0.0/16
 constexpr Ipv4Subnet LOOPBACK{0x7f000000, 8};
 constexpr Ipv4 GATEWAY = SUBNET.network + 1;
 constexpr int32_t SRCNAT = 100;
+constexpr Ipv6Twins TWINS{SUBNET, {{0xfd, 0x30}, 64}};
 
 // As network.bridge has it: what comes from the node's own 127/8, and from one task to another by
 // the node, is answered by way of the node.
@@ -49,6 +50,16 @@ void makeBridge() {
   batch.addRule("postrouting", NftRule().sourceIn(LOOPBACK).to(BRIDGE).masquerade());
   batch.addRule("postrouting", NftRule().sourceIn(SUBNET).to(BRIDGE).isDnat(true).masquerade());
   batch.commit();
+  net.run(newAddress(bridge, TWINS.of(GATEWAY), TWINS.range.prefix));
+  forwardIpv6();
+  NftBatch six("test-bridge", NftFamily::IP6);
+  six.addTable().addChain("postrouting", {"nat", NftPoint::POSTROUTING, SRCNAT});
+  constexpr Ipv6Subnet LOOPBACK6{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 128};
+  six.addRule("postrouting", NftRule(true).sourceIn6(TWINS.range).notTo(BRIDGE).masquerade());
+  six.addRule("postrouting", NftRule(true).sourceIn6(LOOPBACK6).to(BRIDGE).masquerade());
+  six.addRule("postrouting",
+              NftRule(true).sourceIn6(TWINS.range).to(BRIDGE).isDnat(true).masquerade());
+  six.commit();
 }
 
 void plug(const std::string& path, const std::string& name, Ipv4 address) {
@@ -67,7 +78,10 @@ void plug(const std::string& path, const std::string& name, Ipv4 address) {
   net.attempt(setHairpin(port));
   auto leg = made.inside->link("eth0")->index;
   made.inside->run(linkUp(LOOPBACK_INDEX), linkUp(leg), newAddress(leg, address, SUBNET.prefix),
-                   newDefaultRoute(leg, GATEWAY));
+                   newDefaultRoute(leg, GATEWAY),
+                   newAddress(leg, TWINS.of(address), TWINS.range.prefix),
+                   newDefaultRoute(leg, TWINS.of(GATEWAY)));
+  net.run(newNeighbour(bridge, TWINS.of(address), pair.peerMac));
   inNamespace(path.c_str(), [] { waitForLink("eth0"); });
   waitForLink(pair.hostName.c_str());
 }
@@ -134,7 +148,8 @@ End TestNode::publish(const std::string& taskId, std::vector<Port> ports) {
     End end{taskId,
             kj::str(folders->sub("netns"), "/", taskId.c_str()).cStr(),
             ipv4Text(address).cStr(),
-            {}};
+            {},
+            ipv6Text(TWINS.of(address)).cStr()};
     if (isId(taskId.c_str())) plug(end.path, taskId, address);
     known = tasks.emplace(taskId, end).first;
   }
@@ -142,6 +157,7 @@ End TestNode::publish(const std::string& taskId, std::vector<Port> ports) {
   auto call = KJ_ASSERT_NONNULL(publisher).publishRequest();
   call.setTaskId(taskId.c_str());
   call.setAddress(end.address.c_str());
+  call.setAddress6(end.address6.c_str());
   auto list = call.initPorts(ports.size());
   for (size_t i = 0; i < ports.size(); ++i) {
     TaskPort port{ports[i].target, ports[i].published,
@@ -278,9 +294,12 @@ OtherHost::OtherHost(const TestNode& node) : pin(node.folder().cStr()) {
   wire.peerNamespace = other.handle;
   Rtnetlink net;
   net.run(newVeth(wire));
-  net.run(newAddress(net.link("wire")->index, *parseIpv4(NODE_ADDRESS), 24));
+  auto own = net.link("wire")->index;
+  net.run(newAddress(own, *parseIpv4(NODE_ADDRESS), 24),
+          newAddress(own, *parseIpv6(NODE_ADDRESS6), 64));
   auto end = other.inside->link("wire")->index;
-  other.inside->run(linkUp(1), linkUp(end), newAddress(end, *parseIpv4(OTHER_ADDRESS), 24));
+  other.inside->run(linkUp(1), linkUp(end), newAddress(end, *parseIpv4(OTHER_ADDRESS), 24),
+                    newAddress(end, *parseIpv6(OTHER_ADDRESS6), 64));
 }
 
 OtherHost::~OtherHost() noexcept(false) { dropPin(pin.c_str()); }

@@ -37,6 +37,7 @@ struct End {
   std::string path;
   std::string address;
   std::vector<uint16_t> published;
+  std::string address6 = "";
 };
 
 // Another node, as the plugin is told of it.
@@ -119,6 +120,8 @@ class OtherHost final {
 
 constexpr const char* NODE_ADDRESS = "192.168.50.10";
 constexpr const char* OTHER_ADDRESS = "192.168.50.100";
+constexpr const char* NODE_ADDRESS6 = "fd50::10";
+constexpr const char* OTHER_ADDRESS6 = "fd50::100";
 // The host beside it as the node "n2", with so many tasks behind 8080/tcp.
 inline Elsewhere other(uint32_t tasks) {
   if (tasks == 0) return {"n2", OTHER_ADDRESS, {}};

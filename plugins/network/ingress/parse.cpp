@@ -17,6 +17,12 @@ Ipv4 addressOf(kj::StringPtr text) {
   fail(kj::str("'", text, "' cannot be an address: it must be an IPv4 one, as 192.168.0.10"));
 }
 
+std::optional<Ipv6> address6Of(kj::StringPtr text) {
+  if (text.size() == 0) return std::nullopt;
+  if (auto address = parseIpv6(text)) return address;
+  fail(kj::str("'", text, "' cannot be an address: it must be an IPv6 one, as fd00:1::10"));
+}
+
 MeshNews newsOf(schema::MeshChange::Reader change) {
   MeshNews news;
   news.complete = change.getComplete();

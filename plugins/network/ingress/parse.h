@@ -9,6 +9,8 @@ namespace orch::network::ingress {
 
 std::vector<TaskPort> portsOf(capnp::List<schema::PortSpec>::Reader list);
 Ipv4 addressOf(kj::StringPtr text);
+// Of IPv6; nothing: there is none.
+std::optional<Ipv6> address6Of(kj::StringPtr text);
 MeshNews newsOf(schema::MeshChange::Reader change);
 
 }  // namespace orch::network::ingress

@@ -34,7 +34,7 @@ class Service final : public schema::PortPublisher::Server {
   Task<void> doPublish(PublishContext context) {
     auto params = context.getParams();
     std::string taskId = params.getTaskId().cStr();
-    auto address = addressOf(params.getAddress());
+    TaskAddress address{addressOf(params.getAddress()), address6Of(params.getAddress6())};
     auto publication =
         co_await driver->publish(kj::mv(taskId), address, portsOf(params.getPorts()));
     auto list = context.getResults().initPorts(publication.ports.size());

@@ -25,7 +25,11 @@ class PortSockets final {
   bool holds(PortKey key) const { return sockets.count(key) > 0; }
 
  private:
-  std::map<PortKey, kj::AutoCloseFd> sockets;
+  // Of one kind of addresses each; the second is empty on a host without IPv6.
+  struct Pair {
+    kj::AutoCloseFd ipv4, ipv6;
+  };
+  std::map<PortKey, Pair> sockets;
 };
 
 }  // namespace orch::network::ingress

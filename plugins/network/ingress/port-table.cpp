@@ -6,6 +6,37 @@
 
 namespace orch::network::ingress {
 
+Ipv6 meshAddressOf(Ipv4 node) {
+  // A unique local prefix (RFC 4193), as it is the default of network.bridge, which has the one
+  // before.
+  return {0xfd,
+          0x6f,
+          0x72,
+          0x63,
+          0x68,
+          0x01,
+          0,
+          0,
+          0,
+          0,
+          0,
+          0,
+          uint8_t(node >> 24),
+          uint8_t(node >> 16),
+          uint8_t(node >> 8),
+          uint8_t(node)};
+}
+
+Led Led::ofIpv6() const {
+  Led led;
+  for (size_t i = 0; i < turns.size(); ++i) {
+    if (!turns[i].address6) continue;
+    led.turns.push_back(turns[i]);
+    led.here += i < here;
+  }
+  return led;
+}
+
 bool PortTable::conflicts(const TaskPort& port) const {
   auto found = ports.find(keyOf(port));
   return found != ports.end() && (found->second.host || port.host);
@@ -15,7 +46,8 @@ Led PortTable::ledBy(PortKey key, const Port& port) {
   Led led{port.backends, port.backends.size()};
   if (port.preferLocal && led.here > 0) return led;
   for (auto& share : port.shares) {
-    led.turns.insert(led.turns.end(), share.tasks, {share.node, key.port});
+    led.turns.insert(led.turns.end(), share.tasks,
+                     {share.node, key.port, meshAddressOf(share.node)});
   }
   return led;
 }
@@ -69,7 +101,7 @@ void PortTable::activate(const Publication& publication) {
     auto found = ports.find(keyOf(spec));
     KJ_REQUIRE(found != ports.end(), "a port is activated that is not published");
     auto& backends = found->second.backends;
-    Backend backend{publication.address, spec.target};
+    Backend backend{publication.address, spec.target, publication.address6};
     found->second.active[publication.taskId] = backend;
     if (std::find(backends.begin(), backends.end(), backend) != backends.end()) continue;
     backends.push_back(backend);

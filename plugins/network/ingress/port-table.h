@@ -26,9 +26,13 @@ inline PortKey keyOf(const TaskPort& port) { return {port.protocol, port.publish
 struct Backend {
   Ipv4 address = 0;
   uint16_t port = 0;
+  std::optional<Ipv6> address6;  // nothing: it is not reached by IPv6
   bool operator==(const Backend&) const = default;
 };
 using Backends = std::vector<Backend>;
+// By which IPv6 reaches a node over the mesh: it has its address of IPv4 in it, so that nobody need
+// be told of it.
+Ipv6 meshAddressOf(Ipv4 node);
 
 // Where a port leads: in the order of their turns, those of this node first. Another node has a
 // turn for each of its tasks, unless this one has some and they are preferred. Empty: published,
@@ -37,6 +41,8 @@ struct Led {
   Backends turns;
   size_t here = 0;  // of them
   bool operator==(const Led&) const = default;
+  // Those of them that IPv6 reaches.
+  Led ofIpv6() const;
 };
 
 // One published port in the kernel, before and after; nothing: not published.

@@ -63,6 +63,9 @@ std::optional<uint8_t> protocolOf(const std::string& text) {
 std::string encodePublication(const Publication& publication) {
   std::vector<std::string> lines;
   lines.push_back(kj::str("address ", ipv4Text(publication.address)).cStr());
+  if (publication.address6) {
+    lines.push_back(kj::str("address6 ", ipv6Text(*publication.address6)).cStr());
+  }
   lines.push_back(kj::str("active ", publication.active ? 1 : 0).cStr());
   for (auto& port : publication.ports) {
     auto mode = port.host ? "host " : port.preferLocal ? "local " : "ingress ";
@@ -85,6 +88,8 @@ std::optional<Publication> decodePublication(const std::string& taskId, const st
       publication.ports.push_back(*port);
     } else if (words[0] == "address" && words.size() == 2) {
       publication.address = parseIpv4(words[1].c_str()).value_or(0);
+    } else if (words[0] == "address6" && words.size() == 2) {
+      publication.address6 = parseIpv6(words[1].c_str());
     } else if (words[0] == "active" && words.size() == 2) {
       publication.active = words[1] == "1";
     } else {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/ipv4.h"
+#include "lib/ipv6.h"
 #include "orch/schema/network.capnp.h"
 
 namespace orch::network::ingress {
@@ -30,11 +30,18 @@ std::optional<uint8_t> protocolOf(const std::string& text);
 // `8080/tcp`.
 kj::String portText(uint16_t port, uint8_t protocol);
 
+// Of a task on this node; the second only if it has that.
+struct TaskAddress {
+  Ipv4 ipv4 = 0;
+  std::optional<Ipv6> ipv6;
+};
+
 struct Publication {
   std::string taskId;
   Ipv4 address = 0;  // of the task, on this node
   bool active = false;
   std::vector<TaskPort> ports;
+  std::optional<Ipv6> address6;
   bool operator==(const Publication&) const = default;
 };
 

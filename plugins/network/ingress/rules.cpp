@@ -9,6 +9,7 @@ namespace orch::network::ingress {
 namespace {
 
 constexpr Ipv4Subnet LOOPBACK{0x7f000000, 8};
+constexpr Ipv6Subnet LOOPBACK6{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 128};
 constexpr int32_t RAW = -300;     // NF_IP_PRI_RAW
 constexpr int32_t MANGLE = -150;  // NF_IP_PRI_MANGLE
 constexpr int32_t DSTNAT = -100;  // NF_IP_PRI_NAT_DST
@@ -31,11 +32,16 @@ NftBytes portKey(PortKey key) {
   return bytes;
 }
 NftBytes turnKey(PortKey key, uint32_t turn) { return portKey(key).mark(turn); }
-NftBytes valueOf(const Backend& backend) {
+NftBytes valueOf(const Backend& backend, bool ipv6) {
   NftBytes bytes;
-  bytes.address(backend.address).port(backend.port);
-  return bytes;
+  if (ipv6) {
+    bytes.address(*backend.address6);
+  } else {
+    bytes.address(backend.address);
+  }
+  return kj::mv(bytes.port(backend.port));
 }
+bool isIpv6(const NftBatch& batch) { return batch.ofFamily() == NftFamily::IP6; }
 kj::String chainOf(PortKey key) {
   return kj::str(key.protocol == IPPROTO_UDP ? "udp-" : "tcp-", key.port);
 }
@@ -45,9 +51,10 @@ void buildRefusals(NftBatch& batch, const Layout& layout, const MeshFacts& mesh)
   kj::StringPtr device = layout.device.c_str();
   batch.addChain("input", {"filter", NftPoint::INPUT, FILTER});
   // Nobody has business with this node itself by the mesh; it answers its own connections there.
-  if (mesh.own != 0) batch.addRule("input", NftRule().from(device).isNew().drop());
+  bool ipv6 = isIpv6(batch);
+  if (mesh.own != 0) batch.addRule("input", NftRule(ipv6).from(device).isNew().drop());
   for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
-    NftRule rule;
+    NftRule rule(ipv6);
     rule.protocolIs(protocol).loadProtocol(R0).loadDestinationPort(R1).in("published", R0);
     if (protocol == IPPROTO_TCP) {
       rule.rejectWithReset();
@@ -64,77 +71,54 @@ void buildNat(NftBatch& batch, const Layout& layout, const MeshFacts& mesh) {
     rule.destinationIsLocal().loadProtocol(R0).loadDestinationPort(R1).obey(map, R0);
     batch.addRule(chain, rule);
   };
+  bool ipv6 = isIpv6(batch);
   batch.addChain("prerouting", {"nat", NftPoint::PREROUTING, DSTNAT});
   if (mesh.own == 0) {
-    lead("prerouting", "active", NftRule());
+    lead("prerouting", "active", NftRule(ipv6));
   } else {
-    lead("prerouting", "here", kj::mv(NftRule().from(device)));
-    lead("prerouting", "active", kj::mv(NftRule().notFrom(device)));
+    lead("prerouting", "here", kj::mv(NftRule(ipv6).from(device)));
+    lead("prerouting", "active", kj::mv(NftRule(ipv6).notFrom(device)));
   }
   batch.addChain("output", {"nat", NftPoint::OUTPUT, DSTNAT});
-  lead("output", "active", NftRule());
+  lead("output", "active", NftRule(ipv6));
 }
 
 // Of connections whose turn was another node's, whose packets go there.
 void buildLead(NftBatch& batch, kj::StringPtr chain, kj::StringPtr device) {
+  bool ipv6 = isIpv6(batch);
   auto rule = [&] {
-    NftRule made;
+    NftRule made(ipv6);
     if (device != nullptr) made.notFrom(device);
     return made;
   };
-  batch.addRule(chain, rule()
-                           .isNew()
-                           .isDnat(true)
-                           .loadProtocol(R1)
-                           .loadFirstDestinationPort(R2)
-                           .in("published", R1)
-                           .loadDestination(R0)
-                           .in("nodes", R0)
-                           .setConnectionMark(R0));
+  auto first = rule();
+  first.isNew().isDnat(true).loadProtocol(R1).loadFirstDestinationPort(R2).in("published", R1);
+  if (ipv6) {
+    first.loadDestinationEnd(R0);
+  } else {
+    first.loadDestination(R0);
+  }
+  batch.addRule(chain, first.in("nodes", R0).setConnectionMark(R0));
   batch.addRule(
       chain,
       rule().isReply(false).loadConnectionMark(R0).in("nodes", R0).setConstantMark(MESH_MARK));
 }
 
 // Nothing below is for it: of connections of the mesh the first packet set the mark.
-NftRule outsideOfMesh() { return kj::mv(NftRule().isUnmarked().isNew(false).accept()); }
+NftRule outsideOfMesh(bool ipv6) {
+  return kj::mv(NftRule(ipv6).isUnmarked().isNew(false).accept());
+}
 
-void buildMesh(NftBatch& batch, const Layout& layout, const MeshFacts& mesh) {
-  kj::StringPtr device = layout.device.c_str();
-  batch.addChain("zone", {"filter", NftPoint::PREROUTING, RAW});
-  batch.addRule("zone", NftRule().from(device).loadFrame(SENDER_END, 2, R0).setZone(R0));
-  auto carries = [&] {
-    return kj::mv(NftRule().protocolIs(IPPROTO_UDP).destinationPortIs(layout.dataPort));
-  };
-  batch.addRule("zone", carries().destinationIsLocal().doNotTrack());
-  batch.addChain("carry", {"filter", NftPoint::OUTPUT, RAW});
-  batch.addRule("carry", carries().doNotTrack());
-
-  batch.addChain("aside", {"filter", NftPoint::OUTPUT, MANGLE});
-  batch.addRule("aside", NftRule()
-                             .destinationIn(LOOPBACK)
-                             .loadProtocol(R0)
-                             .loadDestinationPort(R1)
-                             .in("published", R0)
-                             .setConstantMark(MESH_MARK));
-
-  auto outside = outsideOfMesh(), outsideOut = outsideOfMesh();
-  batch.addChain("lead", {"filter", NftPoint::PREROUTING, AFTER_DSTNAT});
-  batch.addRule("lead", outside);
-  batch.addRule("lead",
-                NftRule().from(device).isNew().loadFrame(SENDER, 4, R0).setConnectionMark(R0));
-  batch.addRule("lead",
-                NftRule().notFrom(device).isReply(true).isInZone().setConstantMark(MESH_MARK));
-  buildLead(batch, "lead", device);
-  batch.addChain("leadout", {"route", NftPoint::OUTPUT, AFTER_DSTNAT});
-  batch.addRule("leadout", outsideOut);
-  buildLead(batch, "leadout", nullptr);
-
-  batch.addChain("leave", {"filter", NftPoint::POSTROUTING, MANGLE});
-  batch.addRule("leave", NftRule().to(device).clampSegments());
-  batch.addRule("leave", NftRule().to(device).loadConnectionMark(R0).setMark(R0));
-
+// What the other node could not answer to. Of IPv6 network.bridge does that for the tasks of this
+// node: they leave by the mesh with its address.
+void buildSource(NftBatch& batch, kj::StringPtr device, const MeshFacts& mesh) {
   batch.addChain("source", {"nat", NftPoint::POSTROUTING, SRCNAT});
+  if (isIpv6(batch)) {
+    NftRule rule(true);
+    rule.to(device).sourceIn6(LOOPBACK6).snatTo(meshAddressOf(mesh.own));
+    batch.addRule("source", rule);
+    return;
+  }
   batch.addRule("source", NftRule().to(device).sourceIn(LOOPBACK).snatTo(mesh.own));
   for (auto& subnet : mesh.inside) {
     batch.addRule("source", NftRule().to(device).sourceIn(subnet).snatTo(mesh.own));
@@ -142,9 +126,53 @@ void buildMesh(NftBatch& batch, const Layout& layout, const MeshFacts& mesh) {
   batch.addRule(
       "source",
       NftRule().to(device).loadSource(R0).loadConnectionMark(R1).in("selves", R0).snatTo(mesh.own));
+}
 
+// Frames are carried by IPv4.
+void buildCarry(NftBatch& batch, const Layout& layout) {
+  auto carries = [&] {
+    return kj::mv(NftRule().protocolIs(IPPROTO_UDP).destinationPortIs(layout.dataPort));
+  };
+  batch.addRule("zone", carries().destinationIsLocal().doNotTrack());
+  batch.addChain("carry", {"filter", NftPoint::OUTPUT, RAW});
+  batch.addRule("carry", carries().doNotTrack());
+}
+
+void buildMesh(NftBatch& batch, const Layout& layout, const MeshFacts& mesh) {
+  kj::StringPtr device = layout.device.c_str();
+  batch.addChain("zone", {"filter", NftPoint::PREROUTING, RAW});
+  bool ipv6 = isIpv6(batch);
+  batch.addRule("zone", NftRule(ipv6).from(device).loadFrame(SENDER_END, 2, R0).setZone(R0));
+  if (!ipv6) buildCarry(batch, layout);
+
+  NftRule aside(ipv6);
+  if (ipv6) {
+    aside.destinationIs(LOOPBACK6.network);
+  } else {
+    aside.destinationIn(LOOPBACK);
+  }
+  aside.loadProtocol(R0).loadDestinationPort(R1).in("published", R0).setConstantMark(MESH_MARK);
+  batch.addChain("aside", {"filter", NftPoint::OUTPUT, MANGLE});
+  batch.addRule("aside", aside);
+
+  auto outside = outsideOfMesh(ipv6), outsideOut = outsideOfMesh(ipv6);
+  batch.addChain("lead", {"filter", NftPoint::PREROUTING, AFTER_DSTNAT});
+  batch.addRule("lead", outside);
+  batch.addRule("lead",
+                NftRule(ipv6).from(device).isNew().loadFrame(SENDER, 4, R0).setConnectionMark(R0));
+  batch.addRule("lead",
+                NftRule(ipv6).notFrom(device).isReply(true).isInZone().setConstantMark(MESH_MARK));
+  buildLead(batch, "lead", device);
+  batch.addChain("leadout", {"route", NftPoint::OUTPUT, AFTER_DSTNAT});
+  batch.addRule("leadout", outsideOut);
+  buildLead(batch, "leadout", nullptr);
+
+  batch.addChain("leave", {"filter", NftPoint::POSTROUTING, MANGLE});
+  batch.addRule("leave", NftRule(ipv6).to(device).clampSegments());
+  batch.addRule("leave", NftRule(ipv6).to(device).loadConnectionMark(R0).setMark(R0));
+  buildSource(batch, device, mesh);
   batch.addChain("forward", {"filter", NftPoint::FORWARD, FILTER});
-  batch.addRule("forward", NftRule().from(device).isNew().isDnat(false).drop());
+  batch.addRule("forward", NftRule(ipv6).from(device).isNew().isDnat(false).drop());
 }
 
 // One rule that gives the turns `0 .. count - 1`.
@@ -156,9 +184,10 @@ void buildTurns(NftBatch& batch, kj::StringPtr map, kj::StringPtr chain, PortKey
   if (before > 0 && after == 0) batch.deleteElement(map, key);
   if (before > 0) batch.deleteRules(chain);
   if (after > 0) {
-    NftRule rule;
+    bool ipv6 = isIpv6(batch);
+    NftRule rule(ipv6);
     rule.loadProtocol(R0).loadDestinationPort(R1).loadNextOf(after, R2);
-    rule.lookUp("backends", R0, R0).dnatTo(R0, R1);
+    rule.lookUp("backends", R0, R0).dnatTo(R0, ipv6 ? R0 + 4 : R1);
     batch.addRule(chain, rule);
   } else {
     batch.deleteChain(chain);
@@ -176,7 +205,7 @@ void buildTable(NftBatch& batch, const Layout& layout, const MeshFacts& mesh,
   batch.addVerdictMap("active", {NftType::PROTOCOL, NftType::PORT});
   batch.addVerdictMap("here", {NftType::PROTOCOL, NftType::PORT});
   batch.addMap("backends", {NftType::PROTOCOL, NftType::PORT, NftType::MARK},
-               {NftType::ADDRESS, NftType::PORT});
+               {isIpv6(batch) ? NftType::ADDRESS6 : NftType::ADDRESS, NftType::PORT});
   batch.addSet("nodes", {NftType::ADDRESS});
   batch.addSet("selves", {NftType::ADDRESS, NftType::ADDRESS});
   for (auto set : SETS) batch.deleteElements(set);
@@ -189,18 +218,28 @@ void buildTable(NftBatch& batch, const Layout& layout, const MeshFacts& mesh,
   buildNodes(batch, {}, nodes);
   for (auto& port : ports) {
     buildChange(batch, {port.key, std::nullopt, port.after});
-    if (port.after && !port.after->turns.empty()) left.erase(chainOf(port.key).cStr());
-    if (port.after && port.after->here > 0) left.erase(hereOf(port.key).cStr());
+    if (!port.after) continue;
+    auto led = isIpv6(batch) ? port.after->ofIpv6() : *port.after;
+    if (!led.turns.empty()) left.erase(chainOf(port.key).cStr());
+    if (led.here > 0) left.erase(hereOf(port.key).cStr());
   }
   for (auto& chain : left) batch.deleteChain(chain.c_str());
+}
+
+std::vector<NftFamily> familiesOf(const Layout& layout) {
+  if (layout.ipv6) return {NftFamily::IP, NftFamily::IP6};
+  return {NftFamily::IP};
 }
 
 std::vector<std::string> lastingChains() { return {"input", "prerouting", "output"}; }
 
 void buildChange(NftBatch& batch, const PortChange& change) {
-  const Led none;
-  auto& before = change.before ? *change.before : none;
-  auto& after = change.after ? *change.after : none;
+  bool ipv6 = isIpv6(batch);
+  auto ledIn = [&](const std::optional<Led>& led) {
+    if (!led) return Led();
+    return ipv6 ? led->ofIpv6() : *led;
+  };
+  auto before = ledIn(change.before), after = ledIn(change.after);
   auto chain = chainOf(change.key);
   auto key = portKey(change.key);
 
@@ -210,7 +249,8 @@ void buildChange(NftBatch& batch, const PortChange& change) {
     bool has = turn < after.turns.size();
     if (had && has && before.turns[turn] == after.turns[turn]) continue;
     if (had) batch.deleteElement("backends", turnKey(change.key, turn));
-    if (has) batch.addElement("backends", turnKey(change.key, turn), valueOf(after.turns[turn]));
+    if (!has) continue;
+    batch.addElement("backends", turnKey(change.key, turn), valueOf(after.turns[turn], ipv6));
   }
   buildTurns(batch, "active", chain, change.key, before.turns.size(), after.turns.size());
   buildTurns(batch, "here", hereOf(change.key), change.key, before.here, after.here);

@@ -41,6 +41,8 @@
 //                     (127/8, local networks of this node, itself) leaves with this node's address }
 //     chain forward { filter: new, from the mesh, not by a published port: drop }
 //   }
+//   table ip6 orch-ingress, on a host with IPv6: the same. Other nodes are led to by addresses that are
+//   made of theirs of IPv4 (meshAddressOf), which is what `nodes` and marks go by; there is no `selves`.
 //   table netdev orch-ingress {
 //     chain egress  { receiver of the frame = 02:42 and the mark }
 //   }
@@ -65,10 +67,13 @@ struct MeshFacts {
   bool operator==(const MeshFacts&) const = default;
 };
 
-// The table with these ports and nodes and nothing else, whether it was there before, with these
-// `chains`, or not. What stays is not deleted and made anew: between the hooks of an old table and
-// those of a new one that takes its place in the same batch a packet finds neither (about one
-// connection in a hundred such batches was refused). Sets of other types than these fail the batch.
+// Those of the tables that the batches of the others are for.
+std::vector<NftFamily> familiesOf(const Layout& layout);
+// The table of the batch's family with these ports and nodes and nothing else, whether it was there
+// before, with these `chains`, or not. What stays is not deleted and made anew: between the hooks
+// of an old table and those of a new one that takes its place in the same batch a packet finds
+// neither (about one connection in a hundred such batches was refused). Sets of other types than
+// these fail the batch.
 void buildTable(NftBatch& batch, const Layout& layout, const MeshFacts& mesh,
                 const std::vector<std::string>& chains, const std::vector<PortChange>& ports,
                 const std::set<Ipv4>& nodes);

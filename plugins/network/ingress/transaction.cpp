@@ -15,6 +15,7 @@ namespace orch::network::ingress {
 
 namespace {
 constexpr uint32_t LOOPBACK_NETWORK = 127;
+constexpr Ipv4 LOOPBACK_ADDRESS = 0x7f000001;
 
 // UDP ports that lead somewhere from now on. Who sent to them before has a connection to the node
 // itself; TCP's clients were refused.
@@ -41,49 +42,67 @@ bool isStray(const RuleChange& change, const std::map<PortKey, Led>& led, const 
                       [&](auto& turn) { return turn.address == flow.server; });
 }
 
-void forgetStrays(NetlinkSocket& socket, const RuleChange& change, const std::vector<Ipv4>& local) {
+void forgetStrays(NetlinkSocket& socket, const RuleChange& change, const std::vector<Ipv4>& local,
+                  const FlowNames& names) {
   if (change.table != TableWork::REBUILD) return;
   std::map<PortKey, Led> led;
   for (auto& port : change.ports) led[port.key] = *port.after;
   std::set<Ipv4> own(local.begin(), local.end());
-  network::forgetStrays(socket, [&](const LedFlow& flow) {
-    bool here = flow.asked >> 24 == LOOPBACK_NETWORK || own.count(flow.asked) > 0;
-    return here && isStray(change, led, flow);
-  });
+  network::forgetStrays(
+      socket,
+      [&](const LedFlow& flow) {
+        bool here = flow.asked >> 24 == LOOPBACK_NETWORK || own.count(flow.asked) > 0;
+        return here && isStray(change, led, flow);
+      },
+      names);
+}
+
+// Of IPv6: tasks, nodes by the mesh, and this node itself, which is 127.0.0.1.
+FlowNames namesOf(const RuleChange& change) {
+  auto names = change.names;
+  for (auto node : change.nodesBefore) names[meshAddressOf(node)] = node;
+  for (auto node : change.nodesAfter) names[meshAddressOf(node)] = node;
+  for (auto& address : Rtnetlink().addresses6()) names[address.address] = LOOPBACK_ADDRESS;
+  return [names](const Ipv6& address) {
+    auto known = names.find(address);
+    return known == names.end() ? 0 : known->second;
+  };
 }
 
 // What the kernel noted of connections and does not hold any more.
-void forget(NetlinkSocket& socket, const RuleChange& change) {
-  forgetFlows(socket, change.forget);
+void forget(NetlinkSocket& socket, const RuleChange& change, const FlowNames& names = {}) {
+  forgetFlows(socket, change.forget, names);
   auto unled = newlyLed(change.ports);
   if (unled.empty() && change.table != TableWork::REBUILD) return;
   std::vector<Ipv4> local;
   for (auto& address : Rtnetlink().addresses()) local.push_back(address.address);
-  forgetUnled(socket, unled, local);
-  forgetStrays(socket, change, local);
+  forgetUnled(socket, unled, local, names);
+  forgetStrays(socket, change, local, names);
 }
 
-void rebuildTable(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
-  NftBatch batch(layout.table.c_str());
-  buildTable(batch, layout, change.mesh, nftChains(socket, layout.table.c_str()), change.ports,
+void rebuildTable(const Layout& layout, NetlinkSocket& socket, const RuleChange& change,
+                  NftFamily family) {
+  kj::StringPtr table = layout.table.c_str();
+  NftBatch batch(table, family);
+  buildTable(batch, layout, change.mesh, nftChains(socket, table, family), change.ports,
              change.nodesAfter);
   if (attemptNow([&] { batch.commit(socket); }).ok()) return;
   // Its sets or chains are not like ours: of another version, or somebody changes it.
-  NftBatch anew(layout.table.c_str());
+  NftBatch anew(table, family);
   anew.addTable().deleteTable();
   buildTable(anew, layout, change.mesh, {}, change.ports, change.nodesAfter);
   anew.commit(socket);
 }
 
-void work(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
-  NftBatch batch(layout.table.c_str());
+void work(const Layout& layout, NetlinkSocket& socket, const RuleChange& change, NftFamily family) {
+  NftBatch batch(layout.table.c_str(), family);
   switch (change.table) {
     case TableWork::CHANGE:
       buildNodes(batch, change.nodesBefore, change.nodesAfter);
       for (auto& port : change.ports) buildChange(batch, port);
       break;
     case TableWork::REBUILD:
-      rebuildTable(layout, socket, change);
+      rebuildTable(layout, socket, change, family);
       break;
     case TableWork::REMOVE:
       batch.addTable().deleteTable();
@@ -97,8 +116,11 @@ void work(const Layout& layout, NetlinkSocket& socket, const RuleChange& change)
 
 std::string apply(const Layout& layout, NetlinkSocket& socket, const RuleChange& change) {
   for (auto& record : change.records) writeRecordFile(record.folder, record.name, record.text);
-  work(layout, socket, change);
-  auto forgotten = attemptNow([&] { forget(socket, change); });
+  for (auto family : familiesOf(layout)) work(layout, socket, change, family);
+  auto forgotten = attemptNow([&] {
+    forget(socket, change);
+    if (layout.ipv6) forget(socket, change, namesOf(change));
+  });
   // Last: until then the next orchd finds what was not done.
   for (auto& record : change.goneRecords) removeRecordFile(record.folder, record.name);
   return forgotten.ok() ? "" : forgotten.message().cStr();

@@ -1,6 +1,7 @@
 // What is done to the kernel in one go, for all calls that wait. Blocking: for worker threads.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ struct RuleChange {
   std::vector<PortChange> ports;
   std::set<Ipv4> nodesBefore, nodesAfter;
   std::vector<FlowsTo> forget;
+  std::map<Ipv6, Ipv4> names;       // of tasks
   std::vector<Record> goneRecords;  // last
 };
 // Over a socket of NETLINK_NETFILTER, for one thread at a time. The text of what went wrong but

@@ -23,10 +23,10 @@ constexpr uint32_t FILTER_BY_SOURCE = 1;
 constexpr uint32_t FILTER_BY_PORT = 1 << 3 | 1 << 5;
 constexpr uint32_t LOOPBACK_NETWORK = 127;
 
-NetlinkMessage newRequest(uint16_t type, const char* what, const FlowTwins& twins = {}) {
+NetlinkMessage newRequest(uint16_t type, const char* what, const FlowNames& names = {}) {
   NetlinkMessage message(NFNL_SUBSYS_CTNETLINK << 8 | type, 0, kj::str(what));
   auto& head = message.header<nfgenmsg>();
-  head.nfgen_family = twins ? AF_INET6 : AF_INET;
+  head.nfgen_family = names ? AF_INET6 : AF_INET;
   head.version = NFNETLINK_V0;
   return message;
 }
@@ -53,11 +53,11 @@ std::vector<uint8_t> bytesOf(const nlattr* attribute) {
   return {from, from + mnl_attr_get_payload_len(attribute)};
 }
 
-Ipv4 ownerOf(const nlattr* address, const FlowTwins& twins) {
-  return twins ? twins->ownerOf(valueOf<Ipv6>(address)).value_or(0) : 0;
+Ipv4 nameOf(const nlattr* address, const FlowNames& names) {
+  return names ? names(valueOf<Ipv6>(address)) : 0;
 }
 
-Tuple tupleOf(const nlattr* attribute, const FlowTwins& twins) {
+Tuple tupleOf(const nlattr* attribute, const FlowNames& names) {
   Tuple tuple;
   for (auto* part : NetlinkAttributes(attribute)) {
     bool ip = mnl_attr_get_type(part) == CTA_TUPLE_IP;
@@ -66,8 +66,8 @@ Tuple tupleOf(const nlattr* attribute, const FlowTwins& twins) {
       uint16_t type = mnl_attr_get_type(field);
       if (ip && type == CTA_IP_V4_SRC) tuple.source = ntohl(valueOf<uint32_t>(field));
       if (ip && type == CTA_IP_V4_DST) tuple.destination = ntohl(valueOf<uint32_t>(field));
-      if (ip && type == CTA_IP_V6_SRC) tuple.source = ownerOf(field, twins);
-      if (ip && type == CTA_IP_V6_DST) tuple.destination = ownerOf(field, twins);
+      if (ip && type == CTA_IP_V6_SRC) tuple.source = nameOf(field, names);
+      if (ip && type == CTA_IP_V6_DST) tuple.destination = nameOf(field, names);
       if (proto && type == CTA_PROTO_NUM) tuple.protocol = valueOf<uint8_t>(field);
       if (proto && type == CTA_PROTO_DST_PORT) tuple.port = ntohs(valueOf<uint16_t>(field));
     }
@@ -86,12 +86,12 @@ uint8_t tcpStateOf(const nlattr* protocolInfo) {
   return TCP_CONNTRACK_NONE;
 }
 
-Entry entryOf(const nlmsghdr* answer, const FlowTwins& twins) {
+Entry entryOf(const nlmsghdr* answer, const FlowNames& names) {
   Entry entry;
   for (auto* attribute : NetlinkAttributes(answer, sizeof(nfgenmsg))) {
     switch (mnl_attr_get_type(attribute)) {
       case CTA_TUPLE_ORIG:
-        entry.asked = tupleOf(attribute, twins);
+        entry.asked = tupleOf(attribute, names);
         entry.original = bytesOf(attribute);
         break;
       case CTA_STATUS:
@@ -101,7 +101,7 @@ Entry entryOf(const nlmsghdr* answer, const FlowTwins& twins) {
         entry.tcpState = tcpStateOf(attribute);
         break;
       case CTA_TUPLE_REPLY:
-        entry.answered = tupleOf(attribute, twins);
+        entry.answered = tupleOf(attribute, names);
         break;
       case CTA_ID:
         entry.id = bytesOf(attribute);
@@ -117,8 +117,8 @@ Entry entryOf(const nlmsghdr* answer, const FlowTwins& twins) {
 }
 
 // The kernel may answer more than was asked for, if it knows no filters: callers look again.
-NetlinkMessage listRequest(const FlowTwins& twins = {}) {
-  return newRequest(IPCTNL_MSG_CT_GET, "cannot list the connections", twins);
+NetlinkMessage listRequest(const FlowNames& names = {}) {
+  return newRequest(IPCTNL_MSG_CT_GET, "cannot list the connections", names);
 }
 
 void filterByServer(NetlinkMessage& message, Ipv4 server) {
@@ -150,16 +150,16 @@ void filterByPort(NetlinkMessage& message, const Unled& port) {
 // between the list and the removal, and have the same tuple and, being made in the same memory, the
 // same id. One that the server has reset (TCP_CONNTRACK_CLOSE) does lead who comes from that port.
 template <typename Wanted>
-size_t forgetListed(NetlinkSocket& socket, NetlinkMessage list, const FlowTwins& twins,
+size_t forgetListed(NetlinkSocket& socket, NetlinkMessage list, const FlowNames& names,
                     Wanted&& wanted) {
   std::vector<Entry> found;
   socket.dump(list, [&](const nlmsghdr* answer) {
-    auto entry = entryOf(answer, twins);
+    auto entry = entryOf(answer, names);
     bool closed = entry.tcpState == TCP_CONNTRACK_TIME_WAIT;
     if (!closed && wanted(entry)) found.push_back(std::move(entry));
   });
   for (auto& entry : found) {
-    auto message = newRequest(IPCTNL_MSG_CT_DELETE, "cannot forget a connection", twins);
+    auto message = newRequest(IPCTNL_MSG_CT_DELETE, "cannot forget a connection", names);
     message.put(CTA_TUPLE_ORIG | NLA_F_NESTED, entry.original.data(), entry.original.size());
     if (!entry.zone.empty()) message.put(CTA_ZONE, entry.zone.data(), entry.zone.size());
     message.put(CTA_ID, entry.id.data(), entry.id.size());
@@ -173,12 +173,12 @@ size_t forgetListed(NetlinkSocket& socket, NetlinkMessage list, const FlowTwins&
 
 // The kernel walks its whole table for a list, 5 ms for the usual 262,144 buckets: once for all.
 size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows,
-                   const FlowTwins& twins) {
+                   const FlowNames& names) {
   if (flows.empty()) return 0;
-  auto list = listRequest(twins);
+  auto list = listRequest(names);
   // Of IPv6 the kernel's filter lets all others pass (findings/conntrack-filter-ipv6.py).
-  if (flows.size() == 1 && !twins) filterByServer(list, flows[0].server);
-  return forgetListed(socket, kj::mv(list), twins, [&](const Entry& entry) {
+  if (flows.size() == 1 && !names) filterByServer(list, flows[0].server);
+  return forgetListed(socket, kj::mv(list), names, [&](const Entry& entry) {
     return std::any_of(flows.begin(), flows.end(), [&](auto& flow) {
       return flow.server == entry.answered.source && (!flow.led || entry.rewritten) &&
              (flow.protocol == 0 || flow.protocol == entry.answered.protocol);
@@ -187,19 +187,19 @@ size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows,
 }
 
 size_t forgetStrays(NetlinkSocket& socket, const std::function<bool(const LedFlow&)>& stray,
-                    const FlowTwins& twins) {
-  return forgetListed(socket, listRequest(twins), twins, [&](const Entry& entry) {
+                    const FlowNames& names) {
+  return forgetListed(socket, listRequest(names), names, [&](const Entry& entry) {
     return entry.rewritten && stray({entry.asked.protocol, entry.asked.destination,
                                      entry.asked.port, entry.answered.source});
   });
 }
 
-bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers) {
+bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers, const FlowNames& names) {
   if (servers.empty()) return false;
   bool found = false;
-  auto list = listRequest();
+  auto list = listRequest(names);
   socket.dump(list, [&](const nlmsghdr* answer) {
-    auto entry = entryOf(answer, {});
+    auto entry = entryOf(answer, names);
     bool over = entry.tcpState == TCP_CONNTRACK_TIME_WAIT || entry.tcpState == TCP_CONNTRACK_CLOSE;
     found |= entry.rewritten && !over && entry.answered.protocol == IPPROTO_TCP &&
              std::find(servers.begin(), servers.end(), entry.answered.source) != servers.end();
@@ -208,11 +208,11 @@ bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers) {
 }
 
 size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
-                   const std::vector<Ipv4>& local) {
+                   const std::vector<Ipv4>& local, const FlowNames& names) {
   if (ports.empty()) return 0;
-  auto list = listRequest();
+  auto list = listRequest(names);
   if (ports.size() == 1) filterByPort(list, ports[0]);
-  return forgetListed(socket, kj::mv(list), {}, [&](const Entry& entry) {
+  return forgetListed(socket, kj::mv(list), names, [&](const Entry& entry) {
     if (entry.rewritten) return false;
     auto target = entry.asked.destination;
     bool here = target >> 24 == LOOPBACK_NETWORK ||
@@ -224,9 +224,9 @@ size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
 }
 
 size_t forgetUnled(NetlinkSocket& socket, const std::vector<Ipv4>& addresses,
-                   const FlowTwins& twins) {
+                   const FlowNames& names) {
   if (addresses.empty()) return 0;
-  return forgetListed(socket, listRequest(twins), twins, [&](const Entry& entry) {
+  return forgetListed(socket, listRequest(names), names, [&](const Entry& entry) {
     return !entry.rewritten && std::find(addresses.begin(), addresses.end(),
                                          entry.asked.destination) != addresses.end();
   });

@@ -10,9 +10,9 @@
 
 namespace orch::network {
 
-// Of IPv4; or, where `twins` are given, of IPv6, all addresses being those of their owners, and 0
-// of who is no twin.
-using FlowTwins = std::optional<Ipv6Twins>;
+// Connections of IPv4; or, if it is given, of IPv6, with addresses of IPv4 for those that it knows,
+// and 0 for all others.
+using FlowNames = std::function<Ipv4(const Ipv6&)>;
 
 // Connections that are answered by `server`: those to it, by whatever address the client used.
 struct FlowsTo {
@@ -25,7 +25,7 @@ struct FlowsTo {
 // In the namespace of the socket, which is one of NETLINK_NETFILTER. Their next packet is treated
 // as the first of a new connection. The number that was there.
 size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows,
-                   const FlowTwins& twins = {});
+                   const FlowNames& names = {});
 
 // A connection that a rule has led on.
 struct LedFlow {
@@ -37,10 +37,10 @@ struct LedFlow {
 // Those that `stray` picks are forgotten, as by `forgetFlows`: whoever led them may have ended
 // before he could.
 size_t forgetStrays(NetlinkSocket& socket, const std::function<bool(const LedFlow&)>& stray,
-                    const FlowTwins& twins = {});
+                    const FlowNames& names = {});
 
 // Whether a TCP connection that a rule has led to one of these is not over.
-bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers);
+bool anyOpen(NetlinkSocket& socket, const std::vector<Ipv4>& servers, const FlowNames& names = {});
 
 // What clients sent to a port of this node before anything led it on.
 struct Unled {
@@ -51,9 +51,9 @@ struct Unled {
 // no rule rewrote: the kernel asks the rules once per connection, and a client that goes on sending
 // keeps it.
 size_t forgetUnled(NetlinkSocket& socket, const std::vector<Unled>& ports,
-                   const std::vector<Ipv4>& local);
+                   const std::vector<Ipv4>& local, const FlowNames& names = {});
 // The same for connections to `addresses`, by whatever port.
 size_t forgetUnled(NetlinkSocket& socket, const std::vector<Ipv4>& addresses,
-                   const FlowTwins& twins = {});
+                   const FlowNames& names = {});
 
 }  // namespace orch::network

@@ -39,6 +39,12 @@ std::optional<Ipv6> parseIpv6Host(kj::StringPtr text) {
   return std::nullopt;
 }
 
+Ipv6 Ipv6Subnet::mask() const {
+  Ipv6 bits;
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] = maskAt(prefix, i);
+  return bits;
+}
+
 Ipv6Subnet Ipv6Subnet::around(const Ipv6& address, uint8_t prefix) {
   Ipv6Subnet subnet{address, prefix};
   for (size_t i = 0; i < address.size(); ++i) subnet.network[i] &= maskAt(prefix, i);

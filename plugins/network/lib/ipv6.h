@@ -27,6 +27,7 @@ struct Ipv6Subnet {
 
   // That the address is in.
   static Ipv6Subnet around(const Ipv6& address, uint8_t prefix);
+  Ipv6 mask() const;
   bool operator==(const Ipv6Subnet&) const = default;
   bool contains(const Ipv6& address) const;
 };

@@ -6,26 +6,40 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "orch/fail.h"
 
 namespace orch::network {
 
-namespace {
-bool isAt(kj::StringPtr path, char position) {
+bool isIn(kj::StringPtr path, char position) {
   int fd = open(path.cStr(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   kj::AutoCloseFd reader(fd);
   char now = 0;
   return read(fd, &now, 1) == 1 && now == position;
 }
-}  // namespace
 
-bool isOn(kj::StringPtr path) { return isAt(path, '1'); }
+bool isOn(kj::StringPtr path) { return isIn(path, '1'); }
+
+bool hasIpv6() { return isIn("/proc/sys/net/ipv6/conf/default/disable_ipv6", '0'); }
+
+void forwardIpv6() {
+  constexpr kj::StringPtr FORWARDS = "/proc/sys/net/ipv6/conf/all/forwarding"_kj;
+  if (isOn(FORWARDS)) return;
+  for (auto& entry : std::filesystem::directory_iterator("/proc/sys/net/ipv6/conf")) {
+    auto name = entry.path().filename();
+    if (name == "all" || name == "default") continue;  // not for devices to come
+    auto hears = kj::str(entry.path().c_str(), "/accept_ra");
+    if (isOn(hears)) switchTo(hears, '2');
+  }
+  switchOn(FORWARDS);
+}
 
 void switchOn(kj::StringPtr path) { switchTo(path, '1'); }
 
 void switchTo(kj::StringPtr path, char position) {
-  if (isAt(path, position)) return;
+  if (isIn(path, position)) return;
   int fd = open(path.cStr(), O_WRONLY | O_CLOEXEC);
   kj::AutoCloseFd writer(fd);
   if (fd < 0 || write(fd, &position, 1) != 1) {

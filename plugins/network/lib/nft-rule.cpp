@@ -54,14 +54,14 @@ NftRule& NftRule::load(uint32_t base, uint32_t offset, uint32_t size, Register i
   return *this;
 }
 
-NftRule& NftRule::mask(Register value, uint32_t bits) {
-  uint32_t none = 0;
+NftRule& NftRule::mask(Register value, const void* bits, uint32_t size) {
+  constexpr Ipv6 NONE = {};  // as long as any
   auto* e = add("bitwise", {{NFTNL_EXPR_BITWISE_SREG, value},
                             {NFTNL_EXPR_BITWISE_DREG, value},
                             {NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL},
-                            {NFTNL_EXPR_BITWISE_LEN, sizeof(bits)}});
-  nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, &bits, sizeof(bits));
-  nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, &none, sizeof(none));
+                            {NFTNL_EXPR_BITWISE_LEN, size}});
+  nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, bits, size);
+  nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, NONE.data(), size);
   return *this;
 }
 
@@ -116,6 +116,17 @@ NftRule& NftRule::loadProtocol(Register into) {
 
 NftRule& NftRule::destinationIs(const Ipv6& address) {
   return loadDestination(R0).compare(R0, true, address.data(), address.size());
+}
+
+NftRule& NftRule::sourceIn6(const Ipv6Subnet& subnet) {
+  auto bits = subnet.mask();
+  loadSource(R0).mask(R0, bits.data(), bits.size());
+  return compare(R0, true, subnet.network.data(), subnet.network.size());
+}
+
+NftRule& NftRule::loadDestinationEnd(Register into) {
+  uint32_t end = destinationOffset() + sizeof(Ipv6) - sizeof(Ipv4);
+  return load(NFT_PAYLOAD_NETWORK_HEADER, end, sizeof(Ipv4), into);
 }
 
 NftRule& NftRule::protocolOfFrameIs(uint16_t protocol) {
@@ -426,7 +437,8 @@ NftRule& NftRule::rejectWithReset() {
 
 NftRule& NftRule::rejectPortUnreachable() {
   auto* e = add("reject", {{NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_ICMP_UNREACH}});
-  nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, 3);  // ICMP_PORT_UNREACH of RFC 792
+  // ICMP_PORT_UNREACH of RFC 792, and of RFC 4443.
+  nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, ipv6 ? 4 : 3);
   return *this;
 }
 

@@ -43,6 +43,7 @@ class NftRule final {
   NftRule& destinationIsLocal();
   NftRule& protocolIs(uint8_t protocol);
   NftRule& destinationIs(const Ipv6& address);
+  NftRule& sourceIn6(const Ipv6Subnet& subnet);
   // Where others pass, too.
   NftRule& isIpv4();
   NftRule& isIpv6();
@@ -69,6 +70,8 @@ class NftRule final {
   NftRule& loadSourcePort(Register into);       // the same
   NftRule& loadSource(Register into);           // addresses
   NftRule& loadDestination(Register into);
+  // Of an IPv6 address the last 4 bytes.
+  NftRule& loadDestinationEnd(Register into);
   NftRule& loadAddress(Ipv4 value, Register into);
   NftRule& loadAddress(const Ipv6& value, Register into);
   NftRule& loadPort(uint16_t value, Register into);
@@ -127,7 +130,7 @@ class NftRule final {
   NftRule& accept();  // ends the chain
   NftRule& drop();
   NftRule& rejectWithReset();        // TCP only
-  NftRule& rejectPortUnreachable();  // ICMP
+  NftRule& rejectPortUnreachable();  // ICMP, of either kind
 
   nftnl_rule* raw() { return rule.get(); }
 
@@ -145,7 +148,8 @@ class NftRule final {
   NftRule& setPort(uint32_t offset, uint32_t checksumOffset, uint16_t port);
   NftRule& load(uint32_t base, uint32_t offset, uint32_t size, Register into);
   NftRule& loadValue(const void* value, uint32_t size, Register into);
-  NftRule& mask(Register value, uint32_t bits);
+  NftRule& mask(Register value, uint32_t bits) { return mask(value, &bits, sizeof(bits)); }
+  NftRule& mask(Register value, const void* bits, uint32_t size);
   NftRule& compare(Register value, bool equal, const void* to, uint32_t size);
   struct Attribute {
     uint16_t name;

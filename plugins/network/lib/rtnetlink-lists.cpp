@@ -239,9 +239,9 @@ std::vector<Route6> Rtnetlink::routes6() {
   return list<Route6>(kj::mv(message), read);
 }
 
-bool Rtnetlink::hasDefaultRouteIn(uint32_t table, uint32_t link) {
+bool Rtnetlink::hasDefaultRouteIn(uint32_t table, uint32_t link, bool ipv6) {
   NetlinkMessage message(RTM_GETROUTE, 0, kj::str("cannot list the routes of table ", table));
-  message.header<rtmsg>().rtm_family = AF_INET;
+  message.header<rtmsg>().rtm_family = ipv6 ? AF_INET6 : AF_INET;
   auto read = [&](const nlmsghdr* answer, std::vector<bool>& found) {
     auto head = headerOf<rtmsg>(answer);
     uint32_t in = head.rtm_table, by = 0;
@@ -254,9 +254,9 @@ bool Rtnetlink::hasDefaultRouteIn(uint32_t table, uint32_t link) {
   return !list<bool>(kj::mv(message), read).empty();
 }
 
-bool Rtnetlink::hasMarkRule(uint32_t mark, uint32_t table) {
+bool Rtnetlink::hasMarkRule(uint32_t mark, uint32_t table, bool ipv6) {
   NetlinkMessage message(RTM_GETRULE, 0, kj::str("cannot list the rules of routing"));
-  message.header<fib_rule_hdr>().family = AF_INET;
+  message.header<fib_rule_hdr>().family = ipv6 ? AF_INET6 : AF_INET;
   auto read = [&](const nlmsghdr* answer, std::vector<bool>& found) {
     uint32_t marked = 0, to = 0;
     for (auto* attribute : NetlinkAttributes(answer, sizeof(fib_rule_hdr))) {

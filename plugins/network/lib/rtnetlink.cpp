@@ -239,6 +239,30 @@ NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway) {
 }
 
 namespace {
+NetlinkMessage newRoute6(kj::String what, uint32_t table, uint32_t link) {
+  NetlinkMessage message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, kj::mv(what));
+  auto& head = message.header<rtmsg>();
+  head.rtm_family = AF_INET6;
+  head.rtm_protocol = RTPROT_STATIC;
+  head.rtm_scope = RT_SCOPE_UNIVERSE;
+  head.rtm_type = RTN_UNICAST;
+  message.putU32(RTA_TABLE, table).putU32(RTA_OIF, link);
+  return message;
+}
+}  // namespace
+
+NetlinkMessage newDefaultRoute(uint32_t link, const Ipv6& gateway) {
+  auto what = kj::str("cannot set the default route to ", ipv6Text(gateway));
+  auto message = newRoute6(kj::mv(what), RT_TABLE_MAIN, link);
+  message.put(RTA_GATEWAY, gateway.data(), gateway.size());
+  return message;
+}
+
+NetlinkMessage newDefaultRoute6In(uint32_t table, uint32_t link) {
+  return newRoute6(kj::str("cannot set the IPv6 route of table ", table), table, link);
+}
+
+namespace {
 // Table numbers above 255 go into an attribute.
 NetlinkMessage newRouteChange(uint16_t type, uint16_t flags, uint32_t table, uint8_t kind,
                               const Ipv4Subnet& to, unsigned routeFlags = 0) {
@@ -256,10 +280,11 @@ NetlinkMessage newRouteChange(uint16_t type, uint16_t flags, uint32_t table, uin
   return message;
 }
 
-NetlinkMessage newRuleChange(uint16_t type, uint16_t flags, uint32_t mark, uint32_t table) {
+NetlinkMessage newRuleChange(uint16_t type, uint16_t flags, uint32_t mark, uint32_t table,
+                             bool ipv6) {
   NetlinkMessage message(type, flags, kj::str("cannot set the rule for table ", table));
   auto& head = message.header<fib_rule_hdr>();
-  head.family = AF_INET;
+  head.family = ipv6 ? AF_INET6 : AF_INET;
   head.action = FR_ACT_TO_TBL;
   message.putU32(FRA_FWMARK, mark).putU32(FRA_TABLE, table).putU32(FRA_PRIORITY, table);
   return message;
@@ -279,11 +304,11 @@ NetlinkMessage newThrowRoute(uint32_t table, const Ipv4Subnet& subnet) {
 NetlinkMessage deleteThrowRoute(uint32_t table, const Ipv4Subnet& subnet) {
   return newRouteChange(RTM_DELROUTE, 0, table, RTN_THROW, subnet);
 }
-NetlinkMessage newMarkRule(uint32_t mark, uint32_t table) {
-  return newRuleChange(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, mark, table);
+NetlinkMessage newMarkRule(uint32_t mark, uint32_t table, bool ipv6) {
+  return newRuleChange(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, mark, table, ipv6);
 }
-NetlinkMessage deleteMarkRule(uint32_t mark, uint32_t table) {
-  return newRuleChange(RTM_DELRULE, 0, mark, table);
+NetlinkMessage deleteMarkRule(uint32_t mark, uint32_t table, bool ipv6) {
+  return newRuleChange(RTM_DELRULE, 0, mark, table, ipv6);
 }
 
 NetlinkMessage newForwarding(uint32_t port, Mac mac) {

@@ -143,8 +143,11 @@ NetlinkMessage deleteAddress(const Address& address);
 NetlinkMessage newAddress(uint32_t link, const Ipv6& address, uint8_t prefix);
 NetlinkMessage deleteAddress(const Address6& address);
 NetlinkMessage newDefaultRoute(uint32_t link, Ipv4 gateway);
+NetlinkMessage newDefaultRoute(uint32_t link, const Ipv6& gateway);
 // In a table of its own, by a gateway that need not be on the link's subnet. Replaces an equal one.
 NetlinkMessage newDefaultRouteIn(uint32_t table, uint32_t link, Ipv4 gateway);
+// The same of IPv6, by a device that asks nobody for neighbours.
+NetlinkMessage newDefaultRoute6In(uint32_t table, uint32_t link);
 // In that table there is no way to the subnet: the next table is asked. Deleting what is not there
 // fails with ESRCH.
 NetlinkMessage newThrowRoute(uint32_t table, const Ipv4Subnet& subnet);
@@ -152,8 +155,8 @@ NetlinkMessage deleteThrowRoute(uint32_t table, const Ipv4Subnet& subnet);
 // Packets with the mark are routed by the table, whose number is the rule's priority too: of rules
 // that differ in it the kernel would take any number. Fails with EEXIST if that is so already;
 // deleting what is not there with ENOENT.
-NetlinkMessage newMarkRule(uint32_t mark, uint32_t table);
-NetlinkMessage deleteMarkRule(uint32_t mark, uint32_t table);
+NetlinkMessage newMarkRule(uint32_t mark, uint32_t table, bool ipv6 = false);
+NetlinkMessage deleteMarkRule(uint32_t mark, uint32_t table, bool ipv6 = false);
 // Ties a MAC to a port of a bridge for good, wherever frames with it come from; moves it here if
 // it was tied to another port.
 NetlinkMessage newForwarding(uint32_t port, Mac mac);
@@ -205,8 +208,8 @@ class Rtnetlink final {
   std::vector<Route> routes();
   std::vector<Route6> routes6();
   // Whether that is so: newDefaultRouteIn, newMarkRule.
-  bool hasDefaultRouteIn(uint32_t table, uint32_t link);
-  bool hasMarkRule(uint32_t mark, uint32_t table);
+  bool hasDefaultRouteIn(uint32_t table, uint32_t link, bool ipv6 = false);
+  bool hasMarkRule(uint32_t mark, uint32_t table, bool ipv6 = false);
   // Those that are for good, of IPv4.
   std::vector<Neighbour> permanentNeighbours();
   std::vector<Neighbour6> permanentNeighbours6();

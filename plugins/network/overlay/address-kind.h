@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "lib/conntrack.h"
 #include "lib/ipv6.h"
 #include "lib/nft-batch.h"
 
@@ -25,6 +26,11 @@ class AddressKind final {
   bool isIpv6() const { return facts.has_value(); }
   std::optional<Ipv6Twins> twins() const {
     return facts ? std::optional(facts->twins) : std::nullopt;
+  }
+  // Of connections (lib/conntrack.h).
+  FlowNames flowNames() const {
+    if (!facts) return {};
+    return [twins = facts->twins](const Ipv6& twin) { return twins.ownerOf(twin).value_or(0); };
   }
   Ipv6 twinOf(Ipv4 address) const { return facts->twins.of(address); }
   Ipv6 gateway() const { return facts->gateway; }

@@ -190,13 +190,14 @@ void OneHost::connect(const std::string& taskId) {
   inside([&] {
     Rtnetlink net;
     net.run(newVeth(pair));
-    net.run(newAddress(net.link(pair.hostName.c_str())->index, WAY_OUT + 1, 24));
+    auto end = net.link(pair.hostName.c_str())->index;
+    net.run(newAddress(end, WAY_OUT + 1, 24), newAddress(end, *parseIpv6("fd09::1"), 64));
   });
   inNamespace(path.c_str(), [&] {
     Rtnetlink net;
     auto device = net.link(WAY_OUT_DEVICE)->index;
     net.run(newAddress(device, WAY_OUT + 2, 24), linkUp(device),
-            newDefaultRoute(device, WAY_OUT + 1));
+            newAddress(device, *parseIpv6("fd09::2"), 64), newDefaultRoute(device, WAY_OUT + 1));
   });
 }
 

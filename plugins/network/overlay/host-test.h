@@ -51,7 +51,7 @@ class OneHost final {
   void plug(const std::string& network, const std::string& taskId, const std::string& address,
             const std::string& device = "eth1", WayOut wayOut = WayOut::OPEN);
   // Gives the task an eth0 whose other end is on this host, with a route to all; the host has .1 of
-  // the subnet, the task .2: 10.9.0.0/24.
+  // the subnet, the task .2: 10.9.0.0/24, and fd09::/64.
   void connect(const std::string& taskId);
   void unplug(const std::string& network, const std::string& taskId);
   // What is not as it should be: "object: expected, found nothing", and " repaired".

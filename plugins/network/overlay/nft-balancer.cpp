@@ -108,8 +108,8 @@ void NftBalancer::forget(const BalancerChange& change, const std::vector<Before>
     if (!serves(had.backends) && now) newlyLed.push_back(address);
   }
   for (auto address : change.gone) flows.push_back({address, 0});
-  forgetFlows(netfilter, flows, kind.twins());
-  forgetUnled(netfilter, newlyLed, kind.twins());
+  forgetFlows(netfilter, flows, kind.flowNames());
+  forgetUnled(netfilter, newlyLed, kind.flowNames());
   if (change.complete) forgetStrays(change.there);
 }
 
@@ -125,7 +125,7 @@ void NftBalancer::forgetStrays(const std::set<Ipv4>& there) {
       return backend.address == flow.server && backend.weight > 0;
     });
   };
-  network::forgetStrays(netfilter, isStray, kind.twins());
+  network::forgetStrays(netfilter, isStray, kind.flowNames());
 }
 
 }  // namespace orch::network::overlay

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include "layout.h"
-#include "lib/kernel-switch.h"
 #include "lib/nft-batch.h"
 #include "lib/nft-content.h"
 
@@ -11,23 +10,27 @@ namespace orch::network::overlay {
 
 namespace {
 constexpr int32_t CLOSED_PRIORITY = 0;  // NF_IP_PRI_FILTER
-// Published ports are IPv4's, and by IPv6 a host can be reached at an address that nobody gave.
-constexpr kj::StringPtr WITHOUT_IPV6 = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6"_kj;
-
 void buildClosed(NftBatch& batch) {
   batch.addTable();
   batch.addChain("output", {"filter", NftPoint::OUTPUT, CLOSED_PRIORITY});
-  batch.addRule("output", NftRule().to(WAY_OUT_DEVICE).isNew().drop());
+  NftRule rule(batch.ofFamily() == NftFamily::IP6);
+  batch.addRule("output", rule.to(WAY_OUT_DEVICE).isNew().drop());
+}
+
+// By IPv6 a host can be reached at an address that nobody gave.
+std::vector<NftFamily> families() {
+  if (access("/proc/sys/net/ipv6", F_OK) != 0) return {NftFamily::IP};
+  return {NftFamily::IP, NftFamily::IP6};
 }
 
 void closeAllButAnswers(int taskNamespace) {
   inNamespace(taskNamespace, [] {
-    NftBatch batch(CLOSED_TABLE);
-    batch.addTable().deleteTable();
-    buildClosed(batch);
-    batch.commit();
-    bool kernelHas = access(WITHOUT_IPV6.cStr(), F_OK) == 0;
-    if (kernelHas) switchOn(WITHOUT_IPV6);
+    for (auto family : families()) {
+      NftBatch batch(CLOSED_TABLE, family);
+      batch.addTable().deleteTable();
+      buildClosed(batch);
+      batch.commit();
+    }
   });
 }
 }  // namespace
@@ -37,9 +40,11 @@ bool isClosed(WayOut left, Rtnetlink& inside) {
   if (left == WayOut::OPEN || !device) return true;
   if (left == WayOut::NONE) return !device->up;
   Findings findings;
-  NftBatch batch(CLOSED_TABLE);
-  buildClosed(batch);
-  checkTable(batch, findings);
+  for (auto family : families()) {
+    NftBatch batch(CLOSED_TABLE, family);
+    buildClosed(batch);
+    checkTable(batch, findings);
+  }
   return findings.empty();
 }
 
