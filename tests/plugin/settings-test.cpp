@@ -75,6 +75,7 @@ const Bad ALL[] = {
     {"network.bridge", "subnet", "'172.30.0.0/99'"},
     {"network.bridge", "mtu", "-5"},
     {"network.bridge", "table", "''"},
+    {"network.bridge", "subnet6", "'fd00::/200'"},
     {"network.dns", "ttlSeconds", "3601"},
     {"network.dns", "resolvConf", "'resolv.conf'"},
     {"network.dns", "timeoutMs", "99"},
