@@ -176,7 +176,7 @@ size_t forgetFlows(NetlinkSocket& socket, const std::vector<FlowsTo>& flows,
                    const FlowNames& names) {
   if (flows.empty()) return 0;
   auto list = listRequest(names);
-  // Of IPv6 the kernel's filter lets all others pass (findings/conntrack-filter-ipv6.py).
+  // Of IPv6 the kernel's filter lets all others pass (findings/conntrack-filter-ipv6.sh).
   if (flows.size() == 1 && !names) filterByServer(list, flows[0].server);
   return forgetListed(socket, kj::mv(list), names, [&](const Entry& entry) {
     return std::any_of(flows.begin(), flows.end(), [&](auto& flow) {

@@ -1,14 +1,15 @@
-#!/usr/bin/env python3
-"""ctnetlink: a list of IPv6's connections that is filtered by an address has all but those meant. With
-CTA_FILTER and one address in CTA_TUPLE_ORIG or CTA_TUPLE_REPLY the kernel answers with the connections of
-IPv4 that have it, and with those of IPv6 that do not: ctnetlink_filter_match_tuple() takes
-ipv6_addr_cmp(), which is 0 for equal ones, for a yes. So whoever wants connections of IPv6 asks for all
-of them, and compares.
-
-Seen with Linux 6.18.44.
-
-As root, in a network namespace of its own (it makes one). Fails if the kernel filters as it says.
-"""
+#!/usr/bin/env bash
+# ctnetlink: a list of IPv6's connections that is filtered by an address has all but those meant. With
+# CTA_FILTER and one address in CTA_TUPLE_ORIG or CTA_TUPLE_REPLY the kernel answers with the connections of
+# IPv4 that have it, and with those of IPv6 that do not: ctnetlink_filter_match_tuple() takes
+# ipv6_addr_cmp(), which is 0 for equal ones, for a yes. So whoever wants connections of IPv6 asks for all
+# of them, and compares.
+#
+# Seen with Linux 6.18.44.
+#
+# As root, in a network namespace of its own (it makes one). Fails if the kernel filters as it says.
+set -euo pipefail
+exec python3 - <<'PYTHON'
 import ctypes
 import os
 import socket
@@ -66,3 +67,4 @@ for source in ("fd00::1", "fd00::2"):
 print("all:", *sorted(sources(None)))
 print("with the source fd00::1:", *sorted(sources("fd00::1")))
 sys.exit(0 if sources("fd00::1") == {"fd00::2"} else "the kernel filters as it says")
+PYTHON
