@@ -40,8 +40,8 @@ void waitUntilNoneSleeps(OciSubject& subject, kj::StringPtr seconds) {
 
 constexpr kj::StringPtr FACTS =
     "id; pwd; echo $ROLE; grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status; "
-    "grep '^Max open files' /proc/self/limits; readlink /proc/self/ns/pid /proc/self/ns/net "
-    "/proc/self/ns/mnt; cat /proc/self/cgroup"_kj;
+    "grep '^Max open files' /proc/self/limits; cat /proc/self/cgroup; "
+    "for kind in pid net mnt ipc uts cgroup; do readlink /proc/self/ns/$kind; done"_kj;
 
 }  // namespace
 
