@@ -58,6 +58,7 @@ kj::Promise<void> removeLater(OciSubject& subject, kj::StringPtr id) {
 double runnersCpuSeconds() {
   double seconds = 0;
   for (auto& name : entriesOf("/proc")) {
+    if (atoi(name.c_str()) == 0) continue;
     std::ifstream file("/proc/" + name + "/stat");
     std::string text((std::istreambuf_iterator<char>(file)), {});
     auto end = text.find("(orch-runner) ");
@@ -76,7 +77,7 @@ double runnersCpuSeconds() {
 
 TEST_CASE("runtime: what a program in each container costs", "[.bench]") {
   OciSubject subject("bench-run");
-  constexpr unsigned COUNT = 100, ROUNDS = 20;
+  constexpr unsigned COUNT = 20, ROUNDS = 50;
   for (unsigned i = 0; i < COUNT; ++i) {
     createAndStart(subject, kj::str("n", i)).wait(subject.waitScope());
   }
