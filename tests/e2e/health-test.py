@@ -71,8 +71,9 @@ class Health(single.HostTest):
     def test_a_task_that_becomes_unhealthy_is_replaced(self):
         before = self.node.running("web")
         self.touch(before[1], "ill")
-        eventually("slot 1 has another task", lambda: self.node.running("web").get(1, before[1])["meta"] != before[1]["meta"])
-        self.assertEqual(self.node.running("web")[2]["meta"], before[2]["meta"])
+        eventually("slot 1 has another task",
+                   lambda: self.node.running("web").get(1, before[1])["meta"]["id"] != before[1]["meta"]["id"])
+        self.assertEqual(self.node.running("web")[2]["meta"]["id"], before[2]["meta"]["id"])
         failed, = self.tasks(state="failed")
         self.assertEqual(failed["status"]["container"]["health"], "unhealthy")
         self.assertIn("task: unhealthy container: health check: exit 1", self.node.orch("service", "ps", "--no-trunc", "web").stdout)
