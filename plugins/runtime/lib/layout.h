@@ -28,6 +28,10 @@ struct Layout {
   std::string oldVolumes() const { return data + "/volumes"; }  // before runtimes shared them
   std::string exits() const { return run + "/exits"; }
   std::string runtimeState() const { return run + "/state"; }
+  // Which crun's and runc's containers wait at until they are started.
+  std::string startPipe(const std::string& id) const {
+    return runtimeState() + "/" + id + "/exec.fifo";
+  }
 
   std::string disk(const std::string& id) const { return containers() + "/" + id; }
   std::string record(const std::string& id) const { return disk(id) + "/record"; }

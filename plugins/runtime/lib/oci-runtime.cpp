@@ -2,6 +2,7 @@
 
 #include <capnp/message.h>
 #include <kj/debug.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -17,6 +18,9 @@ namespace orch::runtime {
 namespace {
 
 using Stage = Container::Stage;
+
+// After which it is looked at what keeps a start.
+constexpr kj::Duration LONG_START = 1 * kj::SECONDS;
 
 }  // namespace
 
@@ -75,7 +79,8 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
     fail(kj::str("container '", container->id.c_str(), "' ended before it was started"));
   }
   auto startedAtNs = env.nowNs();  // before the program can have ended
-  auto result = co_await runtimeCommand(kj::str("start"), kj::str(container->id.c_str()), false);
+  auto command = runtimeCommand(kj::str("start"), kj::str(container->id.c_str()), false).promise();
+  auto result = co_await command.exclusiveJoin(whenBegun(kj::addRef(*container)).promise());
   if (result.status != 0) {
     fail(kj::str(name(), " cannot start container '", container->id.c_str(),
                  "': ", runtimesWords(result.errors)));
@@ -86,6 +91,21 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
   // It runs, whatever the disk says: `recover` finds out if it has to.
   auto saved = co_await attempt(saveState(*container));
   if (!saved.ok()) saveInTheEnd(*container);
+}
+
+// A `start` that was ended between letting the program go and taking away the pipe that it waited
+// at leaves the container created in the runtime's eyes: the next one waits at the pipe for ever.
+Task<CommandResult> OciRuntime::whenBegun(kj::Own<Container> container) {
+  do {
+    co_await env.timer().afterDelay(LONG_START);
+  } while (!hasBegun(*container));
+  co_return CommandResult{};
+}
+
+bool OciRuntime::hasBegun(const Container& container) const {
+  bool runs = container.process.get() >= 0 && !hasEnded(container.process.get());
+  auto pipe = maker->layout.startPipe(container.id);
+  return runs && access(pipe.c_str(), F_OK) == 0 && !hasOpen(container.state.init.pid, pipe);
 }
 
 Task<CommandResult> OciRuntime::runtimeCommand(kj::String verb, kj::String id, bool force) {

@@ -89,6 +89,9 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> passOnIfSlow(kj::Maybe<Semaphore::Pass>& pass);
   void sayWaiting(Container& container, kj::StringPtr reason);
   Task<void> runStart(kj::Own<Container> container);
+  // When the container's process is the user's program, though the runtime has not noticed.
+  Task<CommandResult> whenBegun(kj::Own<Container> container);
+  bool hasBegun(const Container& container) const;
   Task<void> runRemove(kj::Own<Container> container);
   Task<void> deleteState(kj::String id);
   Task<void> takeAway(kj::Own<Container> container);
@@ -126,7 +129,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   // Whatever there is of a half-made container, its processes first.
   Task<void> clear(kj::String id);
   Task<void> endProcesses(std::string id);
-  Task<bool> hasStarted(kj::String id);
+  Task<bool> hasStarted(kj::Own<Container> container);
   // Fails if it takes too long.
   Task<CommandResult> runtimeCommand(kj::String verb, kj::String id, bool force);
   // `spec` has the command and its options.

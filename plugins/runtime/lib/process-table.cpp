@@ -1,6 +1,7 @@
 #include "process-table.h"
 
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -94,6 +95,19 @@ std::vector<int> processesWithArgument(const std::string& argument) {
     if (pid > 1 && pid != getpid() && hasArgument(pid, argument)) pids.push_back(pid);
   }
   return pids;
+}
+
+bool hasOpen(int pid, const std::string& path) {
+  struct stat wanted;
+  if (stat(path.c_str(), &wanted) != 0) return false;
+  auto folder = "/proc/" + std::to_string(pid) + "/fd";
+  for (auto& name : entriesOf(folder)) {
+    struct stat open;
+    bool same = stat((folder + "/" + name).c_str(), &open) == 0 && open.st_dev == wanted.st_dev &&
+                open.st_ino == wanted.st_ino;
+    if (same) return true;
+  }
+  return false;
 }
 
 bool runsOneOf(int pid, const std::vector<std::string>& programs) {

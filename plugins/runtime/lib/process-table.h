@@ -31,6 +31,8 @@ bool sendSignal(int pidfd, int number);
 // find the conmon of a bundle, and a `create` that is still at work on it.
 std::vector<int> processesWithArgument(const std::string& argument);
 bool hasArgument(int pid, const std::string& argument);
+// Whether the process has the file open, which is there.
+bool hasOpen(int pid, const std::string& path);
 // True if the process runs one of these programs, given by path: by its executable, or by its first
 // arguments, since that may be an interpreter, or the copy that crun and runc make of themselves.
 bool runsOneOf(int pid, const std::vector<std::string>& programs);

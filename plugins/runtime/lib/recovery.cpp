@@ -293,7 +293,7 @@ Task<void> OciRuntime::adopt(kj::Own<Container> container) {
   container->stage = Stage::CREATED;
   if (container->state.startedAtNs == 0 && container->process.get() >= 0) {
     // The last run may have ended between the start and its note of it.
-    bool started = co_await hasStarted(kj::str(container->id.c_str()));
+    bool started = co_await hasStarted(kj::addRef(*container));
     if (started) {
       container->state.startedAtNs = env.nowNs();
       saveInTheEnd(*container);
@@ -311,7 +311,9 @@ Task<void> OciRuntime::adopt(kj::Own<Container> container) {
   watch(*container);
 }
 
-Task<bool> OciRuntime::hasStarted(kj::String id) {
+Task<bool> OciRuntime::hasStarted(kj::Own<Container> container) {
+  if (hasBegun(*container)) co_return true;
+  auto id = kj::str(container->id.c_str());
   auto result = co_await runtimeCommand(kj::str("state"), kj::mv(id), false);
   bool created = strstr(result.output.cStr(), "\"status\": \"created\"") != nullptr;
   co_return result.status == 0 && !created;

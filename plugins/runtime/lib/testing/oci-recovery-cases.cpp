@@ -1,5 +1,6 @@
 // Containers outlive the plugin.
 #include <catch2/catch.hpp>
+#include <fcntl.h>
 #include <kj/debug.h>
 #include <poll.h>
 #include <signal.h>
@@ -140,6 +141,43 @@ TEST_CASE("runtime: after a reboot nothing is taken for running", "[runtime][roo
   CHECK(subject.wait("c1") == -1);
   CHECK(subject.output("c1") == "words\n");
   subject.remove("c1");
+}
+
+// As a start does that is ended right after it: the runtime still says that it is created.
+void letGo(OciSubject& subject, kj::StringPtr id) {
+  auto path = kj::str(subject.folder(), "/run/runtime.", PLUGIN_UNDER_TEST.name, "/state/", id,
+                      "/exec.fifo");
+  kj::AutoCloseFd pipe(open(path.cStr(), O_RDWR | O_CLOEXEC));
+  REQUIRE(pipe.get() >= 0);
+  REQUIRE(write(pipe, "0", 1) == 1);
+  auto pid = subject.pidOf(id);
+  while (hasOpen(static_cast<int>(pid), path.cStr())) {
+    subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(subject.waitScope());
+  }
+}
+
+TEST_CASE("runtime: a start that was ended in its middle is done by the next one",
+          "[runtime][root][cgroup]") {
+  OciSubject subject("half-started");
+  for (bool crashes : {false, true}) {
+    subject.request("c1", "trap 'exit 3' TERM; while true; do sleep 0.05; done")
+        .send()
+        .wait(subject.waitScope());
+    letGo(subject, "c1");
+    if (crashes) {
+      subject.crash();
+      subject.restart();
+      auto listed = subject.runtime().listRequest().send().wait(subject.waitScope());
+      REQUIRE(listed.getContainers().size() == 1);
+      CHECK(listed.getContainers()[0].getState() == State::RUNNING);
+    }
+    subject.start("c1");
+    auto stop = subject.runtime().stopRequest();
+    stop.setId("c1");
+    stop.setGraceMs(60'000);
+    CHECK(stop.send().wait(subject.waitScope()).getExit().getCode() == 3);
+    subject.remove("c1");
+  }
 }
 
 // At each of many instants of a creation and start: crash, recover, and what is then listed works
