@@ -80,7 +80,15 @@ Task<void> TaskController::drain() {
 
 Task<void> TaskController::withdrawPorts() {
   active = false;
-  if (!publishes() || !services.hasRun(PORTS)) co_return;
+  if (!publishes()) co_return;
+  if (!services.hasRun(PORTS)) {
+    // Nobody waits for a plugin that may never come. If it does, it hears of this first: what it
+    // was told to keep may be older.
+    auto request = services.ports().withdrawRequest(SMALL);
+    request.setTaskId(task->id());
+    request.send().ignoreResult().detach([](kj::Exception&&) {});
+    co_return;
+  }
   auto call = insist(services.env, [this]() {
     auto request = services.ports().withdrawRequest(SMALL);
     request.setTaskId(task->id());
