@@ -82,6 +82,10 @@ std::string runnerProcess(const std::string& config) {
   auto process = nlohmann::json::parse(config).at("process");
   process["terminal"] = false;
   process["args"] = {"/proc/self/fd/" + std::to_string(RUNNER_PROGRAM_FD)};
+  for (auto& limit : process.value("rlimits", nlohmann::json::array())) {
+    if (limit.at("type") != "RLIMIT_NOFILE") continue;
+    process["args"].push_back(std::to_string(limit.at("soft").get<uint64_t>()));
+  }
   return process.dump();
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -179,7 +180,17 @@ static int split(size_t bytes) {
   return count > 0;
 }
 
-int main(void) {
+// What enters a container for runc may take the limit of open files for itself, and leave it so.
+static void limitFiles(const char* soft) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = strtoull(soft, NULL, 10);
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
+// The soft limit of open files, if the container has one of its own.
+int main(int argc, char** argv) {
+  if (argc > 1) limitFiles(argv[1]);
   int null = open("/dev/null", O_RDWR);
   dup2(null, 1);
   dup2(null, 2);
