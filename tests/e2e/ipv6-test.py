@@ -12,6 +12,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
 sys.dont_write_bytecode = True
 import cluster  # noqa: E402
+import single  # noqa: E402
 from single import eventually  # noqa: E402
 
 TESTBED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed")
@@ -31,7 +32,8 @@ class Networks(cluster.NetworkTest):
         task = min(self.n1.running(service).values(), key=self.hostOf)  # not on n3, which will be gone
         node = next(node for node in self.cluster.hosts if node.name == self.hostOf(task))
         pid = task["status"]["container"]["pid"]
-        script = (f"mount -t tmpfs none /mnt && cp /proc/{pid}/root/etc/resolv.conf /mnt/ && "
+        names = os.path.join(single.rootOf(pid), "etc", "resolv.conf")
+        script = (f"mount -t tmpfs none /mnt && cp {names} /mnt/ && "
                   f"mount --bind /mnt/resolv.conf /etc/resolv.conf && exec curl -s -{kind} --max-time 5 'http://{host}/'")
         done = node.host.run("nsenter", "-t", str(pid), "-n", "--", "unshare", "-m", "sh", "-c", script)
         return done.stdout.split(" ")[0]

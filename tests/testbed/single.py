@@ -31,6 +31,11 @@ def eventually(what, condition, patience=PATIENCE):
         time.sleep(min(0.5, 0.02 + (time.monotonic() - begun) / 8))
 
 
+def rootOf(pid):
+    """The root file system that a process of a container has, as its host sees it."""
+    return os.path.join("/proc", str(pid), "root")
+
+
 def sleepThrough(seconds, check):
     """Lets the time pass that a fault takes, and checks all the while."""
     end = time.monotonic() + seconds

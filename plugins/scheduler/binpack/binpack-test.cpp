@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "lib/table-fixture.h"
+#include "lib/testing/table-fixture.h"
 
 namespace orch::scheduler::binpack {
 namespace {

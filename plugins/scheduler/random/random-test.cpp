@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "lib/table-fixture.h"
+#include "lib/testing/table-fixture.h"
 
 namespace orch::scheduler::random {
 namespace {

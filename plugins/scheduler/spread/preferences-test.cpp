@@ -3,7 +3,7 @@
 
 #include <map>
 
-#include "lib/table-fixture.h"
+#include "lib/testing/table-fixture.h"
 #include "spread.h"
 
 namespace orch::scheduler::spread {

@@ -5,7 +5,7 @@
 #include <set>
 #include <tuple>
 
-#include "lib/table-fixture.h"
+#include "lib/testing/table-fixture.h"
 
 namespace orch::scheduler::spread {
 namespace {
