@@ -24,8 +24,9 @@ class Away(cluster.MemberTest):
         self.assertEqual(len(servers), 1, servers)
         return servers[0]
 
-    def restartedAfter(self, node, pid):
-        return eventually(f"{node.name} has restarted its task", lambda: set(node.webServers()) - {pid}).pop()
+    def restarted(self, node, *before):
+        """The server that was not there before."""
+        return eventually(f"{node.name} has restarted its task", lambda: set(node.webServers()) - set(before)).pop()
 
     def history(self):
         """{slot: [(state, error, id, id of the one before)]} of the service, the newest first."""
@@ -43,16 +44,16 @@ class Away(cluster.MemberTest):
         self.n1.poweroff()
         # One that ends is restarted, and orchd may start again meanwhile.
         self.n2.kill(pids[self.n2])
-        second = self.restartedAfter(self.n2, pids[self.n2])
+        second = self.restarted(self.n2, pids[self.n2])
         self.n2.crash()
         self.n2.start()
         # A whole host comes back without anybody to ask.
         self.n3.poweroff()
         self.n3.start()
-        third = self.restartedAfter(self.n3, 0)
+        third = self.restarted(self.n3)
         self.assertEqual(self.only(self.n2), second)
         self.n2.kill(second)
-        second = self.restartedAfter(self.n2, second)
+        second = self.restarted(self.n2, second)
         self.n1.start()
         eventually("three hosts are ready", lambda: set(self.states().values()) == {"ready"})
         eventually("three run", lambda: self.spread() == {"n1": 1, "n2": 1, "n3": 1})
@@ -76,9 +77,9 @@ class Away(cluster.MemberTest):
         self.cluster.cut("n3")
         eventually("what is not tolerated runs elsewhere", lambda: self.spread("moved") == {"n1": 3})
         self.assertEqual(self.states()["n3"], "down")
-        victim = min(set(self.n3.webServers()) - mine)
-        self.n3.kill(victim)
-        self.restartedAfter(self.n3, victim)
+        there = set(self.n3.webServers())
+        self.n3.kill(min(there - mine))
+        self.restarted(self.n3, *there)
         self.cluster.heal("n3")
         eventually("it is ready", lambda: self.states()["n3"] == "ready")
         eventually("it has given up what was replaced", lambda: not mine & set(self.n3.webServers()))

@@ -131,8 +131,14 @@ class SingleHost:
 
     # ---- asking ----
 
-    def orch(self, *arguments, check=True, timeout=300):
-        done = self.host.run(f"{self.programs}/orch", *arguments, timeout=timeout)
+    def orch(self, *arguments, check=True, timeout=120):
+        """A command that does not come back in time fails with what orchd has said."""
+        try:
+            done = self.host.run(f"{self.programs}/orch", *arguments, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            said = b"".join(part or b"" for part in (error.stdout, error.stderr)).decode(errors="replace")
+            raise AssertionError(f"orch {' '.join(arguments)}: not back after {timeout} s\n{said}\n"
+                                 f"---- orchd ----\n{self.logTail()}") from None
         if check and done.returncode != 0:
             raise AssertionError(f"orch {' '.join(arguments)}: status {done.returncode}\n{done.stdout}{done.stderr}\n"
                                  f"---- orchd ----\n{self.logTail()}")

@@ -210,6 +210,20 @@ TEST_CASE("agent: each network lets go of what no task has any more, whatever it
   CHECK(node.manager.networks.count("bridge#late") == 1);
 }
 
+TEST_CASE("agent: a plugin that starts while the first session is opened is told of", "[agent]") {
+  TestAgent node;
+  FakeNetwork late;
+  auto opened = kj::newPromiseAndFulfiller<void>();
+  node.manager.opening = kj::mv(opened.promise);
+  node.start();
+  REQUIRE(node.manager.networks.count("bridge") == 1);
+  node.host.addService("network.bridge#late", late.client());
+  node.host.emit("plugin.started").wait(node.world.waitScope());
+  opened.fulfiller->fulfill();
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.manager.networks.count("bridge#late") == 1);
+}
+
 TEST_CASE("agent: of a task that has ended no network keeps anything, even one that starts later",
           "[agent]") {
   TestAgent node;

@@ -127,6 +127,8 @@ Task<void> NodeAgent::start() {
     std::string id = record->id().cStr();
     controllers[id] = newController(kj::mv(record));
   }
+  // From before the node first says what runs on it: a plugin may start just then.
+  co_await listen();
   tasks.add(clearAll());
   for (auto& entry : controllers) entry.second->begin();
   beAlone();

@@ -117,7 +117,6 @@ Task<void> NodeAgent::openSession() {
   isAlone = false;
   beats.start(answer.getBeats());
   KJ_DEFER(beats.stop());
-  co_await listen();
   for (auto& entry : controllers) dirty.insert(entry.first);
   auto changes = describeOnChange(session).promise();
   auto offers = offerImages(session).promise();
