@@ -26,15 +26,32 @@ struct ServiceSpec {
   mode :union {
     replicated @2 :Replicated;
     global @3 :Void;                 # one task on each node that meets the constraints
+    replicatedJob @8 :ReplicatedJob; # tasks that end: so many in all have to end with status 0
+    globalJob @9 :Void;              # one such task on each node that meets the constraints
   }
   task @4 :TaskSpec;
   update @5 :UpdateConfig;
   endpoint @6 :EndpointSpec;
   rollback @7 :UpdateConfig;         # how it goes back to the spec before, by itself or because a user says so
+  schedule @10 :Text;                # of a job: when it runs anew, as cron says it, `0 3 * * *`, in UTC; empty: once for each spec
+  dependsOn @11 :List(Dependency);   # services that are started before it and stopped after it
+}
+
+struct Dependency {
+  enum Condition { started @0; healthy @1; completed @2; }
+  # started: all tasks that it wants run; healthy: and are healthy, where they are checked;
+  # completed: a job's, that its newest run has ended well.
+  service @0 :Text;                  # name
+  condition @1 :Condition;
 }
 
 struct Replicated {
   replicas @0 :UInt32 = 1;
+}
+
+struct ReplicatedJob {
+  completions @0 :UInt32 = 1;
+  maxConcurrent @1 :UInt32;          # tasks at a time; 0: all of them
 }
 
 struct TaskSpec {
@@ -134,6 +151,7 @@ struct Placement {
   maxReplicasPerNode @2 :UInt32;     # 0: no limit
   tolerateDownMs @3 :UInt64;         # tasks on a node that is down are replaced only after so long
   spreadOver @4 :List(Text);         # labels, `node.labels.zone`: tasks are spread evenly over their values, then within each over those of the next
+  affinities @5 :List(Text);         # where a task had better be, or must be, as seen from what runs there: see the plugin scheduler.affinity
 }
 
 struct UpdateConfig {
@@ -185,6 +203,32 @@ struct Service {
   specAtNs @6 :Int64;                # when a user last changed `spec`
   sealedLogin @7 :Data;              # for the registry of the image, encrypted; shown to nobody
   addresses @8 :List(VirtualAddress);  # one for each of its networks that span hosts, while it is balanced
+  job @9 :JobStatus;                 # of a job
+  history @10 :List(PastSpec);       # that it had before `spec`, the newest first; a few
+}
+
+struct PastSpec {
+  specVersion @0 :UInt64;
+  spec @1 :ServiceSpec;
+  specAtNs @2 :Int64;                # when a user had it so
+  outcome @3 :UpdateStatus;          # of the update to it
+}
+
+struct JobStatus {
+  iteration @0 :UInt64;              # of the newest run; counted up by each
+  startedAtNs @1 :Int64;
+  endedAtNs @2 :Int64;               # 0: it is under way
+  nextAtNs @3 :Int64;                # when its schedule starts the next one; 0: never
+  past @4 :List(JobRun);             # that have ended, the newest first; a few
+}
+
+struct JobRun {
+  iteration @0 :UInt64;
+  startedAtNs @1 :Int64;
+  endedAtNs @2 :Int64;
+  completed @3 :UInt32;              # tasks that ended with status 0
+  failed @4 :UInt32;                 # that did not
+  message @5 :Text;                  # why it ended before all were completed
 }
 
 struct VirtualAddress {
@@ -238,6 +282,7 @@ struct Task {
   restarts @13 :UInt32;              # of this slot before it, since the spec last changed
   desiredAtNs @14 :Int64;            # since when `desired` is shutdown or remove
   legs @15 :List(Leg);               # given with its node; into networks that span hosts only
+  iteration @16 :UInt64;             # of a job: the run that it is of
 }
 
 struct Leg {
@@ -385,4 +430,6 @@ struct Cluster {
   addressPools @8 :List(Text);       # CIDRs that networks get their subnets from; empty: 10.0.0.0/8
   addressPoolPrefix @9 :UInt8 = 24;  # length of such a subnet's prefix
   imageLimitBytes @10 :UInt64;       # of images on each node; past it those go that nobody needs. 0: none go
+  rebalanceMax @11 :UInt32;          # tasks that may be moved within `rebalanceEveryMs` to even the nodes out; 0: none
+  rebalanceEveryMs @12 :UInt64;
 }

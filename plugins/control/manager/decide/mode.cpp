@@ -10,6 +10,9 @@ const Mode* modeOf(schema::ServiceSpec::Reader spec) {
       return &REPLICATED;
     case schema::ServiceSpec::Mode::GLOBAL:
       return &GLOBAL;
+    case schema::ServiceSpec::Mode::REPLICATED_JOB:
+    case schema::ServiceSpec::Mode::GLOBAL_JOB:
+      break;
   }
   return nullptr;
 }
