@@ -45,13 +45,9 @@ unsigned tasksDone(schema::ServiceProgress::Reader progress) {
     case State::ROLLBACK_STARTED:
       return progress.getUpdated();
     case State::PAUSED:
-    case State::ROLLBACK_PAUSED: {
+    case State::ROLLBACK_PAUSED:
       // What runs is of both specs, and stays so.
-      unsigned running = 0;
-      for (auto task : progress.getTasks())
-        running += task.getState() == schema::TaskState::RUNNING;
-      return kj::max(running, progress.getUpdated());
-    }
+      return kj::max(progress.getServing(), progress.getUpdated());
     default:
       // Tasks that have completed are done, though they do not run.
       return kj::max(progress.getRunning(), progress.getUpdated());

@@ -13,6 +13,9 @@ namespace {
 
 constexpr uint64_t POLL_MS = 30'000;  // the server answers at once if something is new
 constexpr uint64_t SECOND_MS = 1000;
+// Something of so many tasks is new all the time: they are looked at as often as one can read.
+constexpr uint32_t MANY = 1'000;
+constexpr kj::Duration BETWEEN_LOOKS = 100 * kj::MILLISECONDS;
 // What the server's messages begin with.
 constexpr kj::StringPtr PAUSED = "update paused: "_kj;
 constexpr kj::StringPtr ROLLBACK_PAUSED = "rollback paused: "_kj;
@@ -126,10 +129,7 @@ Task<kj::String> wayBack(Context& context, const Wait& wait) {
 }
 
 kj::String whatServes(schema::ServiceProgress::Reader progress) {
-  uint32_t running = 0;
-  for (auto task : progress.getTasks()) {
-    if (task.getState() == schema::TaskState::RUNNING) ++running;
-  }
+  uint32_t running = progress.getServing();
   if (running <= progress.getRunning()) return kj::String();
   return kj::str("; the old spec still serves, in ", running - progress.getRunning(), " of ",
                  progress.getDesired(), " tasks");
@@ -233,6 +233,7 @@ Task<int> waitFor(Context& context, Wait wait) {
       for (auto port : progress.getUnanswered()) out.error(kj::str("warning: ", port));
       break;
     }
+    if (progress.getDesired() > MANY) co_await timer.afterDelay(BETWEEN_LOOKS);
     timeoutMs = leftMs == 0 ? POLL_MS : kj::min(leftMs, out.terminal() ? SECOND_MS : POLL_MS);
   }
   if (!wait.quiet) {

@@ -199,12 +199,15 @@ class RecordingCluster final : public RecordingPlans {
     progress.setRunning(owner.converges ? 2 : 1);
     bool allRun = owner.taskStates.size() == 2;
     bool ended = owner.taskStates.size() > 0;
+    uint32_t serving = 0;
     for (auto one : owner.taskStates) {
+      serving += one == schema::TaskState::RUNNING;
       allRun &= one == schema::TaskState::RUNNING;
       ended &= one == schema::TaskState::COMPLETE;
       if (one < schema::TaskState::RUNNING) progress.setTrying(true);
     }
     progress.setAllRun(allRun);
+    progress.setServing(serving);
     progress.setEnded(ended);
     progress.setProblem(owner.problem);
     if (owner.paused) {

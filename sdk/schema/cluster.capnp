@@ -256,11 +256,13 @@ struct ServiceProgress {
   update @4 :Objects.UpdateStatus;
   problem @5 :Text;                  # the newest error of a task, or why it waits; empty if none
   tasks @6 :List(TaskProgress);      # one per slot, by slot; of a removed service those that still stop
+  # With more than 100 slots of `replicated`, at most 1,000 of those that are neither running nor well on the way.
   remaining @7 :UInt32;              # containers not yet gone
   allRun @8 :Bool;                   # as many tasks as there should be run, of whatever spec, and nothing is left to stop
   ended @9 :Bool;                    # there is nothing to watch: no task is wanted, or each came to a good end
   trying @10 :Bool;                  # some task is on its way to running
   unanswered @11 :List(Text);        # which of its ports which node does not answer on, and why, in whole sentences
+  serving @12 :UInt32;               # tasks that run, of whatever spec
 }
 
 struct NodeProgress {

@@ -301,6 +301,9 @@ class Walk {
     }
     CHECK(kept->restless() == anew.restless());
     CHECK(kept->settled() == anew.settled());
+    CHECK(kept->settledRunning() == anew.settledRunning());
+    CHECK(kept->leaving() == anew.leaving());
+    CHECK(kept->troubled() == anew.troubled());
     CHECK(kept->settledVersions() == anew.settledVersions());
     CHECK(kept->failures() == anew.failures());
     for (auto& [key, entry] : anew.all()) {

@@ -49,7 +49,6 @@ class Updater final : public Reconciler {
   bool overdue(const TaskReader& task, std::string& why);
   bool ofThisUpdate(const TaskReader& task) const;
   bool takesPart(const Slot& slot) const;
-  bool settledMayBeOutdated(const Slots& slots) const;
   void countDelay(const Slot& slot, const TaskReader& task);
   void judge(const Slots& slots);
   void chooseSlots();
@@ -182,19 +181,6 @@ void Updater::look(const Slot& slot) {
   surveySlot(slot);
 }
 
-// Of settled slots it is known what would have to be true of all of them.
-bool Updater::settledMayBeOutdated(const Slots& slots) const {
-  if (!slots.settledAreOf(service.getSpecVersion())) return true;
-  auto spec = service.getSpec().getTask();
-  if (slots.settled() == 0 || spec.getPlacement().getConstraints().size() == 0) return false;
-  for (auto& [nodeId, count] : view.wantedByNode(serviceId)) {
-    KJ_IF_MAYBE (node, view.node(nodeId)) {
-      if (count > 0 && !unmetConstraint(view, *node, spec).empty()) return true;
-    }
-  }
-  return false;
-}
-
 bool Updater::act(const Slots& slots) {
   if (paused) return false;
   if (!std::exchange(judged, true)) {
@@ -206,7 +192,7 @@ bool Updater::act(const Slots& slots) {
 }
 
 void Updater::judge(const Slots& slots) {
-  if (!updating && !outdated && !settledMayBeOutdated(slots)) return;
+  if (!updating && !outdated && !settledMayBeOutdated(view, service, slots)) return;
   step.wantsAll = slots.settled() > 0;
   if (step.wantsAll) return;
   if (!updating) return setStatus(UpdateStatus::State::UPDATING, "update in progress");
@@ -337,6 +323,18 @@ bool isOutdated(const View& view, CurrentSpec& current, const TaskReader& task) 
   if (spec.getPlacement().getConstraints().size() == 0) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId())))
     return !unmetConstraint(view, *node, spec).empty();
+  return false;
+}
+
+bool settledMayBeOutdated(const View& view, schema::Service::Reader service, const Slots& slots) {
+  if (!slots.settledAreOf(service.getSpecVersion())) return true;
+  auto spec = service.getSpec().getTask();
+  if (slots.settled() == 0 || spec.getPlacement().getConstraints().size() == 0) return false;
+  for (auto& [nodeId, count] : view.wantedByNode(manager::view(service.getMeta().getId()))) {
+    KJ_IF_MAYBE (node, view.node(nodeId)) {
+      if (count > 0 && !unmetConstraint(view, *node, spec).empty()) return true;
+    }
+  }
   return false;
 }
 

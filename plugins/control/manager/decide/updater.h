@@ -20,6 +20,9 @@ kj::Own<Reconciler> advanceUpdate(View& view, schema::Service::Reader service);
 // Whether the task is not what the service's spec asks for, or its node no longer meets the
 // constraints. A change of nothing but constraints does not count the spec's version up.
 bool isOutdated(const View& view, CurrentSpec& current, const TaskReader& task);
+// Whether that may be so of one in a settled slot that was not read. It is known what would have to
+// be true of all of them.
+bool settledMayBeOutdated(const View& view, schema::Service::Reader service, const Slots& slots);
 // The task that stands for the slot: the newest that should run, else the newest.
 TaskReader representative(const Slot& slot);
 

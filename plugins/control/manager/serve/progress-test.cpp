@@ -1,6 +1,8 @@
 // What those who wait for a service are told.
 #include <catch2/catch.hpp>
 
+#include "decide/bench.h"
+#include "serve/progress.h"
 #include "test-cluster.h"
 
 namespace orch::control::manager {
@@ -200,6 +202,109 @@ TEST_CASE("progress: of a removed service the tasks are those that still stop", 
   auto response = cluster.progress(id);
   CHECK(response.getProgress().getVerdict() == Verdict::STOPPING);
   CHECK(response.getProgress().getTasks().size() == 2);
+}
+
+// A service of so many that it is told of by counts.
+struct Told : Bench {
+  static constexpr uint32_t REPLICAS = 2000;
+  Told() {
+    node("one");
+    node("two");
+    service(REPLICAS);
+    for (uint32_t i = 0; i < 3; ++i) reconcile();
+    run("one");
+  }
+  TaskReader task(uint32_t number) {
+    return TaskReader(*state.slots(serviceId)->find({number, {}})->tasks[0]);
+  }
+  void set(uint32_t number, TaskState now, const char* error) {
+    change([&](View& view) {
+      view.editStatus(task(number), [&](schema::TaskStatus::Builder status) {
+        status.setState(now);
+        status.setError(error);
+      });
+    });
+  }
+  // Slots that were read for it.
+  uint64_t tell() {
+    View view(state, nowNs, Seed{1, 2, 3, 4});
+    describeProgress(view, serviceId, 0, message.initRoot<schema::ServiceProgress>());
+    return view.slotsLooked();
+  }
+  schema::ServiceProgress::Reader told() { return message.getRoot<schema::ServiceProgress>(); }
+  capnp::MallocMessageBuilder message;
+};
+
+TEST_CASE("progress: of many tasks those are read that are not as they should be", "[manager]") {
+  Told many;
+  CHECK(many.tell() == 0);
+  CHECK(many.told().getVerdict() == Verdict::CONVERGED);
+  CHECK(many.told().getRunning() == Told::REPLICAS);
+  CHECK(many.told().getServing() == Told::REPLICAS);
+  CHECK(many.told().getAllRun());
+  SECTION("one waits for something") {
+    many.change([&](View& view) { setDesired(view, many.task(5), TaskState::REMOVE); });
+    many.change([&](View& view) {
+      NewTask next;
+      next.slot = {5, {}};
+      next.desired = TaskState::RUNNING;
+      auto id = createTask(view, KJ_ASSERT_NONNULL(view.service(many.serviceId)), next);
+      view.editTask(KJ_ASSERT_NONNULL(view.task(id)),
+                    [](schema::Task::Builder task) { task.setNodeId("two"); });
+      view.editStatus(KJ_ASSERT_NONNULL(view.task(id)), [](schema::TaskStatus::Builder status) {
+        status.setState(TaskState::PREPARING);
+        status.setError("waits for the mount");
+      });
+    });
+    CHECK(many.tell() <= 1);
+    CHECK(many.told().getProblem() == "task web.5: waits for the mount");
+    REQUIRE(many.told().getTasks().size() == 1);
+    CHECK(many.told().getTasks()[0].getSlot() == 5);
+  }
+  SECTION("one has ended") {
+    many.set(7, TaskState::FAILED, "task: non-zero exit (1)");
+    CHECK(many.tell() == 1);
+    REQUIRE(many.told().getTasks().size() == 1);
+    CHECK(many.told().getTasks()[0].getSlot() == 7);
+    CHECK(many.told().getProblem() == "task web.7: task: non-zero exit (1)");
+  }
+  if (many.told().getTasks().size() > 0) {
+    CHECK(many.told().getVerdict() == Verdict::WORKING);
+    CHECK(many.told().getRunning() == Told::REPLICAS - 1);
+    CHECK(many.told().getTrying());
+    CHECK_FALSE(many.told().getAllRun());
+  }
+  SECTION("its node is away") {
+    many.heard("one", Presence::MISSED);
+    many.tell();
+    CHECK(many.told().getRunning() == 0);
+    CHECK(many.told().getTasks().size() == 1000);
+  }
+  SECTION("some are to be removed") {
+    for (uint32_t number : {3u, 4u}) {
+      many.change([&](View& view) { setDesired(view, many.task(number), TaskState::REMOVE); });
+    }
+    many.change([&](View& view) {
+      view.editService(many.serviceId, [](schema::Service::Builder service) {
+        setReplicas(service.getSpec(), Told::REPLICAS - 2);
+      });
+    });
+    CHECK(many.tell() == 0);
+    CHECK(many.told().getRemaining() == 2);
+    CHECK(many.told().getRunning() == Told::REPLICAS - 2);
+    CHECK(many.told().getVerdict() == Verdict::WORKING);
+  }
+  SECTION("all are of an older spec") {
+    many.change([&](View& view) {
+      view.editService(many.serviceId, [](schema::Service::Builder service) {
+        service.getSpec().getTask().getContainer().setImage("other");
+        service.setSpecVersion(2);
+      });
+    });
+    many.tell();
+    CHECK(many.told().getRunning() == 0);
+    CHECK(many.told().getServing() == Told::REPLICAS);
+  }
 }
 
 }  // namespace

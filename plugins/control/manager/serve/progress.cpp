@@ -6,12 +6,17 @@
 #include "orch/fail.h"
 #include "serve/obstacles.h"
 #include "serve/unanswered.h"
+#include "state/slots-reader.h"
 
 namespace orch::control::manager {
 
 namespace {
 using schema::TaskState;
 constexpr size_t MAX_WAITERS = 10'000;
+// A service that has more slots is told of by counts, and by those of its slots that are not as
+// they should be, so many at most.
+constexpr size_t EACH_TOLD = 100;
+constexpr size_t MOST_TOLD = 1'000;
 
 bool onDownNode(const View& view, const TaskReader& task) {
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
@@ -117,10 +122,43 @@ std::string whyNowhere(const View& view, schema::Service::Reader service) {
                                service.getSpec().getTask(), service.getPorts()));
 }
 
+// Not those that are at rest, of a service that has many.
+Slots slotsToTell(const View& view, schema::Service::Reader service) {
+  auto id = manager::view(service.getMeta().getId());
+  auto stored = view.base().slots(id);
+  bool many = stored != nullptr && stored->all().size() > EACH_TOLD;
+  if (many && modeOf(service.getSpec()) == &REPLICATED) {
+    SlotsReader reader(view, id, Extent::TOLD);
+    while (reader.read()) {
+    }
+    auto slots = reader.take();
+    if (!settledMayBeOutdated(view, service, slots)) return slots;
+  }
+  return view.slots(id);
+}
+
+void describeTasks(const View& view, schema::Service::Reader service,
+                   const std::vector<std::pair<Claim, const Slot*>>& shown, Sum& sum,
+                   schema::ServiceProgress::Builder progress) {
+  CurrentSpec spec(service);
+  Room room(view, service);
+  auto list = progress.initTasks(shown.size());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    addSlot(view, spec, *shown[i].second, shown[i].first, room, sum, list[i]);
+  }
+  if (shown.size() <= MOST_TOLD) return;
+  auto some = progress.disownTasks();
+  auto all = some.getReader();
+  auto first = progress.initTasks(MOST_TOLD);
+  for (uint32_t i = 0; i < MOST_TOLD; ++i) first.setWithCaveats(i, all[i]);
+}
+
 void describeService(const View& view, schema::Service::Reader service, const Slots& slots,
                      uint32_t leaving, schema::ServiceProgress::Builder progress) {
   auto mode = modeOf(service.getSpec());
   Sum sum;
+  sum.running = sum.settled = sum.up = slots.settledRunning();
+  sum.trying = slots.settled() - slots.settledRunning();
   std::vector<std::pair<Claim, const Slot*>> shown;
   for (auto& slot : slots) {
     for (auto& task : slot.tasks) sum.stopping += !isWanted(task) && !isStopped(view, task);
@@ -128,12 +166,8 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
     auto claim = mode == nullptr ? Claim::WANTED : mode->claim(view, service, slot.key);
     if (isExpected(claim, slot)) shown.emplace_back(claim, &slot);
   }
-  CurrentSpec spec(service);
-  Room room(view, service);
-  auto list = progress.initTasks(shown.size());
-  for (uint32_t i = 0; i < list.size(); ++i) {
-    addSlot(view, spec, *shown[i].second, shown[i].first, room, sum, list[i]);
-  }
+  describeTasks(view, service, shown, sum, progress);
+  size_t expected = shown.size() + slots.settled();
   uint32_t desired = mode == nullptr ? 0 : mode->desired(view, service);
   if (mode == &GLOBAL && desired == 0) sum.problem = whyNowhere(view, service);
   if (mode == nullptr) {
@@ -151,14 +185,15 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
   progress.setRemaining(remaining);
   // While it is updated it is not what it was asked to be, though each task runs: the newest have
   // yet to get through the monitor time.
-  bool converged = sum.settled == desired && shown.size() == desired && remaining == 0 &&
-                   !updating && mode != nullptr;
+  bool converged = sum.settled == desired && expected == desired && remaining == 0 && !updating &&
+                   mode != nullptr;
   progress.setVerdict(converged   ? schema::Verdict::CONVERGED
                       : paused    ? schema::Verdict::PAUSED
                       : sum.stuck ? schema::Verdict::STUCK
                                   : schema::Verdict::WORKING);
-  progress.setAllRun(sum.up == desired && shown.size() == desired && remaining == 0);
-  progress.setEnded(sum.completed == shown.size());
+  progress.setAllRun(sum.up == desired && expected == desired && remaining == 0);
+  progress.setServing(sum.up);
+  progress.setEnded(sum.completed == expected);
   progress.setTrying(sum.trying > 0);
   bool ownProblem = sum.stuck || !paused;
   progress.setProblem(ownProblem ? capnp::Text::Reader(sum.problem.c_str()) : update.getMessage());
@@ -174,15 +209,21 @@ uint32_t runningTasks(const State& state, std::string_view serviceId) {
 
 void describeProgress(const View& view, std::string_view serviceId, uint32_t leftovers,
                       schema::ServiceProgress::Builder progress) {
+  auto service = view.service(serviceId);
+  Slots slots;
+  KJ_IF_MAYBE (known, service) {
+    slots = slotsToTell(view, *known);
+  } else {
+    slots = view.slots(serviceId);
+  }
   std::vector<TaskReader> stopping;
-  auto slots = view.slots(serviceId);
   for (auto& task : slots.leaving()) {
     if (!isStopped(view, task)) stopping.push_back(task);
   }
-  uint32_t leaving = stopping.size() + leftovers;
-  KJ_IF_MAYBE (service, view.service(serviceId)) {
-    describeService(view, *service, slots, leaving, progress);
-    auto unanswered = unansweredOf(view, service->getSpec());
+  uint32_t leaving = stopping.size() + slots.leavingUnread() + leftovers;
+  KJ_IF_MAYBE (known, service) {
+    describeService(view, *known, slots, leaving, progress);
+    auto unanswered = unansweredOf(view, known->getSpec());
     auto list = progress.initUnanswered(unanswered.size());
     for (uint32_t i = 0; i < list.size(); ++i) list.set(i, unanswered[i].c_str());
   } else {

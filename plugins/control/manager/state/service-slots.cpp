@@ -45,7 +45,12 @@ ServiceSlots::Standing standingOf(const std::vector<const Object*>& tasks) {
     bool failed = state == TaskState::FAILED || state == TaskState::REJECTED;
     if (failed) failedAtNs = std::max(failedAtNs, task.endedAtNs());
   }
-  return {restOf(tasks, newest), newest.getSpecVersion(), failedAtNs};
+  auto rest = restOf(tasks, newest);
+  bool runs = isRunning(newest);
+  bool troubled =
+      rest == ServiceSlots::Rest::SETTLED && !runs && newest.getStatus().getError().size() > 0;
+  auto leaving = static_cast<uint32_t>(rest == ServiceSlots::Rest::LEAVING ? tasks.size() : 0);
+  return {rest, newest.getSpecVersion(), runs, troubled, leaving, failedAtNs};
 }
 }  // namespace
 
@@ -87,9 +92,12 @@ void ServiceSlots::enter(const SlotKey& key, const Standing& standing) {
   if (standing.rest == Rest::NONE) unsettled.insert(key);
   if (standing.rest == Rest::SETTLED) {
     ++settledCount;
+    runningCount += standing.runs;
     ++versions[standing.specVersion];
     if (key.number > 0) numbers.insert(key.number);
   }
+  leavingCount += standing.leaving;
+  if (standing.troubled) troubles.insert(key);
   if (standing.failedAtNs != 0) failed.insert({standing.failedAtNs, key});
 }
 
@@ -97,9 +105,12 @@ void ServiceSlots::leave(const SlotKey& key, const Standing& standing) {
   if (standing.rest == Rest::NONE) unsettled.erase(key);
   if (standing.rest == Rest::SETTLED) {
     --settledCount;
+    runningCount -= standing.runs;
     if (--versions[standing.specVersion] == 0) versions.erase(standing.specVersion);
     numbers.erase(key.number);
   }
+  leavingCount -= standing.leaving;
+  if (standing.troubled) troubles.erase(key);
   if (standing.failedAtNs != 0) failed.erase({standing.failedAtNs, key});
 }
 

@@ -28,6 +28,9 @@ class ServiceSlots final {
   struct Standing {
     Rest rest = Rest::NONE;
     uint64_t specVersion = 0;  // of the newest task
+    bool runs = false;         // the newest one
+    bool troubled = false;     // settled, and it says what keeps it from running
+    uint32_t leaving = 0;      // tasks, if all of them are
     int64_t failedAtNs = 0;    // when the last one that failed did; 0: none has
     bool operator==(const Standing&) const = default;
   };
@@ -47,6 +50,11 @@ class ServiceSlots final {
   // Those with Rest::NONE.
   const std::set<SlotKey>& restless() const { return unsettled; }
   size_t settled() const { return settledCount; }
+  // Of those how many run, and which say what keeps them from it.
+  size_t settledRunning() const { return runningCount; }
+  const std::set<SlotKey>& troubled() const { return troubles; }
+  // Tasks of slots with Rest::LEAVING.
+  size_t leaving() const { return leavingCount; }
   // Numbers of those that are settled.
   const NumberSet& settledNumbers() const { return numbers; }
   // How many are settled by the spec versions of their tasks.
@@ -62,6 +70,9 @@ class ServiceSlots final {
   Slots slots;
   std::set<SlotKey> unsettled;
   size_t settledCount = 0;
+  size_t runningCount = 0;
+  size_t leavingCount = 0;
+  std::set<SlotKey> troubles;
   NumberSet numbers;
   std::map<uint64_t, uint32_t> versions;
   std::set<std::pair<int64_t, SlotKey>> failed;

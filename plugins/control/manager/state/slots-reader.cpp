@@ -31,12 +31,14 @@ SlotsReader::SlotsReader(const View& view, std::string_view service, Extent exte
   }
   for (auto& slot : inPass) chosen.push_back(slot.first);
   if (stored != nullptr) nextStored = stored->all().begin();
-  if (stored != nullptr && extent == Extent::RESTLESS) choose(failedSinceNs);
+  if (stored != nullptr && extent != Extent::ALL) choose(failedSinceNs);
 }
 
 void SlotsReader::choose(int64_t failedSinceNs) {
   auto& restless = stored->restless();
   chosen.insert(chosen.end(), restless.begin(), restless.end());
+  auto& troubled = stored->troubled();
+  if (extent == Extent::TOLD) chosen.insert(chosen.end(), troubled.begin(), troubled.end());
   if (changed != nullptr) {
     for (auto& id : *changed) {
       auto before = view.base().find(Kind::TASK, id);
@@ -87,7 +89,10 @@ bool SlotsReader::read() {
 size_t SlotsReader::readSlot(const SlotKey& key, const ServiceSlots::Entry* entry) {
   Slot slot{key, {}, {}};
   if (entry != nullptr) {
-    if (entry->standing.rest == ServiceSlots::Rest::SETTLED) ++slots.settledRead;
+    bool settled = entry->standing.rest == ServiceSlots::Rest::SETTLED;
+    slots.settledRead += settled;
+    slots.runningRead += settled && entry->standing.runs;
+    slots.leavingRead += entry->standing.leaving;
     for (auto object : entry->tasks) {
       TaskReader task(*object);
       bool isChanged = changed != nullptr &&

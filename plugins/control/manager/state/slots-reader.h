@@ -15,6 +15,8 @@ enum class Extent : uint8_t {
   // (service-slots.h), that the pass has changed, or with a task on a node that is away or drained,
   // or that the pass has changed.
   RESTLESS,
+  // And those whose task says what keeps it from running.
+  TOLD,
   ALL
 };
 

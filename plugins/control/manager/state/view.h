@@ -41,6 +41,11 @@ class Slots final {
   std::vector<TaskReader> leavingUnread(const SlotKey& key) const;
   // How many were not, in each of which one task runs, or is on its way to that.
   size_t settled() const { return stored == nullptr ? 0 : stored->settled() - settledRead; }
+  size_t settledRunning() const {
+    return stored == nullptr ? 0 : stored->settledRunning() - runningRead;
+  }
+  // Tasks of slots that were not read, all of whose tasks are to be removed.
+  size_t leavingUnread() const { return stored == nullptr ? 0 : stored->leaving() - leavingRead; }
   // The first number from this one on that is not that of such a slot.
   uint32_t firstUnsettled(uint32_t number) const;
   // Spec versions of such tasks are this one.
@@ -53,6 +58,8 @@ class Slots final {
   std::vector<SlotKey> readKeys;  // sorted; those of slots with no tasks left, too
   bool all = false;               // were read
   size_t settledRead = 0;
+  size_t runningRead = 0;  // of these
+  size_t leavingRead = 0;
   const ServiceSlots* stored = nullptr;  // null: it had none before this pass
 };
 
