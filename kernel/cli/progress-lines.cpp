@@ -64,6 +64,10 @@ kj::String overallLine(schema::ServiceProgress::Reader progress, Goal goal) {
                    " still to stop",
                    ended > 0 ? kj::str(", ", ended, " to clean up") : kj::String());
   }
+  if (progress.getJob()) {
+    return kj::str("job progress: ", progress.getCompleted(), " out of ", progress.getDesired(),
+                   " complete");
+  }
   return kj::str("overall progress: ", tasksDone(progress), " out of ", progress.getDesired(),
                  progress.getDesired() == 1 ? " task" : " tasks");
 }
@@ -73,6 +77,9 @@ kj::Vector<kj::String> progressLines(schema::ServiceProgress::Reader progress, G
   kj::Vector<kj::String> lines;
   lines.add(overallLine(progress, goal));
   auto tasks = progress.getTasks();
+  if (progress.getJob() && goal == Goal::converged) {
+    lines.add(kj::str("active tasks: ", progress.getRunning()));
+  }
   bool each = goal == Goal::converged && tasks.size() <= MAX_TASK_LINES;
   if (each) {
     for (auto task : tasks) {

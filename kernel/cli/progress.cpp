@@ -173,6 +173,9 @@ Task<kj::String> obstacle(Context& context, schema::ServiceProgress::Reader prog
   if (!stuck) co_return kj::String();
   auto stays = kj::str("; it stays and goes on trying: see 'orch service ps ", wait.name,
                        "', end it with 'orch service rm ", wait.name, "'");
+  if (progress.getJob() && !progress.getTrying()) {
+    co_return kj::str("job '", wait.name, "' failed", reasonText(problem), look);
+  }
   co_return kj::str("service '", wait.name, "' cannot converge",
                     reasonText(problem.size() > 0 ? problem : message),
                     progress.getTrying() ? kj::StringPtr(stays) : kj::StringPtr(look));
@@ -201,6 +204,7 @@ Task<int> waitFor(Context& context, Wait wait) {
   kj::Maybe<kj::TimePoint> stableUntil;
   uint64_t after = 0;
   uint64_t timeoutMs = POLL_MS;
+  bool job = false;
   for (;;) {
     auto response = co_await context.connection.change<ProgressResults>(
         [&](schema::ClusterControl::Client& cluster) {
@@ -213,6 +217,7 @@ Task<int> waitFor(Context& context, Wait wait) {
         "the change was made: look with 'orch service ls'");
     after = response.getRevision();
     auto progress = response.getProgress();
+    job = progress.getJob() && wait.goal == Goal::converged;
     context.waitsFor = whatGoesOn(wait, progress.getProblem());
     auto why = co_await obstacle(context, progress, wait);
     uint64_t leftMs = 0;
@@ -237,8 +242,12 @@ Task<int> waitFor(Context& context, Wait wait) {
     timeoutMs = leftMs == 0 ? POLL_MS : kj::min(leftMs, out.terminal() ? SECOND_MS : POLL_MS);
   }
   if (!wait.quiet) {
-    out.line("verify: service ", wait.name,
-             wait.goal == Goal::converged ? " converged" : " is gone");
+    if (job) {
+      out.line("job complete");
+    } else {
+      out.line("verify: service ", wait.name,
+               wait.goal == Goal::converged ? " converged" : " is gone");
+    }
     out.flush();
   }
   context.waitsFor = kj::String();

@@ -351,11 +351,12 @@ TEST_CASE("cli: what docker has and orch has not is called by its name", "[cli]"
     CHECK(ran.errors == "orch: " + text + "\n");
   };
   auto help = "; see 'orch service create --help'";
-  for (std::string flag : {"--secret", "--config", "--max-concurrent", "--generic-resource"}) {
+  for (std::string flag : {"--secret", "--config", "--generic-resource"}) {
     refused(create({flag, "x"}), "'" + flag + "' is not available yet" + help);
   }
-  refused(create({"--mode", "global-job"}),
-          "--mode global-job is not available yet; use replicated|global");
+  refused(create({"--mode", "batch"}),
+          "invalid value 'batch' for --mode: expected replicated, global, replicated-job or "
+          "global-job");
   refused(create({"--log-driver", "none"}),
           "--log-driver none is not available yet; use json-file");
   CHECK(server.calls.empty());

@@ -18,16 +18,29 @@ constexpr Column SERVICE_COLUMNS[] = {{"ID", "ID"},       {"Name", "NAME"},
                                       {"Mode", "MODE"},   {"Replicas", "REPLICAS"},
                                       {"Image", "IMAGE"}, {"Ports", "PORTS"}};
 
+constexpr kj::StringPtr JOB = "-job"_kj;  // at the end of a mode
+
 kj::String replicasOf(schema::ServiceRow::Reader row) {
   using State = schema::UpdateStatus::State;
   auto note = row.getUpdateState() == State::PAUSED            ? " (update paused)"_kj
               : row.getUpdateState() == State::ROLLBACK_PAUSED ? " (rollback paused)"_kj
                                                                : ""_kj;
-  return kj::str(row.getRunning(), "/", row.getDesired(), note);
+  bool job = row.getMode().endsWith(JOB);
+  return kj::str(
+      row.getRunning(), "/", row.getDesired(), note,
+      job ? kj::str(" (", row.getCompleted(), "/", row.getTotal(), " completed)") : kj::String());
+}
+
+// As docker has it: `replicated job`.
+kj::String modeOf(schema::ServiceRow::Reader row) {
+  kj::StringPtr mode = row.getMode();
+  if (!mode.endsWith(JOB)) return kj::str(mode);
+  return kj::str(kj::heapString(mode.begin(), mode.size() - JOB.size()), " job");
 }
 
 Task<int> listServices(Context& context) {
-  Filters filters(context.args, {"id", "name", {"mode", "replicated|global"}, "label"});
+  Filters filters(context.args,
+                  {"id", "name", {"mode", "replicated|global|replicated-job|global-job"}, "label"});
   Listing list(context, SERVICE_COLUMNS);
   auto cluster = co_await context.connection.cluster();
   auto response = co_await cluster.servicesRequest().send();
@@ -38,7 +51,7 @@ Task<int> listServices(Context& context) {
     if (!shown) continue;
     auto id = list.id(row.getId());
     list.row(id, row,
-             kj::arr(kj::str(id), kj::str(row.getName()), kj::str(row.getMode()), replicasOf(row),
+             kj::arr(kj::str(id), kj::str(row.getName()), modeOf(row), replicasOf(row),
                      kj::str(row.getImage()), portsText(row.getPorts())));
   }
   list.finish();

@@ -22,7 +22,7 @@ struct ServiceFlag {
 
 constexpr ServiceFlag SERVICE_FLAGS[] = {
     {GROUP_FREQUENT, "--name", "NAME", "Name of the service", nullptr, nullptr, Of::CREATE},
-    {GROUP_FREQUENT, "--replicas", "COUNT", "Number of tasks (default 1)"},
+    {GROUP_FREQUENT, "--replicas", "COUNT", "Number of tasks; of a job, that complete (default 1)"},
     {GROUP_FREQUENT, "--image", "IMAGE", "Image to run", nullptr, nullptr, Of::UPDATE},
     {GROUP_FREQUENT, "--args", "COMMAND", "Replace the command, split as by a shell", nullptr,
      nullptr, Of::UPDATE},
@@ -98,8 +98,9 @@ constexpr ServiceFlag SERVICE_FLAGS[] = {
      "In which a client's next connection to its virtual address goes where its last one went "
      "(default 0s: none)",
      "endpoint.persistenceMs"},
-    {GROUP_RESTART, "--restart-condition", "CONDITION", "When to restart (default any)",
-     "task.restart.condition", "any|on-failure|none"},
+    {GROUP_RESTART, "--restart-condition", "CONDITION",
+     "When to restart (default any; of jobs on-failure)", "task.restart.condition",
+     "any|on-failure|none"},
     {GROUP_RESTART, "--restart-delay", "DURATION",
      "Between restarts (default 0s at first, then a back-off)", "task.restart.delayMs"},
     {GROUP_RESTART, "--restart-max-attempts", "COUNT",
@@ -141,8 +142,16 @@ constexpr ServiceFlag SERVICE_FLAGS[] = {
      "task.placement.tolerateDownMs"},
     {GROUP_PLACEMENT, "--strategy", "STRATEGY", "Scheduler that places the tasks",
      "task.placement.strategy"},
-    {GROUP_PLACEMENT, "--mode", "MODE", "Kind of service (default replicated)", nullptr,
-     "replicated|global", Of::CREATE},
+    {GROUP_PLACEMENT, "--mode", "MODE",
+     "Tasks that run on, or those of a job, which end; so many or one on each node (default "
+     "replicated)",
+     nullptr, "replicated|global|replicated-job|global-job", Of::CREATE},
+    {GROUP_PLACEMENT, "--max-concurrent", "COUNT",
+     "Tasks of a job with --replicas that run at a time (default 0: all)"},
+    {GROUP_PLACEMENT, "--schedule", "CRON",
+     "When a job runs anew, in UTC: minute, hour, day, month, day of the week, or such as @daily "
+     "(default: once)",
+     "schedule"},
     {GROUP_PLACEMENT, "--log-opt", "KEY=VALUE", "max-size=SIZE or max-file=COUNT of the log",
      nullptr, nullptr, Of::BOTH, true},
     {GROUP_INEFFECTIVE, "--log-driver", "DRIVER", "Logs are files, as json-file's", nullptr,

@@ -27,9 +27,19 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
   auto mode = spec.getMode();
   if (args.command().path == kj::StringPtr("service create")) {
     ifGiven(args, "--mode", [&](auto flag, auto value) {
-      bool global =
-          parseAvailable(flag, value, "replicated|global", "replicated-job|global-job") == 1;
-      if (global) mode.setGlobal();
+      switch (parseChoice(flag, value, "replicated|global|replicated-job|global-job")) {
+        case 1:
+          return mode.setGlobal();
+        case 2:
+          mode.initReplicatedJob();
+          break;
+        case 3:
+          mode.setGlobalJob();
+          break;
+        default:
+          return;
+      }
+      spec.getTask().getRestart().setCondition(schema::RestartPolicy::Condition::ON_FAILURE);
     });
     ifGiven(args, "--name", [&](auto flag, auto value) {
       spec.setName(parseWord(flag, value, "a name without spaces"));
@@ -37,11 +47,20 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
     if (mode.isReplicated() && !mode.hasReplicated()) mode.initReplicated();
   }
   ifGiven(args, "--replicas", [&](auto flag, auto value) {
-    if (mode.isGlobal()) {
-      fail(kj::str("usage: --replicas is for replicated services: a global one has one task on ",
-                   "each node"));
+    auto count = static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX));
+    if (mode.isReplicatedJob()) return mode.getReplicatedJob().setCompletions(count);
+    if (!mode.isReplicated()) {
+      fail(kj::str("usage: --replicas is for replicated services and jobs: a global one has one ",
+                   "task on each node"));
     }
-    mode.getReplicated().setReplicas(static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX)));
+    mode.getReplicated().setReplicas(count);
+  });
+  ifGiven(args, "--max-concurrent", [&](auto flag, auto value) {
+    auto count = static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX));
+    if (mode.isReplicatedJob()) return mode.getReplicatedJob().setMaxConcurrent(count);
+    // Before the service was read nobody knows.
+    bool unknown = mode.isReplicated() && !mode.hasReplicated();
+    if (!unknown) fail(kj::str("usage: ", flag, " is for services of --mode replicated-job"));
   });
 }
 

@@ -52,6 +52,16 @@ kj::String portsOf(schema::Task::Reader task) {
   return kj::strArray(texts, ", ");
 }
 
+// A job's task should complete: when it has, it is not because somebody asked it to end.
+schema::TaskState desiredOf(schema::Task::Reader task) {
+  auto desired = task.getDesired();
+  if (task.getIteration() == 0) return desired;
+  bool completed = task.getStatus().getState() == schema::TaskState::COMPLETE &&
+                   desired == schema::TaskState::SHUTDOWN;
+  bool runs = desired == schema::TaskState::RUNNING;
+  return runs || completed ? schema::TaskState::COMPLETE : desired;
+}
+
 // The id of the node that is asked, if a filter calls it `self`; otherwise empty.
 Task<kj::String> ownNodeId(Context& context, const Filters& filters) {
   bool asked = false;
@@ -82,7 +92,8 @@ kj::String nodeName(const NodeNames& names, kj::StringPtr id) {
 }
 
 Filters taskFilters(const Arguments& args) {
-  return Filters(args, {"id", "name", "node", {"desired-state", "ready|running|shutdown|remove"}});
+  return Filters(
+      args, {"id", "name", "node", {"desired-state", "ready|running|complete|shutdown|remove"}});
 }
 
 // The tag as it was written, and what it is pinned to.
@@ -107,7 +118,7 @@ Task<void> printTasks(Context& context, const Filters& filters,
     auto node =
         args.on("--no-resolve") ? kj::str(task.getNodeId()) : nodeName(nodes, task.getNodeId());
     auto name = taskName(task);
-    auto desired = nameOf(task.getDesired());
+    auto desired = nameOf(desiredOf(task));
     bool shown = filters.allowPrefix("id", task.getMeta().getId()) &&
                  filters.allowPrefix("name", name) && filters.allowSame("desired-state", desired) &&
                  filters.allow("node", [&](auto value) {

@@ -108,7 +108,6 @@ constexpr Word FLAG_WORDS[] = {
     {"--expose", "is not needed: tasks reach each other on all ports"},
     {"--generic-resource*", ""},
     {"--link", "is not available: tasks reach each other by the address of their network"},
-    {"--max-concurrent", ""},
     {"--memory", "is --limit-memory here"},
     {"--memory-reservation", "is --reserve-memory here"},
     {"--memory-swappiness", ""},

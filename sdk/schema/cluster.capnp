@@ -231,6 +231,8 @@ struct ServiceRow {
   ports @6 :List(Objects.PortSpec);
   updateState @7 :Objects.UpdateStatus.State;
   labels @8 :List(Objects.KeyValue); # of the service
+  completed @9 :UInt32;              # of a job: tasks of its newest run that have ended with status 0
+  total @10 :UInt32;                 # of these, so many there will be
 }
 
 struct NodeVolume {
@@ -263,6 +265,8 @@ struct ServiceProgress {
   trying @10 :Bool;                  # some task is on its way to running
   unanswered @11 :List(Text);        # which of its ports which node does not answer on, and why, in whole sentences
   serving @12 :UInt32;               # tasks that run, of whatever spec
+  job @13 :Bool;                     # its tasks end: `running` are under way, `desired` is their number in all
+  completed @14 :UInt32;             # of the newest run of a job
 }
 
 struct NodeProgress {

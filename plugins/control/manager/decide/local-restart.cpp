@@ -71,6 +71,7 @@ void createNext(View& view, const TaskReader& ended, std::string_view id,
     task.setServiceLabels(old.getServiceLabels());
     task.setRestartOf(old.getMeta().getId());
     task.setStartAfterNs(std::min(restart.getStartAfterNs(), view.now() + delayNs));
+    task.setIteration(old.getIteration());
     task.setRestarts(std::max(restart.getRestarts(), old.getRestarts() + 1));
   });
 }

@@ -11,8 +11,9 @@ const Mode* modeOf(schema::ServiceSpec::Reader spec) {
     case schema::ServiceSpec::Mode::GLOBAL:
       return &GLOBAL;
     case schema::ServiceSpec::Mode::REPLICATED_JOB:
+      return &REPLICATED_JOB;
     case schema::ServiceSpec::Mode::GLOBAL_JOB:
-      break;
+      return &GLOBAL_JOB;
   }
   return nullptr;
 }

@@ -30,6 +30,7 @@ struct Mode {
   // `occupied`: those of the slots that are live or done. The settled ones are live.
   SlotPlan (*plan)(const View& view, schema::Service::Reader service, const Slots& slots,
                    const std::vector<const Slot*>& occupied);
+  bool job = false;  // its tasks end, and are made in runs (job-run.h)
 };
 // Null: a mode that this version does not have. Such a service is refused, and left alone if a
 // later version made it.
@@ -45,5 +46,10 @@ extern const Mode REPLICATED;
 // task that it has, and a drained one as long as it has tasks of other services; one that is down
 // has none elsewhere in its place.
 extern const Mode GLOBAL;
+// While a run is under way, slots from 1 up to the number of completions, so many at a time. A slot
+// that has completed, or was given up, is not filled again in that run.
+extern const Mode REPLICATED_JOB;
+// The same of one slot on each node on which a global service has one.
+extern const Mode GLOBAL_JOB;
 
 }  // namespace orch::control::manager

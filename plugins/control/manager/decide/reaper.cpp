@@ -7,10 +7,16 @@ namespace orch::control::manager {
 namespace {
 void forget(View& view, const TaskReader& task) { view.erase(Key{Kind::TASK, task.id()}); }
 
+// A job's run knows by that task that the slot has nothing more to do.
+bool hasCompletedRun(const View& view, const Slot& slot) {
+  return slot.tasks.back().getIteration() > 0 && hasCompleted(view, slot);
+}
+
 // A slot has so many tasks, the one that should run among them, as docker has it. The restart
 // policy counts attempts within a window in the history, so that has to reach as far.
 size_t historyOf(const View& view, const Slot& slot, size_t limit) {
-  if (limit > 0 && stateOf(view, slot) == SlotState::LIVE) --limit;
+  bool isOneOfThem = stateOf(view, slot) == SlotState::LIVE || hasCompletedRun(view, slot);
+  if (limit > 0 && isOneOfThem) --limit;
   auto policy = slot.tasks.back().getSpec().getRestart();
   if (policy.getWindowMs() == 0) return limit;
   return std::max<size_t>(limit, policy.getMaxAttempts() + 1);
@@ -23,7 +29,7 @@ class Reaper final : public Reconciler {
     if (slot.tasks.size() < 2) return;
     std::vector<TaskReader> ended;
     for (auto& task : slot.tasks) {
-      if (isWanted(task)) continue;
+      if (isWanted(task) || completesRun(view, task)) continue;
       if (isTerminal(task)) {
         ended.push_back(task);
       } else if (!isAssigned(task)) {
@@ -32,7 +38,8 @@ class Reaper final : public Reconciler {
     }
     size_t keep = historyOf(view, slot, limit);
     // The newest stays if nothing else says that the slot is done.
-    if (stateOf(view, slot) == SlotState::DONE) keep = std::max<size_t>(keep, 1);
+    bool told = stateOf(view, slot) == SlotState::DONE && !hasCompletedRun(view, slot);
+    if (told) keep = std::max<size_t>(keep, 1);
     for (size_t i = 0; i + keep < ended.size(); ++i) forget(view, ended[i]);
   }
   bool act(const Slots& slots) override {

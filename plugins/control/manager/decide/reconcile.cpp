@@ -1,8 +1,9 @@
 #include "decide/reconcile.h"
 
-#include <iterator>
+#include <span>
 
 #include "decide/drainer.h"
+#include "decide/job.h"
 #include "decide/node-health.h"
 #include "decide/reaper.h"
 #include "decide/restart-supervisor.h"
@@ -48,6 +49,13 @@ kj::Own<Reconciler> reapSlots(View& view, schema::Service::Reader) { return reap
 using Begin = kj::Own<Reconciler> (*)(View&, schema::Service::Reader);
 constexpr Begin RECONCILERS[] = {superviseRestarts, reconcileSlots, retireReplaced, dropOvertaken,
                                  advanceUpdate,     drainNodes,     reapSlots};
+constexpr Begin JOB_RECONCILERS[] = {keepSchedule, endPastRuns, superviseRestarts, reconcileSlots,
+                                     drainNodes,   concludeRun, reapSlots};
+
+std::span<const Begin> reconcilersOf(const Mode& mode) {
+  if (mode.job) return JOB_RECONCILERS;
+  return RECONCILERS;
+}
 
 int64_t runNode(View& view, Config::Reader settings, std::string_view id) {
   return reconcileNode(view, id, settings.getOrphanAfterMs() * NS_PER_MS);
@@ -100,13 +108,16 @@ bool ServicePass::begin() {
   looked = 0;
   KJ_IF_MAYBE (service, view.service(serviceId)) {
     // A mode that this version does not have is left alone.
-    if (next == std::size(RECONCILERS) || modeOf(service->getSpec()) == nullptr) return false;
+    auto mode = modeOf(service->getSpec());
+    if (mode == nullptr) return false;
+    auto reconcilers = reconcilersOf(*mode);
+    if (next == reconcilers.size()) return false;
     // A slot that is settled may keep more than that.
-    bool reaps = RECONCILERS[next] == reapSlots;
+    bool reaps = reconcilers[next] == reapSlots;
     if (reaps && extent != Extent::ALL && historyLimit(view) < SETTLED_TASKS) {
       readAll();
     } else {
-      reconciler = RECONCILERS[next](view, *service);
+      reconciler = reconcilers[next](view, *service);
     }
     return true;
   }

@@ -15,8 +15,10 @@ void shutDown(View& view, const Slot& slot) {
   }
 }
 
-// Whether what is over in a slot has to be forgotten.
-bool isForgotten(Claim claim) { return claim == Claim::WANTED || claim == Claim::GONE; }
+// Whether what is over in a slot has to be forgotten. Of a job it is what earlier runs were.
+bool isForgotten(const Mode& mode, Claim claim) {
+  return (claim == Claim::WANTED && !mode.job) || claim == Claim::GONE;
+}
 
 void fillSlot(View& view, schema::Service::Reader service, const SlotKey& key, const Slot& before) {
   NewTask task;
@@ -89,7 +91,9 @@ class SlotReconciler final : public Reconciler {
   bool dropHistory() {
     if (!plan.missing.empty() || plan.unfinished || history.empty()) return false;
     auto slot = history.extract(history.begin()).mapped();
-    if (slot->tasks.empty() || !isForgotten(mode.claim(view, service, slot->key))) return true;
+    if (slot->tasks.empty() || !isForgotten(mode, mode.claim(view, service, slot->key))) {
+      return true;
+    }
     removeSlot(view, *slot);
     step.changed = true;
     return true;

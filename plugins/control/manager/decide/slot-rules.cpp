@@ -13,12 +13,30 @@ bool endedByItself(TaskState state) {
 }
 }  // namespace
 
+bool isOfPastRun(const View& view, const TaskReader& task) {
+  if (task.getIteration() == 0) return false;
+  KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
+    return service->getJob().getIteration() != task.getIteration();
+  }
+  return false;
+}
+
+bool completesRun(const View& view, const TaskReader& task) {
+  return task.getIteration() > 0 && task.getStatus().getState() == TaskState::COMPLETE &&
+         !isOfPastRun(view, task);
+}
+
 SlotState stateOf(const View& view, const Slot& slot) {
+  if (slot.tasks.empty()) return SlotState::DEAD;
+  auto newest = slot.tasks.back();
+  if (newest.getIteration() > 0) {
+    if (isOfPastRun(view, newest)) return SlotState::DEAD;
+    // One that was replaced when its node was lost may have completed there.
+    if (hasCompleted(view, slot)) return SlotState::DONE;
+  }
   for (auto& task : slot.tasks) {
     if (isWanted(task)) return SlotState::LIVE;
   }
-  if (slot.tasks.empty()) return SlotState::DEAD;
-  auto newest = slot.tasks.back();
   bool done = endedByItself(newest.getStatus().getState()) && !mayRestart(view, slot, newest);
   return done ? SlotState::DONE : SlotState::DEAD;
 }
@@ -29,6 +47,10 @@ bool endedWell(const TaskReader& task) {
 }
 
 bool hasCompleted(const View& view, const Slot& slot) {
+  if (slot.tasks.back().getIteration() > 0) {
+    return std::any_of(slot.tasks.begin(), slot.tasks.end(),
+                       [&](auto& task) { return completesRun(view, task); });
+  }
   return stateOf(view, slot) == SlotState::DONE &&
          slot.tasks.back().getStatus().getState() == TaskState::COMPLETE;
 }
@@ -93,6 +115,7 @@ bool mayRestart(const View& view, const Slot& slot, const TaskReader& task) {
   uint64_t attempts = 0;
   for (auto& other : slot.tasks) {
     attempts += other.getRestarts() > 0 && other.getSpecVersion() == task.getSpecVersion() &&
+                other.getIteration() == task.getIteration() &&
                 other.getMeta().getCreatedAtNs() >= since;
   }
   return attempts < policy.getMaxAttempts();
@@ -118,6 +141,7 @@ std::string createTask(View& view, schema::Service::Reader service, const NewTas
     if (!wanted.restartOf.empty()) task.setRestartOf(wanted.restartOf.c_str());
     task.setStartAfterNs(wanted.startAfterNs);
     task.setRestarts(wanted.restarts);
+    task.setIteration(service.getJob().getIteration());
   });
   if (wanted.slot.number == 0) {
     view.editStatus(KJ_ASSERT_NONNULL(view.task(id)), [](schema::TaskStatus::Builder status) {

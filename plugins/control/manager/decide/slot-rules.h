@@ -16,6 +16,10 @@ SlotState stateOf(const View& view, const Slot& slot);
 bool endedWell(const TaskReader& task);
 // Whether the slot is done, and well.
 bool hasCompleted(const View& view, const Slot& slot);
+// Whether the task is of a run of its job that another has followed.
+bool isOfPastRun(const View& view, const TaskReader& task);
+// Whether the task has done what its job's run wanted of its slot.
+bool completesRun(const View& view, const TaskReader& task);
 
 // Whether the task can hold nothing up any more: it ended, never had a node, or its node is away.
 bool isStopped(const View& view, const TaskReader& task);

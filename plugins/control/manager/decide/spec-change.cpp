@@ -1,6 +1,7 @@
 #include "decide/spec-change.h"
 
 #include "decide/address-allocator.h"
+#include "decide/job-run.h"
 #include "decide/port-allocator.h"
 #include "decide/spec-meaning.h"
 
@@ -57,8 +58,9 @@ void changeSpec(View& view, const std::string& serviceId, schema::ServiceSpec::R
     setPorts(builder, spec, published);
     setAddresses(builder, addresses);
     if (tasksChange) builder.setSpecVersion(service.getSpecVersion() + 1);
-    if (tasksChange || paused) beginRollout(view, builder, rollout);
+    if ((tasksChange || paused) && !isJob(spec)) beginRollout(view, builder, rollout);
   });
+  if (isJob(spec)) changeRun(view, serviceId, old, tasksChange);
 }
 
 void rollBack(View& view, const std::string& serviceId, const std::string& message) {

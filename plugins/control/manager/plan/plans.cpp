@@ -1,5 +1,6 @@
 #include "plan/plans.h"
 
+#include "lib/restart-policy.h"
 #include "orch/fail.h"
 #include "plan/plan-report.h"
 #include "plan/planned-change.h"

@@ -28,7 +28,7 @@ bool isOn(schema::ServiceSpec::Reader spec, const std::string& network) {
 // Of a global service on each node that can have it: one that is drained or down may come back.
 uint64_t tasksOf(const View& view, schema::ServiceSpec::Reader spec,
                  schema::Network::Reader network) {
-  KJ_IF_MAYBE (replicas, replicasOf(spec)) return *replicas;
+  KJ_IF_MAYBE (replicas, tasksAtOnce(spec)) return *replicas;
   auto driver = kj::str("network.", network.getDriver());
   uint64_t nodes = 0;
   view.anyNode([&](schema::Node::Reader node) {
@@ -92,10 +92,10 @@ void checkLocal(const View& view, const std::string& network, schema::ServiceSpe
       total += pool.getTotal();
     }
   }
-  auto replicas = replicasOf(spec).orDefault(0);
+  auto replicas = tasksAtOnce(spec).orDefault(0);
   uint32_t had = 0;
   KJ_IF_MAYBE (old, before) {
-    if (isOn(*old, network)) had = replicasOf(*old).orDefault(0);
+    if (isOn(*old, network)) had = tasksAtOnce(*old).orDefault(0);
   }
   int64_t needed = view.replicasOnNetwork(network) + replicas - had;
   if (limited && replicas > had && needed > static_cast<int64_t>(total)) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "decide/job-run.h"
 #include "decide/mode.h"
 #include "orch/fail.h"
 #include "serve/network-queries.h"
@@ -71,6 +72,12 @@ void listServices(const View& view,
       row.setMode(mode == nullptr ? "unknown"_kj : mode->name);
       row.setRunning(runningTasks(state, entry.first));
       row.setDesired(mode == nullptr ? 0 : mode->desired(view, service));
+      if (mode != nullptr && mode->job) {
+        auto count = countRun(view, service);
+        row.setCompleted(count.completed);
+        row.setTotal(count.total);
+        row.setDesired(tasksAtOnce(spec).orDefault(count.total - count.completed));
+      }
       row.setImage(spec.getTask().getContainer().getImage());
       row.setPorts(service.getPorts());
       row.setUpdateState(service.getUpdate().getState());

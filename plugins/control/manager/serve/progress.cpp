@@ -1,5 +1,6 @@
 #include "serve/progress.h"
 
+#include "decide/job-run.h"
 #include "decide/mode.h"
 #include "decide/spec-change.h"
 #include "decide/updater.h"
@@ -62,10 +63,13 @@ struct Sum {
 
 // Why the slot will not get there by itself; empty if it may.
 std::string obstacleOf(const View& view, CurrentSpec& current, const Slot& slot, Room& room) {
+  bool job = isJob(current.service().getSpec());
   if (stateOf(view, slot) == SlotState::DONE) {
-    return text(representative(slot).getStatus().getError());
+    return job ? whyGivenUp(slot) : text(representative(slot).getStatus().getError());
   }
-  auto why = whyNeverStays(current, slot);
+  // A job that has so many attempts comes to its end by itself.
+  bool ends = job && current.service().getSpec().getTask().getRestart().getMaxAttempts() > 0;
+  auto why = ends ? std::string() : whyNeverStays(current, slot);
   return why.empty() ? whyOldIsInTheWay(view, current.service(), slot, room) : why;
 }
 
@@ -84,10 +88,11 @@ void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Claim claim,
              Sum& sum, schema::TaskProgress::Builder out) {
   auto task = representative(slot);
   // Where nothing new begins, what there is is what there should be.
-  bool current = claim == Claim::KEPT || !isOutdated(view, spec, task);
+  bool job = isJob(spec.service().getSpec());
+  bool current = claim == Claim::KEPT || job || !isOutdated(view, spec, task);
   bool runs = isRunning(task) && !onDownNode(view, task);
   bool completed = hasCompleted(view, slot);
-  bool settled = current && (runs || completed);
+  bool settled = current && ((runs && !job) || completed);
   sum.running += runs && current;
   sum.settled += settled;
   sum.up += runs;
@@ -96,7 +101,9 @@ void addSlot(const View& view, CurrentSpec& spec, const Slot& slot, Claim claim,
   out.setNodeId(slot.key.node.c_str());
   // One that ended and will be tried again sits its delay out.
   bool again = isWanted(task) && isTerminal(task);
-  out.setState(again ? TaskState::PENDING : task.getStatus().getState());
+  out.setState(job && completed ? TaskState::COMPLETE
+               : again          ? TaskState::PENDING
+                                : task.getStatus().getState());
   sum.trying += out.getState() < TaskState::RUNNING;
   if (settled) return;
   auto obstacle = obstacleOf(view, spec, slot, room);
@@ -169,7 +176,7 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
   describeTasks(view, service, shown, sum, progress);
   size_t expected = shown.size() + slots.settled();
   uint32_t desired = mode == nullptr ? 0 : mode->desired(view, service);
-  if (mode == &GLOBAL && desired == 0) sum.problem = whyNowhere(view, service);
+  if (isByNode(service.getSpec()) && desired == 0) sum.problem = whyNowhere(view, service);
   if (mode == nullptr) {
     sum.stuck = true;
     sum.problem = "this version does not know the service's mode, and leaves it alone";
@@ -187,6 +194,11 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
   // yet to get through the monitor time.
   bool converged = sum.settled == desired && expected == desired && remaining == 0 && !updating &&
                    mode != nullptr;
+  bool job = mode != nullptr && mode->job;
+  // A job has only to wait for its next run, if it has one.
+  if (job) converged = !isUnderWay(service.getJob()) && !sum.stuck && remaining == 0;
+  progress.setJob(job);
+  progress.setCompleted(sum.completed);
   progress.setVerdict(converged   ? schema::Verdict::CONVERGED
                       : paused    ? schema::Verdict::PAUSED
                       : sum.stuck ? schema::Verdict::STUCK

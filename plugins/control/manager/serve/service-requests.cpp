@@ -124,15 +124,18 @@ Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, ui
   KJ_IF_MAYBE (number, replicasOf(service.getSpec())) {
     had = *number;
   } else {
-    fail(kj::str("usage: only replicated services can be scaled: service '",
-                 service.getSpec().getName(), "' is global, with one task on each node"));
+    fail(kj::str(
+        "usage: only services of mode replicated or replicated-job can be scaled: service '",
+        service.getSpec().getName(), "' has one task on each node"));
   }
   capnp::MallocMessageBuilder message;
   message.setRoot(service.getSpec());
   auto scaled = message.getRoot<schema::ServiceSpec>();
   setReplicas(scaled, replicas);
   checkAddresses(view, scaled.asReader(), service.getSpec());
-  if (had != replicas) {
+  if (isJob(service.getSpec())) {
+    changeSpec(view, answer.id, scaled.asReader(), {});
+  } else if (had != replicas) {
     view.editService(answer.id, [&](schema::Service::Builder builder) {
       setReplicas(builder.getSpec(), replicas);
       // The way back is not about how many there are.

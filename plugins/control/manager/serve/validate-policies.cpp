@@ -1,4 +1,7 @@
 // The parts of a spec that are about the service rather than its containers.
+#include <capnp/message.h>
+
+#include "decide/cron.h"
 #include "orch/amounts.h"
 #include "orch/fail.h"
 #include "serve/validate.h"
@@ -33,6 +36,12 @@ void validateBalancing(schema::EndpointSpec::Reader endpoint) {
   refuseIf(persistenceMs > 0 && !good, "--lb-persistence must be 0s, or ",
            durationText(MIN_PERSISTENCE_MS), " to ", durationText(MAX_PERSISTENCE_MS), ", not ",
            durationText(persistenceMs));
+}
+
+bool isDefault(schema::UpdateConfig::Reader policy) {
+  capnp::MallocMessageBuilder message;
+  auto none = message.initRoot<schema::UpdateConfig>().asReader();
+  return capnp::canonicalize(policy).asBytes() == capnp::canonicalize(none).asBytes();
 }
 
 void validateRollout(kj::StringPtr flags, schema::UpdateConfig::Reader policy) {
@@ -92,6 +101,19 @@ void validatePolicies(schema::ServiceSpec::Reader spec) {
   auto log = spec.getTask().getLog();
   refuseIf(log.getMaxBytes() > 0 && log.getMaxBytes() < 4096,
            "--log-opt max-size must be at least 4k, not ", sizeText(log.getMaxBytes()));
+}
+
+void validateJob(schema::ServiceSpec::Reader spec) {
+  if (!isJob(spec)) {
+    refuseIf(spec.getSchedule().size() > 0,
+             "--schedule is for jobs: --mode replicated-job or global-job");
+    return;
+  }
+  if (spec.getSchedule().size() > 0) Cron::parse(view(spec.getSchedule()));
+  refuseIf(spec.getTask().getRestart().getCondition() == schema::RestartPolicy::Condition::ANY,
+           "--restart-condition any is not for jobs, whose tasks end: use on-failure or none");
+  refuseIf(!isDefault(spec.getUpdate()) || !isDefault(spec.getRollback()),
+           "--update-* and --rollback-* are not for jobs: a change makes all their tasks anew");
 }
 
 void checkPortCount(schema::EndpointSpec::Reader endpoint) {

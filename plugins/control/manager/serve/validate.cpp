@@ -112,6 +112,7 @@ void checkTexts(schema::ServiceSpec::Reader spec) {
   checkAll("--dns-option", container.getDnsOptions());
   checkAll("--constraint", spec.getTask().getPlacement().getConstraints());
   checkAll("--placement-pref", spec.getTask().getPlacement().getSpreadOver());
+  check("--schedule", spec.getSchedule());
   check("--user", container.getUser());
   check("--workdir", container.getWorkdir());
   for (auto mount : container.getMounts()) {
@@ -190,12 +191,13 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
            most);
   checkName("service", spec.getName());
   checkTexts(spec);
-  refuseIf(modeOf(spec) == nullptr, "unknown service mode; use replicated or global");
+  refuseIf(modeOf(spec) == nullptr,
+           "unknown service mode; use replicated, global, replicated-job or global-job");
   bool limited = spec.getTask().getPlacement().getMaxReplicasPerNode() > 0;
   refuseIf(
-      spec.getMode().isGlobal() && spec.getTask().getPlacement().getTolerateDownMs() > 0,
+      isByNode(spec) && spec.getTask().getPlacement().getTolerateDownMs() > 0,
       "--tolerate-down is for replicated services: the task of a global one stays with its node");
-  refuseIf(spec.getMode().isGlobal() && limited,
+  refuseIf(isByNode(spec) && limited,
            "--replicas-max-per-node is for replicated services: a global one has one task on each "
            "node");
   checkReplicas(replicasOf(spec).orDefault(0));
@@ -205,6 +207,7 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
   checkNetworks(view, spec.getTask());
   checkPlacement(spec.getTask().getPlacement());
   validatePolicies(spec);
+  validateJob(spec);
   validateEndpoint(spec);
   validateAgainstNodes(view, spec, offer, warnings);
   auto only = onlyOneOf(spec);

@@ -37,6 +37,8 @@ void refuseIf(bool wrong, Parts&&... parts) {
 void validateContainer(schema::TaskSpec::Reader task);
 void validateMounts(schema::ContainerSpec::Reader container);
 void validatePolicies(schema::ServiceSpec::Reader spec);
+// What only a job can have, and what it cannot.
+void validateJob(schema::ServiceSpec::Reader spec);
 void validateResources(schema::Resources::Reader resources);
 // Before the size of it all: a range of ports is soon typed.
 void checkPortCount(schema::EndpointSpec::Reader endpoint);

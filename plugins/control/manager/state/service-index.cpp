@@ -1,16 +1,37 @@
 #include "state/service-index.h"
 
+#include <algorithm>
+
 #include "state/usage.h"
 
 namespace orch::control::manager {
 
 kj::Maybe<uint32_t> replicasOf(schema::ServiceSpec::Reader spec) {
-  if (!spec.getMode().isReplicated()) return nullptr;
-  return spec.getMode().getReplicated().getReplicas();
+  auto mode = spec.getMode();
+  if (mode.isReplicated()) return mode.getReplicated().getReplicas();
+  if (mode.isReplicatedJob()) return mode.getReplicatedJob().getCompletions();
+  return nullptr;
 }
 
 void setReplicas(schema::ServiceSpec::Builder spec, uint32_t replicas) {
-  spec.getMode().getReplicated().setReplicas(replicas);
+  auto mode = spec.getMode();
+  if (mode.isReplicatedJob()) return mode.getReplicatedJob().setCompletions(replicas);
+  mode.getReplicated().setReplicas(replicas);
+}
+
+kj::Maybe<uint32_t> tasksAtOnce(schema::ServiceSpec::Reader spec) {
+  auto replicas = replicasOf(spec);
+  if (!spec.getMode().isReplicatedJob()) return replicas;
+  uint32_t most = spec.getMode().getReplicatedJob().getMaxConcurrent();
+  return most == 0 ? replicas : std::min(most, KJ_ASSERT_NONNULL(replicas));
+}
+
+bool isJob(schema::ServiceSpec::Reader spec) {
+  return spec.getMode().isReplicatedJob() || spec.getMode().isGlobalJob();
+}
+
+bool isByNode(schema::ServiceSpec::Reader spec) {
+  return spec.getMode().isGlobal() || spec.getMode().isGlobalJob();
 }
 
 void ServiceIndex::count(schema::Service::Reader service, int sign) {
@@ -20,7 +41,7 @@ void ServiceIndex::count(schema::Service::Reader service, int sign) {
   if ((ids[id] += sign) == 0) ids.erase(id);
   if (ids.empty()) byName.erase(text(spec.getName()));
 
-  if (spec.getMode().isGlobal() && (global[id] += sign) == 0) global.erase(id);
+  if (isByNode(spec) && (global[id] += sign) == 0) global.erase(id);
 
   for (auto port : service.getPorts()) {
     if (port.getPublished() == 0) continue;
@@ -35,7 +56,7 @@ void ServiceIndex::count(schema::Service::Reader service, int sign) {
     if ((users[id] += sign) == 0) users.erase(id);
     if (users.empty()) byNetwork.erase(name);
   });
-  KJ_IF_MAYBE (replicas, replicasOf(spec)) {
+  KJ_IF_MAYBE (replicas, tasksAtOnce(spec)) {
     eachNetwork(spec.getTask(), [&](std::string name) {
       replicasByNetwork[name] += sign * static_cast<int64_t>(*replicas);
       if (replicasByNetwork[name] == 0) replicasByNetwork.erase(name);

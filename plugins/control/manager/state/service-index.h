@@ -18,9 +18,16 @@ void eachNetwork(schema::TaskSpec::Reader spec, F&& use) {
   for (auto network : spec.getNetworks()) use(text(network.getName()));
 }
 
-// The only ones to look into a spec for its number. Null: its mode has none.
+// The only ones to look into a spec for its number: of tasks that run, or of a job's that have to
+// complete. Null: its mode has none.
 kj::Maybe<uint32_t> replicasOf(schema::ServiceSpec::Reader spec);
 void setReplicas(schema::ServiceSpec::Builder spec, uint32_t replicas);
+// How many of these there are at a time.
+kj::Maybe<uint32_t> tasksAtOnce(schema::ServiceSpec::Reader spec);
+// Its tasks end, and are made in runs.
+bool isJob(schema::ServiceSpec::Reader spec);
+// Its slots are nodes.
+bool isByNode(schema::ServiceSpec::Reader spec);
 
 class ServiceIndex final {
  public:

@@ -16,7 +16,9 @@ bool isOnItsWay(const TaskReader& task) {
   return task.getDesired() == TaskState::RUNNING && isAssigned(task) && !isTerminal(task);
 }
 
+// Those of a job are not at rest: the run that they are of may be over.
 ServiceSlots::Rest restOf(const std::vector<const Object*>& tasks, const TaskReader& newest) {
+  if (newest.getIteration() > 0) return ServiceSlots::Rest::NONE;
   auto all = [&](auto&& rule) {
     return std::all_of(tasks.begin(), tasks.end(),
                        [&](auto object) { return rule(TaskReader(*object)); });

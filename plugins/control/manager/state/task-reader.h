@@ -40,6 +40,7 @@ class TaskReader final : private schema::Task::Reader {
 
   using Base::getDesired;
   using Base::getDesiredAtNs;
+  using Base::getIteration;
   using Base::getLegs;
   using Base::getMeta;
   using Base::getNodeId;

@@ -1,0 +1,152 @@
+// Jobs that begin by a schedule.
+#include <catch2/catch.hpp>
+
+#include "orch/attempt.h"
+#include "orch/fail.h"
+#include "test-jobs.h"
+
+namespace orch::control::manager {
+namespace {
+
+using schema::TaskState;
+
+constexpr int64_t SECOND_NS = 1'000'000'000;
+
+Spec scheduled(const char* schedule, SpecChange more = nullptr) {
+  return job(1, 0, [=](schema::ServiceSpec::Builder spec) {
+    spec.setSchedule(schedule);
+    if (more) more(spec);
+  });
+}
+
+struct Clock : Runs {
+  Clock() : Runs({"node1"}) {}
+  int64_t nowS() { return cluster.world.env().nowNs() / SECOND_NS; }
+  // To so many seconds after the next full hour.
+  void toHour(int64_t afterS = 0) {
+    cluster.advance((3600 - nowS() % 3600 + afterS) * kj::SECONDS);
+    cluster.settle();
+  }
+  // Seconds until the next run.
+  int64_t nextS() {
+    return cluster.service("calc").getService().getJob().getNextAtNs() / SECOND_NS - nowS();
+  }
+};
+
+TEST_CASE("schedule: a run begins at its time, and not before", "[manager]") {
+  Clock clock;
+  clock.create(scheduled("0 * * * *"));
+  CHECK(clock.tasks() == "");
+  CHECK(clock.row() == "replicated-job 0/1 (0/1)");
+  CHECK(clock.verdict() == schema::Verdict::CONVERGED);
+  CHECK(clock.nextS() == 3600 - clock.nowS() % 3600);
+  clock.toHour(-1);
+  CHECK(clock.tasks() == "");
+  clock.cluster.advance(1 * kj::SECONDS);
+  clock.cluster.settle();
+  CHECK(clock.tasks() == "1:running");
+  CHECK(clock.nextS() == 3600);
+  clock.cluster.advance(5 * kj::SECONDS);
+  clock.end(TaskState::COMPLETE);
+  CHECK(clock.past() == "1: 1+0 5s");
+  clock.toHour();
+  CHECK(clock.tasks() == "1:running 1:complete");
+  clock.end(TaskState::FAILED, 1, "task: exit (1)");
+  clock.end(TaskState::COMPLETE);
+  CHECK(clock.past() == "2: 1+0 0s; 1: 1+0 5s");
+}
+
+TEST_CASE("schedule: a run whose time comes while one is under way is skipped", "[manager]") {
+  Clock clock;
+  clock.create(scheduled("0 * * * *"));
+  clock.toHour();
+  clock.toHour();
+  CHECK(clock.tasks() == "1:running");
+  CHECK(clock.past() == "0: 0+0 0s skipped: the run before was under way");
+  clock.end(TaskState::COMPLETE);
+  CHECK(clock.past() == "1: 1+0 3600s; 0: 0+0 0s skipped: the run before was under way");
+  clock.toHour();
+  CHECK(clock.iteration() == 2);
+}
+
+TEST_CASE("schedule: what was missed while no manager was there runs once", "[manager]") {
+  Clock clock;
+  clock.create(scheduled("*/10 * * * *"));
+  clock.cluster.stop();
+  clock.nodes.clear();
+  clock.cluster.advance(4 * 3600 * kj::SECONDS + 1 * kj::SECONDS);
+  clock.cluster.start();
+  clock.add("node1");
+  CHECK(clock.iteration() == 1);
+  CHECK(clock.past() == "");
+  CHECK(clock.tasks() == "1:running");
+  CHECK(clock.nextS() <= 600);
+  clock.end(TaskState::COMPLETE);
+  clock.restart("node1");
+  CHECK(clock.iteration() == 1);
+  CHECK(clock.running() == 0);
+}
+
+TEST_CASE("schedule: only the last ten runs are kept", "[manager]") {
+  Clock clock;
+  clock.create(scheduled("@hourly"));
+  for (int i = 0; i < 12; ++i) {
+    clock.toHour();
+    clock.end(TaskState::COMPLETE);
+  }
+  auto response = clock.cluster.service("calc");
+  auto past = response.getService().getJob().getPast();
+  CHECK(past.size() == 10);
+  CHECK(past[0].getIteration() == 12);
+  CHECK(past[9].getIteration() == 3);
+}
+
+TEST_CASE("schedule: a change is for the next run, unless one is under way", "[manager]") {
+  Clock clock;
+  auto image = [](const char* name, uint64_t force = 0) {
+    return [=](schema::ServiceSpec::Builder spec) {
+      spec.getTask().getContainer().setImage(name);
+      spec.getTask().setForceUpdate(force);
+    };
+  };
+  clock.create(scheduled("@hourly", image("calc:1")));
+  clock.update(scheduled("@hourly", image("calc:2")));
+  CHECK(clock.tasks() == "");
+  SECTION("which then begins anew") {
+    clock.toHour();
+    clock.update(scheduled("@hourly", image("calc:3")));
+    CHECK(clock.iteration() == 2);
+    CHECK(clock.tasks() == "1:running 1:shutdown");
+    CHECK(clock.past() == "1: 0+0 0s the service was changed");
+  }
+  SECTION("or a user wants it now") {
+    clock.update(scheduled("@hourly", image("calc:2", 1)));
+    CHECK(clock.tasks() == "1:running");
+    clock.end(TaskState::COMPLETE);
+    clock.toHour();
+    CHECK(clock.iteration() == 2);
+  }
+  SECTION("and another schedule counts at once") {
+    clock.toHour(60);
+    clock.end(TaskState::COMPLETE);
+    clock.update(scheduled("5 * * * *", image("calc:2")));
+    CHECK(clock.nextS() == 240);
+    CHECK(clock.iteration() == 1);
+    clock.update(scheduled("", image("calc:2")));
+    CHECK(clock.cluster.service("calc").getService().getJob().getNextAtNs() == 0);
+    clock.toHour();
+    CHECK(clock.iteration() == 1);
+  }
+}
+
+TEST_CASE("schedule: one that is none, or of no job, is refused", "[manager]") {
+  Clock clock;
+  CHECK(clock.cluster.createError(scheduled("0 3 * *")) ==
+        "usage: --schedule '0 3 * *': the day of the week is missing at column 8");
+  CHECK(clock.cluster.createError(scheduled("0 3 * * *", [](auto spec) {
+    spec.getMode().initReplicated();
+  })) == "usage: --schedule is for jobs: --mode replicated-job or global-job");
+}
+
+}  // namespace
+}  // namespace orch::control::manager
