@@ -45,12 +45,13 @@ TEST_CASE("cli: what is mistyped is answered with what was meant", "[cli]") {
   check({"service", "ls", "--filter", "colour=red"},
         "orch: invalid value 'colour=red' for --filter: expected id=…, name=…, mode=…, label=…");
   check({"service", "ls", "-f", "mode=bogus"},
-        "orch: invalid value 'mode=bogus' for --filter: expected mode=replicated|global");
+        "orch: invalid value 'mode=bogus' for --filter: expected "
+        "mode=replicated|global|replicated-job|global-job");
   check({"node", "ls", "-f", "role=bogus"},
         "orch: invalid value 'role=bogus' for --filter: expected role=manager|worker");
   check({"service", "ps", "-f", "desired-state=bogus", "web"},
         "orch: invalid value 'desired-state=bogus' for --filter: expected "
-        "desired-state=ready|running|shutdown|remove");
+        "desired-state=ready|running|complete|shutdown|remove");
   check({"service", "update", "web", "also"},
         "orch: 'orch service update' takes SERVICE, not 'also'; see 'orch service update --help'");
   check({"-H", "http://1.2.3.4:1", "service", "ls"},

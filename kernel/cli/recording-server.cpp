@@ -148,7 +148,14 @@ class RecordingCluster final : public RecordingPlans {
       auto mode = service.getSpec().getMode();
       row.setMode(mode.isGlobal() ? "global" : "replicated");
       row.setRunning(0);
-      row.setDesired(mode.isGlobal() ? 1 : mode.getReplicated().getReplicas());
+      if (mode.isReplicatedJob()) {
+        row.setMode("replicated-job");
+        row.setDesired(mode.getReplicatedJob().getMaxConcurrent());
+        row.setCompleted(1);
+        row.setTotal(mode.getReplicatedJob().getCompletions());
+      } else {
+        row.setDesired(mode.isReplicated() ? mode.getReplicated().getReplicas() : 1);
+      }
       row.setImage(service.getSpec().getTask().getContainer().getImage());
       row.setPorts(service.getSpec().getEndpoint().getPorts());
       row.setLabels(service.getSpec().getLabels());
@@ -208,6 +215,8 @@ class RecordingCluster final : public RecordingPlans {
     }
     progress.setAllRun(allRun);
     progress.setServing(serving);
+    progress.setJob(owner.job);
+    progress.setCompleted(owner.converges ? 2 : 1);
     progress.setEnded(ended);
     progress.setProblem(owner.problem);
     if (owner.paused) {
@@ -236,6 +245,10 @@ class RecordingCluster final : public RecordingPlans {
     fillTask(tasks[0], OLD_TASK_ID, schema::TaskState::SHUTDOWN, schema::TaskState::FAILED, 300,
              "task: non-zero exit (1), which is a long story");
     fillTask(tasks[1], TASK_ID, schema::TaskState::RUNNING, schema::TaskState::RUNNING, 120, "");
+    if (!owner.job) return kj::READY_NOW;
+    fillTask(tasks[1], TASK_ID, schema::TaskState::SHUTDOWN, schema::TaskState::COMPLETE, 120, "");
+    tasks[0].setIteration(1);
+    tasks[1].setIteration(1);
     return kj::READY_NOW;
   }
   kj::Promise<void> node(NodeContext context) override {

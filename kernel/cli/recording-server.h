@@ -60,6 +60,7 @@ class RecordingServer final {
   std::vector<std::function<void(schema::NodeProgress::Builder)>> drain;
   bool converges = true;
   bool stuck = false;
+  bool job = false;            // what it says of progress and tasks
   bool paused = false;         // after the command
   bool pausedBefore = false;   // and the command does not resume it
   bool updates = false;        // an update begins an update, which is completed when asked for

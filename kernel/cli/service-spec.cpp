@@ -46,11 +46,13 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
     });
     if (mode.isReplicated() && !mode.hasReplicated()) mode.initReplicated();
   }
+  // Before the service was read nobody knows its mode.
+  bool unknown = mode.isReplicated() && !mode.hasReplicated();
   ifGiven(args, "--replicas", [&](auto flag, auto value) {
     auto count = static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX));
     if (mode.isReplicatedJob()) return mode.getReplicatedJob().setCompletions(count);
     if (!mode.isReplicated()) {
-      fail(kj::str("usage: --replicas is for replicated services and jobs: a global one has one ",
+      fail(kj::str("usage: --replicas is for replicated services: a global one has one ",
                    "task on each node"));
     }
     mode.getReplicated().setReplicas(count);
@@ -58,8 +60,6 @@ void applyMode(const Arguments& args, schema::ServiceSpec::Builder spec) {
   ifGiven(args, "--max-concurrent", [&](auto flag, auto value) {
     auto count = static_cast<uint32_t>(parseWhole(flag, value, 0, UINT32_MAX));
     if (mode.isReplicatedJob()) return mode.getReplicatedJob().setMaxConcurrent(count);
-    // Before the service was read nobody knows.
-    bool unknown = mode.isReplicated() && !mode.hasReplicated();
     if (!unknown) fail(kj::str("usage: ", flag, " is for services of --mode replicated-job"));
   });
 }

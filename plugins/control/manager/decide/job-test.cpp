@@ -251,8 +251,8 @@ TEST_CASE("jobs: what they cannot have is refused", "[manager]") {
   request.setReplicas(2);
   auto outcome = attempt(request.send()).promise().wait(runs.cluster.world.waitScope());
   CHECK(plainText(outcome.error()) ==
-        "usage: only services of mode replicated or replicated-job can be scaled: service 'each' "
-        "has one task on each node");
+        "usage: only replicated services can be scaled: service 'each' is global, with one task on "
+        "each node");
 }
 
 }  // namespace

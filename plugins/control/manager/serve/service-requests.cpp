@@ -124,9 +124,8 @@ Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, ui
   KJ_IF_MAYBE (number, replicasOf(service.getSpec())) {
     had = *number;
   } else {
-    fail(kj::str(
-        "usage: only services of mode replicated or replicated-job can be scaled: service '",
-        service.getSpec().getName(), "' has one task on each node"));
+    fail(kj::str("usage: only replicated services can be scaled: service '",
+                 service.getSpec().getName(), "' is global, with one task on each node"));
   }
   capnp::MallocMessageBuilder message;
   message.setRoot(service.getSpec());
