@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <span>
 
 #include "orch/fail.h"
@@ -225,6 +226,15 @@ int64_t Cron::nextNs(int64_t afterNs) const {
     }
   }
   return INT64_MAX;  // after the last day that a time can name
+}
+
+std::string minuteText(int64_t ns) {
+  time_t seconds = ns / 1'000'000'000;
+  std::tm parts{};
+  char text[64];
+  gmtime_r(&seconds, &parts);
+  strftime(text, sizeof(text), "%Y-%m-%d %H:%M UTC", &parts);
+  return text;
 }
 
 }  // namespace orch::control::manager

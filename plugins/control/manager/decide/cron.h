@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace orch::control::manager {
@@ -33,5 +34,8 @@ class Cron final {
   uint64_t weekDays = 0;
   bool eitherDay = false;
 };
+
+// `2026-11-30 03:00 UTC`
+std::string minuteText(int64_t ns);
 
 }  // namespace orch::control::manager

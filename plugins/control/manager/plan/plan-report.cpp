@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "decide/cron.h"
 #include "decide/mode.h"
 #include "serve/validate.h"
 
@@ -75,6 +76,8 @@ void describeServices(const View& view, const View& before, const Prediction& pr
       auto state = now->getUpdate().getState();
       bool well = state == State::NONE || state == State::COMPLETED;
       if (!well) out.setUpdate(now->getUpdate().getMessage());
+      int64_t nextNs = now->getJob().getNextAtNs();
+      if (nextNs != 0) out.setUpdate(("a run begins at " + minuteText(nextNs)).c_str());
     }
     auto count = headcountOf(view, id);
     out.setDesired(count.desired);
@@ -96,7 +99,7 @@ Headcount headcountOf(const View& view, const std::string& serviceId) {
         auto node = view.node(manager::view(task.getNodeId()));
         return node != nullptr && !isDown(KJ_ASSERT_NONNULL(node));
       });
-      result.running += runs;
+      result.running += runs || (mode->job && hasCompleted(view, slot));
     }
   }
   return result;

@@ -297,5 +297,33 @@ TEST_CASE("plan: why a task is where it is, and not elsewhere", "[manager]") {
   CHECK(nodes[1].getTerms()[1].getValue() <= nodes[2].getTerms()[1].getValue());
 }
 
+TEST_CASE("plan: of a job, every task that it starts until it has ended", "[manager]") {
+  PlanCluster cluster(2);
+  auto fill = [](schema::ServiceSpec::Builder spec, const char* schedule) {
+    spec.setName("calc");
+    spec.setSchedule(schedule);
+    spec.getMode().initReplicatedJob().setCompletions(5);
+    spec.getMode().getReplicatedJob().setMaxConcurrent(2);
+    spec.initTask().initContainer().setImage("calc:1");
+    spec.getTask().initRestart().setCondition(schema::RestartPolicy::Condition::ON_FAILURE);
+  };
+  auto once = cluster.plan({[&](auto change) { fill(change.initCreate(), ""); }});
+  std::string slots;
+  for (auto step : once.getPlan().getSteps()) {
+    CHECK(step.getAction() == schema::PlannedStep::Action::START);
+    slots += std::to_string(step.getSlot());
+  }
+  CHECK(slots == "12345");
+  auto service = once.getPlan().getServices()[0];
+  CHECK(service.getRunning() == 5);
+  CHECK(service.getDesired() == 5);
+  CHECK(service.getNeeds().size() == 0);
+  // What a schedule begins is no part of what the change does.
+  auto nightly = cluster.plan({[&](auto change) { fill(change.initCreate(), "0 3 1 1 *"); }});
+  CHECK(nightly.getPlan().getSteps().size() == 0);
+  CHECK(
+      kj::StringPtr(nightly.getPlan().getServices()[0].getUpdate()).startsWith("a run begins at "));
+}
+
 }  // namespace
 }  // namespace orch::control::manager

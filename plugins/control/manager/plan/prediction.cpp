@@ -16,8 +16,11 @@ constexpr int64_t TURN_NS = 5 * NS_PER_MS;  // before the loop turns
 constexpr uint64_t MOST_LOOKS = 5'000'000;  // at nodes
 constexpr int MOST_WAITS = 100;             // one after another without anything happening
 
-// What its agent makes of a task that has been told so.
-TaskState obeyed(TaskState desired) {
+// What its agent makes of a task. Those of a job do what they are for, and end.
+TaskState obeyed(const TaskReader& task) {
+  auto desired = task.getDesired();
+  bool ends = task.getIteration() > 0 && desired == TaskState::RUNNING;
+  if (ends && task.getStatus().getState() == TaskState::RUNNING) return TaskState::COMPLETE;
   return desired <= TaskState::RUNNING ? desired : TaskState::SHUTDOWN;
 }
 }  // namespace
@@ -108,7 +111,7 @@ bool Prediction::act() {
 bool Prediction::actOn(const TaskReader& task) {
   if (!isAssigned(task) || isTerminal(task)) return false;
   auto before = task.getStatus().getState();
-  auto after = obeyed(task.getDesired());
+  auto after = obeyed(task);
   if (before >= after) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
     if (view.stateOf(*node) != schema::Node::State::READY) return false;
@@ -124,12 +127,17 @@ bool Prediction::actOn(const TaskReader& task) {
   dirty.insert(text(task.getServiceId()));
   freed |= isTerminal(after);
   if (after == TaskState::RUNNING) note(Action::START, task);
-  if (isTerminal(after) && before >= TaskState::STARTING) note(Action::STOP, task);
+  bool stopped = isTerminal(after) && after != TaskState::COMPLETE;
+  if (stopped && before >= TaskState::STARTING) note(Action::STOP, task);
   return true;
 }
 
 bool Prediction::wait() {
   for (auto& [id, atNs] : view.takeWakeUps()) {
+    // A schedule goes on for ever, and is no part of what a change does.
+    KJ_IF_MAYBE (service, view.service(id)) {
+      if (service->getJob().getNextAtNs() == atNs) continue;
+    }
     auto it = wakes.try_emplace(id, atNs).first;
     it->second = std::min(it->second, atNs);
   }
