@@ -11,23 +11,70 @@ namespace orch::cli {
 
 namespace {
 
-// What its update does comes first: it is what one looks for.
-kj::String prettyService(schema::Service::Reader service, int64_t nowNs) {
-  auto update = service.getUpdate();
-  if (update.getState() == schema::UpdateStatus::State::NONE) {
-    return pretty(capnp::toDynamic(service));
+constexpr int64_t NS_PER_US = 1000;
+
+// `2026-08-03T12:00:00Z`
+kj::String second(int64_t ns) {
+  auto whole = timestamp(ns);
+  return kj::str(whole.slice(0, whole.findFirst('.').orDefault(whole.size())), "Z");
+}
+
+kj::String pastRun(schema::JobRun::Reader run) {
+  auto message = run.getMessage().size() > 0 ? kj::str("; ", run.getMessage()) : kj::String();
+  // One that was skipped has no number.
+  if (run.getIteration() == 0) {
+    return kj::str("    -: due at ", second(run.getStartedAtNs()), message, "\n");
   }
-  capnp::MallocMessageBuilder message;
-  message.setRoot(service);
-  message.getRoot<schema::Service>().disownUpdate();
+  auto failed = run.getFailed() > 0 ? kj::str(", ", run.getFailed(), " failed") : kj::String();
+  auto tookUs = (run.getEndedAtNs() - run.getStartedAtNs()) / NS_PER_US;
+  return kj::str("    ", run.getIteration(), ": began at ", second(run.getStartedAtNs()), ", took ",
+                 shortDuration(static_cast<uint64_t>(kj::max(tookUs, 0))), ", ", run.getCompleted(),
+                 " completed", failed, message, "\n");
+}
+
+kj::String prettyJob(schema::JobStatus::Reader job, int64_t nowNs) {
+  auto text = kj::str("Job:\n");
+  if (job.getIteration() > 0) {
+    text = kj::str(text, "  Run: ", job.getIteration(), "\n  ",
+                   sinceText("Began:", job.getStartedAtNs(), nowNs), "\n");
+    text = job.getEndedAtNs() > 0
+               ? kj::str(text, "  ", sinceText("Ended:", job.getEndedAtNs(), nowNs), "\n")
+               : kj::str(text, "  Ended: not yet\n");
+  }
+  if (job.getNextAtNs() > 0) {
+    text = kj::str(text, "  Next run: ", second(job.getNextAtNs()), ", in ",
+                   humanDuration(job.getNextAtNs() - nowNs), "\n");
+  }
+  if (job.getPast().size() > 0) text = kj::str(text, "  Past runs:\n");
+  for (auto run : job.getPast()) text = kj::str(text, pastRun(run));
+  return text;
+}
+
+kj::String prettyUpdate(schema::UpdateStatus::Reader update, int64_t nowNs) {
   auto state = capnp::DynamicEnum(update.getState());
-  auto rest = pretty(capnp::toDynamic(message.getRoot<schema::Service>().asReader()));
   auto ended = update.getCompletedAtNs() == 0
                    ? kj::String()
                    : kj::str("  ", sinceText("Completed:", update.getCompletedAtNs(), nowNs), "\n");
   return kj::str("Update:\n  State: ", state, "\n  ",
                  sinceText("Began:", update.getStartedAtNs(), nowNs), "\n", ended,
-                 "  Message: ", update.getMessage(), "\n", rest);
+                 "  Message: ", update.getMessage(), "\n");
+}
+
+// What its update or its runs do comes first: it is what one looks for.
+kj::String prettyService(schema::Service::Reader service, int64_t nowNs) {
+  capnp::MallocMessageBuilder message;
+  message.setRoot(service);
+  auto rest = message.getRoot<schema::Service>();
+  kj::String first;
+  if (service.getUpdate().getState() != schema::UpdateStatus::State::NONE) {
+    first = prettyUpdate(service.getUpdate(), nowNs);
+    rest.disownUpdate();
+  }
+  if (service.hasJob()) {
+    first = kj::str(first, prettyJob(service.getJob(), nowNs));
+    rest.disownJob();
+  }
+  return kj::str(first, pretty(capnp::toDynamic(rest.asReader())));
 }
 
 Task<int> inspectServices(Context& context) {

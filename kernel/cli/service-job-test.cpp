@@ -100,6 +100,21 @@ TEST_CASE("cli: a job is waited for until it is complete", "[cli]") {
   }
 }
 
+TEST_CASE("cli: a job shows its runs first", "[cli]") {
+  Job job;
+  job.create({"-d"});
+  auto ran = job.server.run({"service", "inspect", "--pretty", "web"});
+  CHECK(has(ran.out,
+            "  Ended: not yet\n"
+            "  Next run: 2023-11-15T22:13:20Z, in Less than a second\n"
+            "  Past runs:\n"
+            "    2: began at 2023-11-13T22:13:20Z, took 4.0s, 1 completed, 2 failed; task web.2: "
+            "task: exit (1)\n"
+            "    -: due at 2023-11-12T22:13:20Z; skipped: the run before was under way\n"
+            "    1: began at 2023-11-11T22:13:20Z, took 172740.0s, 3 completed\n"));
+  CHECK(ran.out.find("Job:\n  Run: 3\n  Began: ") == 0);
+}
+
 TEST_CASE("cli: a job's task should complete", "[cli]") {
   Job job;
   job.create({"-d"});

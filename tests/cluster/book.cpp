@@ -24,6 +24,13 @@ bool isStartFirst(schema::ServiceSpec::Reader spec) {
   return spec.getUpdate().getOrder() == schema::UpdateConfig::Order::START_FIRST;
 }
 
+void takeMode(schema::ServiceSpec::Mode::Reader mode, Book::Service& service) {
+  service.job = mode.isReplicatedJob() || mode.isGlobalJob();
+  service.global = mode.isGlobal() || mode.isGlobalJob();
+  if (mode.isReplicated()) service.replicas = mode.getReplicated().getReplicas();
+  if (mode.isReplicatedJob()) service.replicas = mode.getReplicatedJob().getCompletions();
+}
+
 const char* word(TaskState state) {
   static constexpr const char* WORDS[] = {"new",    "pending",  "assigned", "accepted", "preparing",
                                           "ready",  "starting", "running",  "complete", "shutdown",
@@ -88,8 +95,10 @@ void Book::take(const MemoryStore::Written& entry) {
       auto spec = service.getSpec();
       auto& known = services[id];
       known.name = spec.getName().cStr();
-      known.global = spec.getMode().isGlobal();
-      known.replicas = known.global ? 0 : spec.getMode().getReplicated().getReplicas();
+      takeMode(spec.getMode(), known);
+      auto job = service.getJob();
+      known.ended = job.getEndedAtNs() != 0;
+      known.completed = job.getPast().size() > 0 ? job.getPast()[0].getCompleted() : 0;
       known.specVersion = service.getSpecVersion();
       known.image = spec.getTask().getContainer().getImage().cStr();
       known.everStartFirst |= isStartFirst(spec);
@@ -127,6 +136,9 @@ void Book::takeTask(const std::string& id, schema::Task::Reader task) {
   known.slot = task.getSlot() == 0 ? node : std::to_string(task.getSlot());
   if (!known.said) known.state = node.empty() ? TaskState::PENDING : TaskState::ASSIGNED;
   known.specVersion = task.getSpecVersion();
+  bool isNew = known.iteration != task.getIteration();
+  known.iteration = task.getIteration();
+  if (isNew && !known.local) checkRun(id, known);
   auto resources = task.getSpec().getResources();
   known.cpuNanos = static_cast<int64_t>(resources.getReserveCpuNanos());
   known.memoryBytes = static_cast<int64_t>(resources.getReserveMemoryBytes());
@@ -139,6 +151,16 @@ void Book::takeTask(const std::string& id, schema::Task::Reader task) {
   if (desired == TaskState::RUNNING && known.desired != desired) toRun.insert(id);
   known.desired = desired;
   changed.insert(id);
+}
+
+// What has completed in a run of a job is not done again in that run.
+void Book::checkRun(const std::string& id, const Task& task) {
+  for (auto& [otherId, other] : tasks) {
+    bool same = otherId != id && other.service == task.service && other.slot == task.slot &&
+                other.iteration == task.iteration && other.there;
+    if (!same || other.state != TaskState::COMPLETE) continue;
+    violate("task " + nameOf(id) + " is made, though " + nameOf(otherId) + " has completed");
+  }
 }
 
 void Book::takeStatus(const std::string& id, schema::TaskStatus::Reader status) {

@@ -28,6 +28,9 @@ class Book final : public ContainerWatcher {
     std::string name;
     bool global = false;
     uint32_t replicas = 0;
+    bool job = false;
+    bool ended = false;      // its newest run
+    uint32_t completed = 0;  // of the newest run that has
     uint64_t specVersion = 0;
     std::string image;
     bool everStartFirst = false;
@@ -42,6 +45,7 @@ class Book final : public ContainerWatcher {
     schema::TaskState state = schema::TaskState::NEW;
     bool said = false;  // its state was written; else it follows from its having a node
     uint64_t specVersion = 0;
+    uint64_t iteration = 0;
     int64_t cpuNanos = 0;
     int64_t memoryBytes = 0;
     int64_t giveUpNs = 0;  // when the manager need not wait for its end any more; 0: it must
@@ -94,6 +98,7 @@ class Book final : public ContainerWatcher {
   void take(const MemoryStore::Written& entry);
   void takeTask(const std::string& id, schema::Task::Reader task);
   void takeStatus(const std::string& id, schema::TaskStatus::Reader status);
+  void checkRun(const std::string& id, const Task& task);
   void promoted(const std::string& id, Task& task);
   void tookLocal(const std::string& host, const std::string& taskId, schema::Task::Reader task);
   void checkSlots();

@@ -14,7 +14,7 @@ constexpr const char* WORDS[] = {
     "power off", "power on", "crash", "start",  "freeze",    "thaw",      "cut",         "cut out",
     "cut in",    "lose",     "mend",  "reset",  "slow disk", "fast disk", "store fault", "remember",
     "ghost",     "create",   "scale", "update", "remove",    "drain",     "activate"};
-constexpr const char* SCRIPTS[] = {"stays", "ends", "fails", "slow"};
+constexpr const char* SCRIPTS[] = {"stays", "ends", "fails", "slow", "ends soon"};
 
 class Drawing final {
  public:
@@ -25,6 +25,7 @@ class Drawing final {
     plan.hosts = 3 + below(3);
     plan.lengthMs = 12'000 + below(12'000);
     drawRequests();
+    if (chance(50)) drawJob("job");
     uint32_t faults = below(9);
     for (uint32_t i = 0; i < faults; ++i) drawFault();
     sort();
@@ -127,6 +128,25 @@ class Drawing final {
     if (chance(25)) add(at + below(6000), Kind::REMOVE, name);
   }
 
+  // Each update is another run.
+  void drawJob(const std::string& name) {
+    uint32_t at = below(5000);
+    auto& create = add(at, Kind::CREATE, name);
+    create.job = true;
+    create.amount = 1 + below(6);
+    create.global = chance(30);
+    create.script = Step::Script::BRIEF;
+    create.parallelism = below(4);
+    uint32_t image = 1;
+    for (uint32_t changes = below(4); changes > 0; --changes) {
+      at += below(6000);
+      auto& update = add(at, Kind::UPDATE, name);
+      update.amount = ++image;
+      update.parallelism = below(4);
+    }
+    if (chance(20)) add(at + below(6000), Kind::REMOVE, name);
+  }
+
   // A fault that begins at some time and ends some time later.
   void drawPair(Kind begin, Kind end, const std::string& host, uint32_t mostMs) {
     uint32_t at = someTime();
@@ -196,6 +216,7 @@ std::string Step::text() const {
                  kind == Kind::SCALE;
   if (counted) line += " " + std::to_string(amount);
   if (kind == Kind::CREATE) {
+    if (job) line += " as a job,";
     line += global ? " global" : " " + std::to_string(amount) + " replicas";
     line += std::string(", each ") + SCRIPTS[static_cast<size_t>(script)];
     if (reserve > 0) line += ", reserves " + std::to_string(reserve) + " m";

@@ -37,12 +37,13 @@ struct Step {
     ACTIVATE
   };
   // Of a service's tasks.
-  enum class Script { STAYS, ENDS, FAILS, SLOW };
+  enum class Script { STAYS, ENDS, FAILS, SLOW, BRIEF };
   uint32_t atMs = 0;
   Kind kind = Kind::POWER_OFF;
   std::string host;     // or the service's name
   uint32_t amount = 0;  // or replicas, or the image's number
   bool global = false;
+  bool job = false;  // whose tasks have to complete, `parallelism` at a time
   bool startFirst = false;
   bool bad = false;  // the image's tasks fail at once
   uint32_t parallelism = 1;

@@ -26,6 +26,8 @@ std::vector<kj::StringPtr> scriptOf(Step::Script script, bool bad) {
       return {"SIM_RUN=45s"};
     case Step::Script::FAILS:
       return {"SIM_RUN=3s", "SIM_EXIT=1"};
+    case Step::Script::BRIEF:
+      return {"SIM_RUN=700ms"};
     case Step::Script::SLOW:
       return {"SIM_CREATE_DELAY=800ms", "SIM_START_DELAY=700ms", "SIM_IGNORE_TERM=1"};
   }
@@ -126,7 +128,13 @@ void Simulation::fillSpec(const Step& step, const Wish& wish, schema::ServiceSpe
   bool creates = step.kind == Kind::CREATE;
   auto& made = creates ? step : wish.last;
   spec.setName(step.host.c_str());
-  if (made.global) {
+  if (made.job && made.global) {
+    spec.getMode().setGlobalJob();
+  } else if (made.job) {
+    auto job = spec.getMode().initReplicatedJob();
+    job.setCompletions(creates ? step.amount : wish.replicas);
+    job.setMaxConcurrent(step.parallelism);
+  } else if (made.global) {
     spec.getMode().setGlobal();
   } else {
     spec.getMode().initReplicated().setReplicas(creates ? step.amount : wish.replicas);
@@ -141,6 +149,10 @@ void Simulation::fillSpec(const Step& step, const Wish& wish, schema::ServiceSpe
   auto script = scriptOf(made.script, step.bad);
   auto env = container.initEnv(script.size());
   for (uint32_t i = 0; i < script.size(); ++i) env.set(i, script[i]);
+  if (made.job) {
+    task.initRestart().setCondition(schema::RestartPolicy::Condition::ON_FAILURE);
+    return;
+  }
   auto update = spec.initUpdate();
   update.setParallelism(step.parallelism);
   update.setOrder(step.startFirst ? schema::UpdateConfig::Order::START_FIRST

@@ -352,6 +352,13 @@ std::string Simulation::unsettled() {
     if (service.everStartFirst && book.waitsForRoom(id)) continue;
     bool updates = service.update == schema::UpdateStatus::State::UPDATING;
     if (updates) return "'" + name + "' is being updated";
+    if (service.job) {
+      if (!service.ended) return "the run of '" + name + "' has not ended";
+      bool all = wish.global ? service.completed > 0 : service.completed == wish.replicas;
+      if (!all) return "of '" + name + "' have completed " + std::to_string(service.completed);
+      if (!book.running(id).empty()) return "of '" + name + "' something runs";
+      continue;
+    }
     size_t wanted = wish.global ? hosts.size() : wish.replicas;
     auto running = book.running(id);
     if (running.size() != wanted) {
