@@ -133,8 +133,9 @@ kj::Vector<kj::String> applyOptions(const Arguments& args, schema::ServiceSpec::
   // What nobody set is there too, with its defaults: to be seen.
   task.getResources();
   task.getRestart();
-  spec.getUpdate();
   applyMode(args, spec);
+  auto mode = spec.getMode();
+  if (!mode.isReplicatedJob() && !mode.isGlobalJob()) spec.getUpdate();
   applyContainer(args, task.getContainer());
   applyHealth(args, task.getContainer());
   applyLog(args, task);

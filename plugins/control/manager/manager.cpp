@@ -26,6 +26,7 @@ constexpr size_t BATCH_OPS = 128;
 // DESIGN: a leader that cannot reach its store for so long says nothing more to agents.
 constexpr kj::Duration STORE_SILENCE = 2 * kj::SECONDS;
 constexpr int64_t FIRST_PAUSE_NS = 100 * NS_PER_MS;
+constexpr int64_t LONGEST_SLEEP_NS = 30'000 * NS_PER_MS;
 constexpr int64_t LAST_PAUSE_NS = 10'000 * NS_PER_MS;
 
 }  // namespace
@@ -375,7 +376,8 @@ void Manager::armTimer() {
 }
 
 Task<void> Manager::wakeLater(int64_t atNs) {
-  int64_t delayNs = std::max<int64_t>(0, atNs - env.nowNs());
+  // A clock may be put forward meanwhile, which a timer does not see.
+  int64_t delayNs = std::clamp<int64_t>(atNs - env.nowNs(), 0, LONGEST_SLEEP_NS);
   co_await env.timer().afterDelay(delayNs * kj::NANOSECONDS);
   timerAtNs = INT64_MAX;
   poke();

@@ -147,6 +147,12 @@ Task<void> Plans::findNeeds(View& view, const std::set<std::string>& services,
     for (auto service : plan.getServices()) service.setNeedsUnknown(true);
     co_return;
   }
+  // What a job loses with a node runs elsewhere, or later.
+  for (auto service : plan.getServices()) {
+    KJ_IF_MAYBE (known, view.service(manager::view(service.asReader().getId()))) {
+      service.setNeedsUnknown(isJob(known->getSpec()));
+    }
+  }
   std::map<std::string, std::vector<std::string>> needs;  // host names, by service
   uint64_t seed = 2;
   for (auto& nodeId : hosts) {
