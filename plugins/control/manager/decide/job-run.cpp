@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "decide/mode.h"
+#include "state/slots-reader.h"
 
 namespace orch::control::manager {
 
@@ -52,7 +53,11 @@ std::string whyGivenUp(const Slot& slot) {
 RunCount countRun(const View& view, schema::Service::Reader service) {
   RunCount count;
   auto name = text(service.getSpec().getName());
-  auto slots = view.slots(manager::view(service.getMeta().getId()));
+  SlotsReader reader(view, manager::view(service.getMeta().getId()), Extent::RESTLESS);
+  while (reader.read()) {
+  }
+  auto slots = reader.take();
+  count.completed = slots.completed(service.getJob().getIteration());
   auto& mode = *modeOf(service.getSpec());
   for (auto& slot : slots) {
     if (hasCompleted(view, slot)) {

@@ -37,9 +37,15 @@ SlotPlan planCompletions(const View& view, schema::Service::Reader service, cons
   uint32_t atOnce = tasksAtOnce(service.getSpec()).orDefault(0);
   auto busy = static_cast<uint32_t>(
       std::count_if(slots.begin(), slots.end(), [&](auto& slot) { return isBusy(view, slot); }));
+  // Slots that there are no more are forgotten.
+  plan.wantsAll = slots.goBeyond(total);
+  if (plan.wantsAll) return plan;
   std::set<uint32_t> taken;
   for (auto slot : occupied) taken.insert(slot->key.number);
-  for (uint32_t number = 1; number <= total && busy + plan.missing.size() < atOnce; ++number) {
+  auto run = service.getJob().getIteration();
+  for (uint32_t number = slots.firstToDo(run, 1);
+       number <= total && busy + plan.missing.size() < atOnce;
+       number = slots.firstToDo(run, number + 1)) {
     if (taken.count(number) > 0) continue;
     plan.unfinished = plan.missing.size() == MAX_CHANGED_PER_PASS;
     if (plan.unfinished) return plan;

@@ -86,7 +86,8 @@ constexpr int64_t (*BY_CONCERN[])(View&, Config::Reader, std::string_view) = {ru
 ServicePass::ServicePass(View& view, std::string_view id, Extent extent)
     : view(view), serviceId(id), extent(extent) {
   auto stored = view.base().slots(serviceId);
-  bool removes = view.service(serviceId) == nullptr && stored != nullptr && stored->settled() > 0;
+  bool removes = view.service(serviceId) == nullptr && stored != nullptr &&
+                 (stored->settled() > 0 || stored->anyCompleted());
   if (removes) this->extent = Extent::ALL;
   read();
 }

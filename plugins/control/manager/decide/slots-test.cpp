@@ -108,6 +108,63 @@ TEST_CASE("slots: a pass reads no more of a service than has changed", "[manager
   }
 }
 
+TEST_CASE("slots: a pass of a job reads none that has completed", "[manager]") {
+  constexpr uint32_t COMPLETIONS = 300;
+  Bench bench;
+  bench.node("node1");
+  bench.service(1);
+  bench.change([&](View& view) {
+    view.editService(bench.serviceId, [](schema::Service::Builder service) {
+      auto job = service.getSpec().getMode().initReplicatedJob();
+      job.setCompletions(COMPLETIONS);
+      job.setMaxConcurrent(10);
+      auto restart = service.getSpec().getTask().initRestart();
+      restart.setCondition(schema::RestartPolicy::Condition::ON_FAILURE);
+    });
+  });
+  bench.reconcile();
+  uint64_t read = 0;
+  uint32_t rounds = 0;
+  auto job = [&] {
+    View view(bench.state, bench.nowNs, Seed{1, 2, 3, 4});
+    return KJ_ASSERT_NONNULL(view.service(bench.serviceId)).getJob().getEndedAtNs();
+  };
+  for (; job() == 0; ++rounds) {
+    REQUIRE(rounds <= COMPLETIONS / 10);
+    bench.run("node1");
+    bench.change([&](View& view) {
+      for (auto& entry : bench.state.all(Kind::TASK)) {
+        TaskReader task(entry.second);
+        if (isTerminal(task)) continue;
+        view.editStatus(task, [&](schema::TaskStatus::Builder status) {
+          status.setState(TaskState::COMPLETE);
+          status.setEndedAtNs(bench.nowNs);
+        });
+      }
+      reconcileService(view, bench.serviceId);
+      read = std::max(read, view.slotsLooked());
+    });
+    bench.reconcile();
+  }
+  CHECK(rounds == COMPLETIONS / 10);
+  CHECK(read <= 200);
+  CHECK(bench.count(TaskState::SHUTDOWN) == COMPLETIONS);
+  // Another run begins at the first slot again.
+  bench.change([&](View& view) {
+    view.editService(bench.serviceId, [](schema::Service::Builder service) {
+      service.getJob().setIteration(2);
+      service.getJob().setEndedAtNs(0);
+    });
+  });
+  bench.reconcile();
+  CHECK(bench.count(TaskState::RUNNING) == 10);
+  CHECK(bench.state.slots(bench.serviceId)->find({1, {}})->tasks.size() == 2);
+  // What is gone takes all with it.
+  bench.change([&](View& view) { view.erase(Key{Kind::SERVICE, bench.serviceId}); });
+  for (int i = 0; i < 8; ++i) bench.reconcile();
+  CHECK(bench.count(TaskState::SHUTDOWN) == 0);
+}
+
 TEST_CASE("slots: no step of a pass is long, however many slots there are", "[manager]") {
   ManySlots many;
   auto steps = [&](auto&& change) {

@@ -16,25 +16,33 @@ bool isOnItsWay(const TaskReader& task) {
   return task.getDesired() == TaskState::RUNNING && isAssigned(task) && !isTerminal(task);
 }
 
-// Those of a job are not at rest: the run that they are of may be over.
 ServiceSlots::Rest restOf(const std::vector<const Object*>& tasks, const TaskReader& newest) {
-  if (newest.getIteration() > 0) return ServiceSlots::Rest::NONE;
   auto all = [&](auto&& rule) {
     return std::all_of(tasks.begin(), tasks.end(),
                        [&](auto object) { return rule(TaskReader(*object)); });
   };
+  auto othersOver = [&] {
+    return all([&](const TaskReader& task) {
+      if (task.getMeta().getId() == newest.getMeta().getId()) return true;
+      return !isLeaving(task) && !isWanted(task) && isTerminal(task);
+    });
+  };
+  bool few = tasks.size() <= SETTLED_TASKS;
+  if (newest.getIteration() > 0) {
+    // Other slots of a job are never at rest: the run that they are of may be over.
+    bool completed = newest.slot().number > 0 && !isLeaving(newest) && !isWanted(newest) &&
+                     newest.getStatus().getState() == TaskState::COMPLETE;
+    return few && completed && othersOver() ? ServiceSlots::Rest::COMPLETED
+                                            : ServiceSlots::Rest::NONE;
+  }
   if (isLeaving(newest)) {
     bool stay = all([](const TaskReader& task) {
       return isLeaving(task) && isAssigned(task) && !isTerminal(task);
     });
     return stay ? ServiceSlots::Rest::LEAVING : ServiceSlots::Rest::NONE;
   }
-  if (tasks.size() > SETTLED_TASKS || !isOnItsWay(newest)) return ServiceSlots::Rest::NONE;
-  bool over = all([&](const TaskReader& task) {
-    if (task.getMeta().getId() == newest.getMeta().getId()) return true;
-    return !isLeaving(task) && !isWanted(task) && isTerminal(task);
-  });
-  return over ? ServiceSlots::Rest::SETTLED : ServiceSlots::Rest::NONE;
+  if (!few || !isOnItsWay(newest)) return ServiceSlots::Rest::NONE;
+  return othersOver() ? ServiceSlots::Rest::SETTLED : ServiceSlots::Rest::NONE;
 }
 
 ServiceSlots::Standing standingOf(const std::vector<const Object*>& tasks) {
@@ -52,7 +60,8 @@ ServiceSlots::Standing standingOf(const std::vector<const Object*>& tasks) {
   bool troubled =
       rest == ServiceSlots::Rest::SETTLED && !runs && newest.getStatus().getError().size() > 0;
   auto leaving = static_cast<uint32_t>(rest == ServiceSlots::Rest::LEAVING ? tasks.size() : 0);
-  return {rest, newest.getSpecVersion(), runs, troubled, leaving, failedAtNs};
+  return {rest,     newest.getSpecVersion(), newest.getIteration(), runs,
+          troubled, leaving,                 failedAtNs};
 }
 }  // namespace
 
@@ -82,6 +91,11 @@ const ServiceSlots::Entry* ServiceSlots::find(const SlotKey& key) const {
   return slot == slots.end() ? nullptr : &slot->second;
 }
 
+const ServiceSlots::Run* ServiceSlots::completed(uint64_t iteration) const {
+  auto run = runs.find(iteration);
+  return run == runs.end() ? nullptr : &run->second;
+}
+
 void ServiceSlots::judge(const SlotKey& key, Entry& entry) {
   auto now = standingOf(entry.tasks);
   if (now == entry.standing) return;
@@ -100,6 +114,11 @@ void ServiceSlots::enter(const SlotKey& key, const Standing& standing) {
   }
   leavingCount += standing.leaving;
   if (standing.troubled) troubles.insert(key);
+  if (standing.rest == Rest::COMPLETED) {
+    auto& run = runs[standing.iteration];
+    run.numbers.insert(key.number);
+    ++run.count;
+  }
   if (standing.failedAtNs != 0) failed.insert({standing.failedAtNs, key});
 }
 
@@ -113,6 +132,11 @@ void ServiceSlots::leave(const SlotKey& key, const Standing& standing) {
   }
   leavingCount -= standing.leaving;
   if (standing.troubled) troubles.erase(key);
+  if (standing.rest == Rest::COMPLETED) {
+    auto& run = runs[standing.iteration];
+    run.numbers.erase(key.number);
+    if (--run.count == 0) runs.erase(standing.iteration);
+  }
   if (standing.failedAtNs != 0) failed.erase({standing.failedAtNs, key});
 }
 

@@ -20,14 +20,16 @@ inline constexpr size_t SETTLED_TASKS = 5;
 class ServiceSlots final {
  public:
   enum class Rest : uint8_t {
-    NONE,     // there may be something to do
-    SETTLED,  // one task runs, or is on its way on a node, and all before it have ended
-    LEAVING   // its tasks are to be removed, and have not ended yet
+    NONE,      // there may be something to do
+    SETTLED,   // one task runs, or is on its way on a node, and all before it have ended
+    LEAVING,   // its tasks are to be removed, and have not ended yet
+    COMPLETED  // of a job: its newest task has completed, and all before it have ended
   };
   // What is known of a slot by its tasks.
   struct Standing {
     Rest rest = Rest::NONE;
     uint64_t specVersion = 0;  // of the newest task
+    uint64_t iteration = 0;    // the same
     bool runs = false;         // the newest one
     bool troubled = false;     // settled, and it says what keeps it from running
     uint32_t leaving = 0;      // tasks, if all of them are
@@ -59,6 +61,14 @@ class ServiceSlots final {
   const NumberSet& settledNumbers() const { return numbers; }
   // How many are settled by the spec versions of their tasks.
   const std::map<uint64_t, uint32_t>& settledVersions() const { return versions; }
+  // Those that are completed in a run of the job; null: none.
+  struct Run {
+    NumberSet numbers;
+    uint32_t count = 0;
+  };
+  const Run* completed(uint64_t iteration) const;
+  // In whichever run.
+  bool anyCompleted() const { return !runs.empty(); }
   // Slots by when a task of theirs last failed.
   const std::set<std::pair<int64_t, SlotKey>>& failures() const { return failed; }
 
@@ -75,6 +85,7 @@ class ServiceSlots final {
   std::set<SlotKey> troubles;
   NumberSet numbers;
   std::map<uint64_t, uint32_t> versions;
+  std::map<uint64_t, Run> runs;  // by iteration
   std::set<std::pair<int64_t, SlotKey>> failed;
 };
 

@@ -89,10 +89,12 @@ bool SlotsReader::read() {
 size_t SlotsReader::readSlot(const SlotKey& key, const ServiceSlots::Entry* entry) {
   Slot slot{key, {}, {}};
   if (entry != nullptr) {
-    bool settled = entry->standing.rest == ServiceSlots::Rest::SETTLED;
+    auto& standing = entry->standing;
+    bool settled = standing.rest == ServiceSlots::Rest::SETTLED;
     slots.settledRead += settled;
-    slots.runningRead += settled && entry->standing.runs;
-    slots.leavingRead += entry->standing.leaving;
+    slots.runningRead += settled && standing.runs;
+    slots.leavingRead += standing.leaving;
+    if (standing.rest == ServiceSlots::Rest::COMPLETED) ++slots.completedRead[standing.iteration];
     for (auto object : entry->tasks) {
       TaskReader task(*object);
       bool isChanged = changed != nullptr &&
@@ -120,6 +122,22 @@ uint32_t Slots::firstUnsettled(uint32_t number) const {
   auto key = std::lower_bound(readKeys.begin(), readKeys.end(), SlotKey{number, {}});
   uint32_t free = stored->settledNumbers().firstWithout(number);
   return key == readKeys.end() ? free : std::min(free, key->number);
+}
+
+uint32_t Slots::completed(uint64_t iteration) const {
+  auto run = stored == nullptr ? nullptr : stored->completed(iteration);
+  if (run == nullptr) return 0;
+  auto read = completedRead.find(iteration);
+  return run->count - (read == completedRead.end() ? 0 : read->second);
+}
+
+uint32_t Slots::firstToDo(uint64_t iteration, uint32_t number) const {
+  auto run = stored == nullptr ? nullptr : stored->completed(iteration);
+  return run == nullptr ? number : run->numbers.firstWithout(number);
+}
+
+bool Slots::goBeyond(uint32_t number) const {
+  return !all && stored != nullptr && stored->all().rbegin()->first.number > number;
 }
 
 std::vector<TaskReader> Slots::leavingUnread(const SlotKey& key) const {

@@ -48,6 +48,12 @@ class Slots final {
   size_t leavingUnread() const { return stored == nullptr ? 0 : stored->leaving() - leavingRead; }
   // The first number from this one on that is not that of such a slot.
   uint32_t firstUnsettled(uint32_t number) const;
+  // The same of slots that have completed in a run of a job.
+  uint32_t completed(uint64_t iteration) const;
+  // The first number from this one on that has not completed in it.
+  uint32_t firstToDo(uint64_t iteration, uint32_t number) const;
+  // Whether there is one beyond this number that was not read.
+  bool goBeyond(uint32_t number) const;
   // Spec versions of such tasks are this one.
   bool settledAreOf(uint64_t specVersion) const;
 
@@ -60,6 +66,7 @@ class Slots final {
   size_t settledRead = 0;
   size_t runningRead = 0;  // of these
   size_t leavingRead = 0;
+  std::map<uint64_t, uint32_t> completedRead;
   const ServiceSlots* stored = nullptr;  // null: it had none before this pass
 };
 
