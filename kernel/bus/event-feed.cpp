@@ -2,7 +2,7 @@
 
 #include <capnp/serialize.h>
 
-#include "kernel/bus/segments.h"
+#include "orch/segments/segments.h"
 
 namespace orch::bus {
 
@@ -89,7 +89,7 @@ class Feed final {
 
   void tellDamage(const LogDamage& damage) {
     if (!log.isNews(damage)) return;
-    bus.publish("events.damaged", segmentName(damage.at.segment).toString(),
+    bus.publish("events.damaged", segments::segmentName(damage.at.segment).toString(),
                 {{"offset", kj::str(damage.at.offset)}, {"bytes", kj::str(damage.bytes)}});
   }
 

@@ -3,7 +3,7 @@
 
 #include "kernel/bus/bus.h"
 #include "kernel/bus/event-log.h"
-#include "kernel/bus/segments.h"
+#include "orch/segments/segments.h"
 
 namespace orch::bus {
 
@@ -11,7 +11,7 @@ namespace {
 
 // Most frames are small; one that does not fit into the first window fits into the second, and a
 // window that begins with garbage still holds any frame that begins in its first half.
-constexpr size_t WINDOWS[] = {128 << 10, 2 * MAX_FRAME_BYTES};
+constexpr size_t WINDOWS[] = {128 << 10, 2 * segments::MAX_FRAME_BYTES};
 
 class Reader final {
  public:
@@ -21,7 +21,7 @@ class Reader final {
   }
 
   LogPiece read() {
-    for (auto number : segmentNumbers(directory)) {
+    for (auto number : segments::segmentNumbers(directory)) {
       if (number < piece.next.segment || number > to.segment) continue;
       if (number > piece.next.segment) piece.next = {number, 0};
       if (piece.next.offset == 0 && isTooOld(number)) continue;
@@ -35,12 +35,12 @@ class Reader final {
   // All of the segment is older than what is wanted: the next one begins before that.
   bool isTooOld(uint64_t number) {
     if (number >= to.segment) return false;
-    KJ_IF_MAYBE (file, directory.tryOpenFile(segmentName(number + 1))) {
+    KJ_IF_MAYBE (file, directory.tryOpenFile(segments::segmentName(number + 1))) {
       auto bytes = window(**file, 0, (*file)->stat().size, WINDOWS[0]);
-      auto frame = nextFrame(bytes, 0);
+      auto frame = segments::nextFrame(bytes, 0);
       if (!frame) return false;
       int64_t first = INT64_MAX;
-      eachEvent(frame->content, [&](EventWords words) {
+      segments::eachMessage(frame->content, [&](EventWords words) {
         capnp::FlatArrayMessageReader reader(words);
         first = kj::min(first, reader.getRoot<schema::Event>().getTimeNs());
       });
@@ -59,7 +59,7 @@ class Reader final {
 
   // False if the piece is full.
   bool readSegment(uint64_t number) {
-    KJ_IF_MAYBE (file, directory.tryOpenFile(segmentName(number))) {
+    KJ_IF_MAYBE (file, directory.tryOpenFile(segments::segmentName(number))) {
       uint64_t end = (*file)->stat().size;
       if (number == to.segment) end = kj::min(end, to.offset);
       for (size_t size = WINDOWS[0]; piece.next.offset < end;) {
@@ -87,11 +87,11 @@ class Reader final {
     for (;;) {
       if (size >= EventLog::PIECE_BYTES) return false;
       size_t at = piece.next.offset - base;
-      auto frame = nextFrame(bytes, at);
+      auto frame = segments::nextFrame(bytes, at);
       if (!frame) return true;
       if (frame->begin > at) damaged(frame->begin - at);
       piece.next.offset = base + frame->end;
-      eachEvent(frame->content, [this](EventWords words) { take(kj::mv(words)); });
+      segments::eachMessage(frame->content, [this](EventWords words) { take(kj::mv(words)); });
     }
   }
 

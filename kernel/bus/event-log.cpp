@@ -3,8 +3,8 @@
 #include <capnp/serialize.h>
 #include <kj/debug.h>
 
-#include "kernel/bus/segments.h"
 #include "orch/attempt.h"
+#include "orch/segments/segments.h"
 
 namespace orch::bus {
 
@@ -24,16 +24,16 @@ uint64_t segmentsKept(uint64_t maxBytes) {
 
 // Reads one segment for its last sequence; cuts the newest after its last intact frame.
 void scanSegment(Scanned& found, uint64_t number) {
-  auto opened = found.directory->tryOpenFile(segmentName(number), kj::WriteMode::MODIFY);
+  auto opened = found.directory->tryOpenFile(segments::segmentName(number), kj::WriteMode::MODIFY);
   if (opened == nullptr) return;
   auto& file = *KJ_ASSERT_NONNULL(opened);
   auto bytes = file.readAllBytes();
   size_t at = 0;
   uint64_t damaged = 0;
-  for (auto frame = nextFrame(bytes, at); frame; frame = nextFrame(bytes, at)) {
+  for (auto frame = segments::nextFrame(bytes, at); frame; frame = segments::nextFrame(bytes, at)) {
     damaged += frame->begin - at;
     at = frame->end;
-    eachEvent(frame->content, [&](EventWords words) {
+    segments::eachMessage(frame->content, [&](EventWords words) {
       capnp::FlatArrayMessageReader reader(words);
       found.last = kj::max(found.last, reader.getRoot<schema::Event>().getSequence());
     });
@@ -48,12 +48,12 @@ Scanned scan(const kj::Filesystem& files, kj::PathPtr path, uint64_t maxBytes) {
   Scanned found;
   found.directory = files.getRoot().openSubdir(
       path, kj::WriteMode::CREATE | kj::WriteMode::MODIFY | kj::WriteMode::CREATE_PARENT);
-  auto numbers = segmentNumbers(*found.directory);
+  auto numbers = segments::segmentNumbers(*found.directory);
   if (numbers.empty()) return found;
   found.segment = kj::max<uint64_t>(1, numbers.back());
   for (auto number : numbers) {
     if (number + segmentsKept(maxBytes) <= found.segment) {
-      found.directory->tryRemove(segmentName(number));
+      found.directory->tryRemove(segments::segmentName(number));
     }
   }
   // The newest segment may hold nothing yet: then the last sequence is in one before.
@@ -82,11 +82,11 @@ Task<EventLog::Opened> EventLog::open() {
 
 void EventLog::append(kj::ArrayPtr<const capnp::word> event, uint64_t sequence) {
   last = sequence;
-  if (event.asBytes().size() > MAX_EVENT_BYTES) {
+  if (event.asBytes().size() > segments::MAX_MESSAGE_BYTES) {
     ++dropped;
     return;
   }
-  addEvent(frame, event);
+  segments::addMessage(frame, event);
   ++frameEvents;
   if (frame.size() >= FRAME_BYTES) {
     closeFrame();
@@ -166,11 +166,11 @@ kj::Promise<void> EventLog::write(const ClosedFrame& closed) {
   LogPosition at = full ? LogPosition{segment + 1, 0} : LogPosition{segment, segmentSize};
   auto job = [dir = directory->clone(), at, keep = segmentsKept(maxBytes),
               content = closed.content]() {
-    auto packed = packFrame(*content);
-    auto name = segmentName(at.segment);
+    auto packed = segments::packFrame(*content);
+    auto name = segments::segmentName(at.segment);
     auto file = dir->openFile(name, kj::WriteMode::CREATE | kj::WriteMode::MODIFY);
     file->write(at.offset, packed);
-    if (at.segment > keep) dir->tryRemove(segmentName(at.segment - keep));
+    if (at.segment > keep) dir->tryRemove(segments::segmentName(at.segment - keep));
     return packed.size();
   };
   return env.workers().run(kj::mv(job)).then([this, at](size_t n) {

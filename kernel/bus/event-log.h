@@ -12,11 +12,14 @@
 #include <string>
 #include <vector>
 
-#include "kernel/bus/frames.h"
 #include "orch/env.h"
 #include "orch/schema/plugin.capnp.h"
+#include "orch/segments/frames.h"
 
 namespace orch::bus {
+
+// A serialised Event, as it is kept and sent.
+using EventWords = segments::MessageWords;
 
 // Hears of the log's troubles, each once. On the loop.
 class EventLogWatcher {

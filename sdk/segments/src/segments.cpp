@@ -1,10 +1,10 @@
-#include "kernel/bus/segments.h"
+#include "orch/segments/segments.h"
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
 
-namespace orch::bus {
+namespace orch::segments {
 
 namespace {
 
@@ -28,7 +28,7 @@ kj::Path segmentName(uint64_t number) {
   return kj::Path(kj::str(zeros, digits, ".zst"));
 }
 
-std::vector<uint64_t> segmentNumbers(const kj::Directory& directory) {
+std::vector<uint64_t> segmentNumbers(const kj::ReadableDirectory& directory) {
   std::vector<uint64_t> numbers;
   for (auto& name : directory.listNames()) {
     KJ_IF_MAYBE (number, segmentNumber(name)) numbers.push_back(*number);
@@ -37,4 +37,4 @@ std::vector<uint64_t> segmentNumbers(const kj::Directory& directory) {
   return numbers;
 }
 
-}  // namespace orch::bus
+}  // namespace orch::segments

@@ -1,11 +1,11 @@
-#include "kernel/bus/frames.h"
+#include "orch/segments/frames.h"
 
 #include <kj/debug.h>
 #include <zstd.h>
 
 #include <cstring>
 
-namespace orch::bus {
+namespace orch::segments {
 
 namespace {
 
@@ -27,10 +27,10 @@ kj::Maybe<kj::Array<kj::byte>> unpack(kj::ArrayPtr<const kj::byte> frame) {
 
 }  // namespace
 
-void addEvent(kj::Vector<kj::byte>& content, kj::ArrayPtr<const capnp::word> event) {
-  uint64_t words = event.size();
+void addMessage(kj::Vector<kj::byte>& content, kj::ArrayPtr<const capnp::word> message) {
+  uint64_t words = message.size();
   content.addAll(kj::arrayPtr(reinterpret_cast<const kj::byte*>(&words), sizeof(words)));
-  content.addAll(event.asBytes());
+  content.addAll(message.asBytes());
 }
 
 kj::Array<kj::byte> packFrame(kj::ArrayPtr<const kj::byte> content) {
@@ -63,17 +63,17 @@ std::optional<Frame> nextFrame(kj::ArrayPtr<const kj::byte> bytes, size_t at) {
   return std::nullopt;
 }
 
-void eachEvent(kj::ArrayPtr<const kj::byte> content, kj::FunctionParam<void(EventWords)> f) {
+void eachMessage(kj::ArrayPtr<const kj::byte> content, kj::FunctionParam<void(MessageWords)> f) {
   for (size_t at = 0; at + sizeof(uint64_t) <= content.size();) {
     uint64_t words;
     memcpy(&words, content.begin() + at, sizeof(words));
     at += sizeof(words);
     if (words > (content.size() - at) / sizeof(capnp::word)) return;
-    auto event = kj::heapArray<capnp::word>(words);
-    memcpy(event.begin(), content.begin() + at, words * sizeof(capnp::word));
+    auto message = kj::heapArray<capnp::word>(words);
+    memcpy(message.begin(), content.begin() + at, words * sizeof(capnp::word));
     at += words * sizeof(capnp::word);
-    f(kj::mv(event));
+    f(kj::mv(message));
   }
 }
 
-}  // namespace orch::bus
+}  // namespace orch::segments
