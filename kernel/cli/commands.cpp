@@ -47,6 +47,7 @@ constexpr const Command* COMMANDS[] = {
     &APPLY,
     &SIMULATE,
     &WHY,
+    &REPLAY,
     &TASK_LS,
     &TASK_INSPECT,
     &IMAGE_LS,

@@ -94,6 +94,35 @@ interface ClusterControl {
   rollbackService @36 (requestId :Text, id :Text) -> (service :Objects.Service, warnings :List(Text));
   # The spec that the service had before is the one that it has, by its rollback policy. Asked once
   # more, it has the other one again.
+  replay @37 (scheduler :Text, sinceNs :Int64) -> (answer :Replayed) $Plugin.longRunning;
+  # The decisions that the manager's journal has, since then, once more: by another strategy (`binpack`)
+  # in the place of all, or without one by those that made them. Changes nothing. One at a time.
+}
+
+struct Replayed {
+  # Decisions of the past, made once more as things stood then.
+  firstNs @0 :Int64;                 # when the first of them was made; 0: there are none
+  lastNs @1 :Int64;
+  decisions @2 :UInt64;              # in which tasks were given nodes
+  services @3 :List(ReplayedService);  # by name
+  tasks @4 :List(ReplayedTask);      # that would be elsewhere, the oldest first, 1,000 at most
+}
+
+struct ReplayedService {
+  service @0 :Text;
+  tasks @1 :UInt32;                  # that were given nodes
+  same @2 :UInt32;                   # that would have been given the same
+  elsewhere @3 :UInt32;
+  nowhere @4 :UInt32;                # that would have waited
+}
+
+struct ReplayedTask {
+  atNs @0 :Int64;
+  service @1 :Text;
+  slot @2 :UInt32;
+  node @3 :Text;                     # the host that it was given
+  other @4 :Text;                    # that it would have been; empty: none
+  reason @5 :Text;                   # why none
 }
 
 struct PlannedChange {

@@ -27,6 +27,34 @@ struct Config {
   image @10 :Text = "image.oci";
   # The service that tells what a tag means when a service is made or updated. Empty: nobody is asked,
   # and each node takes what it finds under the name.
+  journalBytes @11 :UInt64 = 67108864;
+  # Of what was decided, for `orch replay`, all files together; past it the oldest goes. 0: nothing is kept.
+}
+
+struct JournalEntry {
+  # One after the other they say what the state was and what became of it. A file begins with all
+  # objects, between `begins` and `complete`; what is decided meanwhile stands among them.
+  union {
+    begins @0 :UInt64;               # the store's revision
+    complete @1 :Void;
+    change @2 :JournalChange;        # of a pass, or an object as it is
+    sighting @3 :JournalSighting;
+    passed @4 :Int64;                # the changes since the last one were decided then
+  }
+}
+
+struct JournalChange {
+  # As in the store. Without words of either kind: the object is deleted. Secrets are left out.
+  kind @0 :Text;
+  id @1 :Text;
+  object @2 :Data;                   # empty: as it was
+  status @3 :Data;                   # the same
+}
+
+struct JournalSighting {
+  node @0 :Text;
+  presence @1 :UInt8;                # as Presence
+  reason @2 :Text;
 }
 
 struct RequestRecord {

@@ -2,6 +2,7 @@
 // handed out.
 #pragma once
 
+#include "journal/journal.h"
 #include "member/admins.h"
 #include "member/membership.h"
 #include "orch/plugin.h"
@@ -32,6 +33,7 @@ class Core final : public kj::Refcounted {
   LogStreams logs;
   VolumeQueries volumes;
   NetworkCheck networkCheck;
+  Journal journal;
 };
 
 }  // namespace orch::control::manager

@@ -99,6 +99,7 @@ Task<void> Manager::exploreOne() {
 void Manager::noteNode(const std::string& nodeId, Presence presence, std::string reason) {
   auto nowNs = env.nowNs();
   if (!leading || !current.setPresence(nodeId, {presence, nowNs, reason})) return;
+  for (auto observer : observers) observer->sighted(nodeId);
   dirty.add({Concern::NODE, nodeId}, nowNs);
   if (presence == Presence::HEARD) dirty.add({Concern::PLACEMENT, {}}, nowNs);
   auto object = current.find(Kind::NODE, nodeId);
@@ -164,6 +165,7 @@ Task<bool> Manager::pass() {
   noteReleases(view);
   bool commits = !view.changes().empty() || view.mustConfirm();
   co_await commitAll(view, jobs);
+  for (auto observer : observers) observer->passed(view.now());
   co_return commits;
 }
 

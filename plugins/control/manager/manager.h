@@ -23,6 +23,10 @@ class ChangeObserver {
   virtual void changing(const Key& key, const Snapshot& before, const Snapshot& after) = 0;
   // After a batch was applied.
   virtual void applied() {}
+  // It was heard of, or not, otherwise than before.
+  virtual void sighted(const std::string& /*nodeId*/) {}
+  // A pass that began then has ended; all that it has committed was applied.
+  virtual void passed(int64_t /*atNs*/) {}
   // The state was loaded again: nothing that was known of it holds.
   virtual void reloaded() {}
   // Another manager leads, or may: the store has not answered for two seconds. Nothing may be said

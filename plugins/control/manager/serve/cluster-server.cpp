@@ -3,6 +3,7 @@
 #include <kj/debug.h>
 
 #include "decide/address-allocator.h"
+#include "journal/replays.h"
 #include "member/admins.h"
 #include "orch/fail.h"
 #include "plan/plans.h"
@@ -29,7 +30,7 @@ struct Outcome final : public kj::Refcounted {
 class ClusterServer final : public schema::ClusterControl::Server {
  public:
   ClusterServer(kj::Own<kj::Refcounted> owner, ClusterParts parts)
-      : owner(kj::mv(owner)), parts(parts), plans(this->parts) {}
+      : owner(kj::mv(owner)), parts(parts), plans(this->parts), replays(this->parts) {}
 
   kj::Promise<void> info(InfoContext context) override {
     auto info = context.getResults().initInfo();
@@ -53,6 +54,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
   kj::Promise<void> plan(PlanContext context) override { return plans.plan(context); }
   kj::Promise<void> apply(ApplyContext context) override { return plans.apply(context); }
   kj::Promise<void> why(WhyContext context) override { return doWhy(context); }
+  kj::Promise<void> replay(ReplayContext context) override { return replays.replay(context); }
   kj::Promise<void> progress(ProgressContext context) override { return doProgress(context); }
   kj::Promise<void> nodeProgress(NodeProgressContext context) override {
     return doNodeProgress(context);
@@ -459,6 +461,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
   kj::Own<kj::Refcounted> owner;
   ClusterParts parts;
   Plans plans;
+  Replays replays;
 };
 
 }  // namespace

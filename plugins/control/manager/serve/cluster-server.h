@@ -1,6 +1,7 @@
 // The service `cluster`: from calls to requests of the manager and back. Decides nothing.
 #pragma once
 
+#include "journal/journal.h"
 #include "manager.h"
 #include "member/membership.h"
 #include "orch/schema/cluster.capnp.h"
@@ -24,6 +25,7 @@ struct ClusterParts {
   LogStreams& logs;
   VolumeQueries& volumes;
   NetworkCheck& networkCheck;
+  Journal& journal;
   Config::Reader settings;
 };
 

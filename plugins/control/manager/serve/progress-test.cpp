@@ -1,8 +1,9 @@
 // What those who wait for a service are told.
+#include "serve/progress.h"
+
 #include <catch2/catch.hpp>
 
 #include "decide/bench.h"
-#include "serve/progress.h"
 #include "test-cluster.h"
 
 namespace orch::control::manager {

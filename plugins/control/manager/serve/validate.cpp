@@ -136,6 +136,13 @@ void checkName(kj::StringPtr noun, kj::StringPtr name) {
                " letters, digits, '_', '.' or '-', and begin with a letter or a digit"));
 }
 
+void checkStrategy(kj::StringPtr flag, kj::StringPtr strategy,
+                   const std::vector<std::string>& known) {
+  if (std::find(known.begin(), known.end(), strategy.cStr()) != known.end()) return;
+  fail(kj::str("usage: no scheduler '", strategy, "' for ", flag,
+               thereIs(strategy.cStr(), known).c_str()));
+}
+
 void validateAgainstNodes(const View& view, schema::ServiceSpec::Reader spec, const Offer& offer,
                           std::vector<std::string>& warnings) {
   auto task = spec.getTask();
@@ -143,9 +150,8 @@ void validateAgainstNodes(const View& view, schema::ServiceSpec::Reader spec, co
   auto has = [](const std::vector<std::string>& names, capnp::Text::Reader name) {
     return std::find(names.begin(), names.end(), name.cStr()) != names.end();
   };
-  if (strategy.size() > 0 && offer.strategiesKnown && !has(offer.strategies, strategy)) {
-    fail(kj::str("usage: no scheduler '", strategy, "' for --strategy",
-                 thereIs(manager::view(strategy), offer.strategies).c_str()));
+  if (strategy.size() > 0 && offer.strategiesKnown) {
+    checkStrategy("--strategy", strategy, offer.strategies);
   }
   std::set<std::string> runtimes;
   std::set<std::string> networks = {"bridge", "host", "none"};

@@ -24,6 +24,9 @@ struct Offer {
 void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offer& offer,
                   std::vector<std::string>& warnings);
 void checkReplicas(uint32_t replicas);
+// Fails if it is none of these, naming the flag that it was given with.
+void checkStrategy(kj::StringPtr flag, kj::StringPtr strategy,
+                   const std::vector<std::string>& known);
 // [a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}
 void checkName(kj::StringPtr noun, kj::StringPtr name);
 
