@@ -147,7 +147,23 @@ class DockerSession(Session):
 
     def update_done(self, name):
         """Which docker says after its monitoring period."""
-        return (self._get(name).get("UpdateStatus") or {}).get("State") == "completed"
+        return self._update_state(name) == "completed"
+
+    def fail(self, name, program):
+        """Another command."""
+        service = self._get(name)
+        spec = service["Spec"]
+        spec["TaskTemplate"]["ContainerSpec"]["Command"] = [program]
+        spec["UpdateConfig"]["FailureAction"] = "rollback"
+        spec["RollbackConfig"] = {key: spec["UpdateConfig"][key] for key in ("Parallelism", "Order")}
+        self._put(name, service)
+
+    def rolled_back(self, name):
+        """Which docker says after its monitoring period."""
+        return self._update_state(name) == "rollback_completed"
+
+    def _update_state(self, name):
+        return (self._get(name).get("UpdateStatus") or {}).get("State")
 
     def services(self):
         """All, with their specs."""

@@ -41,6 +41,15 @@ class Session:
         """Whether the last update is reported as completed."""
         raise NotImplementedError
 
+    def fail(self, name, program):
+        """A rolling update to a program that cannot be started, with failure action rollback. Back at the
+        same pace and in the same order."""
+        raise NotImplementedError
+
+    def rolled_back(self, name):
+        """Whether the last update is reported as taken back."""
+        raise NotImplementedError
+
     def services(self):
         """The number of services, from a list of all of them."""
         raise NotImplementedError

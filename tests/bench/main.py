@@ -22,6 +22,7 @@ import measure_isolation
 import measure_limit
 import measure_memory
 import measure_network
+import measure_rollback
 import measure_scale
 import measure_sync
 import measure_update
@@ -60,6 +61,7 @@ PARTS = (
     Part("scale", measure_scale.measure, 1, True, "row 5: 1 to 50, 50 to 0"),
     Part("heal", measure_heal.measure, 1, True, "row 6: SIGKILL of a task"),
     Part("update", measure_update.measure, 1, True, "rows 7, 8: rolling update"),
+    Part("rollback", measure_rollback.measure, 1, True, "rows 34, 35: an update that fails is taken back"),
     Part("memory", measure_memory.measure, 1, True, "rows 12-14: memory, idle CPU"),
     Part("api", measure_api.measure, 1, True, "create without replicas, service ls"),
     Part("isolation", measure_isolation.measure, 1, True, "seccomp, namespaces, cgroups of a container"),

@@ -46,7 +46,7 @@ def measure_case(setup, driver, net, order):
         taken.append(max(last_start, last_exit) - begin)
         done = poll(lambda: session.update_done(name), 60)
         completed.append(done and done - begin)
-        low, high = extremes(setup.watch, old, new, begin)
+        low, high = extremes(setup.watch, (old, new), begin, REPLICAS)
         fewest.append(low)
         most.append(high)
         old = new
@@ -61,11 +61,11 @@ def measure_case(setup, driver, net, order):
     poll(lambda: session.left() == 0, 60)
 
 
-def extremes(watch, old, new, begin):
-    """The fewest and the most replicas that were alive at once."""
-    events = [(w.start, 1) for w in watch.workloads(new)]
-    events += [(w.end, -1) for w in watch.workloads(old) if w.end and w.end > begin]
-    alive = REPLICAS
+def extremes(watch, labels, begin, alive):
+    """The fewest and the most replicas that were alive at once since `begin`, when so many were."""
+    seen = [workload for label in labels for workload in watch.workloads(label)]
+    events = [(w.start, 1) for w in seen if w.start > begin]
+    events += [(w.end, -1) for w in seen if w.end and w.end > begin]
     counts = [alive]
     for _, change in sorted(events):
         alive += change

@@ -195,6 +195,25 @@ class Client {
     return "";
   }
 
+  // A program that no image has: the update fails, and is to be taken back.
+  std::string breakUpdate(const Words& words) {
+    auto current = find(words[1]);
+    auto request = cluster.updateServiceRequest();
+    request.setRequestId(requestId());
+    request.setId(words[1].c_str());
+    request.setVersion(current.getService().getMeta().getVersion());
+    request.setSpec(current.getService().getSpec());
+    auto spec = request.getSpec();
+    spec.getTask().getContainer().initCommand(1).set(0, words[2].c_str());
+    auto update = spec.getUpdate();
+    update.setFailureAction(schema::UpdateConfig::FailureAction::ROLLBACK);
+    auto rollback = spec.initRollback();
+    rollback.setParallelism(update.getParallelism());
+    rollback.setOrder(update.getOrder());
+    ask(kj::mv(request));
+    return "";
+  }
+
   std::string remove(const Words& words) {
     auto request = cluster.removeServiceRequest();
     request.setRequestId(requestId());
@@ -214,11 +233,17 @@ class Client {
     return std::to_string(response.getRunning());
   }
 
+  std::string isIn(const std::string& service, schema::UpdateStatus::State state) {
+    auto response = find(service);
+    return response.getService().getUpdate().getState() == state ? "1" : "0";
+  }
+
   std::string updateDone(const Words& words) {
-    auto response = find(words[1]);
-    bool done =
-        response.getService().getUpdate().getState() == schema::UpdateStatus::State::COMPLETED;
-    return done ? "1" : "0";
+    return isIn(words[1], schema::UpdateStatus::State::COMPLETED);
+  }
+
+  std::string rolledBack(const Words& words) {
+    return isIn(words[1], schema::UpdateStatus::State::ROLLBACK_COMPLETED);
   }
 
   std::string list(const Words&) {
@@ -264,6 +289,8 @@ const std::map<std::string, Client::Command> Client::COMMANDS = {
     {"remove", {1, &Client::remove}},           // NAME
     {"running", {1, &Client::running}},         // NAME
     {"update_done", {1, &Client::updateDone}},  // NAME
+    {"fail", {2, &Client::breakUpdate}},        // NAME PROGRAM
+    {"rolled_back", {1, &Client::rolledBack}},  // NAME
     {"list", {0, &Client::list}},
     {"containers", {0, &Client::containers}},
     {"endpoints", {0, &Client::endpoints}},

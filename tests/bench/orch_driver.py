@@ -137,6 +137,14 @@ class OrchSession(Session):
         """After the same monitoring period as docker's."""
         return self.command("update_done", name) == "1"
 
+    def fail(self, name, program):
+        """Reads, changes, writes, as with docker."""
+        self.command("fail", name, program)
+
+    def rolled_back(self, name):
+        """After the same monitoring period as docker's."""
+        return self.command("rolled_back", name) == "1"
+
     def services(self):
         """The rows of `orch service ls`."""
         return int(self.command("list"))

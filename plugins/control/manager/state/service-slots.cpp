@@ -60,8 +60,8 @@ ServiceSlots::Standing standingOf(const std::vector<const Object*>& tasks) {
   bool troubled =
       rest == ServiceSlots::Rest::SETTLED && !runs && newest.getStatus().getError().size() > 0;
   auto leaving = static_cast<uint32_t>(rest == ServiceSlots::Rest::LEAVING ? tasks.size() : 0);
-  return {rest,     newest.getSpecVersion(), newest.getIteration(), runs,
-          troubled, leaving,                 failedAtNs};
+  return {rest,      newest.getSpecVersion(), newest.getIteration(), runs, troubled, leaving,
+          failedAtNs};
 }
 }  // namespace
 
