@@ -46,6 +46,12 @@ uint64_t verifyMs(const Arguments& args) {
                                 : DEFAULT_MS;
 }
 
+bool hasAim(schema::Service::Reader service) {
+  auto job = service.getJob();
+  bool runs = job.getIteration() > 0 && job.getEndedAtNs() == 0;
+  return service.getSpec().getSchedule().size() == 0 || runs;
+}
+
 Task<int> finishChange(Context& context, kj::Vector<Wait> waits) {
   context.out.flush();
   if (context.args.on("--detach")) co_return context.status;

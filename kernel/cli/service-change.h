@@ -21,6 +21,9 @@ uint64_t verifyMs(const Arguments& args);
 inline constexpr Option VERIFY_OPTION = {
     "--verify", "DURATION", "How long tasks have to stay up before it is done (default 5s)"};
 
+// Whether there is anything to wait for: a job with a schedule may have no run under way.
+bool hasAim(schema::Service::Reader service);
+
 // The rest of a command once the cluster has been told: waits for each, unless --detach was given,
 // and quietly with --quiet or --json. The exit status.
 Task<int> finishChange(Context& context, kj::Vector<Wait> waits);

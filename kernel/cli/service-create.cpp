@@ -42,9 +42,7 @@ Task<int> createService(Context& context) {
   CreateResults::Reader answer = response;
   if (!context.out.wroteJson(capnp::toDynamic(answer))) context.out.line(service.getMeta().getId());
   kj::Vector<Wait> waits;
-  // Nobody waits until a schedule's time has come.
-  if (service.getSpec().getSchedule().size() > 0)
-    co_return co_await finishChange(context, kj::mv(waits));
+  if (!hasAim(service)) co_return co_await finishChange(context, kj::mv(waits));
   auto& wait = waits.add();
   wait.id = kj::str(service.getMeta().getId());
   wait.name = kj::str(service.getSpec().getName());

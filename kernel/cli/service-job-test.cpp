@@ -97,6 +97,9 @@ TEST_CASE("cli: a job is waited for until it is complete", "[cli]") {
     CHECK(ran.status == 0);
     CHECK(ran.out == "id-of-web\n");
     CHECK(job.server.lastSpec().getSchedule() == "0 3 * * *");
+    auto changed = job.server.run({"service", "update", "--schedule", "@daily", "web"});
+    CHECK(changed.status == 0);
+    CHECK(changed.out == "web\n");
   }
 }
 

@@ -31,7 +31,7 @@ Task<int> rollBackService(Context& context) {
   printWarnings(context.out, results.getWarnings());
   if (!context.out.wroteJson(capnp::toDynamic(results))) context.out.line(name);
   kj::Vector<Wait> waits;
-  auto& wait = waits.add();
+  Wait wait;
   wait.id = kj::str(results.getService().getMeta().getId());
   wait.name = kj::mv(name);
   wait.verifyMs = verify;
@@ -39,6 +39,7 @@ Task<int> rollBackService(Context& context) {
   if (update.getState() == schema::UpdateStatus::State::ROLLBACK_STARTED) {
     wait.updateNs = update.getStartedAtNs();
   }
+  if (hasAim(results.getService())) waits.add(kj::mv(wait));
   co_return co_await finishChange(context, kj::mv(waits));
 }
 

@@ -55,7 +55,7 @@ Task<int> scaleServices(Context& context) {
       context.failed(outcome.error());
       continue;
     }
-    auto& wait = waits.add();
+    Wait wait;
     wait.id = kj::str(outcome.value().getService().getMeta().getId());
     wait.name = kj::str(wish.service);
     wait.verifyMs = verify;
@@ -63,6 +63,7 @@ Task<int> scaleServices(Context& context) {
     if (update.getState() == schema::UpdateStatus::State::PAUSED) {
       wait.pausedBeforeNs = update.getStartedAtNs();
     }
+    if (hasAim(outcome.value().getService())) waits.add(kj::mv(wait));
     printWarnings(context.out, outcome.value().getWarnings());
     if (context.out.json) {
       documents.add(toJson(capnp::toDynamic(ScaleResults::Reader(outcome.value())), false));

@@ -104,7 +104,7 @@ Task<int> updateService(Context& context) {
   UpdateResults::Reader answer = changed.response;
   if (!context.out.wroteJson(capnp::toDynamic(answer))) context.out.line(changed.wait.name);
   kj::Vector<Wait> waits;
-  waits.add(kj::mv(changed.wait));
+  if (hasAim(changed.response.getService())) waits.add(kj::mv(changed.wait));
   co_return co_await finishChange(context, kj::mv(waits));
 }
 

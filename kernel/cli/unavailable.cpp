@@ -64,7 +64,7 @@ constexpr Word COMMAND_WORDS[] = {
     {"rmi", "is 'orch image rm IMAGE' here"},
     {"run",
      "is 'orch service create IMAGE [COMMAND]' here; what ends by itself wants "
-     "--restart-condition none"},
+     "--mode replicated-job"},
     {"save", ""},
     {"scale", "is 'orch service scale SERVICE=REPLICAS' here"},
     {"search", ""},

@@ -1,6 +1,7 @@
 // Jobs that begin by a schedule.
 #include <catch2/catch.hpp>
 
+#include "decide/bench.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "test-jobs.h"
@@ -85,6 +86,25 @@ TEST_CASE("schedule: what was missed while no manager was there runs once", "[ma
   clock.restart("node1");
   CHECK(clock.iteration() == 1);
   CHECK(clock.running() == 0);
+}
+
+TEST_CASE("schedule: a clock that was ahead and is put back holds nothing up", "[manager]") {
+  constexpr int64_t HOUR_NS = 3600 * SECOND_NS;
+  Bench bench;
+  bench.service(1);
+  bench.change([&](View& view) {
+    view.editService(bench.serviceId, [](schema::Service::Builder service) {
+      service.getSpec().getMode().initReplicatedJob();
+      service.getSpec().setSchedule("@hourly");
+      service.getJob().setNextAtNs(NOW + 8760 * HOUR_NS);
+    });
+  });
+  bench.reconcile();
+  View view(bench.state, bench.nowNs, Seed{1, 2, 3, 4});
+  auto job = KJ_ASSERT_NONNULL(view.service(bench.serviceId)).getJob();
+  CHECK(job.getIteration() == 0);
+  CHECK(job.getNextAtNs() > NOW);
+  CHECK(job.getNextAtNs() <= NOW + HOUR_NS);
 }
 
 TEST_CASE("schedule: only the last ten runs are kept", "[manager]") {
