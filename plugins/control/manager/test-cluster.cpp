@@ -345,7 +345,7 @@ void TestCluster::start() {
   capnp::MallocMessageBuilder message;
   auto settings = message.initRoot<Config>();
   settings.setAutoInit(autoInit);
-  auto client = newPlugin(world.env(), &makeManager);
+  auto client = newPlugin(machine == nullptr ? world.env() : *machine, &makeManager);
   host.configure(client, settings.asReader(), world.waitScope());
   client.recoverRequest().send().wait(world.waitScope());
   auto started = client.startRequest().send().wait(world.waitScope());

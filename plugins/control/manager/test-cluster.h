@@ -165,6 +165,7 @@ class TestCluster {
   schema::Dispatcher::Client dispatcher = nullptr;
   std::map<std::string, schema::PeerService::Client> peers;  // what other hosts may have
   bool autoInit = true;
+  Env* machine = nullptr;  // that the manager runs on; null: the world's
 
  private:
   void fill(schema::ServiceSpec::Builder target, const Spec& spec);

@@ -107,6 +107,22 @@ TEST_CASE("schedule: a clock that was ahead and is put back holds nothing up", "
   CHECK(job.getNextAtNs() <= NOW + HOUR_NS);
 }
 
+TEST_CASE("schedule: a clock that is put forward is noticed within a minute", "[manager]") {
+  Clock clock;
+  clock.cluster.stop();
+  clock.nodes.clear();
+  auto& machine = clock.cluster.world.newMachine();
+  clock.cluster.machine = &machine.begin(1);
+  clock.cluster.start();
+  clock.add("node1");
+  clock.create(scheduled("0 3 1 1 *"));
+  machine.setClock(366 * 24 * 3600 * SECOND_NS, 0);
+  clock.cluster.advance(60 * kj::SECONDS);
+  clock.cluster.settle();
+  CHECK(clock.tasks() == "1:running");
+  clock.cluster.stop();
+}
+
 TEST_CASE("schedule: only the last ten runs are kept", "[manager]") {
   Clock clock;
   clock.create(scheduled("@hourly"));
