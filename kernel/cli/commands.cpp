@@ -40,6 +40,7 @@ constexpr const Command* COMMANDS[] = {
     &SERVICE_INSPECT,
     &SERVICE_UPDATE,
     &SERVICE_SCALE,
+    &SERVICE_HISTORY,
     &SERVICE_ROLLBACK,
     &SERVICE_RM,
     &SERVICE_LOGS,

@@ -3,6 +3,8 @@
 #include <capnp/schema.h>
 #include <kj/vector.h>
 
+#include "human.h"
+
 namespace orch::cli {
 
 kj::String portText(schema::PortSpec::Reader port) {
@@ -45,6 +47,12 @@ kj::String nameOf(capnp::DynamicEnum value) { return kj::str(value); }
 kj::String taskName(schema::Task::Reader task) {
   if (task.getSlot() == 0) return kj::str(task.getServiceName(), ".", task.getNodeId());
   return kj::str(task.getServiceName(), ".", task.getSlot());
+}
+
+kj::String imageText(schema::ContainerSpec::Reader container, bool whole) {
+  auto digest = container.getImageDigest();
+  if (digest.size() == 0) return kj::str(container.getImage());
+  return kj::str(container.getImage(), "@", shortId(digest, whole));
 }
 
 }  // namespace orch::cli

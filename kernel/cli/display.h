@@ -15,6 +15,9 @@ kj::String portsText(capnp::List<schema::PortSpec>::Reader ports);
 // The name that the schema gives to an enum's value: `running`, `stopFirst`.
 kj::String nameOf(capnp::DynamicEnum value);
 
+// The tag as it was written, and what it is pinned to.
+kj::String imageText(schema::ContainerSpec::Reader container, bool whole);
+
 // `web.3`; of a slot that is a node `web.` and its id.
 kj::String taskName(schema::Task::Reader task);
 

@@ -23,6 +23,7 @@ TEST_CASE("cli: a command is planned, and not carried out", "[cli]") {
   CHECK(planned({"service", "scale", "web=4", "db=2"}) ==
         Words{"plan scale web=4", "plan scale db=2"});
   CHECK(planned({"service", "rollback", "web"}) == Words{"plan rollback web"});
+  CHECK(planned({"service", "rollback", "--to", "2", "web"}) == Words{"plan rollback web to 2"});
   CHECK(planned({"service", "rm", "web", "db"}) == Words{"plan remove web", "plan remove db"});
 }
 

@@ -37,7 +37,14 @@ class PlanningCluster final : public schema::ClusterControl::Server {
   }
   kj::Promise<void> rollbackService(RollbackServiceContext context) override {
     auto id = context.getParams().getId();
-    changes.add().setRollback(id);
+    auto to = context.getParams().getTo();
+    auto change = changes.add();
+    if (to == 0) {
+      change.setRollback(id);
+    } else {
+      change.initRollbackTo().setService(id);
+      change.getRollbackTo().setNumber(to);
+    }
     context.getResults().initService().initMeta().setId(id);
     return kj::READY_NOW;
   }

@@ -30,15 +30,6 @@ kj::String label(kj::StringPtr name) {
   return capitalized(kj::String(out.releaseAsArray()));
 }
 
-kj::String amount(kj::StringPtr name, int64_t value) {
-  bool positive = value > 0;
-  if (positive && name.endsWith("Ns")) return timestamp(value);
-  if (positive && name.endsWith("Ms")) return durationText(static_cast<uint64_t>(value));
-  if (positive && name.endsWith("Bytes")) return binarySize(static_cast<uint64_t>(value));
-  if (positive && name.endsWith("Nanos")) return kj::str(static_cast<double>(value) / 1e9);
-  return kj::str(value);
-}
-
 class PrettyPrinter {
  public:
   void object(capnp::DynamicStruct::Reader value, unsigned depth) {
@@ -77,11 +68,11 @@ class PrettyPrinter {
       case capnp::DynamicValue::INT:
         // Below zero a duration stands for a rule of its own, which is in the schema.
         if (value.as<int64_t>() == 0 || (value.as<int64_t>() < 0 && name.endsWith("Ms"))) break;
-        line(depth, label(name), amount(name, value.as<int64_t>()));
+        line(depth, label(name), amountText(name, value.as<int64_t>()));
         break;
       case capnp::DynamicValue::UINT:
         if (value.as<uint64_t>() == 0) break;
-        line(depth, label(name), amount(name, static_cast<int64_t>(value.as<uint64_t>())));
+        line(depth, label(name), amountText(name, static_cast<int64_t>(value.as<uint64_t>())));
         break;
       case capnp::DynamicValue::FLOAT:
         if (value.as<double>() != 0) line(depth, label(name), kj::str(value.as<double>()));
@@ -133,6 +124,15 @@ class PrettyPrinter {
 };
 
 }  // namespace
+
+kj::String amountText(kj::StringPtr name, int64_t value) {
+  bool positive = value > 0;
+  if (positive && name.endsWith("Ns")) return timestamp(value);
+  if (positive && name.endsWith("Ms")) return durationText(static_cast<uint64_t>(value));
+  if (positive && name.endsWith("Bytes")) return binarySize(static_cast<uint64_t>(value));
+  if (positive && name.endsWith("Nanos")) return kj::str(static_cast<double>(value) / 1e9);
+  return kj::str(value);
+}
 
 kj::String pretty(capnp::DynamicStruct::Reader value) {
   PrettyPrinter printer;

@@ -8,5 +8,7 @@
 namespace orch::cli {
 
 kj::String pretty(capnp::DynamicStruct::Reader value);
+// The value of one number, in words: `1m30s` of a field whose name ends with Ms.
+kj::String amountText(kj::StringPtr field, int64_t value);
 
 }  // namespace orch::cli

@@ -72,6 +72,10 @@ class RecordingPlans : public RecordingNetworks {
         return kj::str("plan remove ", change.getRemove()).cStr();
       case Change::ROLLBACK:
         return kj::str("plan rollback ", change.getRollback()).cStr();
+      case Change::ROLLBACK_TO:
+        return kj::str("plan rollback ", change.getRollbackTo().getService(), " to ",
+                       change.getRollbackTo().getNumber())
+            .cStr();
       case Change::SCALE:
         return kj::str("plan scale ", change.getScale().getService(), "=",
                        change.getScale().getReplicas())

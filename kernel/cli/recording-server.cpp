@@ -106,6 +106,11 @@ class RecordingCluster final : public RecordingPlans {
       auto object = entry.second->getRoot<schema::Service>();
       if (object.getMeta().getId() != kept.getMeta().getId()) continue;
       object.setPreviousSpec(object.getSpec().asReader());
+      auto past = object.initHistory(1)[0];
+      past.setNumber(1);
+      past.initOutcome().setState(schema::UpdateStatus::State::PAUSED);
+      past.getOutcome().setMessage("update paused: task web.2: exit 1");
+      past.getOutcome().setStartedAtNs(1);
       object.setSpec(params.getSpec());
     }
     if (owner.updates) fillUpdate(service.initUpdate(), schema::UpdateStatus::State::UPDATING, 2);

@@ -74,6 +74,7 @@ kj::String prettyService(schema::Service::Reader service, int64_t nowNs) {
     first = kj::str(first, prettyJob(service.getJob(), nowNs));
     rest.disownJob();
   }
+  rest.disownHistory();  // see 'orch service history'
   return kj::str(first, pretty(capnp::toDynamic(rest.asReader())));
 }
 

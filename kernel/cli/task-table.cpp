@@ -96,13 +96,6 @@ Filters taskFilters(const Arguments& args) {
       args, {"id", "name", "node", {"desired-state", "ready|running|complete|shutdown|remove"}});
 }
 
-// The tag as it was written, and what it is pinned to.
-static kj::String imageText(schema::ContainerSpec::Reader container, bool whole) {
-  auto digest = container.getImageDigest();
-  if (digest.size() == 0) return kj::str(container.getImage());
-  return kj::str(container.getImage(), "@", shortId(digest, whole));
-}
-
 Task<void> printTasks(Context& context, const Filters& filters,
                       kj::Vector<schema::Task::Reader> tasks) {
   const Arguments& args = context.args;

@@ -29,7 +29,7 @@ interface ClusterControl {
   # all tasks run the same; a warning says why if nobody can tell. Without it the spec is taken as it is.
   # `login`: for the image's registry, here and on the nodes; kept encrypted until the next one comes.
   scaleService @4 (requestId :Text, id :Text, replicas :UInt32) -> (service :Objects.Service, warnings :List(Text));
-  removeService @5 (requestId :Text, id :Text) -> (serviceId :Text);
+  removeService @5 (requestId :Text, id :Text) -> (serviceId :Text, warnings :List(Text));
   services @6 () -> (services :List(ServiceRow));
   service @7 (id :Text) -> (service :Objects.Service, running :UInt32);
   progress @8 (id :Text, after :UInt64, timeoutMs :UInt32) -> (revision :UInt64, progress :ServiceProgress) $Plugin.longRunning;
@@ -91,9 +91,9 @@ interface ClusterControl {
   # the plan is not known: the last 100 are, for an hour, to the manager that made them.
   why @35 (id :Text) -> (answer :Placing);
   # Where a task, or the next one of a service, may run, and what keeps it from other nodes.
-  rollbackService @36 (requestId :Text, id :Text) -> (service :Objects.Service, warnings :List(Text));
+  rollbackService @36 (requestId :Text, id :Text, to :UInt64) -> (service :Objects.Service, warnings :List(Text));
   # The spec that the service had before is the one that it has, by its rollback policy. Asked once
-  # more, it has the other one again.
+  # more, it has the other one again. `to`: the number of a past spec; 0: of the last.
   replay @37 (scheduler :Text, sinceNs :Int64) -> (answer :Replayed) $Plugin.longRunning;
   # The decisions that the manager's journal has, since then, once more: by another strategy (`binpack`)
   # in the place of all, or without one by those that made them. Changes nothing. One at a time.
@@ -144,6 +144,10 @@ struct PlannedChange {
     lose @8 :Text;                   # a node: as if it went down; cannot be applied
     add @9 :Objects.NodeDescription; # a node like it: as if it joined; cannot be applied
     rollback @10 :Text;              # a service
+    rollbackTo :group {
+      service @11 :Text;
+      number @12 :UInt64;            # of a past spec
+    }
   }
 }
 
@@ -224,6 +228,13 @@ struct ClusterChange {
   imageLimit :union {
     same @3 :Void;
     setBytes @4 :UInt64;             # of images on each node; 0: none
+  }
+  rebalance :union {
+    same @5 :Void;
+    set :group {
+      max @6 :UInt32;                # tasks; 0: none are moved
+      everyMs @7 :UInt64;
+    }
   }
 }
 

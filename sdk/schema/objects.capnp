@@ -209,9 +209,10 @@ struct Service {
 
 struct PastSpec {
   specVersion @0 :UInt64;
-  spec @1 :ServiceSpec;
+  spec @1 :ServiceSpec;              # null: `previousSpec`, of the newest
   specAtNs @2 :Int64;                # when a user had it so
   outcome @3 :UpdateStatus;          # of the update to it
+  number @4 :UInt64;                 # that a user knows it by; each change of the spec counts, whether tasks change for it or not
 }
 
 struct JobStatus {
@@ -432,4 +433,5 @@ struct Cluster {
   imageLimitBytes @10 :UInt64;       # of images on each node; past it those go that nobody needs. 0: none go
   rebalanceMax @11 :UInt32;          # tasks that may be moved within `rebalanceEveryMs` to even the nodes out; 0: none
   rebalanceEveryMs @12 :UInt64;
+  rebalancedAtNs @13 :Int64;         # when tasks were last moved for that
 }

@@ -3,6 +3,7 @@
 #include "decide/address-allocator.h"
 #include "decide/job-run.h"
 #include "decide/port-allocator.h"
+#include "decide/spec-history.h"
 #include "decide/spec-meaning.h"
 
 namespace orch::control::manager {
@@ -52,7 +53,10 @@ void changeSpec(View& view, const std::string& serviceId, schema::ServiceSpec::R
     if (addresses.count(text(address.getNetwork())) == 0) view.noteForgotten(address);
   }
   view.editService(serviceId, [&](schema::Service::Builder builder) {
-    if (changed) builder.setPreviousSpec(old);
+    if (changed) {
+      keepPast(builder, rollout.left);
+      builder.setPreviousSpec(old);
+    }
     builder.setSpec(spec);
     builder.setSpecAtNs(view.now());
     setPorts(builder, spec, published);
@@ -63,9 +67,9 @@ void changeSpec(View& view, const std::string& serviceId, schema::ServiceSpec::R
   if (isJob(spec)) changeRun(view, serviceId, old, tasksChange);
 }
 
-void rollBack(View& view, const std::string& serviceId, const std::string& message) {
-  auto before = KJ_ASSERT_NONNULL(view.service(serviceId)).getPreviousSpec();
-  changeSpec(view, serviceId, before, {RolloutState::ROLLBACK_STARTED, message});
+void rollBack(View& view, const std::string& serviceId, schema::ServiceSpec::Reader past,
+              const std::string& message, const std::string& left) {
+  changeSpec(view, serviceId, past, {RolloutState::ROLLBACK_STARTED, message, left});
 }
 
 schema::UpdateConfig::Reader policyOf(schema::Service::Reader service) {

@@ -24,14 +24,16 @@ inline bool isUnderWay(schema::UpdateStatus::Reader update) {
 struct Rollout {
   schema::UpdateStatus::State state;
   std::string message;
+  std::string left = "";  // what was the matter with the spec before, if nobody chose to leave it
 };
 
 // Published ports and virtual addresses are chosen anew where the spec asks for others. Fails with
 // a text for the user, before anything is changed, if there are none. The spec must be valid.
 void changeSpec(View& view, const std::string& serviceId, schema::ServiceSpec::Reader spec,
                 const Rollout& rollout);
-// To the spec before, which the service must have; that of now is the one before afterwards.
-void rollBack(View& view, const std::string& serviceId, const std::string& message);
+// To one of its past specs; that of now is the one before afterwards.
+void rollBack(View& view, const std::string& serviceId, schema::ServiceSpec::Reader past,
+              const std::string& message, const std::string& left = "");
 
 // The service's ports and addresses, as they were chosen.
 void setPorts(schema::Service::Builder service, schema::ServiceSpec::Reader spec,

@@ -245,8 +245,9 @@ void Updater::giveUp() {
   std::string notBack;
   if (policy.getFailureAction() == Action::ROLLBACK && service.hasPreviousSpec()) {
     auto back = attemptNow([&] {
-      rollBack(view, std::string(serviceId),
-               "rolled back, since the update failed: " + now.failure);
+      rollBack(view, std::string(serviceId), service.getPreviousSpec(),
+               "rolled back, since the update failed: " + now.failure,
+               "update failed: " + now.failure);
     });
     step.changed = step.again = back.ok();
     if (back.ok()) return;

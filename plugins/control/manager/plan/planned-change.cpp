@@ -69,7 +69,11 @@ Answer makeChange(View& view, const PlannedRequest& request, schema::PlannedChan
       return scaleService(view, request.requestId, scale.getService(), scale.getReplicas());
     }
     case Change::ROLLBACK:
-      return rollbackService(view, request.requestId, change.getRollback());
+      return rollbackService(view, request.requestId, change.getRollback(), 0);
+    case Change::ROLLBACK_TO: {
+      auto back = change.getRollbackTo();
+      return rollbackService(view, request.requestId, back.getService(), back.getNumber());
+    }
     case Change::NODE: {
       auto update = change.getNode();
       updateNode(view, node(update.getNode()), update.getChange());

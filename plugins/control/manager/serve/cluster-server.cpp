@@ -422,7 +422,8 @@ class ClusterServer final : public schema::ClusterControl::Server {
 
   Task<void> doRollback(RollbackServiceContext context) {
     auto decide = [](View& view, auto params, Outcome& outcome) {
-      outcome.answer = manager::rollbackService(view, params.getRequestId(), params.getId());
+      outcome.answer =
+          manager::rollbackService(view, params.getRequestId(), params.getId(), params.getTo());
     };
     auto outcome = co_await submit(context, decide);
     fillAnswer(outcome->answer, context.getResults());

@@ -6,6 +6,7 @@
 #include "decide/slot-rules.h"
 #include "decide/spec-change.h"
 #include "orch/fail.h"
+#include "decide/spec-history.h"
 #include "serve/address-needs.h"
 #include "serve/resolve.h"
 
@@ -138,7 +139,7 @@ Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, ui
     view.editService(answer.id, [&](schema::Service::Builder builder) {
       setReplicas(builder.getSpec(), replicas);
       // The way back is not about how many there are.
-      if (builder.hasPreviousSpec()) setReplicas(builder.getPreviousSpec(), replicas);
+      setPastReplicas(builder, replicas);
       builder.setSpecAtNs(view.now());
     });
   }
@@ -146,19 +147,21 @@ Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, ui
   return answer;
 }
 
-Answer rollbackService(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
+Answer rollbackService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint64_t to) {
   auto before = earlier(view, requestId, "rollbackService");
   if (!before.empty()) return {before, {}};
   Answer answer;
   answer.id = resolveService(view, typed);
   auto service = KJ_ASSERT_NONNULL(view.service(answer.id));
-  if (!service.hasPreviousSpec()) {
+  if (to == 0 && !service.hasPreviousSpec()) {
     fail(kj::str("service '", service.getSpec().getName(),
                  "' has no spec to go back to: it was not updated yet"));
   }
-  auto back = service.getPreviousSpec();
+  auto back = to == 0 ? service.getPreviousSpec() : pastSpec(service, to);
+  // What an older one is attached to may be gone.
+  if (to != 0) validateSpec(view, back, {}, answer.warnings);
   checkAddresses(view, back, service.getSpec());
-  rollBack(view, answer.id, "rollback in progress");
+  rollBack(view, answer.id, back, "rollback in progress");
   remember(view, requestId, "rollbackService", answer.id);
   return answer;
 }

@@ -23,8 +23,8 @@ Answer updateService(View& view, kj::StringPtr requestId, kj::StringPtr typed, u
 // Beside one of these. An empty one leaves the service the login that it has.
 void keepLogin(View& view, const std::string& id, kj::ArrayPtr<const kj::byte> sealed);
 Answer scaleService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint32_t replicas);
-// To the spec before, which then is the one before.
-Answer rollbackService(View& view, kj::StringPtr requestId, kj::StringPtr typed);
+// To the past spec of that number; 0: to the last. The one of now is the last then.
+Answer rollbackService(View& view, kj::StringPtr requestId, kj::StringPtr typed, uint64_t to);
 Answer removeService(View& view, kj::StringPtr requestId, kj::StringPtr typed);
 
 // For requests that are decided elsewhere. The id of what the same request made before; empty if it
