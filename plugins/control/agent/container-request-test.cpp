@@ -28,7 +28,7 @@ Addresses addressesOf(const std::vector<std::pair<const char*, bool>>& legs, uin
   endpoint.get().setNamespacePath("/run/netns/task");
   capnp::MallocMessageBuilder made;
   auto request = made.initRoot<schema::ContainerRequest>();
-  fillContainerRequest(record, nullptr, endpoint.getReader(), request);
+  fillContainerRequest(record, {"host-1", "x86_64"}, nullptr, endpoint.getReader(), request);
   Addresses addresses;
   for (auto address : request.getAddresses()) addresses.push_back(address.cStr());
   return addresses;
@@ -44,6 +44,30 @@ TEST_CASE("container: its name stands for its addresses on networks, and then fo
 TEST_CASE("container: without a way out its name does not stand for one", "[agent]") {
   CHECK(addressesOf({{"10.0.1.5/24", true}}, 1) == Addresses{"10.0.1.5/24"});
   CHECK(addressesOf({{"10.0.1.5/24", true}}, 2) == Addresses{"10.0.1.5/24", "172.30.0.2"});
+}
+
+TEST_CASE("container: its templates are filled in, the record stays as it was", "[agent]") {
+  capnp::MallocMessageBuilder message;
+  auto task = message.initRoot<schema::Task>();
+  task.initMeta().setId("t1");
+  task.setServiceName("web");
+  task.setSlot(2);
+  auto container = task.initSpec().initContainer();
+  container.setHostname("{{.Node.Hostname}}-{{.Task.Slot}}");
+  container.initEnv(1).set(0, "NAME={{.Task.Name}}");
+  auto mount = container.initMounts(1)[0];
+  mount.setSource("data-{{.Task.Slot}}");
+  mount.setTarget("/{{.Service.Name}}");
+  TaskRecord record(task.asReader());
+  capnp::MallocMessageBuilder made;
+  auto request = made.initRoot<schema::ContainerRequest>();
+  fillContainerRequest(record, {"host-1", "x86_64"}, nullptr, nullptr, request);
+  auto spec = request.getSpec();
+  CHECK(spec.getHostname() == "host-1-2");
+  CHECK(spec.getEnv()[0] == "NAME=web.2.t1");
+  CHECK(spec.getMounts()[0].getSource() == "data-2");
+  CHECK(spec.getMounts()[0].getTarget() == "/web");
+  CHECK(record.task().getSpec().getContainer().getHostname() == container.getHostname());
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "container-request.h"
 
+#include "lib/task-template.h"
+
 namespace orch::control::agent {
 
 namespace {
@@ -37,7 +39,8 @@ capnp::MessageSize sizeOfContainerRequest(TaskRecord& record,
   return size;
 }
 
-void fillContainerRequest(TaskRecord& record, kj::Maybe<schema::ImageInfo::Reader> image,
+void fillContainerRequest(TaskRecord& record, const NodeIdentity& node,
+                          kj::Maybe<schema::ImageInfo::Reader> image,
                           kj::Maybe<schema::Endpoint::Reader> endpoint,
                           schema::ContainerRequest::Builder request) {
   auto task = record.task().asReader();
@@ -45,6 +48,13 @@ void fillContainerRequest(TaskRecord& record, kj::Maybe<schema::ImageInfo::Reade
   auto name = record.name();
   request.setId(record.id());
   request.setSpec(spec.getContainer());
+  if (hasTemplates(spec.getContainer())) {
+    auto slot = task.getSlot();
+    fillTemplates(request.getSpec(),
+                  {task.getServiceId(), task.getServiceName(), task.getServiceLabels(),
+                   task.getNodeId(), node.hostname, "linux", node.architecture, record.id(), name,
+                   slot == 0 ? kj::str(task.getNodeId()) : kj::str(slot)});
+  }
   if (task.getLegs().size() > 0) useNameServer(spec, request.getSpec());
   request.setResources(spec.getResources());
   KJ_IF_MAYBE (present, image) {

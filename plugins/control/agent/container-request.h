@@ -8,8 +8,16 @@
 
 namespace orch::control::agent {
 
+// What templates may say of the node.
+struct NodeIdentity {
+  kj::StringPtr hostname;
+  kj::StringPtr architecture;
+};
+
 // `image` is nothing for a runtime that uses none, `endpoint` for the networks `host` and `none`.
-void fillContainerRequest(TaskRecord& record, kj::Maybe<schema::ImageInfo::Reader> image,
+// Templates in the spec are filled in; fails if one cannot be.
+void fillContainerRequest(TaskRecord& record, const NodeIdentity& node,
+                          kj::Maybe<schema::ImageInfo::Reader> image,
                           kj::Maybe<schema::Endpoint::Reader> endpoint,
                           schema::ContainerRequest::Builder request);
 // About how much room that takes.

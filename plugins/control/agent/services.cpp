@@ -8,6 +8,7 @@ NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings, Leftov
     : env(env),
       host(host),
       settings(settings),
+      architecture(env.hardware().architecture),
       networks(
           env, host.log(),
           [this](kj::StringPtr service) { return named(service).castAs<schema::NetworkTables>(); }),

@@ -99,6 +99,7 @@ class NodeServices final {
   Env& env;
   Host& host;
   Config::Reader settings;
+  const kj::String architecture;  // the node's
   Semaphore making{MADE_AT_ONCE};
   schema::ImageFinder::Client otherNodes = nullptr;  // that have an image
   NetworkTables networks;

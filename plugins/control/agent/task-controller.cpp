@@ -173,9 +173,10 @@ Task<void> TaskController::createContainer(kj::Maybe<Ensured> ensured,
   auto& listener = *heard;
   schema::Waiting::Client waiting = kj::mv(heard);
   KJ_DEFER(listener.end());
-  auto created = co_await insist(services.env, [this, &image, &endpoint, &waiting]() {
+  auto created = co_await insist(services.env, [&]() {
     auto request = runtime().createRequest(sizeOfContainerRequest(*task, image));
-    fillContainerRequest(*task, image, endpoint, request.initRequest());
+    NodeIdentity node{services.host.node().name, services.architecture};
+    fillContainerRequest(*task, node, image, endpoint, request.initRequest());
     request.setWaiting(waiting);
     return request.send();
   });

@@ -98,12 +98,20 @@ const std::vector<BadInput>& badInputs() {
        container([](auto it) { it.initEnv(1).set(0, kj::heapString("A=b\0c", 5)); }),
        "a value of --env has a NUL byte in it"},
       {"env with a template",
-       container([](auto it) { it.initEnv(1).set(0, "SLOT={{ .Task.Slot }}"); }),
-       "the environment variable 'SLOT={{ .Task.Slot }}' has a template"},
+       container([](auto it) { it.initEnv(1).set(0, "SLOT={{ .Task.Slt }}"); }),
+       "the environment variable 'SLOT={{ .Task.Slt }}' has a template that cannot be filled in: "
+       "there is no '.Slt'; there are .ID, .Name, .Slot, at column 14"},
+      {"template without an end",
+       container([](auto it) { it.initEnv(1).set(0, "SLOT={{.Task.Slot}"); }),
+       "'}' is not understood"},
+      {"template of a label that there is not",
+       container([](auto it) { it.initEnv(1).set(0, "T={{.Service.Labels.tier}}"); }),
+       "the service has no label 'tier'"},
       {"hostname with a template",
-       container([](auto it) { it.setHostname("web-{{.Node.Hostname}}"); }), "has a template"},
-      {"mount with a template", mounts({"/data"}, "v-{{.Service.Name}}", Type::VOLUME),
-       "has a template"},
+       container([](auto it) { it.setHostname("{{.Task.Name}}-{{.Task.Name}}-{{.Node.ID}}"); }),
+       "must be at most 63 letters"},
+      {"mount with a template", mounts({"/data"}, "/{{.Service.Name}}", Type::VOLUME),
+       "the volume name '/web' is a path"},
       {"hostname", container([](auto it) { it.setHostname("a b"); }),
        "must be at most 63 letters, digits, '-', '_' and '.'"},
       {"long hostname", container([](auto it) { it.setHostname(std::string(64, 'a').c_str()); }),
@@ -282,7 +290,8 @@ TEST_CASE("requests: host names and variables that docker users write", "[manage
   Spec spec{"web", 0, "web:1", {}};
   spec.more = container([](auto it) {
     it.setHostname("build_01.lan");
-    it.initEnv(1).set(0, "FORMAT={{.Message}} {{ json . }} {{");  // of somebody else's templates
+    // Of somebody else's templates.
+    it.initEnv(1).set(0, "FORMAT={{\"{{\"}}.Message}} {{`{{ json . }} {{`}}");
   });
   CHECK(cluster.createError(spec) == "");
 }

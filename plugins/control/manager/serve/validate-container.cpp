@@ -103,23 +103,8 @@ bool isAddress(kj::StringPtr text) {
          inet_pton(AF_INET6, text.cStr(), buffer) == 1;
 }
 
-// docker fills these in for each task. The text itself would be of no use to anybody.
-void checkNoTemplate(kj::StringPtr what, kj::StringPtr text) {
-  auto rest = view(text);
-  for (size_t at; (at = rest.find("{{")) != std::string_view::npos;) {
-    rest.remove_prefix(at + 2);
-    rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
-    for (auto known : {".Service.", ".Node.", ".Task."}) {
-      if (!rest.starts_with(known)) continue;
-      fail(kj::str("usage: ", what, " '", text, "' has a template, '{{", known,
-                   "…}}', which is not filled in yet; the program can ask for its host name"));
-    }
-  }
-}
-
 void checkHostname(kj::StringPtr name) {
   if (name.size() == 0) return;
-  checkNoTemplate("the hostname", name);
   bool valid = name.size() <= MAX_HOSTNAME && name[0] != '-' && name[0] != '.' &&
                std::all_of(name.begin(), name.end(), [](char c) {
                  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -133,7 +118,6 @@ void checkLists(schema::ContainerSpec::Reader container, bool hostNetwork) {
   for (auto entry : container.getEnv()) {
     bool valid = entry.size() > 0 && entry[0] != '=' && entry.findFirst('=') != nullptr;
     refuseIf(!valid, "the environment variable '", entry, "' must be NAME=VALUE");
-    checkNoTemplate("the environment variable", entry);
   }
   for (auto name : container.getCapAdd()) checkCapability("--cap-add", name);
   for (auto name : container.getCapDrop()) checkCapability("--cap-drop", name);
@@ -218,8 +202,6 @@ void validateMounts(schema::ContainerSpec::Reader container) {
   std::set<std::string> targets;
   for (auto mount : container.getMounts()) {
     auto target = mount.getTarget();
-    checkNoTemplate("the target of a mount", target);
-    checkNoTemplate("the source of a mount", mount.getSource());
     checkAbsolute("the target of a mount", target);
     auto normal = text(target);
     while (normal.size() > 1 && normal.back() == '/') normal.pop_back();

@@ -6,6 +6,7 @@
 
 #include "decide/mode.h"
 #include "orch/fail.h"
+#include "lib/task-template.h"
 #include "schedule/placement.h"
 #include "serve/resolve.h"
 #include "state/usage.h"
@@ -207,8 +208,17 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
            "--replicas-max-per-node is for replicated services: a global one has one task on each "
            "node");
   checkReplicas(replicasOf(spec).orDefault(0));
-  validateContainer(spec.getTask());
-  validateMounts(spec.getTask().getContainer());
+  // Templates are checked as they would be filled in.
+  capnp::MallocMessageBuilder filled;
+  auto task = spec.getTask();
+  if (hasTemplates(task.getContainer())) {
+    filled.setRoot(task);
+    tryTemplates(filled.getRoot<schema::TaskSpec>().getContainer(), spec.getName(),
+                 spec.getLabels());
+    task = filled.getRoot<schema::TaskSpec>().asReader();
+  }
+  validateContainer(task);
+  validateMounts(task.getContainer());
   validateResources(spec.getTask().getResources());
   checkNetworks(view, spec.getTask());
   checkPlacement(spec.getTask().getPlacement());
