@@ -97,6 +97,34 @@ void readPreference(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing
   addText(text.slice(KIND.size()), parsing);
 }
 
+// `db`, `db:healthy`; compose's words for the conditions are understood, too.
+void readDependency(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
+  using Condition = schema::Dependency::Condition;
+  struct Word {
+    kj::StringPtr text;
+    Condition condition;
+  };
+  constexpr Word WORDS[] = {{"started"_kj, Condition::STARTED},
+                            {"healthy"_kj, Condition::HEALTHY},
+                            {"completed"_kj, Condition::COMPLETED},
+                            {"service_started"_kj, Condition::STARTED},
+                            {"service_healthy"_kj, Condition::HEALTHY},
+                            {"service_completed_successfully"_kj, Condition::COMPLETED}};
+  auto colon = text.findFirst(':').orDefault(text.size());
+  auto item = parsing.orphanage.newOrphan<schema::Dependency>();
+  item.get().setService(kj::heapString(text.begin(), colon));
+  bool known = colon == text.size();
+  for (auto& word : WORDS) {
+    if (known || text.slice(colon + 1) != word.text) continue;
+    item.get().setCondition(word.condition);
+    known = true;
+  }
+  if (!known || colon == 0) {
+    badValue(flag, text, "SERVICE, SERVICE:started, SERVICE:healthy or SERVICE:completed");
+  }
+  parsing.items.add(kj::mv(item));
+}
+
 // ---- what it goes by ----
 
 kj::String byText(AnyReader item) { return kj::str(asText(item)); }
@@ -112,6 +140,7 @@ kj::String byField(AnyReader item) {
 constexpr char KEY_FIELD[] = "key";
 constexpr char NAME_FIELD[] = "name";
 constexpr char TARGET_FIELD[] = "target";
+constexpr char SERVICE_FIELD[] = "service";
 
 schema::PortSpec::Reader asPort(AnyReader item) {
   return item.as<capnp::DynamicStruct>().as<schema::PortSpec>();
@@ -166,6 +195,9 @@ constexpr ServiceList LISTS[] = {
      "task.placement.spreadOver", readPreference, byPreference},
     {"-l,--label", "KEY=VALUE", "KEY", "a label on the service", GROUP_FREQUENT, "labels", readPair,
      byField<KEY_FIELD>},
+    {"--depends-on", "SERVICE[:CONDITION]", "SERVICE",
+     "a service that has to be started (or healthy, or completed) first: db:healthy", GROUP_RESTART,
+     "dependsOn", readDependency, byField<SERVICE_FIELD>, nullptr, nullptr, false, true},
     {"--container-label", "KEY=VALUE", "KEY", "a label on the containers", GROUP_CONTAINER,
      "task.container.labels", readPair, byField<KEY_FIELD>},
     {"--sysctl", "KEY=VALUE", "KEY", "a kernel parameter", GROUP_CONTAINER,

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "decide/address-allocator.h"
+#include "decide/dependencies.h"
 #include "decide/reconcile.h"
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
@@ -264,6 +265,7 @@ void Manager::silence() {
 
 void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
   std::set<std::string> requests;
+  std::set<std::string> changed;  // services that others depend on
   bool freed = false;
   bool nodes = false;
   auto leftDrained = [&](const TaskReader& task) {
@@ -288,8 +290,10 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
       nodes |= ended && leftDrained(old);
     }
     nodes |= key.kind == Kind::NODE;
+    noteForDependents(key, after ? after : before, changed);
     current.apply(key, kj::mv(change), revision);
   }
+  wakeDependents(changed);
   freed |= nodes;
   if (nodes) {
     for (auto& entry : current.services().global) {
@@ -308,6 +312,24 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
     return true;
   });
   for (auto observer : observers) observer->applied();
+}
+
+void Manager::noteForDependents(const Key& key, const Snapshot& object,
+                                std::set<std::string>& changed) {
+  auto& dependents = current.services().dependents;
+  if (dependents.empty()) return;
+  std::string name;
+  if (key.kind == Kind::SERVICE) name = text(object.as<schema::Service>().getSpec().getName());
+  if (key.kind == Kind::TASK) name = text(TaskReader(object).getServiceName());
+  if (dependents.count(name) > 0) changed.insert(name);
+}
+
+void Manager::wakeDependents(const std::set<std::string>& changed) {
+  if (changed.empty()) return;
+  View view(current, env.nowNs(), Seed{});
+  for (auto& name : changed) {
+    for (auto& id : waitingFor(view, name)) dirty.add({Concern::SERVICE, id}, env.nowNs());
+  }
 }
 
 // What was decided has not happened.

@@ -86,6 +86,9 @@ class Manager final {
   void markTouched(View& view);
   Task<void> reconcileDirty(View& view);
   void lookAgain();
+  // Of services that others depend on, by name: they were changed, or a task of theirs was.
+  void noteForDependents(const Key& key, const Snapshot& object, std::set<std::string>& changed);
+  void wakeDependents(const std::set<std::string>& changed);
   Task<void> commitAll(View& view, Jobs& jobs);
   void apply(Batch batch, uint64_t revision, Jobs& jobs);
   Task<void> commitFailed(CommitOutcome outcome, Jobs& jobs);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "decide/dependencies.h"
 #include "decide/mode.h"
 #include "decide/spec-change.h"
 #include "orch/attempt.h"
@@ -14,6 +15,7 @@ namespace orch::control::manager {
 namespace {
 using schema::TaskState;
 using schema::UpdateStatus;
+const std::string IN_PROGRESS = "update in progress";
 
 // Where an update stands, by what its slots look like.
 struct Survey {
@@ -51,6 +53,7 @@ class Updater final : public Reconciler {
   bool takesPart(const Slot& slot) const;
   void countDelay(const Slot& slot, const TaskReader& task);
   void judge(const Slots& slots);
+  bool waitsForOthers();
   void chooseSlots();
   void setStatus(UpdateStatus::State state, const std::string& message);
   void giveUp();
@@ -195,7 +198,7 @@ void Updater::judge(const Slots& slots) {
   if (!updating && !outdated && !settledMayBeOutdated(view, service, slots)) return;
   step.wantsAll = slots.settled() > 0;
   if (step.wantsAll) return;
-  if (!updating) return setStatus(UpdateStatus::State::UPDATING, "update in progress");
+  if (!updating) return setStatus(UpdateStatus::State::UPDATING, IN_PROGRESS);
   bool pauses = policy.getFailureAction() != schema::UpdateConfig::FailureAction::CONTINUE;
   if (pauses && now.failed > policy.getMaxFailureRatio() * now.occupied) {
     return giveUp();
@@ -209,7 +212,22 @@ void Updater::judge(const Slots& slots) {
   complete();
 }
 
+// What is replaced before that is back where it should be could not start again. The way back waits
+// for nobody.
+bool Updater::waitsForOthers() {
+  if (service.getUpdate().getState() != UpdateStatus::State::UPDATING) return false;
+  auto waits = unmetDependency(view, service);
+  auto message = waits.empty() ? IN_PROGRESS : IN_PROGRESS + ": it " + waits;
+  if (message != text(service.getUpdate().getMessage())) {
+    view.editService(serviceId, [&](schema::Service::Builder changed) {
+      changed.getUpdate().setMessage(message.c_str());
+    });
+  }
+  return !waits.empty();
+}
+
 void Updater::chooseSlots() {
+  if (waitsForOthers()) return;
   allowed = now.outdated.size();
   if (policy.getParallelism() > 0) {
     size_t free = now.busy >= policy.getParallelism() ? 0 : policy.getParallelism() - now.busy;

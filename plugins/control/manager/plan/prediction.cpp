@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "decide/dependencies.h"
 #include "decide/reconcile.h"
 #include "decide/slot-rules.h"
 #include "orch/env.h"
@@ -72,11 +73,16 @@ Task<void> Prediction::reconcile(std::string serviceId) {
     untilNs = env.nowNs() + TURN_NS;
   }
   if (work.againNs() <= view.now()) dirty.insert(serviceId);
+  KJ_IF_MAYBE (service, view.service(serviceId)) lookAtDependents(service->getSpec().getName());
   if (view.unplaced(serviceId) > 0) {
     bool more = co_await scheduling.place(view, serviceId);
     if (more) dirty.insert(serviceId);
   }
   view.takeTouched();
+}
+
+void Prediction::lookAtDependents(capnp::Text::Reader serviceName) {
+  for (auto& id : waitingFor(view, manager::view(serviceName))) dirty.insert(id);
 }
 
 void Prediction::lookAtWaiting() {
@@ -125,6 +131,7 @@ bool Prediction::actOn(const TaskReader& task) {
     if (isTerminal(after)) status.setEndedAtNs(view.now());
   });
   dirty.insert(text(task.getServiceId()));
+  lookAtDependents(task.getServiceName());
   freed |= isTerminal(after);
   if (after == TaskState::RUNNING) note(Action::START, task);
   bool stopped = isTerminal(after) && after != TaskState::COMPLETE;

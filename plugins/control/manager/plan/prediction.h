@@ -50,6 +50,7 @@ class Prediction final {
   // To the next time that somebody waits for; false if nobody does.
   bool wait();
   void lookAtWaiting();
+  void lookAtDependents(capnp::Text::Reader serviceName);
   void noteWaiting();
   void note(schema::PlannedStep::Action action, const TaskReader& task, std::string reason = {});
 

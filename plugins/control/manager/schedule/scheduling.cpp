@@ -6,6 +6,7 @@
 #include <span>
 
 #include "decide/address-allocator.h"
+#include "decide/dependencies.h"
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -185,19 +186,22 @@ Task<bool> Scheduling::place(View& view, std::string serviceId) {
   SlotsReader reader(view, serviceId, Extent::RESTLESS, view.now() - RECENT_FAILURE_NS);
   while (reader.read()) co_await others();
   auto slots = reader.take();
+  auto lack = unmetDependency(view, serviceId);
   size_t own = 0;
+  Group held;  // back, until other services are there
   for (auto& slot : slots) {
+    bool waits = !lack.empty() && isFirstStart(slot);
     for (auto& task : slot.tasks) {
       if (!isUnplaced(task)) continue;
-      if (slot.key.number > 0) {
-        groups[task.getSpecVersion()].tasks.push_back(task);
+      if (waits || slot.key.number > 0) {
+        (waits ? held : groups[task.getSpecVersion()]).tasks.push_back(task);
         continue;
       }
       assignToOwn(view, task);
       if (++own % TASKS_AT_ONCE == 0) co_await others();
     }
   }
-  bool unfinished = false;
+  bool unfinished = co_await explainFrom(view, held, 0, lack);
   for (auto& entry : groups) {
     auto& group = entry.second;
     group.serviceId = serviceId;

@@ -417,7 +417,11 @@ class ClusterServer final : public schema::ClusterControl::Server {
       outcome.answer = manager::removeService(view, params.getRequestId(), params.getId());
     };
     auto outcome = co_await submit(context, decide);
-    context.getResults().setServiceId(outcome->answer.id.c_str());
+    auto results = context.getResults();
+    results.setServiceId(outcome->answer.id.c_str());
+    auto& warnings = outcome->answer.warnings;
+    auto list = results.initWarnings(warnings.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, warnings[i].c_str());
   }
 
   Task<void> doRollback(RollbackServiceContext context) {

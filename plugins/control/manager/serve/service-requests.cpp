@@ -2,11 +2,12 @@
 
 #include "config.capnp.h"
 #include "decide/address-allocator.h"
+#include "decide/dependencies.h"
 #include "decide/port-allocator.h"
 #include "decide/slot-rules.h"
 #include "decide/spec-change.h"
-#include "orch/fail.h"
 #include "decide/spec-history.h"
+#include "orch/fail.h"
 #include "serve/address-needs.h"
 #include "serve/resolve.h"
 
@@ -171,6 +172,12 @@ Answer removeService(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
   if (!before.empty()) return {before, {}};
   Answer answer;
   answer.id = resolveService(view, typed);
+  auto service = KJ_ASSERT_NONNULL(view.service(answer.id));
+  auto left = leftBehind(view, service);
+  if (!left.empty()) {
+    answer.warnings.push_back("service '" + text(service.getSpec().getName()) + "' is what " +
+                              left + " depend on: what runs goes on, and what starts waits");
+  }
   view.erase(Key{Kind::SERVICE, answer.id});
   remember(view, requestId, "removeService", answer.id);
   return answer;

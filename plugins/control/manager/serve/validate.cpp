@@ -4,9 +4,10 @@
 
 #include <algorithm>
 
+#include "decide/dependencies.h"
 #include "decide/mode.h"
-#include "orch/fail.h"
 #include "lib/task-template.h"
+#include "orch/fail.h"
 #include "schedule/placement.h"
 #include "serve/resolve.h"
 #include "state/usage.h"
@@ -226,6 +227,7 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
   validateJob(spec);
   validateEndpoint(spec);
   validateAgainstNodes(view, spec, offer, warnings);
+  checkDependencies(view, spec, warnings);
   auto only = onlyOneOf(spec);
   bool startFirst = spec.getUpdate().getOrder() == schema::UpdateConfig::Order::START_FIRST;
   if (startFirst && !only.empty()) {

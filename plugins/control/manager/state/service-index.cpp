@@ -43,6 +43,12 @@ void ServiceIndex::count(schema::Service::Reader service, int sign) {
 
   if (isByNode(spec) && (global[id] += sign) == 0) global.erase(id);
 
+  for (auto dependency : spec.getDependsOn()) {
+    auto& waiting = dependents[text(dependency.getService())];
+    if ((waiting[id] += sign) == 0) waiting.erase(id);
+    if (waiting.empty()) dependents.erase(text(dependency.getService()));
+  }
+
   for (auto port : service.getPorts()) {
     if (port.getPublished() == 0) continue;
     uint32_t key = portKey(port.getProtocol(), port.getPublished());

@@ -42,6 +42,8 @@ class ServiceIndex final {
   std::map<uint32_t, std::map<std::string, PortUse>> byPort;  // portKey, id
   std::map<std::string, int64_t, std::less<>> replicasByNetwork;
   std::map<std::string, std::map<std::string, int64_t>, std::less<>> byNetwork;  // name, id
+  // Those that depend on the one of that name, which need not be there: name, id.
+  std::map<std::string, std::map<std::string, int64_t>, std::less<>> dependents;
 };
 
 }  // namespace orch::control::manager

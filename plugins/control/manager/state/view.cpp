@@ -170,6 +170,17 @@ std::string View::serviceNamed(std::string_view name) const {
   return firstOf(idsIn(state.services().byName, serviceDelta.byName, name));
 }
 
+std::set<std::string> View::dependentsOf(std::string_view name) const {
+  return idsIn(state.services().dependents, serviceDelta.dependents, name);
+}
+
+int64_t View::running(std::string_view serviceId) const {
+  auto& stored = state.usage().service(serviceId);
+  int64_t sum = stored.running + usageDelta.service(serviceId).running;
+  for (auto& nodeId : state.awayNodes()) sum -= stored.on(nodeId).running;
+  return sum;
+}
+
 std::map<std::string, ServiceIndex::PortUse> View::portUse(uint32_t key) const {
   std::map<std::string, ServiceIndex::PortUse> sum;
   for (auto index : {&state.services(), &serviceDelta}) {

@@ -152,6 +152,10 @@ class View final {
   int64_t wantedOn(std::string_view serviceId, std::string_view nodeId) const;
   // The service of that name; empty if there is none.
   std::string serviceNamed(std::string_view name) const;
+  // Ids of those that depend on the one of that name.
+  std::set<std::string> dependentsOf(std::string_view name) const;
+  // Its tasks that run, but for those on nodes that are away.
+  int64_t running(std::string_view serviceId) const;
   std::map<std::string, ServiceIndex::PortUse> portUse(uint32_t portKey) const;
   int64_t replicasOnNetwork(std::string_view network) const;
   // Names of services that are attached to the network, sorted.
