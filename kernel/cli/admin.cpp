@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "connection.h"
 #include "credentials.h"
+#include "entry.h"
 #include "human.h"
 #include "listing.h"
 #include "orch/trust/certificate.h"
@@ -39,6 +40,8 @@ constexpr Option UPDATE_OPTIONS[] = {
     {"--image-limit", "BYTES",
      "What images may take on each node: past it those go that no service needs any more; 0: none "
      "go"},
+    {"--rebalance", "TERMS",
+     "When a node has come, so many tasks at a time move there: max=2,every=1m; or none"},
     {"--task-history-limit", "N", "Ended tasks that are kept per slot"},
 };
 
@@ -137,14 +140,43 @@ Task<int> removeAdmins(Context& context) {
       context, make, "whether the admin was removed is unknown: look with 'orch admin ls'");
 }
 
+struct RebalanceTerms {
+  uint32_t max = 0;
+  uint64_t everyMs = 0;
+};
+
+// `max=2,every=1m`, or `none`.
+RebalanceTerms parseRebalance(kj::StringPtr flag, kj::StringPtr text) {
+  RebalanceTerms terms;
+  if (text == "none") return terms;
+  for (auto& field : splitFields(flag, text)) {
+    auto pair = parseLabel(flag, field);
+    if (pair.key == "max") {
+      terms.max = static_cast<uint32_t>(parseWhole("--rebalance max", pair.value, 1, 1000));
+    } else if (pair.key == "every") {
+      terms.everyMs = parseDurationMs("--rebalance every", pair.value);
+    } else {
+      terms = {};
+      break;
+    }
+  }
+  if (terms.max == 0 || terms.everyMs == 0) {
+    badValue(flag, text, "max=TASKS,every=DURATION such as max=2,every=1m, or none");
+  }
+  return terms;
+}
+
 Task<int> updateCluster(Context& context) {
   auto& args = context.args;
   bool expiry = args.given("--cert-expiry"), history = args.given("--task-history-limit");
-  bool images = args.given("--image-limit");
-  if (!expiry && !history && !images) {
+  bool images = args.given("--image-limit"), balance = args.given("--rebalance");
+  if (!expiry && !history && !images && !balance) {
     fail(
-        kj::str("usage: say what to change: --cert-expiry, --image-limit or --task-history-limit"));
+        kj::str("usage: say what to change: --cert-expiry, --image-limit, --rebalance or "
+                "--task-history-limit"));
   }
+  RebalanceTerms terms;
+  if (balance) terms = parseRebalance("--rebalance", args.text("--rebalance"));
   auto expiryMs = expiry ? parseExpiryMs("--cert-expiry", args.text("--cert-expiry")) : 0;
   auto limit =
       history ? parseWhole("--task-history-limit", args.text("--task-history-limit"), 0, 1000) : 0;
@@ -158,6 +190,11 @@ Task<int> updateCluster(Context& context) {
         change.setCertificateMs(expiryMs);
         if (history) change.getTaskHistoryLimit().setSet(static_cast<uint32_t>(limit));
         if (images) change.getImageLimit().setSetBytes(imageBytes);
+        if (balance) {
+          auto set = change.getRebalance().initSet();
+          set.setMax(terms.max);
+          set.setEveryMs(terms.everyMs);
+        }
         return request.send();
       },
       "whether the change was made is unknown: look with 'orch info'");

@@ -60,7 +60,15 @@ TEST_CASE("cli: what is mistyped is answered with what was meant", "[cli]") {
   check({"-H", "tcp://", "service", "ls"},
         "orch: invalid value 'tcp://' for --host: expected a manager such as tcp://10.0.0.1:2377");
   check({"cluster", "update"},
-        "orch: say what to change: --cert-expiry, --image-limit or --task-history-limit");
+        "orch: say what to change: --cert-expiry, --image-limit, --rebalance or "
+        "--task-history-limit");
+  for (auto wrong :
+       {"max=2", "every=1m", "max=0,every=1m", "max=2,every=0", "most=2,every=1m", ""}) {
+    CHECK(server.run({"cluster", "update", "--rebalance", wrong}).status == 2);
+  }
+  check({"cluster", "update", "--rebalance", "max=2"},
+        "orch: invalid value 'max=2' for --rebalance: expected max=TASKS,every=DURATION such as "
+        "max=2,every=1m, or none");
   check({"cluster", "update", "--cert-expiry", "0"},
         "orch: invalid value '0' for --cert-expiry: expected 1h to 43800h");
   CHECK(server.run({"service"}).status == 2);

@@ -74,6 +74,7 @@ Task<void> Manager::load() {
   for (auto& entry : current.tasksByService()) dirty.add({Concern::SERVICE, entry.first}, now);
   dirty.add({Concern::REQUESTS, {}}, now);
   dirty.add({Concern::PLACEMENT, {}}, now);
+  dirty.add({Concern::REBALANCE, {}}, now);
   for (auto observer : observers) observer->reloaded();
   poke();
 }

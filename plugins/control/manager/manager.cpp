@@ -102,7 +102,10 @@ void Manager::noteNode(const std::string& nodeId, Presence presence, std::string
   if (!leading || !current.setPresence(nodeId, {presence, nowNs, reason})) return;
   for (auto observer : observers) observer->sighted(nodeId);
   dirty.add({Concern::NODE, nodeId}, nowNs);
-  if (presence == Presence::HEARD) dirty.add({Concern::PLACEMENT, {}}, nowNs);
+  if (presence == Presence::HEARD) {
+    dirty.add({Concern::PLACEMENT, {}}, nowNs);
+    dirty.add({Concern::REBALANCE, {}}, nowNs);
+  }
   auto object = current.find(Kind::NODE, nodeId);
   // That it is down is told when it is stored.
   bool up = object != nullptr && !isDown(object->as<schema::Node>());
@@ -268,6 +271,7 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
   std::set<std::string> changed;  // services that others depend on
   bool freed = false;
   bool nodes = false;
+  bool balance = false;  // there may be another one to even out
   auto leftDrained = [&](const TaskReader& task) {
     auto node = current.find(Kind::NODE, manager::view(task.getNodeId()));
     return node != nullptr &&
@@ -290,10 +294,12 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
       nodes |= ended && leftDrained(old);
     }
     nodes |= key.kind == Kind::NODE;
+    balance |= key.kind == Kind::NODE || key.kind == Kind::CLUSTER;
     noteForDependents(key, after ? after : before, changed);
     current.apply(key, kj::mv(change), revision);
   }
   wakeDependents(changed);
+  if (balance) dirty.add({Concern::REBALANCE, {}}, env.nowNs());
   freed |= nodes;
   if (nodes) {
     for (auto& entry : current.services().global) {

@@ -17,6 +17,7 @@ enum class Concern : uint8_t {
   REQUESTS,   // those that may be forgotten
   SERVICE,    // by id: its restarts, slots, update and history
   PLACEMENT,  // by id: its tasks that found no node; without: of all services
+  REBALANCE,  // whether tasks should be moved
 };
 
 struct DirtyKey {

@@ -79,8 +79,8 @@ int64_t runRequests(View& view, Config::Reader settings, std::string_view) {
 }
 
 // By concern. Null: in steps, or not here.
-constexpr int64_t (*BY_CONCERN[])(View&, Config::Reader, std::string_view) = {runNode, runRequests,
-                                                                              nullptr, nullptr};
+constexpr int64_t (*BY_CONCERN[])(View&, Config::Reader, std::string_view) = {
+    runNode, runRequests, nullptr, nullptr, nullptr};
 }  // namespace
 
 ServicePass::ServicePass(View& view, std::string_view id, Extent extent)
@@ -170,9 +170,16 @@ bool reconcileService(View& view, std::string_view serviceId, Extent extent) {
 Reconciliation::Reconciliation(View& view, Config::Reader settings, const DirtyKey& key)
     : view(view), settings(settings), key(key), nextNs(NEVER_NS) {
   if (key.concern == Concern::SERVICE) service.emplace(view, key.id);
+  bool spreads = settings.getScheduler() == "scheduler.spread";
+  if (key.concern == Concern::REBALANCE) rebalancing.emplace(view, spreads);
 }
 
 bool Reconciliation::step() {
+  if (rebalancing) {
+    bool more = rebalancing->step();
+    if (!more) nextNs = rebalancing->againNs();
+    return more;
+  }
   if (!service) {
     nextNs = BY_CONCERN[static_cast<size_t>(key.concern)](view, settings, key.id);
     return false;

@@ -8,6 +8,7 @@
 
 #include "config.capnp.h"
 #include "decide/dirty-queue.h"
+#include "decide/rebalancer.h"
 #include "decide/reconciler.h"
 #include "state/slots-reader.h"
 
@@ -65,6 +66,7 @@ class Reconciliation final {
   Config::Reader settings;
   const DirtyKey& key;
   std::optional<ServicePass> service;
+  std::optional<Rebalancing> rebalancing;
   int64_t nextNs;
 };
 

@@ -39,13 +39,22 @@ bool goesOn(const View& view, schema::Service::Reader service, const Slot& slot)
   return claim == Claim::WANTED || claim == Claim::KEPT;
 }
 
+// Whether the one that was to be replaced by it runs where it may, and is no worse: it was moved
+// for nothing.
+bool runsAnyway(const View& view, const Slot& slot, const TaskReader& task) {
+  return std::any_of(slot.tasks.begin(), slot.tasks.end(), [&](auto& other) {
+    return other.id() == text(task.getRestartOf()) && isRunning(other) &&
+           other.getSpecVersion() == task.getSpecVersion() && !isOnDrained(view, other);
+  });
+}
+
 bool superviseTask(View& view, schema::Service::Reader service, const Slot& slot, size_t index,
                    Room& room) {
   auto task = slot.tasks[index];
   if (!isWanted(task)) return false;
   if (isTerminal(task)) {
-    bool again =
-        !hasNewerWanted(slot, index) && mayRestart(view, slot, task) && goesOn(view, service, slot);
+    bool again = !hasNewerWanted(slot, index) && mayRestart(view, slot, task) &&
+                 !runsAnyway(view, slot, task) && goesOn(view, service, slot);
     // One that could not even be prepared sits its own delay out before the next is made: a task is
     // prepared during its delay, and an image that does not exist would be asked for in a loop.
     if (again && task.getStartAfterNs() > view.now()) {

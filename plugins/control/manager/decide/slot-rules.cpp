@@ -127,12 +127,13 @@ bool hasNewerWanted(const Slot& slot, size_t index) {
 }
 
 std::string createTask(View& view, schema::Service::Reader service, const NewTask& wanted) {
+  auto& node = wanted.slot.number == 0 ? wanted.slot.node : wanted.node;
   auto id = view.create<schema::Task>(Kind::TASK, [&](schema::Task::Builder task) {
     auto spec = service.getSpec();
     task.setServiceId(service.getMeta().getId());
     task.setServiceName(spec.getName());
     task.setSlot(wanted.slot.number);
-    if (wanted.slot.number == 0) task.setNodeId(wanted.slot.node.c_str());
+    task.setNodeId(node.c_str());
     task.setSpec(spec.getTask());
     task.setSpecVersion(service.getSpecVersion());
     task.setDesired(wanted.desired);
@@ -143,10 +144,11 @@ std::string createTask(View& view, schema::Service::Reader service, const NewTas
     task.setRestarts(wanted.restarts);
     task.setIteration(service.getJob().getIteration());
   });
-  if (wanted.slot.number == 0) {
-    view.editStatus(KJ_ASSERT_NONNULL(view.task(id)), [](schema::TaskStatus::Builder status) {
+  if (!node.empty()) {
+    view.editStatus(KJ_ASSERT_NONNULL(view.task(id)), [&](schema::TaskStatus::Builder status) {
       status.setState(schema::PENDING_STATUS->getState());
       status.setMessage(schema::PENDING_STATUS->getMessage());
+      if (!wanted.why.empty()) status.setMessage(wanted.why.c_str());
     });
   }
   return id;

@@ -51,6 +51,8 @@ struct NewTask {
   int64_t startAfterNs = 0;
   std::string restartOf;
   uint32_t restarts = 0;
+  std::string node;  // that it is for; empty: any
+  std::string why;   // it is for that one
 };
 // A task of the service's current spec, waiting for a node, or for room on the node that is its
 // slot. Answers its id.

@@ -368,6 +368,18 @@ void updateCluster(View& view, schema::ClusterChange::Reader change) {
         kj::str("usage: --cert-expiry must be 1h to 43800h, so that hosts that are off for a while "
                 "come back, and less than the authority's own life"));
   }
+  auto rebalance = change.getRebalance();
+  if (rebalance.isSet() && rebalance.getSet().getMax() > 0) {
+    constexpr uint32_t MOST_TASKS = 1000;
+    constexpr uint64_t SECOND_MS = 1000, DAY_MS = 24 * HOUR_MS;
+    auto terms = rebalance.getSet();
+    if (terms.getMax() > MOST_TASKS || terms.getEveryMs() < SECOND_MS ||
+        terms.getEveryMs() > DAY_MS) {
+      fail(
+          kj::str("usage: --rebalance must be none, or max=1 to max=1000 and every=1s to "
+                  "every=24h"));
+    }
+  }
   auto id = text(KJ_REQUIRE_NONNULL(view.cluster(), NOBODY).getMeta().getId());
   view.edit<schema::Cluster>(Kind::CLUSTER, id, [&](schema::Cluster::Builder cluster) {
     if (expiryMs != 0) cluster.setCertificateMs(expiryMs);
@@ -375,6 +387,10 @@ void updateCluster(View& view, schema::ClusterChange::Reader change) {
     if (limit.isSet()) cluster.setTaskHistoryLimit(limit.getSet());
     auto images = change.getImageLimit();
     if (images.isSetBytes()) cluster.setImageLimitBytes(images.getSetBytes());
+    if (rebalance.isSet()) {
+      cluster.setRebalanceMax(rebalance.getSet().getMax());
+      cluster.setRebalanceEveryMs(rebalance.getSet().getEveryMs());
+    }
   });
 }
 

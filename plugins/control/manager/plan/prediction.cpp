@@ -24,6 +24,17 @@ TaskState obeyed(const TaskReader& task) {
   if (ends && task.getStatus().getState() == TaskState::RUNNING) return TaskState::COMPLETE;
   return desired <= TaskState::RUNNING ? desired : TaskState::SHUTDOWN;
 }
+
+// When tasks are moved next, if that is under way; else never.
+int64_t goesOnAtNs(const View& view) {
+  KJ_IF_MAYBE (cluster, view.cluster()) {
+    int64_t nextNs = cluster->getRebalancedAtNs() +
+                     static_cast<int64_t>(cluster->getRebalanceEveryMs()) * NS_PER_MS;
+    bool goesOn = cluster->getRebalanceMax() > 0 && nextNs >= view.now();
+    if (goesOn) return nextNs;
+  }
+  return NEVER_NS;
+}
 }  // namespace
 
 Prediction::Prediction(Env& env, Config::Reader settings, Scheduling& scheduling, View& view)
@@ -32,16 +43,20 @@ Prediction::Prediction(Env& env, Config::Reader settings, Scheduling& scheduling
       scheduling(scheduling),
       view(view),
       beganNs(view.now()),
-      dirty(view.takeTouched()) {
+      dirty(view.takeTouched()),
+      rebalanceAtNs(goesOnAtNs(view)) {
   auto node = view.changes().lower_bound(Key{Kind::NODE, {}});
   freed = node != view.changes().end() && node->first.kind == Kind::NODE;
   if (!freed) return;
+  rebalanceAtNs = view.now();
   for (auto& entry : view.base().services().global) dirty.insert(entry.first);
 }
 
 Task<void> Prediction::run() {
   for (int waits = 0; waits < MOST_WAITS && !unfinished;) {
     co_await decide();
+    if (dirty.empty() && rebalanceAtNs <= view.now()) co_await rebalance();
+    if (!dirty.empty()) continue;
     if (act()) {
       waits = 0;
       continue;
@@ -79,6 +94,19 @@ Task<void> Prediction::reconcile(std::string serviceId) {
     if (more) dirty.insert(serviceId);
   }
   view.takeTouched();
+}
+
+Task<void> Prediction::rebalance() {
+  DirtyKey key{Concern::REBALANCE, {}};
+  Reconciliation work(view, settings, key);
+  int64_t untilNs = env.nowNs() + TURN_NS;
+  while (work.step()) {
+    if (env.nowNs() <= untilNs) continue;
+    co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
+    untilNs = env.nowNs() + TURN_NS;
+  }
+  rebalanceAtNs = work.againNs();
+  dirty.merge(view.takeTouched());
 }
 
 void Prediction::lookAtDependents(capnp::Text::Reader serviceName) {
@@ -150,6 +178,7 @@ bool Prediction::wait() {
   }
   int64_t nextNs = NEVER_NS;
   for (auto& entry : wakes) nextNs = std::min(nextNs, entry.second);
+  nextNs = std::min(nextNs, rebalanceAtNs);
   if (nextNs == NEVER_NS) return false;
   view.advance(nextNs);
   std::erase_if(wakes, [&](auto& entry) {

@@ -50,6 +50,8 @@ class Prediction final {
   // To the next time that somebody waits for; false if nobody does.
   bool wait();
   void lookAtWaiting();
+  // Moves tasks to even the nodes out, if it is time to.
+  Task<void> rebalance();
   void lookAtDependents(capnp::Text::Reader serviceName);
   void noteWaiting();
   void note(schema::PlannedStep::Action action, const TaskReader& task, std::string reason = {});
@@ -64,6 +66,7 @@ class Prediction final {
   std::set<std::string> seen;  // services whose tasks have all been looked at once
   std::map<std::string, int64_t> wakes;
   std::vector<PredictedStep> taken;
+  int64_t rebalanceAtNs;
   bool freed = false;  // there may be room for tasks that wait
   bool unfinished = false;
 };

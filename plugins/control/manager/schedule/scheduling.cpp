@@ -11,6 +11,7 @@
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "schedule/placement.h"
+#include "state/events.h"
 #include "state/slots-reader.h"
 
 namespace orch::control::manager {
@@ -99,7 +100,7 @@ bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std
   view.editStatus(task, [&](schema::TaskStatus::Builder status) {
     status.setState(TaskState::ASSIGNED);
     status.setAtNs(view.now());
-    status.setMessage(schema::ASSIGNED_STATUS->getMessage());
+    if (!isRebalanced(task)) status.setMessage(schema::ASSIGNED_STATUS->getMessage());
     status.setError("");
   });
   return true;
@@ -157,12 +158,13 @@ std::span<const std::string> partOf(const std::vector<std::string>& all, size_t 
   return std::span(all).subspan(first, std::min(TASKS_AT_ONCE, all.size() - first));
 }
 
-// A task whose slot is a node: there is nothing to choose.
+// A task whose slot is a node, or that was to be moved there: there is nothing to choose.
 void assignToOwn(View& view, const TaskReader& task) {
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
     auto why = whyNot(view, *node, specFor(view, task), task.getPorts());
     if (why.empty()) assignTo(view, task, text(task.getNodeId()), why);
     if (!why.empty()) explain(view, task, why);
+    if (!why.empty() && task.slot().number > 0) setDesired(view, task, TaskState::SHUTDOWN);
   }
 }
 }  // namespace
@@ -193,7 +195,7 @@ Task<bool> Scheduling::place(View& view, std::string serviceId) {
     bool waits = !lack.empty() && isFirstStart(slot);
     for (auto& task : slot.tasks) {
       if (!isUnplaced(task)) continue;
-      if (waits || slot.key.number > 0) {
+      if (waits || task.getNodeId().size() == 0) {
         (waits ? held : groups[task.getSpecVersion()]).tasks.push_back(task);
         continue;
       }

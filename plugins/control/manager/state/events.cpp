@@ -24,6 +24,13 @@ void publishTask(Host& host, const Snapshot& before, const Snapshot& after) {
   TaskReader task(after);
   auto state = task.getStatus().getState();
   if (!before) tell("task.created", task);
+  if (!before && isRebalanced(task)) {
+    host.publish("task.rebalanced", task.getMeta().getId(),
+                 {{"service", task.getServiceName()},
+                  {"slot", nameOf(task.slot()).c_str()},
+                  {"node", task.getNodeId()},
+                  {"reason", task.getStatus().getMessage().slice(REBALANCED.size())}});
+  }
   auto old = before ? TaskReader(before).getStatus().getState() : schema::TaskState::PENDING;
   if (state != old) tell(kj::str("task.", stateName(state)), task);
 }

@@ -7,6 +7,13 @@
 
 namespace orch::control::manager {
 
+// What the message of a task begins with that was moved to even the nodes out, until its agent has
+// it.
+inline constexpr kj::StringPtr REBALANCED = "moved: "_kj;
+inline bool isRebalanced(const TaskReader& task) {
+  return task.getStatus().getMessage().startsWith(REBALANCED);
+}
+
 void publishTask(Host& host, const Snapshot& before, const Snapshot& after);
 void publishService(Host& host, const Snapshot& before, const Snapshot& after);
 void publishNetwork(Host& host, const Snapshot& before, const Snapshot& after);
