@@ -34,7 +34,7 @@ struct Wish {
 using Rows = std::vector<Row>;
 using Placed = std::vector<std::string>;
 
-// One table on the scheduler, and short forms for its calls.
+// One table on the scheduler, with short forms for its calls, and what has to be said with each.
 class Placing final {
  public:
   Placing(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope, const Rows& rows)
@@ -43,10 +43,12 @@ class Placing final {
     fill(request.initNodes(rows.size()), rows);
     table = request.send().wait(waitScope).getTable();
   }
-  Placing(const Placing& other, schema::PlacementTable::Client table)
-      : waitScope(other.waitScope), table(kj::mv(table)) {}
 
-  Placing fork() { return Placing(*this, table.forkRequest().send().wait(waitScope).getTable()); }
+  Placing fork() {
+    Placing copy(*this);
+    copy.table = table.forkRequest().send().wait(waitScope).getTable();
+    return copy;
+  }
 
   void apply(const Rows& changed, const std::vector<std::string>& gone = {}) {
     auto request = table.applyRequest();
@@ -55,52 +57,101 @@ class Placing final {
     for (uint32_t i = 0; i < gone.size(); ++i) list.set(i, gone[i].c_str());
     request.send().wait(waitScope);
   }
+  // Nodes by their numbers, in the branches of a preference.
+  void divide(const std::vector<uint32_t>& branches) {
+    auto request = table.applyRequest();
+    auto division = request.initDivisions(1)[0];
+    division.setId(DIVISION);
+    auto list = division.initBranches(branches.size());
+    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, branches[i]);
+    request.send().wait(waitScope);
+    divided = true;
+  }
 
-  Placed place(const Wish& wish, uint32_t count, const std::vector<std::string>& candidates,
-               uint64_t seed = 1, const char* service = "web") {
-    auto request = table.placeRequest();
-    request.setCount(count);
-    request.setSeed(seed);
-    auto group = request.initGroup();
-    group.setServiceId(service);
+  void fill(schema::TaskGroup::Builder group, const Wish& wish,
+            const std::vector<std::string>& candidates, const std::string& service = "web") {
+    group.setServiceId(service.c_str());
     group.setReserveCpuNanos(wish.cpu);
     group.setReserveMemoryBytes(wish.memory);
     group.setMaxPerNode(wish.most);
-    auto list = group.initCandidates(candidates.size());
-    for (uint32_t i = 0; i < candidates.size(); ++i) list.set(i, candidates[i].c_str());
+    for (auto& id : candidates) numberOf(id);
+    auto bits = group.initCandidates(names.size() / 64 + 1);
+    for (auto& id : candidates) {
+      auto number = numberOf(id);
+      bits.set(number / 64, bits[number / 64] | uint64_t(1) << number % 64);
+    }
+    auto& loads = own[service];
+    auto list = group.initLoads(loads.size());
+    uint32_t next = 0;
+    for (auto& [id, load] : loads) {
+      list[next].setNode(numberOf(id));
+      list[next].setTasks(load.tasks);
+      list[next++].setRecentFailures(load.failures);
+    }
+    if (divided) group.initLevels(1).set(0, DIVISION);
+  }
+
+  Placed place(const Wish& wish, uint32_t count, const std::vector<std::string>& candidates,
+               uint64_t seed = 1, const std::string& service = "web") {
+    auto request = table.placeRequest();
+    request.setCount(count);
+    request.setSeed(seed);
+    fill(request.initGroup(), wish, candidates, service);
     auto answer = request.send().wait(waitScope);
     Placed placed;
-    for (auto id : answer.getNodes()) placed.push_back(id.cStr());
+    for (auto node : answer.getNodes()) {
+      KJ_REQUIRE(node < names.size(), "a task went to a node that there is not", node);
+      placed.push_back(names[node]);
+      ++own[service][names[node]].tasks;
+    }
     KJ_REQUIRE(placed.size() + answer.getUnplaced() == count,
                "the placed and the unplaced are not the tasks that were asked for", placed.size(),
                answer.getUnplaced(), count);
     return placed;
   }
+  // The other one has the number of the first from now on.
+  void rename(const std::string& id, const std::string& other) {
+    auto number = numberOf(id);
+    numbers.erase(id);
+    numbers[other] = number;
+    names[number] = other;
+  }
+
+  kj::WaitScope& waitScope;
+  schema::PlacementTable::Client table;
+  std::vector<std::string> names;  // by number
 
  private:
-  static void fill(capnp::List<schema::NodeLoad>::Builder list, const Rows& rows) {
+  static constexpr uint32_t DIVISION = 3;
+  struct Own {
+    uint32_t tasks = 0;
+    uint32_t failures = 0;
+  };
+
+  uint32_t numberOf(const std::string& id) {
+    auto [it, isNew] = numbers.try_emplace(id, static_cast<uint32_t>(names.size()));
+    if (isNew) names.push_back(id);
+    return it->second;
+  }
+  void fill(capnp::List<schema::NodeLoad>::Builder list, const Rows& rows) {
     for (uint32_t i = 0; i < rows.size(); ++i) {
       auto& row = rows[i];
       auto node = list[i];
       node.setId(row.id);
+      node.setNumber(numberOf(row.id));
       node.setAvailableCpuNanos(row.cpu);
       node.setAvailableMemoryBytes(row.memory);
       node.setTotalCpuNanos(row.cpu);
       node.setTotalMemoryBytes(row.memory);
       node.setTasks(row.ofService + row.ofOthers);
-      auto services = node.initServices(2);
-      services[0].setServiceId("web");
-      services[0].setTasks(row.ofService);
-      services[0].setRecentFailures(row.failures);
-      services[1].setServiceId("other");
-      services[1].setTasks(row.ofOthers);
+      own["web"][row.id] = {row.ofService, row.failures};
+      own["other"][row.id] = {row.ofOthers, 0};
     }
   }
 
-  kj::WaitScope& waitScope;
-  schema::PlacementTable::Client table;
-
-  friend void explains(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope);
+  std::map<std::string, uint32_t> numbers;
+  std::map<std::string, std::map<std::string, Own>> own;  // by service and node
+  bool divided = false;
 };
 
 std::vector<std::string> candidatesOf(const Rows& rows) {
@@ -240,7 +291,7 @@ void placementsCount(schema::Scheduler::Client scheduler, kj::WaitScope& waitSco
 
   Placing most(scheduler, waitScope, {{.id = "a"}});
   KJ_REQUIRE(most.place({.most = 2}, 1, {"a"}).size() == 1);
-  KJ_REQUIRE(most.place({.most = 2}, 9, {"a"}).size() == 1, "maxPerNode forgot the call before");
+  KJ_REQUIRE(most.place({.most = 2}, 9, {"a"}).size() == 1, "what a node has does not count");
   KJ_REQUIRE(most.place({.most = 2}, 9, {"a"}, 1, "other").size() == 2,
              "maxPerNode is per service");
 }
@@ -283,9 +334,26 @@ void changes(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
   table.apply({{.id = "b", .cpu = 1}});
   KJ_REQUIRE(table.place({.cpu = 1, .most = 1}, 9, all) == Placed{"b"},
              "a node that came back has the tasks that it is said to have");
+  table.rename("b", "d");
+  table.apply({{.id = "d", .cpu = 2}});
+  KJ_REQUIRE(table.place({.cpu = 1}, 9, {"d"}) == (Placed{"d", "d"}),
+             "a node with the number of another takes its place");
   table.apply({}, {"never-seen"});
+  table.apply({}, {"d"});
   table.apply({}, all);
   KJ_REQUIRE(table.place({}, 1, all).empty(), "all nodes are gone");
+}
+
+void preferences(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Rows rows = {{.id = "a", .cpu = 1, .room = 1},
+               {.id = "b", .cpu = 2, .room = 2},
+               {.id = "c", .cpu = 1, .candidate = false}};
+  Placing table(scheduler, waitScope, rows);
+  table.divide({0, 1, 1});
+  requireRoomKept(table.place({.cpu = 1}, 9, candidatesOf(rows)), rows, 9);
+  table.apply(rows);
+  table.divide({7, 7, UINT32_MAX});
+  requireRoomKept(table.place({.cpu = 1}, 9, candidatesOf(rows)), rows, 9);
 }
 
 void tablesAreApart(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
@@ -302,13 +370,9 @@ void explains(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
                {.id = "d", .cpu = 9, .candidate = false}};
   Placing table(scheduler, waitScope, rows);
   auto request = table.table.explainRequest();
-  auto group = request.initGroup();
-  group.setServiceId("web");
-  group.setReserveCpuNanos(1);
   auto ids = candidatesOf(rows);
   ids.push_back("unknown");
-  auto list = group.initCandidates(ids.size());
-  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, ids[i].c_str());
+  table.fill(request.initGroup(), {.cpu = 1}, ids);
   kj::Maybe<capnp::Response<schema::PlacementTable::ExplainResults>> answered;
   auto failed = kj::runCatchingExceptions([&]() { answered = request.send().wait(waitScope); });
   KJ_IF_MAYBE (exception, failed) {
@@ -318,7 +382,7 @@ void explains(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
   auto& answer = KJ_ASSERT_NONNULL(answered);
   std::map<std::string, std::vector<int64_t>> terms;
   for (auto node : answer.getNodes()) {
-    auto& values = terms[node.getId().cStr()];
+    auto& values = terms[table.names.at(node.getNode())];
     for (auto term : node.getTerms()) {
       KJ_REQUIRE(term.getName().size() > 0, "a term has no name");
       values.push_back(term.getValue());
@@ -336,8 +400,7 @@ void explains(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
 
 const SchedulerCheck SCHEDULER_CHECKS[] = {
     {"tasks go to candidates with room for them, as many as there is room for", roomOfOneCall},
-    {"a candidate that the table does not know is passed over, and named twice it is one",
-     unknownCandidates},
+    {"a candidate that the table does not know is passed over", unknownCandidates},
     {"more tasks than a service may have (a million) are refused, since they would hold the loop",
      absurdCounts},
     {"hundreds of nodes and many more tasks than fit", manyNodes},
@@ -345,6 +408,7 @@ const SchedulerCheck SCHEDULER_CHECKS[] = {
     {"the same table, group, count and seed give the same answer", sameAnswer},
     {"a fork and its table change apart", forksAreApart},
     {"changes replace what was known of a node, and nodes come and go", changes},
+    {"with spread preferences as many tasks find room as without", preferences},
     {"two tables know nothing of each other", tablesAreApart},
     {"the candidate that gets the next task is none that its terms make worse than another, if it "
      "says them",

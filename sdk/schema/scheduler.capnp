@@ -1,5 +1,9 @@
 @0xd2c1a5a0b7f1c005;
 # The kind `scheduler`: a strategy that spreads groups of equal tasks over nodes that passed the checks.
+#
+# Nodes have numbers, which the manager gives: small ones, one node each while it is there, and given
+# again to others later. A strategy keeps what it is told of each, and is told again of what changes
+# and of nothing else.
 
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("orch::schema");
@@ -11,20 +15,23 @@ interface Scheduler {
 interface PlacementTable {
   # The strategy's own picture of the nodes. After a restart of the plugin calls fail with
   # DISCONNECTED; open a new one.
-  apply @0 (changed :List(NodeLoad), gone :List(Text)) -> ();
+  apply @0 (changed :List(NodeLoad), gone :List(Text), divisions :List(Division)) -> ();
+  # What is said of a node, or of a division, takes the place of what was. Another node with the
+  # number of one that was told of takes its place. `gone` are ids.
   fork @1 () -> (table :PlacementTable);
   # A copy to try things on (`orch plan`).
-  place @2 (group :TaskGroup, count :UInt32, seed :UInt64) -> (nodes :List(Text), unplaced :UInt32);
-  # A node id per task placed, and counts them into the table. The same table, group, count and seed
-  # give the same answer.
+  place @2 (group :TaskGroup, count :UInt32, seed :UInt64) -> (retired :List(Text), unplaced :UInt32, nodes :List(UInt32));
+  # The number of a node per task placed, and takes what it needs off what the table has of the node.
+  # The same table, group, count and seed give the same answer.
   explain @3 (group :TaskGroup) -> (nodes :List(NodeScore));
   # How the candidates stand for the next task of the group, the one that it would get first. Changes
   # nothing. A strategy that cannot say leaves it out.
 }
 
 struct NodeScore {
-  id @0 :Text;
+  retired @0 :Text;
   terms @1 :List(ScoreTerm);         # the first one that differs decides
+  node @2 :UInt32;
 }
 
 struct ScoreTerm {
@@ -32,9 +39,10 @@ struct ScoreTerm {
   value @1 :Int64;                   # the lower the better
 }
 
-struct BranchTasks {
-  branches @0 :List(UInt32);         # one number for each level
-  tasks @1 :UInt32;                  # of the service
+struct Division {
+  # The nodes by the values of a label that spread preferences name.
+  id @0 :UInt32;
+  branches @1 :List(UInt32);         # per node, by its number, that of the value that it has
 }
 
 struct NodeLoad {
@@ -44,13 +52,16 @@ struct NodeLoad {
   totalCpuNanos @3 :UInt64;
   totalMemoryBytes @4 :UInt64;
   tasks @5 :UInt32;                  # active tasks of all services
-  services @6 :List(ServiceCount);
+  retired @6 :List(RetiredCount);
+  number @7 :UInt32;
 }
 
-struct ServiceCount {
-  serviceId @0 :Text;
-  tasks @1 :UInt32;
+struct ServiceLoad {
+  # What a node has of the group's service.
+  node @0 :UInt32;
+  tasks @1 :UInt32;                  # that stay
   recentFailures @2 :UInt32;         # within five minutes
+  leaving @3 :UInt32;                # of the node's tasks those that end when the new ones run
 }
 
 struct TaskGroup {
@@ -58,7 +69,23 @@ struct TaskGroup {
   reserveCpuNanos @1 :UInt64;
   reserveMemoryBytes @2 :UInt64;
   maxPerNode @3 :UInt32;             # 0: no limit
-  candidates @4 :List(Text);         # nodes that passed all checks
-  levels @5 :List(List(UInt32));     # of the spread preferences, the first one first: per candidate the number of its branch
-  elsewhere @6 :List(BranchTasks);   # on nodes that are no candidates
+  retired4 @4 :List(Text);
+  retired5 @5 :List(List(UInt32));
+  retired6 @6 :List(RetiredBranch);
+  candidates @7 :List(UInt64);       # nodes that passed all checks: a bit each, of node 0 the lowest of the first number
+  loads @8 :List(ServiceLoad);       # of all nodes with anything of the service, candidates or not
+  levels @9 :List(UInt32);           # ids of the divisions that the spread preferences name, the first one first
+}
+
+# No longer sent.
+
+struct RetiredBranch {
+  branches @0 :List(UInt32);
+  tasks @1 :UInt32;
+}
+
+struct RetiredCount {
+  serviceId @0 :Text;
+  tasks @1 :UInt32;
+  recentFailures @2 :UInt32;
 }

@@ -2,8 +2,6 @@
 
 #include <kj/debug.h>
 
-#include <set>
-
 namespace orch::scheduler::first {
 
 namespace {
@@ -18,34 +16,34 @@ void FirstTable::put(schema::NodeLoad::Reader load) {
   node.freeCpuNanos = without(load.getAvailableCpuNanos(), load.getTotalCpuNanos(), sparePercent);
   node.freeMemoryBytes =
       without(load.getAvailableMemoryBytes(), load.getTotalMemoryBytes(), sparePercent);
-  for (auto service : load.getServices()) {
-    node.tasks[service.getServiceId().cStr()] = service.getTasks();
-  }
-  nodes[load.getId().cStr()] = std::move(node);
+  node.number = load.getNumber();
+  std::erase_if(nodes, [&](auto& other) { return other.second.number == node.number; });
+  nodes[load.getId().cStr()] = node;
 }
 
 void FirstTable::erase(const std::string& id) { nodes.erase(id); }
 
-std::vector<std::string> FirstTable::place(schema::TaskGroup::Reader group, uint32_t count) {
+std::vector<uint32_t> FirstTable::place(schema::TaskGroup::Reader group, uint32_t count) {
   KJ_REQUIRE(count <= MAX_TASKS, "too many tasks to be placed at once", count);
   const uint64_t cpu = group.getReserveCpuNanos();
   const uint64_t memory = group.getReserveMemoryBytes();
   const uint32_t most = group.getMaxPerNode();
-  std::set<std::string> candidates;
-  for (auto id : group.getCandidates()) candidates.insert(id.cStr());
+  auto candidates = group.getCandidates();
+  std::map<uint32_t, uint32_t> tasks;  // of the service, by node
+  for (auto load : group.getLoads()) tasks[load.getNode()] = load.getTasks();
 
-  std::vector<std::string> placed;
-  for (auto& id : candidates) {
-    auto found = nodes.find(id);
-    if (found == nodes.end()) continue;
-    auto& node = found->second;
-    auto& tasks = node.tasks[group.getServiceId().cStr()];
+  std::vector<uint32_t> placed;
+  for (auto& [id, node] : nodes) {
+    uint32_t word = node.number / 64;
+    bool isOne = word < candidates.size() && (candidates[word] >> node.number % 64 & 1) != 0;
+    if (!isOne) continue;
+    auto& has = tasks[node.number];
     while (placed.size() < count && node.freeCpuNanos >= cpu && node.freeMemoryBytes >= memory &&
-           (most == 0 || tasks < most)) {
+           (most == 0 || has < most)) {
       node.freeCpuNanos -= cpu;
       node.freeMemoryBytes -= memory;
-      ++tasks;
-      placed.push_back(id);
+      ++has;
+      placed.push_back(node.number);
     }
   }
   return placed;

@@ -19,14 +19,14 @@ class FirstTable final {
 
   void put(schema::NodeLoad::Reader node);
   void erase(const std::string& id);
-  // One node id per task, as many as could be placed. Each placement counts for the next.
-  std::vector<std::string> place(schema::TaskGroup::Reader group, uint32_t count);
+  // The number of a node per task, as many as could be placed. Each placement counts for the next.
+  std::vector<uint32_t> place(schema::TaskGroup::Reader group, uint32_t count);
 
  private:
   struct Node {
     uint64_t freeCpuNanos = 0;
     uint64_t freeMemoryBytes = 0;
-    std::map<std::string, uint32_t> tasks;  // by service
+    uint32_t number = 0;
   };
   uint32_t sparePercent;
   std::map<std::string, Node> nodes;

@@ -27,7 +27,7 @@ class Table final : public schema::PlacementTable::Server {
     auto placed = table.place(params.getGroup(), params.getCount());
     auto results = context.getResults();
     auto nodes = results.initNodes(placed.size());
-    for (uint32_t i = 0; i < placed.size(); ++i) nodes.set(i, placed[i].c_str());
+    for (uint32_t i = 0; i < placed.size(); ++i) nodes.set(i, placed[i]);
     results.setUnplaced(params.getCount() - placed.size());
     return kj::READY_NOW;
   }

@@ -84,10 +84,14 @@ class Cluster final {
  public:
   Cluster(Env& env, uint32_t count)
       : env(env),
-        host(kj::heap<OneService>(scheduler::newScheduler(scheduler::spread::RANKING, 5)), {}),
+        host(kj::heap<OneService>(scheduler::newScheduler(
+                 scheduler::PlacementTable::of<scheduler::spread::RANKING>(5))),
+             {}),
         placer(env, host, "scheduler.spread", [](auto) {}) {
     for (uint32_t i = 0; i < count; ++i) addNode(i);
-    for (uint32_t size = 0; size < std::size(SIZES); ++size) fill(size);
+    for (uint32_t first = 0; first < count; first += AT_ONCE) {
+      for (uint32_t size = 0; size < std::size(SIZES); ++size) fill(first, size);
+    }
   }
 
   std::string add(const Wish& wish) {
@@ -183,6 +187,7 @@ class Cluster final {
 
  private:
   static constexpr int64_t SLICE_NS = 5'000'000;
+  static constexpr uint32_t AT_ONCE = 250;  // nodes that services fill together
 
   void addNode(uint32_t number) {
     uint32_t cores = SIZES[number % std::size(SIZES)];
@@ -211,15 +216,18 @@ class Cluster final {
     current.setPresence(id, {Presence::HEARD, 0, {}});
     nodes.push_back(id);
   }
-  // Half of each node of that size.
-  void fill(uint32_t size) {
+  // Half of each node of that size among some.
+  void fill(uint32_t first, uint32_t size) {
     Wish wish;
-    wish.name = "filler-" + std::to_string(SIZES[size]);
+    wish.name = "filler-" + std::to_string(first + size);
     wish.cpuNanos = SIZES[size] * CORE / 2 / FILLERS;
     wish.memoryBytes = SIZES[size] * 4 * GIB / 2 / FILLERS;
     wish.constraint = "node.cpus==" + std::to_string(SIZES[size]);
     std::vector<std::string> mine;
-    for (uint32_t i = size; i < nodes.size(); i += std::size(SIZES)) mine.push_back(nodes[i]);
+    for (uint32_t i = first + size; i < std::min<size_t>(first + AT_ONCE, nodes.size());
+         i += std::size(SIZES)) {
+      mine.push_back(nodes[i]);
+    }
     wish.replicas = static_cast<uint32_t>(mine.size()) * FILLERS;
     auto serviceId = add(wish);
     reconcile(serviceId);

@@ -60,6 +60,7 @@ Task<void> Manager::load() {
   }
   next.newestStampNs = std::max(next.newestStampNs, current.newestStampNs);
   current = kj::mv(next);
+  placer.forget();
   current.leader = host.node().id.cStr();
   currentEpoch = elected.getEpoch();
   leading = true;

@@ -10,9 +10,7 @@ namespace {
 constexpr uint64_t GIB = 1 << 30;
 using Placed = std::vector<std::string>;
 
-PlacementTable tableOf(const std::vector<Load>& loads) {
-  return scheduler::tableOf(RANKING, loads);
-}
+Table tableOf(const std::vector<Load>& loads) { return scheduler::tableOf<RANKING>(loads); }
 
 TEST_CASE("binpack: the fullest node that has room", "[scheduler]") {
   auto table = tableOf({{.id = "a", .availableMemory = GIB / 2},

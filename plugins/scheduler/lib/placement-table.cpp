@@ -2,90 +2,44 @@
 
 #include <kj/debug.h>
 
-#include <cmath>
-#include <memory>
-#include <queue>
-#include <set>
-#include <tuple>
+#include <utility>
 
 namespace orch::scheduler {
-
-namespace {
-
-// Breaks ties evenly between nodes and differently for every seed (splitmix64).
-uint64_t shuffled(uint64_t value) {
-  value += 0x9e3779b97f4a7c15ull;
-  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ull;
-  value = (value ^ (value >> 27)) * 0x94d049bb133111ebull;
-  return value ^ (value >> 31);
-}
-
-// How long until the next of events that come at random, once in a while on average.
-double interval(uint64_t seed) {
-  auto chance = static_cast<double>((seed >> 11) + 1) / (1ull << 53);
-  return -std::log(chance);
-}
-
-uint64_t seedOf(const std::string& id, uint64_t seed) {
-  return shuffled(seed ^ std::hash<std::string>()(id));
-}
-
-}  // namespace
 
 // One call of `place`.
 class Placing final {
  public:
-  using Node = PlacementTable::Nodes::iterator;
-
-  Placing(PlacementTable& table, schema::TaskGroup::Reader group, uint64_t seed)
+  Placing(PlacementTable& table, schema::TaskGroup::Reader group, uint32_t count, uint64_t seed)
       : table(table),
-        serviceId(group.getServiceId().cStr()),
-        cpu(group.getReserveCpuNanos()),
-        memory(group.getReserveMemoryBytes()),
-        most(group.getMaxPerNode()),
-        seed(seed) {
-    std::set<std::string> known;
-    auto levels = group.getLevels();
-    if (!table.ranking->prefers) levels = {};
-    for (uint32_t i = 0; i < group.getCandidates().size(); ++i) {
-      auto it = table.nodes.find(group.getCandidates()[i].cStr());
-      if (it == table.nodes.end() || !known.insert(it->first).second) continue;
-      Branch* branch = &root;
-      for (auto level : levels) branch = &branch->child(level[i], seed);
-      branch->candidates.push(candidate(it, tieOf(it)));
-      addTasks(levels, it->second.services[serviceId].tasks, [&](auto level) { return level[i]; });
-    }
-    for (auto other : group.getElsewhere()) {
-      if (other.getBranches().size() != levels.size()) continue;
-      uint32_t at = 0;
-      addTasks(levels, other.getTasks(), [&](auto) { return other.getBranches()[at++]; });
-    }
-    root.order();
+        call(table.nodes, group, seed, table.failureLimit),
+        tree(table.branchesOf(group)),
+        count(count),
+        branches(tree->all.size()) {
+    for (auto word : group.getCandidates()) candidates.push_back(word);
+    call.eachOwn([&](uint32_t node, uint32_t tasks) { countTasks(node, tasks); });
+    for (size_t i = branches.size(); i-- > 0;) order(i);
   }
 
   // False if no candidate has room.
-  bool next(std::string& nodeId) {
-    auto node = take(root);
-    if (node == table.nodes.end()) return false;
-    nodeId = node->first;
-    return true;
+  bool next(uint32_t& node) {
+    node = take(0);
+    return node != Branches::NONE;
   }
 
   // How the candidates stand for the first task.
-  std::vector<PlacementTable::Score> scores(schema::TaskGroup::Reader group) {
+  std::vector<PlacementTable::Score> scores() {
     auto& ranking = *table.ranking;
     std::vector<PlacementTable::Score> result;
-    for (uint32_t i = 0; i < group.getCandidates().size(); ++i) {
-      auto it = table.nodes.find(group.getCandidates()[i].cStr());
-      if (it == table.nodes.end()) continue;
-      PlacementTable::Score score{it->first, {}};
-      auto branch = &root;
-      for (auto level : group.getLevels()) {
-        if (!ranking.prefers) break;
-        branch = &branch->child(level[i], 0);
-        score.terms.emplace_back("tasks of the service in its part", branch->tasks);
+    for (uint32_t node = 0; node < table.nodes.size(); ++node) {
+      bool isOne = node / 64 < candidates.size() && (candidates[node / 64] >> node % 64 & 1) != 0;
+      if (!isOne || !table.nodes.has(node)) continue;
+      PlacementTable::Score score{node, {}};
+      for (auto at = tree->leafOf[node]; at != Branches::NONE && at != 0;
+           at = tree->all[at].parent) {
+        score.terms.insert(score.terms.begin(),
+                           {"tasks of the service in its part", int64_t(branches[at].tasks)});
       }
-      auto terms = this->terms(it->second);
+      auto terms = ranking.rank(call.standing(table.nodes, node), table.failureLimit);
       for (size_t term = 0; term < TERMS && ranking.names[term] != nullptr; ++term) {
         score.terms.emplace_back(ranking.names[term], terms[term]);
       }
@@ -95,155 +49,138 @@ class Placing final {
   }
 
  private:
-  struct Candidate {
-    std::tuple<Terms, double, uint64_t> rank;  // the tie, if it is drawn anew or once
-    Node node;
-    uint32_t taken = 0;  // in this call
-    bool operator<(const Candidate& other) const { return rank > other.rank; }
-  };
-  // Nodes that are alike in the levels so far; without levels below it holds them itself.
   struct Branch {
-    uint64_t tasks = 0;  // of the service
-    uint64_t tie = 0;
-    std::map<uint32_t, std::unique_ptr<Branch>> children;
-    struct Fewest {
-      bool operator()(const Branch* a, const Branch* b) const {
-        return std::tie(a->tasks, a->tie) > std::tie(b->tasks, b->tie);
-      }
-    };
-    std::priority_queue<Branch*, std::vector<Branch*>, Fewest> queue;  // of the children
-    std::priority_queue<Candidate> candidates;
-
-    Branch& child(uint32_t number, uint64_t seed) {
-      auto& entry = children[number];
-      if (entry == nullptr) {
-        entry = std::make_unique<Branch>();
-        entry->tie = shuffled(seed + number);
-      }
-      return *entry;
-    }
-    void order() {
-      for (auto& [number, below] : children) {
-        below->order();
-        queue.push(below.get());
-      }
-    }
+    uint64_t tasks = 0;              // of the service
+    std::vector<uint32_t> children;  // a heap; those that may have room
+    std::vector<Ranked> best;        // of one that has no children
+    bool opened = false;
   };
 
-  std::pair<double, uint64_t> tieOf(Node node) const {
-    auto own = seedOf(node->first, seed);
-    return table.ranking->draws ? std::make_pair(interval(own), uint64_t(0))
-                                : std::make_pair(0.0, own);
-  }
-
-  Candidate candidate(Node node, std::pair<double, uint64_t> tie) const {
-    return {{terms(node->second), tie.first, tie.second}, node};
-  }
-
-  Terms terms(const PlacementTable::Node& node) const {
-    Standing standing;
-    auto service = node.services.find(serviceId);
-    if (service != node.services.end()) {
-      standing.ofService = service->second.tasks;
-      standing.recentFailures = service->second.recentFailures;
-    }
-    standing.tasks = node.tasks;
-    standing.totalCpuNanos = node.totalCpuNanos;
-    standing.totalMemoryBytes = node.totalMemoryBytes;
-    standing.reservedCpuNanos = node.totalCpuNanos - node.availableCpuNanos + cpu;
-    standing.reservedMemoryBytes = node.totalMemoryBytes - node.availableMemoryBytes + memory;
-    return table.ranking->rank(standing, table.failureLimit);
-  }
-
-  // Along a path of branches, as far as there are any.
-  template <typename Levels, typename F>
-  void addTasks(Levels levels, uint32_t tasks, F&& numberIn) {
-    Branch* branch = &root;
-    for (auto level : levels) {
-      auto it = branch->children.find(numberIn(level));
-      if (it == branch->children.end()) return;
-      branch = it->second.get();
-      branch->tasks += tasks;
+  void countTasks(uint32_t node, uint32_t tasks) {
+    for (auto at = tree->leafOf[node]; at != Branches::NONE; at = tree->all[at].parent) {
+      branches[at].tasks += tasks;
     }
   }
+  // The one with the fewest tasks is on top; the seed decides between equals.
+  auto later() const {
+    return [this](uint32_t a, uint32_t b) {
+      if (branches[a].tasks != branches[b].tasks) return branches[a].tasks > branches[b].tasks;
+      return shuffled(call.seed + tree->all[a].number) > shuffled(call.seed + tree->all[b].number);
+    };
+  }
+  void order(size_t at) {
+    auto& children = branches[at].children;
+    children = tree->all[at].children;
+    std::make_heap(children.begin(), children.end(), later());
+  }
 
-  Node take(Branch& branch) {
-    while (!branch.queue.empty()) {
-      auto below = branch.queue.top();
-      branch.queue.pop();
-      auto node = take(*below);
-      if (node == table.nodes.end()) continue;  // full, and never looked at again
-      ++below->tasks;
-      branch.queue.push(below);
+  uint32_t take(uint32_t at) {
+    auto& branch = branches[at];
+    while (!branch.children.empty()) {
+      auto below = branch.children.front();
+      std::pop_heap(branch.children.begin(), branch.children.end(), later());
+      auto node = take(below);
+      if (node == Branches::NONE) {
+        branch.children.pop_back();  // full, and never looked at again
+        continue;
+      }
+      std::push_heap(branch.children.begin(), branch.children.end(), later());
+      if (at == 0) --count;
+      ++branch.tasks;
       return node;
     }
-    while (!branch.candidates.empty()) {
-      auto best = branch.candidates.top();
-      branch.candidates.pop();
-      if (!fits(best.node->second)) continue;  // full for this group: the same
-      give(best);
-      branch.candidates.push(best);
-      return best.node;
+    return takeOne(at, branch);
+  }
+
+  uint32_t takeOne(uint32_t at, Branch& branch) {
+    if (!std::exchange(branch.opened, true)) {
+      branch.best = table.findBest(table.nodes, call, candidates, tree->all[at].nodes, count);
     }
-    return table.nodes.end();
+    auto& best = branch.best;
+    while (!best.empty()) {
+      std::pop_heap(best.begin(), best.end(), worstFirst);
+      auto& chosen = best.back();
+      auto node = chosen.node;
+      if (!call.fits(table.nodes, node)) {
+        best.pop_back();  // full for this group: the same
+        continue;
+      }
+      give(chosen);
+      std::push_heap(best.begin(), best.end(), worstFirst);
+      ++branch.tasks;
+      return node;
+    }
+    return Branches::NONE;
   }
 
-  bool fits(PlacementTable::Node& node) const {
-    return node.availableCpuNanos >= cpu && node.availableMemoryBytes >= memory &&
-           (most == 0 || node.services[serviceId].tasks < most);
-  }
-
-  void give(Candidate& to) {
-    auto& node = to.node->second;
-    node.availableCpuNanos -= cpu;
-    node.availableMemoryBytes -= memory;
-    ++node.tasks;
-    ++node.services[serviceId].tasks;
-    auto tie = std::make_pair(std::get<1>(to.rank), std::get<2>(to.rank));
+  void give(Ranked& to) {
+    call.give(table.nodes, to.node);
     if (table.ranking->draws) {
-      tie.first += interval(shuffled(seedOf(to.node->first, seed) + ++to.taken));
+      to.drawn +=
+          interval(shuffled(shuffled(call.seed ^ table.nodes.hashes[to.node]) + ++to.taken));
     }
-    to.rank = {terms(node), tie.first, tie.second};
+    to.terms = table.ranking->rank(call.standing(table.nodes, to.node), table.failureLimit);
   }
 
   PlacementTable& table;
-  const std::string serviceId;
-  const uint64_t cpu;
-  const uint64_t memory;
-  const uint32_t most;
-  const uint64_t seed;
-  Branch root;
+  Call call;
+  std::shared_ptr<const Branches> tree;
+  size_t count;  // to be placed yet
+  std::vector<uint64_t> candidates;
+  std::vector<Branch> branches;  // as in `tree`
 };
 
 void PlacementTable::put(schema::NodeLoad::Reader load) {
-  Node node;
-  node.availableCpuNanos = load.getAvailableCpuNanos();
-  node.availableMemoryBytes = load.getAvailableMemoryBytes();
-  node.totalCpuNanos = load.getTotalCpuNanos();
-  node.totalMemoryBytes = load.getTotalMemoryBytes();
-  node.tasks = load.getTasks();
-  for (auto service : load.getServices()) {
-    node.services[service.getServiceId().cStr()] =
-        ServiceLoad{service.getTasks(), service.getRecentFailures()};
-  }
-  nodes[load.getId().cStr()] = std::move(node);
-  KJ_REQUIRE(nodes.size() <= MAX_NODES, "too many nodes for one placement table");
+  bool same = nodes.has(load.getNumber()) && load.getId() == nodes.ids[load.getNumber()].c_str();
+  if (!same) trees.clear();
+  nodes.put(load);
 }
 
-std::vector<std::string> PlacementTable::place(schema::TaskGroup::Reader group, uint32_t count,
-                                               uint64_t seed) {
+void PlacementTable::erase(const std::string& id) {
+  trees.clear();
+  nodes.erase(id);
+}
+
+void PlacementTable::put(schema::Division::Reader division) {
+  KJ_REQUIRE(division.getBranches().size() <= NodeColumns::MAX_NODES, "too many nodes");
+  trees.clear();
+  auto& branches = divisions[division.getId()];
+  branches.clear();
+  for (auto branch : division.getBranches()) branches.push_back(branch);
+  KJ_REQUIRE(divisions.size() <= MAX_DIVISIONS, "too many divisions for one placement table");
+}
+
+std::shared_ptr<const Branches> PlacementTable::branchesOf(schema::TaskGroup::Reader group) const {
+  Levels levels;
+  if (ranking->prefers) {
+    for (auto level : group.getLevels()) levels.push_back(level);
+  }
+  KJ_REQUIRE(levels.size() <= MAX_LEVELS, "too many levels of preferences");
+  auto& made = trees[levels];
+  if (made != nullptr) return made;
+  std::vector<const Branches::Division*> chosen;
+  for (auto id : levels) {
+    auto it = divisions.find(id);
+    KJ_REQUIRE(it != divisions.end(), "a division that nothing was said of", id);
+    chosen.push_back(&it->second);
+  }
+  return made = std::make_shared<const Branches>(nodes, chosen);
+}
+
+std::vector<uint32_t> PlacementTable::place(schema::TaskGroup::Reader group, uint32_t count,
+                                            uint64_t seed) {
   KJ_REQUIRE(count <= MAX_TASKS, "too many tasks to be placed at once", count);
-  Placing placing(*this, group, seed);
-  std::vector<std::string> placed;
-  std::string nodeId;
-  while (placed.size() < count && placing.next(nodeId)) placed.push_back(nodeId);
+  Placing placing(*this, group, count, seed);
+  std::vector<uint32_t> placed;
+  uint32_t node;
+  while (placed.size() < count && placing.next(node)) placed.push_back(node);
   return placed;
 }
 
 std::vector<PlacementTable::Score> PlacementTable::explain(schema::TaskGroup::Reader group) const {
   PlacementTable copy(*this);
-  Placing placing(copy, group, 0);
-  return placing.scores(group);
+  Placing placing(copy, group, 1, 0);
+  return placing.scores();
 }
 
 }  // namespace orch::scheduler

@@ -4,56 +4,58 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "lib/ranking.h"
-#include "orch/schema/scheduler.capnp.h"
+#include "lib/best-nodes.h"
+#include "lib/branches.h"
 
 namespace orch::scheduler {
 
-// Copyable: a copy is a fork. At most MAX_NODES nodes.
+// Copyable: a copy is a fork.
 class PlacementTable final {
  public:
-  static constexpr size_t MAX_NODES = 100'000;
   // In one call: as many as a service may have.
   static constexpr uint32_t MAX_TASKS = 1'000'000;
+  static constexpr size_t MAX_DIVISIONS = 1'000;
+  static constexpr size_t MAX_LEVELS = 32;
 
   // A node on which the service failed `failureLimit` times of late is the last choice.
-  PlacementTable(const Ranking& ranking, uint32_t failureLimit)
-      : ranking(&ranking), failureLimit(failureLimit) {}
+  template <const Ranking& RANKING>
+  static PlacementTable of(uint32_t failureLimit) {
+    return PlacementTable(RANKING, scheduler::findBest<RANKING>, failureLimit);
+  }
 
   void put(schema::NodeLoad::Reader node);
-  void erase(const std::string& id) { nodes.erase(id); }
-  // One node id per task, as many as could be placed. Each placement counts for the next. More than
+  void put(schema::Division::Reader division);
+  void erase(const std::string& id);
+  // A node per task, as many as could be placed. Each placement counts for the next. More than
   // MAX_TASKS are refused: they would hold the loop for minutes.
-  std::vector<std::string> place(schema::TaskGroup::Reader group, uint32_t count, uint64_t seed);
+  std::vector<uint32_t> place(schema::TaskGroup::Reader group, uint32_t count, uint64_t seed);
 
   struct Score {
-    std::string id;
+    uint32_t node;
     std::vector<std::pair<std::string, int64_t>> terms;
   };
   std::vector<Score> explain(schema::TaskGroup::Reader group) const;
 
  private:
   friend class Placing;
-  struct ServiceLoad {
-    uint32_t tasks = 0;
-    uint32_t recentFailures = 0;
-  };
-  struct Node {
-    uint64_t availableCpuNanos = 0;
-    uint64_t availableMemoryBytes = 0;
-    uint64_t totalCpuNanos = 0;
-    uint64_t totalMemoryBytes = 0;
-    uint32_t tasks = 0;
-    std::map<std::string, ServiceLoad> services;
-  };
-  using Nodes = std::map<std::string, Node>;
+  using Levels = std::vector<uint32_t>;
+
+  PlacementTable(const Ranking& ranking, FindBest find, uint32_t failureLimit)
+      : ranking(&ranking), findBest(find), failureLimit(failureLimit) {}
+  std::shared_ptr<const Branches> branchesOf(schema::TaskGroup::Reader group) const;
 
   const Ranking* ranking;
+  FindBest findBest;
   uint32_t failureLimit;
-  Nodes nodes;
+  NodeColumns nodes;
+  std::map<uint32_t, Branches::Division> divisions;
+  // By the divisions that they are of, until those or the nodes change. Of this table, its forks
+  // and the calls under way.
+  mutable std::map<Levels, std::shared_ptr<const Branches>> trees;
 };
 
 }  // namespace orch::scheduler

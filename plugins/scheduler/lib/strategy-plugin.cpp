@@ -12,6 +12,7 @@ class Table final : public schema::PlacementTable::Server {
     auto params = context.getParams();
     for (auto node : params.getChanged()) table.put(node);
     for (auto id : params.getGone()) table.erase(id.cStr());
+    for (auto division : params.getDivisions()) table.put(division);
     return kj::READY_NOW;
   }
   kj::Promise<void> fork(ForkContext context) override {
@@ -23,7 +24,7 @@ class Table final : public schema::PlacementTable::Server {
     auto placed = table.place(params.getGroup(), params.getCount(), params.getSeed());
     auto results = context.getResults();
     auto nodes = results.initNodes(placed.size());
-    for (uint32_t i = 0; i < placed.size(); ++i) nodes.set(i, placed[i].c_str());
+    for (uint32_t i = 0; i < placed.size(); ++i) nodes.set(i, placed[i]);
     results.setUnplaced(params.getCount() - placed.size());
     return kj::READY_NOW;
   }
@@ -31,7 +32,7 @@ class Table final : public schema::PlacementTable::Server {
     auto scores = table.explain(context.getParams().getGroup());
     auto nodes = context.getResults().initNodes(scores.size());
     for (uint32_t i = 0; i < scores.size(); ++i) {
-      nodes[i].setId(scores[i].id.c_str());
+      nodes[i].setNode(scores[i].node);
       auto terms = nodes[i].initTerms(scores[i].terms.size());
       for (uint32_t k = 0; k < terms.size(); ++k) {
         terms[k].setName(scores[i].terms[k].first.c_str());
@@ -47,24 +48,22 @@ class Table final : public schema::PlacementTable::Server {
 
 class Strategy final : public schema::Scheduler::Server {
  public:
-  Strategy(const Ranking& ranking, uint32_t failureLimit)
-      : ranking(ranking), failureLimit(failureLimit) {}
+  explicit Strategy(PlacementTable empty) : empty(kj::mv(empty)) {}
   kj::Promise<void> open(OpenContext context) override {
-    PlacementTable table(ranking, failureLimit);
+    auto table = empty;
     for (auto node : context.getParams().getNodes()) table.put(node);
     context.getResults().setTable(kj::heap<Table>(kj::mv(table)));
     return kj::READY_NOW;
   }
 
  private:
-  const Ranking& ranking;
-  uint32_t failureLimit;
+  PlacementTable empty;
 };
 
 }  // namespace
 
-schema::Scheduler::Client newScheduler(const Ranking& ranking, uint32_t failureLimit) {
-  return kj::heap<Strategy>(ranking, failureLimit);
+schema::Scheduler::Client newScheduler(PlacementTable empty) {
+  return kj::heap<Strategy>(kj::mv(empty));
 }
 
 }  // namespace orch::scheduler

@@ -7,7 +7,8 @@
 
 namespace orch::scheduler {
 
-schema::Scheduler::Client newScheduler(const Ranking& ranking, uint32_t failureLimit);
+// Opens copies of the table.
+schema::Scheduler::Client newScheduler(PlacementTable empty);
 
 // `Config` has the setting `failureLimit`.
 template <const Ranking& RANKING, typename Config>
@@ -17,7 +18,7 @@ class StrategyPlugin final : public PluginInstance {
       : host(host), failureLimit(settings.getFailureLimit()) {}
   Task<Services> start() override {
     Services services;
-    services.add(host.node().instance, newScheduler(RANKING, failureLimit));
+    services.add(host.node().instance, newScheduler(PlacementTable::of<RANKING>(failureLimit)));
     co_return kj::mv(services);
   }
 

@@ -13,7 +13,7 @@ TEST_CASE("random: every task is drawn by itself, each node as likely", "[schedu
   constexpr uint32_t TASKS = 30'000;
   std::map<std::string, uint32_t> counts;
   std::map<std::pair<std::string, std::string>, uint32_t> pairs;
-  auto table = scheduler::tableOf(RANKING, {{"a", 90, 9}, {"b"}, {"c"}});
+  auto table = scheduler::tableOf<RANKING>({{"a", 90, 9}, {"b"}, {"c"}});
   auto placed = scheduler::place(table, {.count = TASKS});
   REQUIRE(placed.size() == TASKS);
   for (uint32_t i = 0; i < TASKS; ++i) {
@@ -29,7 +29,7 @@ TEST_CASE("random: every task is drawn by itself, each node as likely", "[schedu
 TEST_CASE("random: other seeds, other nodes", "[scheduler]") {
   std::map<std::string, uint32_t> firsts;
   for (uint64_t seed = 0; seed < 300; ++seed) {
-    auto table = scheduler::tableOf(RANKING, {{"a"}, {"b"}, {"c"}});
+    auto table = scheduler::tableOf<RANKING>({{"a"}, {"b"}, {"c"}});
     ++firsts[scheduler::place(table, {.seed = seed})[0]];
   }
   CHECK(firsts.size() == 3);

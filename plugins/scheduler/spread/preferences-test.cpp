@@ -18,13 +18,13 @@ std::map<std::string, uint32_t> counted(const std::vector<std::string>& placed) 
 using Counts = std::map<std::string, uint32_t>;
 
 TEST_CASE("preferences: as many tasks in each part, however many nodes it has", "[scheduler]") {
-  auto table = scheduler::tableOf(RANKING, {{"a"}, {"b"}, {"c"}});
+  auto table = scheduler::tableOf<RANKING>({{"a"}, {"b"}, {"c"}});
   auto placed = scheduler::place(table, {.count = 8, .levels = {{0, 0, 1}}});
   CHECK(counted(placed) == Counts{{"a", 2}, {"b", 2}, {"c", 4}});
 }
 
 TEST_CASE("preferences: within a part evenly over those of the next level", "[scheduler]") {
-  auto table = scheduler::tableOf(RANKING, {{"a"}, {"b"}, {"c"}, {"d"}});
+  auto table = scheduler::tableOf<RANKING>({{"a"}, {"b"}, {"c"}, {"d"}});
   // Two regions; the first has a zone of two nodes and one of one.
   auto placed = scheduler::place(
       table,
@@ -34,27 +34,25 @@ TEST_CASE("preferences: within a part evenly over those of the next level", "[sc
 
 TEST_CASE("preferences: what runs there counts, on nodes that take no more as well",
           "[scheduler]") {
-  auto table = scheduler::tableOf(RANKING, {{"a", 3, 3}, {"b"}});
+  auto table = scheduler::tableOf<RANKING>({{"a", 3, 3}, {"b"}});
   auto placed = scheduler::place(table, {.count = 3, .candidates = {"a", "b"}, .levels = {{0, 1}}});
   CHECK(counted(placed) == Counts{{"b", 3}});
-  auto other = scheduler::tableOf(RANKING, {{"a"}, {"b"}});
-  placed = scheduler::place(other, {.count = 4,
-                                    .candidates = {"a", "b"},
-                                    .levels = {{0, 1}},
-                                    .elsewhere = {{{0}, 2}, {{7}, 9}}});
+  auto other = scheduler::tableOf<RANKING>({{"a"}, {"b"}, {"c", 2, 2}, {"d", 9, 9}});
+  placed =
+      scheduler::place(other, {.count = 4, .candidates = {"a", "b"}, .levels = {{0, 1, 0, 7}}});
   CHECK(counted(placed) == Counts{{"a", 1}, {"b", 3}});
 }
 
 TEST_CASE("preferences: a part without room leaves its share to the others", "[scheduler]") {
-  auto table = scheduler::tableOf(
-      RANKING, {{.id = "a", .availableMemory = 1 << 20}, {.id = "b"}, {.id = "c"}});
+  auto table = scheduler::tableOf<RANKING>(
+      {{.id = "a", .availableMemory = 1 << 20}, {.id = "b"}, {.id = "c"}});
   auto placed = scheduler::place(table, {.count = 7, .memory = 1 << 20, .levels = {{0, 1, 2}}});
   CHECK(counted(placed) == Counts{{"a", 1}, {"b", 3}, {"c", 3}});
 }
 
 TEST_CASE("preferences: an unbalanced tree with a full branch ends, and places the rest",
           "[scheduler]") {
-  auto table = scheduler::tableOf(RANKING, {{"a"}, {"b"}, {"c"}, {"d"}});
+  auto table = scheduler::tableOf<RANKING>({{"a"}, {"b"}, {"c"}, {"d"}});
   Wish wish{.count = 100,
             .most = 3,
             .candidates = {"a", "b", "c", "d"},
@@ -64,11 +62,11 @@ TEST_CASE("preferences: an unbalanced tree with a full branch ends, and places t
 }
 
 TEST_CASE("preferences: explained by the parts first", "[scheduler]") {
-  auto table = scheduler::tableOf(RANKING, {{"a", 4, 2}, {"b", 1, 1}, {"c"}});
+  auto table = scheduler::tableOf<RANKING>({{"a", 4, 2}, {"b", 1, 1}, {"c"}});
   capnp::MallocMessageBuilder message;
   auto group = message.initRoot<schema::TaskGroup>();
-  scheduler::fill(group, {.levels = {{0, 0, 1}}});
-  auto scores = table.explain(group);
+  scheduler::fill(table, group, {.levels = {{0, 0, 1}}});
+  auto scores = table.table.explain(group);
   REQUIRE(scores.size() == 3);
   REQUIRE(scores[0].terms.size() == 4);
   CHECK(scores[0].terms[0].second == 3);

@@ -10,12 +10,10 @@
 namespace orch::scheduler::spread {
 namespace {
 
-PlacementTable tableOf(const std::vector<Load>& loads) {
-  return scheduler::tableOf(RANKING, loads);
-}
+Table tableOf(const std::vector<Load>& loads) { return scheduler::tableOf<RANKING>(loads); }
 
-std::vector<std::string> place(PlacementTable& table, uint32_t count, uint64_t seed = 1,
-                               uint64_t memory = 0, uint32_t most = 0,
+std::vector<std::string> place(Table& table, uint32_t count, uint64_t seed = 1, uint64_t memory = 0,
+                               uint32_t most = 0,
                                const std::vector<std::string>& names = {"a", "b", "c"}) {
   return scheduler::place(
       table, {.count = count, .seed = seed, .memory = memory, .most = most, .candidates = names});

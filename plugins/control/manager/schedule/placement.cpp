@@ -180,14 +180,31 @@ bool anyVerdict(const View& view, std::string_view serviceId, schema::TaskSpec::
 }
 }  // namespace
 
+kj::Maybe<Refusal> standingRefusal(const View& view, schema::Node::Reader node,
+                                   schema::TaskSpec::Reader spec) {
+  static const NodeUsage NOTHING;
+  Question it{view, node, spec, {}, NOTHING, 0};
+  for (size_t i = 0; i < REFUSALS; ++i) {
+    auto refusal = static_cast<Refusal>(i);
+    if (!isOfTasks(refusal) && !CHECKS[i](it)) return refusal;
+  }
+  return nullptr;
+}
+
+std::string wordsOf(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
+                    Refusal refusal) {
+  if (refusal == Refusal::CONSTRAINT) {
+    return "constraint " + std::string(unmetConstraint(view, node, spec)) + " not met";
+  }
+  return refusal == Refusal::ENCRYPTION ? unencrypted(view, node, spec) : std::string();
+}
+
 namespace {
 void countRefusal(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
                   Refusal why, Candidates& result) {
   ++result.refused[static_cast<size_t>(why)];
-  if (why == Refusal::CONSTRAINT) {
-    ++result.unmet["constraint " + std::string(unmetConstraint(view, node, spec)) + " not met"];
-  }
-  if (why == Refusal::ENCRYPTION) ++result.unmet[unencrypted(view, node, spec)];
+  auto words = wordsOf(view, node, spec, why);
+  if (!words.empty()) ++result.unmet[words];
 }
 }  // namespace
 
@@ -281,11 +298,16 @@ std::string whyNone(const Candidates& candidates) {
   return why + ")";
 }
 
-uint32_t maxPerNode(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports) {
+bool takesHostPort(capnp::List<schema::PortSpec>::Reader ports) {
   for (auto port : ports) {
-    if (port.getMode() == schema::PortSpec::PublishMode::HOST && port.getPublished() != 0) return 1;
+    if (port.getMode() == schema::PortSpec::PublishMode::HOST && port.getPublished() != 0)
+      return true;
   }
-  return spec.getPlacement().getMaxReplicasPerNode();
+  return false;
+}
+
+uint32_t maxPerNode(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports) {
+  return takesHostPort(ports) ? 1 : spec.getPlacement().getMaxReplicasPerNode();
 }
 
 }  // namespace orch::control::manager

@@ -48,6 +48,17 @@ class Room final {
 bool canTake(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
              capnp::List<schema::PortSpec>::Reader ports, const NodeUsage& usage,
              int64_t ofService);
+// Whether it is one of those that change with the tasks on a node; the others change with the node.
+inline bool isOfTasks(Refusal refusal) {
+  return refusal == Refusal::CPU || refusal == Refusal::MEMORY || refusal == Refusal::HOST_PORT ||
+         refusal == Refusal::MAX_PER_NODE;
+}
+// The first of the others that keeps such tasks from the node.
+kj::Maybe<Refusal> standingRefusal(const View& view, schema::Node::Reader node,
+                                   schema::TaskSpec::Reader spec);
+// What `Candidates::unmet` says of it; empty if it counts among `refused` alone.
+std::string wordsOf(const View& view, schema::Node::Reader node, schema::TaskSpec::Reader spec,
+                    Refusal refusal);
 // All that keeps it from the node, where `canTake` looks no further than to the first.
 std::vector<Refusal> allRefusals(const View& view, schema::Node::Reader node,
                                  schema::TaskSpec::Reader spec,
@@ -68,6 +79,8 @@ bool meets(const View& view, schema::Node::Reader node, std::string_view constra
 // "no suitable node (insufficient memory on 2 nodes; constraint node.role==worker not met on 1
 // node)"
 std::string whyNone(const Candidates& candidates);
+// Whether it takes a port of its node that it names.
+bool takesHostPort(capnp::List<schema::PortSpec>::Reader ports);
 // At most so many on a node: by the spec, and one if it takes a port of the node; 0: no limit.
 uint32_t maxPerNode(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports);
 

@@ -3,170 +3,30 @@
 #include <kj/debug.h>
 #include <xxhash.h>
 
+#include <bit>
 #include <span>
+#include <unordered_map>
 
-#include "decide/address-allocator.h"
 #include "decide/dependencies.h"
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
-#include "schedule/placement.h"
-#include "state/events.h"
+#include "schedule/assigning.h"
 #include "state/slots-reader.h"
 
 namespace orch::control::manager {
 
 namespace {
-using schema::TaskState;
-constexpr int64_t RETRY_NS = 5'000 * NS_PER_MS;
-constexpr int64_t RECENT_FAILURE_NS = 300'000 * NS_PER_MS;
 // Of a group's tasks: looked at, given nodes or told why not before the loop turns.
 constexpr size_t TASKS_AT_ONCE = 128;
 
-// Tasks that ended badly on each node within five minutes.
-std::map<std::string, uint32_t> recentFailures(const View& view, const Slots& slots,
-                                               uint64_t specVersion) {
-  std::map<std::string, uint32_t> result;
-  for (auto& slot : slots) {
-    bool oldest = true;
-    for (auto& task : slot.tasks) {
-      bool first = std::exchange(oldest, false);
-      auto state = task.getStatus().getState();
-      if (state != TaskState::FAILED && state != TaskState::REJECTED) continue;
-      if (task.getSpecVersion() != specVersion || task.getNodeId().size() == 0) continue;
-      if (task.endedAtNs() + RECENT_FAILURE_NS <= view.now()) continue;
-      // The one before the oldest is forgotten, and is taken to have been like it: a slot keeps
-      // fewer ended tasks than a strategy may want to see.
-      result[text(task.getNodeId())] += first && task.getRestarts() > 0 ? 2 : 1;
-    }
-  }
-  return result;
-}
-
-// Tasks on each node that end as soon as the one that is to replace them runs.
-std::map<std::string, uint32_t> aboutToLeave(const Slots& slots) {
-  std::map<std::string, uint32_t> result;
-  for (auto& slot : slots) {
-    bool replaced = false;
-    for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
-      if (!isWanted(*task) || isTerminal(*task)) continue;
-      if (std::exchange(replaced, true) && isAssigned(*task)) ++result[text(task->getNodeId())];
-    }
-  }
-  return result;
-}
-
-// Whether it had not been told that before.
-bool explain(View& view, const TaskReader& task, const std::string& why) {
-  if (manager::view(task.getStatus().getError()) == why) return false;
-  view.editStatus(task, [&](schema::TaskStatus::Builder status) {
-    status.setMessage("waits for a node");
-    status.setError(why.c_str());
-  });
-  return true;
-}
-
-// What it is placed by: a change of nothing but constraints left the tasks' specs as they were.
-schema::TaskSpec::Reader specFor(const View& view, const TaskReader& task) {
-  KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
-    if (service->getSpecVersion() == task.getSpecVersion()) return service->getSpec().getTask();
-  }
-  return task.getSpec();
-}
-
-// False if a network has no address for it; then the service is looked at again.
-bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std::string& why) {
-  std::vector<ChosenLeg> legs;
-  Lack lack;
-  if (!chooseLegs(view, task.getSpec(), legs, lack)) {
-    why = lack.why;
-    bool known = lack.untilNs > 0;
-    view.wakeAt(manager::view(task.getServiceId()), known ? lack.untilNs : view.now() + RETRY_NS);
-    return false;
-  }
-  if (task.getNodeId().size() == 0 || !legs.empty()) {
-    view.editTask(task, [&](schema::Task::Builder changed) {
-      changed.setNodeId(nodeId.c_str());
-      auto list = changed.initLegs(legs.size());
-      for (uint32_t i = 0; i < list.size(); ++i) {
-        list[i].setNetwork(legs[i].network.c_str());
-        list[i].setAddress(legs[i].address.c_str());
-        list[i].setAddress6(legs[i].address6.c_str());
-        list[i].setInternal(legs[i].internal);
-      }
-    });
-  }
-  if (!task.hasOwnStatus()) return true;  // that it has a node says it all
-  view.editStatus(task, [&](schema::TaskStatus::Builder status) {
-    status.setState(TaskState::ASSIGNED);
-    status.setAtNs(view.now());
-    if (!isRebalanced(task)) status.setMessage(schema::ASSIGNED_STATUS->getMessage());
-    status.setError("");
-  });
-  return true;
-}
-
-std::vector<TaskReader> waiting(const View& view, std::span<const std::string> taskIds) {
-  std::vector<TaskReader> tasks;
-  for (auto& id : taskIds) {
-    KJ_IF_MAYBE (task, view.task(id)) {
-      if (isUnplaced(*task)) tasks.push_back(*task);
-    }
-  }
-  return tasks;
-}
-
-// Gives the chosen nodes to those of the tasks that still wait. A strategy may be wrong, and its
-// answer old: each node is checked again. Answers how many have one now.
-size_t assign(View& view, const std::string& serviceId, std::span<const std::string> taskIds,
-              std::span<const std::string> nodes, const std::string& strategy) {
-  size_t next = 0;
-  size_t assigned = 0;
-  bool wrong = false;
-  std::string lacking;  // but for a node
-  for (auto& task : waiting(view, taskIds)) {
-    bool placed = false;
-    while (!placed && next < nodes.size()) {
-      auto& nodeId = nodes[next++];
-      KJ_IF_MAYBE (node, view.node(nodeId)) {
-        placed = canTake(view, *node, specFor(view, task), task.getPorts(), view.nodeUsage(nodeId),
-                         view.wantedOn(serviceId, nodeId));
-      }
-      wrong |= !placed;
-      if (placed && !assignTo(view, task, nodeId, lacking)) break;
-      assigned += placed;
-    }
-    if (!lacking.empty()) break;
-  }
-  auto left = waiting(view, taskIds);
-  if (left.empty()) return assigned;
-  auto why = lacking;
-  if (why.empty()) {
-    auto candidates = candidatesFor(view, serviceId, specFor(view, left[0]), left[0].getPorts());
-    bool again = wrong && !candidates.nodes.empty();
-    if (again) view.wakeAt(serviceId, view.now() + RETRY_NS);
-    why = again ? "the strategy '" + strategy + "' chose nodes that cannot take the task"
-                : whyNone(candidates);
-  }
-  for (auto& task : left) explain(view, task, why);
-  return assigned;
-}
-
 // The part of what was chosen that is for the tasks from `first` on.
-std::span<const std::string> partOf(const std::vector<std::string>& all, size_t first) {
+template <typename T>
+std::span<const T> partOf(const std::vector<T>& all, size_t first) {
   first = std::min(first, all.size());
   return std::span(all).subspan(first, std::min(TASKS_AT_ONCE, all.size() - first));
 }
 
-// A task whose slot is a node, or that was to be moved there: there is nothing to choose.
-void assignToOwn(View& view, const TaskReader& task) {
-  KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
-    auto why = whyNot(view, *node, specFor(view, task), task.getPorts());
-    if (why.empty()) assignTo(view, task, text(task.getNodeId()), why);
-    if (!why.empty()) explain(view, task, why);
-    if (!why.empty() && task.slot().number > 0) setDesired(view, task, TaskState::SHUTDOWN);
-  }
-}
 }  // namespace
 
 // Waiting tasks of one service and one spec.
@@ -178,7 +38,9 @@ struct Scheduling::Group {
   TaskIds asked;  // those of them that the strategy is asked for
   std::map<std::string, uint32_t> failures;
   std::map<std::string, uint32_t> leaving;
-  Candidates candidates;
+  std::vector<uint64_t> candidates;  // a bit each
+
+  NodeBook::Wanted wanted() const { return {serviceId, spec, ports}; }
 };
 
 kj::Promise<void> Scheduling::others() { return env.timer().afterDelay(0 * kj::NANOSECONDS); }
@@ -218,10 +80,36 @@ Task<bool> Scheduling::place(View& view, std::string serviceId) {
   co_return unfinished;
 }
 
+// Those that could take a task; false if none has room for one.
+bool Scheduling::choose(const View& view, const NodeBook::Set& set, Group& group) {
+  group.candidates = set.bits;
+  bool takesPorts = takesHostPort(group.ports);
+  bool any = false;
+  for (size_t i = 0; i < group.candidates.size() && (takesPorts || !any); ++i) {
+    for (uint64_t left = set.bits[i]; left != 0 && (takesPorts || !any); left &= left - 1) {
+      auto node = static_cast<uint32_t>(i * 64 + std::countr_zero(left));
+      KJ_IF_MAYBE (refusal, book.refusal(view, set, group.wanted(), node)) {
+        // A strategy knows nothing of ports.
+        if (*refusal == Refusal::HOST_PORT) group.candidates[i] &= ~(left & -left);
+      } else {
+        any = true;
+      }
+    }
+  }
+  return any;
+}
+
 Task<bool> Scheduling::placeGroup(View& view, Group& group) {
-  group.candidates = candidatesFor(view, group.serviceId, group.spec, group.ports);
-  if (group.candidates.nodes.empty()) {
-    bool more = co_await explainFrom(view, group, 0, whyNone(group.candidates));
+  book.catchUp(view);
+  auto set = book.find(view, group.spec);
+  while (set == nullptr) {
+    co_await others();
+    book.catchUp(view);
+    set = book.find(view, group.spec);
+  }
+  if (!choose(view, *set, group)) {
+    auto why = whyNone(book.explain(view, *set, group.wanted()));
+    bool more = co_await explainFrom(view, group, 0, kj::mv(why));
     co_return more;
   }
   auto name = strategyOf(group.spec);
@@ -241,7 +129,7 @@ Task<bool> Scheduling::placeGroup(View& view, Group& group) {
   // A second time if its plugin was restarted: the table is gone, so another one is opened.
   for (int tries = 0; tries < 2 && asks; ++tries) {
     auto waits = strategy.failed || strategy.slow ? 0 * kj::MILLISECONDS : patience;
-    auto forked = ask(requestFor(view, group, tableOf(strategy, name))).promise().fork();
+    auto forked = ask(requestFor(view, group, strategy, name)).promise().fork();
     auto timeUp = env.timer().afterDelay(waits).then([] {
       auto none = kj::refcounted<Answer>();
       none->pending = true;
@@ -260,7 +148,7 @@ Task<bool> Scheduling::placeGroup(View& view, Group& group) {
       bool more = co_await assignAll(view, group, answer->nodes, name);
       co_return more;
     }
-    strategy.table = nullptr;
+    strategy.told = {};
     if (tries > 0) noteFailure(strategy, name, answer->failure);
   }
   view.wakeAt(group.serviceId, strategy.downUntilNs);
@@ -268,14 +156,16 @@ Task<bool> Scheduling::placeGroup(View& view, Group& group) {
   co_return more;
 }
 
-Task<bool> Scheduling::assignAll(View& view, const Group& group,
-                                 const std::vector<std::string>& nodes, std::string strategy) {
+Task<bool> Scheduling::assignAll(View& view, const Group& group, const Nodes& nodes,
+                                 std::string strategy) {
   size_t assigned = 0;
   for (size_t first = 0; first < group.asked.size(); first += TASKS_AT_ONCE) {
     co_await others();
-    assigned +=
-        assign(view, group.serviceId, partOf(group.asked, first), partOf(nodes, first), strategy);
+    assigned += assign(view, book, group.serviceId, partOf(group.asked, first),
+                       partOf(nodes, first), strategy);
   }
+  book.catchUp(view);
+  noteAssigned(known[strategy].told, nodes, assigned == nodes.size());
   bool all = group.asked.size() == group.tasks.size();
   if (all || assigned > 0) co_return !all;
   // Those that were not asked for wait for the same.
@@ -283,6 +173,17 @@ Task<bool> Scheduling::assignAll(View& view, const Group& group,
   bool more =
       co_await explainFrom(view, group, group.asked.size(), text(last.getStatus().getError()));
   co_return more;
+}
+
+// The table has taken off what was placed. If all of that came to be it knows what the book does.
+void Scheduling::noteAssigned(Told& told, const Nodes& nodes, bool all) {
+  if (all) {
+    told.loads = book.loadChanges().newest();
+    return;
+  }
+  for (auto node : nodes) {
+    if (node < book.limit()) book.touchLoad(node);
+  }
 }
 
 // Answers whether there are more than a pass should tell.
@@ -308,12 +209,13 @@ Task<void> Scheduling::awaitLate(kj::ForkedPromise<kj::Own<Answer>> forked, std:
     tasks.clear();
   } else {
     strategy.failed = false;
+    noteAssigned(strategy.told, answer->nodes, false);
   }
   for (size_t first = 0; first < tasks.size(); first += TASKS_AT_ONCE) {
     auto ids = partOf(tasks, first);
-    submit([answer = answer->addRef(), name, serviceId, first,
+    submit([this, answer = answer->addRef(), name, serviceId, first,
             ids = TaskIds(ids.begin(), ids.end())](View& view) {
-      assign(view, serviceId, ids, partOf(answer->nodes, first), name);
+      assign(view, book, serviceId, ids, partOf(answer->nodes, first), name);
     });
   }
   submit([others = kj::mv(others)](View& view) {
@@ -322,14 +224,19 @@ Task<void> Scheduling::awaitLate(kj::ForkedPromise<kj::Own<Answer>> forked, std:
 }
 
 void Scheduling::noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason) {
-  strategy.table = nullptr;
+  strategy.told = {};
   strategy.why = "the strategy '" + name + "' " + shortened(reason).cStr();
   strategy.failedAtNs = env.nowNs();
-  strategy.downUntilNs = strategy.failedAtNs + RETRY_NS;
+  strategy.downUntilNs = strategy.failedAtNs + ASK_AGAIN_NS;
   if (!std::exchange(strategy.failed, true)) {
     host.log().warn("manager.strategy-failed, asking again every 5 s",
                     {{"strategy", name.c_str()}, {"reason", reason}});
   }
+}
+
+void Scheduling::forget() {
+  book.forget();
+  for (auto& strategy : known) strategy.second.told = {};
 }
 
 void Scheduling::taskFailed(kj::Exception&& exception) {
@@ -348,7 +255,7 @@ Task<kj::Own<Scheduling::Answer>> Scheduling::ask(PlaceRequest request) {
   auto outcome = co_await attempt(sent.exclusiveJoin(kj::mv(timeUp)));
   auto answer = kj::refcounted<Answer>();
   if (outcome.ok()) {
-    for (auto id : outcome.value().getNodes()) answer->nodes.push_back(text(id));
+    for (auto node : outcome.value().getNodes()) answer->nodes.push_back(node);
   } else {
     auto type = outcome.error().getType();
     bool silent =
@@ -368,9 +275,12 @@ uint64_t seedOf(const TaskReader& first) {
 }
 }  // namespace
 
-Scheduling::PlaceRequest Scheduling::requestFor(View& view, const Group& group,
-                                                schema::PlacementTable::Client& table) {
-  describeNodes(view, group, table);
+Scheduling::PlaceRequest Scheduling::requestFor(View& view, const Group& group, Strategy& strategy,
+                                                const std::string& name) {
+  auto& told = strategy.told;
+  if (told.table == nullptr) told.table = open(name);
+  auto& table = KJ_ASSERT_NONNULL(told.table);
+  tell(view, group.spec, told, table);
   auto request = table.placeRequest();
   fillGroup(view, group, request.initGroup());
   request.setCount(group.asked.size());
@@ -378,82 +288,95 @@ Scheduling::PlaceRequest Scheduling::requestFor(View& view, const Group& group,
   return request;
 }
 
-schema::PlacementTable::Client& Scheduling::tableOf(Strategy& strategy, const std::string& name) {
-  KJ_IF_MAYBE (open, strategy.table) return *open;
-  auto request = host.service<schema::Scheduler>(name.c_str()).openRequest();
-  return strategy.table.emplace(request.send().getTable());
+schema::PlacementTable::Client Scheduling::open(const std::string& name) {
+  return host.service<schema::Scheduler>(name.c_str()).openRequest().send().getTable();
 }
 
-// Spread preferences are numbers by candidate: a strategy knows nothing of labels.
+namespace {
+void describe(const NodeBook::Load& load, uint32_t node, schema::NodeLoad::Builder out) {
+  auto left = [](uint64_t total, int64_t used) {
+    return static_cast<uint64_t>(std::max<int64_t>(0, static_cast<int64_t>(total) - used));
+  };
+  out.setId(load.id.c_str());
+  out.setNumber(node);
+  out.setTotalCpuNanos(load.cpuNanos);
+  out.setTotalMemoryBytes(load.memoryBytes);
+  out.setAvailableCpuNanos(left(load.cpuNanos, load.usedCpuNanos));
+  out.setAvailableMemoryBytes(left(load.memoryBytes, load.usedMemoryBytes));
+  out.setTasks(std::max<int64_t>(0, load.wanted));
+}
+}  // namespace
+
+// Of the nodes and of the divisions that the spec names what has changed since the last time.
+void Scheduling::tell(const View& view, schema::TaskSpec::Reader spec, Told& told,
+                      schema::PlacementTable::Client& table) {
+  std::vector<uint32_t> changed, gone;
+  book.loadChanges().since(
+      told.loads, [&](uint32_t node) { (book.load(node).there ? changed : gone).push_back(node); });
+  told.loads = book.loadChanges().newest();
+  std::vector<const NodeBook::Division*> divisions;
+  for (auto label : spec.getPlacement().getSpreadOver()) {
+    auto& division = book.divide(view, text(label));
+    auto version = std::exchange(told.divisions[division.id], division.version);
+    if (version != division.version) divisions.push_back(&division);
+  }
+  if (changed.empty() && gone.empty() && divisions.empty()) return;
+  auto request = table.applyRequest();
+  auto loads = request.initChanged(changed.size());
+  for (uint32_t i = 0; i < changed.size(); ++i) {
+    describe(book.load(changed[i]), changed[i], loads[i]);
+  }
+  auto ids = request.initGone(gone.size());
+  for (uint32_t i = 0; i < gone.size(); ++i) ids.set(i, book.load(gone[i]).id.c_str());
+  auto list = request.initDivisions(divisions.size());
+  for (uint32_t i = 0; i < divisions.size(); ++i) {
+    list[i].setId(divisions[i]->id);
+    auto& branches = divisions[i]->branches;
+    auto numbers = list[i].initBranches(branches.size());
+    for (uint32_t node = 0; node < branches.size(); ++node) numbers.set(node, branches[node]);
+  }
+  request.send().ignoreResult().detach([](kj::Exception&&) {});  // `place` fails the same way
+}
+
+namespace {
+struct ServiceOnNode {
+  int64_t wanted = 0;
+  uint32_t failures = 0;
+  uint32_t leaving = 0;
+};
+}  // namespace
+
 void Scheduling::fillGroup(const View& view, const Group& group,
                            schema::TaskGroup::Builder message) {
-  auto& nodes = group.candidates.nodes;
   message.setServiceId(group.serviceId.c_str());
   message.setReserveCpuNanos(group.spec.getResources().getReserveCpuNanos());
   message.setReserveMemoryBytes(group.spec.getResources().getReserveMemoryBytes());
   message.setMaxPerNode(maxPerNode(group.spec, group.ports));
-  auto candidates = message.initCandidates(nodes.size());
-  for (uint32_t i = 0; i < nodes.size(); ++i) candidates.set(i, nodes[i].c_str());
-  auto labels = group.spec.getPlacement().getSpreadOver();
-  if (labels.size() == 0) return;
-  auto levels = message.initLevels(labels.size());
-  std::vector<std::map<std::string, uint32_t>> known(labels.size());  // numbers of values
-  auto branchOf = [&](uint32_t level, const std::string& nodeId) {
-    auto value =
-        attributeOf(view, KJ_ASSERT_NONNULL(view.node(nodeId)), manager::view(labels[level]));
-    auto& numbers = known[level];
-    return numbers.try_emplace(value, numbers.size()).first->second;
+  auto candidates = message.initCandidates(group.candidates.size());
+  for (uint32_t i = 0; i < candidates.size(); ++i) candidates.set(i, group.candidates[i]);
+  std::unordered_map<uint32_t, ServiceOnNode> loads;
+  auto on = [&](const std::string& nodeId) -> ServiceOnNode& {
+    return loads[view.numberOf(nodeId)];
   };
-  for (uint32_t level = 0; level < labels.size(); ++level) {
-    auto numbers = levels.init(level, nodes.size());
-    for (uint32_t i = 0; i < nodes.size(); ++i) numbers.set(i, branchOf(level, nodes[i]));
-  }
-  auto counts = view.wantedByNode(group.serviceId);
-  for (auto& id : nodes) counts.erase(id);
-  std::erase_if(
-      counts, [&](auto& entry) { return entry.second <= 0 || view.node(entry.first) == nullptr; });
-  auto elsewhere = message.initElsewhere(counts.size());
+  view.eachWanted(group.serviceId,
+                  [&](const std::string& nodeId, int64_t wanted) { on(nodeId).wanted += wanted; });
+  for (auto& [nodeId, count] : group.failures) on(nodeId).failures = count;
+  for (auto& [nodeId, count] : group.leaving) on(nodeId).leaving = count;
+  loads.erase(NodeNumbers::NONE);  // they are no more
+  auto list = message.initLoads(loads.size());
   uint32_t next = 0;
-  for (auto& [nodeId, count] : counts) {
-    auto other = elsewhere[next++];
-    auto branches = other.initBranches(labels.size());
-    for (uint32_t level = 0; level < labels.size(); ++level) {
-      branches.set(level, branchOf(level, nodeId));
-    }
-    other.setTasks(count);
+  for (auto& [node, load] : loads) {
+    auto out = list[next++];
+    out.setNode(node);
+    out.setTasks(std::max<int64_t>(0, load.wanted - load.leaving));
+    out.setRecentFailures(load.failures);
+    out.setLeaving(load.leaving);
   }
-}
-
-// The table gets the candidates' loads before each group: with that it is right whatever happened
-// to the placements of a pass that could not be committed.
-void Scheduling::describeNodes(const View& view, const Group& group,
-                               schema::PlacementTable::Client& client) {
-  auto request = client.applyRequest();
-  auto list = request.initChanged(group.candidates.nodes.size());
-  auto counts = view.wantedByNode(group.serviceId);
-  for (uint32_t i = 0; i < list.size(); ++i) {
-    auto& id = group.candidates.nodes[i];
-    auto description = KJ_ASSERT_NONNULL(view.node(id)).getDescription();
-    auto usage = view.nodeUsage(id);
-    auto left = [](uint64_t total, int64_t used) {
-      return static_cast<uint64_t>(std::max<int64_t>(0, static_cast<int64_t>(total) - used));
-    };
-    auto load = list[i];
-    load.setId(id.c_str());
-    load.setTotalCpuNanos(description.getCpuNanos());
-    load.setTotalMemoryBytes(description.getMemoryBytes());
-    load.setAvailableCpuNanos(left(description.getCpuNanos(), usage.cpuNanos));
-    load.setAvailableMemoryBytes(left(description.getMemoryBytes(), usage.memoryBytes));
-    auto gone = group.leaving.find(id);
-    int64_t leaving = gone == group.leaving.end() ? 0 : gone->second;
-    load.setTasks(std::max<int64_t>(0, usage.wanted - leaving));
-    auto service = load.initServices(1)[0];
-    service.setServiceId(group.serviceId.c_str());
-    service.setTasks(std::max<int64_t>(0, counts[id] - leaving));
-    auto failures = group.failures.find(id);
-    service.setRecentFailures(failures == group.failures.end() ? 0 : failures->second);
+  auto labels = group.spec.getPlacement().getSpreadOver();
+  auto levels = message.initLevels(labels.size());
+  for (uint32_t i = 0; i < labels.size(); ++i) {
+    levels.set(i, book.divide(view, text(labels[i])).id);
   }
-  request.send().ignoreResult().detach([](kj::Exception&&) {});  // `place` fails the same way
 }
 
 std::string Scheduling::strategyOf(schema::TaskSpec::Reader spec) const {
@@ -468,11 +391,16 @@ Task<std::map<std::string, Scheduling::Terms>> Scheduling::standings(
   group.serviceId = kj::mv(serviceId);
   group.spec = spec;
   group.ports = ports;
-  group.candidates.nodes = kj::mv(candidates);
+  book.catchUp(view);
+  group.candidates.resize(book.limit() / 64 + 1, 0);
+  for (auto& id : candidates) {
+    auto node = view.numberOf(id);
+    group.candidates[node / 64] |= uint64_t(1) << node % 64;
+  }
   // Of its own: what it says of nodes is to be forgotten.
-  auto opened = host.service<schema::Scheduler>(strategyOf(spec).c_str()).openRequest().send();
-  auto table = opened.getTable();
-  describeNodes(view, group, table);
+  auto table = open(strategyOf(spec));
+  Told nothing;
+  tell(view, spec, nothing, table);
   auto request = table.explainRequest();
   fillGroup(view, group, request.initGroup());
   kj::Promise<capnp::Response<schema::PlacementTable::ExplainResults>> sent = request.send();
@@ -481,7 +409,7 @@ Task<std::map<std::string, Scheduling::Terms>> Scheduling::standings(
   std::map<std::string, Terms> result;
   if (!answer.ok()) co_return kj::mv(result);
   for (auto node : answer.value().getNodes()) {
-    auto& terms = result[text(node.getId())];
+    auto& terms = result[view.idOf(node.getNode())];
     for (auto term : node.getTerms()) terms.emplace_back(text(term.getName()), term.getValue());
   }
   co_return kj::mv(result);

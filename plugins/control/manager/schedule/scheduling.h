@@ -1,5 +1,5 @@
-// Gives nodes to the tasks that wait for one: the built-in checks here, the choice by the strategy
-// plugin that the service names, one call per group of equal tasks.
+// Gives nodes to the tasks that wait for one: the checks by what the book says, the choice by the
+// strategy plugin that the service names, one call per group of equal tasks.
 #pragma once
 
 #include <kj/async.h>
@@ -10,7 +10,7 @@
 #include "orch/env.h"
 #include "orch/host.h"
 #include "orch/schema/scheduler.capnp.h"
-#include "state/view.h"
+#include "schedule/node-book.h"
 
 namespace orch::control::manager {
 
@@ -47,20 +47,31 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
                                                schema::TaskSpec::Reader spec,
                                                capnp::List<schema::PortSpec>::Reader ports,
                                                std::vector<std::string> candidates);
+  // The state was loaded again.
+  void forget();
+  // What it knows of the nodes.
+  const NodeBook& nodes() const { return book; }
   // The strategies that there are: `spread`.
   Task<kj::Vector<kj::String>> strategies();
 
  private:
   struct Group;
+  using Nodes = std::vector<uint32_t>;  // by number
   // What a strategy chose, or why there is no choice. Shared by the pass and the one who waits on.
   struct Answer final : public kj::Refcounted {
-    std::vector<std::string> nodes;
+    Nodes nodes;
     kj::String failure;    // empty: it answered
     bool pending = false;  // it has not yet
     kj::Own<Answer> addRef() { return kj::addRef(*this); }
   };
-  struct Strategy {
+  // What a table has been told.
+  struct Told {
     kj::Maybe<schema::PlacementTable::Client> table;
+    uint64_t loads = 0;                      // changes in the book up to here
+    std::map<uint32_t, uint64_t> divisions;  // versions by id
+  };
+  struct Strategy {
+    Told told;
     bool asked = false;              // its answer is waited for beyond the pass
     std::set<std::string> deferred;  // services that wait for their turn to ask
     bool failed = false;             // the last time it was asked
@@ -75,19 +86,22 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
 
   std::string strategyOf(schema::TaskSpec::Reader spec) const;
   Task<bool> placeGroup(View& view, Group& group);
-  Task<bool> assignAll(View& view, const Group& group, const std::vector<std::string>& nodes,
-                       std::string strategy);
+  bool choose(const View& view, const NodeBook::Set& set, Group& group);
+  Task<bool> assignAll(View& view, const Group& group, const Nodes& nodes, std::string strategy);
+  void noteAssigned(Told& told, const Nodes& nodes, bool all);
   Task<bool> explainFrom(View& view, const Group& group, size_t first, std::string why);
   // Lets others have their turn. Nobody else changes the view meanwhile.
   kj::Promise<void> others();
-  PlaceRequest requestFor(View& view, const Group& group, schema::PlacementTable::Client& table);
+  PlaceRequest requestFor(View& view, const Group& group, Strategy& strategy,
+                          const std::string& name);
   Task<kj::Own<Answer>> ask(PlaceRequest request);
   Task<void> awaitLate(kj::ForkedPromise<kj::Own<Answer>> answer, std::string name,
                        std::string serviceId, TaskIds tasks);
   void noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason);
-  schema::PlacementTable::Client& tableOf(Strategy& strategy, const std::string& name);
+  schema::PlacementTable::Client open(const std::string& name);
   void fillGroup(const View& view, const Group& group, schema::TaskGroup::Builder message);
-  void describeNodes(const View& view, const Group& group, schema::PlacementTable::Client& table);
+  void tell(const View& view, schema::TaskSpec::Reader spec, Told& told,
+            schema::PlacementTable::Client& table);
   void taskFailed(kj::Exception&& exception) override;
 
   Env& env;
@@ -95,6 +109,7 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
   kj::StringPtr defaultService;
   Submit submit;
   const kj::Duration patience;
+  NodeBook book;
   std::map<std::string, Strategy> known;  // by service name
   kj::TaskSet late;
 };

@@ -10,21 +10,31 @@ namespace orch::control::manager {
 namespace {
 
 using Choose = std::function<kj::Promise<std::vector<std::string>>(uint32_t count)>;
+using Numbers = std::map<std::string, uint32_t>;
 
 class Table final : public schema::PlacementTable::Server {
  public:
   explicit Table(Choose choose) : choose(std::move(choose)) {}
-  kj::Promise<void> apply(ApplyContext) override { return kj::READY_NOW; }
+  kj::Promise<void> apply(ApplyContext context) override {
+    for (auto node : context.getParams().getChanged()) {
+      numbers[node.getId().cStr()] = node.getNumber();
+    }
+    return kj::READY_NOW;
+  }
   kj::Promise<void> place(PlaceContext context) override {
     return choose(context.getParams().getCount())
-        .then([context](std::vector<std::string> chosen) mutable {
+        .then([this, context](std::vector<std::string> chosen) mutable {
           auto nodes = context.getResults().initNodes(chosen.size());
-          for (uint32_t i = 0; i < nodes.size(); ++i) nodes.set(i, chosen[i].c_str());
+          for (uint32_t i = 0; i < nodes.size(); ++i) {
+            auto it = numbers.find(chosen[i]);
+            nodes.set(i, it == numbers.end() ? 12'345 : it->second);
+          }
         });
   }
 
  private:
   Choose choose;
+  Numbers numbers;
 };
 
 class Strategy final : public schema::Scheduler::Server {

@@ -319,8 +319,7 @@ TEST_CASE("dispatcher: the loss of many tasks is worked off in slices", "[manage
   size_t moved = 0;
   for (auto node : others) moved += node->tasks.size();
   CHECK(moved == SERVICES);
-  // Each of them looks at all nodes, and one pass at little more than 2,500.
-  CHECK(cluster.store.largestBatch() <= 2 * (2500 / NODES + 1) + 1);
+  CHECK(cluster.store.largestBatch() <= 128);
 }
 
 TEST_CASE("dispatcher: tasks of a node that is away for a day are given up", "[manager]") {

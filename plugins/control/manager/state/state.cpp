@@ -26,6 +26,7 @@ void State::apply(const Key& key, Change change, uint64_t atRevision) {
   if (entry != nullptr) count(-1);
   if (change.isDelete()) {
     if (key.kind == Kind::NETWORK) networkIndex.forget(key.id);
+    if (key.kind == Kind::NODE) numbers.remove(key.id);
     if (entry != nullptr) {
       commonWords.release(entry->second.shared);
       index.remove(key.id);
@@ -82,6 +83,7 @@ void State::loaded(int64_t nowNs) {
 void State::indexNode(State& state, const Object& object, int sign, bool) {
   auto node = object.as<schema::Node>();
   auto id = text(node.getMeta().getId());
+  state.changedNodes.touch(state.numbers.add(id));
   bool gone = sign < 0 && state.byNode.count(id) > 0;
   if (gone || (sign > 0 && isDown(node))) {
     state.away.insert(id);
@@ -109,6 +111,7 @@ void State::indexTask(State& state, const Object& object, int sign, bool whole) 
   TaskReader task(object);
   state.newestStampNs = std::max(state.newestStampNs, task.getMeta().getCreatedAtNs());
   state.use.count(task, sign);
+  state.touchUsage(manager::view(task.getNodeId()));
   state.networkIndex.count(task, sign);
   auto serviceId = text(task.getServiceId());
   if (!whole) {
@@ -137,10 +140,18 @@ void State::indexTask(State& state, const Object& object, int sign, bool whole) 
   if (slots.all().empty()) state.byService.erase(serviceId);
 }
 
+void State::touchUsage(std::string_view nodeId) {
+  if (nodeId.empty()) return;
+  auto number = numbers.of(nodeId);
+  if (number != NodeNumbers::NONE) changedUsage.touch(number);
+}
+
 bool State::setPresence(const std::string& nodeId, Sighting now) {
   auto& entry = sightings.try_emplace(nodeId).first->second;
   bool same = entry.presence == now.presence;
   if (same) now.sinceNs = entry.sinceNs;
+  auto number = numbers.of(nodeId);
+  if (number != NodeNumbers::NONE && !same) changedNodes.touch(number);
   entry = std::move(now);
   return !same;
 }

@@ -11,6 +11,7 @@
 #include "state/id-index.h"
 #include "state/kind.h"
 #include "state/network-index.h"
+#include "state/node-numbers.h"
 #include "state/service-index.h"
 #include "state/service-slots.h"
 #include "state/shared-words.h"
@@ -93,6 +94,15 @@ class State final {
   const NetworkIndex& networks() const { return networkIndex; }
   const SharedWords& sharedWords() const { return commonWords; }
 
+  // Of those that are there.
+  const NodeNumbers& nodeNumbers() const { return numbers; }
+  // By when they last changed, or what was heard of them.
+  const ChangeOrder& nodeChanges() const { return changedNodes; }
+  // By when what their tasks hold last changed.
+  const ChangeOrder& usageChanges() const { return changedUsage; }
+  // A number of its own for each view.
+  uint64_t countView() const { return ++views; }
+
   // ---- what is not stored ----
   // False if it was so before: then only the reason changes.
   bool setPresence(const std::string& nodeId, Sighting sighting);
@@ -110,6 +120,7 @@ class State final {
 
  private:
   void setWords(const KindTraits& traits, Object& object, Words words);
+  void touchUsage(std::string_view nodeId);
 
   SharedWords commonWords;
   std::array<Objects, KINDS> objects;
@@ -124,6 +135,10 @@ class State final {
   ServiceIndex serviceIndex;
   NetworkIndex networkIndex;
   std::set<std::string> noTasks;
+  NodeNumbers numbers;
+  ChangeOrder changedNodes;
+  ChangeOrder changedUsage;
+  mutable uint64_t views = 0;
 };
 
 }  // namespace orch::control::manager

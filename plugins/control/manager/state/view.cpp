@@ -40,6 +40,8 @@ std::string firstOf(const std::set<std::string>& ids) {
 View::View(const View& other, Seed seed) : View(other.state, other.nowNs, seed) {
   stampNs = other.stampNs;
   assumed = other.assumed;
+  newNodes = other.newNodes;
+  for (auto& id : assumed) noteNode(id);
   for (auto& [key, change] : other.changed) {
     if (change.isDelete()) erase(key);
     if (change.words.size() > 0) put(key, copied(change.words));
@@ -62,7 +64,7 @@ uint64_t View::random() {
 }
 
 std::string View::newId() {
-  return idOf([this] { return random(); }).cStr();
+  return orch::idOf([this] { return random(); }).cStr();
 }
 
 Snapshot View::now(Kind kind, std::string_view id) const {
@@ -139,13 +141,20 @@ Slots View::slots(std::string_view serviceId) const {
   return reader.take();
 }
 
-NodeUsage View::nodeUsage(std::string_view nodeId) const {
-  NodeUsage sum = state.usage().node(nodeId);
+NodeUsage View::held(std::string_view nodeId) const {
+  auto& stored = state.usage().node(nodeId);
   auto& delta = usageDelta.node(nodeId);
-  sum.cpuNanos += delta.cpuNanos;
-  sum.memoryBytes += delta.memoryBytes;
-  sum.wanted += delta.wanted;
-  for (auto& port : delta.hostPorts) sum.hostPorts[port.first] += port.second;
+  NodeUsage sum;
+  sum.cpuNanos = stored.cpuNanos + delta.cpuNanos;
+  sum.memoryBytes = stored.memoryBytes + delta.memoryBytes;
+  sum.wanted = stored.wanted + delta.wanted;
+  return sum;
+}
+
+NodeUsage View::nodeUsage(std::string_view nodeId) const {
+  auto sum = held(nodeId);
+  sum.hostPorts = state.usage().node(nodeId).hostPorts;
+  for (auto& port : usageDelta.node(nodeId).hostPorts) sum.hostPorts[port.first] += port.second;
   return sum;
 }
 
@@ -293,6 +302,7 @@ void View::count(const Key& key, int sign) {
     KJ_IF_MAYBE (counted, task(key.id)) {
       auto serviceId = text(counted->getServiceId());
       usageDelta.count(*counted, sign);
+      noteUsage(manager::view(counted->getNodeId()));
       networkDelta.count(*counted, sign);
       changedTasks[serviceId].insert(key.id);
       touched.insert(serviceId);
@@ -303,9 +313,40 @@ void View::count(const Key& key, int sign) {
       serviceDelta.count(*counted, sign);
       networkDelta.count(*counted, sign);
     }
+  } else if (key.kind == Kind::NODE) {
+    noteNode(key.id);
   } else if (key.kind == Kind::NETWORK) {
     KJ_IF_MAYBE (counted, network(key.id)) networkDelta.count(*counted, sign);
   }
+}
+
+uint32_t View::numberOf(std::string_view nodeId) const {
+  auto number = state.nodeNumbers().of(nodeId);
+  if (number != NodeNumbers::NONE || newNodes.empty()) return number;
+  auto it = std::find(newNodes.begin(), newNodes.end(), nodeId);
+  if (it == newNodes.end()) return NodeNumbers::NONE;
+  return state.nodeNumbers().limit() + static_cast<uint32_t>(it - newNodes.begin());
+}
+
+const std::string& View::idOf(uint32_t number) const {
+  auto limit = state.nodeNumbers().limit();
+  bool isNew = number >= limit && number - limit < newNodes.size();
+  return isNew ? newNodes[number - limit] : state.nodeNumbers().idOf(number);
+}
+
+void View::noteNode(const std::string& nodeId) {
+  auto number = numberOf(nodeId);
+  if (number == NodeNumbers::NONE) {
+    number = numberLimit();
+    newNodes.push_back(nodeId);
+  }
+  touchedNodes.push_back(number);
+}
+
+void View::noteUsage(std::string_view nodeId) {
+  if (nodeId.empty()) return;
+  auto number = numberOf(nodeId);
+  if (number != NodeNumbers::NONE) touchedUsage.push_back(number);
 }
 
 void View::put(const Key& key, Words words) {

@@ -74,7 +74,11 @@ class Slots final {
 class View final {
  public:
   View(const State& state, int64_t nowNs, Seed seed)
-      : state(state), nowNs(nowNs), seed(seed), stampNs(state.newestStampNs) {
+      : state(state),
+        nowNs(nowNs),
+        seed(seed),
+        stampNs(state.newestStampNs),
+        serialNumber(state.countView()) {
     networkDelta.nowNs = nowNs;
   }
   // From what has become of the other one on. That must outlive what is read here.
@@ -85,7 +89,10 @@ class View final {
   // What would be: the time later than it is, and a node ready that nobody has heard of. For plans,
   // whose changes are not committed.
   void advance(int64_t toNs) { networkDelta.nowNs = nowNs = std::max(nowNs, toNs); }
-  void assumeReady(std::string nodeId) { assumed.insert(std::move(nodeId)); }
+  void assumeReady(std::string nodeId) {
+    noteNode(nodeId);
+    assumed.insert(std::move(nodeId));
+  }
   const std::set<std::string, std::less<>>& assumedReady() const { return assumed; }
   schema::Node::State stateOf(schema::Node::Reader node) const;
   // The object as it is now; null if there is none.
@@ -145,8 +152,32 @@ class View final {
   // Nodes that this pass has changed, made or taken away.
   std::vector<std::string> changedNodes() const;
 
+  // Nodes by number: the state's, and those that this view makes after them. `NodeNumbers::NONE` if
+  // there never was one, an empty id if there is none.
+  uint32_t numberOf(std::string_view nodeId) const;
+  const std::string& idOf(uint32_t number) const;
+  uint32_t numberLimit() const {
+    return state.nodeNumbers().limit() + static_cast<uint32_t>(newNodes.size());
+  }
+  // Which view of the state this is.
+  uint64_t serial() const { return serialNumber; }
+  // What this view has changed so far, in order: nodes, and what the tasks of nodes hold. By
+  // number, some more than once.
+  const std::vector<uint32_t>& nodesTouched() const { return touchedNodes; }
+  const std::vector<uint32_t>& usageTouched() const { return touchedUsage; }
+
   // Resources and ports that tasks hold on a node, with this pass's changes.
   NodeUsage nodeUsage(std::string_view nodeId) const;
+  // The same without the ports.
+  NodeUsage held(std::string_view nodeId) const;
+  // Of its tasks that should run, by node: what the state and the pass say each, in two calls for
+  // one that both say something of.
+  template <typename F>
+  void eachWanted(std::string_view serviceId, F&& use) const {
+    for (auto table : {&state.usage(), &usageDelta}) {
+      for (auto& [nodeId, on] : table->service(serviceId).byNode) use(nodeId, on.wanted);
+    }
+  }
   int64_t unplaced(std::string_view serviceId) const;
   std::map<std::string, int64_t> wantedByNode(std::string_view serviceId) const;
   int64_t wantedOn(std::string_view serviceId, std::string_view nodeId) const;
@@ -265,6 +296,8 @@ class View final {
 
  private:
   void count(const Key& key, int sign);
+  void noteNode(const std::string& nodeId);
+  void noteUsage(std::string_view nodeId);
   // Creation times are unique, so that tasks of a slot have an order.
   int64_t stamp() { return stampNs = std::max(nowNs, stampNs + 1); }
 
@@ -272,6 +305,10 @@ class View final {
   int64_t nowNs;
   Seed seed;
   int64_t stampNs;
+  uint64_t serialNumber;
+  std::vector<std::string> newNodes;
+  std::vector<uint32_t> touchedNodes;
+  std::vector<uint32_t> touchedUsage;
   std::map<Key, Change> changed;
   std::vector<Words> replaced;                               // readers may still point into them
   std::map<std::string, TaskIds, std::less<>> changedTasks;  // by service

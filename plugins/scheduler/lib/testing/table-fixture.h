@@ -3,6 +3,8 @@
 
 #include <capnp/message.h>
 
+#include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,25 +21,32 @@ struct Load {
   uint64_t availableMemory = 1 << 30;
 };
 
+// A table, and what is said of `web` on its nodes with each group. Copyable, as a table is.
+struct Table {
+  PlacementTable table;
+  std::vector<std::string> ids;  // by number
+  std::map<std::string, Load> loads;
+};
+
 // Each of them has 4 cores and 1 GiB.
-inline PlacementTable tableOf(const Ranking& ranking, const std::vector<Load>& loads) {
-  PlacementTable table(ranking, 5);
+template <const Ranking& RANKING>
+Table tableOf(const std::vector<Load>& loads) {
+  Table made{PlacementTable::of<RANKING>(5), {}, {}};
   for (auto& load : loads) {
     capnp::MallocMessageBuilder message;
     auto node = message.initRoot<schema::NodeLoad>();
     node.setId(load.id.c_str());
+    node.setNumber(made.ids.size());
     node.setTasks(load.tasks);
     node.setTotalCpuNanos(4'000'000'000);
     node.setTotalMemoryBytes(1 << 30);
     node.setAvailableCpuNanos(load.availableCpu);
     node.setAvailableMemoryBytes(load.availableMemory);
-    auto service = node.initServices(1)[0];
-    service.setServiceId("web");
-    service.setTasks(load.ofService);
-    service.setRecentFailures(load.failures);
-    table.put(node);
+    made.table.put(node);
+    made.ids.push_back(load.id);
+    made.loads[load.id] = load;
   }
-  return table;
+  return made;
 }
 
 struct Wish {
@@ -47,36 +56,47 @@ struct Wish {
   uint64_t memory = 0;
   uint32_t most = 0;
   std::vector<std::string> candidates = {"a", "b", "c"};
-  std::vector<std::vector<uint32_t>> levels = {};
-  std::vector<std::pair<std::vector<uint32_t>, uint32_t>> elsewhere = {};
+  std::vector<std::vector<uint32_t>> levels = {};  // by node
 };
 
-inline void fill(schema::TaskGroup::Builder group, const Wish& wish) {
+inline void fill(Table& table, schema::TaskGroup::Builder group, const Wish& wish) {
   group.setServiceId("web");
   group.setReserveCpuNanos(wish.cpu);
   group.setReserveMemoryBytes(wish.memory);
   group.setMaxPerNode(wish.most);
-  auto candidates = group.initCandidates(wish.candidates.size());
-  for (uint32_t i = 0; i < candidates.size(); ++i) candidates.set(i, wish.candidates[i].c_str());
+  auto candidates = group.initCandidates(table.ids.size() / 64 + 1);
+  auto loads = group.initLoads(table.ids.size());
+  for (uint32_t i = 0; i < table.ids.size(); ++i) {
+    auto& load = table.loads[table.ids[i]];
+    bool isOne = std::count(wish.candidates.begin(), wish.candidates.end(), load.id) > 0;
+    if (isOne) candidates.set(i / 64, candidates[i / 64] | uint64_t(1) << i % 64);
+    loads[i].setNode(i);
+    loads[i].setTasks(load.ofService);
+    loads[i].setRecentFailures(load.failures);
+  }
   auto levels = group.initLevels(wish.levels.size());
   for (uint32_t i = 0; i < levels.size(); ++i) {
-    auto numbers = levels.init(i, wish.levels[i].size());
-    for (uint32_t k = 0; k < numbers.size(); ++k) numbers.set(k, wish.levels[i][k]);
-  }
-  auto elsewhere = group.initElsewhere(wish.elsewhere.size());
-  for (uint32_t i = 0; i < elsewhere.size(); ++i) {
-    auto& [branches, tasks] = wish.elsewhere[i];
-    auto list = elsewhere[i].initBranches(branches.size());
-    for (uint32_t k = 0; k < list.size(); ++k) list.set(k, branches[k]);
-    elsewhere[i].setTasks(tasks);
+    capnp::MallocMessageBuilder message;
+    auto division = message.initRoot<schema::Division>();
+    division.setId(i);
+    auto branches = division.initBranches(wish.levels[i].size());
+    for (uint32_t k = 0; k < branches.size(); ++k) branches.set(k, wish.levels[i][k]);
+    table.table.put(division);
+    levels.set(i, i);
   }
 }
 
-inline std::vector<std::string> place(PlacementTable& table, const Wish& wish) {
+// What is placed is of the service from then on.
+inline std::vector<std::string> place(Table& table, const Wish& wish) {
   capnp::MallocMessageBuilder message;
   auto group = message.initRoot<schema::TaskGroup>();
-  fill(group, wish);
-  return table.place(group, wish.count, wish.seed);
+  fill(table, group, wish);
+  std::vector<std::string> placed;
+  for (auto node : table.table.place(group, wish.count, wish.seed)) {
+    placed.push_back(table.ids[node]);
+    ++table.loads[placed.back()].ofService;
+  }
+  return placed;
 }
 
 }  // namespace orch::scheduler

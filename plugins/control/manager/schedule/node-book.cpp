@@ -1,0 +1,193 @@
+#include "schedule/node-book.h"
+
+#include <algorithm>
+
+namespace orch::control::manager {
+
+namespace {
+constexpr uint8_t ABSENT = UINT8_MAX;
+
+// Tasks that are alike in this are for the same nodes.
+std::string keyOf(const View& view, schema::TaskSpec::Reader spec) {
+  std::string key = text(spec.getRuntime());
+  for (auto constraint : spec.getPlacement().getConstraints()) key += '\n' + text(constraint);
+  bool spans = false;
+  eachNetwork(spec, [&](const std::string& name) {
+    auto id = view.networkNamed(name);
+    spans |= !id.empty();
+    key += '\0' + name + '\0' + id;
+  });
+  // Of a cluster of one, no other host has to reach it.
+  bool alone = spans && view.base().all(Kind::NODE).size() <= 1;
+  return alone ? key + '\0' : key;
+}
+
+std::vector<uint32_t> takeOnce(std::vector<uint32_t>& numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+  return std::exchange(numbers, {});
+}
+}  // namespace
+
+void NodeBook::catchUp(const View& view) {
+  if (view.serial() != viewSerial) {
+    viewSerial = view.serial();
+    seenInView = seenUsageInView = 0;
+    for (auto node : takeOnce(nodesOfView)) refreshNode(view, node);
+    for (auto node : takeOnce(usageOfView)) refreshLoad(view, node);
+  }
+  auto& state = view.base();
+  state.nodeChanges().since(seenNodes, [&](uint32_t node) { refreshNode(view, node); });
+  seenNodes = state.nodeChanges().newest();
+  state.usageChanges().since(seenUsage, [&](uint32_t node) { refreshLoad(view, node); });
+  seenUsage = state.usageChanges().newest();
+  auto& nodes = view.nodesTouched();
+  for (; seenInView < nodes.size(); ++seenInView) {
+    nodesOfView.push_back(nodes[seenInView]);
+    refreshNode(view, nodes[seenInView]);
+  }
+  auto& usage = view.usageTouched();
+  for (; seenUsageInView < usage.size(); ++seenUsageInView) {
+    usageOfView.push_back(usage[seenUsageInView]);
+    refreshLoad(view, usage[seenUsageInView]);
+  }
+}
+
+void NodeBook::refreshNode(const View& view, uint32_t node) {
+  changedNodes.touch(node);
+  refreshLoad(view, node);
+}
+
+void NodeBook::refreshLoad(const View& view, uint32_t node) {
+  if (node >= loads.size()) loads.resize(node + 1);
+  Load now;
+  auto& id = view.idOf(node);
+  KJ_IF_MAYBE (found, view.node(id)) {
+    auto description = found->getDescription();
+    auto held = view.held(id);
+    now = {id,
+           true,
+           description.getCpuNanos(),
+           description.getMemoryBytes(),
+           held.cpuNanos,
+           held.memoryBytes,
+           held.wanted};
+  } else {
+    now.id = loads[node].id;
+  }
+  if (now == loads[node]) return;
+  loads[node] = std::move(now);
+  changedLoads.touch(node);
+}
+
+NodeBook::Set& NodeBook::setOf(const std::string& key) {
+  auto [it, isNew] = sets.try_emplace(key);
+  it->second.usedAt = ++uses;
+  if (!isNew || sets.size() <= MAX_SETS) return it->second;
+  sets.erase(std::min_element(sets.begin(), sets.end(),
+                              [](auto& a, auto& b) { return a.second.usedAt < b.second.usedAt; }));
+  return it->second;
+}
+
+const NodeBook::Set* NodeBook::find(const View& view, schema::TaskSpec::Reader spec) {
+  auto& set = setOf(keyOf(view, spec));
+  if (set.judged == 0) set.seen = changedNodes.newest();
+  auto end = std::min(limit(), set.judged + JUDGED_AT_ONCE);
+  for (; set.judged < end; ++set.judged) judge(view, spec, set.judged, set);
+  changedNodes.since(set.seen, [&](uint32_t node) { judge(view, spec, node, set); });
+  set.seen = changedNodes.newest();
+  return set.judged < limit() ? nullptr : &set;
+}
+
+void NodeBook::judge(const View& view, schema::TaskSpec::Reader spec, uint32_t node, Set& set) {
+  ++judged;
+  view.look();
+  if (node >= set.verdicts.size()) {
+    set.verdicts.resize(node + 1, ABSENT);
+    set.bits.resize(node / 64 + 1, 0);
+  }
+  auto& verdict = set.verdicts[node];
+  verdict = ABSENT;
+  KJ_IF_MAYBE (found, view.node(view.idOf(node))) {
+    verdict = 0;
+    KJ_IF_MAYBE (refusal, standingRefusal(view, *found, spec)) {
+      std::pair reason(*refusal, wordsOf(view, *found, spec, *refusal));
+      auto it = std::find(set.reasons.begin(), set.reasons.end(), reason);
+      bool isNew = it == set.reasons.end() && set.reasons.size() + 1 < ABSENT;
+      if (isNew) it = set.reasons.insert(it, std::move(reason));
+      if (it == set.reasons.end()) --it;  // there are too many to tell them apart
+      verdict = static_cast<uint8_t>(it - set.reasons.begin() + 1);
+    }
+  }
+  auto bit = uint64_t(1) << node % 64;
+  auto& word = set.bits[node / 64];
+  word = verdict == 0 ? word | bit : word & ~bit;
+}
+
+const NodeBook::Division& NodeBook::divide(const View& view, const std::string& label) {
+  if (divisions.size() >= MAX_DIVISIONS && divisions.count(label) == 0) divisions.clear();
+  auto [it, isNew] = divisions.try_emplace(label);
+  auto& division = it->second;
+  if (isNew) division.id = nextDivision++;
+  bool changed = isNew;
+  division.branches.resize(limit(), UINT32_MAX);
+  changedNodes.since(division.seen, [&](uint32_t node) {
+    auto branch = UINT32_MAX;
+    KJ_IF_MAYBE (found, view.node(view.idOf(node))) {
+      auto value = attributeOf(view, *found, label);
+      branch = division.numbers.try_emplace(value, division.numbers.size()).first->second;
+    }
+    changed |= std::exchange(division.branches[node], branch) != branch;
+  });
+  division.seen = changedNodes.newest();
+  division.version += changed;
+  return division;
+}
+
+kj::Maybe<Refusal> NodeBook::refusal(const View& view, const Set& set, const Wanted& wanted,
+                                     uint32_t node) const {
+  uint8_t verdict = node < set.verdicts.size() ? set.verdicts[node] : ABSENT;
+  if (verdict == ABSENT) return Refusal::NOT_READY;
+  kj::Maybe<Refusal> standing;
+  if (verdict > 0) standing = set.reasons[verdict - 1].first;
+  KJ_IF_MAYBE (refusal, standing) {
+    if (*refusal < Refusal::CPU) return *refusal;  // in the order of the checks
+  }
+  auto& load = loads[node];
+  auto lacks = [](uint64_t total, int64_t used, uint64_t more) {
+    return more > 0 && static_cast<int64_t>(total) - used < static_cast<int64_t>(more);
+  };
+  auto resources = wanted.spec.getResources();
+  if (lacks(load.cpuNanos, load.usedCpuNanos, resources.getReserveCpuNanos())) return Refusal::CPU;
+  if (lacks(load.memoryBytes, load.usedMemoryBytes, resources.getReserveMemoryBytes())) {
+    return Refusal::MEMORY;
+  }
+  if (standing != nullptr) return standing;
+  bool hasPort =
+      wanted.ports.size() > 0 && takenHostPort(wanted.ports, view.nodeUsage(load.id)) != nullptr;
+  if (hasPort) return Refusal::HOST_PORT;
+  uint32_t most = wanted.spec.getPlacement().getMaxReplicasPerNode();
+  if (most > 0 && view.wantedOn(wanted.serviceId, load.id) >= most) return Refusal::MAX_PER_NODE;
+  return nullptr;
+}
+
+Candidates NodeBook::explain(const View& view, const Set& set, const Wanted& wanted) const {
+  Candidates result;
+  std::vector<uint32_t> unmet(set.reasons.size(), 0);
+  for (uint32_t node = 0; node < loads.size(); ++node) {
+    if (!loads[node].there) continue;
+    KJ_IF_MAYBE (why, refusal(view, set, wanted, node)) {
+      ++result.refused[static_cast<size_t>(*why)];
+      if (!isOfTasks(*why)) ++unmet[set.verdicts[node] - 1];
+    } else {
+      result.nodes.push_back(loads[node].id);
+    }
+  }
+  for (size_t i = 0; i < unmet.size(); ++i) {
+    auto& words = set.reasons[i].second;
+    if (unmet[i] > 0 && !words.empty()) result.unmet[words] += unmet[i];
+  }
+  return result;
+}
+
+}  // namespace orch::control::manager
