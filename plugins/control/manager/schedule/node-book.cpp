@@ -22,6 +22,11 @@ std::string keyOf(const View& view, schema::TaskSpec::Reader spec) {
   return alone ? key + '\0' : key;
 }
 
+NodeBook::Held heldOn(const View& view, const std::string& nodeId) {
+  auto held = view.held(nodeId);
+  return {held.cpuNanos, held.memoryBytes, held.wanted};
+}
+
 std::vector<uint32_t> takeOnce(std::vector<uint32_t>& numbers) {
   std::sort(numbers.begin(), numbers.end());
   numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
@@ -34,12 +39,12 @@ void NodeBook::catchUp(const View& view) {
     viewSerial = view.serial();
     seenInView = seenUsageInView = 0;
     for (auto node : takeOnce(nodesOfView)) refreshNode(view, node);
-    for (auto node : takeOnce(usageOfView)) refreshLoad(view, node);
+    for (auto node : takeOnce(usageOfView)) refreshUsage(view, node);
   }
   auto& state = view.base();
   state.nodeChanges().since(seenNodes, [&](uint32_t node) { refreshNode(view, node); });
   seenNodes = state.nodeChanges().newest();
-  state.usageChanges().since(seenUsage, [&](uint32_t node) { refreshLoad(view, node); });
+  state.usageChanges().since(seenUsage, [&](uint32_t node) { refreshUsage(view, node); });
   seenUsage = state.usageChanges().newest();
   auto& nodes = view.nodesTouched();
   for (; seenInView < nodes.size(); ++seenInView) {
@@ -49,34 +54,35 @@ void NodeBook::catchUp(const View& view) {
   auto& usage = view.usageTouched();
   for (; seenUsageInView < usage.size(); ++seenUsageInView) {
     usageOfView.push_back(usage[seenUsageInView]);
-    refreshLoad(view, usage[seenUsageInView]);
+    refreshUsage(view, usage[seenUsageInView]);
   }
 }
 
 void NodeBook::refreshNode(const View& view, uint32_t node) {
   changedNodes.touch(node);
-  refreshLoad(view, node);
-}
-
-void NodeBook::refreshLoad(const View& view, uint32_t node) {
   if (node >= loads.size()) loads.resize(node + 1);
-  Load now;
+  auto& load = loads[node];
+  Load now{load.id};
   auto& id = view.idOf(node);
   KJ_IF_MAYBE (found, view.node(id)) {
     auto description = found->getDescription();
-    auto held = view.held(id);
-    now = {id,
-           true,
-           description.getCpuNanos(),
-           description.getMemoryBytes(),
-           held.cpuNanos,
-           held.memoryBytes,
-           held.wanted};
-  } else {
-    now.id = loads[node].id;
+    now.id = id;
+    now.there = true;
+    now.cpuNanos = description.getCpuNanos();
+    now.memoryBytes = description.getMemoryBytes();
+    now.held = heldOn(view, id);
   }
-  if (now == loads[node]) return;
-  loads[node] = std::move(now);
+  if (now == load) return;
+  load = std::move(now);
+  changedLoads.touch(node);
+}
+
+void NodeBook::refreshUsage(const View& view, uint32_t node) {
+  if (node >= loads.size() || !loads[node].there) return;
+  auto& load = loads[node];
+  auto held = heldOn(view, load.id);
+  if (held == load.held) return;
+  load.held = held;
   changedLoads.touch(node);
 }
 
@@ -158,8 +164,8 @@ kj::Maybe<Refusal> NodeBook::refusal(const View& view, const Set& set, const Wan
     return more > 0 && static_cast<int64_t>(total) - used < static_cast<int64_t>(more);
   };
   auto resources = wanted.spec.getResources();
-  if (lacks(load.cpuNanos, load.usedCpuNanos, resources.getReserveCpuNanos())) return Refusal::CPU;
-  if (lacks(load.memoryBytes, load.usedMemoryBytes, resources.getReserveMemoryBytes())) {
+  if (lacks(load.cpuNanos, load.held.cpuNanos, resources.getReserveCpuNanos())) return Refusal::CPU;
+  if (lacks(load.memoryBytes, load.held.memoryBytes, resources.getReserveMemoryBytes())) {
     return Refusal::MEMORY;
   }
   if (standing != nullptr) return standing;

@@ -13,14 +13,19 @@ namespace orch::control::manager {
 
 class NodeBook final {
  public:
+  // By the tasks on a node.
+  struct Held {
+    int64_t cpuNanos = 0;
+    int64_t memoryBytes = 0;
+    int64_t wanted = 0;  // tasks that should run there
+    bool operator==(const Held&) const = default;
+  };
   struct Load {
     std::string id;      // of the node that has, or had, the number; empty: none ever had
     bool there = false;  // it still has
     uint64_t cpuNanos = 0;
     uint64_t memoryBytes = 0;
-    int64_t usedCpuNanos = 0;
-    int64_t usedMemoryBytes = 0;
-    int64_t wanted = 0;  // tasks that should run there
+    Held held;
     bool operator==(const Load&) const = default;
   };
 
@@ -88,7 +93,7 @@ class NodeBook final {
 
  private:
   void refreshNode(const View& view, uint32_t node);
-  void refreshLoad(const View& view, uint32_t node);
+  void refreshUsage(const View& view, uint32_t node);
   void judge(const View& view, schema::TaskSpec::Reader spec, uint32_t node, Set& set);
   Set& setOf(const std::string& key);
 

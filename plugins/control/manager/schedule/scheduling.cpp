@@ -19,6 +19,8 @@ namespace orch::control::manager {
 namespace {
 // Of a group's tasks: looked at, given nodes or told why not before the loop turns.
 constexpr size_t TASKS_AT_ONCE = 128;
+// A strategy is told of so many before it turns.
+constexpr size_t NODES_AT_ONCE = 1'000;
 
 // The part of what was chosen that is for the tasks from `first` on.
 template <typename T>
@@ -129,7 +131,9 @@ Task<bool> Scheduling::placeGroup(View& view, Group& group) {
   // A second time if its plugin was restarted: the table is gone, so another one is opened.
   for (int tries = 0; tries < 2 && asks; ++tries) {
     auto waits = strategy.failed || strategy.slow ? 0 * kj::MILLISECONDS : patience;
-    auto forked = ask(requestFor(view, group, strategy, name)).promise().fork();
+    auto table = &tableOf(strategy.told, name);
+    co_await tell(view, group.spec, strategy.told, *table);
+    auto forked = ask(requestFor(view, group, *table)).promise().fork();
     auto timeUp = env.timer().afterDelay(waits).then([] {
       auto none = kj::refcounted<Answer>();
       none->pending = true;
@@ -275,17 +279,18 @@ uint64_t seedOf(const TaskReader& first) {
 }
 }  // namespace
 
-Scheduling::PlaceRequest Scheduling::requestFor(View& view, const Group& group, Strategy& strategy,
-                                                const std::string& name) {
-  auto& told = strategy.told;
-  if (told.table == nullptr) told.table = open(name);
-  auto& table = KJ_ASSERT_NONNULL(told.table);
-  tell(view, group.spec, told, table);
+Scheduling::PlaceRequest Scheduling::requestFor(View& view, const Group& group,
+                                                schema::PlacementTable::Client& table) {
   auto request = table.placeRequest();
   fillGroup(view, group, request.initGroup());
   request.setCount(group.asked.size());
   request.setSeed(seedOf(group.tasks[0]));
   return request;
+}
+
+schema::PlacementTable::Client& Scheduling::tableOf(Told& told, const std::string& name) {
+  KJ_IF_MAYBE (known, told.table) return *known;
+  return told.table.emplace(open(name));
 }
 
 schema::PlacementTable::Client Scheduling::open(const std::string& name) {
@@ -301,41 +306,51 @@ void describe(const NodeBook::Load& load, uint32_t node, schema::NodeLoad::Build
   out.setNumber(node);
   out.setTotalCpuNanos(load.cpuNanos);
   out.setTotalMemoryBytes(load.memoryBytes);
-  out.setAvailableCpuNanos(left(load.cpuNanos, load.usedCpuNanos));
-  out.setAvailableMemoryBytes(left(load.memoryBytes, load.usedMemoryBytes));
-  out.setTasks(std::max<int64_t>(0, load.wanted));
+  out.setAvailableCpuNanos(left(load.cpuNanos, load.held.cpuNanos));
+  out.setAvailableMemoryBytes(left(load.memoryBytes, load.held.memoryBytes));
+  out.setTasks(std::max<int64_t>(0, load.held.wanted));
+}
+
+void tellLoads(const NodeBook& book, std::span<const uint32_t> nodes,
+               capnp::Request<schema::PlacementTable::ApplyParams,
+                              schema::PlacementTable::ApplyResults>& request) {
+  std::vector<uint32_t> there, gone;
+  for (auto node : nodes) (book.load(node).there ? there : gone).push_back(node);
+  auto loads = request.initChanged(there.size());
+  for (uint32_t i = 0; i < there.size(); ++i) describe(book.load(there[i]), there[i], loads[i]);
+  auto ids = request.initGone(gone.size());
+  for (uint32_t i = 0; i < gone.size(); ++i) ids.set(i, book.load(gone[i]).id.c_str());
 }
 }  // namespace
 
 // Of the nodes and of the divisions that the spec names what has changed since the last time.
-void Scheduling::tell(const View& view, schema::TaskSpec::Reader spec, Told& told,
-                      schema::PlacementTable::Client& table) {
-  std::vector<uint32_t> changed, gone;
-  book.loadChanges().since(
-      told.loads, [&](uint32_t node) { (book.load(node).there ? changed : gone).push_back(node); });
+Task<void> Scheduling::tell(const View& view, schema::TaskSpec::Reader spec, Told& told,
+                            schema::PlacementTable::Client& table) {
+  std::vector<uint32_t> changed;
+  book.loadChanges().since(told.loads, [&](uint32_t node) { changed.push_back(node); });
   told.loads = book.loadChanges().newest();
-  std::vector<const NodeBook::Division*> divisions;
+  // A failure shows when it is asked to place something.
+  auto send = [](auto&& request) { request.send().ignoreResult().detach([](kj::Exception&&) {}); };
+  for (size_t first = 0; first < changed.size(); first += NODES_AT_ONCE) {
+    if (first > 0) co_await others();
+    auto some = std::span(changed).subspan(first);
+    auto request = table.applyRequest();
+    tellLoads(book, some.first(std::min(some.size(), NODES_AT_ONCE)), request);
+    send(request);
+  }
   for (auto label : spec.getPlacement().getSpreadOver()) {
     auto& division = book.divide(view, text(label));
     auto version = std::exchange(told.divisions[division.id], division.version);
-    if (version != division.version) divisions.push_back(&division);
+    if (version == division.version) continue;
+    auto request = table.applyRequest();
+    auto out = request.initDivisions(1)[0];
+    out.setId(division.id);
+    auto branches = out.initBranches(division.branches.size());
+    for (uint32_t node = 0; node < branches.size(); ++node) {
+      branches.set(node, division.branches[node]);
+    }
+    send(request);
   }
-  if (changed.empty() && gone.empty() && divisions.empty()) return;
-  auto request = table.applyRequest();
-  auto loads = request.initChanged(changed.size());
-  for (uint32_t i = 0; i < changed.size(); ++i) {
-    describe(book.load(changed[i]), changed[i], loads[i]);
-  }
-  auto ids = request.initGone(gone.size());
-  for (uint32_t i = 0; i < gone.size(); ++i) ids.set(i, book.load(gone[i]).id.c_str());
-  auto list = request.initDivisions(divisions.size());
-  for (uint32_t i = 0; i < divisions.size(); ++i) {
-    list[i].setId(divisions[i]->id);
-    auto& branches = divisions[i]->branches;
-    auto numbers = list[i].initBranches(branches.size());
-    for (uint32_t node = 0; node < branches.size(); ++node) numbers.set(node, branches[node]);
-  }
-  request.send().ignoreResult().detach([](kj::Exception&&) {});  // `place` fails the same way
 }
 
 namespace {
@@ -400,7 +415,7 @@ Task<std::map<std::string, Scheduling::Terms>> Scheduling::standings(
   // Of its own: what it says of nodes is to be forgotten.
   auto table = open(strategyOf(spec));
   Told nothing;
-  tell(view, spec, nothing, table);
+  co_await tell(view, spec, nothing, table);
   auto request = table.explainRequest();
   fillGroup(view, group, request.initGroup());
   kj::Promise<capnp::Response<schema::PlacementTable::ExplainResults>> sent = request.send();

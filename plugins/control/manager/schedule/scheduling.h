@@ -92,16 +92,16 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
   Task<bool> explainFrom(View& view, const Group& group, size_t first, std::string why);
   // Lets others have their turn. Nobody else changes the view meanwhile.
   kj::Promise<void> others();
-  PlaceRequest requestFor(View& view, const Group& group, Strategy& strategy,
-                          const std::string& name);
+  PlaceRequest requestFor(View& view, const Group& group, schema::PlacementTable::Client& table);
+  schema::PlacementTable::Client& tableOf(Told& told, const std::string& name);
   Task<kj::Own<Answer>> ask(PlaceRequest request);
   Task<void> awaitLate(kj::ForkedPromise<kj::Own<Answer>> answer, std::string name,
                        std::string serviceId, TaskIds tasks);
   void noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason);
   schema::PlacementTable::Client open(const std::string& name);
   void fillGroup(const View& view, const Group& group, schema::TaskGroup::Builder message);
-  void tell(const View& view, schema::TaskSpec::Reader spec, Told& told,
-            schema::PlacementTable::Client& table);
+  Task<void> tell(const View& view, schema::TaskSpec::Reader spec, Told& told,
+                  schema::PlacementTable::Client& table);
   void taskFailed(kj::Exception&& exception) override;
 
   Env& env;

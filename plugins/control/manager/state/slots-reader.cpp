@@ -45,8 +45,8 @@ void SlotsReader::choose(int64_t failedSinceNs) {
       if (before != nullptr) chosen.push_back(TaskReader(*before).slot());
     }
   }
-  for (auto nodes : {&view.base().awayNodes(), &view.base().drainedNodes()}) {
-    for (auto& nodeId : *nodes) addOnNode(nodeId);
+  for (auto& node : view.base().unwellSlots(serviceId)) {
+    for (auto& slot : node.second) chosen.push_back(slot.first);
   }
   for (auto& nodeId : view.changedNodes()) addOnNode(nodeId);
   auto& failures = stored->failures();

@@ -95,6 +95,38 @@ void State::indexNode(State& state, const Object& object, int sign, bool) {
   } else {
     state.drained.erase(id);
   }
+  state.noteWhetherUnwell(id);
+}
+
+void State::addUnwell(const TaskReader& task) {
+  auto nodeId = text(task.getNodeId());
+  auto serviceId = text(task.getServiceId());
+  ++unwellByService[serviceId][nodeId][task.slot()];
+  servicesOfUnwell[nodeId].insert(serviceId);
+}
+
+void State::removeUnwell(const TaskReader& task) {
+  auto& slots = unwellByService[text(task.getServiceId())][text(task.getNodeId())];
+  if (--slots[task.slot()] == 0) slots.erase(task.slot());
+}
+
+void State::noteWhetherUnwell(const std::string& nodeId) {
+  auto services = servicesOfUnwell.find(nodeId);
+  if (services != servicesOfUnwell.end()) {
+    for (auto& id : services->second) {
+      auto nodes = unwellByService.find(id);
+      nodes->second.erase(nodeId);
+      if (nodes->second.empty()) unwellByService.erase(nodes);
+    }
+    servicesOfUnwell.erase(services);
+  }
+  if (!isUnwell(nodeId)) return;
+  for (auto& id : tasksOf(nodeId)) addUnwell(TaskReader(*find(Kind::TASK, id)));
+}
+
+const State::SlotsByNode& State::unwellSlots(std::string_view serviceId) const {
+  auto it = unwellByService.find(serviceId);
+  return it == unwellByService.end() ? noSlots : it->second;
 }
 
 void State::indexRequest(State& state, const Object& object, int sign, bool) {
@@ -124,15 +156,18 @@ void State::indexTask(State& state, const Object& object, int sign, bool whole) 
     if (!nodeId.empty()) {
       state.byNode[nodeId].insert(id);
       if (state.find(Kind::NODE, nodeId) == nullptr) state.away.insert(nodeId);
+      if (state.isUnwell(nodeId)) state.addUnwell(task);
     }
     state.byService[serviceId].add(task.slot(), object);
     return;
   }
   if (!nodeId.empty()) {
+    if (state.isUnwell(nodeId)) state.removeUnwell(task);
     state.byNode[nodeId].erase(id);
     if (state.byNode[nodeId].empty()) {
       state.byNode.erase(nodeId);
       if (state.find(Kind::NODE, nodeId) == nullptr) state.away.erase(nodeId);
+      state.noteWhetherUnwell(nodeId);
     }
   }
   auto& slots = state.byService[serviceId];

@@ -88,6 +88,9 @@ class State final {
   // Nodes that are down, and those that are no more but have tasks yet.
   const std::set<std::string, std::less<>>& awayNodes() const { return away; }
   const std::set<std::string, std::less<>>& drainedNodes() const { return drained; }
+  // The service's slots with tasks on those, by node, and how many tasks.
+  using SlotsByNode = std::map<std::string, std::map<SlotKey, uint32_t>>;
+  const SlotsByNode& unwellSlots(std::string_view serviceId) const;
   const std::set<std::pair<int64_t, std::string>>& requestsByAge() const { return requests; }
   const UsageTable& usage() const { return use; }
   const ServiceIndex& services() const { return serviceIndex; }
@@ -121,6 +124,12 @@ class State final {
  private:
   void setWords(const KindTraits& traits, Object& object, Words words);
   void touchUsage(std::string_view nodeId);
+  bool isUnwell(std::string_view nodeId) const {
+    return away.count(nodeId) > 0 || drained.count(nodeId) > 0;
+  }
+  void addUnwell(const TaskReader& task);
+  void removeUnwell(const TaskReader& task);
+  void noteWhetherUnwell(const std::string& nodeId);
 
   SharedWords commonWords;
   std::array<Objects, KINDS> objects;
@@ -129,12 +138,15 @@ class State final {
   std::map<std::string, std::set<std::string>, std::less<>> byNode;
   std::set<std::string, std::less<>> away;
   std::set<std::string, std::less<>> drained;
+  std::map<std::string, SlotsByNode, std::less<>> unwellByService;
+  std::map<std::string, std::set<std::string>> servicesOfUnwell;  // those in it, by node
   std::set<std::pair<int64_t, std::string>> requests;
   std::map<std::string, Sighting, std::less<>> sightings;
   UsageTable use;
   ServiceIndex serviceIndex;
   NetworkIndex networkIndex;
   std::set<std::string> noTasks;
+  SlotsByNode noSlots;
   NodeNumbers numbers;
   ChangeOrder changedNodes;
   ChangeOrder changedUsage;

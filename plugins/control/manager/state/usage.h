@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 
 #include "state/task-reader.h"
 
@@ -73,7 +75,11 @@ class UsageTable final {
 
  private:
   void countOnNode(const TaskReader& task, ServiceUsage& service, int sign);
-  std::map<std::string, NodeUsage, std::less<>> nodes;
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view id) const { return std::hash<std::string_view>()(id); }
+  };
+  std::unordered_map<std::string, NodeUsage, Hash, std::equal_to<>> nodes;
   std::map<std::string, ServiceUsage, std::less<>> services;
   NodeUsage noNode;
   ServiceUsage noService;
