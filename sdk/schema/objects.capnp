@@ -224,7 +224,7 @@ struct JobStatus {
 }
 
 struct JobRun {
-  iteration @0 :UInt64;
+  iteration @0 :UInt64;              # 0: it was skipped, since the one before was under way at its time
   startedAtNs @1 :Int64;
   endedAtNs @2 :Int64;
   completed @3 :UInt32;              # tasks that ended with status 0

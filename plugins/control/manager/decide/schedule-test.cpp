@@ -137,6 +137,32 @@ TEST_CASE("schedule: only the last ten runs are kept", "[manager]") {
   CHECK(past[9].getIteration() == 3);
 }
 
+TEST_CASE("schedule: what failed in earlier runs says nothing of this one", "[manager]") {
+  Clock clock;
+  clock.create(
+      scheduled("@hourly", [](auto spec) { spec.getTask().getRestart().setDelayMs(1000); }));
+  auto fail = [&](uint32_t times) {
+    for (uint32_t i = 0; i < times; ++i) {
+      clock.cluster.advance(2 * kj::SECONDS);
+      clock.cluster.settle();
+      clock.end(TaskState::FAILED, 1, "task: exit (1)");
+    }
+  };
+  clock.toHour();
+  fail(2);
+  CHECK(clock.verdict() == schema::Verdict::WORKING);
+  clock.cluster.advance(2 * kj::SECONDS);
+  clock.end(TaskState::COMPLETE);
+  clock.toHour();
+  fail(2);
+  CHECK(clock.verdict() == schema::Verdict::WORKING);
+  fail(1);
+  CHECK(clock.verdict() == schema::Verdict::STUCK);
+  clock.cluster.advance(2 * kj::SECONDS);
+  clock.end(TaskState::COMPLETE);
+  CHECK(clock.verdict() == schema::Verdict::CONVERGED);
+}
+
 TEST_CASE("schedule: a change is for the next run, unless one is under way", "[manager]") {
   Clock clock;
   auto image = [](const char* name, uint64_t force = 0) {

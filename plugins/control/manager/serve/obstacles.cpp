@@ -39,8 +39,9 @@ std::string whyNeverStays(CurrentSpec& current, const Slot& slot) {
   for (auto task = slot.tasks.rbegin(); task != slot.tasks.rend(); ++task) {
     if (isRunning(*task)) return {};
     if (!isTerminal(*task)) continue;
-    bool counts =
-        fellAtOnce(*task) && current.matches(*task) && task->getMeta().getCreatedAtNs() >= sinceNs;
+    bool counts = fellAtOnce(*task) && current.matches(*task) &&
+                  task->getMeta().getCreatedAtNs() >= sinceNs &&
+                  task->getIteration() == slot.tasks.back().getIteration();
     if (!counts) return {};
     auto status = task->getStatus();
     if (failures == 0) {
