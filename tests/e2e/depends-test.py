@@ -62,7 +62,7 @@ class Depends(single.HostTest):
         before = self.node.pids("web")
         said = self.node.orch("service", "rm", "db")
         self.made.remove("db")
-        self.assertIn("service 'db' is what 'web' depend on", said.stderr)
+        self.assertIn("service 'db' is needed by 'web'", said.stderr)
         self.assertEqual(self.node.pids("web"), before)
 
     def test_what_depends_on_another_is_gone_before_it(self):

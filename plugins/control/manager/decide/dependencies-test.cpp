@@ -1,8 +1,9 @@
 // Services that wait for others, with their first tasks and with their updates.
+#include "decide/dependencies.h"
+
 #include <catch2/catch.hpp>
 
 #include "orch/attempt.h"
-#include "plan/prediction.h"
 #include "test-cluster.h"
 
 namespace orch::control::manager {
@@ -178,6 +179,60 @@ TEST_CASE("dependencies: of a task that completes its end is waited for", "[mana
   CHECK(cluster.states("web") == "running");
 }
 
+// By the state that a job's manager writes, made by hand.
+struct JobState {
+  explicit JobState(When condition) : view(state, 1'000'000'000, Seed{1, 2, 3, 4}) {
+    job = view.create<schema::Service>(Kind::SERVICE, [](schema::Service::Builder service) {
+      service.initSpec().setName("migrate");
+      service.getSpec().getMode().initReplicatedJob();
+    });
+    web = view.create<schema::Service>(Kind::SERVICE, [&](schema::Service::Builder service) {
+      service.initSpec().setName("web");
+      auto needs = service.getSpec().initDependsOn(1)[0];
+      needs.setService("migrate");
+      needs.setCondition(condition);
+    });
+  }
+  // `message`: why the run ended before all were completed.
+  void run(uint64_t iteration, int64_t endedAtNs, const char* message = "") {
+    view.editService(job, [&](schema::Service::Builder service) {
+      auto status = service.initJob();
+      status.setIteration(iteration);
+      status.setEndedAtNs(endedAtNs);
+      if (endedAtNs == 0) return;
+      auto past = status.initPast(1)[0];
+      past.setIteration(iteration);
+      past.setMessage(message);
+    });
+  }
+  std::string lack() { return unmetDependency(view, web); }
+  State state;
+  View view;
+  std::string job;
+  std::string web;
+};
+
+TEST_CASE("dependencies: of a job the newest run has to have ended well", "[manager]") {
+  JobState jobs(When::COMPLETED);
+  CHECK(jobs.lack() == "waits for service 'migrate' to complete");
+  jobs.run(1, 0);
+  CHECK(jobs.lack() == "waits for service 'migrate' to complete");
+  jobs.run(1, 5, "too many tasks failed");
+  CHECK(jobs.lack() ==
+        "waits for service 'migrate' to complete: its last run did not (too many tasks failed)");
+  jobs.run(2, 0);
+  CHECK(jobs.lack() == "waits for service 'migrate' to complete");
+  jobs.run(2, 9);
+  CHECK(jobs.lack() == "");
+}
+
+TEST_CASE("dependencies: a job that has run at all has been started", "[manager]") {
+  JobState jobs(When::STARTED);
+  CHECK(jobs.lack() == "waits for service 'migrate' to be started");
+  jobs.run(1, 5, "too many tasks failed");
+  CHECK(jobs.lack() == "");
+}
+
 TEST_CASE("dependencies: what cannot be is refused, and a cycle is shown", "[manager]") {
   DependentCluster cluster;
   cluster.create(dependent("a", {{"b", When::STARTED}}));
@@ -193,14 +248,28 @@ TEST_CASE("dependencies: what cannot be is refused, and a cycle is shown", "[man
         "--restart-condition is any; use a:started or a:healthy");
 }
 
+TEST_CASE("dependencies: a way back that makes a cycle is refused", "[manager]") {
+  DependentCluster cluster;
+  cluster.create(dependent("a", {{"b", When::STARTED}}));
+  cluster.update(dependent("a", {}));
+  cluster.create(dependent("b", {{"a", When::STARTED}}));
+  cluster.settle();  // no report may be under way when the world ends
+  auto request = cluster.control.rollbackServiceRequest();
+  request.setRequestId("back");
+  request.setId("a");
+  auto outcome = attemptNow([&] { request.send().wait(cluster.world.waitScope()); });
+  REQUIRE(!outcome.ok());
+  CHECK_THAT(outcome.message().cStr(), Catch::Contains("a → b → a"));
+}
+
 TEST_CASE("dependencies: removing one that others need is told", "[manager]") {
   DependentCluster cluster;
   cluster.create({"db", 1});
   cluster.create(dependent("web", {{"db", When::STARTED}}));
   cluster.settle();
   CHECK(cluster.removeWithWarnings("db") ==
-        std::vector<std::string>{"service 'db' is what 'web' depend on: what runs goes on, and "
-                                 "what starts waits"});
+        std::vector<std::string>{"service 'db' is needed by 'web': what runs of those goes on, "
+                                 "and what starts waits"});
   CHECK(cluster.states("web") == "running");
   CHECK(cluster.removeWithWarnings("web").empty());
 }

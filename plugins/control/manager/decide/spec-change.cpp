@@ -1,6 +1,7 @@
 #include "decide/spec-change.h"
 
 #include "decide/address-allocator.h"
+#include "decide/dependencies.h"
 #include "decide/job-run.h"
 #include "decide/port-allocator.h"
 #include "decide/spec-history.h"
@@ -69,6 +70,8 @@ void changeSpec(View& view, const std::string& serviceId, schema::ServiceSpec::R
 
 void rollBack(View& view, const std::string& serviceId, schema::ServiceSpec::Reader past,
               const std::string& message, const std::string& left) {
+  std::vector<std::string> warnings;
+  checkDependencies(view, past, warnings);  // others may have come to need it meanwhile
   changeSpec(view, serviceId, past, {RolloutState::ROLLBACK_STARTED, message, left});
 }
 

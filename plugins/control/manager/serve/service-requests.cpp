@@ -175,8 +175,8 @@ Answer removeService(View& view, kj::StringPtr requestId, kj::StringPtr typed) {
   auto service = KJ_ASSERT_NONNULL(view.service(answer.id));
   auto left = leftBehind(view, service);
   if (!left.empty()) {
-    answer.warnings.push_back("service '" + text(service.getSpec().getName()) + "' is what " +
-                              left + " depend on: what runs goes on, and what starts waits");
+    answer.warnings.push_back("service '" + text(service.getSpec().getName()) + "' is needed by " +
+                              left + ": what runs of those goes on, and what starts waits");
   }
   view.erase(Key{Kind::SERVICE, answer.id});
   remember(view, requestId, "removeService", answer.id);
