@@ -14,10 +14,6 @@ using Condition = schema::Dependency::Condition;
 using schema::TaskState;
 constexpr size_t MOST_IN_A_ROW = 100;
 
-bool runsAsJob(schema::ServiceSpec::Reader spec) {
-  return spec.getMode().isReplicatedJob() || spec.getMode().isGlobalJob();
-}
-
 // Whether its program has been started, though it may not be healthy yet.
 bool hasBegun(const TaskReader& task) {
   return isRunning(task) ||
@@ -65,7 +61,7 @@ std::string lackOfJob(const View& view, schema::Service::Reader service, Conditi
 // The same of any service.
 std::string lackOf(const View& view, schema::Service::Reader service, Condition condition) {
   auto mode = modeOf(service.getSpec());
-  if (runsAsJob(service.getSpec())) return lackOfJob(view, service, condition);
+  if (isJob(service.getSpec())) return lackOfJob(view, service, condition);
   auto id = manager::view(service.getMeta().getId());
   auto wanted = conditionText(condition);
   if (isUnderWay(service.getUpdate())) return wanted + ": it is being updated";
@@ -117,7 +113,7 @@ void refuseCycle(const View& view, schema::ServiceSpec::Reader spec) {
 // What would always wait.
 void refuseEndless(schema::ServiceSpec::Reader other, Condition condition) {
   auto restart = other.getTask().getRestart().getCondition();
-  bool ends = runsAsJob(other) || restart != schema::RestartPolicy::Condition::ANY;
+  bool ends = isJob(other) || restart != schema::RestartPolicy::Condition::ANY;
   if (condition != Condition::COMPLETED || ends) return;
   fail(kj::str("usage: service '", other.getName(),
                "' of --depends-on never completes: it is no "
@@ -146,8 +142,10 @@ std::string unmetDependency(const View& view, std::string_view serviceId) {
 }
 
 bool isFirstStart(const Slot& slot) {
-  return std::none_of(slot.tasks.begin(), slot.tasks.end(),
-                      [](auto& task) { return task.runningAtNs() != 0; });
+  auto run = slot.tasks.back().getIteration();
+  return std::none_of(slot.tasks.begin(), slot.tasks.end(), [&](auto& task) {
+    return task.getIteration() == run && task.runningAtNs() != 0;
+  });
 }
 
 void checkDependencies(const View& view, schema::ServiceSpec::Reader spec,

@@ -225,6 +225,27 @@ TEST_CASE("jobs: a global one runs once on each node", "[manager]") {
   }
 }
 
+TEST_CASE("jobs: each run waits for what the job depends on", "[manager]") {
+  Runs runs;
+  auto needs = [](schema::ServiceSpec::Builder spec) { spec.initDependsOn(1)[0].setService("db"); };
+  runs.create({"db", 1});
+  runs.create(job(1, 0, needs));
+  runs.end(TaskState::COMPLETE);
+  CHECK(runs.tasks() == "1:complete");
+  runs.cluster.scale("db", 0);
+  runs.cluster.remove("db");
+  runs.cluster.settle();
+  auto again = [&](schema::ServiceSpec::Builder spec) {
+    needs(spec);
+    spec.getTask().setForceUpdate(1);
+  };
+  runs.update(job(1, 0, again));
+  CHECK(runs.running() == 0);
+  CHECK(runs.problem() == "task calc.1: waits for service 'db', which does not exist");
+  runs.create({"db", 1});
+  CHECK(runs.tasks().find("1:running") != std::string::npos);
+}
+
 TEST_CASE("jobs: what they cannot have is refused", "[manager]") {
   Runs runs;
   auto refusal = [&](SpecChange more) { return runs.cluster.createError(job(1, 1, more)); };
