@@ -364,6 +364,39 @@ void programsThatCannot(Steps& steps) {
   }
 }
 
+void programsWithSomebody(RuntimeSubject& subject, Steps& steps) {
+  SECTION("no program is run where no container runs") {
+    SeenProgram seen;
+    ExecSession session(subject, seen);
+    auto begin = [&] { session.begin("c1", subject.command({})); };
+    CHECK_THROWS_WITH(begin(), Catch::Contains("no such container 'c1'"));
+    steps.create("c1", staying());
+    CHECK_THROWS_WITH(begin(), Catch::Contains("container 'c1' does not run"));
+    steps.remove("c1");
+  }
+  SECTION("a program that somebody looks on ends with its container") {
+    steps.create("c1", staying());
+    steps.startReady("c1");
+    SeenProgram seen;
+    ExecSession session(subject, seen);
+    session.begin("c1", subject.command({.stays = true}));
+    auto stopping = steps.runtime().stopRequest();
+    stopping.setId("c1");
+    stopping.setGraceMs(60'000);
+    stopping.send().wait(steps.scope());
+    session.wait();
+    CHECK(seen.exitCode == 137);
+    CHECK(seen.error == "its container has ended");
+    steps.remove("c1");
+  }
+  SECTION("a program that somebody looks on") {
+    steps.create("c1", staying());
+    steps.start("c1");
+    execContract(subject);
+    steps.remove("c1");
+  }
+}
+
 void faults(RuntimeSubject& subject, Steps& steps) {
   if (!subject.canHaveFaults()) return;
   SECTION("a tail has whole lines, however the streams' pieces are mixed") {
@@ -440,6 +473,7 @@ void runtimeContract(RuntimeSubject& subject) {
   logging(subject, steps);
   programs(subject, steps);
   programsThatCannot(steps);
+  programsWithSomebody(subject, steps);
   faults(subject, steps);
 }
 

@@ -94,9 +94,29 @@ interface ClusterControl {
   rollbackService @36 (requestId :Text, id :Text, to :UInt64) -> (service :Objects.Service, warnings :List(Text));
   # The spec that the service had before is the one that it has, by its rollback policy. Asked once
   # more, it has the other one again. `to`: the number of a past spec; 0: of the last.
-  replay @37 (scheduler :Text, sinceNs :Int64) -> (answer :Replayed) $Plugin.longRunning;
+  exec @37 (id :Text, program :Runtime.Program, output :Runtime.ProgramOutput) -> (running :Runtime.RunningProgram, task :Text, node :Text) $Plugin.longRunning;
+  # In the container of a task, wherever that runs; or of the one task of a service that runs. Where
+  # `web.1` is two, as while it is updated, the newest that runs. The program ends when `running` is
+  # dropped, when the session of its node is over (`wait` fails then) and when the container ends.
+  # Never asked twice for the same: a call that broke off may have run it. `task`: `web.1`; `node`:
+  # the host name. Events `task.exec` and `task.exec-ended` tell of it.
+  attach @38 (id :Text, output :Runtime.ProgramOutput) -> (running :Runtime.RunningProgram, task :Text, node :Text) $Plugin.longRunning;
+  # To a task's own process. Dropping `running` leaves it as it is.
+  stats @39 (ids :List(Text)) -> (tasks :List(TaskStats), missing :List(Text));
+  # Of tasks that run: of these, of these services, or of all. A node is asked at most once a second;
+  # what it said then is said again. `missing` says why not of tasks of other nodes.
+  processes @40 (id :Text) -> (processes :List(Runtime.ContainerProcess), task :Text, node :Text);
+  # Of a task, as its node sees them.
+  replay @41 (scheduler :Text, sinceNs :Int64) -> (answer :Replayed) $Plugin.longRunning;
   # The decisions that the manager's journal has, since then, once more: by another strategy (`binpack`)
   # in the place of all, or without one by those that made them. Changes nothing. One at a time.
+}
+
+struct TaskStats {
+  taskId @0 :Text;
+  name @1 :Text;                     # `web.1`
+  node @2 :Text;                     # the host name
+  stats @3 :Runtime.ContainerStats;
 }
 
 struct Replayed {

@@ -37,6 +37,85 @@ interface Runtime {
   # limits, to its end. After `timeoutMs` it is killed with all that it has started. `output`: the
   # last bytes of stdout and stderr. Fails if it cannot be started, saying why. The container's own
   # end, `stop` and `remove` end it.
+  exec @12 (id :Text, program :Program, output :ProgramOutput) -> (running :RunningProgram) $Plugin.longRunning;
+  # The same for somebody who looks on: answered when it has been started, or could not be. The
+  # program is ended with all that it has started when `running` is dropped, when the plugin ends
+  # and when the container does. What it leaves behind when it ends by itself stays in the container.
+  attach @13 (id :Text, output :ProgramOutput) -> (running :RunningProgram) $Plugin.longRunning;
+  # To the container's own process: what it writes from now on, and its terminal, if it has one.
+  # Dropping `running` ends nothing. Refused if the container does not run.
+  stats @14 () -> (containers :List(ContainerStats));
+  # What each container that runs uses. Nothing is kept from one call to the next.
+  processes @15 (id :Text) -> (processes :List(ContainerProcess));
+  # Of a container that runs, as the node sees them, by pid.
+}
+
+struct Program {
+  # What `exec` runs. Without more than a command it is run as the container's own process is: user,
+  # groups, environment, working directory, capabilities, seccomp filter, limits, cgroups, namespaces.
+  command @0 :List(Text);            # at least one word; 128 KiB in all
+  env @1 :List(Text);                # `KEY=value`, each in place of what the container has by that name
+  user @2 :Text;                     # `user[:group]`, looked up in the container; empty: the container's
+  workdir @3 :Text;                  # absolute; empty: the container's
+  input @4 :Bool;                    # it has a stdin, which `write` goes to; else that is /dev/null
+  terminal @5 :Bool;                 # a new one is its stdin, stdout, stderr and controlling terminal
+  size @6 :TerminalSize;             # of that; 0: unknown
+}
+
+struct TerminalSize {
+  rows @0 :UInt16;
+  columns @1 :UInt16;
+}
+
+interface ProgramOutput {
+  write @0 (stream :LogLine.Stream, data :Data) -> () $Plugin.longRunning;
+  # At most 32 KiB, in order; all of a terminal is stdout. Answered when it has been passed on: at most
+  # 8 of each stream are under way, so that a slow reader stops the program and fills no memory.
+}
+
+interface RunningProgram {
+  wait @0 () -> (exitCode :Int32, error :Text) $Plugin.longRunning;
+  # When it has ended and all output has been passed on. 128 + signal if a signal ended it. It could
+  # not be started: 127 if there is no such program, else 126, with `error`. Its container has ended:
+  # 137, with `error`. Of `attach`: the container's exit status.
+  write @1 (data :Data) -> (taken :Bool) $Plugin.longRunning;
+  # To its stdin or terminal; in order, at most 32 KiB, and at most 16 at once. Answered when it has gone
+  # there: not `taken` if the program reads no more of it, or has no stdin.
+  closeInput @2 () -> ();
+  # After what has been written. A terminal has no such end: send it what it takes for one.
+  resize @3 (size :TerminalSize) -> ();
+  # Its terminal, if it has one.
+  signal @4 (signal :Text) -> ();
+  # `SIGINT`, `INT` or `2`, to the program and what is in its process group. It has ended: success.
+  letGo @5 () -> ();
+  # From now on the program goes on to its own end, whoever drops this; nobody hears its output. It
+  # ends with the container, and with the plugin's end no more.
+}
+
+struct ContainerStats {
+  # Counters since the container's start; who wants a rate takes two.
+  id @0 :Text;
+  atNs @1 :Int64;                    # when it was looked
+  cpuNanos @2 :UInt64;               # of all cores
+  memoryBytes @3 :UInt64;            # without file pages that nobody has used lately, as docker
+  memoryLimitBytes @4 :UInt64;       # without a limit: what the node has
+  receivedBytes @5 :UInt64;          # by its interfaces other than lo; of the host's network 0
+  sentBytes @6 :UInt64;
+  readBytes @7 :UInt64;              # from block devices
+  writtenBytes @8 :UInt64;
+  processes @9 :UInt32;              # threads count, as in pids.current
+  cores @10 :UInt32;                 # that the node has
+}
+
+struct ContainerProcess {
+  pid @0 :UInt32;                    # in the node's pid namespace
+  parent @1 :UInt32;
+  user @2 :Text;                     # the node's name of it, or the number
+  cpuPercent @3 :UInt32;             # of the time since its start; `C` of ps
+  startedAtNs @4 :Int64;
+  terminal @5 :Text;                 # `pts/0`, `?`
+  cpuMs @6 :UInt64;
+  command @7 :Text;                  # with its arguments; `[name]` if there are none
 }
 
 interface Waiting {

@@ -16,6 +16,31 @@
 namespace orch::runtime {
 
 namespace {
+std::string nameIn(const std::string& entry) { return entry.substr(0, entry.find('=')); }
+}  // namespace
+
+void mustBeText(kj::StringPtr what, kj::StringPtr text) {
+  // A program would get what is before it.
+  if (text.findFirst('\0') != nullptr) fail(kj::str(what, " has a NUL byte in it"));
+  // The runtime reads JSON, which holds nothing else.
+  if (kj::encodeUtf32(text).hadErrors) fail(kj::str(what, " is not valid UTF-8"));
+}
+
+void setVariable(std::vector<std::string>& environment, kj::StringPtr entry) {
+  std::string text = entry.cStr();
+  std::string key = nameIn(text);
+  auto same = std::find_if(environment.begin(), environment.end(),
+                           [&](auto& old) { return nameIn(old) == key; });
+  if (text.find('=') == std::string::npos) {  // a bare name takes the variable away, as in docker
+    if (same != environment.end()) environment.erase(same);
+  } else if (same != environment.end()) {
+    *same = text;
+  } else {
+    environment.push_back(text);
+  }
+}
+
+namespace {
 
 constexpr kj::StringPtr DEFAULT_PATH =
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"_kj;
@@ -28,29 +53,6 @@ constexpr const char* INIT_PROGRAMS[] = {"/usr/bin/tini-static", "/usr/bin/docke
 constexpr uint64_t MIN_MEMORY_BYTES = 4ull << 20;
 constexpr uint64_t MIN_CPU_NANOS = 1'000'000;
 constexpr size_t MAX_NAME_BYTES = 64;
-
-void mustBeText(kj::StringPtr what, kj::StringPtr text) {
-  // A program would get what is before it.
-  if (text.findFirst('\0') != nullptr) fail(kj::str(what, " has a NUL byte in it"));
-  // The runtime reads JSON, which holds nothing else.
-  if (kj::encodeUtf32(text).hadErrors) fail(kj::str(what, " is not valid UTF-8"));
-}
-
-std::string keyOf(const std::string& entry) { return entry.substr(0, entry.find('=')); }
-
-void setVariable(std::vector<std::string>& environment, kj::StringPtr entry) {
-  std::string text = entry.cStr();
-  std::string key = keyOf(text);
-  auto same = std::find_if(environment.begin(), environment.end(),
-                           [&](auto& old) { return keyOf(old) == key; });
-  if (text.find('=') == std::string::npos) {  // a bare name takes the variable away, as in docker
-    if (same != environment.end()) environment.erase(same);
-  } else if (same != environment.end()) {
-    *same = text;
-  } else {
-    environment.push_back(text);
-  }
-}
 
 std::vector<std::string> environmentOf(schema::ContainerRequest::Reader request,
                                        const std::string& hostname) {

@@ -45,6 +45,11 @@ struct CheckedRequest {
 // exists.
 CheckedRequest checkRequest(schema::ContainerRequest::Reader request);
 
+// What goes to the OCI runtime and to a program as text: UTF-8 without a NUL byte.
+void mustBeText(kj::StringPtr what, kj::StringPtr text);
+// `KEY=value` in place of what is there by that name; a bare name takes it away, as in docker.
+void setVariable(std::vector<std::string>& environment, kj::StringPtr entry);
+
 // [a-z0-9] first, then also `_`, `.`, `-`; at most 64 bytes: it becomes the name of folders.
 void checkId(kj::StringPtr id);
 void checkVolumeName(kj::StringPtr name);

@@ -26,12 +26,8 @@ constexpr uint64_t ANSWER_PATIENCE_MS = 5'000;
 // The kernel ends a container's other processes before its first one is seen to have ended.
 constexpr uint64_t END_PATIENCE_MS = 1'000;
 
-void writeRunnerProcess(const std::string& bundle, const std::string& path) {
-  KJ_IF_MAYBE (config, readIfThere(bundle + "/config.json")) {
-    std::string process = runnerProcess(config->cStr());
-    writeNew(path, kj::StringPtr(process.c_str()).asBytes());
-    return;
-  }
+std::string configOf(const std::string& bundle) {
+  KJ_IF_MAYBE (config, readIfThere(bundle + "/config.json")) return config->cStr();
   fail(kj::str("the container's '", bundle.c_str(), "/config.json' is not there"));
 }
 
@@ -81,14 +77,21 @@ Task<RunResult> OciRuntime::runIn(Container& container, std::vector<std::string>
 }
 
 Task<kj::Own<Runner>> OciRuntime::startRunner(Container& container) {
+  kj::Vector<ProcessSpec::Fd> none;
+  auto entered = co_await enter(container, runnerProcess, kj::mv(none));
+  co_return kj::heap<Runner>(kj::mv(entered.socket), kj::mv(entered.process));
+}
+
+Task<OciRuntime::Entered> OciRuntime::enter(Container& container, WriteProcess writeProcess,
+                                            kj::Vector<ProcessSpec::Fd> fds) {
   auto pass = co_await places.enter();
   auto job = maker;
   auto name = kj::str(job->layout.bundle(container.id).c_str(), "/runner.", ++runners);
   std::string file = name.cStr();
   auto bundle = job->layout.bundle(container.id);
   bool first = runnerFile.get() < 0;
-  auto writing = env.workers().run([bundle, file, first] {
-    writeRunnerProcess(bundle, file);
+  auto writing = env.workers().run([bundle, file, first, writeProcess = std::move(writeProcess)] {
+    writeNew(file, kj::StringPtr(writeProcess(configOf(bundle)).c_str()).asBytes());
     return std::make_shared<kj::AutoCloseFd>(first ? runnerProgram() : kj::AutoCloseFd());
   });
   auto program = co_await writing;
@@ -97,15 +100,16 @@ Task<kj::Own<Runner>> OciRuntime::startRunner(Container& container) {
   KJ_SYSCALL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
   kj::AutoCloseFd theirs(ends[1]);
   auto socket =
-      env.lowLevelIo().wrapSocketFd(ends[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
-                                                 kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
+      env.lowLevelIo().wrapUnixSocketFd(ends[0], kj::LowLevelAsyncIoProvider::TAKE_OWNERSHIP |
+                                                     kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
   auto pidFile = file + ".pid";
   ProcessSpec spec;
   auto add = [&](auto&&... parts) { spec.argv.add(kj::str(parts...)); };
-  add("exec"), add("--detach"), add("--preserve-fds"), add("1");
+  add("exec"), add("--detach"), add("--preserve-fds"), add(1 + fds.size());
   add("--process"), add(name), add("--pid-file"), add(pidFile.c_str());
   spec.fds.add(ProcessSpec::Fd{0, theirs});
   spec.fds.add(ProcessSpec::Fd{RUNNER_PROGRAM_FD, runnerFile});
+  for (auto& fd : fds) spec.fds.add(fd);
   auto result = co_await runtimeCommand(kj::mv(spec), kj::str(container.id.c_str()));
   auto looking = env.workers().run([file, pidFile] {
     int pid = 0;
@@ -123,7 +127,7 @@ Task<kj::Own<Runner>> OciRuntime::startRunner(Container& container) {
     fail(kj::str(this->name(), " cannot run a program in container '", container.id.c_str(),
                  "': ", runtimesWords(result.errors)));
   }
-  co_return kj::heap<Runner>(kj::mv(socket), kj::mv(*process));
+  co_return Entered{kj::mv(socket), kj::mv(*process)};
 }
 
 }  // namespace orch::runtime

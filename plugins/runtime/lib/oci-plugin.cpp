@@ -79,6 +79,10 @@ class Service final : public schema::Runtime::Server {
     context.allowCancellation();
     return runtime.whileAlive(doRun(context));
   }
+  kj::Promise<void> exec(ExecContext context) override {
+    context.allowCancellation();
+    return runtime.whileAlive(doExec(context));
+  }
 
  private:
   Task<void> doCreate(CreateContext context) {
@@ -115,6 +119,12 @@ class Service final : public schema::Runtime::Server {
     results.setExitCode(result.exitCode);
     results.setTimedOut(result.timedOut);
     results.setOutput(result.output);
+  }
+  Task<void> doExec(ExecContext context) {
+    auto params = context.getParams();
+    auto running =
+        co_await runtime.exec(kj::str(params.getId()), params.getProgram(), params.getOutput());
+    context.getResults(capnp::MessageSize{NOTHING.wordCount, 1}).setRunning(kj::mv(running));
   }
   Task<void> doVolumes(VolumesContext context) {
     auto all = co_await runtime.volumes();

@@ -5,6 +5,7 @@
 // leaves the containers as they are: a new one on the same folders finds them in `recover`.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -53,6 +54,8 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<void> logs(kj::String id, schema::LogOptions::Reader options, schema::LogSink::Client sink);
   Task<RunResult> run(kj::String id, std::vector<std::string> command, uint64_t timeoutMs,
                       uint32_t maxOutputBytes);
+  Task<schema::RunningProgram::Client> exec(kj::String id, schema::Program::Reader program,
+                                            schema::ProgramOutput::Client output);
   std::vector<kj::Own<Container>> list();
   Task<std::vector<VolumeInfo>> volumes();
   Task<bool> removeVolume(kj::String name);
@@ -62,6 +65,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   // Into volumes, at once: a large one shall not hold up everything else.
   static constexpr unsigned MAX_COPIES = 2;
   using Request = std::shared_ptr<capnp::MallocMessageBuilder>;  // of the loop and one worker job
+  using ProgramWish = std::shared_ptr<capnp::MallocMessageBuilder>;  // the same
   struct Entry {
     kj::Own<Container> container;
     kj::Maybe<kj::ForkedPromise<void>> creating;
@@ -100,6 +104,18 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<RunResult> runIn(Container& container, std::vector<std::string> command, uint64_t timeoutMs,
                         uint32_t maxOutputBytes);
   Task<kj::Own<Runner>> startRunner(Container& container);
+  // Brings a runner into the container. `writeProcess` makes its process.json of the bundle's
+  // configuration, on a worker thread. `fds` are further ones that it gets, from RUNNER_STDIO_FD
+  // on.
+  using WriteProcess = std::function<std::string(const std::string& config)>;
+  struct Entered {
+    kj::Own<kj::AsyncCapabilityStream> socket;
+    kj::AutoCloseFd process;  // pidfd
+  };
+  Task<Entered> enter(Container& container, WriteProcess writeProcess,
+                      kj::Vector<ProcessSpec::Fd> fds);
+  Task<schema::RunningProgram::Client> execIn(kj::Own<Container> container, ProgramWish program,
+                                              schema::ProgramOutput::Client output);
   // Until the file says what `state` says, or the container is removed.
   void saveInTheEnd(Container& container);
   Task<void> keepSaving(kj::Own<Container> container);

@@ -56,6 +56,12 @@ std::string baseName(const std::string& path) { return path.substr(path.rfind('/
 
 uint64_t startTicks(int pid) { return statField(pid, 22); }
 
+bool isEnding(ProcessName process) {
+  constexpr uint64_t EXITING = 0x4;  // PF_EXITING, include/linux/sched.h
+  if (startTicks(process.pid) != process.startTicks) return true;
+  return (statField(process.pid, 9) & EXITING) != 0;
+}
+
 int parentOf(int pid) { return static_cast<int>(statField(pid, 4)); }
 
 kj::Maybe<kj::AutoCloseFd> openProcess(ProcessName process) {

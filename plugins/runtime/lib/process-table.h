@@ -25,6 +25,9 @@ int parentOf(int pid);  // 0: there is no such process
 // cannot be found out, as without a free descriptor.
 kj::Maybe<kj::AutoCloseFd> openProcess(ProcessName process);
 bool hasEnded(int pidfd);
+// It has ended, or is just ending: the first process of a pid namespace takes its time for that,
+// until all others are gone, too.
+bool isEnding(ProcessName process);
 // SIGKILL etc. by pidfd. False if it is gone.
 bool sendSignal(int pidfd, int number);
 // Pids of all processes one of whose arguments is `argument` itself or a path below it. The way to

@@ -1,6 +1,7 @@
 #include "sim-plugin.h"
 
 #include "orch/fail.h"
+#include "sim-program.h"
 
 namespace orch::runtime::sim {
 namespace {
@@ -52,6 +53,12 @@ class Service final : public schema::Runtime::Server {
   kj::Promise<void> run(RunContext context) override {
     context.allowCancellation();
     return runtime.whileAlive(doRun(context));
+  }
+  kj::Promise<void> exec(ExecContext context) override {
+    auto params = context.getParams();
+    context.getResults().setRunning(
+        runProgram(runtime.runningOne(params.getId()), params.getProgram(), params.getOutput()));
+    return kj::READY_NOW;
   }
 
  private:

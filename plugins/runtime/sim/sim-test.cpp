@@ -44,7 +44,9 @@ class SimSubject final : public conformance::RuntimeSubject {
   std::vector<std::string> command(const conformance::Command& command) override {
     if (command.missing) return {"missing"};
     if (command.stays) return {"stay"};
-    return {"exit", std::to_string(command.exitCode), command.output};
+    if (command.floods) return {"flood"};
+    if (command.echoes) return {"echo", std::to_string(command.exitCode)};
+    return {"exit", std::to_string(command.exitCode), command.output, command.errors};
   }
   kj::StringPtr breakRequest(schema::ContainerRequest::Builder request) override {
     request.getSpec().initEnv(1).set(0, "SIM_FAIL_CREATE=the disk is full");

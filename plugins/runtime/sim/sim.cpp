@@ -227,10 +227,15 @@ std::vector<kj::Own<Container>> SimRuntime::list() {
   return result;
 }
 
-Task<RunResult> SimRuntime::run(kj::String id, std::vector<std::string> command,
-                                kj::Duration limit) {
+kj::Own<Container> SimRuntime::runningOne(kj::StringPtr id) {
   auto container = kj::addRef(*find(id).container);
   if (container->stage != Stage::RUNNING) fail(kj::str("container '", id, "' does not run"));
+  return container;
+}
+
+Task<RunResult> SimRuntime::run(kj::String id, std::vector<std::string> command,
+                                kj::Duration limit) {
+  auto container = runningOne(id);
   KJ_REQUIRE(!command.empty(), "no command");
   RunResult result;
   if (command[0] == "missing") fail(kj::str("cannot run 'missing': no such program"));

@@ -81,6 +81,8 @@ class SimRuntime final : private kj::TaskSet::ErrorHandler {
   Task<void> logs(kj::String id, schema::LogOptions::Reader options, schema::LogSink::Client sink,
                   kj::StringPtr nodeId);
   std::vector<kj::Own<Container>> list();
+  // One that runs. Fails if there is none.
+  kj::Own<Container> runningOne(kj::StringPtr id);
   // `exit CODE OUTPUT` does that, `stay` stays, `missing` is missing; all else ends at once, as the
   // container's SIM_CHECKS say.
   Task<RunResult> run(kj::String id, std::vector<std::string> command, kj::Duration limit);

@@ -1,10 +1,7 @@
 // Programs that are run in a container that runs.
-#include <catch2/catch.hpp>
 #include <kj/debug.h>
-#include <unistd.h>
 
-#include "oci-subject.h"
-#include "process-table.h"
+#include "oci-programs.h"
 
 namespace orch::runtime {
 namespace {
@@ -26,22 +23,6 @@ std::string outputOf(OciSubject& subject, RunRequest request) {
   auto output = answer.getOutput();
   return std::string(reinterpret_cast<const char*>(output.begin()), output.size());
 }
-
-// Sleeps for so many seconds as no other process of this host does.
-kj::String ownSeconds(int more) { return kj::str(getpid(), "0", more); }
-
-void waitUntilNoneSleeps(OciSubject& subject, kj::StringPtr seconds) {
-  for (int tries = 0; tries < 2000; ++tries) {
-    if (processesWithArgument(seconds.cStr()).empty()) return;
-    subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(subject.waitScope());
-  }
-  FAIL("somebody still sleeps " << seconds.cStr() << " s");
-}
-
-constexpr kj::StringPtr FACTS =
-    "id; pwd; echo $ROLE; grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status; "
-    "grep '^Max open files' /proc/self/limits; cat /proc/self/cgroup; "
-    "for kind in pid net mnt ipc uts cgroup; do readlink /proc/self/ns/$kind; done"_kj;
 
 }  // namespace
 
@@ -77,9 +58,9 @@ TEST_CASE("run: what a program has started is ended with it", "[runtime][root][c
   auto slow = shell(subject, "c1", kj::str(script, "sleep 1000"));
   slow.setTimeoutMs(200);
   CHECK(slow.send().wait(subject.waitScope()).getTimedOut());
-  waitUntilNoneSleeps(subject, seconds);
+  whenSleepers(subject, seconds, false);
   CHECK(outputOf(subject, shell(subject, "c1", kj::str(script, "echo done"))) == "done\n");
-  waitUntilNoneSleeps(subject, seconds);
+  whenSleepers(subject, seconds, false);
 }
 
 TEST_CASE("run: no program is left when orchd goes", "[runtime][root][cgroup]") {
@@ -96,7 +77,7 @@ TEST_CASE("run: no program is left when orchd goes", "[runtime][root][cgroup]") 
   }
   subject.crash();
   subject.restart();
-  waitUntilNoneSleeps(subject, seconds);
+  whenSleepers(subject, seconds, false);
 }
 
 TEST_CASE("run: who ends what runs programs in a container, or stops it, costs one program",

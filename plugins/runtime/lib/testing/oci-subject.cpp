@@ -172,7 +172,10 @@ void OciSubject::script(schema::ContainerRequest::Builder request,
 
 std::vector<std::string> OciSubject::command(const conformance::Command& command) {
   if (command.missing) return {"/bin/nothing-there"};
+  if (command.floods) return {"yes"};
   std::string text = "printf '" + command.output + "'; ";
+  if (!command.errors.empty()) text += "printf '" + command.errors + "' >&2; ";
+  if (command.echoes) text += "cat; ";
   if (command.stays) text += "sleep 1000; ";
   return {"sh", "-c", text + "exit " + std::to_string(command.exitCode)};
 }

@@ -9,6 +9,8 @@
 #include <kj/async.h>
 #include <kj/timer.h>
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,9 @@ struct Command {
   bool stays = false;    // until it is ended
   int exitCode = 0;
   std::string output;
+  std::string errors;   // `exec` only, as what follows
+  bool echoes = false;  // first writes what it reads, to the end of that
+  bool floods = false;  // writes without end
 };
 
 // One runtime, made anew for each section of the suite.
@@ -66,6 +71,8 @@ class RuntimeSubject {
 
 // Uses Catch's SECTION: to be called from a TEST_CASE, with a new subject each time.
 void runtimeContract(RuntimeSubject& subject);
+// The part of it that is about `exec`; the other one has it in it. `c1` runs, and is removed.
+void execContract(RuntimeSubject& subject);
 
 // ---- for further tests of a runtime -----------------------------------------------------------
 
@@ -80,6 +87,42 @@ schema::LogSink::Client keepLines(std::vector<SeenLine>& seen);
 // All lines without following.
 std::vector<SeenLine> readLogs(RuntimeSubject& subject, kj::StringPtr id, int64_t tail = -1,
                                int64_t sinceNs = 0);
+// What a program has written, and how its end was told.
+struct SeenProgram {
+  std::string output, errors;
+  bool stuck = false;  // takes nothing more; `underWay` are the calls that wait then
+  unsigned underWay = 0;
+  bool ended = false;
+  int exitCode = -1;
+  std::string error;
+};
+// Runs a program with `exec`, or attaches to one; `seen` outlives the answer.
+class ExecSession final {
+ public:
+  ExecSession(RuntimeSubject& subject, SeenProgram& seen) : subject(subject), seen(seen) {}
+  // `more` adds to what `words` say. Fails as the call does.
+  void begin(
+      kj::StringPtr id, const std::vector<std::string>& words,
+      const std::function<void(schema::Program::Builder)>& more = [](auto) {});
+  bool write(kj::StringPtr text);
+  void closeInput();
+  void signal(kj::StringPtr name);
+  void resize(uint16_t rows, uint16_t columns);
+  void letGo();
+  // Nobody looks on any more.
+  void drop();
+  // To its end.
+  void wait();
+  // Until the output has this in it.
+  void waitFor(kj::StringPtr text);
+  schema::RunningProgram::Client& program() { return *running; }
+
+ private:
+  RuntimeSubject& subject;
+  SeenProgram& seen;
+  std::optional<schema::RunningProgram::Client> running;
+};
+
 // The error's text; fails the test if there is none.
 std::string errorText(kj::Promise<void> promise, kj::WaitScope& waitScope);
 

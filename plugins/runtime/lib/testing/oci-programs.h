@@ -1,0 +1,30 @@
+// What the cases of programs in containers look at.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <unistd.h>
+
+#include "oci-subject.h"
+#include "process-table.h"
+
+namespace orch::runtime {
+
+// Prints what a process has been given.
+inline constexpr kj::StringPtr FACTS =
+    "id; pwd; echo $ROLE; grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status; "
+    "grep '^Max open files' /proc/self/limits; cat /proc/self/cgroup; "
+    "for kind in pid net mnt ipc uts cgroup; do readlink /proc/self/ns/$kind; done"_kj;
+
+// Sleeps for so many seconds as no other process of this host does.
+inline kj::String ownSeconds(int more) { return kj::str(getpid(), "0", more); }
+
+// Until somebody sleeps for so long, or nobody does.
+inline void whenSleepers(OciSubject& subject, kj::StringPtr seconds, bool some) {
+  for (int tries = 0; tries < 2000; ++tries) {
+    if (processesWithArgument(seconds.cStr()).empty() != some) return;
+    subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(subject.waitScope());
+  }
+  FAIL((some ? "nobody sleeps " : "somebody still sleeps ") << seconds.cStr() << " s");
+}
+
+}  // namespace orch::runtime
