@@ -51,6 +51,7 @@ constexpr const Command* COMMANDS[] = {
     &REPLAY,
     &TASK_LS,
     &TASK_INSPECT,
+    &TASK_EXEC,
     &IMAGE_LS,
     &IMAGE_PULL,
     &IMAGE_IMPORT,

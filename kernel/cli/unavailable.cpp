@@ -29,7 +29,7 @@ constexpr Word COMMAND_WORDS[] = {
     {"config rm", CONFIGS},
     {"cp", ""},
     {"create", "is 'orch service create IMAGE [COMMAND]' here"},
-    {"exec", ""},
+    {"exec", "is 'orch task exec TASK COMMAND' here"},
     {"image build", "is not available: build elsewhere, then 'orch image import PATH'"},
     {"image load", "is 'orch image import PATH' here"},
     {"image push", ""},

@@ -89,7 +89,7 @@ interface RunningProgram {
   # `SIGINT`, `INT` or `2`, to the program and what is in its process group. It has ended: success.
   letGo @5 () -> ();
   # From now on the program goes on to its own end, whoever drops this; nobody hears its output. It
-  # ends with the container, and with the plugin's end no more.
+  # ends with the container, and with the plugin's end no more. Fails if it could not be started.
 }
 
 struct ContainerStats {

@@ -66,6 +66,9 @@ class NodeAgent final : private TaskObserver,
       capnp::CallContext<schema::Agent::PruneVolumesParams, schema::Agent::PruneVolumesResults>;
   using CheckNetworksContext =
       capnp::CallContext<schema::Agent::CheckNetworksParams, schema::Agent::CheckNetworksResults>;
+  using ExecContext = capnp::CallContext<schema::Agent::ExecParams, schema::Agent::ExecResults>;
+  using AttachContext =
+      capnp::CallContext<schema::Agent::AttachParams, schema::Agent::AttachResults>;
   using ReadBlobContext = capnp::CallContext<schema::Agent::ReadBlobParams, schema::BlobPart>;
   using FindContext =
       capnp::CallContext<schema::ImageFinder::FindParams, schema::ImageFinder::FindResults>;
@@ -74,6 +77,10 @@ class NodeAgent final : private TaskObserver,
   Task<void> volumes(VolumesContext context);
   Task<void> removeVolume(RemoveVolumeContext context);
   Task<void> pruneVolumes(PruneVolumesContext context);
+  Task<void> exec(ExecContext context);
+  Task<void> attach(AttachContext context);
+  schema::Runtime::Client runtimeOf(kj::StringPtr taskId);
+  schema::RunningProgram::Client whileInSession(schema::RunningProgram::Client running);
   kj::Promise<void> readBlob(ReadBlobContext context);
   Task<void> findImage(FindContext context);
   Task<void> checkNetworks(CheckNetworksContext context);
@@ -98,6 +105,7 @@ class NodeAgent final : private TaskObserver,
 
   // From now on no manager looks after the tasks (alone.cpp).
   void beAlone();
+  kj::ForkedPromise<void> nextSession();
   Task<void> keepAlone();
   void restart(const AlonePlan::Restart& next);
   std::vector<TaskRecord*> localRecords();
@@ -130,8 +138,10 @@ class NodeAgent final : private TaskObserver,
   NetworkPlan plan;
   NodeServices services;
   kj::Maybe<schema::Session::Client> session;  // the last that was opened
-  BeatThread beats;                            // while it is open
-  bool leaves = false;                         // its cluster, with the next start
+  kj::Own<kj::PromiseFulfiller<void>> sessionEnds;
+  kj::ForkedPromise<void> sessionOver = nextSession();  // settles when the one that is open is over
+  BeatThread beats;                                     // while it is open
+  bool leaves = false;                                  // its cluster, with the next start
   std::string cluster;  // the digest of its authority; empty: of this host alone
   uint64_t epoch = 0;   // of the leader that this node follows; durable before it is acknowledged
 

@@ -62,12 +62,20 @@ kj::Promise<void> NodeAgent::Bell::heard() {
   return sound.then([this]() { rung = false; });
 }
 
+kj::ForkedPromise<void> NodeAgent::nextSession() {
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  sessionEnds = kj::mv(pair.fulfiller);
+  return pair.promise.fork();
+}
+
 Task<void> NodeAgent::keepSession() {
   uint64_t pauseMs = FIRST_RETRY_MS;
   kj::String complaint;  // each is made once, until a session has lasted
   while (!stopped) {
     auto opened = env.timer().now();
     auto ended = co_await attempt(openSession());
+    sessionEnds->fulfill();
+    sessionOver = nextSession();
     if (stopped) co_return;
     beAlone();
     auto lasted = env.timer().now() - opened;

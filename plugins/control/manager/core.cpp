@@ -20,7 +20,8 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
       logs(env, manager, sessions),
       volumes(env, manager, sessions),
       networkCheck(env, manager, sessions),
-      journal(env, host, manager, settings) {
+      journal(env, host, manager, settings),
+      programs(*this, env, host, manager, sessions) {
   if (settings.getStore().size() == 0) fail(kj::str("store must name a service, as store.local"));
   if (!settings.getScheduler().startsWith("scheduler.")) {
     fail(kj::str("scheduler must name a service, as scheduler.spread, not '",
@@ -44,8 +45,8 @@ Task<Services> Core::start() {
   co_await logins.start();
   co_await manager.start();
   if (settings.getAutoInit()) co_await createCluster();
-  ClusterParts parts{env,      host, manager, members,      logins,  sessions,
-                     progress, logs, volumes, networkCheck, journal, settings};
+  ClusterParts parts{env,  host,    manager,      members, logins,   sessions, progress,
+                     logs, volumes, networkCheck, journal, programs, settings};
   services.add("cluster", newClusterServer(kj::addRef(*this), parts));
   services.add("dispatcher", sessions.dispatcher(),
                newPeerService([this](auto peer) { return openDispatcher(peer); }));

@@ -34,6 +34,7 @@ class Core final : public kj::Refcounted {
   VolumeQueries volumes;
   NetworkCheck networkCheck;
   Journal journal;
+  TaskPrograms programs;
 };
 
 }  // namespace orch::control::manager

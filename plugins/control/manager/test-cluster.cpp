@@ -110,6 +110,12 @@ class ScriptedAgent final : public schema::Agent::Server {
     return sent.then([] { return kj::Promise<void>(kj::NEVER_DONE); });
   }
 
+  kj::Promise<void> exec(ExecContext context) override {
+    KJ_REQUIRE(*link != nullptr, "the agent is gone");
+    context.getResults().setRunning((*link)->onExec(context.getParams()));
+    return kj::READY_NOW;
+  }
+
   kj::Promise<void> ping(PingContext) override {
     if (*link != nullptr && (*link)->answersPing) return kj::READY_NOW;
     return kj::NEVER_DONE;

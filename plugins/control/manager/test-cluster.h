@@ -46,6 +46,8 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   bool restarted = false;  // how its tasks ended it does not know
   bool beats = true;
   bool answersPing = false;
+  // Of a program that is run in one of its tasks.
+  std::function<schema::RunningProgram::Client(schema::Agent::ExecParams::Reader)> onExec;
   bool confirms = true;  // that what it was told of others is in force; else with `confirm`
 
   void open();

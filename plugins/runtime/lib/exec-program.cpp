@@ -29,7 +29,7 @@ class NotStarted final : public schema::RunningProgram::Server {
   kj::Promise<void> closeInput(CloseInputContext) override { return kj::READY_NOW; }
   kj::Promise<void> resize(ResizeContext) override { return kj::READY_NOW; }
   kj::Promise<void> signal(SignalContext) override { return kj::READY_NOW; }
-  kj::Promise<void> letGo(LetGoContext) override { return kj::READY_NOW; }
+  kj::Promise<void> letGo(LetGoContext) override { fail(kj::str(error)); }
 
  private:
   const int exitCode;

@@ -7,6 +7,7 @@
 #include "orch/schema/cluster.capnp.h"
 #include "serve/log-streams.h"
 #include "serve/network-check.h"
+#include "serve/programs.h"
 #include "serve/progress.h"
 #include "serve/service-requests.h"
 #include "serve/volumes.h"
@@ -26,6 +27,7 @@ struct ClusterParts {
   VolumeQueries& volumes;
   NetworkCheck& networkCheck;
   Journal& journal;
+  TaskPrograms& programs;
   Config::Reader settings;
 };
 

@@ -9,13 +9,15 @@ namespace orch::control::manager {
 // Shared by the map, the session's capability and the call in flight.
 struct Sessions::Connection final : public kj::Refcounted {
   Connection(kj::StringPtr nodeId, schema::Agent::Client agent)
-      : nodeId(nodeId.cStr()), agent(agent), images(kj::refcounted<RelaySource>(kj::mv(agent))) {}
+      : Connection(nodeId, kj::mv(agent), kj::newPromiseAndFulfiller<void>()) {}
 
   std::string nodeId;
   schema::Agent::Client agent;
   kj::Own<RelaySource> images;
   bool over = false;
-  bool complete = true;  // the next assignment is the complete set
+  kj::Own<kj::PromiseFulfiller<void>> ends;
+  kj::ForkedPromise<void> ended;  // it is over, or its node is taken for gone
+  bool complete = true;           // the next assignment is the complete set
   bool inFlight = false;
   bool queued = false;    // to be sent what it has to know
   bool asked = false;     // whether it is there
@@ -25,6 +27,14 @@ struct Sessions::Connection final : public kj::Refcounted {
   std::set<std::string> changed;            // tasks to send
   std::map<std::string, std::string> gone;  // tasks to forget: id, service or empty
   std::map<std::string, std::string> sent;  // of `gone`, in the call in flight
+
+ private:
+  Connection(kj::StringPtr nodeId, schema::Agent::Client agent, kj::PromiseFulfillerPair<void> end)
+      : nodeId(nodeId.cStr()),
+        agent(agent),
+        images(kj::refcounted<RelaySource>(kj::mv(agent))),
+        ends(kj::mv(end.fulfiller)),
+        ended(end.promise.fork()) {}
 };
 
 }  // namespace orch::control::manager

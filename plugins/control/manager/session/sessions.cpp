@@ -221,6 +221,11 @@ kj::Maybe<schema::Agent::Client> Sessions::agentOf(std::string_view nodeId) {
   return nullptr;
 }
 
+kj::Promise<void> Sessions::whenOver(std::string_view nodeId) {
+  KJ_IF_MAYBE (connection, open(nodeId)) return connection->ended.addBranch();
+  return kj::READY_NOW;
+}
+
 kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agent::Client agent) {
   auto it = connections.find(manager::view(nodeId));
   if (it != connections.end()) finish(*it->second);
@@ -236,6 +241,7 @@ void Sessions::finish(Connection& connection) {
   if (connection.over) return;
   beats.alone(connection.nodeId);
   connection.over = true;
+  connection.ends->fulfill();
   letGo(gate.forget(connection.nodeId));
   offers.withdraw(connection.nodeId);
   receiver.forget(connection.beats);
@@ -431,7 +437,10 @@ Task<void> Sessions::ping(kj::Own<Connection> connection) {
 
 bool Sessions::missed(const std::string& nodeId, const std::string& reason) {
   manager.noteNode(nodeId, Presence::MISSED, reason);
-  KJ_IF_MAYBE (connection, open(nodeId)) return connection->beats != 0;
+  KJ_IF_MAYBE (connection, open(nodeId)) {
+    connection->ends->fulfill();
+    return connection->beats != 0;
+  }
   return false;
 }
 

@@ -50,6 +50,8 @@ class Sessions final : public ChangeObserver,
   void forget(const std::string& nodeId);
   // The agent of a node, if it has a session.
   kj::Maybe<schema::Agent::Client> agentOf(std::string_view nodeId);
+  // Settles when its session is over, or the node is taken for gone; at once if it has none.
+  kj::Promise<void> whenOver(std::string_view nodeId);
   // The complete set, as to one that has just come.
   void tellAgain(std::string_view nodeId);
   // Digests that a name stands for on the nodes where it was imported, and these nodes.

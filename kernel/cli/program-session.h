@@ -1,0 +1,27 @@
+// A program that runs on some node, with this process's stdin, stdout and stderr as its own.
+#pragma once
+
+#include "command.h"
+#include "orch/schema/runtime.capnp.h"
+#include "terminal.h"
+
+namespace orch::cli {
+
+// What `orch` itself answers with if it is not known how the program ended, as docker does.
+constexpr int EXIT_UNKNOWN_END = 125;
+
+// Where the program's output goes: one write at a time, on a thread, so that a reader that does not
+// read stops the program and nothing else.
+schema::ProgramOutput::Client outputHere(Env& env);
+
+struct SessionStyle {
+  bool input = false;
+  bool terminal = false;       // raw, with its size passed on
+  bool forwardSignals = true;  // SIGINT, SIGTERM and SIGQUIT, unless it is in a terminal
+  DetachKeys keys;
+};
+
+// To its end, or until the user goes away with his keys. The exit status.
+Task<int> look(Context& context, schema::RunningProgram::Client program, SessionStyle style);
+
+}  // namespace orch::cli
