@@ -60,8 +60,6 @@ class OutputHere final : public schema::ProgramOutput::Server {
 class InputHere final {
  public:
   explicit InputHere(Env& env) {
-    struct pollfd look = {STDIN_FILENO, POLLIN, 0};
-    poll(&look, 1, 0);
     auto watched = attemptNow([&] {
       observer = kj::heap<kj::UnixEventPort::FdObserver>(
           env.eventPort(), STDIN_FILENO, kj::UnixEventPort::FdObserver::OBSERVE_READ);
@@ -142,10 +140,18 @@ Task<void> passSignal(Env& env, schema::RunningProgram::Client program, int numb
   }
 }
 
-// By which this process is ended: not before the terminal is as it was.
+// What would end this process: not before the terminal is as it was.
 Task<int> endedBy(Env& env, int number) {
   co_await env.eventPort().onSignal(number);
   co_return 128 + number;
+}
+kj::Promise<int> orEnded(Env& env, kj::Promise<int> status, bool onlyHangup) {
+  for (int number : {SIGHUP, SIGINT, SIGTERM, SIGQUIT}) {
+    if (onlyHangup && number != SIGHUP) continue;
+    auto both = status.exclusiveJoin(endedBy(env, number).promise());
+    status = kj::mv(both);
+  }
+  return kj::mv(status);
 }
 
 Task<int> waitFor(Context& context, schema::RunningProgram::Client program) {
@@ -166,39 +172,51 @@ Task<int> letGo(schema::RunningProgram::Client program) {
   co_return 0;
 }
 
-}  // namespace
-
-schema::ProgramOutput::Client outputHere(Env& env) { return kj::heap<OutputHere>(env); }
-
-Task<int> look(Context& context, schema::RunningProgram::Client program, SessionStyle style) {
+// To its end. What is done beside fails only when that has come, and `wait` says so.
+Task<int> lookOn(Context& context, schema::RunningProgram::Client program, SessionStyle style) {
   auto& env = context.env;
   bool terminal = style.terminal;
   bool forwards = style.forwardSignals && !terminal;
   kj::Maybe<kj::Own<RawTerminal>> raw;
   if (terminal && style.input) raw = kj::heap<RawTerminal>(STDIN_FILENO);
   auto status = waitFor(context, program).promise();
-  kj::Vector<kj::Promise<void>> beside;
   if (style.input) {
-    auto left = passInput(env, program, kj::mv(style)).promise().then([program]() mutable {
-      return letGo(program).promise();
-    });
+    auto left = passInput(env, program, kj::mv(style))
+                    .promise()
+                    .then([program]() mutable { return letGo(program).promise(); },
+                          [](kj::Exception&&) { return kj::Promise<int>(kj::NEVER_DONE); });
     auto both = status.exclusiveJoin(kj::mv(left));
     status = kj::mv(both);
   }
+  kj::Vector<kj::Promise<void>> beside;
   if (terminal) beside.add(passSize(env, program));
   if (forwards) {
     for (int number : {SIGINT, SIGTERM, SIGQUIT}) beside.add(passSignal(env, program, number));
   }
-  for (int number : {SIGHUP, SIGTERM}) {
-    if (number == SIGTERM && forwards) continue;
-    auto both = status.exclusiveJoin(endedBy(env, number).promise());
-    status = kj::mv(both);
-  }
-  // What fails here has ended, and `wait` says so.
   auto others = kj::joinPromises(beside.releaseAsArray())
                     .catch_([](kj::Exception&&) {})
                     .eagerlyEvaluate(nullptr);
-  co_return co_await status;
+  co_return co_await orEnded(env, kj::mv(status), forwards);
+}
+
+}  // namespace
+
+schema::ProgramOutput::Client outputHere(Env& env) { return kj::heap<OutputHere>(env); }
+
+Task<int> look(Context& context, kj::Promise<schema::RunningProgram::Client> starting,
+               SessionStyle style) {
+  // Before there are threads that would hear them.
+  for (int number : {SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGWINCH}) {
+    kj::UnixEventPort::captureSignal(number);
+  }
+  kj::Maybe<schema::RunningProgram::Client> started;
+  auto start = starting.then([&started](schema::RunningProgram::Client program) {
+    started = kj::mv(program);
+    return 0;
+  });
+  int ended = co_await orEnded(context.env, kj::mv(start), false);
+  KJ_IF_MAYBE (program, started) co_return co_await lookOn(context, *program, kj::mv(style));
+  co_return ended;
 }
 
 }  // namespace orch::cli

@@ -21,7 +21,9 @@ struct SessionStyle {
   DetachKeys keys;
 };
 
-// To its end, or until the user goes away with his keys. The exit status.
-Task<int> look(Context& context, schema::RunningProgram::Client program, SessionStyle style);
+// To its end, or until the user goes away with his keys; a signal ends it sooner, unless that is
+// the program's. The exit status. The terminal is as it was then.
+Task<int> look(Context& context, kj::Promise<schema::RunningProgram::Client> starting,
+               SessionStyle style);
 
 }  // namespace orch::cli

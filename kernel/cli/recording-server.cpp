@@ -14,6 +14,7 @@
 #include "recording-jobs.h"
 #include "recording-kernel.h"
 #include "recording-plans.h"
+#include "recording-program.h"
 
 namespace orch::cli {
 
@@ -294,6 +295,14 @@ class RecordingCluster final : public RecordingPlans {
     owner.calls.push_back(kj::str("removeVolume ", name).cStr());
     if (name != "data") fail(kj::str("no volume '", name, "'; see 'orch volume ls'"));
     context.getResults().initNodes(1).set(0, "node-1");
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> exec(ExecContext context) override {
+    auto params = context.getParams();
+    owner.calls.push_back(kj::str("exec ", params.getId()).cStr());
+    owner.lastProgram->setRoot(params.getProgram());
+    auto program = kj::heap<RecordedProgram>(owner, params.getProgram(), params.getOutput());
+    context.getResults().setRunning(kj::mv(program));
     return kj::READY_NOW;
   }
   kj::Promise<void> logs(LogsContext context) override {

@@ -51,6 +51,7 @@ class RecordingServer final {
   std::string lastLogin;  // registry, user, password
   std::string lastPools;  // of `init`, and the prefix
   schema::LogOptions::Reader lastLogOptions();
+  kj::Own<capnp::MallocMessageBuilder> lastProgram = kj::heap<capnp::MallocMessageBuilder>();
 
   // ---- how it behaves ----
   unsigned disconnects = 0;  // so many changes are carried out, and the connection then broken
@@ -70,6 +71,8 @@ class RecordingServer final {
   std::vector<schema::TaskState> taskStates;  // of the slots; a state that has not run has an error
   std::string problem;
   unsigned extraServices = 0;  // so many more in `service ls`
+  bool programEnds = true;     // one without input does at once
+  bool programLost = false;    // nobody knows how it ended
   bool hasImages = false;      // nginx:1, which is in use
 
   const std::string& socket() const { return path; }

@@ -82,11 +82,10 @@ Task<int> taskExec(Context& context) {
   request.setId(args.operands()[0]);
   describe(args, request.initProgram());
   request.setOutput(outputHere(context.env));
-  auto sent = request.send();
-  auto answer = co_await sent;
-  auto program = answer.getRunning();
-  if (args.on("--detach")) co_return co_await leave(context, program);
-  co_return co_await look(context, program, kj::mv(style));
+  auto starting = request.send().then([](auto answer) { return answer.getRunning(); });
+  if (!args.on("--detach")) co_return co_await look(context, kj::mv(starting), kj::mv(style));
+  auto program = co_await starting;
+  co_return co_await leave(context, program);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ TEST_CASE("cli: docker's words are answered with the word that does it here", "[
   check({"container", "ls"},
         "orch ps' is 'orch task ls' here; of one service: 'orch service ps SERVICE'");
   check({"images"}, "orch images' is 'orch image ls' here");
-  check({"container", "exec", "web", "sh"}, "orch exec' is not available yet");
+  check({"container", "exec", "web", "sh"}, "orch exec' is 'orch task exec TASK COMMAND' here");
   check({"stack", "deploy"}, "orch stack deploy' is not available yet");
   check({"stop", "--help"},
         "orch stop' is 'orch service scale SERVICE=0' here; 'orch service rm SERVICE' ends it for "

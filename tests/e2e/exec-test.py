@@ -49,7 +49,6 @@ class Terminal:
 
     def resize(self, rows, columns):
         termios.tcsetwinsize(self.ours, (rows, columns))
-        os.killpg(os.tcgetpgrp(self.ours), signal.SIGWINCH)
 
     def isAsBefore(self):
         return termios.tcgetattr(self.theirs) == self.before
@@ -129,8 +128,11 @@ class Exec(cluster.MemberTest):
         shell.type("echo a$((20 + 1))b\n")
         shell.waitFor("a21b")
         self.assertFalse(shell.isAsBefore())
-        shell.type("trap 'echo resized' WINCH\n")
+        shell.type("trap 'echo resiz''ed' WINCH\n")
+        shell.waitFor("trap.*\n")
         shell.resize(50, 132)
+        shell.type("\n")
+        shell.waitFor("resized")
         shell.type("sleep 7654\n")
         eventually("it sleeps", lambda: self.programsOn(self.n2, "sleep 7654"))
         shell.type("\x03")

@@ -55,6 +55,12 @@ class FakeRuntimeServer final : public schema::Runtime::Server {
       context.getResults().setOutput(code == 0 ? "fine\n"_kj.asBytes() : "one\ntwo\n"_kj.asBytes());
     });
   }
+  kj::Promise<void> exec(ExecContext context) override {
+    return answer([this, context]() mutable {
+      find(context.getParams().getId());
+      context.getResults().setRunning(model.onExec(context.getParams()));
+    });
+  }
   kj::Promise<void> wait(WaitContext context) override {
     context.allowCancellation();
     return answer([]() {}).then([this, context]() mutable -> kj::Promise<void> {

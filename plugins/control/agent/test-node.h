@@ -41,6 +41,8 @@ struct FakeRuntime {
   // A program that is run in a container: its exit code, -1 for one that takes too long. Throws for
   // one that cannot be run.
   std::function<int(const std::string& id)> onRun = [](const std::string&) { return 0; };
+  // One that somebody looks on.
+  std::function<schema::RunningProgram::Client(schema::Runtime::ExecParams::Reader)> onExec;
   std::function<int64_t()> nowNs = [] { return 0; };
   std::vector<std::string> commands;  // of those, words joined
   bool dead = false;
