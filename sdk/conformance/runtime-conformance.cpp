@@ -380,10 +380,7 @@ void programsWithSomebody(RuntimeSubject& subject, Steps& steps) {
     SeenProgram seen;
     ExecSession session(subject, seen);
     session.begin("c1", subject.command({.stays = true}));
-    auto stopping = steps.runtime().stopRequest();
-    stopping.setId("c1");
-    stopping.setGraceMs(60'000);
-    stopping.send().wait(steps.scope());
+    steps.stop("c1", 60'000);
     session.wait();
     CHECK(seen.exitCode == 137);
     CHECK(seen.error == "its container has ended");

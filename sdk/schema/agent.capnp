@@ -91,7 +91,7 @@ interface Agent {
   processes @11 (taskId :Text) -> (processes :List(Runtime.ContainerProcess));
   # In the container of a task that runs here, as its runtime does it.
   stats @12 () -> (containers :List(Runtime.ContainerStats));
-  # Of all tasks that run here.
+  # Of all tasks that run here. Not available yet, as `attach` and `processes`.
 }
 
 struct Assignment {

@@ -42,12 +42,12 @@ interface Runtime {
   # program is ended with all that it has started when `running` is dropped, when the plugin ends
   # and when the container does. What it leaves behind when it ends by itself stays in the container.
   attach @13 (id :Text, output :ProgramOutput) -> (running :RunningProgram) $Plugin.longRunning;
-  # To the container's own process: what it writes from now on, and its terminal, if it has one.
+  # Not available yet. To the container's own process: what it writes from now on, and its terminal, if it has one.
   # Dropping `running` ends nothing. Refused if the container does not run.
   stats @14 () -> (containers :List(ContainerStats));
-  # What each container that runs uses. Nothing is kept from one call to the next.
+  # Not available yet. What each container that runs uses. Nothing is kept from one call to the next.
   processes @15 (id :Text) -> (processes :List(ContainerProcess));
-  # Of a container that runs, as the node sees them, by pid.
+  # Not available yet. Of a container that runs, as the node sees them, by pid.
 }
 
 struct Program {

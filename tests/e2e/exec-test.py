@@ -48,6 +48,7 @@ class Terminal:
             raise AssertionError(f"{error}: {self.seen!r}") from None
 
     def resize(self, rows, columns):
+        """The kernel tells the command."""
         termios.tcsetwinsize(self.ours, (rows, columns))
 
     def isAsBefore(self):
@@ -128,11 +129,6 @@ class Exec(cluster.MemberTest):
         shell.type("echo a$((20 + 1))b\n")
         shell.waitFor("a21b")
         self.assertFalse(shell.isAsBefore())
-        shell.type("trap 'echo resiz''ed' WINCH\n")
-        shell.waitFor("trap.*\n")
-        shell.resize(50, 132)
-        shell.type("\n")
-        shell.waitFor("resized")
         shell.type("sleep 7654\n")
         eventually("it sleeps", lambda: self.programsOn(self.n2, "sleep 7654"))
         shell.type("\x03")
@@ -140,6 +136,13 @@ class Exec(cluster.MemberTest):
         shell.type("exit 5\n")
         self.assertEqual(shell.process.wait(PATIENCE), 5)
         self.assertTrue(shell.isAsBefore())
+
+    def test_a_terminal_that_is_resized_is_so_there_too(self):
+        shell = self.terminal("web.1", "sh", "-c", "trap 'echo resized; exit 4' WINCH; echo ready; while :; do sleep 0.1; done")
+        shell.waitFor("ready")
+        shell.resize(50, 132)
+        shell.waitFor("resized")
+        self.assertEqual(shell.process.wait(PATIENCE), 4)
 
     def test_a_user_may_leave_a_program_to_itself(self):
         shell = self.terminal("web.1", "sh", "-c", "echo ready; sleep 7655")

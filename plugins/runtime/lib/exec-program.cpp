@@ -152,7 +152,8 @@ Task<void> ExecProgram::doWrite(WriteContext context) {
   auto taken = to->write(context.getParams().getData()).promise();
   auto over = ended.addBranch().then([] { return false; });
   auto first = taken.exclusiveJoin(kj::mv(over));
-  context.getResults(SMALL).setTaken(co_await first);
+  bool wasTaken = co_await first;
+  context.getResults(SMALL).setTaken(wasTaken);
 }
 
 Task<void> ExecProgram::doCloseInput() {
