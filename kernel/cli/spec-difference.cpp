@@ -15,7 +15,7 @@ namespace orch::cli {
 namespace {
 
 using Struct = capnp::DynamicStruct::Reader;
-using Field = capnp::StructSchema::Field;
+using SchemaField = capnp::StructSchema::Field;
 using Dynamic = capnp::DynamicValue::Reader;
 
 constexpr size_t MAX_VALUE = 24;  // bytes; of a longer one it is only said that it is another
@@ -88,7 +88,7 @@ class Comparison final {
   kj::String text() { return kj::strArray(parts, ", "); }
 
  private:
-  static bool isActive(Struct object, Field field) {
+  static bool isActive(Struct object, SchemaField field) {
     if (field.getProto().getDiscriminantValue() == capnp::schema::Field::NO_DISCRIMINANT)
       return true;
     KJ_IF_MAYBE (active, object.which()) return *active == field;
