@@ -6,6 +6,7 @@ usage: isolated-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch an
 """
 import os
 import re
+import subprocess
 import sys
 import unittest
 
@@ -60,6 +61,20 @@ class Isolated(unittest.TestCase):
                    lambda: self.node.pids("web").get(1) not in (None, pids[1]))
         self.node.orch("service", "rm", "web")
         eventually("no container is left", lambda: "conmon" not in self.node.leftovers()["programs"])
+
+    def test_a_runtime_that_dies_ends_what_a_user_runs_in_a_container(self):
+        self.node.orch("service", "create", "--name", "web", "web:1", "/bin/web")
+        restarts = int(self.plugin("runtime.crun")["restarts"])
+        command = self.node.host.command(f"{PROGRAMS}/orch", "task", "exec", "web.1", "sh", "-c", "echo ready; sleep 7659")
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(running.stdout.readline(), "ready\n")
+        self.node.kill(self.plugin("runtime.crun")["pid"])
+        said = running.communicate(timeout=single.PATIENCE)[1]
+        self.assertEqual((running.returncode, said.count("\n")), (125, 1), said)
+        eventually("nothing is left of it", lambda: "sleep 7659" not in self.node.host.run("ps", "-e", "-o", "args=").stdout)
+        self.runtimeIsBack(restarts)
+        self.assertEqual(self.node.orch("task", "exec", "web.1", "echo", "again").stdout, "again\n")
+        self.node.orch("service", "rm", "web")
 
 
 if __name__ == "__main__":
