@@ -174,7 +174,7 @@ bool anyVerdict(const View& view, std::string_view serviceId, schema::TaskSpec::
     view.look();
     auto id = text(node.getMeta().getId());
     int64_t ofService = limited ? view.wantedOn(serviceId, id) : 0;
-    auto usage = view.nodeUsage(id);
+    auto usage = ports.size() > 0 ? view.nodeUsage(id) : view.held(id);
     return use(node, id, refusalOf({view, node, spec, ports, usage, ofService}));
   });
 }

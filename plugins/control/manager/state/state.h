@@ -141,7 +141,7 @@ class State final {
   std::map<std::string, SlotsByNode, std::less<>> unwellByService;
   std::map<std::string, std::set<std::string>> servicesOfUnwell;  // those in it, by node
   std::set<std::pair<int64_t, std::string>> requests;
-  std::map<std::string, Sighting, std::less<>> sightings;
+  ById<Sighting> sightings;
   UsageTable use;
   ServiceIndex serviceIndex;
   NetworkIndex networkIndex;

@@ -43,6 +43,14 @@ inline std::pair<schema::PortSpec::Protocol, uint16_t> portOf(uint32_t key) {
   return {static_cast<schema::PortSpec::Protocol>(key >> 16), key & 0xffff};
 }
 
+// In no order.
+struct IdHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view id) const { return std::hash<std::string_view>()(id); }
+};
+template <typename T>
+using ById = std::unordered_map<std::string, T, IdHash, std::equal_to<>>;
+
 struct NodeUsage {
   int64_t cpuNanos = 0;                   // reserved by tasks that have not ended
   int64_t memoryBytes = 0;                // the same
@@ -75,11 +83,7 @@ class UsageTable final {
 
  private:
   void countOnNode(const TaskReader& task, ServiceUsage& service, int sign);
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(std::string_view id) const { return std::hash<std::string_view>()(id); }
-  };
-  std::unordered_map<std::string, NodeUsage, Hash, std::equal_to<>> nodes;
+  ById<NodeUsage> nodes;
   std::map<std::string, ServiceUsage, std::less<>> services;
   NodeUsage noNode;
   ServiceUsage noService;
