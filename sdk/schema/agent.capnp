@@ -87,11 +87,7 @@ interface Agent {
   # manager would tell a new agent of. `untold`: there was such a thing; a repair of that is the
   # manager's, by the complete set. `unasked`: plugins that did not answer, and why.
   exec @9 (taskId :Text, program :Runtime.Program, output :Runtime.ProgramOutput) -> (running :Runtime.RunningProgram) $Plugin.longRunning;
-  attach @10 (taskId :Text, output :Runtime.ProgramOutput) -> (running :Runtime.RunningProgram) $Plugin.longRunning;
-  processes @11 (taskId :Text) -> (processes :List(Runtime.ContainerProcess));
   # In the container of a task that runs here, as its runtime does it.
-  stats @12 () -> (containers :List(Runtime.ContainerStats));
-  # Of all tasks that run here. Not available yet, as `attach` and `processes`.
 }
 
 struct Assignment {

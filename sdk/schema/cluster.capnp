@@ -100,23 +100,9 @@ interface ClusterControl {
   # dropped, when the session of its node is over (`wait` fails then) and when the container ends.
   # Never asked twice for the same: a call that broke off may have run it. `task`: `web.1`; `node`:
   # the host name. Events `task.exec` and `task.exec-ended` tell of it.
-  attach @38 (id :Text, output :Runtime.ProgramOutput) -> (running :Runtime.RunningProgram, task :Text, node :Text) $Plugin.longRunning;
-  # Not available yet. To a task's own process. Dropping `running` leaves it as it is.
-  stats @39 (ids :List(Text)) -> (tasks :List(TaskStats), missing :List(Text));
-  # Not available yet. Of tasks that run: of these, of these services, or of all. A node is asked at most once a second;
-  # what it said then is said again. `missing` says why not of tasks of other nodes.
-  processes @40 (id :Text) -> (processes :List(Runtime.ContainerProcess), task :Text, node :Text);
-  # Not available yet. Of a task, as its node sees them.
-  replay @41 (scheduler :Text, sinceNs :Int64) -> (answer :Replayed) $Plugin.longRunning;
+  replay @38 (scheduler :Text, sinceNs :Int64) -> (answer :Replayed) $Plugin.longRunning;
   # The decisions that the manager's journal has, since then, once more: by another strategy (`binpack`)
   # in the place of all, or without one by those that made them. Changes nothing. One at a time.
-}
-
-struct TaskStats {
-  taskId @0 :Text;
-  name @1 :Text;                     # `web.1`
-  node @2 :Text;                     # the host name
-  stats @3 :Runtime.ContainerStats;
 }
 
 struct Replayed {

@@ -151,7 +151,6 @@ struct Placement {
   maxReplicasPerNode @2 :UInt32;     # 0: no limit
   tolerateDownMs @3 :UInt64;         # tasks on a node that is down are replaced only after so long
   spreadOver @4 :List(Text);         # labels, `node.labels.zone`: tasks are spread evenly over their values, then within each over those of the next
-  affinities @5 :List(Text);         # where a task had better be, or must be, as seen from what runs there: see the plugin scheduler.affinity
 }
 
 struct UpdateConfig {

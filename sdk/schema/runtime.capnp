@@ -41,13 +41,6 @@ interface Runtime {
   # The same for somebody who looks on: answered when it has been started, or could not be. The
   # program is ended with all that it has started when `running` is dropped, when the plugin ends
   # and when the container does. What it leaves behind when it ends by itself stays in the container.
-  attach @13 (id :Text, output :ProgramOutput) -> (running :RunningProgram) $Plugin.longRunning;
-  # Not available yet. To the container's own process: what it writes from now on, and its terminal, if it has one.
-  # Dropping `running` ends nothing. Refused if the container does not run.
-  stats @14 () -> (containers :List(ContainerStats));
-  # Not available yet. What each container that runs uses. Nothing is kept from one call to the next.
-  processes @15 (id :Text) -> (processes :List(ContainerProcess));
-  # Not available yet. Of a container that runs, as the node sees them, by pid.
 }
 
 struct Program {
@@ -77,7 +70,7 @@ interface RunningProgram {
   wait @0 () -> (exitCode :Int32, error :Text) $Plugin.longRunning;
   # When it has ended and all output has been passed on. 128 + signal if a signal ended it. It could
   # not be started: 127 if there is no such program, else 126, with `error`. Its container has ended:
-  # 137, with `error`. Of `attach`: the container's exit status.
+  # 137, with `error`.
   write @1 (data :Data) -> (taken :Bool) $Plugin.longRunning;
   # To its stdin or terminal; in order, at most 32 KiB, and at most 16 at once. Answered when it has gone
   # there: not `taken` if the program reads no more of it, or has no stdin.
@@ -90,32 +83,6 @@ interface RunningProgram {
   letGo @5 () -> ();
   # From now on the program goes on to its own end, whoever drops this; nobody hears its output. It
   # ends with the container, and with the plugin's end no more. Fails if it could not be started.
-}
-
-struct ContainerStats {
-  # Counters since the container's start; who wants a rate takes two.
-  id @0 :Text;
-  atNs @1 :Int64;                    # when it was looked
-  cpuNanos @2 :UInt64;               # of all cores
-  memoryBytes @3 :UInt64;            # without file pages that nobody has used lately, as docker
-  memoryLimitBytes @4 :UInt64;       # without a limit: what the node has
-  receivedBytes @5 :UInt64;          # by its interfaces other than lo; of the host's network 0
-  sentBytes @6 :UInt64;
-  readBytes @7 :UInt64;              # from block devices
-  writtenBytes @8 :UInt64;
-  processes @9 :UInt32;              # threads count, as in pids.current
-  cores @10 :UInt32;                 # that the node has
-}
-
-struct ContainerProcess {
-  pid @0 :UInt32;                    # in the node's pid namespace
-  parent @1 :UInt32;
-  user @2 :Text;                     # the node's name of it, or the number
-  cpuPercent @3 :UInt32;             # of the time since its start; `C` of ps
-  startedAtNs @4 :Int64;
-  terminal @5 :Text;                 # `pts/0`, `?`
-  cpuMs @6 :UInt64;
-  command @7 :Text;                  # with its arguments; `[name]` if there are none
 }
 
 interface Waiting {

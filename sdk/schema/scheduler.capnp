@@ -20,7 +20,7 @@ interface PlacementTable {
   # number of one that was told of takes its place. `gone` are ids.
   fork @1 () -> (table :PlacementTable);
   # A copy to try things on (`orch plan`).
-  place @2 (group :TaskGroup, count :UInt32, seed :UInt64) -> (retired :List(Text), unplaced :UInt32, nodes :List(UInt32));
+  place @2 (group :TaskGroup, count :UInt32, seed :UInt64) -> (nodes :List(UInt32), unplaced :UInt32);
   # The number of a node per task placed, and takes what it needs off what the table has of the node.
   # The same table, group, count and seed give the same answer.
   explain @3 (group :TaskGroup) -> (nodes :List(NodeScore));
@@ -29,9 +29,8 @@ interface PlacementTable {
 }
 
 struct NodeScore {
-  retired @0 :Text;
+  node @0 :UInt32;
   terms @1 :List(ScoreTerm);         # the first one that differs decides
-  node @2 :UInt32;
 }
 
 struct ScoreTerm {
@@ -52,8 +51,7 @@ struct NodeLoad {
   totalCpuNanos @3 :UInt64;
   totalMemoryBytes @4 :UInt64;
   tasks @5 :UInt32;                  # active tasks of all services
-  retired @6 :List(RetiredCount);
-  number @7 :UInt32;
+  number @6 :UInt32;
 }
 
 struct ServiceLoad {
@@ -69,23 +67,7 @@ struct TaskGroup {
   reserveCpuNanos @1 :UInt64;
   reserveMemoryBytes @2 :UInt64;
   maxPerNode @3 :UInt32;             # 0: no limit
-  retired4 @4 :List(Text);
-  retired5 @5 :List(List(UInt32));
-  retired6 @6 :List(RetiredBranch);
-  candidates @7 :List(UInt64);       # nodes that passed all checks: a bit each, of node 0 the lowest of the first number
-  loads @8 :List(ServiceLoad);       # of all nodes with anything of the service, candidates or not
-  levels @9 :List(UInt32);           # ids of the divisions that the spread preferences name, the first one first
-}
-
-# No longer sent.
-
-struct RetiredBranch {
-  branches @0 :List(UInt32);
-  tasks @1 :UInt32;
-}
-
-struct RetiredCount {
-  serviceId @0 :Text;
-  tasks @1 :UInt32;
-  recentFailures @2 :UInt32;
+  candidates @4 :List(UInt64);       # nodes that passed all checks: a bit each, of node 0 the lowest of the first number
+  loads @5 :List(ServiceLoad);       # of all nodes with anything of the service, candidates or not
+  levels @6 :List(UInt32);           # ids of the divisions that the spread preferences name, the first one first
 }

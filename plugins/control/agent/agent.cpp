@@ -56,11 +56,6 @@ class NodeAgent::Server final : public schema::Agent::Server {
     auto& agent = link->get();
     return agent.calls.wrap(agent.exec(context).promise());
   }
-  kj::Promise<void> attach(AttachContext context) override {
-    context.allowCancellation();
-    auto& agent = link->get();
-    return agent.calls.wrap(agent.attach(context).promise());
-  }
   kj::Promise<void> volumes(VolumesContext context) override {
     auto& agent = link->get();
     return agent.calls.wrap(agent.volumes(context).promise());

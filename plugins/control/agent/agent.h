@@ -67,8 +67,6 @@ class NodeAgent final : private TaskObserver,
   using CheckNetworksContext =
       capnp::CallContext<schema::Agent::CheckNetworksParams, schema::Agent::CheckNetworksResults>;
   using ExecContext = capnp::CallContext<schema::Agent::ExecParams, schema::Agent::ExecResults>;
-  using AttachContext =
-      capnp::CallContext<schema::Agent::AttachParams, schema::Agent::AttachResults>;
   using ReadBlobContext = capnp::CallContext<schema::Agent::ReadBlobParams, schema::BlobPart>;
   using FindContext =
       capnp::CallContext<schema::ImageFinder::FindParams, schema::ImageFinder::FindResults>;
@@ -78,7 +76,6 @@ class NodeAgent final : private TaskObserver,
   Task<void> removeVolume(RemoveVolumeContext context);
   Task<void> pruneVolumes(PruneVolumesContext context);
   Task<void> exec(ExecContext context);
-  Task<void> attach(AttachContext context);
   schema::Runtime::Client runtimeOf(kj::StringPtr taskId);
   schema::RunningProgram::Client whileInSession(schema::RunningProgram::Client running);
   kj::Promise<void> readBlob(ReadBlobContext context);

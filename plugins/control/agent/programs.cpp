@@ -1,4 +1,4 @@
-// Of the agent: programs that somebody runs in the node's containers, and what these use.
+// Of the agent: programs that somebody runs in the node's containers.
 #include "agent.h"
 #include "lib/program-relay.h"
 #include "orch/fail.h"
@@ -26,16 +26,6 @@ Task<void> NodeAgent::exec(ExecContext context) {
   auto request = runtimeOf(params.getTaskId()).execRequest();
   request.setId(params.getTaskId());
   request.setProgram(params.getProgram());
-  request.setOutput(params.getOutput());
-  auto sent = request.send();
-  auto answer = co_await sent;
-  context.getResults().setRunning(whileInSession(answer.getRunning()));
-}
-
-Task<void> NodeAgent::attach(AttachContext context) {
-  auto params = context.getParams();
-  auto request = runtimeOf(params.getTaskId()).attachRequest();
-  request.setId(params.getTaskId());
   request.setOutput(params.getOutput());
   auto sent = request.send();
   auto answer = co_await sent;

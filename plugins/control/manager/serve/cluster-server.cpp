@@ -148,10 +148,6 @@ class ClusterServer final : public schema::ClusterControl::Server {
     context.allowCancellation();
     return parts.programs.exec(context);
   }
-  kj::Promise<void> attach(AttachContext context) override {
-    context.allowCancellation();
-    return parts.programs.attach(context);
-  }
   kj::Promise<void> joinToken(JoinTokenContext context) override { return doJoinToken(context); }
   kj::Promise<void> join(JoinContext context) override { return parts.members.join(context); }
   kj::Promise<void> leave(LeaveContext context) override {

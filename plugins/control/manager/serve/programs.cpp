@@ -136,20 +136,4 @@ Task<void> TaskPrograms::exec(
                                   kj::mv(target.lost), kj::mv(tell)));
 }
 
-Task<void> TaskPrograms::attach(
-    capnp::CallContext<Cluster::AttachParams, Cluster::AttachResults> context) {
-  auto params = context.getParams();
-  auto target = find(params.getId());
-  auto request = target.agent.attachRequest();
-  request.setTaskId(target.taskId.c_str());
-  request.setOutput(params.getOutput());
-  kj::Promise<capnp::Response<schema::Agent::AttachResults>> sent = request.send();
-  auto answer = co_await whileInSession(target, kj::mv(sent));
-  auto results = context.getResults();
-  results.setTask(target.name.c_str());
-  results.setNode(target.node);
-  results.setRunning(relayProgram(answer.getRunning(), sessions.whenOver(target.nodeId),
-                                  kj::mv(target.lost), [](const ProgramEnd&) {}));
-}
-
 }  // namespace orch::control::manager

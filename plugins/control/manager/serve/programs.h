@@ -20,7 +20,6 @@ class TaskPrograms final {
   // Part of `cluster`; see sdk/schema/cluster.capnp.
   using Cluster = schema::ClusterControl;
   Task<void> exec(capnp::CallContext<Cluster::ExecParams, Cluster::ExecResults> context);
-  Task<void> attach(capnp::CallContext<Cluster::AttachParams, Cluster::AttachResults> context);
 
  private:
   struct Target {

@@ -96,7 +96,7 @@ struct SeenProgram {
   int exitCode = -1;
   std::string error;
 };
-// Runs a program with `exec`, or attaches to one; `seen` outlives the answer.
+// Runs a program with `exec`; `seen` outlives the answer.
 class ExecSession final {
  public:
   ExecSession(RuntimeSubject& subject, SeenProgram& seen) : subject(subject), seen(seen) {}
