@@ -15,6 +15,7 @@
 #include "recording-kernel.h"
 #include "recording-plans.h"
 #include "recording-program.h"
+#include "recording-progress.h"
 
 namespace orch::cli {
 
@@ -205,20 +206,9 @@ class RecordingCluster final : public RecordingPlans {
     }
     progress.setDesired(2);
     progress.setRunning(owner.converges ? 2 : 1);
-    bool allRun = owner.taskStates.size() == 2;
-    bool ended = owner.taskStates.size() > 0;
-    uint32_t serving = 0;
-    for (auto one : owner.taskStates) {
-      serving += one == schema::TaskState::RUNNING;
-      allRun &= one == schema::TaskState::RUNNING;
-      ended &= one == schema::TaskState::COMPLETE;
-      if (one < schema::TaskState::RUNNING) progress.setTrying(true);
-    }
-    progress.setAllRun(allRun);
-    progress.setServing(serving);
+    fillStates(progress, owner.taskStates);
     progress.setJob(owner.job);
     progress.setCompleted(owner.converges ? 2 : 1);
-    progress.setEnded(ended);
     progress.setProblem(owner.problem);
     if (owner.paused) {
       progress.getUpdate().setState(schema::UpdateStatus::State::PAUSED);
@@ -231,14 +221,6 @@ class RecordingCluster final : public RecordingPlans {
     if (owner.updates) {
       fillUpdate(progress.initUpdate(), schema::UpdateStatus::State::COMPLETED,
                  owner.superseded ? 3 : 2);
-    }
-    auto tasks = progress.initTasks(owner.taskStates.size());
-    for (uint32_t i = 0; i < tasks.size(); ++i) {
-      tasks[i].setSlot(i + 1);
-      tasks[i].setState(owner.taskStates[i]);
-      if (owner.taskStates[i] >= schema::TaskState::RUNNING) continue;
-      tasks[i].setError(
-          kj::str("no image 'web:1' for web.", i + 1, ".abcdefghijklmnopqrstuvwx", i));
     }
   }
   kj::Promise<void> tasks(TasksContext context) override {

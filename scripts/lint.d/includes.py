@@ -16,10 +16,11 @@ _LIBRARIES = [
     ("sdk/testing/", _SDK + ("catch2/",)),
     ("sdk/conformance/", _SDK + ("catch2/",)),
     ("sdk/trust/", _SDK + ("openssl/",)),  # a library of its own, not in liborch-sdk.so
+    ("sdk/segments/", _SDK + ("zstd.h",)),  # the same
     ("sdk/src/", _SDK + ("xxhash.h",)),  # compiled in: who links the SDK needs no library for it
     ("sdk/", _SDK),
     ("kernel/cli/", _SDK + ("CLI/",)),
-    ("kernel/", _SDK + ("boost/", "uv.h", "spdlog/", "toml++/", "zstd.h")),
+    ("kernel/", _SDK + ("boost/", "uv.h", "spdlog/", "toml++/")),
     ("plugins/", None),  # its own third-party libraries
     ("tests/", None),
 ]
