@@ -43,6 +43,7 @@ const Bad ALL[] = {
     {"control.manager", "requestMemoryMs", "-1"},
     {"control.manager", "requestMemoryCount", "0"},
     {"control.manager", "image", "7"},
+    {"control.manager", "journalBytes", "-1"},
     {"discovery.file", "uri", "'file://hosts'"},
     {"discovery.file", "pollMs", "-1"},
     {"discovery.hub", "listen", "'here'"},
