@@ -95,5 +95,25 @@ TEST_CASE("cli: why a task is where it is, and what would change that", "[cli]")
   CHECK(missing.errors == "orch: there is no node 'n9'; see 'orch node ls'\n");
 }
 
+TEST_CASE("cli: a replay counts where tasks would be, and names those that would be elsewhere",
+          "[cli]") {
+  RecordingServer server;
+  CHECK(server.run({"replay", "--since", "1700000000"}).out ==
+        "no task was given a node in that time\n");
+  CHECK(server.calls.back() == "replay  since 1700000000000000000");
+  std::string counts =
+      "1 decision from 2023-11-14T22:13:20.000000000Z to 2023-11-14T22:13:20.000000000Z\n"
+      "\n"
+      "SERVICE   TASKS     THE SAME NODE   ANOTHER   NONE\n"
+      "web       3         1               1         1\n";
+  CHECK(server.run({"replay", "--scheduler", "binpack"}).out == counts);
+  CHECK(server.run({"replay", "--scheduler", "binpack", "--each"}).out ==
+        counts +
+            "\n"
+            "TIME                             TASK      NODE      WOULD BE ON\n"
+            "2023-11-14T22:13:20.000000000Z   web.2     n1        n2\n"
+            "2023-11-14T22:13:20.000000000Z   web.3     n1        none: no suitable node\n");
+}
+
 }  // namespace
 }  // namespace orch::cli

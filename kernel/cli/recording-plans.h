@@ -43,6 +43,26 @@ class RecordingPlans : public RecordingNetworks {
     context.getResults().initPlan();
     return kj::READY_NOW;
   }
+  kj::Promise<void> replay(ReplayContext context) override {
+    auto params = context.getParams();
+    planned.push_back(
+        kj::str("replay ", params.getScheduler(), " since ", params.getSinceNs()).cStr());
+    auto answer = context.getResults().initAnswer();
+    if (params.getScheduler().size() == 0) return kj::READY_NOW;  // nothing was decided
+    answer.setDecisions(1);
+    answer.setFirstNs(1'700'000'000'000'000'000);
+    answer.setLastNs(1'700'000'000'000'000'000);
+    auto service = answer.initServices(1)[0];
+    service.setService("web");
+    service.setTasks(3);
+    service.setSame(1);
+    service.setElsewhere(1);
+    service.setNowhere(1);
+    auto tasks = answer.initTasks(2);
+    fill(tasks[0], 2, "n2", "");
+    fill(tasks[1], 3, "", "no suitable node");
+    return kj::READY_NOW;
+  }
   kj::Promise<void> why(WhyContext context) override {
     planned.push_back(kj::str("why ", context.getParams().getId()).cStr());
     auto answer = context.getResults().initAnswer();
@@ -61,6 +81,15 @@ class RecordingPlans : public RecordingNetworks {
   }
 
  private:
+  static void fill(schema::ReplayedTask::Builder task, uint32_t slot, kj::StringPtr other,
+                   kj::StringPtr reason) {
+    task.setAtNs(1'700'000'000'000'000'000);
+    task.setService("web");
+    task.setSlot(slot);
+    task.setNode("n1");
+    task.setOther(other);
+    task.setReason(reason);
+  }
   static std::string wordsFor(schema::PlannedChange::Reader change) {
     using Change = schema::PlannedChange;
     switch (change.which()) {

@@ -14,7 +14,7 @@ namespace {
 constexpr Option REPLAY_OPTIONS[] = {
     {"--scheduler", "NAME", "By this strategy instead of those that decided"},
     {"--since", "TIME", "From a time on: 10m, 2026-08-03T12:00:00Z, or seconds since 1970"},
-    {"--each", "", "Show each task that would be elsewhere"}};
+    {"--each", nullptr, "Show each task that would be elsewhere"}};
 
 void showCounts(Context& context, schema::Replayed::Reader answer) {
   Table table;
