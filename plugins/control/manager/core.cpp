@@ -80,6 +80,7 @@ Task<void> Core::stop() {
   members.stop();
   sessions.stop();
   co_await manager.stop();
+  co_await journal.flush();
 }
 
 }  // namespace orch::control::manager

@@ -166,6 +166,7 @@ TEST_CASE("journal: it holds no secrets", "[manager]") {
   login.setPassword("sesame");
   request.send().wait(cluster.world.waitScope());
   cluster.settle();
+  cluster.advance(2 * kj::SECONDS);  // until it is written
   size_t services = 0;
   cluster.read([&](JournalEntry::Reader entry) {
     if (!entry.isChange() || entry.getChange().getKind() != "service") return;

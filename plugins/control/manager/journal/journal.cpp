@@ -14,6 +14,8 @@ namespace {
 constexpr size_t FRAME_BYTES = 64 << 10;
 constexpr size_t MAX_WAITING_BYTES = 64 << 20;
 constexpr size_t OBJECTS_AT_ONCE = 200;
+// What was decided meanwhile is written together: nobody waits for it.
+constexpr kj::Duration GATHER = 1 * kj::SECONDS;
 constexpr kj::Duration PAUSE = 10 * kj::SECONDS;  // after a write that failed
 constexpr kj::WriteMode MADE =
     kj::WriteMode::CREATE | kj::WriteMode::MODIFY | kj::WriteMode::PRIVATE;
@@ -93,6 +95,7 @@ void Journal::closeFrame() {
   if (frame.size() == 0) return;
   waitingBytes += frame.size();
   waiting.push_back({frame.releaseAsArray(), std::exchange(beginsFile, false)});
+  wake();
   if (waitingBytes <= MAX_WAITING_BYTES) return;
   lost = true;
   waiting.clear();
@@ -185,8 +188,14 @@ void Journal::kick() {
   tasks.add(serve());
 }
 
+void Journal::wake() {
+  if (gathering.get() != nullptr) gathering->fulfill();
+}
+
 kj::Promise<void> Journal::flush() {
   if (!serving) return kj::READY_NOW;
+  hurried = true;
+  wake();
   auto pair = kj::newPromiseAndFulfiller<void>();
   idle.push_back(kj::mv(pair.fulfiller));
   return kj::mv(pair.promise);
@@ -195,6 +204,12 @@ kj::Promise<void> Journal::flush() {
 // One frame after the other; what comes meanwhile goes together in the next.
 Task<void> Journal::serve() {
   for (;;) {
+    if (waiting.empty() && frame.size() > 0 && !hurried) {
+      auto pair = kj::newPromiseAndFulfiller<void>();
+      gathering = kj::mv(pair.fulfiller);
+      auto enough = env.timer().afterDelay(GATHER).exclusiveJoin(kj::mv(pair.promise));
+      co_await enough;
+    }
     if (waiting.empty()) closeFrame();
     if (waiting.empty()) break;
     auto next = kj::mv(waiting.front());
@@ -213,6 +228,7 @@ Task<void> Journal::serve() {
     if (!beginning && written > SEGMENT_BYTES) begin();
   }
   serving = false;
+  hurried = false;
   for (auto& one : std::exchange(idle, {})) one->fulfill();
 }
 

@@ -1,6 +1,6 @@
 // What was decided, and from which state: for `orch replay`. Files of entries in the plugin's data
 // folder; each begins with the whole state, so that the older ones may go. Not synced: it is for
-// looking at what happened, nobody goes by it.
+// looking at what happened, nobody goes by it. Written a second later.
 #pragma once
 
 #include <kj/filesystem.h>
@@ -38,6 +38,7 @@ class Journal final : public ChangeObserver, private kj::TaskSet::ErrorHandler {
   void begin();
   Task<void> addAll();
   void kick();
+  void wake();
   Task<void> serve();
   Task<void> write(kj::Array<kj::byte> content, bool first);
   void taskFailed(kj::Exception&& exception) override;
@@ -59,6 +60,8 @@ class Journal final : public ChangeObserver, private kj::TaskSet::ErrorHandler {
   size_t waitingBytes = 0;
   uint64_t written = 0;  // to the file
   bool serving = false;
+  bool hurried = false;  // somebody waits until all is written
+  kj::Own<kj::PromiseFulfiller<void>> gathering;
   bool beginning = false;  // the state is being written down
   bool lost = false;       // something is missing: a new file has to begin
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> idle;

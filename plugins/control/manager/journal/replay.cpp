@@ -62,9 +62,15 @@ Change Replay::changeOf(Kind kind, JournalChange::Reader change) const {
 Task<void> Replay::take(JournalEntry::Reader entry) {
   switch (entry.which()) {
     case JournalEntry::BEGINS:
+      // What came before may lack its end.
+      state = State();
+      scheduling.forget();
+      pending.clear();
+      complete = false;
       revision = entry.getBegins();
       break;
     case JournalEntry::COMPLETE:
+      applyAll(std::exchange(pending, {}));
       complete = true;
       break;
     case JournalEntry::CHANGE: {
