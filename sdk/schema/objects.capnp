@@ -34,7 +34,7 @@ struct ServiceSpec {
   endpoint @6 :EndpointSpec;
   rollback @7 :UpdateConfig;         # how it goes back to the spec before, by itself or because a user says so
   schedule @10 :Text;                # of a job: when it runs anew, as cron says it, `0 3 * * *`, in UTC; empty: once for each spec
-  dependsOn @11 :List(Dependency);   # services that are started before it and stopped after it
+  dependsOn @11 :List(Dependency);   # services that have to be there before it is first started; removed together, they go after it
 }
 
 struct Dependency {

@@ -182,36 +182,36 @@ class Client {
     return "";
   }
 
-  // Another command: every task is replaced.
-  std::string relabel(const Words& words) {
-    auto current = find(words[1]);
+  template <typename F>
+  std::string change(const std::string& service, F&& edit) {
+    auto current = find(service);
     auto request = cluster.updateServiceRequest();
     request.setRequestId(requestId());
-    request.setId(words[1].c_str());
+    request.setId(service.c_str());
     request.setVersion(current.getService().getMeta().getVersion());
     request.setSpec(current.getService().getSpec());
-    setCommand(request.getSpec().getTask().getContainer(), words[2]);
+    edit(request.getSpec());
     ask(kj::mv(request));
     return "";
   }
 
+  // Another command: every task is replaced.
+  std::string relabel(const Words& words) {
+    return change(words[1], [&](schema::ServiceSpec::Builder spec) {
+      setCommand(spec.getTask().getContainer(), words[2]);
+    });
+  }
+
   // A program that no image has: the update fails, and is to be taken back.
   std::string breakUpdate(const Words& words) {
-    auto current = find(words[1]);
-    auto request = cluster.updateServiceRequest();
-    request.setRequestId(requestId());
-    request.setId(words[1].c_str());
-    request.setVersion(current.getService().getMeta().getVersion());
-    request.setSpec(current.getService().getSpec());
-    auto spec = request.getSpec();
-    spec.getTask().getContainer().initCommand(1).set(0, words[2].c_str());
-    auto update = spec.getUpdate();
-    update.setFailureAction(schema::UpdateConfig::FailureAction::ROLLBACK);
-    auto rollback = spec.initRollback();
-    rollback.setParallelism(update.getParallelism());
-    rollback.setOrder(update.getOrder());
-    ask(kj::mv(request));
-    return "";
+    return change(words[1], [&](schema::ServiceSpec::Builder spec) {
+      spec.getTask().getContainer().initCommand(1).set(0, words[2].c_str());
+      auto update = spec.getUpdate();
+      update.setFailureAction(schema::UpdateConfig::FailureAction::ROLLBACK);
+      auto rollback = spec.initRollback();
+      rollback.setParallelism(update.getParallelism());
+      rollback.setOrder(update.getOrder());
+    });
   }
 
   std::string remove(const Words& words) {

@@ -78,15 +78,19 @@ Task<void> Prediction::decide() {
   }
 }
 
-Task<void> Prediction::reconcile(std::string serviceId) {
-  DirtyKey key{Concern::SERVICE, serviceId};
-  Reconciliation work(view, settings, key);
+Task<void> Prediction::workOff(Reconciliation& work) {
   int64_t untilNs = env.nowNs() + TURN_NS;
   while (work.step()) {
     if (env.nowNs() <= untilNs) continue;
     co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
     untilNs = env.nowNs() + TURN_NS;
   }
+}
+
+Task<void> Prediction::reconcile(std::string serviceId) {
+  DirtyKey key{Concern::SERVICE, serviceId};
+  Reconciliation work(view, settings, key);
+  co_await workOff(work);
   if (work.againNs() <= view.now()) dirty.insert(serviceId);
   KJ_IF_MAYBE (service, view.service(serviceId)) lookAtDependents(service->getSpec().getName());
   if (view.unplaced(serviceId) > 0) {
@@ -99,12 +103,7 @@ Task<void> Prediction::reconcile(std::string serviceId) {
 Task<void> Prediction::rebalance() {
   DirtyKey key{Concern::REBALANCE, {}};
   Reconciliation work(view, settings, key);
-  int64_t untilNs = env.nowNs() + TURN_NS;
-  while (work.step()) {
-    if (env.nowNs() <= untilNs) continue;
-    co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
-    untilNs = env.nowNs() + TURN_NS;
-  }
+  co_await workOff(work);
   rebalanceAtNs = work.againNs();
   dirty.merge(view.takeTouched());
 }

@@ -25,6 +25,8 @@ struct PredictedStep {
   std::string image;   // of what starts
 };
 
+class Reconciliation;  // decide/reconcile.h
+
 class Prediction final {
  public:
   // A plan says no more than so many steps.
@@ -44,6 +46,8 @@ class Prediction final {
  private:
   Task<void> decide();
   Task<void> reconcile(std::string serviceId);
+  // To its end, with turns for others.
+  Task<void> workOff(Reconciliation& work);
   // False if no agent has anything to do.
   bool act();
   bool actOn(const TaskReader& task);

@@ -29,16 +29,7 @@ std::string outputOf(OciSubject& subject, RunRequest request) {
 TEST_CASE("run: a program has what its container's own has", "[runtime][root][cgroup]") {
   OciSubject subject("run-rights");
   for (auto user : {"", "alice:staff"}) {
-    auto create = subject.request("c1", kj::str(FACTS, "; echo ready; sleep 1000"));
-    auto spec = create.getRequest().getSpec();
-    spec.setUser(user);
-    spec.setWorkdir("/tmp");
-    spec.initEnv(1).set(0, "ROLE=of a test");
-    spec.initCapAdd(1).set(0, "NET_ADMIN");
-    create.send().wait(subject.waitScope());
-    subject.start("c1");
-    std::string own;
-    while (own.find("ready") == std::string::npos) own = subject.output("c1");
+    auto own = ownFacts(subject, user);
     auto seen = outputOf(subject, shell(subject, "c1", kj::str(FACTS, "; echo ready")));
     auto withoutLines = [](std::string text) {
       std::erase(text, '\n');
