@@ -94,13 +94,7 @@ class Kernel::GatewayServer final : public schema::Gateway::Server {
  private:
   Task<void> findService(ServiceContext context) {
     std::string name = context.getParams().getName().cStr();
-    if (!kernel.registry.runs(name) && !kernel.settled && kernel.pluginSet.get() != nullptr) {
-      // Just started: what the manifest has may still come.
-      auto offered = kernel.registry.find(name).ignoreResult();
-      auto enough = kernel.env.timer().afterDelay(START_PATIENCE_MS * kj::MILLISECONDS);
-      auto settled = kernel.pluginSet->onSettled().exclusiveJoin(kj::mv(enough));
-      co_await settled.exclusiveJoin(kj::mv(offered));
-    }
+    if (!kernel.registry.runs(name)) co_await kernel.whenOffered(name);
     if (!kernel.registry.runs(name)) {
       std::string all;
       for (auto& known : kernel.registry.names("")) all += (all.empty() ? "" : ", ") + known;
@@ -260,12 +254,21 @@ void Kernel::writeWorks(uint64_t dropped) {
   eventBus->publish("events.dropped", node.id.c_str(), {{"events", kj::str(dropped)}});
 }
 
+// To a node that has just been started, what the manifest has may still come.
+kj::Promise<void> Kernel::whenOffered(const std::string& name) {
+  if (settled || pluginSet.get() == nullptr) return kj::READY_NOW;
+  auto enough = env.timer().afterDelay(START_PATIENCE_MS * kj::MILLISECONDS);
+  auto over = pluginSet->onSettled().exclusiveJoin(kj::mv(enough));
+  return over.exclusiveJoin(registry.find(name).ignoreResult());
+}
+
 schema::Gateway::Client Kernel::gateway() { return kj::heap<GatewayServer>(*this); }
 
 schema::Gateway::Client Kernel::gatewayFor(schema::Peer::Reader peer) {
   auto found = rpc::newPeerGateway(registry, trust.refusals(), node.name, peer);
-  bool admin = peer.getRole() == schema::Role::ADMIN;
-  return admin ? rpc::newAdminGateway(kj::mv(found), gateway()) : found;
+  if (peer.getRole() != schema::Role::ADMIN) return found;
+  // The plugin that lets admins in has this service, too.
+  return rpc::newAdminGateway(whenOffered("renewal"), kj::mv(found), gateway());
 }
 
 }  // namespace orch

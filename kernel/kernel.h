@@ -52,6 +52,7 @@ class Kernel final : private bus::EventLogWatcher {
   class KernelServer;
   class GatewayServer;
   Task<void> readIdentity();
+  kj::Promise<void> whenOffered(const std::string& name);  // if it still may be
   Task<plugin::ReloadResult> reloadNow();
   void writeFailed(kj::StringPtr reason) override;
   void writeWorks(uint64_t dropped) override;

@@ -3,6 +3,8 @@
 #include <capnp/serialize.h>
 #include <kj/debug.h>
 
+#include <utility>
+
 #include "orch/attempt.h"
 #include "orch/segments/segments.h"
 
@@ -91,8 +93,7 @@ void EventLog::append(kj::ArrayPtr<const capnp::word> event, uint64_t sequence) 
   if (frame.size() >= FRAME_BYTES) {
     closeFrame();
     kick();
-  } else if (!timerSet) {
-    timerSet = true;
+  } else if (!std::exchange(timerSet, true)) {
     tasks.add(flushLater());
   }
 }
@@ -142,10 +143,7 @@ Task<void> EventLog::serve() {
         if (!failing) observer->writeFailed(outcome.message());
       }
       failing = true;
-      if (!timerSet) {
-        timerSet = true;
-        tasks.add(flushLater());
-      }
+      if (!std::exchange(timerSet, true)) tasks.add(flushLater());
       break;
     }
     waitingBytes -= waiting.front().content->size();
@@ -156,9 +154,7 @@ Task<void> EventLog::serve() {
     dropped = 0;
   }
   serving = false;
-  auto waiters = std::move(idleWaiters);
-  idleWaiters.clear();
-  for (auto& waiter : waiters) waiter->fulfill();
+  for (auto& waiter : std::exchange(idleWaiters, {})) waiter->fulfill();
 }
 
 kj::Promise<void> EventLog::write(const ClosedFrame& closed) {

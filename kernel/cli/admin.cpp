@@ -1,9 +1,4 @@
 // admin add, ls, rm and request; cluster update.
-#include <fcntl.h>
-#include <kj/io.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
@@ -14,6 +9,7 @@
 #include "orch/trust/certificate.h"
 #include "output.h"
 #include "remove-each.h"
+#include "unlock.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -35,6 +31,9 @@ constexpr Column ADMIN_COLUMNS[] = {{"Name", "NAME"},
                                     {"NotAfter", "CERTIFICATE UNTIL"},
                                     {"Fingerprint", nullptr}};
 constexpr Option UPDATE_OPTIONS[] = {
+    {"--autolock", nullptr,
+     "What managers keep is encrypted: one that starts again waits for 'orch unlock'; "
+     "--autolock=false ends that"},
     {"--cert-expiry", "DURATION",
      "How long certificates are good that are made from now on, 1h to 43800h"},
     {"--image-limit", "BYTES",
@@ -44,20 +43,6 @@ constexpr Option UPDATE_OPTIONS[] = {
      "When a node has come, so many tasks at a time move there: max=2,every=1m; or none"},
     {"--task-history-limit", "N", "Ended tasks that are kept per slot"},
 };
-
-std::string requestFrom(kj::StringPtr name) {
-  constexpr size_t MOST = 64 << 10;
-  kj::Maybe<kj::AutoCloseFd> file;
-  int fd = STDIN_FILENO;
-  if (name != "-") {
-    fd = open(name.cStr(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) fail(kj::str("cannot read the request '", name, "': ", strerror(errno)));
-    file = kj::AutoCloseFd(fd);
-  }
-  char buffer[MOST];
-  auto n = kj::FdInputStream(fd).tryRead(buffer, sizeof(buffer), sizeof(buffer));
-  return std::string(buffer, n);
-}
 
 using Added = capnp::Response<schema::ClusterControl::AddAdminResults>;
 
@@ -77,7 +62,8 @@ Task<Added> addNamed(Context& context, kj::StringPtr name, std::string request) 
 Task<int> addAdmin(Context& context) {
   auto& name = context.args.operands()[0];
   if (context.args.given("--request")) {
-    auto added = co_await addNamed(context, name, requestFrom(context.args.text("--request")));
+    auto added =
+        co_await addNamed(context, name, readPem("request", context.args.text("--request")));
     schema::ClusterControl::AddAdminResults::Reader answer = added;
     if (context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
     context.out.write(kj::str(added.getAdmin().getCertificate(), added.getAuthority()));
@@ -118,6 +104,7 @@ Task<int> listAdmins(Context& context) {
   Listing list(context, ADMIN_COLUMNS);
   auto cluster = co_await context.connection.cluster();
   auto response = co_await cluster.adminsRequest().send();
+  context.connection.noteAge(response);
   auto nowNs = context.env.nowNs();
   for (auto admin : response.getAdmins()) {
     auto age = nowNs - admin.getMeta().getCreatedAtNs();
@@ -170,10 +157,11 @@ Task<int> updateCluster(Context& context) {
   auto& args = context.args;
   bool expiry = args.given("--cert-expiry"), history = args.given("--task-history-limit");
   bool images = args.given("--image-limit"), balance = args.given("--rebalance");
-  if (!expiry && !history && !images && !balance) {
-    fail(
-        kj::str("usage: say what to change: --cert-expiry, --image-limit, --rebalance or "
-                "--task-history-limit"));
+  bool lock = args.given("--autolock");
+  if (!expiry && !history && !images && !balance && !lock) {
+    fail(kj::str(
+        "usage: say what to change: --autolock, --cert-expiry, --image-limit, --rebalance or "
+        "--task-history-limit"));
   }
   RebalanceTerms terms;
   if (balance) terms = parseRebalance("--rebalance", args.text("--rebalance"));
@@ -188,6 +176,7 @@ Task<int> updateCluster(Context& context) {
         request.setRequestId(requestId);
         auto change = request.initChange();
         change.setCertificateMs(expiryMs);
+        if (lock) change.getAutolock().setSet(args.on("--autolock"));
         if (history) change.getTaskHistoryLimit().setSet(static_cast<uint32_t>(limit));
         if (images) change.getImageLimit().setSetBytes(imageBytes);
         if (balance) {
@@ -198,8 +187,46 @@ Task<int> updateCluster(Context& context) {
         return request.send();
       },
       "whether the change was made is unknown: look with 'orch info'");
-  auto cluster = response.getCluster();
-  if (!context.out.wroteJson(capnp::toDynamic(cluster))) context.out.line(cluster.getName());
+  schema::ClusterControl::UpdateClusterResults::Reader answer = response;
+  auto cluster = answer.getCluster();
+  // With the key, which is not the cluster's to tell afterwards.
+  if (lock && context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
+  if (context.out.wroteJson(capnp::toDynamic(cluster))) co_return 0;
+  context.out.line(cluster.getName());
+  printUnlockKey(context.out, response.getUnlockKey());
+  co_return 0;
+}
+
+constexpr Option MIGRATE_OPTIONS[] = {
+    {"--to", "STORE",
+     "The store's plugin, as store.etcd, or etcd://host:2379,host:2379/prefix, consul://…, zk://…: "
+     "every manager has to have it in its manifest"},
+};
+
+Task<int> migrateCluster(Context& context) {
+  if (!context.args.given("--to")) {
+    fail(
+        kj::str("usage: say where: --to store.etcd or --to etcd://host:2379, say; 'orch plugin ls' "
+                "lists the "
+                "stores"));
+  }
+  auto store = kj::str(context.args.text("--to"));
+  auto moved = co_await context.connection.change<schema::ClusterControl::MigrateResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.migrateRequest();
+        request.setStore(store);
+        return request.send();
+      },
+      "whether the state has moved is unknown: look with 'orch info', then ask again");
+  schema::ClusterControl::MigrateResults::Reader answer = moved;
+  if (answer.getName().size() > 0) store = kj::str(answer.getName());
+  if (context.out.wroteJson(capnp::toDynamic(answer))) co_return 0;
+  if (answer.getObjects() == 0) {
+    context.out.line("The state of the cluster is in '", store, "' already.");
+  } else {
+    context.out.line("The state of the cluster, ", answer.getObjects(), " objects, is in '", store,
+                     "' from now on; changes waited for ", answer.getPausedMs(), " ms.");
+  }
   co_return 0;
 }
 
@@ -218,5 +245,8 @@ const Command ADMIN_RM = {"admin rm", "NAME...",
                           nullptr, removeAdmins};
 const Command CLUSTER_UPDATE = {"cluster update", "", "Change what holds for the whole cluster",
                                 UPDATE_OPTIONS, updateCluster};
+const Command CLUSTER_MIGRATE = {"cluster migrate", "",
+                                 "Move the state of the cluster into another store, while all runs",
+                                 MIGRATE_OPTIONS, migrateCluster};
 
 }  // namespace orch::cli

@@ -16,7 +16,7 @@ namespace {
 
 constexpr Option GLOBAL_OPTIONS[] = {
     {"-H,--host", "ADDRESS",
-     "Whom to ask (also ORCH_HOST): unix:///run/orch/orchd.sock, or tcp://HOST[:2377] of a "
+     "Whom to ask (also ORCH_HOST): unix:///run/orch/orchd.sock, or tcp://HOST[:2377][,HOST…] of a "
      "manager"},
     {"--credentials", "DIR",
      "With tcp://: who asks (also ORCH_CREDENTIALS; default: ~/.orch), as 'orch admin add' made "

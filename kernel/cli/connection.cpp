@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "human.h"
@@ -21,6 +22,7 @@ constexpr kj::StringPtr DEFAULT_SOCKET = "/run/orch/orchd.sock"_kj;
 // Between two tries to reach an orchd that restarts; it tells nobody when it is there again.
 constexpr kj::Duration RETRY_EVERY = 20 * kj::MILLISECONDS;
 constexpr kj::Duration RENEWAL_LIMIT = 5 * kj::SECONDS;
+constexpr kj::Duration REASON_LIMIT = 2 * kj::SECONDS;
 // A list of 100,000 tasks is one message of about 100 MB.
 constexpr uint64_t MAX_MESSAGE_WORDS = 1ull << 27;
 
@@ -47,12 +49,17 @@ Target parseTarget(kj::StringPtr from, kj::StringPtr address) {
   if (address.size() == 0) target.socket = kj::str(DEFAULT_SOCKET);
   if (address.size() == 0) return target;
   if (address.startsWith("tcp://")) {
-    auto host = address.slice(6);
-    if (host.size() == 0 || host.findFirst('/') != nullptr) {
-      fail(kj::str("usage: invalid value '", address, "' for ", from,
-                   ": expected a manager such as tcp://10.0.0.1:2377"));
+    for (auto rest = address.slice(6); target.managers.size() == 0 || rest.size() > 0;) {
+      auto comma = rest.findFirst(',');
+      auto host = kj::heapString(rest.begin(), comma.orDefault(rest.size()));
+      rest = comma == nullptr ? ""_kj : rest.slice(KJ_ASSERT_NONNULL(comma) + 1);
+      if (host.size() == 0 || host.findFirst('/') != nullptr) {
+        fail(kj::str("usage: invalid value '", address, "' for ", from,
+                     ": expected a manager such as tcp://10.0.0.1:2377, or several as in "
+                     "tcp://10.0.0.1,10.0.0.2"));
+      }
+      target.managers.add(withNodePort(host));
     }
-    target.manager = withNodePort(host);
     return target;
   }
   kj::StringPtr path = address;
@@ -78,7 +85,8 @@ Target parseTarget(kj::StringPtr from, kj::StringPtr address) {
 Connection::Connection(Env& env, Target given)
     : env(env),
       target(kj::mv(given)),
-      shown(isRemote() ? kj::str("tcp://", target.manager) : kj::str(target.socket)) {}
+      shown(isRemote() ? kj::str("tcp://", kj::strArray(target.managers, ","))
+                       : kj::str(target.socket)) {}
 
 kj::String Connection::explained(kj::StringPtr text) const {
   auto reason = isRemote() ? trust::tlsReason(text) : kj::str(text);
@@ -98,24 +106,34 @@ Task<kj::Own<kj::AsyncIoStream>> Connection::toSocket() {
   co_return kj::mv(outcome.value());
 }
 
-Task<kj::Own<kj::AsyncIoStream>> Connection::toManager(kj::TlsContext& tls) {
-  auto outcome = co_await attempt(trust::reachManager(env, tls, kj::str(target.manager)));
-  if (!outcome.ok()) {
-    fail(kj::str("cannot use '", shown, "': ", outcome.message(),
-                 "; expected a manager of the cluster, as 'orch node ls' lists them"));
+Task<kj::AuthenticatedStream> Connection::toManager(kj::TlsContext& tls) {
+  kj::Vector<kj::String> reasons;
+  for (auto& manager : target.managers) {
+    auto outcome = co_await attempt(trust::reachKnown(env, tls, kj::str(manager)));
+    if (outcome.ok()) {
+      shown = kj::str("tcp://", manager);
+      // If this one is lost, it is asked last.
+      std::rotate(target.managers.begin(), &manager + 1, target.managers.end());
+      co_return kj::mv(outcome.value());
+    }
+    reasons.add(kj::str("cannot use 'tcp://", manager, "': ", outcome.message()));
   }
-  co_return kj::mv(outcome.value());
+  fail(kj::str(kj::strArray(reasons, "; "),
+               "; expected a manager of the cluster, as 'orch node ls' lists them"));
 }
 
 Task<void> Connection::connect() {
   auto fresh = kj::heap<Link>();
   kj::String folder;
   AdminCredentials own;
+  bool replaced = false;
   if (isRemote()) {
     folder = credentialsFolder(target.credentials);
     own = readCredentials(folder, env.nowNs());
     auto tls = trust::newTls(env, own.authority, own.certificate, own.key, false);
-    fresh->stream = co_await toManager(*tls);
+    auto reached = co_await toManager(*tls);
+    replaced = trust::signerOf(*reached.peerIdentity, trust::firstIn(own.authority)).empty();
+    fresh->stream = kj::mv(reached.stream);
     fresh->tls = kj::mv(tls);
   } else {
     fresh->stream = co_await toSocket();
@@ -125,16 +143,19 @@ Task<void> Connection::connect() {
   fresh->rpc = kj::heap<capnp::RpcSystem<capnp::rpc::twoparty::VatId>>(
       capnp::makeRpcClient(*fresh->network));
   link = kj::mv(fresh);
-  if (isRemote()) co_await renew(folder, kj::mv(own));
+  if (isRemote()) co_await renew(folder, kj::mv(own), replaced);
 }
 
-Task<void> Connection::renew(kj::StringPtr folder, AdminCredentials own) {
+Task<void> Connection::renew(kj::StringPtr folder, AdminCredentials own, bool replaced) {
   auto when = renewalOf(own, env.nowNs());
-  if (when == Renewal::NOT_YET || std::exchange(renewalTried, true)) co_return;
-  auto fetching = env.timer().timeoutAfter(RENEWAL_LIMIT, fetchRenewed(folder, own).promise());
+  bool due = replaced || when != Renewal::NOT_YET;
+  bool several = trust::certificatesIn(own.authority).size() > 1;
+  if ((!due && !several) || std::exchange(renewalTried, true)) co_return;
+  auto fetched = due ? fetchRenewed(folder, own) : fetchTrusted(folder, own);
+  auto fetching = env.timer().timeoutAfter(RENEWAL_LIMIT, kj::mv(fetched).promise());
   auto renewed = co_await attempt(kj::mv(fetching));
   // As long as there is time it is tried again with the next command.
-  if (renewed.ok() || when != Renewal::LATE) co_return;
+  if (renewed.ok() || (when != Renewal::LATE && !replaced)) co_return;
   notRenewed = kj::str("the certificate in '", folder, "' is good until ",
                        timestamp(trust::holderOf(own.certificate).notAfterNs),
                        " and cannot be renewed: ", renewed.message());
@@ -146,7 +167,17 @@ Task<void> Connection::fetchRenewed(kj::StringPtr folder, const AdminCredentials
   auto request = renewal.castAs<schema::Renewal>().renewRequest();
   request.setRequest(trust::requestFor(own.key).c_str());
   auto answer = co_await request.send();
-  keepRenewed(folder, own, answer.getCertificate().cStr());
+  keepRenewed(folder, own, answer.getCertificate().cStr(),
+              answer.getTrusted().getAuthorities().cStr());
+}
+
+Task<void> Connection::fetchTrusted(kj::StringPtr folder, const AdminCredentials& own) {
+  requireRoomForRenewed(folder);
+  auto renewal = co_await service("renewal");
+  auto answer = co_await renewal.castAs<schema::Renewal>().trustedRequest().send();
+  std::string authorities = answer.getTrusted().getAuthorities().cStr();
+  bool fresh = authorities != own.authority;
+  if (fresh) keepRenewed(folder, own, own.certificate, authorities);
 }
 
 Task<schema::Gateway::Client> Connection::gateway() {
@@ -171,6 +202,17 @@ Task<schema::ClusterControl::Client> Connection::cluster() {
   co_return client.castAs<schema::ClusterControl>();
 }
 
+Task<kj::String> Connection::age() {
+  if (oldestNs == 0) co_return kj::String();
+  auto told = kj::str(sinceText("as of", oldestNs, env.nowNs()), ": no manager leads the cluster");
+  auto client = co_await cluster();
+  kj::Promise<kj::String> asking =
+      client.ageRequest().send().then([](auto&& answer) { return kj::str(answer.getReason()); });
+  auto reason = co_await attempt(env.timer().timeoutAfter(REASON_LIMIT, kj::mv(asking)));
+  if (reason.ok() && reason.value().size() > 0) told = kj::str(told, " (", reason.value(), ")");
+  co_return kj::mv(told);
+}
+
 Task<schema::Kernel::Client> Connection::kernel() {
   auto client = co_await service("kernel");
   co_return client.castAs<schema::Kernel>();
@@ -181,10 +223,20 @@ Task<schema::ImageStore::Client> Connection::images() {
   co_return client.castAs<schema::ImageStore>();
 }
 
+Task<schema::Templates::Client> Connection::templates(kj::StringPtr plugin) {
+  auto client = co_await service(plugin);
+  co_return client.castAs<schema::Templates>();
+}
+
+Task<schema::Trust::Client> Connection::trust() {
+  auto client = co_await service("trust");
+  co_return client.castAs<schema::Trust>();
+}
+
 Task<capnp::Response<schema::Trust::StateResults>> Connection::trustState() {
   link = nullptr;
-  auto client = co_await service("trust");
-  co_return co_await client.castAs<schema::Trust>().stateRequest().send();
+  auto client = co_await trust();
+  co_return co_await client.stateRequest().send();
 }
 
 Task<schema::NodeDiscovery::Client> Connection::discovery() {

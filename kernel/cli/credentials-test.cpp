@@ -191,7 +191,9 @@ TEST_CASE("credentials: a certificate that comes to its end is renewed when it i
   auto address = env->network().parseAddress("127.0.0.1:0").wait(io.waitScope);
   auto listening = address->listen();
   Target target;
-  target.manager = kj::str("127.0.0.1:", listening->getPort());
+  // The first one that can be reached.
+  target.managers.add(kj::str("127.0.0.1:1"));
+  target.managers.add(kj::str("127.0.0.1:", listening->getPort()));
   target.credentials = kj::str(f.home);
   auto signing = kj::heap<Signing>(f.authority);
   auto& manager = *signing;
@@ -201,8 +203,10 @@ TEST_CASE("credentials: a certificate that comes to its end is renewed when it i
   auto serving = server.listen(*port).eagerlyEvaluate(nullptr);
   auto use = [&](kj::Duration ahead) {
     AheadEnv later(*env, ahead);
-    Connection connection(later,
-                          {kj::String(), kj::str(target.manager), kj::str(target.credentials)});
+    Target again;
+    for (auto& manager : target.managers) again.managers.add(kj::str(manager));
+    again.credentials = kj::str(target.credentials);
+    Connection connection(later, kj::mv(again));
     connection.cluster().wait(io.waitScope);
     return std::string(connection.warning().cStr());
   };

@@ -18,6 +18,12 @@ namespace {
 
 constexpr size_t MAX_FILE = 64 << 10;
 
+std::string readAll(int fd) {
+  char buffer[MAX_FILE];
+  auto n = kj::FdInputStream(fd).tryRead(buffer, sizeof(buffer), sizeof(buffer));
+  return std::string(buffer, n);
+}
+
 std::string keyFile(kj::StringPtr folder) { return kj::str(folder, "/admin.key").cStr(); }
 std::string certificateFile(kj::StringPtr folder) { return kj::str(folder, "/admin.pem").cStr(); }
 bool isThere(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
@@ -28,9 +34,7 @@ std::string readWhole(const std::string& path) {
   if (fd < 0 && errno == ENOENT) return {};
   if (fd < 0) failFile("read", path, errno);
   kj::AutoCloseFd file(fd);
-  char buffer[MAX_FILE];
-  auto n = kj::FdInputStream(file.get()).tryRead(buffer, sizeof(buffer), sizeof(buffer));
-  return std::string(buffer, n);
+  return readAll(file.get());
 }
 
 void requireOwn(const std::string& path) {
@@ -54,6 +58,14 @@ kj::String credentialsFolder(kj::StringPtr given) {
   return kj::str(home, "/.orch");
 }
 
+std::string readPem(kj::StringPtr what, kj::StringPtr name) {
+  if (name == "-") return readAll(STDIN_FILENO);
+  int fd = open(name.cStr(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail(kj::str("cannot read the ", what, " '", name, "': ", strerror(errno)));
+  kj::AutoCloseFd file(fd);
+  return readAll(file.get());
+}
+
 AdminCredentials readCredentials(kj::StringPtr folder, int64_t nowNs) {
   AdminCredentials found;
   found.key = readWhole(keyFile(folder));
@@ -74,7 +86,7 @@ AdminCredentials readCredentials(kj::StringPtr folder, int64_t nowNs) {
     fail(kj::str("'", folder, "/admin.pem' holds no certificate as 'orch admin add' prints it"));
   }
   found.certificate = certificates[0];
-  if (certificates.size() > 1) found.authority = certificates[1];
+  for (size_t i = 1; i < certificates.size(); ++i) found.authority += certificates[i];
   auto whose = kj::str("the certificate in '", folder, "'");
   trust::checkTimes(found.certificate, whose, nowNs,
                     "is the clock right? if so, 'orch admin rm' and 'orch admin add' make a new "
@@ -97,10 +109,11 @@ void requireRoomForRenewed(kj::StringPtr folder) {
   if (access(folder.cStr(), W_OK) < 0) failFile("write to", folder.cStr(), errno);
 }
 
-void keepRenewed(kj::StringPtr folder, const AdminCredentials& own,
-                 const std::string& certificate) {
-  trust::checkSigned(certificate, own.authority, own.key);
-  writeCredentials(folder, "", certificate + own.authority);
+void keepRenewed(kj::StringPtr folder, const AdminCredentials& own, const std::string& certificate,
+                 const std::string& authorities) {
+  auto& trusted = authorities.empty() ? own.authority : authorities;
+  trust::checkSigned(certificate, trusted, own.key);
+  writeCredentials(folder, "", certificate + trusted);
 }
 
 void requireRoomForCredentials(kj::StringPtr folder) {

@@ -1,5 +1,6 @@
-// What an admin has on the host that orch is used on: a folder with a key, which never leaves it,
-// and a certificate for it with that of the cluster's authority behind.
+// Certificates and keys in files, and what an admin has on the host that orch is used on: a folder
+// with a key, which never leaves it, and a certificate for it with that of the cluster's authority
+// behind.
 #pragma once
 
 #include <kj/string.h>
@@ -11,8 +12,11 @@ namespace orch::cli {
 struct AdminCredentials {
   std::string key;          // all PEM
   std::string certificate;  // of the admin
-  std::string authority;
+  std::string authority;    // all that it trusts, the newest first
 };
+
+// All of a file; `-` for stdin. `what`: as in "request".
+std::string readPem(kj::StringPtr what, kj::StringPtr name);
 
 // `given`, else what ORCH_CREDENTIALS says, else ~/.orch.
 kj::String credentialsFolder(kj::StringPtr given);
@@ -27,8 +31,10 @@ enum class Renewal { NOT_YET, DUE, LATE };
 Renewal renewalOf(const AdminCredentials& own, int64_t nowNs);
 // Fails if the next one could not be kept.
 void requireRoomForRenewed(kj::StringPtr folder);
-// It takes the place of the one that there is, or this fails and leaves that.
-void keepRenewed(kj::StringPtr folder, const AdminCredentials& own, const std::string& certificate);
+// It takes the place of the one that there is, or this fails and leaves that. `authorities`: as
+// AdminCredentials has them; empty: as before.
+void keepRenewed(kj::StringPtr folder, const AdminCredentials& own, const std::string& certificate,
+                 const std::string& authorities = {});
 
 // Makes the folder (0700) if it is not there. Fails if there are credentials in it.
 void requireRoomForCredentials(kj::StringPtr folder);

@@ -1,5 +1,6 @@
 // `orch task exec`, without a terminal and what it reads of one.
 #include <catch2/catch.hpp>
+#include <signal.h>
 
 #include "recording-server.h"
 #include "terminal.h"
@@ -60,6 +61,16 @@ TEST_CASE("exec: what could not be run, and what is not known, is said", "[cli]"
   ran = server.run({"task", "exec", "web.1", "true"});
   CHECK(ran.status == 125);
   CHECK(ran.errors == "orch: node 'n2' was lost while this ran\n");
+}
+
+TEST_CASE("exec: a signal is the program's as soon as its output has come", "[cli]") {
+  RecordingServer server;
+  server.programEnds = false;
+  server.speaksFirst = true;
+  auto ran = server.runAndInterrupt({"task", "exec", "web.1", "sh"}, SIGINT);
+  CHECK(ran.status == 7);
+  CHECK(ran.out == "ready\n");
+  CHECK(server.calls.back() == "signal 2");
 }
 
 TEST_CASE("exec: a program that is let go is not waited for", "[cli]") {

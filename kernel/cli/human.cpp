@@ -56,17 +56,6 @@ kj::String shortDuration(uint64_t microseconds) {
   return kj::str(microseconds / SECOND, ".", microseconds % SECOND / (SECOND / 10), "s");
 }
 
-kj::String timestamp(int64_t ns) {
-  time_t seconds = ns / 1'000'000'000;
-  struct tm parts;
-  gmtime_r(&seconds, &parts);
-  char date[32];
-  strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &parts);
-  char text[64];
-  snprintf(text, sizeof(text), "%s.%09lldZ", date, static_cast<long long>(ns % 1'000'000'000));
-  return kj::str(text);
-}
-
 kj::String shortId(kj::StringPtr id, bool whole) {
   if (whole) return kj::str(id);
   if (id.startsWith("sha256:")) id = id.slice(7);

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "orch/json/json.h"  // timestamp
+
 namespace orch::cli {
 
 // `Less than a second`, `About a minute`, `3 hours`, `5 weeks`. A time to come counts as now.
@@ -21,9 +23,6 @@ kj::String shortDuration(uint64_t microseconds);
 
 // `64MiB`, `1.5GiB`, else `1000B`.
 kj::String binarySize(uint64_t bytes);
-
-// `2026-08-03T12:00:00.123456789Z`.
-kj::String timestamp(int64_t ns);
 
 // The first 12 characters, as docker shows ids, without a leading `sha256:`.
 kj::String shortId(kj::StringPtr id, bool whole = false);

@@ -62,7 +62,10 @@ Task<int> inspectInCluster(Context& context) {
     request.setId(name);
     return request.send();
   };
-  auto get = [](auto& response) { return (response.*Get)(); };
+  auto get = [&](auto& response) {
+    context.connection.noteAge(response);
+    return (response.*Get)();
+  };
   co_return co_await inspectEach(context, ask, get);
 }
 

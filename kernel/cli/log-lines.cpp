@@ -35,10 +35,7 @@ LogPrinter::LogPrinter(Output& out, LogStyle style, NodeNames nodes)
 
 void LogPrinter::print(schema::LogLine::Reader line, kj::ArrayPtr<const char> text) {
   if (out.json) {
-    out.line("{\"time\": \"", timestamp(line.getTimeNs()), "\", \"stream\": \"",
-             isError(line) ? "stderr" : "stdout", "\", \"taskId\": ", jsonText(line.getTaskId()),
-             ", \"taskName\": ", jsonText(line.getTaskName()),
-             ", \"nodeId\": ", jsonText(line.getNodeId()), ", \"text\": ", jsonText(text), "}");
+    out.line(logLineJson(line, text));
     return;
   }
   kj::Vector<char> row;

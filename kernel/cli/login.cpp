@@ -1,15 +1,12 @@
 // login and logout.
 #include <capnp/message.h>
-#include <errno.h>
-#include <signal.h>
-#include <termios.h>
 #include <unistd.h>
-
-#include <cstring>
 
 #include "arguments.h"
 #include "commands.h"
+#include "hidden-input.h"
 #include "logins.h"
+#include "orch/fail.h"
 #include "orch/image-reference.h"
 #include "output.h"
 #include "registry.h"
@@ -42,51 +39,9 @@ void checkPassword(const std::string& text, kj::StringPtr missing) {
   if (!plain) fail(kj::str("usage: ", missing));
 }
 
-// Without the end of its line. All that there is, or one line.
-std::string readInput(bool line) {
-  std::string text;
-  char buffer[1024];
-  for (ssize_t n; (n = ::read(STDIN_FILENO, buffer, line ? 1 : sizeof(buffer))) != 0;) {
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(kj::str("cannot read the login: ", strerror(errno)));
-    text.append(buffer, n);
-    if (text.size() > MAX_PASSWORD + 2 || (line && buffer[0] == '\n')) break;
-  }
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  return text;
-}
-
-// The terminal does not show what is typed, but for the end of the line, as long as this lives.
-class Unseen final {
- public:
-  Unseen() {
-    tcgetattr(STDIN_FILENO, &before);
-    auto hidden = before;
-    hidden.c_lflag = (hidden.c_lflag & ~ECHO) | ECHONL;
-    struct sigaction action = {};
-    action.sa_handler = &end;
-    action.sa_flags = SA_RESETHAND;
-    for (int number : SIGNALS) sigaction(number, &action, nullptr);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-  }
-  ~Unseen() {
-    tcsetattr(STDIN_FILENO, TCSANOW, &before);
-    for (int number : SIGNALS) signal(number, SIG_DFL);
-  }
-  KJ_DISALLOW_COPY(Unseen);
-
- private:
-  static constexpr int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-  static inline struct termios before;
-  static void end(int number) {
-    tcsetattr(STDIN_FILENO, TCSANOW, &before);
-    raise(number);  // when this returns, with what it does by default
-  }
-};
-
 std::string askFor(Output& out, kj::StringPtr what) {
   out.toErrors(what);
-  return readInput(true);
+  return readInput("the login", true);
 }
 
 kj::String userFor(Context& context, kj::StringPtr registry) {
@@ -121,10 +76,10 @@ std::string passwordFor(Context& context, kj::StringPtr registry, kj::StringPtr 
     password = args.text("--password").cStr();
     checkPassword(password, "the password is empty");
   } else if (args.on("--password-stdin")) {
-    password = readInput(false);
+    password = readInput("the login", false);
     checkPassword(password, "there is no password on stdin");
   } else if (isatty(STDIN_FILENO)) {
-    Unseen unseen;
+    HiddenTyping hidden;
     password = askFor(context.out, "Password: ");
     checkPassword(password, "a password is needed");
   } else {

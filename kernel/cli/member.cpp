@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "connection.h"
 #include "output.h"
+#include "started-again.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -10,7 +11,7 @@ namespace orch::cli {
 namespace {
 
 constexpr Option JOIN_OPTIONS[] = {
-    {"--token", "TOKEN", "As 'orch init' or 'orch join-token worker' printed it"},
+    {"--token", "TOKEN", "As 'orch init' or 'orch join-token' printed it"},
     {"--advertise-addr", "ADDRESS",
      "That other hosts reach this one at (default: the one that the manager is reached from)"},
 };
@@ -21,22 +22,6 @@ constexpr Option TOKEN_OPTIONS[] = {
     {"-q,--quiet", nullptr, "Print the token alone"},
     {"--rotate", nullptr, "Make a new token: the one before is refused from now on"},
 };
-
-// orchd starts again as what it has become.
-constexpr kj::Duration BACK_LIMIT = 60 * kj::SECONDS;
-constexpr kj::Duration LOOK_EVERY = 50 * kj::MILLISECONDS;
-
-// Asks `trust` until it is as `wanted` says.
-template <typename F>
-Task<bool> becomes(Context& context, F wanted) {
-  auto giveUpAt = context.env.timer().now() + BACK_LIMIT;
-  while (context.env.timer().now() < giveUpAt) {
-    co_await context.env.timer().afterDelay(LOOK_EVERY);
-    auto asked = co_await attempt(context.connection.trustState());
-    if (asked.ok() && wanted(asked.value().getState())) co_return true;
-  }
-  co_return false;
-}
 
 Task<int> join(Context& context) {
   auto token =
@@ -53,17 +38,19 @@ Task<int> join(Context& context) {
   }
   auto joined = co_await request.send();
   auto nodeId = kj::str(joined.getState().getNodeId());
+  bool manages = joined.getState().getRole() == schema::Role::MANAGER;
   auto back = [&](schema::TrustState::Reader state) {
-    return state.getNodeId() == nodeId && state.getConnected();
+    return state.getNodeId() == nodeId && (manages || state.getConnected());
   };
   bool there = co_await becomes(context, back);
+  if (there && manages) there = co_await hasLeader(context);
   if (!there) {
     context.out.error(
         kj::str("this node has joined as ", nodeId,
                 ", but has not reached a manager within a minute; orchd's log says why"));
     co_return 1;
   }
-  context.out.line("This node has joined the cluster as a worker.");
+  context.out.line("This node has joined the cluster as a ", manages ? "manager" : "worker", ".");
   co_return 0;
 }
 

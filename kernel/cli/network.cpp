@@ -53,6 +53,7 @@ Task<int> listNetworks(Context& context) {
   Listing list(context, NETWORK_COLUMNS);
   auto cluster = co_await context.connection.cluster();
   auto response = co_await cluster.networksRequest().send();
+  context.connection.noteAge(response);
   for (auto network : response.getNetworks()) {
     bool shown = filters.allowPrefix("id", network.getMeta().getId()) &&
                  filters.allowPart("name", network.getName()) &&

@@ -9,6 +9,7 @@
 #include "inspect.h"
 #include "listing.h"
 #include "orch/fail.h"
+#include "orch/generic-resources.h"
 #include "progress.h"
 #include "remove-each.h"
 #include "task-table.h"
@@ -33,10 +34,20 @@ constexpr Column NODE_COLUMNS[] = {{nullptr, "ID"},
                                    {"StatusReason", nullptr},
                                    {"Availability", "AVAILABILITY"},
                                    {"ManagerStatus", "MANAGER STATUS"},
-                                   {"EngineVersion", "ENGINE VERSION"}};
+                                   {"EngineVersion", "ENGINE VERSION"},
+                                   {"Resources", nullptr}};
 
 kj::StringPtr roleOf(schema::Node::Reader node) {
   return node.getRole() == schema::Node::Role::MANAGER ? "manager"_kj : "worker"_kj;
+}
+
+// `gpu 3/4` are in use, of what its manifest has under [node] resources.
+kj::String resourcesOf(schema::Node::Reader node) {
+  auto parts = KJ_MAP(one, node.getDescription().getGeneric()) {
+    return kj::str(one.getKind(), " ", amountOf(node.getGenericInUse(), one.getKind().cStr()), "/",
+                   one.getAmount());
+  };
+  return kj::strArray(parts, ", ");
 }
 
 kj::StringPtr managerStatus(schema::Node::Reader node) {
@@ -61,6 +72,7 @@ Task<int> listNodes(Context& context) {
   askSelf.setId("self");
   auto self = attempt(askSelf.send());
   auto response = co_await cluster.nodesRequest().send();
+  context.connection.noteAge(response);
   auto answer = co_await kj::mv(self);
   // A node that has never been in this cluster is none of its nodes.
   auto own = answer.ok() ? kj::str(answer.value().getNode().getMeta().getId()) : kj::String();
@@ -79,7 +91,8 @@ Task<int> listNodes(Context& context) {
              kj::arr(kj::str(shown, self ? " *" : ""), kj::str(shown), kj::str(self), kj::str(name),
                      statusOf(node, context.env.nowNs()), capitalized(nameOf(node.getState())),
                      kj::str(node.getMessage()), capitalized(nameOf(node.getAvailability())),
-                     kj::str(managerStatus(node)), kj::str(description.getEngineVersion())));
+                     kj::str(managerStatus(node)), kj::str(description.getEngineVersion()),
+                     resourcesOf(node)));
   }
   list.finish();
   co_return 0;
@@ -90,7 +103,8 @@ constexpr Option NODE_UPDATE_OPTIONS[] = {
      false, "active|pause|drain"},
     {"--label-add", "KEY=VALUE", "Set a label of the node", true},
     {"--label-rm", "KEY", "Remove a label of the node", true},
-    {"--role", "ROLE", "There is one manager so far", false, "worker|manager"},
+    {"--role", "ROLE", "What it is: as 'orch node promote' and 'orch node demote'", false,
+     "worker|manager"},
     {"--wait", nullptr,
      "With --availability drain: until nothing runs there, and show how far it is"},
 };
@@ -101,7 +115,8 @@ constexpr Option NODE_RM_OPTIONS[] = {
 // What the flags say, of whichever node.
 void fillChange(const Arguments& args, schema::NodeChange::Builder change) {
   if (args.given("--role")) {
-    fail(kj::str("usage: --role is not available yet: a cluster has one manager"));
+    auto choice = parseChoice("--role", args.text("--role"), "worker|manager");
+    change.getRole().setSet(static_cast<schema::Node::Role>(choice));
   }
   if (args.given("--availability")) {
     auto choice = parseChoice("--availability", args.text("--availability"), "active|pause|drain");
@@ -183,22 +198,29 @@ Task<void> waitUntilEmpty(Context& context, kj::String id, kj::String name) {
   context.waitsFor = kj::String();
 }
 
+using UpdatedNode = capnp::Response<schema::ClusterControl::UpdateNodeResults>;
+
+// Arguments stay until it is done.
+Task<UpdatedNode> updateNode(Context& context, kj::StringPtr name,
+                             schema::NodeChange::Reader wanted) {
+  auto requestId = context.env.newId();
+  co_return co_await context.connection.change<schema::ClusterControl::UpdateNodeResults>(
+      [&](schema::ClusterControl::Client& cluster) {
+        auto request = cluster.updateNodeRequest();
+        request.setRequestId(requestId);
+        request.setId(name);
+        request.setChange(wanted);
+        return request.send();
+      },
+      "whether the node was changed is unknown: look with 'orch node ls'");
+}
+
 Task<int> updateNodes(Context& context) {
   capnp::MallocMessageBuilder message;
   auto wanted = message.initRoot<schema::NodeChange>();
   fillChange(context.args, wanted);
   for (auto& name : context.args.operands()) {
-    auto requestId = context.env.newId();
-    auto updating = context.connection.change<schema::ClusterControl::UpdateNodeResults>(
-        [&](schema::ClusterControl::Client& cluster) {
-          auto request = cluster.updateNodeRequest();
-          request.setRequestId(requestId);
-          request.setId(name);
-          request.setChange(wanted.asReader());
-          return request.send();
-        },
-        "whether the node was changed is unknown: look with 'orch node ls'");
-    auto updated = co_await attempt(kj::mv(updating));
+    auto updated = co_await attempt(updateNode(context, name, wanted.asReader()));
     if (!updated.ok()) {
       context.failed(updated.error());
       continue;
@@ -214,6 +236,31 @@ Task<int> updateNodes(Context& context) {
     if (!waited.ok()) context.failed(waited.error());
   }
   co_return context.status;
+}
+
+Task<int> giveRole(Context& context, schema::Node::Role role, kj::StringPtr done) {
+  capnp::MallocMessageBuilder message;
+  auto wanted = message.initRoot<schema::NodeChange>();
+  wanted.getRole().setSet(role);
+  for (auto& name : context.args.operands()) {
+    auto updated = co_await attempt(updateNode(context, name, wanted.asReader()));
+    if (!updated.ok()) {
+      context.failed(updated.error());
+      continue;
+    }
+    auto node = updated.value().getNode();
+    context.out.line("node '", node.getDescription().getHostname(), "' ", done);
+  }
+  co_return context.status;
+}
+
+Task<int> promoteNodes(Context& context) {
+  return giveRole(context, schema::Node::Role::MANAGER,
+                  "becomes a manager; 'orch node ls' shows when it is one");
+}
+
+Task<int> demoteNodes(Context& context) {
+  return giveRole(context, schema::Node::Role::WORKER, "becomes a worker, and keeps its tasks");
 }
 
 constexpr Option NODE_PS_OPTIONS[] = {ORCH_TASK_OPTIONS};
@@ -237,6 +284,7 @@ Task<int> listNodeTasks(Context& context) {
       context.failed(answer.error());
       continue;
     }
+    context.connection.noteAge(answer.value());
     for (auto task : answer.value().getTasks()) tasks.add(task);
     answers.add(kj::mv(answer.value()));
   }
@@ -262,6 +310,11 @@ const Command NODE_UPDATE = {"node update", "NODE...", "Change what nodes are us
 const Command NODE_PS = {"node ps", "[NODE...]",
                          "List the tasks of one or more nodes, without NODE of the one asked",
                          NODE_PS_OPTIONS, listNodeTasks};
+const Command NODE_PROMOTE = {"node promote", "NODE...",
+                              "Make workers managers, which keep the cluster when others are gone",
+                              kj::arrayPtr<const Option>(nullptr, size_t(0)), promoteNodes};
+const Command NODE_DEMOTE = {"node demote", "NODE...", "Make managers workers",
+                             kj::arrayPtr<const Option>(nullptr, size_t(0)), demoteNodes};
 const Command NODE_RM = {"node rm", "NODE...", "Remove nodes from the cluster", NODE_RM_OPTIONS,
                          removeNodes};
 const Command NODE_LS = {"node ls", "", "List nodes", NODE_LS_OPTIONS, listNodes};

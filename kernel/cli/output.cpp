@@ -52,9 +52,7 @@ bool Output::wroteJson(capnp::DynamicList::Reader value) {
   return json;
 }
 
-void Output::documents(kj::ArrayPtr<const kj::String> items) {
-  line("[", kj::strArray(items, ",\n"), "]");
-}
+void Output::documents(kj::ArrayPtr<const kj::String> items) { line(jsonArray(items)); }
 
 void Output::names(kj::ArrayPtr<const kj::String> items) {
   if (json) return documents(KJ_MAP(item, items) { return jsonText(item); });

@@ -6,6 +6,7 @@
 #include <kj/string.h>
 #include <kj/vector.h>
 
+#include "orch/json/json.h"
 #include "table.h"
 
 namespace orch::cli {
@@ -52,14 +53,6 @@ class Output final {
   bool lineOpen = false;  // what was written last has no end of line yet
   kj::Vector<char> pending;
 };
-
-// Cap'n Proto's JSON: names as in the schemas, enums by name, numbers as numbers but for those of
-// 64 bits that a double cannot hold.
-kj::String toJson(capnp::DynamicStruct::Reader value, bool oneLine);
-kj::String toJson(capnp::DynamicList::Reader value);
-kj::String toJson(capnp::DynamicValue::Reader value);  // in one line
-// A text with its quotes and escapes. Bytes that are not UTF-8 become U+FFFD.
-kj::String jsonText(kj::ArrayPtr<const char> text);
 
 // Thrown on a reader that went away; has no text, so that nothing is printed.
 [[noreturn]] void throwReaderGone();

@@ -1,4 +1,7 @@
 #include <catch2/catch.hpp>
+#include <fcntl.h>
+#include <kj/io.h>
+#include <unistd.h>
 
 #include "recording-server.h"
 
@@ -113,6 +116,30 @@ TEST_CASE("cli: a replay counts where tasks would be, and names those that would
             "TIME                             TASK      NODE      WOULD BE ON\n"
             "2023-11-14T22:13:20.000000000Z   web.2     n1        n2\n"
             "2023-11-14T22:13:20.000000000Z   web.3     n1        none: no suitable node\n");
+}
+
+TEST_CASE("cli: a journal is replayed from a file, and one that cannot be is named", "[cli]") {
+  RecordingServer server;
+  auto path = kj::str("/tmp/orch-cli-replay-", getpid());
+  KJ_DEFER(unlink(path.cStr()));
+  auto write = [&](kj::StringPtr content) {
+    kj::AutoCloseFd file(open(path.cStr(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    kj::FdOutputStream(file.get()).write(content.begin(), content.size());
+  };
+  write("a journal");
+  CHECK(server.run({"replay", path.cStr(), "--scheduler", "binpack"}).status == 0);
+  CHECK(server.calls.back() == "replay binpack since 0 of a journal");
+  write("");
+  auto empty = server.run({"replay", path.cStr()});
+  CHECK(empty.status == 2);
+  CHECK(has(empty.errors, "is empty"));
+  auto folder = server.run({"replay", "/tmp"});
+  CHECK(folder.status == 2);
+  CHECK(has(folder.errors, "the journal '/tmp' is no file"));
+  auto missing = server.run({"replay", "/does/not/exist"});
+  CHECK(missing.status == 1);
+  CHECK(missing.errors ==
+        "orch: cannot read the journal '/does/not/exist': No such file or directory\n");
 }
 
 }  // namespace

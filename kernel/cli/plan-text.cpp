@@ -2,6 +2,7 @@
 
 #include "human.h"
 #include "orch/amounts.h"
+#include "orch/generic-resources.h"
 #include "table.h"
 
 namespace orch::cli {
@@ -41,18 +42,37 @@ void printSteps(Output& out, schema::Plan::Reader plan) {
   if (plan.getUnfinished()) out.line("… and so on: this was not worked out further");
 }
 
+// `gpu 1 of 4, fpga 0 of 2`
+kj::String freeResources(schema::PlannedNode::Reader node) {
+  auto parts = KJ_MAP(one, node.getGeneric()) {
+    auto free = amountOf(node.getFreeGeneric(), one.getKind().cStr());
+    return kj::str(one.getKind(), " ", free, " of ", one.getAmount());
+  };
+  return kj::strArray(parts, ", ");
+}
+
 void printNodes(Output& out, schema::Plan::Reader plan) {
   Table table;
-  table.row(kj::arr(kj::str("NODE"), kj::str("TASKS"), kj::str("CORES NOT RESERVED"),
-                    kj::str("MEMORY NOT RESERVED")));
+  bool generic = false;
+  for (auto node : plan.getNodes()) generic |= node.getGeneric().size() > 0;
+  kj::Vector<kj::String> head;
+  for (auto title : {"NODE", "TASKS", "CORES NOT RESERVED", "MEMORY NOT RESERVED"}) {
+    head.add(kj::str(title));
+  }
+  if (generic) head.add(kj::str("RESOURCES FREE"));
+  table.row(head.releaseAsArray());
   bool any = false;
   for (auto node : plan.getNodes()) {
     if (node.getTasks() == node.getTasksBefore()) continue;
     any = true;
-    table.row(kj::arr(
-        kj::str(node.getNode()), kj::str(node.getTasksBefore(), " -> ", node.getTasks()),
-        kj::str(coresText(node.getFreeCpuNanos()), " of ", coresText(node.getCpuNanos())),
-        kj::str(binarySize(node.getFreeMemoryBytes()), " of ", binarySize(node.getMemoryBytes()))));
+    kj::Vector<kj::String> row;
+    row.add(kj::str(node.getNode()));
+    row.add(kj::str(node.getTasksBefore(), " -> ", node.getTasks()));
+    row.add(kj::str(coresText(node.getFreeCpuNanos()), " of ", coresText(node.getCpuNanos())));
+    row.add(
+        kj::str(binarySize(node.getFreeMemoryBytes()), " of ", binarySize(node.getMemoryBytes())));
+    if (generic) row.add(freeResources(node));
+    table.row(row.releaseAsArray());
   }
   if (!any) return;
   out.line();

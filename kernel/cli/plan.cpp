@@ -6,8 +6,10 @@
 #include "arguments.h"
 #include "commands.h"
 #include "connection.h"
+#include "entry.h"
 #include "human.h"
 #include "orch/amounts.h"
+#include "orch/generic-resources.h"
 #include "output.h"
 #include "plan-text.h"
 #include "planning-cluster.h"
@@ -29,8 +31,8 @@ constexpr kj::StringPtr PLANNABLE[] = {"service create"_kj, "service update"_kj,
 constexpr Option SIMULATE_OPTIONS[] = {
     {"--lose", "NODE", "As if a node went down", true},
     {"--add", "NODE",
-     "As if a node joined: cpus=8,memory=32g[,name=NAME][,label.KEY=VALUE], as the others but for "
-     "that; the labels are those of its engine",
+     "As if a node joined: cpus=8,memory=32g[,name=NAME][,label.KEY=VALUE][,resource.KIND=COUNT], "
+     "as the others but for that; the labels are those of its engine",
      true},
     {"--scale", "SERVICE=REPLICAS", "As if a service were scaled", true}};
 
@@ -105,9 +107,11 @@ void readScale(kj::StringPtr text, schema::PlannedChange::Builder change) {
 }
 
 void readNode(kj::StringPtr text, uint32_t number, schema::NodeDescription::Builder node) {
-  constexpr kj::StringPtr EXPECTED = "cpus=CORES,memory=SIZE[,name=NAME][,label.KEY=VALUE]"_kj;
+  constexpr kj::StringPtr EXPECTED =
+      "cpus=CORES,memory=SIZE[,name=NAME][,label.KEY=VALUE][,resource.KIND=COUNT]"_kj;
   node.setHostname(kj::str("new-", number));
   kj::Vector<Pair> labels;
+  kj::Vector<Pair> resources;
   for (auto& field : splitFields("--add", text)) {
     auto pair = parseLabel("--add", field);
     if (pair.key == "cpus") {
@@ -118,9 +122,17 @@ void readNode(kj::StringPtr text, uint32_t number, schema::NodeDescription::Buil
       node.setHostname(parseWord("--add name", pair.value, "a name without spaces"));
     } else if (pair.key.startsWith("label.") && pair.key.size() > 6) {
       labels.add(Pair{kj::str(pair.key.slice(6)), kj::mv(pair.value)});
+    } else if (pair.key.startsWith("resource.") && isResourceKind(view(pair.key.slice(9)))) {
+      resources.add(Pair{kj::str(pair.key.slice(9)), kj::mv(pair.value)});
     } else {
       badValue("--add", text, EXPECTED);
     }
+  }
+  auto generic = node.initGeneric(static_cast<unsigned>(resources.size()));
+  for (unsigned i = 0; i < generic.size(); ++i) {
+    generic[i].setKind(resources[i].key);
+    generic[i].setAmount(parseWhole(kj::str("--add resource.", resources[i].key),
+                                    resources[i].value, 1, MAX_RESOURCE_AMOUNT));
   }
   auto list = node.initEngineLabels(static_cast<unsigned>(labels.size()));
   for (unsigned i = 0; i < list.size(); ++i) {

@@ -68,7 +68,7 @@ class PlanningCluster final : public schema::ClusterControl::Server {
   kj::Promise<void> service(ServiceContext context) override {
     auto request = cluster.serviceRequest();
     request.setId(context.getParams().getId());
-    return context.tailCall(kj::mv(request));
+    return request.send().then([context](auto&& answer) mutable { context.setResults(answer); });
   }
 
  private:

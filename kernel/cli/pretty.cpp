@@ -6,6 +6,7 @@
 
 #include "human.h"
 #include "orch/amounts.h"
+#include "orch/generic-resources.h"
 
 namespace orch::cli {
 
@@ -113,6 +114,8 @@ class PrettyPrinter {
       KJ_IF_MAYBE (key, one.getSchema().findFieldByName("key")) {
         line(depth, label(name),
              kj::str(one.get(*key).as<capnp::Text>(), "=", one.get("value").as<capnp::Text>()));
+      } else if (one.getSchema() == capnp::Schema::from<schema::GenericResource>()) {
+        line(depth, label(name), resourceText(one.as<schema::GenericResource>()));
       } else {
         line(depth, label(name), "");
         object(one, depth + 1);

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <deque>
 
+#include "arguments.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 #include "output.h"
@@ -38,8 +39,10 @@ void writeAll(int fd, kj::ArrayPtr<const kj::byte> bytes) {
 
 class OutputHere final : public schema::ProgramOutput::Server {
  public:
-  explicit OutputHere(Env& env) : env(env) {}
+  OutputHere(Env& env, kj::Own<kj::PromiseFulfiller<void>> begun)
+      : env(env), begun(kj::mv(begun)) {}
   kj::Promise<void> write(WriteContext context) override {
+    begun->fulfill();
     auto params = context.getParams();
     int fd = params.getStream() == schema::LogLine::Stream::STDERR ? STDERR_FILENO : STDOUT_FILENO;
     auto bytes = kj::heapArray<kj::byte>(params.getData());
@@ -53,6 +56,7 @@ class OutputHere final : public schema::ProgramOutput::Server {
 
  private:
   Env& env;
+  kj::Own<kj::PromiseFulfiller<void>> begun;
   kj::ForkedPromise<void> last = kj::Promise<void>(kj::READY_NOW).fork();
 };
 
@@ -121,10 +125,8 @@ Task<void> passInput(Env& env, schema::RunningProgram::Client program, SessionSt
 Task<void> passSize(Env& env, schema::RunningProgram::Client program) {
   for (;;) {
     co_await env.eventPort().onSignal(SIGWINCH);
-    auto now = dimensionsOf(STDIN_FILENO);
     auto request = program.resizeRequest();
-    request.initSize().setRows(now.rows);
-    request.getSize().setColumns(now.columns);
+    describeSize(request.initSize());
     auto sent = request.send().ignoreResult();
     co_await sent;
   }
@@ -201,22 +203,45 @@ Task<int> lookOn(Context& context, schema::RunningProgram::Client program, Sessi
 
 }  // namespace
 
-schema::ProgramOutput::Client outputHere(Env& env) { return kj::heap<OutputHere>(env); }
+ProgramOutputHere outputHere(Env& env) {
+  auto begun = kj::newPromiseAndFulfiller<void>();
+  return {kj::heap<OutputHere>(env, kj::mv(begun.fulfiller)), kj::mv(begun.promise)};
+}
 
-Task<int> look(Context& context, kj::Promise<schema::RunningProgram::Client> starting,
-               SessionStyle style) {
+Task<int> look(Context& context, kj::Promise<LookedAt> starting, kj::Promise<void> begun) {
   // Before there are threads that would hear them.
   for (int number : {SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGWINCH}) {
     kj::UnixEventPort::captureSignal(number);
   }
-  kj::Maybe<schema::RunningProgram::Client> started;
-  auto start = starting.then([&started](schema::RunningProgram::Client program) {
-    started = kj::mv(program);
+  kj::Maybe<LookedAt> started;
+  auto telling = starting.then([&started](LookedAt lookedAt) {
+    started = kj::mv(lookedAt);
     return 0;
   });
-  int ended = co_await orEnded(context.env, kj::mv(start), false);
-  KJ_IF_MAYBE (program, started) co_return co_await lookOn(context, *program, kj::mv(style));
+  auto start = telling.fork();
+  // Output may come before the answer that the program was started.
+  auto speaking = begun.then([] { return 0; }).catch_([](kj::Exception&&) -> kj::Promise<int> {
+    return kj::NEVER_DONE;
+  });
+  auto first = start.addBranch().exclusiveJoin(kj::mv(speaking));
+  int ended = co_await orEnded(context.env, kj::mv(first), false);
+  if (ended == 0 && started == nullptr) {
+    auto told = start.addBranch();
+    ended = co_await orEnded(context.env, kj::mv(told), true);
+  }
+  KJ_IF_MAYBE (one, started) co_return co_await lookOn(context, one->program, kj::mv(one->style));
   co_return ended;
+}
+
+DetachKeys detachKeysOf(const Arguments& args) {
+  return DetachKeys::parse(args.given("--detach-keys") ? args.text("--detach-keys")
+                                                       : "ctrl-p,ctrl-q"_kj);
+}
+
+void describeSize(schema::TerminalSize::Builder size) {
+  auto now = dimensionsOf(STDIN_FILENO);
+  size.setRows(now.rows);
+  size.setColumns(now.columns);
 }
 
 }  // namespace orch::cli

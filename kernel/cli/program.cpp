@@ -123,6 +123,8 @@ int runCommand(const Arguments& args, Output& out, kj::StringPtr host) {
   });
   if (connection.warning().size() > 0) out.error(kj::str("warning: ", connection.warning()));
   if (!outcome.ok()) return report(out, &connection, outcome.error());
+  auto aged = attemptNow([&] { return connection.age().promise().wait(io.waitScope); });
+  if (aged.ok() && aged.value().size() > 0) out.error(aged.value());
   if (outcome.value() == EXIT_INTERRUPTED && command.interruptible) {
     out.interrupted();
     out.error(context.waitsFor.size() > 0

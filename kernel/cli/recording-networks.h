@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "orch/fail.h"
-#include "orch/schema/cluster.capnp.h"
+#include "recording-nodes.h"
 
 namespace orch::cli {
 
 // `bridge`, the nodes' own; `front`, which `web` is on; `vault`, which nobody is on.
-class RecordingNetworks : public schema::ClusterControl::Server {
+class RecordingNetworks : public RecordingNodes {
  public:
   explicit RecordingNetworks(std::vector<std::string>& calls) : asked(calls) {}
 

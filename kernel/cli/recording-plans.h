@@ -47,6 +47,9 @@ class RecordingPlans : public RecordingNetworks {
     auto params = context.getParams();
     planned.push_back(
         kj::str("replay ", params.getScheduler(), " since ", params.getSinceNs()).cStr());
+    if (params.getJournal().size() > 0) {
+      planned.back() += kj::str(" of ", params.getJournal().asChars()).cStr();
+    }
     auto answer = context.getResults().initAnswer();
     if (params.getScheduler().size() == 0) return kj::READY_NOW;  // nothing was decided
     answer.setDecisions(1);

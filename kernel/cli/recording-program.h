@@ -36,6 +36,11 @@ class RecordedProgram final : public schema::RunningProgram::Server {
       end->fulfill();
     });
   }
+  kj::Promise<void> signal(SignalContext context) override {
+    owner.calls.push_back(kj::str("signal ", context.getParams().getSignal()).cStr());
+    end->fulfill();
+    return kj::READY_NOW;
+  }
   kj::Promise<void> letGo(LetGoContext) override {
     owner.calls.push_back("letGo");
     if (missing) fail(kj::str("cannot run 'nothing-there': not there"));
@@ -55,5 +60,15 @@ class RecordedProgram final : public schema::RunningProgram::Server {
   kj::Own<kj::PromiseFulfiller<void>> end;
   kj::ForkedPromise<void> ended = nullptr;
 };
+
+// The own process of a task, to which somebody is attached.
+inline schema::RunningProgram::Client recordedMain(RecordingServer& owner, bool input,
+                                                   schema::ProgramOutput::Client output) {
+  capnp::MallocMessageBuilder message;
+  auto program = message.initRoot<schema::Program>();
+  program.initCommand(1).set(0, "main");
+  program.setInput(input && owner.takesInput);
+  return kj::heap<RecordedProgram>(owner, program.asReader(), kj::mv(output));
+}
 
 }  // namespace orch::cli

@@ -16,6 +16,7 @@
 #include "recording-plans.h"
 #include "recording-program.h"
 #include "recording-progress.h"
+#include "recording-templates.h"
 
 namespace orch::cli {
 
@@ -28,9 +29,10 @@ struct RecordingServer::State {
   std::map<std::string, kj::Own<capnp::MallocMessageBuilder>> services;  // Service, by name
   kj::Own<capnp::MallocMessageBuilder> spec = kj::heap<capnp::MallocMessageBuilder>();
   kj::Own<capnp::MallocMessageBuilder> logOptions = kj::heap<capnp::MallocMessageBuilder>();
-  std::map<std::string, std::string> answers;  // service name by request id
-  std::vector<std::string> removed;            // ids
-  kj::Own<kj::PromiseFulfiller<void>> asked;   // fulfilled at the first call of progress
+  std::map<std::string, std::string> answers;       // service name by request id
+  std::vector<std::string> removed;                 // ids
+  kj::Own<kj::PromiseFulfiller<void>> asked;        // fulfilled at the first call of progress
+  kj::Own<kj::PromiseFulfiller<void>> interrupted;  // when the signal has been sent
   kj::Maybe<kj::Own<capnp::Capability::Client>> gateway;
   kj::Vector<kj::Own<Link>> links;
   kj::Maybe<kj::Promise<void>> accepting;
@@ -41,7 +43,6 @@ namespace {
 
 constexpr const char* TASK_ID = "t1aaaaaaaaaaaaaaaaaaaaaaa";
 constexpr const char* OLD_TASK_ID = "t0aaaaaaaaaaaaaaaaaaaaaaa";
-constexpr const char* NODE_ID = "n1aaaaaaaaaaaaaaaaaaaaaaa";
 
 void fillTask(schema::Task::Builder task, kj::StringPtr id, schema::TaskState desired,
               schema::TaskState state, int64_t ageS, kj::StringPtr error) {
@@ -65,7 +66,9 @@ void fillTask(schema::Task::Builder task, kj::StringPtr id, schema::TaskState de
 class RecordingCluster final : public RecordingPlans {
  public:
   RecordingCluster(RecordingServer& owner, RecordingServer::State& state, kj::Timer& timer)
-      : RecordingPlans(owner.calls), owner(owner), state(state), timer(timer) {}
+      : RecordingPlans(owner.calls), owner(owner), state(state), timer(timer) {
+    script = &owner.backups;
+  }
 
   kj::Promise<void> createService(CreateServiceContext context) override {
     auto params = context.getParams();
@@ -234,32 +237,20 @@ class RecordingCluster final : public RecordingPlans {
     tasks[1].setIteration(1);
     return kj::READY_NOW;
   }
-  kj::Promise<void> node(NodeContext context) override {
-    context.getResults().initNode().initMeta().setId(NODE_ID);
-    return kj::READY_NOW;
-  }
   kj::Promise<void> updateNode(UpdateNodeContext context) override {
-    context.getResults().initNode().initDescription().setHostname(context.getParams().getId());
+    auto params = context.getParams();
+    auto role = params.getChange().getRole();
+    if (role.isSet()) {
+      owner.calls.push_back(kj::str(role.getSet(), " ", params.getId()).cStr());
+      if (!owner.refusal.empty()) fail(kj::str(owner.refusal.c_str()));
+    }
+    context.getResults().initNode().initDescription().setHostname(params.getId());
     return kj::READY_NOW;
   }
   kj::Promise<void> nodeProgress(NodeProgressContext context) override {
     auto after = context.getParams().getAfter();
     context.getResults().setRevision(after + 1);
     owner.drain.at(after)(context.getResults().initProgress());
-    return kj::READY_NOW;
-  }
-  kj::Promise<void> nodes(NodesContext context) override {
-    auto node = context.getResults().initNodes(1)[0];
-    auto label = node.initDescription().initEngineLabels(1)[0];
-    label.setKey("disk");
-    label.setValue("ssd");
-    node.initMeta().setId(NODE_ID);
-    node.getDescription().setHostname("node-1");
-    node.getDescription().setEngineVersion("0.1.0");
-    node.getDescription().initRuntimes(1).set(0, "crun");
-    node.setState(schema::Node::State::READY);
-    node.setRole(schema::Node::Role::MANAGER);
-    node.setLeader(true);
     return kj::READY_NOW;
   }
   kj::Promise<void> volumes(VolumesContext context) override {
@@ -285,6 +276,24 @@ class RecordingCluster final : public RecordingPlans {
     owner.lastProgram->setRoot(params.getProgram());
     auto program = kj::heap<RecordedProgram>(owner, params.getProgram(), params.getOutput());
     context.getResults().setRunning(kj::mv(program));
+    if (!owner.speaksFirst) return kj::READY_NOW;
+    auto speaking = params.getOutput().writeRequest();
+    speaking.setData("ready\n"_kj.asBytes());
+    return speaking.send().ignoreResult().then([this] {
+      auto interrupted = kj::newPromiseAndFulfiller<void>();
+      state.interrupted = kj::mv(interrupted.fulfiller);
+      state.asked->fulfill();
+      return kj::mv(interrupted.promise);
+    });
+  }
+  kj::Promise<void> attach(AttachContext context) override {
+    auto params = context.getParams();
+    owner.calls.push_back(
+        kj::str("attach ", params.getId(), params.getInput() ? " in" : "").cStr());
+    auto results = context.getResults();
+    results.setTask("web.1");
+    results.setTakesInput(owner.takesInput);
+    results.setRunning(recordedMain(owner, params.getInput(), params.getOutput()));
     return kj::READY_NOW;
   }
   kj::Promise<void> logs(LogsContext context) override {
@@ -330,6 +339,7 @@ class RecordingCluster final : public RecordingPlans {
   void breakIfTold() {
     if (owner.disconnects == 0) return;
     --owner.disconnects;
+    owner.refusal = owner.refusalAfter;
     owner.breakConnections();
     kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "orchd ended"));
   }
@@ -371,6 +381,8 @@ class RecordingGateway final : public schema::Gateway::Server {
       context.getResults().setCapability(kj::heap<RecordingImages>(TASK_ID));
     } else if (name == "discovery") {
       context.getResults().setCapability(kj::heap<RecordingDiscovery>());
+    } else if (name == "integration.template") {
+      context.getResults().setCapability(kj::heap<RecordingTemplates>());
     } else {
       fail(kj::str("no service '", name, "' runs here; there are cluster and kernel"));
     }
@@ -468,6 +480,7 @@ Ran RecordingServer::runAndInterrupt(std::vector<std::string> words, int signal)
   writeEnd = nullptr;
   asked.promise.wait(io.waitScope);
   process->signal(signal);
+  if (state->interrupted.get() != nullptr) state->interrupted->fulfill();
   int status = process->onExit().wait(io.waitScope);
   char text[4096];
   ssize_t n = ::read(readEnd, text, sizeof(text));
@@ -480,10 +493,6 @@ Words create(Words options, Words rest) {
   words.insert(words.end(), options.begin(), options.end());
   words.insert(words.end(), rest.begin(), rest.end());
   return words;
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace orch::cli

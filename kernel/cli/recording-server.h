@@ -15,6 +15,7 @@
 #include "orch/schema/cluster.capnp.h"
 #include "orch/schema/gateway.capnp.h"
 #include "orch/schema/image.capnp.h"
+#include "recording-backups.h"
 
 namespace orch::cli {
 
@@ -22,7 +23,9 @@ using Words = std::vector<std::string>;
 
 // `service create --name web`, then these.
 Words create(Words options, Words rest = {"nginx:1"});
-bool has(const std::string& text, const std::string& part);
+inline bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 // What the program did.
 struct Ran {
@@ -40,7 +43,8 @@ class RecordingServer final {
   // Runs the built program against this server, to its end. `variables` are added to its
   // environment, which is otherwise empty but for ORCH_HOST.
   Ran run(std::vector<std::string> words, std::vector<std::string> variables = {});
-  // The same, and sends `signal` when the server has been asked for progress.
+  // The same, and sends `signal` when the server has been asked for progress, or the program
+  // speaks.
   Ran runAndInterrupt(std::vector<std::string> words, int signal);
 
   // ---- what it was asked ----
@@ -56,6 +60,7 @@ class RecordingServer final {
   // ---- how it behaves ----
   unsigned disconnects = 0;  // so many changes are carried out, and the connection then broken
   bool comesBack = true;     // after a break: listens again
+  std::string refusalAfter;  // becomes the next one when a connection has been broken
   std::string refusal;       // the text of every change's failure, if not empty
   // What it says, one after the other, of a node that is being drained.
   std::vector<std::function<void(schema::NodeProgress::Builder)>> drain;
@@ -72,8 +77,11 @@ class RecordingServer final {
   std::string problem;
   unsigned extraServices = 0;  // so many more in `service ls`
   bool programEnds = true;     // one without input does at once
+  bool takesInput = true;      // whoever is attached to its task may write
   bool programLost = false;    // nobody knows how it ended
-  bool hasImages = false;      // nginx:1, which is in use
+  bool speaksFirst = false;    // the program, and that it runs is told when there has been a signal
+  BackupScript backups;
+  bool hasImages = false;  // nginx:1, which is in use
 
   const std::string& socket() const { return path; }
   std::string tryPath(const std::string& name) const { return folder + "/" + name; }

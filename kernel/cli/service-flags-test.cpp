@@ -77,6 +77,8 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
                                 "spread=engine.labels.rack",
                                 "--mount",
                                 "type=tmpfs,target=/t",
+                                "--affinity=service!=web",
+                                "--filter=mine:x==y",
                                 "--constraint",
                                 "node.role==worker",
                                 "--network",
@@ -123,7 +125,7 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
                                 "ndots:2",
                                 "--group",
                                 "wheel",
-                                "-t",
+                                "-it",
                                 "--runtime",
                                 "crun",
                                 "--strategy",
@@ -193,6 +195,8 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
   CHECK(task.getPlacement().getSpreadOver()[1] == "engine.labels.rack");
   CHECK(container.getMounts()[0].getTarget() == "/t");
   CHECK(task.getPlacement().getConstraints()[0] == "node.role==worker");
+  CHECK(task.getPlacement().getFilters()[0] == "affinity:service!=web");
+  CHECK(task.getPlacement().getFilters()[1] == "mine:x==y");
   CHECK(task.getPlacement().getMaxReplicasPerNode() == 2);
   CHECK(task.getPlacement().getStrategy() == "binpack");
   CHECK(task.getNetworks()[0].getName() == "back");
@@ -203,6 +207,7 @@ TEST_CASE("cli: create sends what its flags say", "[cli]") {
   CHECK(container.getReadOnly());
   CHECK(container.getInit());
   CHECK(container.getTty());
+  CHECK(container.getInteractive());
   CHECK(container.getStopSignal() == "SIGINT");
   CHECK(container.getStopGraceMs() == 3000);
   CHECK(container.getUlimits()[0].getHard() == 20);
@@ -351,7 +356,7 @@ TEST_CASE("cli: what docker has and orch has not is called by its name", "[cli]"
     CHECK(ran.errors == "orch: " + text + "\n");
   };
   auto help = "; see 'orch service create --help'";
-  for (std::string flag : {"--secret", "--config", "--generic-resource"}) {
+  for (std::string flag : {"--secret", "--config"}) {
     refused(create({flag, "x"}), "'" + flag + "' is not available yet" + help);
   }
   refused(create({"--mode", "batch"}),
@@ -379,6 +384,7 @@ TEST_CASE("cli: what an update would remove and is not there is a warning", "[cl
   warned({"--publish-rm", "81"}, "--publish-rm '81'");
   warned({"--label-rm", "x"}, "--label-rm 'x'");
   warned({"--constraint-rm", "node.role==worker"}, "--constraint-rm 'node.role==worker'");
+  warned({"--affinity-rm", "service==db"}, "--affinity-rm 'service==db'");
   warned({"--host-rm", "db", "--env-rm", "A"}, "--host-rm 'db'");
   CHECK(server.lastSpec().getTask().getContainer().getEnv().size() == 1);
   auto ran = server.run({"service", "update", "-d", "--publish-rm", "80", "web"});

@@ -86,6 +86,7 @@ Task<int> inspectServices(Context& context) {
     request.setId(name);
     auto response = co_await attempt(request.send());
     if (response.ok()) {
+      context.connection.noteAge(response.value());
       auto service = response.value().getService();
       if (inspection.asPretty()) {
         inspection.add(prettyService(service, context.env.nowNs()));

@@ -44,6 +44,7 @@ Task<int> listServices(Context& context) {
   Listing list(context, SERVICE_COLUMNS);
   auto cluster = co_await context.connection.cluster();
   auto response = co_await cluster.servicesRequest().send();
+  context.connection.noteAge(response);
   for (auto row : response.getServices()) {
     bool shown =
         filters.allowPrefix("id", row.getId()) && filters.allowPrefix("name", row.getName()) &&

@@ -11,6 +11,7 @@
 
 #include "orch/amounts.h"
 #include "orch/fail.h"
+#include "orch/generic-resources.h"
 #include "value.h"
 
 namespace orch::cli {
@@ -97,6 +98,39 @@ void readPreference(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing
   addText(text.slice(KIND.size()), parsing);
 }
 
+// For the filter of that name, before what is typed.
+constexpr char AFFINITY[] = "affinity:";
+void readAffinity(kj::StringPtr, kj::StringPtr text, ListParsing& parsing) {
+  addText(kj::str(AFFINITY, text), parsing);
+}
+
+void readFilter(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
+  auto colon = text.findFirst(':').orDefault(0);
+  if (colon == 0 || colon + 1 == text.size()) {
+    badValue(flag, text, "a filter and what it is to check: NAME:EXPRESSION");
+  }
+  addText(text, parsing);
+}
+
+// `gpu=2`.
+void readResource(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
+  auto equals = text.findFirst('=').orDefault(text.size());
+  auto kind = kj::heapString(text.begin(), equals);
+  if (equals == text.size() || !isResourceKind(view(kind))) {
+    badValue(flag, text, kj::str("KIND=COUNT such as gpu=1, with ", RESOURCE_KINDS));
+  }
+  auto count = readDigits(view(text.slice(equals + 1)));
+  if (!count || *count < 1 || *count > MAX_RESOURCE_AMOUNT) {
+    badValue(flag, text,
+             kj::str(kind, "=COUNT, with a number from 1 to ", MAX_RESOURCE_AMOUNT,
+                     ": how many of them a task gets, not which"));
+  }
+  auto item = parsing.orphanage.newOrphan<schema::GenericResource>();
+  item.get().setKind(kind);
+  item.get().setAmount(*count);
+  parsing.items.add(kj::mv(item));
+}
+
 // `db`, `db:healthy`; compose's words for the conditions are understood, too.
 void readDependency(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing) {
   using Condition = schema::Dependency::Condition;
@@ -129,6 +163,10 @@ void readDependency(kj::StringPtr flag, kj::StringPtr text, ListParsing& parsing
 
 kj::String byText(AnyReader item) { return kj::str(asText(item)); }
 kj::String byPreference(AnyReader item) { return kj::str("spread=", asText(item)); }
+kj::String byAffinity(AnyReader item) {
+  auto text = asText(item);
+  return kj::str(text.startsWith(AFFINITY) ? text.slice(sizeof(AFFINITY) - 1) : text);
+}
 kj::String byName(AnyReader item) {
   auto text = asText(item);
   return kj::heapString(text.begin(), text.findFirst('=').orDefault(text.size()));
@@ -141,6 +179,13 @@ constexpr char KEY_FIELD[] = "key";
 constexpr char NAME_FIELD[] = "name";
 constexpr char TARGET_FIELD[] = "target";
 constexpr char SERVICE_FIELD[] = "service";
+constexpr char KIND_FIELD[] = "kind";
+
+// `gpu`, and as it was written, `gpu=2`.
+bool removesResource(kj::StringPtr typed, AnyReader item) {
+  auto kind = byField<KIND_FIELD>(item);
+  return typed == kind || typed.startsWith(kj::str(kind, "="));
+}
 
 schema::PortSpec::Reader asPort(AnyReader item) {
   return item.as<capnp::DynamicStruct>().as<schema::PortSpec>();
@@ -188,8 +233,14 @@ constexpr ServiceList LISTS[] = {
      false, true},
     {"--network", "NETWORK[,alias=NAME]", "NETWORK", "a network to attach to", GROUP_FREQUENT,
      "task.networks", readNetwork, byField<NAME_FIELD>, nullptr, nullptr, false, true},
-    {"--constraint", "CONSTRAINT", "CONSTRAINT", "where tasks may run: node.labels.zone==east",
-     GROUP_FREQUENT, "task.placement.constraints", readText<parseAny>, byText},
+    {"--constraint", "CONSTRAINT", "CONSTRAINT",
+     "where tasks may run: node.labels.zone==east; only preferred with ' ~ 10'", GROUP_FREQUENT,
+     "task.placement.constraints", readText<parseAny>, byText},
+    {"--affinity", "AFFINITY", "AFFINITY",
+     "near a service or away from it: service==db, image!=redis", GROUP_PLACEMENT,
+     "task.placement.filters", readAffinity, byAffinity},
+    {"--filter", "NAME:EXPRESSION", "NAME:EXPRESSION", "what a filter plugin checks nodes for",
+     GROUP_PLACEMENT, "task.placement.filters", readFilter, byText},
     {"--placement-pref", "spread=LABEL", "spread=LABEL",
      "a label whose values get as many tasks each: spread=node.labels.zone", GROUP_PLACEMENT,
      "task.placement.spreadOver", readPreference, byPreference},
@@ -204,6 +255,10 @@ constexpr ServiceList LISTS[] = {
      "task.container.sysctls", readPair, byField<KEY_FIELD>},
     {"--ulimit", "NAME=SOFT[:HARD]", "NAME", "a limit such as nofile=1024:2048", GROUP_CONTAINER,
      "task.container.ulimits", readUlimit, byField<NAME_FIELD>},
+    {"--generic-resource", "KIND=COUNT", "KIND",
+     "what each task has to itself of the node's [node] resources: gpu=1", GROUP_RESOURCES,
+     "task.resources.generic", readResource, byField<KIND_FIELD>, removesResource, nullptr, false,
+     true},
     {"--group", "GROUP", "GROUP", "a supplementary group", GROUP_CONTAINER, "task.container.groups",
      readText<parseName>, byText},
     {"--host", "NAME:ADDRESS", "NAME[:ADDRESS]", "a line for /etc/hosts", GROUP_NETWORK,

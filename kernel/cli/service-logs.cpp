@@ -41,10 +41,7 @@ Task<int> serviceLogs(Context& context) {
   }
   auto cluster = co_await context.connection.cluster();
   NodeNames names;
-  if (!style.raw && !args.on("--no-resolve")) {
-    auto answer = co_await cluster.nodesRequest().send();
-    names = nodeNames(answer.getNodes());
-  }
+  if (!style.raw && !args.on("--no-resolve")) names = co_await knownNodes(context);
   auto request = cluster.logsRequest();
   request.setId(args.operands()[0]);
   auto options = request.initOptions();

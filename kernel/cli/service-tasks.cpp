@@ -25,6 +25,7 @@ Task<int> listServiceTasks(Context& context) {
     auto request = cluster.tasksRequest();
     request.initFilter().setServiceId(service.value().getService().getMeta().getId());
     auto answer = co_await request.send();
+    context.connection.noteAge(answer);
     for (auto task : answer.getTasks()) tasks.add(task);
     answers.add(kj::mv(answer));
   }

@@ -61,7 +61,7 @@ kj::String keyOf(Dynamic item) {
   }
   if (item.getType() != capnp::DynamicValue::STRUCT) return kj::str(item);
   auto object = item.as<capnp::DynamicStruct>();
-  for (auto name : {"key", "name", "target", "service"}) {
+  for (auto name : {"key", "name", "target", "service", "kind"}) {
     KJ_IF_MAYBE (field, object.getSchema().findFieldByName(name)) {
       return scalarText("", object.get(*field));
     }

@@ -21,11 +21,6 @@ constexpr Option EXEC_OPTIONS[] = {
     {"--detach-keys", "KEYS", "Keys that leave the program to itself (default ctrl-p,ctrl-q)"},
 };
 
-DetachKeys keysOf(const Arguments& args) {
-  return DetachKeys::parse(args.given("--detach-keys") ? args.text("--detach-keys")
-                                                       : "ctrl-p,ctrl-q"_kj);
-}
-
 // As docker: what is not set here is not set there.
 kj::Vector<kj::String> variables(kj::ArrayPtr<const kj::String> given) {
   kj::Vector<kj::String> entries;
@@ -53,9 +48,7 @@ void describe(const Arguments& args, schema::Program::Builder program) {
   program.setInput(args.on("--interactive") && !args.on("--detach"));
   program.setTerminal(args.on("--tty"));
   if (!args.on("--tty")) return;
-  auto now = dimensionsOf(STDIN_FILENO);
-  program.getSize().setRows(now.rows);
-  program.getSize().setColumns(now.columns);
+  describeSize(program.getSize());
 }
 
 // Not started: the status says so. Else it is on its own now.
@@ -71,7 +64,7 @@ Task<int> leave(Context& context, schema::RunningProgram::Client program) {
 Task<int> taskExec(Context& context) {
   const Arguments& args = context.args;
   SessionStyle style;
-  style.keys = keysOf(args);
+  style.keys = detachKeysOf(args);
   style.terminal = args.on("--tty");
   style.input = args.on("--interactive");
   if (style.terminal && style.input && !args.on("--detach") && !isatty(STDIN_FILENO)) {
@@ -81,11 +74,17 @@ Task<int> taskExec(Context& context) {
   auto request = cluster.execRequest();
   request.setId(args.operands()[0]);
   describe(args, request.initProgram());
-  request.setOutput(outputHere(context.env));
-  auto starting = request.send().then([](auto answer) { return answer.getRunning(); });
-  if (!args.on("--detach")) co_return co_await look(context, kj::mv(starting), kj::mv(style));
-  auto program = co_await starting;
-  co_return co_await leave(context, program);
+  auto output = outputHere(context.env);
+  request.setOutput(kj::mv(output.client));
+  auto sent = request.send();
+  if (args.on("--detach")) {
+    auto answer = co_await sent;
+    co_return co_await leave(context, answer.getRunning());
+  }
+  auto starting = sent.then([style = kj::mv(style)](auto answer) mutable {
+    return LookedAt{answer.getRunning(), kj::mv(style)};
+  });
+  co_return co_await look(context, kj::mv(starting), kj::mv(output.begun));
 }
 
 }  // namespace

@@ -86,6 +86,24 @@ NodeNames nodeNames(capnp::List<schema::Node>::Reader nodes) {
   return names;
 }
 
+Task<NodeNames> knownNodes(Context& context) {
+  auto cluster = co_await context.connection.cluster();
+  auto all = co_await attempt(cluster.nodesRequest().send());
+  if (all.ok()) {
+    context.connection.noteAge(all.value());
+    co_return nodeNames(all.value().getNodes());
+  }
+  auto request = cluster.nodeRequest();
+  request.setId("self");
+  auto self = co_await attempt(request.send());
+  if (!self.ok()) kj::throwFatalException(kj::mv(all.error()));
+  context.out.error(kj::str("only what is here: ", plainText(all.error())));
+  auto node = self.value().getNode();
+  NodeNames names;
+  names[node.getMeta().getId().cStr()] = node.getDescription().getHostname().cStr();
+  co_return kj::mv(names);
+}
+
 kj::String nodeName(const NodeNames& names, kj::StringPtr id) {
   auto found = names.find(id.cStr());
   return found == names.end() ? kj::str(id) : kj::str(found->second.c_str());
@@ -101,8 +119,7 @@ Task<void> printTasks(Context& context, const Filters& filters,
   const Arguments& args = context.args;
   auto ownNode = co_await ownNodeId(context, filters);
   auto cluster = co_await context.connection.cluster();
-  auto answer = co_await cluster.nodesRequest().send();
-  auto nodes = nodeNames(answer.getNodes());
+  auto nodes = co_await knownNodes(context);
   Listing list(context, TASK_COLUMNS);
   std::stable_sort(tasks.begin(), tasks.end(), comesBefore);
   bool shortens = context.out.terminal() && !args.on("--no-trunc");

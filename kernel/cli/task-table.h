@@ -16,6 +16,8 @@ namespace orch::cli {
 // The names of nodes by their ids.
 using NodeNames = std::map<std::string, std::string>;
 NodeNames nodeNames(capnp::List<schema::Node>::Reader nodes);
+// Of all nodes; of a worker its own, and a line on stderr that there is more elsewhere.
+Task<NodeNames> knownNodes(Context& context);
 // The id itself if the node is not known.
 kj::String nodeName(const NodeNames& names, kj::StringPtr id);
 

@@ -14,6 +14,7 @@ Task<int> listTasks(Context& context) {
   auto filters = taskFilters(context.args);
   auto cluster = co_await context.connection.cluster();
   auto response = co_await cluster.tasksRequest().send();
+  context.connection.noteAge(response);
   kj::Vector<schema::Task::Reader> tasks;
   for (auto task : response.getTasks()) tasks.add(task);
   co_await printTasks(context, filters, kj::mv(tasks));

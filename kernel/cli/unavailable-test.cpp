@@ -33,14 +33,17 @@ TEST_CASE("cli: docker's words are answered with the word that does it here", "[
   check({"ps", "-a"}, "orch ps' is 'orch task ls' here; of one service: 'orch service ps SERVICE'");
   check({"container", "ls"},
         "orch ps' is 'orch task ls' here; of one service: 'orch service ps SERVICE'");
+  check({"container", "stats"}, "orch container stats' is 'orch stats' here");
+  check({"container", "top", "web"}, "orch container top' is 'orch task top TASK' here");
+  check({"attach", "web.1"}, "orch attach' is 'orch task attach TASK' here");
   check({"images"}, "orch images' is 'orch image ls' here");
   check({"container", "exec", "web", "sh"}, "orch exec' is 'orch task exec TASK COMMAND' here");
   check({"stack", "deploy"}, "orch stack deploy' is not available yet");
   check({"stop", "--help"},
         "orch stop' is 'orch service scale SERVICE=0' here; 'orch service rm SERVICE' ends it for "
         "good");
-  for (std::string word : {"run", "logs", "stats", "pull", "rmi", "inspect", "swarm", "secret",
-                           "system prune", "node promote", "config create"}) {
+  for (std::string word : {"run", "logs", "attach", "pull", "rmi", "inspect", "swarm", "secret",
+                           "system prune", "config create"}) {
     INFO(word);
     CHECK(unavailableCommand(wordsIn(word)).size() > 0);
   }
@@ -72,7 +75,7 @@ TEST_CASE("cli: flags of docker run are answered with those of a service", "[cli
   for (auto [flag, answer] : std::vector<std::pair<std::string, std::string>>{
            {"-v", "'-v' is --mount type=bind,"},
            {"--restart", "'--restart' is --restart-condition here"},
-           {"-it", "'-it' is not available"},
+           {"-m", "'-m' is --limit-memory here"},
            {"--rollback", "'--rollback' is 'orch service rollback SERVICE' here"}}) {
     auto ran = server.run({"service", "create", flag, "x", "nginx"});
     CHECK(ran.status == 2);

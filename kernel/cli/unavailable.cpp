@@ -19,7 +19,7 @@ constexpr const char* MANIFEST =
     "both up";
 // Longer ones before those that they begin with.
 constexpr Word COMMAND_WORDS[] = {
-    {"attach", ""},
+    {"attach", "is 'orch task attach TASK' here"},
     {"build", "is not available: build elsewhere, then 'orch image import PATH'"},
     {"commit", ""},
     {"compose*", ""},
@@ -27,6 +27,8 @@ constexpr Word COMMAND_WORDS[] = {
     {"config inspect", CONFIGS},
     {"config ls", CONFIGS},
     {"config rm", CONFIGS},
+    {"container stats", "is 'orch stats' here"},
+    {"container top", "is 'orch task top TASK' here"},
     {"cp", ""},
     {"create", "is 'orch service create IMAGE [COMMAND]' here"},
     {"exec", "is 'orch task exec TASK COMMAND' here"},
@@ -45,8 +47,6 @@ constexpr Word COMMAND_WORDS[] = {
     {"logs", "is 'orch service logs SERVICE|TASK' here"},
     {"network connect", "is 'orch service update --network-add NETWORK SERVICE' here"},
     {"network disconnect", "is 'orch service update --network-rm NETWORK SERVICE' here"},
-    {"node demote", ""},
-    {"node promote", ""},
     {"pause", ""},
     {"plugin disable", MANIFEST},
     {"plugin enable", MANIFEST},
@@ -71,22 +71,22 @@ constexpr Word COMMAND_WORDS[] = {
     {"secret*", ""},
     {"stack*", ""},
     {"start", "is 'orch service scale SERVICE=REPLICAS' here"},
-    {"stats", ""},
     {"stop", "is 'orch service scale SERVICE=0' here; 'orch service rm SERVICE' ends it for good"},
     {"swarm init",
      "is 'orch init' here; a node does it at its first start, unless autoInit is false"},
-    {"swarm ca", ""},
+    {"swarm ca", "is 'orch ca' here"},
     {"swarm join", "is 'orch join' here"},
     {"swarm join-token", "is 'orch join-token worker' here"},
     {"swarm leave", "is 'orch leave' here"},
     {"swarm update", "is 'orch cluster update' here"},
+    {"swarm unlock", "is 'orch unlock' here"},
+    {"swarm unlock-key", "is 'orch unlock-key' here"},
     {"swarm*", ""},
     {"system df", "is 'orch image ls' here"},
     {"system events", "is 'orch events' here"},
     {"system info", "is 'orch info' here"},
     {"system prune", "is 'orch image prune' here"},
     {"tag", ""},
-    {"top", ""},
     {"unpause", ""},
     {"update", "is 'orch service update SERVICE' here"},
     {"volume create",
@@ -106,7 +106,6 @@ constexpr Word FLAG_WORDS[] = {
     {"--credential-spec", ""},
     {"--device*", ""},
     {"--expose", "is not needed: tasks reach each other on all ports"},
-    {"--generic-resource*", ""},
     {"--link", "is not available: tasks reach each other by the address of their network"},
     {"--memory", "is --limit-memory here"},
     {"--memory-reservation", "is --reserve-memory here"},
@@ -124,10 +123,13 @@ constexpr Word FLAG_WORDS[] = {
     {"--volume", MOUNT},
     {"-c", "is not available; --limit-cpu limits the cores"},
     {"-h", "is --hostname here"},
-    {"-i", "is not available: a service has no input"},
-    {"-it", "is not available: a service has no input"},
     {"-m", "is --limit-memory here"},
     {"-v", MOUNT},
+};
+
+// Of docker's `swarm init`, `swarm update` and `swarm ca`.
+constexpr Word CLUSTER_FLAG_WORDS[] = {
+    {"--external-ca", "is for 'orch init' and 'orch ca --rotate' here"},
 };
 
 // What the table has of `typed`, with `'PREFIX TYPED'` before it.
@@ -159,6 +161,8 @@ kj::String unavailableCommand(kj::ArrayPtr<const kj::String> words) {
   // docker's own longer names of the same.
   if (words.size() > 1 && words[0] == "container") {
     if (words[1] == "ls") return answer(COMMAND_WORDS, "orch ", "ps");
+    auto both = answer(COMMAND_WORDS, "orch ", kj::str(words[0], " ", words[1]));
+    if (both.size() > 0) return both;
     words = words.slice(1, words.size());
   }
   if (words.size() > 1) {
@@ -169,6 +173,9 @@ kj::String unavailableCommand(kj::ArrayPtr<const kj::String> words) {
 }
 
 kj::String unavailableFlag(kj::StringPtr path, kj::StringPtr flag) {
+  if (path == "init" || path == "cluster update" || path == "ca") {
+    return answer(CLUSTER_FLAG_WORDS, "", flag);
+  }
   if (path != "service create" && path != "service update") return kj::String();
   return answer(FLAG_WORDS, "", flag);
 }

@@ -12,8 +12,9 @@ struct Scheme {
 };
 // Classic Swarm's `nodes`, and no scheme at all, are lists of hosts.
 constexpr Scheme SCHEMES[] = {
-    {"file", "file"}, {"node", "node"},   {"nodes", "node"},
-    {"", "node"},     {"token", "token"}, {"token+http", "token"},
+    {"file", "file"},   {"node", "node"},        {"nodes", "node"},    {"", "node"},
+    {"token", "token"}, {"token+http", "token"}, {"consul", "consul"}, {"consul+https", "consul"},
+    {"etcd", "etcd"},   {"etcd+https", "etcd"},  {"zk", "zookeeper"},
 };
 
 std::string schemeOf(const std::string& uri) {
@@ -54,10 +55,13 @@ bool has(const Manifest& manifest, const std::string& id) {
 void checkDiscoveryUri(const Value& value) {
   auto& uri = std::get<std::string>(value.data);
   if (find(uri) != nullptr) return;
-  failAt(value, "'discovery' has " + tomlText(uri) +
-                    ", which no backend here serves; accepted: file:///path, "
-                    "node://host:port,host:port, token://host:port/v1/TOKEN, token+http://…; "
-                    "for another backend add a [[plugin]] such as \"discovery.consul\"");
+  failAt(value,
+         "'discovery' has " + tomlText(uri) +
+             ", which no backend here serves; accepted: file:///path, "
+             "node://host:port,host:port, token://host:port/v1/TOKEN, token+http://…, "
+             "consul://host:port/prefix, consul+https://…, etcd://host:port,host:port/prefix, "
+             "etcd+https://…, zk://host:port,host:port/prefix; for "
+             "another backend add a [[plugin]] such as \"discovery.consul\"");
 }
 
 void addDiscoveryPlugins(Manifest& manifest) {

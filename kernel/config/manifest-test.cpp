@@ -56,7 +56,7 @@ TEST_CASE("manifest: a mistake is named with file, line, key and what is accepte
   const Case cases[] = {
       {"[node]\nnam = 'x'\n",
        "node.toml:2: unknown key 'nam' in [node]; accepted: name, data, run, listen, logLevel, "
-       "eventLog, loopLimit, plugins, labels, discovery"},
+       "eventLog, loopLimit, plugins, labels, resources, discovery"},
       {"[nodes]\n", "node.toml:1: unknown key 'nodes' in the manifest; accepted: node, plugin"},
       {"[node]\ndata = 'here'\n", "node.toml:2: 'data' is 'here'; accepted: an absolute path"},
       {"[node]\nname = 7\n", "node.toml:2: 'name' must be a text, not a whole number"},
@@ -105,6 +105,27 @@ TEST_CASE("manifest: a mistake is named with file, line, key and what is accepte
       {"[node.labels]\n'' = 'x'\n",
        "node.toml:2: 'labels' has the key \"\"; accepted: a key of 1 to 255 bytes without blanks, "
        "'=' and control characters"},
+      {"[node]\nresources = 4\n",
+       "node.toml:2: 'resources' must be a table such as { gpu = 4 }, not a whole number"},
+      {"[node.resources]\n'g pu' = 1\n",
+       "node.toml:2: 'resources' has \"g pu\"; accepted: a kind of 1 to 63 letters, digits, '_', "
+       "'.' "
+       "and '-' that begins with a letter or a digit"},
+      {"[node.resources]\ngpu = 0\n",
+       "node.toml:2: 'gpu' is 0; accepted: 1 to 1000000, or names such as [\"GPU-1\"]"},
+      {"[node.resources]\ngpu = -1\n",
+       "node.toml:2: 'gpu' is -1; accepted: 1 to 1000000, or names such as [\"GPU-1\"]"},
+      {"[node.resources]\ngpu = 'GPU-1'\n",
+       "node.toml:2: 'gpu' must be a number such as 4 or names such as [\"GPU-1\"], not a text"},
+      {"[node.resources]\ngpu = []\n",
+       "node.toml:2: 'resources' has 0 names of \"gpu\"; accepted: 1 to 256"},
+      {"[node.resources]\ngpu = ['A', 'A']\n",
+       "node.toml:2: 'resources' names \"A\" of \"gpu\" twice; a name stands for one of them"},
+      {"[node.resources]\ngpu = ['A,B']\n",
+       "node.toml:2: 'resources' has \"A,B\" among the names of \"gpu\"; accepted: names of 1 to "
+       "127 "
+       "bytes without blanks, ',', '=' and control characters"},
+      {"[node.resources]\ngpu = [1]\n", "node.toml:2: 'gpu' must be a text, not a whole number"},
       {"[plugin]\nid = 'a.b'\n",
        "node.toml:1: write [[plugin]], with two brackets, for each plugin"},
   };
@@ -140,7 +161,8 @@ id = "discovery.file"
 }
 
 TEST_CASE("manifest: a URI of discovery that no backend serves is refused by line", "[config]") {
-  for (auto uri : {"zk://a:1", "consul://a:1", "http://a", "", "://a", "tokens://a/v1/t"}) {
+  for (auto uri :
+       {"zks://a:1", "consuls://a:1", "etcds://a:1", "http://a", "", "://a", "tokens://a/v1/t"}) {
     auto problem = problemOf(std::string("[node]\ndiscovery = ['a:1',\n'") + uri + "']\n");
     INFO(problem);
     CHECK(problem.rfind(std::string("node.toml:3: 'discovery' has \"") + uri +
@@ -169,6 +191,17 @@ TEST_CASE("manifest: of labels with one key the last wins, the command line's ov
         attemptNow([&, &key = key, &value = value]() { addCommandLineLabel(node, key, value); });
     CHECK_FALSE(outcome.ok());
   }
+}
+
+TEST_CASE("manifest: resources are counted or named, in the order of their kinds", "[config]") {
+  auto node =
+      parseManifest("[node.resources]\nssd = 3\ngpu = ['GPU-2', 'GPU-1']\n", "node.toml").node;
+  CHECK(node.resources ==
+        std::vector<ResourceEntry>{{"gpu", 2, {"GPU-2", "GPU-1"}}, {"ssd", 3, {}}});
+  CHECK_THAT(nodeToml(node, "n", false),
+             Catch::Contains("resources = { gpu = [\"GPU-2\", \"GPU-1\"], ssd = 3 }"));
+  auto other = parseManifest("[node.resources]\ngpu = 2\n", "b").node;
+  CHECK(changedKeys(node, other) == std::vector<std::string>{"resources"});
 }
 
 TEST_CASE("manifest: what cannot be read is named in one line", "[config]") {

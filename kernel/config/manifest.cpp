@@ -12,6 +12,7 @@
 #include "orch/amounts.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/generic-resources.h"
 #include "orch/kernel-names.h"
 
 namespace orch::config {
@@ -256,6 +257,56 @@ void readLabels(const Value& value, NodeEntry& node) {
   }
 }
 
+void readNames(const Value& value, ResourceEntry& resource) {
+  auto& list = std::get<Array>(value.data);
+  for (auto& item : list) {
+    auto name = readLine(item, resource.kind);
+    if (!isResourceName(name)) {
+      failAt(item, "'resources' has " + tomlText(name) + " among the names of " +
+                       tomlText(resource.kind) + "; accepted: " + RESOURCE_NAMES.cStr());
+    }
+    if (std::find(resource.names.begin(), resource.names.end(), name) != resource.names.end()) {
+      failAt(item, "'resources' names " + tomlText(name) + " of " + tomlText(resource.kind) +
+                       " twice; a name stands for one of them");
+    }
+    resource.names.push_back(name);
+  }
+  resource.amount = list.size();
+  if (list.empty() || list.size() > MAX_RESOURCE_NAMES) {
+    failAt(value, "'resources' has " + std::to_string(list.size()) + " names of " +
+                      tomlText(resource.kind) + "; accepted: 1 to " +
+                      std::to_string(MAX_RESOURCE_NAMES));
+  }
+}
+
+void readResources(const Value& value, NodeEntry& node) {
+  node.resources.clear();
+  auto& entries = expect<Table>(value, "resources", "a table such as { gpu = 4 }").entries;
+  if (entries.size() > MAX_RESOURCE_KINDS) {
+    failAt(value, "'resources' has " + std::to_string(entries.size()) +
+                      " kinds; accepted: " + std::to_string(MAX_RESOURCE_KINDS) + " at most");
+  }
+  for (auto& [kind, item] : entries) {
+    if (!isResourceKind(kind)) {
+      failAt(item, "'resources' has " + tomlText(kind) + "; accepted: " + RESOURCE_KINDS.cStr());
+    }
+    auto& resource = node.resources.emplace_back();
+    resource.kind = kind;
+    if (std::holds_alternative<Array>(item.data)) {
+      readNames(item, resource);
+      continue;
+    }
+    auto number = expect<int64_t>(item, kind, "a number such as 4 or names such as [\"GPU-1\"]");
+    if (number < 1 || static_cast<uint64_t>(number) > MAX_RESOURCE_AMOUNT) {
+      failAt(item, "'" + kind + "' is " + std::to_string(number) + "; accepted: 1 to " +
+                       std::to_string(MAX_RESOURCE_AMOUNT) + ", or names such as [\"GPU-1\"]");
+    }
+    resource.amount = static_cast<uint64_t>(number);
+  }
+  std::sort(node.resources.begin(), node.resources.end(),
+            [](auto& a, auto& b) { return a.kind < b.kind; });
+}
+
 void readNode(const Value& value, NodeEntry& node) {
   KeyReader()
       .key("name", [&](const Value& v) { readName(v, node); })
@@ -291,6 +342,7 @@ void readNode(const Value& value, NodeEntry& node) {
              }
            })
       .key("labels", [&](const Value& v) { readLabels(v, node); })
+      .key("resources", [&](const Value& v) { readResources(v, node); })
       .key("discovery",
            [&](const Value& v) {
              for (auto& item : expect<Array>(v, "discovery", "a list of URIs")) {
@@ -377,6 +429,7 @@ std::vector<std::string> changedKeys(const NodeEntry& a, const NodeEntry& b) {
     return labels;
   };
   compare("labels", sorted(a.labels) == sorted(b.labels));
+  compare("resources", a.resources == b.resources);
   return keys;
 }
 

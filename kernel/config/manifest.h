@@ -41,6 +41,14 @@ struct PluginEntry {
   bool fromNode = false;                 // made of `[node] discovery`
 };
 
+// What the node has for tasks beside cores and memory.
+struct ResourceEntry {
+  std::string kind;
+  uint64_t amount = 0;
+  std::vector<std::string> names;  // of a set: as many as `amount` says
+  bool operator==(const ResourceEntry&) const = default;
+};
+
 struct NodeEntry {
   std::string name;  // empty: the host's name
   std::string data = "/var/lib/orch";
@@ -53,6 +61,7 @@ struct NodeEntry {
   uint64_t loopLimitMs = 20000;       // orchd ends if its loop stands still for so long
   std::vector<std::pair<std::string, std::string>> labels;             // each key once
   std::vector<std::pair<std::string, std::string>> commandLineLabels;  // are among `labels`
+  std::vector<ResourceEntry> resources;                                // by kind, each once
   std::vector<std::string> given;                                      // the keys that are set
 };
 

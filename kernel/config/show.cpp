@@ -41,6 +41,15 @@ std::string textsToml(const std::vector<std::pair<std::string, std::string>>& te
   return "{" + out + " }";
 }
 
+std::string resourcesToml(const std::vector<ResourceEntry>& resources) {
+  std::string out;
+  for (auto& [kind, amount, names] : resources) {
+    out += (out.empty() ? " " : ", ") + tomlKey(kind) + " = " +
+           (names.empty() ? std::to_string(amount) : listToml(names));
+  }
+  return "{" + out + " }";
+}
+
 std::string restartToml(const RestartSettings& restart) {
   return kj::str("{ backoff = \"", durationText(restart.backoffMinMs), "..",
                  durationText(restart.backoffMaxMs), "\", limit = ", restart.limit, ", window = \"",
@@ -64,6 +73,9 @@ std::string nodeToml(const NodeEntry& node, const std::string& name, bool defaul
   for (auto& uri : node.discovery) uris.push_back(std::get<std::string>(uri.data));
   if (defaults || !uris.empty()) lines.always("discovery", listToml(uris));
   if (defaults || !node.labels.empty()) lines.always("labels", textsToml(node.labels));
+  if (defaults || !node.resources.empty()) {
+    lines.always("resources", resourcesToml(node.resources));
+  }
   return "[node]\n" + lines.text;
 }
 

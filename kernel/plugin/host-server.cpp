@@ -104,6 +104,14 @@ void describeNode(schema::Host::NodeResults::Builder results, const config::Node
     labels[i].setKey(node.labels[i].first.c_str());
     labels[i].setValue(node.labels[i].second.c_str());
   }
+  auto generic = results.initGeneric(node.resources.size());
+  for (uint32_t i = 0; i < generic.size(); ++i) {
+    auto& resource = node.resources[i];
+    generic[i].setKind(resource.kind.c_str());
+    generic[i].setAmount(resource.amount);
+    auto names = generic[i].initNames(resource.names.size());
+    for (uint32_t k = 0; k < names.size(); ++k) names.set(k, resource.names[k].c_str());
+  }
 }
 
 schema::Host::Client newHostServer(NodeParts parts, const std::string& instance,

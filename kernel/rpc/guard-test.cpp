@@ -4,6 +4,7 @@
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/revocable.h"
 #include "orch/schema/scheduler.capnp.h"
 #include "orch/schema/store.capnp.h"
 #include "orch/testing/virtual-env.h"
@@ -93,6 +94,17 @@ TEST_CASE("guard: a call in a row of late ones is told, whichever capability it 
     CHECK(f.world.env().timer().now() - begin == DEADLINE_MS * kj::MILLISECONDS);
   }
   CHECK(late.poll(f.world.waitScope()));
+}
+
+// As an admin's connection has it.
+TEST_CASE("guard: whoever holds what a call is to return need not wait for the call", "[rpc]") {
+  GuardFixture f;
+  auto revocable = kj::refcounted<Revocable>(kj::Promise<void>(kj::NEVER_DONE));
+  auto behind = capnp::membrane(f.scheduler, kj::mv(revocable));
+  schema::Scheduler::Client found =
+      kj::evalLater([behind = kj::mv(behind)]() mutable { return kj::mv(behind); });
+  auto table = found.openRequest().send().getTable();
+  CHECK(f.place(table).error().getType() == kj::Exception::Type::OVERLOADED);
 }
 
 TEST_CASE("guard: its end ends calls, and lets go of what others hold", "[rpc]") {

@@ -3,6 +3,7 @@
 #include <kj/debug.h>
 
 #include "kernel/loop/turned-for.h"
+#include "orch/hand-on.h"
 #include "orch/schema/plugin.capnp.h"
 
 namespace orch::rpc {
@@ -10,10 +11,6 @@ namespace orch::rpc {
 namespace {
 
 using Type = kj::Exception::Type;
-
-kj::Exception disconnected(kj::String text) {
-  return kj::Exception(Type::DISCONNECTED, __FILE__, __LINE__, kj::mv(text));
-}
 
 }  // namespace
 
@@ -49,7 +46,8 @@ void Guard::end(kj::StringPtr reason) {
 kj::Exception Guard::gone(kj::StringPtr when) const {
   kj::StringPtr reason = "";
   KJ_IF_MAYBE (text, endedBecause) reason = *text;
-  return disconnected(kj::str("plugin '", plugin.id.c_str(), "': ", reason, when));
+  return kj::Exception(Type::DISCONNECTED, __FILE__, __LINE__,
+                       kj::str("plugin '", plugin.id.c_str(), "': ", reason, when));
 }
 
 kj::Maybe<capnp::Capability::Client> Guard::inboundCall(uint64_t interfaceId, uint16_t,
@@ -69,7 +67,7 @@ kj::Promise<void> Guard::pass(capnp::Capability::Client target, uint64_t interfa
   context.releaseParams();
   context.allowCancellation();
   auto begin = timer.now();
-  auto call = context.tailCall(kj::mv(request));
+  auto call = answerBy(context, kj::mv(request));
   auto method = methods.find(interfaceId, methodId);
   auto answered = [this, begin, timed = !method.longRunning]() -> kj::Promise<void> {
     if (!timed) stats.addUntimed();

@@ -1,12 +1,14 @@
 #include "kernel/rpc/peer-gateway.h"
 
-#include <capnp/membrane.h>
 #include <capnp/message.h>
+#include <capnp/schema.h>
 #include <unistd.h>
 
 #include "orch/abi.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/hand-on.h"
+#include "orch/revocable.h"
 
 namespace orch::rpc {
 
@@ -88,60 +90,35 @@ class PeerGateway final : public schema::Gateway::Server {
 };
 
 // The whole gateway, but for what the other end gets as who it is.
-class AdminGateway final : public schema::Gateway::Server {
+class AdminGateway final : public capnp::Capability::Server {
  public:
   AdminGateway(schema::Gateway::Client ofPeer, schema::Gateway::Client whole)
       : ofPeer(kj::mv(ofPeer)), whole(kj::mv(whole)) {}
 
-  kj::Promise<void> version(VersionContext context) override {
-    return context.tailCall(whole.versionRequest());
-  }
-  kj::Promise<void> service(ServiceContext context) override {
-    auto name = context.getParams().getName();
-    auto request = (name == "renewal" ? ofPeer : whole).serviceRequest();
-    request.setName(name);
-    return context.tailCall(kj::mv(request));
-  }
-  kj::Promise<void> services(ServicesContext context) override {
-    return context.tailCall(whole.servicesRequest());
+  DispatchCallResult dispatchCall(uint64_t interfaceId, uint16_t methodId, AnyCall call) override {
+    auto service = capnp::Schema::from<schema::Gateway>().getMethodByName("service").getOrdinal();
+    bool renews = methodId == service && call.getParams().getAs<Named>().getName() == "renewal";
+    return {handOn(renews ? ofPeer : whole, interfaceId, methodId, call), false};
   }
 
  private:
+  using Named = schema::Gateway::ServiceParams;
   schema::Gateway::Client ofPeer;
   schema::Gateway::Client whole;
 };
 
-// What came through it ends when the promise is broken.
-class Admitted final : public capnp::MembranePolicy, public kj::Refcounted {
- public:
-  explicit Admitted(kj::Promise<void> ended) : ended(ended.fork()) {}
-  kj::Maybe<capnp::Capability::Client> inboundCall(uint64_t, uint16_t,
-                                                   capnp::Capability::Client) override {
-    return nullptr;
-  }
-  kj::Maybe<capnp::Capability::Client> outboundCall(uint64_t, uint16_t,
-                                                    capnp::Capability::Client) override {
-    return nullptr;
-  }
-  kj::Own<capnp::MembranePolicy> addRef() override { return kj::addRef(*this); }
-  kj::Maybe<kj::Promise<void>> onRevoked() override { return ended.addBranch(); }
-
- private:
-  kj::ForkedPromise<void> ended;
-};
-
 }  // namespace
 
-schema::Gateway::Client newAdminGateway(schema::Gateway::Client ofPeer,
+schema::Gateway::Client newAdminGateway(kj::Promise<void> ready, schema::Gateway::Client ofPeer,
                                         schema::Gateway::Client whole) {
   auto find = ofPeer.serviceRequest();
   find.setName("admin");
-  auto sent = find.send();
-  schema::Gateway::Client both = kj::heap<AdminGateway>(kj::mv(ofPeer), kj::mv(whole));
-  return sent.then([both = kj::mv(both)](auto&& found) mutable {
+  auto sent = ready.then([find = kj::mv(find)]() mutable { return find.send(); });
+  capnp::Capability::Client both = kj::heap<AdminGateway>(kj::mv(ofPeer), kj::mv(whole));
+  return sent.then([both = both.castAs<schema::Gateway>()](auto&& found) mutable {
     auto asked = found.getCapability().template castAs<schema::Admission>().endedRequest().send();
     auto ended = asked.then([](auto&& answer) { fail(kj::str(answer.getReason())); });
-    return capnp::membrane(kj::mv(both), kj::refcounted<Admitted>(kj::mv(ended)));
+    return capnp::membrane(kj::mv(both), kj::refcounted<Revocable>(kj::mv(ended)));
   });
 }
 

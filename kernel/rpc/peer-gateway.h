@@ -10,9 +10,9 @@ namespace orch::rpc {
 // Of the gateway, as `version` answers it.
 constexpr uint32_t API_VERSION = 1;
 
-// For an admin: `whole`, if the service `admin` lets it in, and for as long as that says so; of
-// `ofPeer` it has `renewal` beside it.
-schema::Gateway::Client newAdminGateway(schema::Gateway::Client ofPeer,
+// For an admin: `whole`, if the service `admin`, asked when `ready` settles, lets it in, and for as
+// long as that says so; of `ofPeer` it has `renewal` beside it.
+schema::Gateway::Client newAdminGateway(kj::Promise<void> ready, schema::Gateway::Client ofPeer,
                                         schema::Gateway::Client whole);
 
 // One per connection. `registry` and `refusals` outlive it.

@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include "orch/hand-on.h"
+
 namespace orch::rpc {
 
 namespace {
@@ -10,27 +12,17 @@ class ServiceProxy final : public capnp::Capability::Server {
  public:
   explicit ServiceProxy(kj::Own<ServiceTarget> target) : target(kj::mv(target)) {}
 
-  DispatchCallResult dispatchCall(
-      uint64_t interfaceId, uint16_t methodId,
-      capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer> context) override {
-    return {forward(interfaceId, methodId, context), false};
+  DispatchCallResult dispatchCall(uint64_t interfaceId, uint16_t methodId, AnyCall call) override {
+    KJ_IF_MAYBE (client, target->current) {
+      return {handOn(*client, interfaceId, methodId, call), false};
+    }
+    kj::Promise<void> gone =
+        kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__,
+                      kj::str("'", target->name.c_str(), "' is not running right now"));
+    return {kj::mv(gone), false};
   }
 
  private:
-  kj::Promise<void> forward(uint64_t interfaceId, uint16_t methodId,
-                            capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer> context) {
-    KJ_IF_MAYBE (client, target->current) {
-      auto params = context.getParams();
-      auto request = client->typelessRequest(interfaceId, methodId, params.targetSize());
-      request.set(params);
-      context.releaseParams();
-      context.allowCancellation();
-      return context.tailCall(kj::mv(request));
-    }
-    return kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__,
-                         kj::str("'", target->name.c_str(), "' is not running right now"));
-  }
-
   kj::Own<ServiceTarget> target;
 };
 

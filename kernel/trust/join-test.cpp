@@ -69,8 +69,9 @@ struct JoinFixture {
   }
   Shown shown() {
     auto keys = newKeyRequest();
-    return {authority.certificate(),
-            authority.sign(keys.request, "orch-manager", "n1", "manager.orch"), keys.key};
+    return {{authority.certificate(), "", ""},
+            authority.sign(keys.request, "orch-manager", "n1", "manager.orch"),
+            keys.key};
   }
   kj::String token(kj::StringPtr secret = "secret") {
     return kj::str("ORCHTKN-1-", digestOf(authority.certificate()).c_str(), "-", secret);
@@ -123,7 +124,8 @@ TEST_CASE("join: what is wrong here is found before a manager is asked", "[trust
              Catch::Contains("cannot listen at '192.0.2.1:2377': Cannot assign requested address"));
   auto other = kj::str("ORCHTKN-1-", std::string(64, '0').c_str(), "-secret");
   CHECK_THAT(f.join(kj::mv(other)),
-             Catch::EndsWith("it is of another cluster than the token; nothing was sent to it"));
+             Catch::EndsWith("it is of another cluster than the token, or its authority has been "
+                             "replaced since; nothing was sent to it"));
   CHECK(f.asked == 0);
 }
 

@@ -35,7 +35,9 @@ Task<std::string> introduce(Env& env, kj::String address, std::string digest) {
   auto answer = co_await limited(env, kj::mv(asked), HANDSHAKE_LIMIT);
   std::string authority = answer.getCertificate().cStr();
   if (digestOf(authority) != digest) {
-    fail(kj::str("it is of another cluster than the token; nothing was sent to it"));
+    fail(kj::str(
+        "it is of another cluster than the token, or its authority has been replaced since; "
+        "nothing was sent to it"));
   }
   checkTimes(authority, "the authority of the cluster", env.nowNs());
   co_return authority;
@@ -46,8 +48,8 @@ Task<Credentials> joinAt(Env& env, kj::String at, Token token, Addresses own) {
   Credentials credentials;
   credentials.key = keys.key;
   auto authority = co_await introduce(env, kj::str(at), token.digest);
-  credentials.authority = authority;
-  auto tls = newTls(env, credentials.authority, "", "", false);
+  credentials.trusted.authorities = authority;
+  auto tls = newTls(env, authority, "", "", false);
   auto stream = co_await reach(env, kj::str(at));
   credentials.address =
       own.advertise.empty() ? ownAddress(*stream) : withNodePort(own.advertise.c_str()).cStr();
@@ -66,7 +68,10 @@ Task<Credentials> joinAt(Env& env, kj::String at, Token token, Addresses own) {
   auto answer = co_await limited(env, kj::mv(asked), HANDSHAKE_LIMIT);
   credentials.certificate = answer.getCertificate().cStr();
   for (auto manager : answer.getManagers()) credentials.managers.push_back(manager.cStr());
-  checkSigned(credentials.certificate, credentials.authority, credentials.key);
+  auto trusted = trustedOf(answer.getTrusted());
+  // It says so over a connection that the token's authority vouches for.
+  if (!trusted.authorities.empty()) credentials.trusted = kj::mv(trusted);
+  checkSigned(credentials.certificate, credentials.trusted.authorities, credentials.key);
   co_return kj::mv(credentials);
 }
 

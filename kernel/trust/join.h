@@ -4,18 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "orch/trust/node-credentials.h"
 #include "orch/trust/peer-link.h"
 
 namespace orch::trust {
 
-// What joining has brought, for the disk.
-struct Credentials {
-  std::string key;
-  std::string certificate;
-  std::string authority;
-  std::vector<std::string> managers;
-  std::string address;  // of this node
-};
 // Of this host. Empty: the address that the manager is reached from; what others are told.
 struct Addresses {
   std::string advertise;

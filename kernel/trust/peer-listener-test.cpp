@@ -127,7 +127,9 @@ struct PeerFixture {
         listener(time, refusals, shown(), [this](schema::Peer::Reader peer) {
           auto found = rpc::newPeerGateway(registry, refusals, "n1", peer);
           bool admin = peer.getRole() == schema::Role::ADMIN;
-          return admin ? rpc::newAdminGateway(kj::mv(found), kj::heap<WholeServer>()) : found;
+          auto whole = kj::heap<WholeServer>();
+          return admin ? rpc::newAdminGateway(ready.addBranch(), kj::mv(found), kj::mv(whole))
+                       : found;
         }) {
     capnp::MallocMessageBuilder nobody;
     for (auto service : {"cluster", "store.local", "dispatcher", "join"}) {
@@ -143,7 +145,7 @@ struct PeerFixture {
   Shown shown() {
     auto keys = newKeyRequest();
     auto certificate = authority.sign(keys.request, "orch-manager", "n1", "manager.orch");
-    return {authority.certificate(), certificate, keys.key};
+    return {{authority.certificate(), "", ""}, certificate, keys.key};
   }
   kj::Own<kj::TlsContext> worker(testing::TestAuthority& signer, const char* unit = "orch-worker",
                                  int days = 1, const char* id = "node1") {
@@ -219,6 +221,7 @@ struct PeerFixture {
   log::Refusals refusals;
   testing::TestAuthority authority;
   rpc::Registry registry;
+  kj::ForkedPromise<void> ready = kj::Promise<void>(kj::READY_NOW).fork();  // to let admins in
   kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> ends;  // of the admin's admission
   PeerListener listener;
 };
@@ -246,6 +249,22 @@ TEST_CASE("peers: a joiner may join and nothing else", "[trust]") {
   // Its time is short.
   f.time.advance(HANDSHAKE_LIMIT);
   link->onDisconnect().wait(f.io.waitScope);
+}
+
+TEST_CASE("peers: an admin waits for the plugin that lets it in, on a node that is starting",
+          "[trust]") {
+  PeerFixture f("peers-starting");
+  f.registry.withdraw("admin");
+  auto started = kj::newPromiseAndFulfiller<void>();
+  f.ready = started.promise.fork();
+  auto tls = f.worker(f.authority, "orch-admin", 1, "ann");
+  auto link = f.link(*tls);
+  auto request = link->bootstrap<schema::Gateway>().serviceRequest();
+  request.setName("cluster");
+  auto asking = request.send().getCapability().castAs<schema::Gateway>().versionRequest().send();
+  f.registry.offerToPeers("admin", kj::heap<AdmitServer>(f.ends));
+  started.fulfiller->fulfill();
+  CHECK(asking.wait(f.io.waitScope).getNode() == "all of n1");
 }
 
 TEST_CASE("peers: an admin has the whole gateway until it is removed", "[trust]") {
@@ -284,6 +303,64 @@ TEST_CASE("peers: a new certificate is for those who come, and whoever is there 
   auto after = tls->wrapClient(kj::mv(plain), MANAGER_NAME).wait(f.io.waitScope);
   CHECK(holderOf(*after.peerIdentity).fingerprint == digestOf(fresh.certificate));
   CHECK(f.listener.connections() == 2);
+}
+
+TEST_CASE("peers: an authority that was replaced lets admins in, and nobody else", "[trust]") {
+  PeerFixture f("peers-replaced");
+  testing::TestAuthority next(f.folder, "next");
+  auto keys = newKeyRequest();
+  auto fresh = next.sign(keys.request, "orch-manager", "n1", "manager.orch");
+  auto of = [&](testing::TestAuthority& signer, const char* unit, const char* id) {
+    auto own = newKeyRequest();
+    auto certificate = signer.sign(own.request, unit, id);
+    return newTls(*f.env, next.certificate() + f.authority.certificate(), certificate, own.key,
+                  true);
+  };
+  auto oldAdmin = of(f.authority, "orch-admin", "ann"), old = of(f.authority, "orch-worker", "w1");
+  auto admin = f.link(*oldAdmin);
+  REQUIRE(f.ask(*admin, "cluster") == "all of n1");
+  auto worker = f.link(*old);
+  REQUIRE(f.ask(*worker, "dispatcher") == "w1");
+  // Both count: whoever is there stays.
+  f.listener.show({{next.certificate() + f.authority.certificate(), "", ""}, fresh, keys.key});
+  CHECK(f.ask(*worker, "dispatcher") == "w1");
+  auto followed = of(next, "orch-worker", "w2");
+  auto other = f.link(*followed);
+  REQUIRE(f.ask(*other, "dispatcher") == "w2");
+  // The new one alone.
+  f.listener.show({{next.certificate(), f.authority.certificate(), ""}, fresh, keys.key});
+  f.time.advance(PeerListener::STALE_MS * kj::MILLISECONDS);
+  worker->onDisconnect().wait(f.io.waitScope);
+  CHECK(f.ask(*other, "dispatcher") == "w2");
+  CHECK(f.ask(*admin, "cluster") == "all of n1");
+  CHECK_FALSE(f.serves(*old));
+  CHECK(f.ask(*f.link(*oldAdmin), "cluster") == "all of n1");
+  CHECK(f.ask(*f.link(*followed), "dispatcher") == "w2");
+  // And an authority of before that signs another one is nobody, either.
+  CHECK_FALSE(f.serves(*of(f.authority, "orch-manager", "n9")));
+}
+
+TEST_CASE("peers: nodes whose authority is trusted no more are let go one by one", "[trust]") {
+  PeerFixture f("peers-stale");
+  testing::TestAuthority next(f.folder, "next");
+  auto keys = newKeyRequest();
+  auto fresh = next.sign(keys.request, "orch-manager", "n1", "manager.orch");
+  auto tls = f.worker(f.authority);
+  std::vector<kj::Own<PeerLink>> links;
+  constexpr uint32_t COUNT = 32;
+  for (uint32_t i = 0; i < COUNT; ++i) {
+    links.push_back(f.link(*tls));
+    REQUIRE(f.ask(*links.back(), "dispatcher") == "node1");
+  }
+  f.listener.show({{next.certificate(), f.authority.certificate(), ""}, fresh, keys.key});
+  constexpr auto HALF = PeerListener::STALE_MS / 2 * kj::MILLISECONDS;
+  f.time.advance(HALF);
+  testing::until(*f.env, f.io.waitScope, "some are let go",
+                 [&] { return f.listener.connections() < COUNT; });
+  CHECK(f.listener.connections() > 0);
+  f.time.advance(HALF);
+  testing::until(*f.env, f.io.waitScope, "all are let go",
+                 [&] { return f.listener.connections() == 0; });
 }
 
 TEST_CASE("peers: without a valid certificate nobody is served", "[trust]") {

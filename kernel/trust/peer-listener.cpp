@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 
 #include "kernel/rpc/listener.h"
 #include "orch/attempt.h"
@@ -19,6 +20,7 @@ constexpr kj::byte PLAIN = 0x00;
 constexpr kj::byte JOINER = 'J';
 constexpr kj::uint PEER_WORDS = 64;            // of id, fingerprint and address; kept by connection
 constexpr uint64_t MEMBER_WORDS = 1ull << 24;  // 128 MiB: a complete set of 10,000 tasks fits
+constexpr uint64_t WORKER_WORDS = 1ull << 20;  // 8 MiB: what one tells is never that long
 
 class IntroductionServer final : public schema::Introduction::Server {
  public:
@@ -31,6 +33,12 @@ class IntroductionServer final : public schema::Introduction::Server {
  private:
   const std::string certificate;
 };
+
+std::set<std::string> digestsIn(const std::string& authorities) {
+  std::set<std::string> digests;
+  for (auto& authority : certificatesIn(authorities)) digests.insert(digestOf(authority));
+  return digests;
+}
 
 std::string withoutPort(kj::StringPtr address) {
   KJ_IF_MAYBE (colon, address.findLast(':')) return std::string(address.cStr(), *colon);
@@ -51,6 +59,7 @@ struct PeerListener::Connection {
                                  })),
         network(*messages, capnp::rpc::twoparty::Side::SERVER, limits(other.words)),
         rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))),
+        signer(kj::mv(other.signer)),
         place(listener.named.emplace(kj::mv(other.id), this)) {}
   ~Connection() { listener.named.erase(place); }
   static capnp::ReaderOptions limits(uint64_t words) {
@@ -65,6 +74,8 @@ struct PeerListener::Connection {
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
   kj::PromiseFulfillerPair<void> dropped = kj::newPromiseAndFulfiller<void>();
+  kj::Promise<void> ending = nullptr;
+  const std::string signer;
   std::multimap<std::string, Connection*>::iterator place;
 };
 
@@ -119,9 +130,37 @@ PeerListener::PeerListener(Env& env, log::Refusals& refusals, Shown given, Gatew
 }
 
 void PeerListener::show(Shown fresh) {
+  auto before = digestsIn(shown.trusted.authorities);
   shown = kj::mv(fresh);
-  members = newTls(env, shown.authority, shown.certificate, shown.key, true);
-  joiners = newTls(env, shown.authority, shown.certificate, shown.key, false);
+  auto& trusted = shown.trusted;
+  members = newTls(env, trusted.authorities + trusted.former, shown.chain(), shown.key, true);
+  joiners = newTls(env, trusted.authorities, shown.chain(), shown.key, false);
+  auto now = digestsIn(trusted.authorities);
+  if (std::includes(now.begin(), now.end(), before.begin(), before.end())) return;
+  for (auto& entry : named) {
+    auto& stale = *entry.second;
+    if (stale.signer == ANYBODY || now.count(stale.signer) > 0) continue;
+    auto end = env.timer().afterDelay(env.random() % STALE_MS * kj::MILLISECONDS);
+    auto drop = [&stale]() { stale.dropped.fulfiller->fulfill(); };
+    stale.ending = end.then(kj::mv(drop)).eagerlyEvaluate(nullptr);
+  }
+}
+
+// Where an authority has been replaced for good, it vouches for nobody any more: of admins, each
+// certificate is known.
+std::string PeerListener::checkedSigner(kj::PeerIdentity& identity, schema::Role role) const {
+  if (role == schema::Role::ADMIN) return ANYBODY;
+  auto signer = signerOf(identity, shown.trusted.authorities);
+  if (signer.empty() && !shown.trusted.former.empty()) {
+    fail(
+        kj::str("its certificate is of an authority that 'orch ca --rotate' has replaced; 'orch "
+                "leave' there, then 'orch join' with a token"));
+  }
+  return signer;
+}
+
+void PeerListener::dropMembers() {
+  for (auto& entry : named) entry.second->dropped.fulfiller->fulfill();
 }
 
 Task<void> PeerListener::open(kj::String address) {
@@ -186,7 +225,7 @@ Task<void> PeerListener::hear(kj::AuthenticatedStream accepted, Stranger& strang
   if (late) refused(stranger.from, "it said nothing");
   if (n == 0) co_return;
   if (first == PLAIN) {
-    auto introduction = kj::heap<IntroductionServer>(shown.authority);
+    auto introduction = kj::heap<IntroductionServer>(firstIn(shown.trusted.authorities));
     co_await serveStranger(bounded(STRANGER_BYTES, putBack(first, kj::mv(stream))),
                            kj::mv(introduction), kj::str(stranger.from));
     co_return;
@@ -225,22 +264,29 @@ Task<void> PeerListener::shakeHands(kj::AuthenticatedStream stream, bool joiner,
     refused(stranger.from, holder.message());
     co_return;
   }
+  auto role = holder.value().role;
+  auto signer = attemptNow([&]() { return checkedSigner(*wrapped.value().peerIdentity, role); });
+  if (!signer.ok()) {
+    refused(stranger.from, signer.message());
+    co_return;
+  }
   stranger.recognized();
   // Those of one id are in the order that they came in.
   auto [oldest, end] = named.equal_range(holder.value().id);
   auto count = static_cast<size_t>(std::distance(oldest, end));
   for (; count >= CONNECTIONS_PER_MEMBER; --count) (oldest++)->second->dropped.fulfiller->fulfill();
-  peer.setRole(holder.value().role);
+  peer.setRole(role);
   peer.setId(holder.value().id.c_str());
   peer.setFingerprint(holder.value().fingerprint.c_str());
-  Other other{holder.value().id, kj::str(stranger.from), MEMBER_WORDS};
+  auto words = role == schema::Role::WORKER ? WORKER_WORDS : MEMBER_WORDS;
+  Other other{holder.value().id, kj::str(stranger.from), words, kj::mv(signer.value())};
   co_await serveRpc(kj::mv(wrapped.value().stream), gatewayFor(peer), kj::mv(other));
 }
 
 Task<void> PeerListener::serveStranger(kj::Own<kj::AsyncIoStream> stream,
                                        capnp::Capability::Client bootstrap, kj::String from) {
   auto limit = env.timer().afterDelay(HANDSHAKE_LIMIT);
-  Other other{"", kj::mv(from), STRANGER_BYTES / sizeof(capnp::word)};
+  Other other{"", kj::mv(from), STRANGER_BYTES / sizeof(capnp::word), ANYBODY};
   auto serving = serveRpc(kj::mv(stream), kj::mv(bootstrap), kj::mv(other));
   co_await kj::mv(serving).promise().exclusiveJoin(kj::mv(limit));
 }

@@ -22,9 +22,11 @@ Task<kj::Own<kj::ConnectionReceiver>> listenAt(Env& env, kj::String address);
 
 // What a listener shows of its node.
 struct Shown {
-  std::string authority;
+  Trusted trusted;
   std::string certificate;
   std::string key;
+
+  std::string chain() const { return certificate + trusted.crossed; }
 };
 
 // Listens as long as it lives. `env` and `refusals`
@@ -47,7 +49,12 @@ class PeerListener final : private kj::TaskSet::ErrorHandler {
 
   // Binds `address`. Fails with what stands in the way.
   Task<void> open(kj::String address);
-  // To those who come from now on; whoever is there stays.
+  // Ends the connections of all who are there; they may come again.
+  void dropMembers();
+  // To those who come from now on. Whoever is there stays, but for nodes whose certificates are of
+  // an authority that is trusted no more: they come again, and are let go within so long, not all
+  // at once.
+  static constexpr uint64_t STALE_MS = 10'000;
   void show(Shown fresh);
   uint32_t connections() const { return open_; }
   // That it listens at, once it does.
@@ -60,8 +67,12 @@ class PeerListener final : private kj::TaskSet::ErrorHandler {
   struct Other {
     std::string id;
     kj::String from;
-    uint64_t words;  // of one message
+    uint64_t words;      // of one message
+    std::string signer;  // of its certificate: a digest; of whoever is let in anyhow `ANYBODY`
   };
+  static constexpr const char* ANYBODY = "*";
+  // Who has signed the certificate. Fails if it is only for admins to be signed by that.
+  std::string checkedSigner(kj::PeerIdentity& identity, schema::Role role) const;
   Task<void> serve();
   Task<void> greet(kj::AuthenticatedStream stream);
   Task<void> hear(kj::AuthenticatedStream stream, Stranger& stranger);

@@ -14,30 +14,25 @@ constexpr kj::Duration ASK_EVERY = 1 * kj::SECONDS;
 constexpr kj::Duration ANSWER_LIMIT = 3 * kj::SECONDS;
 constexpr uint64_t FIRST_PAUSE_MS = 50;
 constexpr uint64_t LAST_PAUSE_MS = 1'000;
+constexpr kj::Duration LASTING = 10 * kj::SECONDS;  // of a connection that is worth a new complaint
 }  // namespace
 
 Uplink::Uplink(Env& env, log::Logger& logger, rpc::Registry& registry,
-               const std::vector<std::string>& managers, Connect connect)
-    : env(env), logger(logger), registry(registry), managers(managers), connect(kj::mv(connect)) {}
+               const std::vector<std::string>& managers, ManagerSearch::Connect connect)
+    : env(env), logger(logger), registry(registry), search(env, managers, kj::mv(connect)) {}
 
 Task<void> Uplink::run() {
   uint64_t pauseMs = FIRST_PAUSE_MS;
-  bool complained = false;
-  for (size_t next = 0;; ++next) {
-    auto known = managers;
-    known.insert(known.end(), suggested.begin(), suggested.end());
-    auto address = kj::str(known[next % known.size()].c_str());
-    auto began = env.timer().now();
-    auto ended = co_await attempt(hold(kj::str(address)));
-    bool held = env.timer().now() - began > 10 * kj::SECONDS;
-    if (held) {
+  for (bool complained = false;;) {
+    auto ended = co_await attempt(hold());
+    if (!from.empty() && env.timer().now() - since > LASTING) {
       pauseMs = FIRST_PAUSE_MS;
       complained = false;
     }
     if (!complained) {
       complained = true;
       log::LogFields fields;
-      fields.emplace_back("manager", kj::mv(address));
+      fields.emplace_back("manager", kj::str((from.empty() ? search.begunWith() : from).c_str()));
       fields.emplace_back("reason",
                           tlsReason(ended.ok() ? "it closed the connection"_kj : ended.message()));
       logger.write(schema::LogLevel::WARN, "uplink.lost, trying until a manager answers", fields);
@@ -47,27 +42,23 @@ Task<void> Uplink::run() {
   }
 }
 
-Task<void> Uplink::hold(kj::String address) {
-  auto stream = co_await connect(kj::str(address));
-  PeerLink link(kj::mv(stream));
-  auto gateway = link.bootstrap<schema::Gateway>();
-  kj::Promise<capnp::Response<schema::Gateway::ServicesResults>> asked =
-      gateway.servicesRequest().send();
-  auto there = co_await env.timer().timeoutAfter(HANDSHAKE_LIMIT, kj::mv(asked));
-  // Its plugins are still starting.
-  if (there.getNames().size() == 0) fail(kj::str("it has nothing for this node yet"));
+Task<void> Uplink::hold() {
+  from.clear();
+  auto manager = co_await search.find();
+  from = manager.address;
+  since = env.timer().now();
   KJ_DEFER(withdraw());
-  for (auto name : there.getNames()) {
-    auto request = gateway.serviceRequest();
+  for (auto name : manager.services.getNames()) {
+    auto request = manager.gateway.serviceRequest();
     request.setName(name);
     registry.offer(name.cStr(), request.send().getCapability());
     offered.emplace_back(name.cStr());
   }
   log::LogFields fields;
-  fields.emplace_back("manager", kj::str(address));
+  fields.emplace_back("manager", kj::str(from.c_str()));
   logger.write(schema::LogLevel::INFO, "connected to a manager", fields);
-  auto asking = keepAsking(gateway);
-  co_await link.onDisconnect().exclusiveJoin(kj::mv(asking).promise());
+  auto asking = keepAsking(manager.gateway);
+  co_await manager.link->onDisconnect().exclusiveJoin(kj::mv(asking).promise());
 }
 
 Task<void> Uplink::keepAsking(schema::Gateway::Client gateway) {

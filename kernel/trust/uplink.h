@@ -6,35 +6,34 @@
 #include "kernel/rpc/registry.h"
 #include "kernel/trust/join.h"
 #include "orch/schema/gateway.capnp.h"
+#include "orch/trust/manager-search.h"
 
 namespace orch::trust {
 
 // Lives on the loop; what it is given outlives it.
 class Uplink final {
  public:
-  // A way to the manager at an address.
-  using Connect = kj::Function<Task<kj::Own<kj::AsyncIoStream>>(kj::String address)>;
   Uplink(Env& env, log::Logger& logger, rpc::Registry& registry,
-         const std::vector<std::string>& managers, Connect connect);
-  // Goes on for ever: one manager after the other, with pauses that grow to a second.
+         const std::vector<std::string>& managers, ManagerSearch::Connect connect);
+  // Goes on for ever. Managers are looked for with pauses that grow to a second.
   Task<void> run();
   bool connected() const { return !offered.empty(); }
   // Where managers may be found, too.
-  void suggest(std::vector<std::string> managers) { suggested = kj::mv(managers); }
+  void suggest(std::vector<std::string> managers) { search.suggest(kj::mv(managers)); }
 
  private:
   // Until the connection breaks, or the other end has not answered for ANSWER_LIMIT.
-  Task<void> hold(kj::String address);
+  Task<void> hold();
   Task<void> keepAsking(schema::Gateway::Client gateway);
   void withdraw();
 
   Env& env;
   log::Logger& logger;
   rpc::Registry& registry;
-  const std::vector<std::string>& managers;
-  Connect connect;
-  std::vector<std::string> suggested;
+  ManagerSearch search;
   std::vector<std::string> offered;
+  std::string from;                                   // empty: there is no connection
+  kj::TimePoint since = kj::origin<kj::TimePoint>();  // there is
 };
 
 }  // namespace orch::trust

@@ -1,6 +1,6 @@
-"""Where co_await may stand. g++ 12 miscompiles it in conditions, in ?: and beside temporaries of classes
-without a constructor, brace-initialised ones and closures (the temporary is destroyed twice, or the
-wrong branch runs). And a capturing lambda dies before the coroutine that it started."""
+"""Where co_await may stand. g++ 12 miscompiles it in conditions, in ?:, behind KJ_…_NONNULL and beside
+temporaries of classes without a constructor, brace-initialised ones and closures (the temporary is
+destroyed twice, or the wrong branch runs). And a capturing lambda dies before the coroutine that it started."""
 import re
 
 import cpp
@@ -44,6 +44,8 @@ def _expressions(text):
             yield match.start(), "co_await in a ?: expression: write an if"
         elif re.search(r"[(,]\s*\{|\b[A-Z]\w*\s*\{", after):
             yield match.start(), "brace-initialised temporary in a co_await expression: give it a name first"
+        elif re.search(r"\bKJ_\w+_NONNULL\b", after):
+            yield match.start(), "a value that may be absent in a co_await expression: KJ_IF_MAYBE first"
         elif before.count("(") > before.count(")") or before.count("[") > before.count("]"):
             if not _CONDITION.search(before):
                 yield match.start(), "co_await as an argument: await it into a variable first"

@@ -83,8 +83,8 @@ def _refusedInPlugin(path, header, existing):
     if len(parts) < 4:
         return None
     kind, own = "/".join(parts[:2]), "/".join(parts[:3])
-    places = [os.path.dirname(path), own, kind, f"{kind}/lib"]
-    allowed = (own + "/", f"{kind}/lib/")
+    places = [os.path.dirname(path), own, kind, f"{kind}/lib", "plugins/lib"]
+    allowed = (own + "/", f"{kind}/lib/", "plugins/lib/")
     if _isTest(path):
         places += [f"{kind}/lib/testing"] + [folder for folder in _folders(existing) if folder.startswith("sdk/conformance")]
         allowed += ("sdk/conformance/",)
@@ -93,4 +93,4 @@ def _refusedInPlugin(path, header, existing):
         return None
     if any(c in existing and c.startswith(allowed) for c in candidates) or header.endswith(".capnp.h"):
         return None
-    return f"\"{header}\": a plugin includes the SDK, its own files and those of {kind}/lib only"
+    return f"\"{header}\": a plugin includes the SDK, its own files and those of {kind}/lib and plugins/lib only"

@@ -67,7 +67,7 @@ def _names(tree):
 def _readmes(tree):
     existing = set(tree.paths)
     for path in tree.paths:
-        match = re.fullmatch(r"(plugins/[^/]+/(?!lib/)[^/]+)/CMakeLists\.txt", path)
+        match = re.fullmatch(r"(plugins/(?!lib/)[^/]+/(?!lib/)[^/]+)/CMakeLists\.txt", path)
         if match and f"{match.group(1)}/README.md" not in existing:
             yield Finding(path, 1, "a plugin has a README.md: what it does, when not to use it, settings, errors by id")
 

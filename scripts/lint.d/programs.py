@@ -39,7 +39,7 @@ def tidy(tree, everything):
         return _findings(tree, command, "clang-tidy", input="\n".join(sources))
 
 
-def alone(tree):
+def alone(tree, everything):
     """Sources are compiled several at a time; each has to compile by itself, too. One of each target
     is tried in a run, another one after each commit."""
     if not os.path.exists(f"{tree.root}/build/dev/compile_commands.json"):
@@ -49,6 +49,8 @@ def alone(tree):
     for path, entry in sorted(units.single(tree.root, "dev").items()):
         by_target.setdefault(units.target(entry), []).append(entry)
     chosen = [entries[int(commits or 0) % len(entries)] for entries in by_target.values()]
+    if everything:
+        chosen = [entry for entries in by_target.values() for entry in entries]
     script = "\n".join(f"cd {shlex.quote(e.directory)} && {e.command} -fsyntax-only" for e in chosen)
     command = ["xargs", "-P", str(os.cpu_count() or 1), "-d", "\n", "-n", "1", "sh", "-c"]
     return _findings(tree, command, "by itself", input=script)

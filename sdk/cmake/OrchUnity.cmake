@@ -21,11 +21,15 @@ function(orch_unity_build)
   orch_targets_below(${PROJECT_SOURCE_DIR} targets)
   foreach(target ${targets})
     get_target_property(type ${target} TYPE)
+    if(type STREQUAL "INTERFACE_LIBRARY")  # is not compiled
+      continue()
+    endif()
     if(NOT type STREQUAL "UTILITY")
       set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${ORCH_UNITY_SIZE})
     endif()
-    # Tests run what is optimised, but are not optimised themselves.
-    if(target MATCHES "_(test|cases|testing)$|_conformance")
+    # Tests run what is optimised, but are not optimised themselves: but for the world that days of
+    # simulated time pass in.
+    if(target MATCHES "_(test|cases|testing)$|_conformance" AND NOT target STREQUAL "orch_testing")
       target_compile_options(${target} PRIVATE -O0)
     endif()
   endforeach()

@@ -49,6 +49,16 @@ void ExecSession::begin(kj::StringPtr id, const std::vector<std::string>& words,
   running = request.send().wait(subject.waitScope()).getRunning();
 }
 
+bool ExecSession::attach(kj::StringPtr id, bool input) {
+  auto request = subject.runtime().attachRequest();
+  request.setId(id);
+  request.setInput(input);
+  request.setOutput(kj::heap<OutputKeeper>(seen));
+  auto answer = request.send().wait(subject.waitScope());
+  running = answer.getRunning();
+  return answer.getTakesInput();
+}
+
 bool ExecSession::write(kj::StringPtr text) {
   auto request = program().writeRequest();
   request.setData(text.asBytes());

@@ -12,23 +12,6 @@ namespace {
 using ContainerState = schema::Container::State;
 using Container = capnp::Response<schema::Runtime::CreateResults>;
 
-class LineKeeper final : public schema::LogSink::Server {
- public:
-  explicit LineKeeper(std::vector<SeenLine>& seen) : seen(seen) {}
-  kj::Promise<void> lines(LinesContext context) override {
-    for (auto line : context.getParams().getLines()) {
-      auto text = line.getText();
-      seen.push_back({line.getStream() == schema::LogLine::Stream::STDERR, line.getPartial(),
-                      std::string(reinterpret_cast<const char*>(text.begin()), text.size()),
-                      line.getTimeNs()});
-    }
-    return kj::READY_NOW;
-  }
-
- private:
-  std::vector<SeenLine>& seen;
-};
-
 // One test's view of the subject.
 class Steps {
  public:
@@ -403,6 +386,16 @@ void faults(RuntimeSubject& subject, Steps& steps) {
                      {true, "f1 "},  {false, "a3\n"}, {true, "f2\n"}};
     steps.create("c1", speaks);
     steps.start("c1");
+    SeenProgram seen;
+    ExecSession session(subject, seen);
+    CHECK(session.attach("c1", true));
+    // They come by two pipes: each is written when the one before is in the log.
+    for (size_t written = 1; written <= speaks.pieces.size(); ++written) {
+      while (readLogs(subject, "c1").size() < speaks.output.size() + written) {
+        subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(steps.scope());
+      }
+      CHECK(session.write("\n"));
+    }
     steps.wait("c1");
     for (int64_t tail : {1, 2, 3, 4}) {
       std::string text[2];
@@ -471,23 +464,8 @@ void runtimeContract(RuntimeSubject& subject) {
   programs(subject, steps);
   programsThatCannot(steps);
   programsWithSomebody(subject, steps);
+  watchContract(subject);
   faults(subject, steps);
-}
-
-schema::LogSink::Client keepLines(std::vector<SeenLine>& seen) {
-  return kj::heap<LineKeeper>(seen);
-}
-
-std::vector<SeenLine> readLogs(RuntimeSubject& subject, kj::StringPtr id, int64_t tail,
-                               int64_t sinceNs) {
-  std::vector<SeenLine> seen;
-  auto request = subject.runtime().logsRequest();
-  request.setId(id);
-  request.getOptions().setTail(tail);
-  request.getOptions().setSinceNs(sinceNs);
-  request.setSink(keepLines(seen));
-  request.send().wait(subject.waitScope());
-  return seen;
 }
 
 std::string errorText(kj::Promise<void> promise, kj::WaitScope& waitScope) {

@@ -23,6 +23,8 @@ struct Row {
   uint32_t failures = 0;
   bool candidate = true;
   uint32_t room = ANY;
+  uint32_t limit = ANY;  // of what the strategy is not told of
+  bool image = false;    // it has it
 };
 
 struct Wish {
@@ -80,12 +82,20 @@ class Placing final {
       auto number = numberOf(id);
       bits.set(number / 64, bits[number / 64] | uint64_t(1) << number % 64);
     }
+    if (!having.empty()) {
+      auto images = group.initHaving(bits.size());
+      for (auto& id : having) {
+        auto number = numberOf(id);
+        images.set(number / 64, images[number / 64] | uint64_t(1) << number % 64);
+      }
+    }
     auto& loads = own[service];
     auto list = group.initLoads(loads.size());
     uint32_t next = 0;
     for (auto& [id, load] : loads) {
       list[next].setNode(numberOf(id));
       list[next].setTasks(load.tasks);
+      list[next].setRoom(load.limit);
       list[next++].setRecentFailures(load.failures);
     }
     if (divided) group.initLevels(1).set(0, DIVISION);
@@ -102,7 +112,9 @@ class Placing final {
     for (auto node : answer.getNodes()) {
       KJ_REQUIRE(node < names.size(), "a task went to a node that there is not", node);
       placed.push_back(names[node]);
-      ++own[service][names[node]].tasks;
+      auto& there = own[service][names[node]];
+      ++there.tasks;
+      if (there.limit != ANY) --there.limit;
     }
     KJ_REQUIRE(placed.size() + answer.getUnplaced() == count,
                "the placed and the unplaced are not the tasks that were asked for", placed.size(),
@@ -126,6 +138,7 @@ class Placing final {
   struct Own {
     uint32_t tasks = 0;
     uint32_t failures = 0;
+    uint32_t limit = ANY;
   };
 
   uint32_t numberOf(const std::string& id) {
@@ -144,13 +157,15 @@ class Placing final {
       node.setTotalCpuNanos(row.cpu);
       node.setTotalMemoryBytes(row.memory);
       node.setTasks(row.ofService + row.ofOthers);
-      own["web"][row.id] = {row.ofService, row.failures};
+      own["web"][row.id] = {row.ofService, row.failures, row.limit};
       own["other"][row.id] = {row.ofOthers, 0};
+      if (row.image) having.push_back(row.id);
     }
   }
 
   std::map<std::string, uint32_t> numbers;
   std::map<std::string, std::map<std::string, Own>> own;  // by service and node
+  std::vector<std::string> having;
   bool divided = false;
 };
 
@@ -228,6 +243,17 @@ const Case CASES[] = {
      {.most = 2},
      9,
      {{.id = "a", .ofOthers = 50, .room = 2}, {.id = "b", .room = 2}}},
+    {"no more than there is room for by what the strategy is not told of",
+     {.cpu = 1},
+     9,
+     {{.id = "a", .cpu = 9, .room = 2, .limit = 2},
+      {.id = "b", .cpu = 1, .room = 1, .limit = 4},
+      {.id = "c", .cpu = 9, .room = 0, .limit = 0},
+      {.id = "d", .cpu = 9, .ofService = 3, .room = 1, .limit = 1}}},
+    {"a node that has the image has no more room for that",
+     {.cpu = 1},
+     9,
+     {{.id = "a", .cpu = 2, .room = 2}, {.id = "b", .cpu = 1, .room = 1, .image = true}}},
     {"a node that keeps failing is used if there is no other",
      {},
      4,
@@ -356,6 +382,27 @@ void preferences(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) 
   requireRoomKept(table.place({.cpu = 1}, 9, candidatesOf(rows)), rows, 9);
 }
 
+void wishes(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
+  Rows rows = {{.id = "a", .cpu = 1, .room = 1},
+               {.id = "b", .cpu = 2, .room = 2},
+               {.id = "c", .cpu = 1, .candidate = false}};
+  for (uint64_t meet : {0ull, 1ull, 2ull, 4ull, ~0ull}) {
+    Placing table(scheduler, waitScope, rows);
+    auto request = table.table.placeRequest();
+    request.setCount(9);
+    auto group = request.initGroup();
+    table.fill(group, {.cpu = 1}, candidatesOf(rows));
+    auto wish = group.initWishes(2);
+    wish[0].setWeight(UINT32_MAX);
+    wish[0].initNodes(1).set(0, meet);
+    wish[1].setWeight(1);  // that nobody meets
+    auto answer = request.send().wait(waitScope);
+    Placed placed;
+    for (auto node : answer.getNodes()) placed.push_back(table.names.at(node));
+    requireRoomKept(placed, rows, 9);
+  }
+}
+
 void tablesAreApart(schema::Scheduler::Client scheduler, kj::WaitScope& waitScope) {
   Placing one(scheduler, waitScope, {{.id = "a", .cpu = 1}});
   Placing two(scheduler, waitScope, {{.id = "a", .cpu = 1}, {.id = "b", .cpu = 1}});
@@ -409,6 +456,7 @@ const SchedulerCheck SCHEDULER_CHECKS[] = {
     {"a fork and its table change apart", forksAreApart},
     {"changes replace what was known of a node, and nodes come and go", changes},
     {"with spread preferences as many tasks find room as without", preferences},
+    {"wishes refuse nobody", wishes},
     {"two tables know nothing of each other", tablesAreApart},
     {"the candidate that gets the next task is none that its terms make worse than another, if it "
      "says them",

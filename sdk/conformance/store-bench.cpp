@@ -134,14 +134,17 @@ uint64_t Bench::mustCommit(const std::string& batchId, const std::vector<Change>
   return answer.revision;
 }
 
-State Bench::load() {
-  State state;
+State Bench::load() { return startLoad().wait(waitScope); }
+
+kj::Promise<State> Bench::startLoad() {
+  auto state = kj::heap<State>();
   auto request = store.loadRequest();
-  request.setSink(kj::heap<StateSink>(state));
-  auto response = request.send().wait(waitScope);
-  state.revision = response.getRevision();
-  state.epoch = response.getEpoch();
-  return state;
+  request.setSink(kj::heap<StateSink>(*state));
+  return request.send().then([state = kj::mv(state)](auto&& response) mutable {
+    state->revision = response.getRevision();
+    state->epoch = response.getEpoch();
+    return kj::mv(*state);
+  });
 }
 
 uint64_t Bench::find(const std::string& batchId) {
@@ -151,10 +154,12 @@ uint64_t Bench::find(const std::string& batchId) {
   return response.getFound() ? response.getRevision() : 0;
 }
 
-kj::Promise<Bench::Election> Bench::elect(const std::string& candidate, uint64_t expectedEpoch) {
+kj::Promise<Bench::Election> Bench::elect(const std::string& candidate, uint64_t expectedEpoch,
+                                          uint64_t leastEpoch) {
   auto request = store.electRequest();
   request.setCandidate(candidate.c_str());
   request.setExpectedEpoch(expectedEpoch);
+  request.setLeastEpoch(leastEpoch);
   return request.send().then([](auto&& response) {
     return Election{response.getWon(), response.getEpoch(), response.getLeader().cStr()};
   });

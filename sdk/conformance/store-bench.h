@@ -71,6 +71,7 @@ class Bench final {
                       uint64_t epoch = 0);
   // Fails unless the objects come in order of kind and key, once each.
   State load();
+  kj::Promise<State> startLoad();
   // 0 if it is not found.
   uint64_t find(const std::string& batchId);
   struct Election {
@@ -78,7 +79,8 @@ class Bench final {
     uint64_t epoch;
     std::string leader;
   };
-  kj::Promise<Election> elect(const std::string& candidate, uint64_t expectedEpoch);
+  kj::Promise<Election> elect(const std::string& candidate, uint64_t expectedEpoch,
+                              uint64_t leastEpoch = 0);
   // `seen` must outlive the loop's turns until the subscription is dropped and settled.
   capnp::Capability::Client follow(uint64_t from, Seen& seen);
   // Until the follower was told of `revision`, by a change or a resync.

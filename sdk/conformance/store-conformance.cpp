@@ -140,6 +140,11 @@ void elections(StoreFixture& fixture) {
   auto next = bench.elect("manager-2", 1).wait(bench.waitScope);
   KJ_REQUIRE(next.won && next.epoch == 2 && next.leader == "manager-2");
   bench.mustCommit("b4", {put("a", first, "2")}, 2);
+  auto far = bench.elect("manager-1", 2, 1000).wait(bench.waitScope);
+  KJ_REQUIRE(far.won && far.epoch == 1000,
+             "an election raises the epoch to the least one asked for");
+  auto after = bench.elect("manager-2", 1000, 7).wait(bench.waitScope);
+  KJ_REQUIRE(after.won && after.epoch == 1001, "an epoch never falls");
 }
 
 void batchesAreFound(StoreFixture& fixture) {
@@ -280,6 +285,44 @@ void followersFromAnotherHistory(StoreFixture& fixture) {
   KJ_REQUIRE(seen.revisions == std::vector<uint64_t>{second}, "after a resync changes go on");
 }
 
+// What whoever is elected has to know before it acts.
+void followersSeeTheEndOfAnEpoch(StoreFixture& fixture) {
+  Bench bench(fixture);
+  uint64_t first = bench.mustCommit("b1", {put("a", 0, "1")});
+  Seen seen, late;
+  auto subscription = bench.follow(first, seen);
+  // On their way when the epoch ends: each is applied before that, or refused.
+  std::vector<kj::Promise<Answer>> before;
+  auto send = [&](int i) {
+    before.push_back(bench.send(numbered("m", i), {put(numbered("m", i), 0, "v")}));
+  };
+  for (int i = 0; i < 20; ++i) send(i);
+  auto election = bench.elect("manager-1", 0);
+  for (int i = 20; i < 40; ++i) send(i);
+  KJ_REQUIRE(election.wait(bench.waitScope).won);
+  uint64_t end = bench.mustCommit("end", {}, 1);
+  std::vector<uint64_t> applied;
+  for (auto& promise : before) {
+    auto answer = promise.wait(bench.waitScope);
+    if (answer.kind == Answer::COMMITTED) applied.push_back(answer.revision);
+  }
+  applied.push_back(end);
+  bench.await(seen, end);
+  KJ_REQUIRE(seen.revisions == applied && seen.resyncs.empty(),
+             "all that an epoch has committed comes before the first commit of the next one");
+  KJ_REQUIRE(seen.changes.back().empty(), "a batch without changes is told as one");
+  KJ_REQUIRE(bench.load().revision == end, "a batch without changes has a revision");
+  auto again = bench.follow(first, late);
+  bench.await(late, end);
+  KJ_REQUIRE(late.revisions == applied && late.resyncs.empty(),
+             "who follows later is told the same");
+  uint64_t next = bench.mustCommit("next", {put("a", first, "2")}, 1);
+  bench.await(seen, next);
+  bench.await(late, next);
+  applied.push_back(next);
+  KJ_REQUIRE(seen.revisions == applied && late.revisions == applied);
+}
+
 // Small: equal on every machine, and a failure names the seed.
 uint64_t nextRandom(uint64_t& state) {
   state = state * 6364136223846793005ull + 1442695040888963407ull;
@@ -344,6 +387,8 @@ constexpr StoreCheck CHECKS[] = {
     {"a load shows one moment while others commit", &loadIsOneMoment},
     {"a follower sees every commit once and in order", &followersSeeEverything},
     {"a follower from another history is told to resync", &followersFromAnotherHistory},
+    {"a follower sees all of an epoch before the next one's first commit",
+     &followersSeeTheEndOfAnEpoch},
     {"random batches do what they do to a model", &likeAModel},
 };
 

@@ -14,6 +14,7 @@ interface Dispatcher {
   # One session per node; opening another ends the first. `agent.assign` with the complete set comes
   # before anything else. `restarts`: what the node did by itself while it was cut off. Those whose
   # slot nobody has filled meanwhile are tasks of the cluster from then on, and part of the set.
+  # The manager has no hold on `agent` any more once the session is over: so the node learns of it.
 }
 
 struct LocalRestart {
@@ -88,6 +89,17 @@ interface Agent {
   # manager's, by the complete set. `unasked`: plugins that did not answer, and why.
   exec @9 (taskId :Text, program :Runtime.Program, output :Runtime.ProgramOutput) -> (running :Runtime.RunningProgram) $Plugin.longRunning;
   # In the container of a task that runs here, as its runtime does it.
+  attach @10 (taskId :Text, input :Bool, size :Runtime.TerminalSize, output :Runtime.ProgramOutput) -> (running :Runtime.RunningProgram, terminal :Bool, takesInput :Bool) $Plugin.longRunning;
+  processes @11 (taskId :Text) -> (processes :List(Runtime.ContainerProcess), more :UInt32);
+  # The same.
+  usage @12 (taskIds :List(Text), host :Bool) -> (usages :List(Runtime.ContainerUsage), host :Runtime.HostUsage, problems :List(Text));
+  # Of these, those that run here, and if `host` of all that runs here. `problems`: which runtimes did
+  # not answer, and why.
+  managers @13 (addresses :List(Text)) -> ();
+  # Where the cluster's managers are; the node keeps it.
+  tasks @14 () -> (tasks :List(Objects.Task));
+  # All of this node's, as it keeps them, whether a manager can be reached or not: of those that have ended only the ones
+  # that it has not been told to forget yet.
 }
 
 struct Assignment {
@@ -123,5 +135,5 @@ struct Refusal {
 struct FollowedLeader {
   # What an agent keeps in its node's store of whom it follows.
   epoch @0 :UInt64;
-  cluster @1 :Text;                  # the digest of its authority; an epoch of another says nothing
+  cluster @1 :Text;                  # the digest of its authority, of the next one when that takes its place; an epoch of another cluster says nothing
 }

@@ -16,12 +16,14 @@ $Cxx.namespace("orch::schema");
 
 interface ClusterControl {
   info @0 () -> (info :ClusterInfo);
-  init @1 (requestId :Text, name :Text, address :Text, certificateMs :UInt64, addressPools :List(Text), addressPoolPrefix :UInt8) -> (cluster :Objects.Cluster, created :Bool, token :Text, address :Text);
+  init @1 (requestId :Text, name :Text, address :Text, certificateMs :UInt64, addressPools :List(Text), addressPoolPrefix :UInt8, autolock :Bool, externalAuthority :Objects.ExternalAuthority) -> (cluster :Objects.Cluster, created :Bool, token :Text, address :Text, unlockKey :Text);
   # Makes the cluster, or what it lacks for others to join it: an authority, and this node's certificate.
   # `address`: that others reach this node at, `ip` or `ip:port`; empty: the only one that the host has.
   # `certificateMs`: as in `updateCluster`; 0: 90 days, or what it is.
   # `addressPools`, `addressPoolPrefix`: as in Cluster; empty and 0: what they are.
   # `token`: for workers; empty if the host has no address, so that nobody can join.
+  # `autolock`: as `updateCluster` sets it; `unlockKey` then.
+  # `externalAuthority`: of a cluster that nobody could join until then, the authority that signs for it; null: its own.
 
   createService @2 (requestId :Text, spec :Objects.ServiceSpec, resolveImage :Bool, login :Image.RegistryLogin) -> (service :Objects.Service, warnings :List(Text));
   updateService @3 (requestId :Text, id :Text, version :UInt64, spec :Objects.ServiceSpec, resolveImage :Bool, login :Image.RegistryLogin) -> (service :Objects.Service, warnings :List(Text));
@@ -30,18 +32,20 @@ interface ClusterControl {
   # `login`: for the image's registry, here and on the nodes; kept encrypted until the next one comes.
   scaleService @4 (requestId :Text, id :Text, replicas :UInt32) -> (service :Objects.Service, warnings :List(Text));
   removeService @5 (requestId :Text, id :Text) -> (serviceId :Text, warnings :List(Text));
-  services @6 () -> (services :List(ServiceRow));
-  service @7 (id :Text) -> (service :Objects.Service, running :UInt32);
+  services @6 () -> (services :List(ServiceRow), asOfNs :Int64);
+  # What is read is as things are, no older than the call. But while nobody leads it is what this manager knew at
+  # `asOfNs`; otherwise 0. `age` says why.
+  service @7 (id :Text) -> (service :Objects.Service, running :UInt32, asOfNs :Int64);
   progress @8 (id :Text, after :UInt64, timeoutMs :UInt32) -> (revision :UInt64, progress :ServiceProgress) $Plugin.longRunning;
   # Answers when something about the service, or one of its tasks, is newer than `after`, or at the timeout.
 
-  tasks @9 (filter :TaskFilter) -> (tasks :List(Objects.Task));
-  task @10 (id :Text) -> (task :Objects.Task);
-  nodes @11 () -> (nodes :List(Objects.Node));
-  node @12 (id :Text) -> (node :Objects.Node);
+  tasks @9 (filter :TaskFilter) -> (tasks :List(Objects.Task), asOfNs :Int64);
+  task @10 (id :Text) -> (task :Objects.Task, asOfNs :Int64);
+  nodes @11 () -> (nodes :List(Objects.Node), asOfNs :Int64);
+  node @12 (id :Text) -> (node :Objects.Node, asOfNs :Int64);
   # `self`: the node that is asked.
-  networks @13 () -> (networks :List(Objects.Network));
-  network @14 (id :Text) -> (network :Objects.Network);
+  networks @13 () -> (networks :List(Objects.Network), asOfNs :Int64);
+  network @14 (id :Text) -> (network :Objects.Network, asOfNs :Int64);
   logs @15 (id :Text, options :Runtime.LogOptions, sink :Runtime.LogSink) -> () $Plugin.longRunning;
   # Of a service (all its tasks) or of one task.
 
@@ -68,10 +72,11 @@ interface ClusterControl {
   addAdmin @25 (requestId :Text, name :Text, request :Text) -> (admin :Objects.Admin, authority :Text, managers :List(Text));
   # A certificate for somebody who is no host, for the key of a PKCS#10 request in PEM. `authority`: of
   # the cluster, PEM; `managers`: where it may be used.
-  admins @26 () -> (admins :List(Objects.Admin));
+  admins @26 () -> (admins :List(Objects.Admin), asOfNs :Int64);
   removeAdmin @27 (requestId :Text, name :Text) -> (adminId :Text);
   # Its certificate is refused from now on, and its connections end.
-  updateCluster @28 (requestId :Text, change :ClusterChange) -> (cluster :Objects.Cluster);
+  updateCluster @28 (requestId :Text, change :ClusterChange) -> (cluster :Objects.Cluster, unlockKey :Text);
+  # `unlockKey`: if the managers are locked from now on.
   createNetwork @29 (requestId :Text, network :Objects.Network) -> (network :Objects.Network);
   # Of `network` counts what a user can say: name, driver, subnet, gateway, ipRange, reserved, labels,
   # options, internal, attachable.
@@ -100,9 +105,135 @@ interface ClusterControl {
   # dropped, when the session of its node is over (`wait` fails then) and when the container ends.
   # Never asked twice for the same: a call that broke off may have run it. `task`: `web.1`; `node`:
   # the host name. Events `task.exec` and `task.exec-ended` tell of it.
-  replay @38 (scheduler :Text, sinceNs :Int64) -> (answer :Replayed) $Plugin.longRunning;
+  replay @38 (scheduler :Text, sinceNs :Int64, journal :Data) -> (answer :Replayed) $Plugin.longRunning;
   # The decisions that the manager's journal has, since then, once more: by another strategy (`binpack`)
   # in the place of all, or without one by those that made them. Changes nothing. One at a time.
+  # `journal`: what a file of a journal holds, of whatever cluster, 24 MiB at most; empty: it is the
+  # manager's own. One that is damaged is refused.
+  usage @39 (ids :List(Text), nodes :Bool) -> (tasks :List(TaskUsage), nodes :List(NodeUsage));
+  # Of tasks and of services' tasks, without `ids` of all; those that run or are thought to. By name.
+  # One call to each node that has any, if `nodes` to all. Answered after 2 s at the latest: `missing`
+  # says of whom nothing is known, and why. Whoever wants to see it go on asks again; nothing is
+  # measured in between. Of more than 10,000 tasks it is refused.
+  attach @40 (id :Text, input :Bool, size :Runtime.TerminalSize, output :Runtime.ProgramOutput) -> (running :Runtime.RunningProgram, terminal :Bool, takesInput :Bool, task :Text, node :Text) $Plugin.longRunning;
+  # The own process of a task, chosen as by `exec`. It goes on when `running` is dropped. Events
+  # `task.attach` and `task.attach-ended` tell of it.
+  processes @41 (id :Text) -> (processes :List(Runtime.ContainerProcess), more :UInt32, task :Text, node :Text);
+  # Of one task, chosen as by `exec`.
+  migrate @42 (store :Text) -> (objects :UInt64, pausedMs :UInt64, name :Text) $Plugin.longRunning;
+  # The state into another store, as `store.etcd`, which every manager has to have in its manifest, or as
+  # `etcd://host:port,host:port/prefix`: the one of the manifest whose servers these are; `name` says which it is. Changes
+  # wait meanwhile, `pausedMs`; tasks run on. What it answers is durable; asked again, it says so.
+  status @43 () -> (status :ClusterStatus);
+  # As the manager that is asked knows it, whether anybody leads or not. Answered within some seconds.
+  age @44 () -> (asOfNs :Int64, reason :Text);
+  # What a read would be answered from now, and why nobody leads. An answer that is of before says so itself: by the time
+  # that this is asked somebody may lead, or may do so no more.
+  backup @45 (sink :ByteSink) -> (summary :BackupSummary) $Plugin.longRunning;
+  # A file as in backup.capnp, of one moment, from its first byte to its last. Any manager makes it, whether anybody
+  # leads or not. Whoever has it can do all that a manager can.
+  restore @46 (requestId :Text, address :Text) -> (upload :BackupUpload);
+  # What such a file says becomes the cluster of this host, which has joined none, has no services, and keeps its state
+  # in a store of its own. `address`: as in `init`, if others are to reach it.
+  forceNew @47 (requestId :Text) -> (store :Text, asOfNs :Int64, removed :List(Text)) $Plugin.longRunning;
+  # Of a cluster whose managers have lost their store, or each other, for good: this manager goes on alone with what it
+  # knows, in a store of its own. The other managers are nodes of it no more: `removed`, their host names. Refused if
+  # anybody leads.
+  authority @48 (after :UInt64, timeoutMs :UInt32) -> (revision :UInt64, certificate :Text, rotation :Rotation) $Plugin.longRunning;
+  # The certificate of the cluster's authority, PEM, and how far it has taken the place of the one before. As `progress`.
+  rotateAuthority @49 (requestId :Text, certificate :Text, key :Text, certificateMs :UInt64, externalAuthority :Objects.ExternalAuthority) ->
+    (certificate :Text);
+  # Another authority takes the place of the cluster's, and all nodes get certificates of it, at once or when they
+  # return; tokens of before are refused. `certificate`, `key`: PEM, of one that the user has; empty: a new one.
+  # `externalAuthority`: one that others have the key of, instead of these two; null: none.
+  # `certificateMs`: as in `updateCluster`; 0: as it is. Asked while one takes its place, yet another one does.
+  unlockKey @50 (requestId :Text, rotate :Bool) -> (key :Text);
+  # `ORCHKEY-1-…`, which a manager that starts again waits for; empty: it does not. `rotate`: another one from now on.
+}
+
+interface ByteSink {
+  write @0 (bytes :Data) -> ();
+  # In order; the next one may be sent before this one is answered.
+}
+
+interface BackupUpload {
+  write @0 (bytes :Data) -> ();
+  # In order.
+  finish @1 () -> (summary :BackupSummary, address :Text) $Plugin.longRunning;
+  # That was all. Fails, with nothing changed, if it was no whole backup. `address`: that others reach this node at.
+}
+
+struct BackupSummary {
+  cluster @0 :Text;                  # its id
+  name @1 :Text;
+  atNs @2 :Int64;                    # of the moment that it shows
+  objects @3 :UInt64;
+  secrets @4 :Bool;                  # it has the key of the cluster's authority, or one of registries' logins
+}
+
+struct ClusterStatus {
+  cluster @0 :Text;                  # its name; empty: the manager that is asked does not know
+  node @1 :Text;                     # the host name of the one that is asked
+  role @2 :Text;                     # of that one: leader, follower, or none while it has no leader
+  leader @3 :Text;                   # its host name; empty: nobody leads
+  epoch @4 :UInt64;
+  ledSinceNs @5 :Int64;
+  problem @6 :Text;                  # why nobody leads, and what to do
+  asOfNs @7 :Int64;                  # 0: all this is so now; else it was then, as nobody leads
+  managers @8 :List(ManagerStatus);  # by name
+  canLose @9 :UInt32;                # so many managers, one after the other, and another one leads yet; servers of the store aside
+  store @10 :StoreStatus;
+  objects @11 :UInt64;               # of the state
+  bytes @12 :UInt64;                 # of these, in memory
+  revision @13 :UInt64;
+}
+
+struct ManagerStatus {
+  enum Reach { unknown @0; leader @1; reachable @2; unreachable @3; }
+  id @0 :Text;
+  name @1 :Text;                     # the host name; empty: unknown
+  address @2 :Text;                  # that others reach it at
+  reach @3 :Reach;
+  reason @4 :Text;                   # why it is unreachable; if it is not, what is wrong with its way to the state
+  behindMs @5 :Int64 = -1;           # of a follower: the copy of the state that it can be read from; -1: it has none
+}
+
+struct StoreStatus {
+  # As the manager that is asked reaches it.
+  name @0 :Text;                     # the service, as `store.etcd`
+  shared @1 :Bool;                   # other hosts reach it as well
+  latencyUs @2 :UInt64;              # of one answer; 0: there is none
+  problem @3 :Text;                  # what is wrong with it, and what to do; empty: nothing
+  uri @4 :Text;                      # see Store.limits
+}
+
+struct Rotation {
+  runs @0 :Bool;                     # some node has a certificate of an authority of before, which is trusted yet
+  nodes @1 :UInt32;
+  renewed @2 :UInt32;                # of these, so many have one of the authority
+  waiting @3 :List(Text);            # host names of those that have not, and are there
+  away @4 :List(Text);               # and that are not: they follow when they return
+}
+
+struct TaskUsage {
+  task @0 :Text;                     # `web.1`
+  node @1 :Text;                     # the host name
+  usage @2 :Runtime.ContainerUsage;  # by the task's id
+  missing @3 :Text;                  # why nothing else is known of it
+  cpuNanos @4 :Int64 = -1;           # billionths of a core that it used of late: what two answers say together, for whoever asks again
+}
+
+struct NodeUsage {
+  id @0 :Text;
+  node @1 :Text;                     # the host name
+  tasks @2 :UInt32;                  # there that have not ended
+  cpuNanos @3 :UInt64;               # that it has
+  memoryBytes @4 :UInt64;
+  reservedCpuNanos @5 :UInt64;       # by these tasks
+  reservedMemoryBytes @6 :UInt64;
+  host @7 :Runtime.HostUsage;
+  missing @8 :Text;                  # why nothing is known of `host`
+  usedCpuNanos @9 :Int64 = -1;       # as `cpuNanos` of a task, of the whole node
 }
 
 struct Replayed {
@@ -186,6 +317,8 @@ struct PlannedNode {
   freeCpuNanos @5 :UInt64;           # that nothing has reserved afterwards
   memoryBytes @6 :UInt64;
   freeMemoryBytes @7 :UInt64;
+  generic @8 :List(Objects.GenericResource);  # that it has, without names
+  freeGeneric @9 :List(Objects.GenericResource);  # that no task has afterwards, the same kinds
 }
 
 struct PlannedService {
@@ -242,6 +375,10 @@ struct ClusterChange {
       everyMs @7 :UInt64;
     }
   }
+  autolock :union {
+    same @8 :Void;
+    set @9 :Bool;                    # whether managers that start again wait for a key
+  }
 }
 
 struct NodeChange {
@@ -251,6 +388,10 @@ struct NodeChange {
   }
   addLabels @2 :List(Objects.KeyValue);
   removeLabels @3 :List(Text);
+  role :union {                      # refused for a manager if no other one is there
+    same @4 :Void;
+    set @5 :Objects.Node.Role;
+  }
 }
 
 struct ClusterInfo {
@@ -265,6 +406,8 @@ struct ClusterInfo {
   epoch @8 :UInt64;
   store @9 :Text;
   self @10 :Trust.TrustState;        # what the node that is asked is itself; of a worker all that is told
+  generic @11 :List(Objects.GenericResource);  # of all nodes, without names
+  genericInUse @12 :List(Objects.GenericResource);  # of these, by tasks
 }
 
 struct ServiceRow {

@@ -98,6 +98,7 @@ struct ContainerSpec {
   dnsOptions @24 :List(Text);
   drainMs @25 :UInt64 = 10000;       # before the stop signal: as long as a connection to it is under way, at most
   health @26 :HealthCheck;
+  interactive @27 :Bool;             # whoever attaches may write to its stdin, which stays open; with `tty` he may without
 }
 
 struct HealthCheck {
@@ -135,6 +136,17 @@ struct Resources {
   reserveCpuNanos @3 :UInt64;        # for the scheduler only
   reserveMemoryBytes @4 :UInt64;
   memorySwapBytes @5 :Int64;         # memory plus swap; 0: the runtime's default, -1: unlimited
+  generic @6 :List(GenericResource); # for the scheduler only; each kind once
+}
+
+struct GenericResource {
+  # What a node has beside cores and memory, as its manifest says: so many of a kind, or a set of
+  # them by name. A task has what it wants to itself, from when it is given its node until it has
+  # ended, and is told in its environment: DOCKER_RESOURCE_GPU=GPU-1,GPU-2, or the number if they
+  # have no names. Nothing keeps a program from more than that.
+  kind @0 :Text;                     # [a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}, `gpu`
+  amount @1 :UInt64;                 # 1 to 1,000,000; of a set the number of `names`
+  names @2 :List(Text);              # of a set; never of what a service wants
 }
 
 struct RestartPolicy {
@@ -146,11 +158,12 @@ struct RestartPolicy {
 }
 
 struct Placement {
-  constraints @0 :List(Text);
+  constraints @0 :List(Text);        # of the filter `constraint`: `node.labels.zone==a`; ` ~ 10` at the end: only preferred, and so much
   strategy @1 :Text;                 # scheduler plugin, `spread`; empty: the cluster's default
   maxReplicasPerNode @2 :UInt32;     # 0: no limit
   tolerateDownMs @3 :UInt64;         # tasks on a node that is down are replaced only after so long
   spreadOver @4 :List(Text);         # labels, `node.labels.zone`: tasks are spread evenly over their values, then within each over those of the next
+  filters @5 :List(Text);            # `affinity:service==web`, by filter plugin; a weight at the end as above
 }
 
 struct UpdateConfig {
@@ -283,6 +296,8 @@ struct Task {
   desiredAtNs @14 :Int64;            # since when `desired` is shutdown or remove
   legs @15 :List(Leg);               # given with its node; into networks that span hosts only
   iteration @16 :UInt64;             # of a job: the run that it is of
+  generic @17 :List(GenericResource);  # that it has of its node; given with that
+  byNode @18 :Bool;                  # its node made it, while no manager was there
 }
 
 struct Leg {
@@ -345,6 +360,9 @@ struct Node {
   downReason @10 :Text;              # why it is thought to be
   stateSinceNs @11 :Int64;           # of `state`; not stored
   problems @12 :List(Text);          # what a user should see to, in whole sentences; not stored
+  manages @13 :Bool;                 # it was given a manager's certificate
+  genericInUse @14 :List(GenericResource);  # that its tasks have; counted when it is asked for
+  authority @15 :Text;               # digest of the one whose certificate it has, since one was last replaced; empty: of one before
 }
 
 struct NodeDescription {
@@ -364,6 +382,7 @@ struct NodeDescription {
   balancer @13 :Text;                # what leads connections to virtual addresses there: ipvs or nft; empty: nothing
   encryptionKey @14 :Text;           # public, of its WireGuard device, in base64; empty: it can be on no encrypted network
   encryptionProblem @15 :Text;       # why it cannot
+  generic @16 :List(GenericResource);  # [node].resources of the manifest; each kind once
 }
 
 struct NetworkPool {
@@ -424,8 +443,8 @@ struct Cluster {
   taskHistoryLimit @2 :UInt32 = 5;   # ended tasks kept per slot
   defaultStrategy @3 :Text = "spread";
   authority @4 :Text;                # certificate in PEM; empty: a cluster of one host, nobody can join
-  workerSecret @5 :Text;             # of the join token; shown by `joinToken` alone
-  managerSecret @6 :Text;
+  workerSalt @5 :Text;               # of the join token: its secret comes from this and the authority's key. Empty: there is none
+  managerSalt @6 :Text;
   certificateMs @7 :UInt64 = 7776000000;  # how long a node's certificate is good: 90 days
   addressPools @8 :List(Text);       # CIDRs that networks get their subnets from; empty: 10.0.0.0/8
   addressPoolPrefix @9 :UInt8 = 24;  # length of such a subnet's prefix
@@ -433,4 +452,25 @@ struct Cluster {
   rebalanceMax @11 :UInt32;          # tasks that may be moved within `rebalanceEveryMs` to even the nodes out; 0: none
   rebalanceEveryMs @12 :UInt64;
   rebalancedAtNs @13 :Int64;         # when tasks were last moved for that
+  formerAuthorities @14 :List(FormerAuthority);  # the newest first, a few
+  sealedLockKey @15 :Data;           # of managers that start again, encrypted; shown by `unlockKey` alone. Empty: they are not locked
+  autolock @16 :Bool;                # whether they are; not stored
+  externalAuthority @17 :ExternalAuthority;  # that signs certificates; null: the managers do, with a key of `authority`
+}
+
+struct ExternalAuthority {
+  # Who signs the certificates of a cluster whose managers have no key of its authority.
+  protocol @0 :Text;                 # cfssl: its HTTP API
+  url @1 :Text;                      # where it signs, as `https://10.0.0.9:8888/api/v1/cfssl/sign`
+  certificate @2 :Text;              # PEM, of the authority; `url` shows a certificate of it, too. Empty in a request: it is asked for there,
+                                     # and the system's authorities vouch for that
+}
+
+struct FormerAuthority {
+  # One that another one has taken the place of.
+  certificate @0 :Text;              # PEM, like the next
+  crossed @1 :Text;                  # of the one that came next, signed by this one
+  sealedNext @2 :Data;               # that one with its key, encrypted with this one's, until all managers have it; shown to nobody
+  trusted @3 :Bool;                  # some node may have a certificate of it yet; else only admins may
+  replacedAtNs @4 :Int64;
 }

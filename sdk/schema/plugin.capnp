@@ -41,7 +41,7 @@ struct NamedService {
 interface Host {
   # What the kernel gives to a plugin.
 
-  node @0 () -> (id :Text, name :Text, dataDir :Text, runDir :Text, labels :List(Objects.KeyValue), version :Text, instance :Text);
+  node @0 () -> (id :Text, name :Text, dataDir :Text, runDir :Text, labels :List(Objects.KeyValue), version :Text, instance :Text, generic :List(Objects.GenericResource));
   # `instance` is the plugin's own id, `store.local#agent`: the name to offer its service under, and the
   # name of its folders in `dataDir` and `runDir`.
   publish @1 (topic :Text, subject :Text, attributes :List(Objects.KeyValue)) -> ();

@@ -41,6 +41,46 @@ interface Runtime {
   # The same for somebody who looks on: answered when it has been started, or could not be. The
   # program is ended with all that it has started when `running` is dropped, when the plugin ends
   # and when the container does. What it leaves behind when it ends by itself stays in the container.
+  attach @13 (id :Text, input :Bool, size :TerminalSize, output :ProgramOutput) -> (running :RunningProgram, terminal :Bool, takesInput :Bool) $Plugin.longRunning;
+  # The container's own process, as if it had been started by `exec`: what it writes from now on, and
+  # if `input` what it reads. It goes on when `running` is dropped, as after `letGo`; `wait` answers
+  # with its exit status. What comes faster than it is taken is left out, which is said on stderr:
+  # somebody who looks on holds up nothing. Several may. `terminal`: it has one, which gets `size`;
+  # `takesInput`: it has that, or its spec says `interactive`. Its input stays open after `closeInput`.
+  usage @14 (ids :List(Text)) -> (usages :List(ContainerUsage));
+  # Of these, those that run; in any order, at most once each. Nothing is measured between two calls.
+  processes @15 (id :Text) -> (processes :List(ContainerProcess), more :UInt32);
+  # That run in it, by pid; at most 1,000, and how many more there are.
+}
+
+struct ContainerUsage {
+  # What a container has used since its start, and has at present. -1: nobody can tell.
+  id @0 :Text;
+  atNs @1 :Int64;                    # when this was measured: by a clock of the node that is never set
+  cpuNs @2 :Int64 = -1;              # that its processes ran, on all cores together
+  memoryBytes @3 :Int64 = -1;        # without files' contents that were not used lately
+  memoryLimitBytes @4 :Int64 = -1;   # that it may have; without a limit what the node has
+  receivedBytes @5 :Int64 = -1;      # by its network namespace, without lo; the host's does not count
+  sentBytes @6 :Int64 = -1;
+  readBytes @7 :Int64 = -1;          # from disks
+  writtenBytes @8 :Int64 = -1;
+  pids @9 :Int64 = -1;               # processes and threads
+}
+
+struct HostUsage {
+  # The same of a whole node, its system and what else runs there included.
+  atNs @0 :Int64;
+  cpuNs @1 :Int64 = -1;              # that its cores were busy since it was switched on
+  memoryBytes @2 :Int64 = -1;        # that cannot be given to others at once
+}
+
+struct ContainerProcess {
+  pid @0 :UInt32;                    # in the node's pid namespace
+  parent @1 :UInt32;
+  uid @2 :UInt32;
+  user @3 :Text;                     # by the container's /etc/passwd; empty: it has none of that number
+  cpuNs @4 :UInt64;                  # that it ran
+  command @5 :Text;                  # with its words, at most 4 KiB; of what has none `[name]`
 }
 
 struct Program {

@@ -60,6 +60,7 @@ struct ServiceLoad {
   tasks @1 :UInt32;                  # that stay
   recentFailures @2 :UInt32;         # within five minutes
   leaving @3 :UInt32;                # of the node's tasks those that end when the new ones run
+  room @4 :UInt32 = 0xffffffff;      # so many tasks of the group can go there yet, for what the strategy is not told of
 }
 
 struct TaskGroup {
@@ -68,6 +69,16 @@ struct TaskGroup {
   reserveMemoryBytes @2 :UInt64;
   maxPerNode @3 :UInt32;             # 0: no limit
   candidates @4 :List(UInt64);       # nodes that passed all checks: a bit each, of node 0 the lowest of the first number
-  loads @5 :List(ServiceLoad);       # of all nodes with anything of the service, candidates or not
+  loads @5 :List(ServiceLoad);       # of all nodes with anything of the service, candidates or not, and of those with limited `room`
   levels @6 :List(UInt32);           # ids of the divisions that the spread preferences name, the first one first
+  wishes @7 :List(Wish);             # of the service that a node need not meet
+  having @8 :List(UInt64);           # nodes that have the image already, as `candidates`: the first among equals
+}
+
+struct Wish {
+  # A strategy prefers, among nodes that do not keep failing, the one with the least weight of wishes
+  # that it does not meet, before it looks at what is its own. One that has no use for that may say so
+  # and leave it.
+  weight @0 :UInt32;
+  nodes @1 :List(UInt64);            # that meet it, as `candidates`
 }

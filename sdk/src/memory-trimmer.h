@@ -1,5 +1,6 @@
-// Keeps the process as small as what it holds: a burst of work leaves the allocator with pages that
-// it would keep for ever.
+// Keeps the process as small as what it holds and does: a burst of work leaves the allocator with
+// pages that it would keep for ever, and a start leaves most pages of programs and libraries mapped
+// that only it needed.
 #pragma once
 
 #include <kj/async.h>
@@ -16,6 +17,8 @@ class MemoryTrimmer final {
   kj::Promise<void> trim();
 
   kj::Timer& timer;
+  char* const heap;  // its end when the process was small
+  unsigned rounds = 0;
   kj::Promise<void> trimming;
 };
 

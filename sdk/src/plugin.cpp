@@ -45,6 +45,11 @@ class PluginAdapter final : public schema::Plugin::Server {
     for (auto label : answer.getLabels()) {
       facts.labels.add(NodeFacts::Label{kj::str(label.getKey()), kj::str(label.getValue())});
     }
+    for (auto resource : answer.getGeneric()) {
+      auto& known = facts.resources.add(
+          NodeFacts::Resource{kj::str(resource.getKind()), resource.getAmount(), {}});
+      for (auto name : resource.getNames()) known.names.add(kj::str(name));
+    }
     auto& made = *host.emplace(kj::heap<Host>(kj::mv(kernel), kj::mv(facts)));
     instance = make(env, made, settings.getRoot<capnp::AnyPointer>().asReader());
   }

@@ -35,7 +35,32 @@ class LoadSink final : public schema::ObjectSink::Server {
 
 Task<StoreLimits> StoreClient::limits() {
   auto limits = co_await store.limitsRequest().send();
-  co_return StoreLimits{limits.getMaxOps(), limits.getMaxBytes()};
+  co_return StoreLimits{limits.getMaxOps(), limits.getMaxBytes(), limits.getShared(),
+                        limits.getUri().cStr()};
+}
+
+Task<StoreClient::Lead> StoreClient::lead() {
+  constexpr uint64_t NO_EPOCH = UINT64_MAX;  // is never the store's
+  auto answer = co_await elect("?", NO_EPOCH);
+  co_return kj::mv(answer.lead);
+}
+
+Task<StoreClient::Election> StoreClient::elect(std::string candidate, uint64_t expectedEpoch,
+                                               uint64_t leastEpoch) {
+  auto request = store.electRequest();
+  request.setCandidate(candidate.c_str());
+  request.setExpectedEpoch(expectedEpoch);
+  request.setLeastEpoch(leastEpoch);
+  auto answer = co_await request.send();
+  co_return Election{answer.getWon(), {answer.getEpoch(), answer.getLeader().cStr()}};
+}
+
+Task<kj::Maybe<schema::StoreServers::Client>> StoreClient::servers() {
+  auto asked = co_await attempt(store.serversRequest().send());
+  if (asked.ok() && asked.value().hasServers()) co_return asked.value().getServers();
+  bool without = asked.ok() || asked.error().getType() == kj::Exception::Type::UNIMPLEMENTED;
+  if (!without) kj::throwFatalException(kj::cp(asked.error()));
+  co_return kj::Maybe<schema::StoreServers::Client>(nullptr);
 }
 
 Task<StoreClient::Loaded> StoreClient::load(kj::Function<void(schema::StoredObject::Reader)> take) {
@@ -104,6 +129,7 @@ Task<CommitOutcome> StoreClient::finish(
 Task<CommitOutcome> StoreClient::findOut(kj::String batchId, kj::String reason) {
   CommitOutcome outcome;
   outcome.kind = CommitOutcome::Kind::LOST;
+  outcome.unanswered = true;
   auto deadline = env.timer().now() + timeout;
   for (auto pause = FIRST_FIND_PAUSE; env.timer().now() < deadline;
        pause = kj::min(pause * 2, LAST_FIND_PAUSE)) {

@@ -189,12 +189,15 @@ kj::Own<kj::AsyncIoStream> bounded(uint64_t bytes, kj::Own<kj::AsyncIoStream> st
   return kj::heap<Reread>(nullptr, bytes, kj::mv(stream));
 }
 
-void keepAlive(kj::AsyncIoStream& stream) {
-  constexpr int OPTIONS[][3] = {{SOL_SOCKET, SO_KEEPALIVE, 1},  // the rest in seconds
-                                {IPPROTO_TCP, TCP_KEEPIDLE, 30},
-                                {IPPROTO_TCP, TCP_KEEPINTVL, 10},
-                                {IPPROTO_TCP, TCP_KEEPCNT, 3}};
-  for (auto& [level, option, value] : OPTIONS) {
+void keepAlive(kj::AsyncIoStream& stream, kj::Duration limit) {
+  auto seconds = static_cast<int>(limit / kj::SECONDS);
+  auto milliseconds = static_cast<int>(limit / kj::MILLISECONDS);
+  // tcp(7): with TCP_USER_TIMEOUT it is that time that counts, and not how many probes.
+  int options[][3] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
+                      {IPPROTO_TCP, TCP_KEEPIDLE, kj::max(seconds / 2, 1)},
+                      {IPPROTO_TCP, TCP_KEEPINTVL, kj::max(seconds / 6, 1)},
+                      {IPPROTO_TCP, TCP_USER_TIMEOUT, milliseconds}};
+  for (auto& [level, option, value] : options) {
     stream.setsockopt(level, option, &value, sizeof(value));
   }
 }

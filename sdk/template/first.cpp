@@ -30,7 +30,11 @@ std::vector<uint32_t> FirstTable::place(schema::TaskGroup::Reader group, uint32_
   const uint32_t most = group.getMaxPerNode();
   auto candidates = group.getCandidates();
   std::map<uint32_t, uint32_t> tasks;  // of the service, by node
-  for (auto load : group.getLoads()) tasks[load.getNode()] = load.getTasks();
+  std::map<uint32_t, uint32_t> rooms;  // for more of them, where that is limited
+  for (auto load : group.getLoads()) {
+    tasks[load.getNode()] = load.getTasks();
+    rooms[load.getNode()] = load.getRoom();
+  }
 
   std::vector<uint32_t> placed;
   for (auto& [id, node] : nodes) {
@@ -38,11 +42,13 @@ std::vector<uint32_t> FirstTable::place(schema::TaskGroup::Reader group, uint32_
     bool isOne = word < candidates.size() && (candidates[word] >> node.number % 64 & 1) != 0;
     if (!isOne) continue;
     auto& has = tasks[node.number];
+    auto& room = rooms.try_emplace(node.number, UINT32_MAX).first->second;
     while (placed.size() < count && node.freeCpuNanos >= cpu && node.freeMemoryBytes >= memory &&
-           (most == 0 || has < most)) {
+           (most == 0 || has < most) && room > 0) {
       node.freeCpuNanos -= cpu;
       node.freeMemoryBytes -= memory;
       ++has;
+      --room;
       placed.push_back(node.number);
     }
   }

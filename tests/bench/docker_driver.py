@@ -140,9 +140,13 @@ class DockerSession(Session):
 
     def drain(self, node):
         """Reads and writes, as docker's own command line does."""
+        self.change_node(node, Availability="drain")
+
+    def change_node(self, node, **fields):
+        """Reads and writes."""
         address = self.driver.nodes[node].address
         known = next(n for n in self.cluster_nodes() if n["Status"].get("Addr") == address)
-        spec = {**known["Spec"], "Availability": "drain"}
+        spec = {**known["Spec"], **fields}
         self.http.call("POST", f"/nodes/{known['ID']}/update?version={known['Version']['Index']}", spec)
 
     def update_done(self, name):
@@ -231,6 +235,15 @@ class DockerDriver(Driver):
             http.close()
 
         return run
+
+    def promote(self, number):
+        """One change of the node."""
+        self.session.change_node(number, Role="manager")
+
+    def managing(self):
+        """Those that the others reach are members of its raft."""
+        nodes = self.session.cluster_nodes()
+        return sum((node.get("ManagerStatus") or {}).get("Reachability") == "reachable" for node in nodes)
 
     def overlay_id(self):
         """Of the one overlay network, made when it is first asked for."""

@@ -54,6 +54,15 @@ class Session:
         """The number of services, from a list of all of them."""
         raise NotImplementedError
 
+    def cluster_nodes(self):
+        """As the manager sees them, in the shape of docker's /nodes: ID, Status.State, and of managers
+        ManagerStatus with Addr and Leader."""
+        raise NotImplementedError
+
+    def tasks_by_node(self, name):
+        """Running tasks, counted by the id of their node."""
+        raise NotImplementedError
+
     def ready(self):
         """How many nodes the manager says are ready."""
         raise NotImplementedError
@@ -87,6 +96,7 @@ class Driver:
     def __init__(self, setup):
         self.setup = setup
         self.tag = setup.new_tag(self.name)
+        self.managers = 1
         self.nodes = {}
         self.hub = None
         self.session = None
@@ -107,6 +117,17 @@ class Driver:
 
     def prepare_join(self, number, role):
         """A call that makes a started node part of the cluster and returns when it was told so."""
+        raise NotImplementedError
+
+    def settle(self):
+        """Waits until a death among the managers is survived."""
+
+    def promote(self, number):
+        """Makes a worker a manager."""
+        raise NotImplementedError
+
+    def managing(self):
+        """How many managers there are that could lead, the leader among them."""
         raise NotImplementedError
 
     def open_session(self, number, timeout):
@@ -132,11 +153,13 @@ class Driver:
 
     def up(self, count=1, role="manager"):
         """Starts `count` nodes: a manager, and others that join it as what `role` says."""
+        self.managers = count if role == "manager" else 1
         self.start_nodes(count)
         for number in list(self.nodes)[1:]:
             self.prepare_join(number, role)()
         if poll(lambda: self.session.ready() == count, JOIN_SECONDS, 0.1) is None:
             raise BenchError(f"{count} nodes were not ready within {JOIN_SECONDS} s")
+        self.settle()
         return self
 
     def start_nodes(self, count):

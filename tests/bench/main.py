@@ -13,15 +13,19 @@ import cgroups
 import measure_api
 import measure_cluster
 import measure_cluster_scale
+import measure_commit
 import measure_create
 import measure_endpoints
 import measure_failover
+import measure_failover_scale
 import measure_floor
 import measure_heal
 import measure_isolation
 import measure_limit
 import measure_memory
 import measure_network
+import measure_place
+import measure_promote
 import measure_rollback
 import measure_scale
 import measure_sync
@@ -68,12 +72,18 @@ PARTS = (
     Part("sync", measure_sync.measure, 1, True, "strace: synced before answered"),
     Part("api3", measure_api.measure_three, 3, False, "row 15: api with three managers",
          {"managers": 3}),
-    Part("failover", measure_failover.measure, 3, False, "rows 9-11: a node dies",
+    Part("failover", measure_failover.measure, 3, False, "rows 9-11, 45: a node dies",
          {"fig": "failover."}),
+    Part("commit", measure_commit.measure, 0, False, "row 46: a commit beside a bare transaction of etcd"),
+    Part("promote", measure_promote.measure, 3, False, "row 47: a worker becomes the third manager",
+         {"fig": "promote."}),
+    Part("failover-scale", measure_failover_scale.measure, 3, False, "row 48: 100,000 tasks, a new leader",
+         {"fig": "loaded."}),
     Part("cluster", measure_cluster.measure, 1, False, "rows 19-23: a manager and two workers"),
     Part("network", measure_network.measure, 1, False, "rows 29-31: traffic between hosts and from outside"),
     Part("endpoints", measure_endpoints.measure_changes, 0, False, "row 32: a change of one of 10,000 endpoints"),
     Part("endpoints-memory", measure_endpoints.measure_memory, 1, False, "row 33: memory of networks and endpoints"),
+    Part("place", measure_place.measure, 0, False, "rows 36-44: what scheduling decides in a second"),
     Part("cluster-scale", measure_cluster_scale.measure, 1, False, "rows 24-28: 1,000 nodes on one manager"),
 )  # fmt: skip
 
@@ -89,9 +99,9 @@ def parse(arguments):
         " 2 usage.\nNeeds root; run it on a machine that does nothing else.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suite", nargs="?", choices=("cluster", "cluster-scale", "network"),
-                        help="only what several hosts are for, only many simulated ones, or only"
-                        " overlay networks and published ports")  # fmt: skip
+    parser.add_argument("suite", nargs="?", choices=("cluster", "cluster-scale", "network", "place"),
+                        help="only what several hosts are for, only many simulated ones, only"
+                        " overlay networks and published ports, or only scheduling")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="about 12 minutes instead of an hour")
     parser.add_argument("--only", metavar="PART,…", help="these parts only")
     parser.add_argument("--network", choices=("bridge", "overlay", "host"),
@@ -150,7 +160,8 @@ def build(options):
     if not os.path.exists(f"{options.build}/build.ninja"):
         preset = os.path.basename(options.build)
         subprocess.run(["cmake", "--preset", preset], cwd=SOURCE, check=True)
-    targets = [] if "orch" in options.systems else ["orch_bench"]
+    alone = options.only == ("place",) or "orch" not in options.systems
+    targets = ["orch_bench"] if alone else []
     jobs = os.environ.get("ORCH_JOBS", str(os.cpu_count()))
     subprocess.run(["ninja", "-C", options.build, "-j", jobs, *targets], check=True)
 
@@ -188,7 +199,8 @@ def measure_all(setup, options):
         if part.name not in options.only if named else setup.quick and not part.quick:
             continue
         if part.managers == 0:
-            if "limit" in options.systems or part.name == "endpoints":
+            alone = part.name in ("commit", "endpoints", "place")  # a program of orch's
+            if "limit" in options.systems or alone:
                 complete &= attempt_part(setup, part, "limit", lambda: part.measure(setup))
             continue
         for name in options.systems:
@@ -222,13 +234,19 @@ def attempt_part(setup, part, system, measure):
 def conclude(out):
     """Writes and prints the report; whether every target is met."""
     import chart
+    import chart_failover
+    import chart_place
 
     all_rows = report.write(out, f"{HERE}/targets.json")
     with open(f"{out}/ratios.md", encoding="utf-8") as file:
         print("\n" + file.read())
     subtitle = report.environment(report.read(f"{out}/results.jsonl")).replace("- ", "")
     lines = subtitle.splitlines()
-    chart.draw(all_rows, f"{out}/chart.png", " · ".join(lines[1:4] + lines[6:7]))
+    subtitle = " · ".join(lines[1:4] + lines[6:7])
+    chart.draw(all_rows, f"{out}/chart.png", subtitle)
+    records = report.read(f"{out}/results.jsonl")
+    chart_place.draw(records, f"{out}/place.png", subtitle)
+    chart_failover.draw(records, f"{out}/failover.png", subtitle)
     print(f"results: {out}")
     missed = [row.name for row in all_rows if row.missed()]
     for name in missed:

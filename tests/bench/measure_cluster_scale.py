@@ -17,7 +17,7 @@ IDLE_SECONDS = 20
 class ManagerNode(OrchNode):
     """A manager that runs nothing itself."""
 
-    PLUGINS = ("store.local", "scheduler.spread", "control.manager")
+    PLUGINS = ("store.local", "scheduler.spread", "filter.constraint", "control.manager")
 
     def manifest(self):
         """The [node] that the others have."""

@@ -147,7 +147,7 @@ class Node final : private kj::TaskSet::ErrorHandler {
   Task<void> begin(kj::String manager, kj::String token) {
     auto joined = co_await join(kj::str(manager), kj::mv(token));
     std::string id = trust::holderOf(joined.certificate).id;
-    tls = trust::newTls(env, joined.authority, joined.certificate, joined.key, false);
+    tls = trust::newTls(env, joined.trusted.authorities, joined.certificate, joined.key, false);
     auto stream = co_await trust::reachManager(env, *tls, kj::mv(manager));
     link = kj::heap<trust::PeerLink>(kj::mv(stream));
     auto gateway = link->bootstrap<schema::Gateway>();

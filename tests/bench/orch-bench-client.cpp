@@ -147,6 +147,34 @@ class Client {
     return std::to_string(count);
   }
 
+  // `ID,STATE,ADDRESS,ROLE` of each, where the role is that of a manager, `leader` or nothing.
+  std::string nodes(const Words&) {
+    auto response = ask(cluster.nodesRequest());
+    std::string all;
+    for (auto node : response.getNodes()) {
+      bool manages = node.getRole() == schema::Node::Role::MANAGER;
+      auto role = node.getLeader() ? "leader"_kj : manages ? "manager"_kj : ""_kj;
+      all += kj::str(node.getMeta().getId(), ",", node.getState(), ",", node.getAddress(), ",",
+                     role, " ")
+                 .cStr();
+    }
+    return all;
+  }
+
+  // `NODE` of each task of a service that runs and is to run.
+  std::string runningOn(const Words& words) {
+    auto request = cluster.tasksRequest();
+    request.initFilter().setServiceId(words[1].c_str());
+    auto response = ask(kj::mv(request));
+    std::string all;
+    for (auto task : response.getTasks()) {
+      bool runs = task.getStatus().getState() == schema::TaskState::RUNNING &&
+                  task.getDesired() == schema::TaskState::RUNNING;
+      if (runs) all += kj::str(task.getNodeId(), " ").cStr();
+    }
+    return all;
+  }
+
   std::string drain(const Words& words) {
     auto request = cluster.updateNodeRequest();
     request.setRequestId(requestId());
@@ -281,6 +309,8 @@ const std::map<std::string, Client::Command> Client::COMMANDS = {
     {"unsettled", {0, &Client::unsettled}},
     {"init", {1, &Client::init}},  // CLUSTER
     {"ready", {0, &Client::ready}},
+    {"nodes", {0, &Client::nodes}},
+    {"running_on", {1, &Client::runningOn}},    // NAME
     {"drain", {1, &Client::drain}},             // NODE
     {"import", {2, &Client::import}},           // PATH REFERENCE
     {"create", {7, &Client::create}},           // NAME N NET DELAYMS ORDER PARALLELISM LABEL

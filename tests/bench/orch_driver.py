@@ -1,8 +1,10 @@
 """orch: an orchd of its own per node, spoken to through orch-bench-client."""
 
+import collections
 import json
 import os
 import re
+import select
 import subprocess
 
 from docker_driver import find
@@ -13,16 +15,19 @@ from node import Node
 RUN_DIR = "/run/orch"
 DEFAULT_DELAY_MS = -1
 OVERLAY = "benchnet"
+SETTLE_SECONDS = 60
 
 
 class OrchNode(Node):
-    """orchd with the manifest that ships, in namespaces of its own."""
+    """orchd with the manifest that ships, in namespaces of its own. Where several nodes manage, it also runs
+    a member of the etcd that the state is in."""
 
-    KINDS = {"orchd": "daemons", "orch-plugin-host": "daemons", "conmon": "shim", "wl": "wl"}
+    KINDS = {"orchd": "daemons", "orch-plugin-host": "daemons", "etcd": "daemons", "conmon": "shim", "wl": "wl"}
 
-    def __init__(self, number, namespace, tag, setup):
+    def __init__(self, number, namespace, tag, setup, managers=1):
         super().__init__(number, namespace, tag, setup.data)
         self.setup = setup
+        self.managers = managers
 
     def manifest(self):
         """configs/single.toml with this node's folders, and its containers in its own cgroup."""
@@ -40,6 +45,20 @@ class OrchNode(Node):
         with open(path, "w", encoding="utf-8") as file:
             file.write(self.manifest())
         return f"exec {find('docker-init')} -s -- {self.setup.build}/bin/orchd --config {path}"
+
+    def etcdctl(self, *words):
+        """What this node's own member of its etcd says, decoded; None if it does not answer."""
+        tls = f"{self.folder}/data/store.etcd/tls"
+        command = ["ip", "netns", "exec", self.namespace, "env", "ETCDCTL_API=3", find("etcdctl")]
+        command += ["--endpoints=https://127.0.0.1:2374", "--command-timeout=2s", "--write-out=json"]
+        command += [f"--cacert={tls}/ca.pem", f"--cert={tls}/member.pem", f"--key={tls}/member.key", *words]
+        said = run(command, check=False)
+        return json.loads(said) if said[:1] in ("{", "[") else None
+
+    def voters(self):
+        """How many members of its etcd have a vote."""
+        said = self.etcdctl("member", "list")
+        return sum("isLearner" not in member for member in said["members"]) if said else 0
 
     def socket(self):
         """Of orchd, seen from outside of the node's mount namespace."""
@@ -70,8 +89,10 @@ class OrchNode(Node):
 class OrchSession(Session):
     """One orch-bench-client, which keeps one connection to orchd."""
 
-    def __init__(self, node, setup, overlay=None):
+    def __init__(self, node, setup, overlay=None, timeout=60):
         self.node = node
+        self.timeout = timeout
+        self.late = False  # an answer that nobody waits for any more may come yet
         self.overlay = overlay  # gives the name of the network
         self.last_ms = 0.0
         self.process = subprocess.Popen(
@@ -89,6 +110,9 @@ class OrchSession(Session):
         try:
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
+            if not select.select([self.process.stdout], [], [], self.timeout)[0]:
+                self.late = True
+                raise BenchError(f"orch: {line}: no answer within {self.timeout} s")
             answer = self.process.stdout.readline()
         except BrokenPipeError:
             answer = ""
@@ -129,6 +153,21 @@ class OrchSession(Session):
         """As `orch node ls` has it."""
         return int(self.command("ready"))
 
+    def cluster_nodes(self):
+        """As `orch node ls` has them."""
+        found = []
+        for entry in self.command("nodes").split():
+            identity, state, where, role = entry.split(",")
+            node = {"ID": identity, "Status": {"State": state}}
+            if role:
+                node["ManagerStatus"] = {"Addr": where, "Leader": role == "leader"}
+            found.append(node)
+        return found
+
+    def tasks_by_node(self, name):
+        """As `orch service ps` has them."""
+        return dict(collections.Counter(self.command("running_on", name).split()))
+
     def drain(self, node):
         """One call."""
         self.command("drain", f"node{node}")
@@ -164,6 +203,8 @@ class OrchSession(Session):
 
     def close(self):
         """The client ends with its input."""
+        if self.late:
+            self.process.kill()
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.stderr.close()
@@ -179,6 +220,7 @@ class OrchDriver(Driver):
 
     name = "orch"
     networks = ("bridge", "overlay", "host")
+    most_managers = 3
     answers_everywhere = True
 
     def __init__(self, setup):
@@ -187,18 +229,39 @@ class OrchDriver(Driver):
 
     def make_node(self, number, namespace):
         """An orchd."""
-        return OrchNode(number, namespace, self.tag, self.setup)
+        return OrchNode(number, namespace, self.tag, self.setup, self.managers)
 
     def form_cluster(self):
         """The first start makes the cluster `default`; asking for it again changes nothing."""
-        session = self.connect()
-        session.command("init", "default")
-        if poll(lambda: session.command("ready") == "1", 30) is None:
-            raise BenchError("the node was not ready within 30 s")
+        if self.managers == 1:
+            self.connect().command("init", "default")
         if len(self.nodes) > 1:
             self.run("init", node=1, options=["--advertise-addr", self.nodes[1].address])
             self.nodes[1].wait_ready()
+        session = self.connect()
+        if poll(lambda: session.command("ready") == "1", 30) is None:
+            raise BenchError("the node was not ready within 30 s")
+        if self.managers > 1:
+            self.run("cluster", "migrate", node=1, options=["--to", "store.etcd"])
         self.load_image(1)
+
+    def settle(self):
+        """Each manager has a member of the etcd, with a vote."""
+        for number in range(1, self.managers + 1 if self.managers > 1 else 1):
+            node = self.nodes[number]
+            if poll(lambda: node.voters() == self.managers, SETTLE_SECONDS, 0.1) is None:
+                count = node.voters()
+                raise BenchError(f"{count} members of node {number}'s etcd vote after {SETTLE_SECONDS} s, not {self.managers}")
+
+    def promote(self, number):
+        """The command line."""
+        self.run("node", "promote", f"node{number}", node=1)
+
+    def managing(self):
+        """Whoever has a copy of the state and a vote in its store could lead."""
+        status = json.loads(self.run("cluster", "status", "--json", node=1))
+        known = sum(int(manager.get("behindMs", -1)) >= 0 for manager in status["managers"])
+        return min(known + 1, self.nodes[1].voters())
 
     def load_image(self, number):
         """As bench:1."""
@@ -220,8 +283,8 @@ class OrchDriver(Driver):
         return run(command)
 
     def open_session(self, number, timeout):
-        """A process of its own; deadlines are those of orch."""
-        return OrchSession(self.nodes[number], self.setup, self.overlay)
+        """A process of its own."""
+        return OrchSession(self.nodes[number], self.setup, self.overlay, timeout)
 
     def serve(self, name, replicas, published=None):
         """By the command line: what is measured comes later."""

@@ -2,8 +2,10 @@
 // The manager's own reconcilers and scheduling with scheduler.spread, in one process on one core,
 // on a state that is half full. Nothing is stored and no agent is told. A placement is counted when
 // its task has its node in the view of a pass, with the reason why others wait. All times are of
-// the CPU, so that what else runs on the machine is not in them.
+// the CPU, so that what else runs on the machine is not in them. One figure a line: its name, what
+// it is of (or -), its value. scripts/bench place makes a table and a picture of them.
 #include <capnp/message.h>
+#include <malloc.h>
 #include <time.h>
 
 #include <algorithm>
@@ -11,6 +13,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "constraint/constraint.h"
 #include "decide/node-health.h"
 #include "decide/reconcile.h"
 #include "decide/slot-rules.h"
@@ -34,12 +37,29 @@ int64_t cpuNs() {
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
 double since(int64_t beganNs) { return static_cast<double>(cpuNs() - beganNs) / 1e9; }
+double millis(int64_t ns) { return static_cast<double>(ns) / 1e6; }
+double heapBytes() {
+  auto now = mallinfo2();
+  return static_cast<double>(now.uordblks + now.hblkhd);
+}
+void print(const char* name, const std::string& of, double value) {
+  printf("%s %s %.6g\n", name, of.c_str(), value);
+  fflush(stdout);
+}
+double medianOf(std::vector<int64_t> times) {
+  auto middle = times.begin() + static_cast<ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return static_cast<double>(*middle);
+}
 
-// A kernel that has one service, whatever is asked for.
-class OneService final : public schema::Host::Server {
+// A kernel that has two services.
+class TwoServices final : public schema::Host::Server {
  public:
-  explicit OneService(capnp::Capability::Client service) : it(kj::mv(service)) {}
+  TwoServices(schema::Scheduler::Client strategy, schema::Filter::Client filter)
+      : strategy(kj::mv(strategy)), filter(kj::mv(filter)) {}
   kj::Promise<void> service(ServiceContext context) override {
+    capnp::Capability::Client it = strategy;
+    if (context.getParams().getName().startsWith("filter.")) it = filter;
     context.getResults().setCapability(it);
     return kj::READY_NOW;
   }
@@ -49,7 +69,8 @@ class OneService final : public schema::Host::Server {
   }
 
  private:
-  capnp::Capability::Client it;
+  schema::Scheduler::Client strategy;
+  schema::Filter::Client filter;
 };
 
 // The longest time between two turns of the loop.
@@ -84,11 +105,16 @@ class Cluster final {
  public:
   Cluster(Env& env, uint32_t count)
       : env(env),
-        host(kj::heap<OneService>(scheduler::newScheduler(
-                 scheduler::PlacementTable::of<scheduler::spread::RANKING>(5))),
-             {}),
+        host(
+            kj::heap<TwoServices>(scheduler::newScheduler(
+                                      scheduler::PlacementTable::of<scheduler::spread::RANKING>(5)),
+                                  filter::newFilter(filter::constraint::CONSTRAINT)),
+            {}),
         placer(env, host, "scheduler.spread", [](auto) {}) {
     for (uint32_t i = 0; i < count; ++i) addNode(i);
+  }
+  void halfFill() {
+    auto count = static_cast<uint32_t>(nodes.size());
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
       for (uint32_t size = 0; size < std::size(SIZES); ++size) fill(first, size);
     }
@@ -274,75 +300,96 @@ Wish wishOf(uint32_t number, uint32_t replicas) {
   return wish;
 }
 
-// One more task of a service, over and over: the median.
-double single(kj::WaitScope& waitScope, Env& env, uint32_t nodes) {
+// One more task of a service, over and over; or a service without any, as a request and the pass
+// after it make it.
+void single(kj::WaitScope& waitScope, Env& env, uint32_t nodes) {
   constexpr uint32_t TIMES = 201;
   Cluster cluster(env, nodes);
-  std::vector<int64_t> times;
+  cluster.halfFill();
+  bool hasAllZones = nodes >= ZONES * 10;
+  std::vector<int64_t> places, creates;
   for (uint32_t i = 0; i < TIMES; ++i) {
-    auto id = cluster.add(wishOf(i, 1));
-    cluster.reconcile(id);
-    cluster.placingNs = 0;
-    KJ_REQUIRE(cluster.decide(id).promise().wait(waitScope) == 1);
-    times.push_back(cluster.placingNs);
+    if (hasAllZones) {
+      auto id = cluster.add(wishOf(i, 1));
+      cluster.reconcile(id);
+      cluster.placingNs = 0;
+      KJ_REQUIRE(cluster.decide(id).promise().wait(waitScope) == 1);
+      places.push_back(cluster.placingNs);
+    }
+    auto beganNs = cpuNs();
+    auto empty = cluster.add(wishOf(TIMES + i, 0));
+    cluster.reconcile(empty);
+    cluster.decide(empty).promise().wait(waitScope);
+    creates.push_back(cpuNs() - beganNs);
   }
-  std::nth_element(times.begin(), times.begin() + TIMES / 2, times.end());
-  return static_cast<double>(times[TIMES / 2]) / 1e3;
+  if (hasAllZones) print("one_us", std::to_string(nodes), medianOf(places) / 1e3);
+  print("create_us", std::to_string(nodes), medianOf(creates) / 1e3);
+}
+
+struct Kinds {
+  std::vector<std::string> ids;
+  size_t tasks = 0;
+};
+Kinds addKinds(Cluster& cluster, uint32_t services) {
+  std::minstd_rand random(1);
+  Kinds made;
+  for (uint32_t i = 0; i < services; ++i) {
+    auto replicas = 1 + random() % 500;
+    made.tasks += replicas;
+    made.ids.push_back(cluster.add(wishOf(i, replicas)));
+    cluster.reconcile(made.ids.back());
+  }
+  return made;
+}
+
+void placeAll(kj::WaitScope& waitScope, Cluster& cluster, Turns& turns, uint32_t services) {
+  auto before = heapBytes();
+  auto made = addKinds(cluster, services);
+  auto beganNs = cpuNs();
+  size_t placed = 0;
+  turns.takeLongestNs();
+  for (auto& id : made.ids) placed += cluster.decide(id).promise().wait(waitScope);
+  auto took = since(beganNs);
+  KJ_REQUIRE(placed == made.tasks, placed, made.tasks);
+  auto count = static_cast<double>(placed);
+  print("tasks", "-", count);
+  print("placements_per_s", "-", count * 1e9 / static_cast<double>(cluster.placingNs));
+  // With the making of the change, and the state brought up to date.
+  print("committed_per_s", "-", count / took);
+  print("place_loop_ms", "-", millis(turns.takeLongestNs()));
+  print("task_bytes", "-", (heapBytes() - before) / count);
+}
+
+void loseSome(kj::WaitScope& waitScope, Cluster& cluster, Turns& turns, uint32_t nodes) {
+  cluster.placingNs = cluster.applyingNs = 0;
+  turns.takeLongestNs();
+  auto beganNs = cpuNs();
+  cluster.lose(nodes / 4, nodes / 10).promise().wait(waitScope);
+  print("lost_noted_s", "-", since(beganNs));
+  size_t moved = 0;
+  for (auto& id : cluster.touched) moved += cluster.decide(id).promise().wait(waitScope);
+  print("lost_s", "-", since(beganNs));
+  print("lost_tasks", "-", static_cast<double>(moved));
+  print("lost_services", "-", static_cast<double>(cluster.touched.size()));
+  print("lost_placing_s", "-", millis(cluster.placingNs) / 1e3);
+  print("lost_applying_s", "-", millis(cluster.applyingNs) / 1e3);
+  print("lost_loop_ms", "-", millis(turns.takeLongestNs()));
 }
 
 int measure(uint32_t nodes, uint32_t services) {
   auto io = kj::setupAsyncIo();
   auto env = newSystemEnv(io);
-  double smallest = 1e9, largest = 0;
-  for (uint32_t count : {100u, 1'000u, 10'000u}) {
-    auto micros = single(io.waitScope, *env, count);
-    smallest = std::min(smallest, micros);
-    largest = std::max(largest, micros);
-    printf("one task at %5u nodes: %.0f us\n", count, micros);
-    fflush(stdout);
-  }
-  printf("  aim: 100 us, the same within 2x; here %.1fx\n", largest / smallest);
-
+  for (uint32_t count : {10u, 100u, 1'000u, 10'000u}) single(io.waitScope, *env, count);
+  auto before = heapBytes();
   Cluster cluster(*env, nodes);
-  std::minstd_rand random(1);
-  std::vector<std::string> ids;
-  size_t tasks = 0;
-  for (uint32_t i = 0; i < services; ++i) {
-    auto replicas = 1 + random() % 500;
-    tasks += replicas;
-    ids.push_back(cluster.add(wishOf(i, replicas)));
-    cluster.reconcile(ids.back());
-  }
+  auto first = cluster.add(wishOf(services, 1));
+  cluster.reconcile(first);
+  cluster.decide(first).promise().wait(io.waitScope);
+  print("node_bytes", "-", (heapBytes() - before) / nodes);  // with what scheduling knows of it
+  cluster.halfFill();
   Turns turns(*env);
-  auto beganNs = cpuNs();
-  size_t placed = 0;
-  turns.takeLongestNs();
-  for (auto& id : ids) placed += cluster.decide(id).promise().wait(io.waitScope);
-  auto took = since(beganNs);
-  auto placing = static_cast<double>(cluster.placingNs) / 1e9;
-  printf(
-      "%zu of %zu tasks of %u services at %u nodes: %.0f placements/s (%.2f s); with the\n"
-      "  making of the change and the state brought up to date %.0f/s; the loop stood still for\n"
-      "  %.1f ms at most\n  aim: 100000/s, 20 ms\n",
-      placed, tasks, services, nodes, static_cast<double>(placed) / placing, placing,
-      static_cast<double>(placed) / took, static_cast<double>(turns.takeLongestNs()) / 1e6);
-  fflush(stdout);
-
-  cluster.placingNs = cluster.applyingNs = 0;
-  beganNs = cpuNs();
-  cluster.lose(nodes / 4, nodes / 10).promise().wait(io.waitScope);
-  auto heard = since(beganNs);
-  size_t moved = 0;
-  for (auto& id : cluster.touched) moved += cluster.decide(id).promise().wait(io.waitScope);
-  printf(
-      "%u nodes lost: %.2f s until all of %zu tasks in %zu services are decided (%.2f s to note "
-      "the\n"
-      "  nodes, %.2f s to place, %.2f s to bring the state up to date); the loop stood still for\n"
-      "  %.1f ms at most\n"
-      "  aim: 1 s, 20 ms\n",
-      nodes / 10, since(beganNs), moved, cluster.touched.size(), heard,
-      static_cast<double>(cluster.placingNs) / 1e9, static_cast<double>(cluster.applyingNs) / 1e9,
-      static_cast<double>(turns.takeLongestNs()) / 1e6);
+  placeAll(io.waitScope, cluster, turns, services);
+  loseSome(io.waitScope, cluster, turns, nodes);
   return 0;
 }
 

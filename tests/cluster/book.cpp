@@ -31,6 +31,14 @@ void takeMode(schema::ServiceSpec::Mode::Reader mode, Book::Service& service) {
   if (mode.isReplicatedJob()) service.replicas = mode.getReplicatedJob().getCompletions();
 }
 
+std::set<std::string> cardsOf(schema::Task::Reader task) {
+  std::set<std::string> names;
+  for (auto resource : task.getGeneric()) {
+    for (auto name : resource.getNames()) names.insert(name.cStr());
+  }
+  return names;
+}
+
 const char* word(TaskState state) {
   static constexpr const char* WORDS[] = {"new",    "pending",  "assigned", "accepted", "preparing",
                                           "ready",  "starting", "running",  "complete", "shutdown",
@@ -89,7 +97,8 @@ void Book::take(const MemoryStore::Written& entry) {
       }
       auto description = node.getDescription();
       known = {down, node.getAvailability(), static_cast<int64_t>(description.getCpuNanos()),
-               static_cast<int64_t>(description.getMemoryBytes())};
+               static_cast<int64_t>(description.getMemoryBytes()),
+               description.getGeneric().size() > 0 ? description.getGeneric()[0].getAmount() : 0};
     } else if (entry.kind == "service") {
       auto service = message.getRoot<schema::Service>();
       auto spec = service.getSpec();
@@ -122,6 +131,7 @@ void Book::take(const MemoryStore::Written& entry) {
 void Book::takeTask(const std::string& id, schema::Task::Reader task) {
   ++taskWrites;
   auto& known = tasks[id];
+  takenIn += known.local && !known.there;
   known.there = true;
   auto desired = task.getDesired();
   std::string node = task.getNodeId().cStr();
@@ -142,6 +152,7 @@ void Book::takeTask(const std::string& id, schema::Task::Reader task) {
   auto resources = task.getSpec().getResources();
   known.cpuNanos = static_cast<int64_t>(resources.getReserveCpuNanos());
   known.memoryBytes = static_cast<int64_t>(resources.getReserveMemoryBytes());
+  known.cards = cardsOf(task);
   // A minute after the grace period the manager goes on without it.
   constexpr int64_t NS_PER_MS = 1'000'000;
   constexpr int64_t MARGIN_NS = 60'000 * NS_PER_MS;
@@ -177,23 +188,26 @@ void Book::takeStatus(const std::string& id, schema::TaskStatus::Reader status) 
 
 // Nothing else of the slot may run, or be about to, unless the rules say so.
 void Book::promoted(const std::string& id, Task& task) {
-  auto nowNs = around.managerNowNs();
-  auto service = services.find(task.service);
-  bool overlaps = service != services.end() && service->second.everStartFirst;
   for (auto& [otherId, other] : tasks) {
     bool same = otherId != id && other.service == task.service && other.slot == task.slot;
     if (!same || !other.there || !other.assigned() || other.over()) continue;
-    auto node = nodes.find(other.node);
-    // One that is back by this very batch was away when the batch was decided.
-    bool away = node == nodes.end() || node->second.down || wereDown.count(other.node) > 0;
-    bool givenUp = other.giveUpNs != 0 && nowNs >= other.giveUpNs;
-    if (away || givenUp || overlaps) {
+    if (mayRunBeside(task, other)) {
       task.beside.insert(otherId);
       continue;
     }
     violate("task " + nameOf(id) + " is to run while " + nameOf(otherId) + " may (" +
             word(other.state) + "), whose node is not down");
   }
+}
+
+bool Book::mayRunBeside(const Task& task, const Task& other) const {
+  auto service = services.find(task.service);
+  bool overlaps = service != services.end() && service->second.everStartFirst;
+  auto node = nodes.find(other.node);
+  // One that is back by this very batch was away when the batch was decided.
+  bool away = node == nodes.end() || node->second.down || wereDown.count(other.node) > 0;
+  bool givenUp = other.giveUpNs != 0 && around.managerNowNs() >= other.giveUpNs;
+  return away || givenUp || overlaps;
 }
 
 void Book::checkSlots() {
@@ -213,39 +227,60 @@ void Book::checkSlots() {
 void Book::checkRoom() {
   struct Sum {
     int64_t cpuNanos = 0, memoryBytes = 0;
+    std::set<std::string> cards;
   };
   std::map<std::string, Sum> sums;
   for (auto& [id, task] : tasks) {
     if (!task.there || !task.assigned() || task.over()) continue;
     sums[task.node].cpuNanos += task.cpuNanos;
     sums[task.node].memoryBytes += task.memoryBytes;
+    for (auto& card : task.cards) {
+      if (sums[task.node].cards.insert(card).second) continue;
+      violate("two tasks are given " + card + " of node " + task.node);
+    }
   }
   for (auto& [id, sum] : sums) {
     auto node = nodes.find(id);
     if (node == nodes.end()) continue;
-    bool fits =
-        sum.cpuNanos <= node->second.cpuNanos && sum.memoryBytes <= node->second.memoryBytes;
+    bool fits = sum.cpuNanos <= node->second.cpuNanos &&
+                sum.memoryBytes <= node->second.memoryBytes &&
+                sum.cards.size() <= node->second.cards;
     if (!fits) violate("more is reserved on node " + id + " than it has");
   }
 }
 
 void Book::started(const std::string& host, const std::string& taskId) {
-  around.log("container of " + nameOf(taskId) + " starts");
-  if (++runs[taskId] > 1) violate("task " + nameOf(taskId) + " was run twice");
   auto& task = tasks[taskId];
+  auto with = task.cards.empty() ? "" : " with " + *task.cards.begin();
+  around.log("container of " + nameOf(taskId) + " starts" + with);
+  if (++runs[taskId] > 1) violate("task " + nameOf(taskId) + " was run twice");
   if (!task.node.empty() && task.node != host) {
     violate("task " + nameOf(taskId) + " runs on " + host);
   }
+  checkCards(host, taskId);
   hosts[taskId].insert(host);
   for (auto& [otherId, where] : hosts) {
     if (otherId == taskId || where.empty()) continue;
     auto& other = tasks[otherId];
     bool same = other.service == task.service && other.slot == task.slot;
     // Of what a node restarts while it is cut off, and a manager elsewhere, neither can know.
-    if (task.local || other.local) continue;
+    if ((task.local || other.local) && where.count(host) == 0) continue;
     if (!same || task.beside.count(otherId) > 0 || other.beside.count(taskId) > 0) continue;
+    // Its node has had it run by itself, as the managers would have.
+    if (task.desired < schema::TaskState::RUNNING && mayRunBeside(task, other)) continue;
     violate("two containers run in one slot: " + nameOf(taskId) + ", " + nameOf(otherId) + " (" +
             word(other.state) + ")");
+  }
+}
+
+// No container that runs there has one of the same.
+void Book::checkCards(const std::string& host, const std::string& taskId) {
+  for (auto& [otherId, where] : hosts) {
+    if (otherId == taskId || where.count(host) == 0) continue;
+    for (auto& card : tasks[otherId].cards) {
+      if (tasks[taskId].cards.count(card) == 0) continue;
+      violate("two containers have " + card + ": " + nameOf(taskId) + ", " + nameOf(otherId));
+    }
   }
 }
 
@@ -278,6 +313,7 @@ void Book::tookLocal(const std::string& host, const std::string& taskId,
   known.specVersion = task.getSpecVersion();
   known.there = false;
   known.local = true;
+  known.cards = cardsOf(task);
   if (task.getRestartOf().size() == 0) violate("task " + nameOf(taskId) + " comes from nowhere");
   if (!around.mayBeAlone(host)) violate("node " + host + " restarts by itself, and is not cut off");
 }

@@ -23,6 +23,7 @@ class Book final : public ContainerWatcher {
     schema::Node::Availability availability = schema::Node::Availability::ACTIVE;
     int64_t cpuNanos = 0;
     int64_t memoryBytes = 0;
+    uint64_t cards = 0;
   };
   struct Service {
     std::string name;
@@ -48,9 +49,10 @@ class Book final : public ContainerWatcher {
     uint64_t iteration = 0;
     int64_t cpuNanos = 0;
     int64_t memoryBytes = 0;
-    int64_t giveUpNs = 0;  // when the manager need not wait for its end any more; 0: it must
-    bool there = true;     // in the state
-    bool local = false;    // made by its node, while that was cut off
+    std::set<std::string> cards;  // that it was given
+    int64_t giveUpNs = 0;         // when the manager need not wait for its end any more; 0: it must
+    bool there = true;            // in the state
+    bool local = false;           // made by its node, while that was cut off
     std::set<std::string> beside;  // tasks of its slot that may still run when it does
     bool mayRun() const { return desired <= schema::TaskState::RUNNING; }
     bool over() const {
@@ -92,6 +94,7 @@ class Book final : public ContainerWatcher {
   std::map<std::string, std::set<std::string>> hosts;  // that a container of the task runs on
   // Counted.
   uint64_t taskWrites = 0;
+  uint64_t takenIn = 0;  // tasks that nodes made by themselves, and are in the state
   size_t mostTasksOfASlot = 0;
 
  private:
@@ -100,9 +103,12 @@ class Book final : public ContainerWatcher {
   void takeStatus(const std::string& id, schema::TaskStatus::Reader status);
   void checkRun(const std::string& id, const Task& task);
   void promoted(const std::string& id, Task& task);
+  // Whether another task of the slot may run, or be about to, when it is to.
+  bool mayRunBeside(const Task& task, const Task& other) const;
   void tookLocal(const std::string& host, const std::string& taskId, schema::Task::Reader task);
   void checkSlots();
   void checkRoom();
+  void checkCards(const std::string& host, const std::string& taskId);
   std::string nameOf(const std::string& taskId) const;
 
   Surroundings around;

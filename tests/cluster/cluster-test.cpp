@@ -32,6 +32,23 @@ TEST_CASE("cluster: a service survives the loss of a host", "[simulation]") {
   CHECK(outcome.violation == "");
 }
 
+// What the manager has to move from it waits for what it has asked to end there, and hears nothing.
+TEST_CASE("cluster: what a node restarted while it was cut off is taken in, though it is drained",
+          "[simulation]") {
+  Plan plan;
+  plan.seed = testing::testSeed();
+  plan.hosts = 3;
+  plan.steps = {step(0, Step::Kind::CREATE, "web", 9),   step(40'000, Step::Kind::CRASH, "n1"),
+                step(52'000, Step::Kind::CUT, "n2"),     step(53'000, Step::Kind::START, "n1"),
+                step(54'000, Step::Kind::DRAIN, "n2"),   step(58'000, Step::Kind::MEND, "n2"),
+                step(65'000, Step::Kind::ACTIVATE, "n2")};
+  plan.steps[0].script = Step::Script::ENDS;  // each runs for 45 s
+  auto outcome = testing::simulate(plan, Bug::NONE);
+  INFO(outcome.log);
+  CHECK(outcome.violation == "");
+  CHECK(outcome.takenIn > 0);
+}
+
 TEST_CASE("cluster: in an hour of small faults nobody is taken for down, and no task is restarted",
           "[simulation]") {
   constexpr uint32_t HOUR_MS = 3'600'000;
@@ -52,6 +69,24 @@ TEST_CASE("cluster: the same seed gives the same log to the byte", "[simulation]
     auto other = testing::simulate(testing::drawPlan(seed + 100), Bug::NONE);
     CHECK_FALSE(one.log == other.log);
   }
+}
+
+// Nobody has trouble, so that all nodes are ready: the oracle looks at each placement.
+TEST_CASE("cluster: tasks are on the nodes where the oracle would have them", "[simulation]") {
+  constexpr uint32_t WHEN_READY_MS = 45'000;
+  uint64_t judged = 0;
+  for (uint64_t seed = 1; seed <= 15; ++seed) {
+    CAPTURE(seed);
+    auto plan = testing::drawPlan(seed);
+    std::erase_if(plan.steps, [](auto& step) { return !step.isRequest(); });
+    for (auto& step : plan.steps) step.atMs += WHEN_READY_MS;
+    plan.lengthMs += WHEN_READY_MS;
+    auto outcome = testing::simulate(plan, Bug::NONE);
+    INFO(outcome.log.substr(outcome.log.size() - std::min<size_t>(outcome.log.size(), 4000)));
+    REQUIRE(outcome.violation == "");
+    judged += outcome.judged;
+  }
+  CHECK(judged > 100);
 }
 
 }  // namespace

@@ -10,10 +10,11 @@ namespace {
 
 using Kind = Step::Kind;
 
-constexpr const char* WORDS[] = {
-    "power off", "power on", "crash", "start",  "freeze",    "thaw",      "cut",         "cut out",
-    "cut in",    "lose",     "mend",  "reset",  "slow disk", "fast disk", "store fault", "remember",
-    "ghost",     "create",   "scale", "update", "remove",    "drain",     "activate"};
+constexpr const char* WORDS[] = {"power off",  "power on",    "crash",     "start",     "freeze",
+                                 "thaw",       "cut",         "cut out",   "cut in",    "lose",
+                                 "mend",       "reset",       "slow disk", "fast disk", "cut state",
+                                 "mend state", "store fault", "remember",  "ghost",     "create",
+                                 "scale",      "update",      "remove",    "drain",     "activate"};
 constexpr const char* SCRIPTS[] = {"stays", "ends", "fails", "slow", "ends soon"};
 
 class Drawing final {
@@ -28,6 +29,14 @@ class Drawing final {
     if (chance(50)) drawJob("job");
     uint32_t faults = below(9);
     for (uint32_t i = 0; i < faults; ++i) drawFault();
+    sort();
+    return plan;
+  }
+
+  Plan drawManagers(uint64_t seed) {
+    plan.managers = 3;
+    draw(seed);
+    for (uint32_t faults = 1 + below(4); faults > 0; --faults) drawManagerFault();
     sort();
     return plan;
   }
@@ -74,6 +83,7 @@ class Drawing final {
   bool chance(uint32_t percent) { return below(100) < percent; }
   uint32_t someTime() { return below(plan.lengthMs); }
   std::string anyHost() { return "n" + std::to_string(1 + below(plan.hosts)); }
+  std::string manager() { return "n" + std::to_string(1 + below(plan.managers)); }
   std::string worker() { return "n" + std::to_string(2 + below(plan.hosts - 1)); }
   Step& add(uint32_t atMs, Kind kind, std::string host) {
     auto& step = plan.steps.emplace_back();
@@ -189,6 +199,36 @@ class Drawing final {
     }
   }
 
+  void drawManagerFault() {
+    switch (below(7)) {
+      case 0:
+        return drawPair(Kind::POWER_OFF, Kind::POWER_ON, manager(), 15'000);
+      case 1:
+        return drawPair(Kind::CRASH, Kind::START, manager(), 10'000);
+      case 2:
+        return drawPair(Kind::FREEZE, Kind::THAW, manager(), 8'000);
+      case 3:
+        return drawPair(Kind::CUT, Kind::MEND, manager(), 10'000);
+      case 4:
+        return drawPair(Kind::CUT_STATE, Kind::MEND_STATE, manager(), 10'000);
+      case 5:
+        return drawStateLost();
+      default:
+        add(someTime(), Kind::RESET, manager());
+    }
+  }
+
+  // From all managers, so that nobody leads.
+  void drawStateLost() {
+    uint32_t at = someTime();
+    uint32_t end = at + 1 + below(12'000);
+    for (uint32_t number = 1; number <= plan.managers; ++number) {
+      auto host = "n" + std::to_string(number);
+      add(at, Kind::CUT_STATE, host);
+      add(end, Kind::MEND_STATE, host);
+    }
+  }
+
   // Something has to happen between what is remembered and the ghost: the manager starts again.
   void drawGhost() {
     auto host = worker();
@@ -232,7 +272,8 @@ std::string Step::text() const {
 }
 
 std::string Plan::text() const {
-  std::string all = "seed " + std::to_string(seed) + ", " + std::to_string(hosts) + " hosts\n";
+  std::string all = "seed " + std::to_string(seed) + ", " + std::to_string(hosts) + " hosts";
+  all += managers == 1 ? "\n" : ", " + std::to_string(managers) + " managers\n";
   for (size_t i = 0; i < steps.size(); ++i) {
     all += "  " + std::to_string(i) + ": " + steps[i].text() + "\n";
   }
@@ -240,6 +281,8 @@ std::string Plan::text() const {
 }
 
 Plan drawPlan(uint64_t seed) { return Drawing(seed).draw(seed); }
+
+Plan drawManagersPlan(uint64_t seed) { return Drawing(seed).drawManagers(seed); }
 
 Plan drawMildPlan(uint64_t seed, uint32_t lengthMs) {
   return Drawing(seed).drawMild(seed, lengthMs);

@@ -17,14 +17,16 @@ struct Step {
     START,
     FREEZE,
     THAW,
-    CUT,        // `host` and the manager's, both ways
-    CUT_OUT,    // only what `host` sends to the manager's
+    CUT,        // `host` and the managers', both ways
+    CUT_OUT,    // only what `host` sends to the managers'
     CUT_IN,     // only what it is sent
     LOSE,       // `amount` of a thousand pieces between them come up to a second late
     MEND,       // of the four above
     RESET,      // the connections between them, at once
     SLOW_DISK,  // syncs take up to `amount` ms
     FAST_DISK,
+    CUT_STATE,  // a manager, from the state
+    MEND_STATE,
     STORE_FAULT,  // the `amount`-th kind, on the next commit
     REMEMBER,     // what the node is told now is told to it again at
     GHOST,        // as by a manager of that time that does not know that it leads no longer
@@ -57,7 +59,8 @@ struct Step {
 
 struct Plan {
   uint64_t seed = 0;
-  uint32_t hosts = 4;  // n1, which manages, and so on
+  uint32_t hosts = 4;     // n1 and so on
+  uint32_t managers = 1;  // the first of them
   uint32_t lengthMs = 0;
   std::vector<Step> steps;  // by time
   bool mild = false;        // no fault is a reason to take a node for down
@@ -67,6 +70,8 @@ struct Plan {
 };
 
 Plan drawPlan(uint64_t seed);
+// With three managers, of which any may be gone or cut off from the others, or from the state.
+Plan drawManagersPlan(uint64_t seed);
 // So long, with a service on all hosts, and every few seconds one of what hosts go through without
 // being dead: all their processes stand still for a second (a busy processor, a debugger), a
 // twentieth of what goes to and from them is lost, their disks take 300 ms to sync.

@@ -10,12 +10,13 @@
 #include "kernel/rpc/peer-gateway.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "simulated-life.h"
 
 namespace orch::testing {
 
 namespace {
 
-constexpr uint32_t NODE_PORT = 2377;
+constexpr uint32_t CARDS = 8;        // of each host
 constexpr uint32_t SOCKET_PORT = 1;  // stands for orchd's Unix socket
 // As downAfterMs of the manager whose planted bug it is.
 constexpr uint32_t NO_GRACE_MS = 200;
@@ -41,29 +42,6 @@ class Subscription final : public capnp::Capability::Server {
 
 }  // namespace
 
-// One run of orchd. What is over is kept: nothing of it can do anything any more.
-struct SimulatedHost::Life {
-  Life(SimulatedHost& host, Env& env)
-      : host(host),
-        env(env),
-        logger("sim", schema::LogLevel::ERROR),
-        refusals(env, logger),
-        tasks(host) {
-    managers.emplace_back(kj::str(MANAGER_HOST, ":", NODE_PORT).cStr());
-  }
-  SimulatedHost& host;
-  Env& env;
-  log::Logger logger;
-  log::Refusals refusals;
-  rpc::Registry registry;
-  std::vector<std::string> managers;
-  std::vector<schema::Plugin::Client> plugins;
-  kj::Maybe<kj::Own<trust::Uplink>> uplink;
-  bool over = false;
-  uint64_t random = 0;
-  kj::TaskSet tasks;
-};
-
 // The kernel as a plugin sees it.
 class SimulatedHost::HostServer final : public schema::Host::Server {
  public:
@@ -73,10 +51,15 @@ class SimulatedHost::HostServer final : public schema::Host::Server {
     auto results = context.getResults();
     results.setId(life.host.name.c_str());
     results.setName(life.host.name.c_str());
-    results.setDataDir(kj::str("/sim/", life.host.name.c_str()));
+    results.setDataDir(life.host.dataDir().c_str());
     results.setRunDir(kj::str("/sim/", life.host.name.c_str(), "/run"));
     results.setVersion(ORCH_VERSION);
     results.setInstance(instance);
+    auto cards = results.initGeneric(1)[0];
+    cards.setKind("card");
+    cards.setAmount(CARDS);
+    auto names = cards.initNames(CARDS);
+    for (uint32_t i = 0; i < CARDS; ++i) names.set(i, kj::str("CARD-", i));
     return kj::READY_NOW;
   }
   kj::Promise<void> publish(PublishContext context) override {
@@ -163,7 +146,8 @@ class SimulatedHost::FaultyDispatcher final : public schema::Dispatcher::Server 
 
 kj::Promise<void> SimulatedHost::HostServer::service(ServiceContext context) {
   std::string name = context.getParams().getName().cStr();
-  bool none = name == "trust" || !life.registry.mayCome(name);
+  bool alone = life.host.shared.managers == 1 && name == "trust";
+  bool none = alone || !life.registry.mayCome(name);
   if (none) fail(kj::str("there is no service '", name.c_str(), "' here"));
   return life.registry.find(name).then([this, context, name](auto&& found) mutable {
     bool lossy = life.host.shared.bug == Bug::LOST_DELTA && name == "dispatcher";
@@ -235,6 +219,7 @@ SimulatedHost::SimulatedHost(SimulatedWorld given, std::string hostName, uint64_
       salt(seed),
       tasks(*this) {
   shared.network.addHost(name.c_str(), machine);
+  member.managers.emplace_back(kj::str(MANAGER_HOST, ":", NODE_PORT).cStr());
   agentDisk.observe([this](auto batch) { noteStored(batch); });
 }
 SimulatedHost::~SimulatedHost() noexcept(false) {}
@@ -379,18 +364,24 @@ void SimulatedHost::startOrchd() {
 }
 
 Task<void> SimulatedHost::run(Life& now) {
+  bool several = shared.managers > 1;
+  if (several) {
+    now.registry.offer("trust", schema::Trust::Client(kj::heap<TrustServer>(now)));
+  }
   if (manages()) {
-    now.registry.offer("store.local", clusterDisk.client());
+    now.registry.offer("store.local", several ? capnp::Capability::Client(kj::heap<StateProxy>(now))
+                                              : capnp::Capability::Client(clusterDisk.client()));
     co_await startPlugin(now, "scheduler.spread");
+    co_await startPlugin(now, "filter.constraint");
     now.tasks.add(listen(now, NODE_PORT));
     now.tasks.add(listen(now, SOCKET_PORT));
     now.tasks.add(keepStarting(now, "control.manager"));
   } else {
-    trust::Uplink::Connect connect = [&now](kj::String address) {
+    trust::ManagerSearch::Connect connect = [&now](kj::String address) {
       return trust::reach(now.env, kj::mv(address));
     };
-    auto uplink =
-        kj::heap<trust::Uplink>(now.env, now.logger, now.registry, now.managers, kj::mv(connect));
+    auto uplink = kj::heap<trust::Uplink>(now.env, now.logger, now.registry, member.managers,
+                                          kj::mv(connect));
     now.tasks.add(uplink->run());
     now.uplink = kj::mv(uplink);
   }
@@ -411,9 +402,11 @@ Task<void> SimulatedHost::startPlugin(Life& now, kj::StringPtr instance) {
   static const Create AGENT = moduleNamed("control.agent");
   static const Create MANAGER = moduleNamed("control.manager");
   static const Create SPREAD = moduleNamed("scheduler.spread");
-  auto create = instance == "control.agent"     ? AGENT
-                : instance == "control.manager" ? MANAGER
-                                                : SPREAD;
+  static const Create CONSTRAINT = moduleNamed("filter.constraint");
+  auto create = instance == "control.agent"       ? AGENT
+                : instance == "control.manager"   ? MANAGER
+                : instance == "filter.constraint" ? CONSTRAINT
+                                                  : SPREAD;
   schema::Plugin::Client plugin = nullptr;
   create(now.env, &plugin);
   auto configure = plugin.configureRequest();
@@ -436,6 +429,7 @@ Task<void> SimulatedHost::startPlugin(Life& now, kj::StringPtr instance) {
 
 Task<void> SimulatedHost::listen(Life& now, uint32_t port) {
   auto address = co_await now.env.network().parseAddress(kj::str("*:", port));
+  if (now.over) co_return;  // a crash came while it started
   auto receiver = address->listen();
   for (;;) {
     auto accepted = co_await receiver->acceptAuthenticated();
@@ -447,12 +441,13 @@ Task<void> SimulatedHost::listen(Life& now, uint32_t port) {
     } else {
       capnp::MallocMessageBuilder message;
       auto who = message.initRoot<schema::Peer>();
-      who.setRole(schema::Role::WORKER);
+      who.setRole(shared.manages(peer) ? schema::Role::MANAGER : schema::Role::WORKER);
       who.setId(peer.c_str());
       who.setAddress(peer.c_str());
       gateway = rpc::newPeerGateway(now.registry, now.refusals, name, who.asReader());
     }
-    now.tasks.add(serve(kj::mv(accepted.stream), kj::mv(gateway)));
+    auto& connections = port == SOCKET_PORT ? now.tasks : *now.peers;
+    connections.add(serve(kj::mv(accepted.stream), kj::mv(gateway)));
   }
 }
 

@@ -4,10 +4,12 @@
 // runtime.sim's, which outlives orchd as conmon does, and is lost with the power.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernel/trust/uplink.h"
 #include "orch/plugin.h"
@@ -15,6 +17,7 @@
 #include "orch/schema/runtime.capnp.h"
 #include "orch/testing/memory-network.h"
 #include "orch/testing/memory-store.h"
+#include "orch/trust/certificate.h"
 #include "sim-log.h"
 
 namespace orch::testing {
@@ -23,9 +26,14 @@ namespace orch::testing {
 // in the product: each is an edge that lies to it, or a setting that takes a rule away.
 enum class Bug {
   NONE,
-  OLD_EPOCH,     // an agent that does not look at the epoch of an order
-  LOST_DELTA,    // now and then what an agent is told does not arrive, and is acknowledged
-  EARLY_REPLACE  // a manager that has just started waits for no agent to come back
+  OLD_EPOCH,      // an agent that does not look at the epoch of an order
+  LOST_DELTA,     // now and then what an agent is told does not arrive, and is acknowledged
+  EARLY_REPLACE,  // a manager that has just started waits for no agent to come back
+  // Of several managers, each in what lies between one and the state.
+  BLIND_COMMIT,     // the epoch of a commit is not looked at
+  UNKNOWN_REFUSED,  // a commit whose outcome is not known is taken for one that was not done
+  STALE_LEAD,       // who has led once is told that it does, until a commit is refused
+  SKIPPED_CHANGE    // now and then a change does not come to who follows
 };
 
 // The containers of all hosts, as they really are.
@@ -45,9 +53,30 @@ struct SimulatedWorld {
   SimLog& log;
   ContainerWatcher& containers;
   Bug bug = Bug::NONE;
+  // The first so many hosts manage.
+  uint32_t managers = 1;
+  // Where several managers have their state. Not used by one: it has a disk of its own for that.
+  MemoryStore* state = nullptr;
+  // For the files of its hosts, of which each has one.
+  std::string folder;
+  // A host has won the lead, and knows it.
+  std::function<void(const std::string& host)> elected;
+
+  bool manages(const std::string& host) const {
+    return static_cast<uint32_t>(std::stoi(host.substr(1))) <= managers;
+  }
 };
 
-constexpr kj::StringPtr MANAGER_HOST = "n1"_kj;
+// What the kernel's service `trust` knows of its node, over all runs of orchd. There are no keys.
+struct SimulatedMember {
+  bool joined = false;
+  std::string cluster;  // digest of its authority
+  trust::Trusted trusted;
+  std::vector<std::string> managers;
+};
+
+constexpr kj::StringPtr MANAGER_HOST = "n1"_kj;  // that there is in every cluster
+constexpr uint32_t NODE_PORT = 2377;
 
 class SimulatedHost final : private kj::TaskSet::ErrorHandler {
  public:
@@ -64,6 +93,8 @@ class SimulatedHost final : private kj::TaskSet::ErrorHandler {
   void thaw();
   // Before it goes: the plugins of all lives are told to stop, which lets go of who waits for them.
   void windUp();
+  // Between it and the state of several managers: calls fail, and answers do not arrive.
+  void cutState(bool cuts) { stateCut = cuts; }
   // How long its disk takes to sync, at most.
   void setDisk(kj::Duration most) { syncMost = most; }
 
@@ -79,9 +110,13 @@ class SimulatedHost final : private kj::TaskSet::ErrorHandler {
   bool blind() const { return shared.bug == Bug::OLD_EPOCH; }
   int64_t nowNs();
 
+  bool manages() const { return shared.manages(name); }
+  bool isStateCut() const { return stateCut; }
+
   const std::string name;
   VirtualMachine& machine;
-  MemoryStore clusterDisk;  // of the manager
+  SimulatedMember member;
+  MemoryStore clusterDisk;  // of the only manager
   MemoryStore agentDisk;
 
  private:
@@ -91,7 +126,9 @@ class SimulatedHost final : private kj::TaskSet::ErrorHandler {
   class FaultyDispatcher;
   class FaultyAgent;
   class Socket;
-  bool manages() const { return name == MANAGER_HOST.cStr(); }
+  class TrustServer;
+  class StateProxy;
+  std::string dataDir() const;
   kj::Duration syncTime();
   Task<void> boot(Env& env);
   void endOrchd(bool silently);
@@ -107,6 +144,7 @@ class SimulatedHost final : private kj::TaskSet::ErrorHandler {
 
   SimulatedWorld shared;
   uint64_t salt;  // of the next life
+  bool stateCut = false;
   kj::Duration syncMost = 4 * kj::MILLISECONDS;
   uint64_t followed = 0;
   Env* hardware = nullptr;  // from power to power

@@ -20,6 +20,7 @@ config::Manifest SimulatedNode::manifest(const TestFolder& folder) {
                                    "[[plugin]]\nid = 'store.local'\n"
                                    "[[plugin]]\nid = 'store.local#agent'\n"
                                    "[[plugin]]\nid = 'scheduler.spread'\n"
+                                   "[[plugin]]\nid = 'filter.constraint'\n"
                                    "[[plugin]]\nid = 'runtime.sim'\n"
                                    "[[plugin]]\nid = 'control.manager'\n"
                                    "[[plugin]]\nid = 'control.agent'\n",

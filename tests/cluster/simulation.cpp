@@ -2,8 +2,11 @@
 
 #include <capnp/serialize.h>
 #include <kj/debug.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cstring>
+#include <filesystem>
 
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -24,6 +27,7 @@ constexpr kj::Duration SETTLE_LIMIT = 150 * kj::SECONDS;
 constexpr kj::Duration END_LIMIT = 120 * kj::SECONDS;
 constexpr kj::Duration LOOK_EVERY = 500 * kj::MILLISECONDS;
 constexpr size_t MOST_CONNECTIONS = 200;
+constexpr const char* TEMPORARY = "/dev/shm";  // what is written there costs nothing
 
 const MemoryStore::Fault STORE_FAULTS[] = {
     MemoryStore::Fault::REFUSE, MemoryStore::Fault::UNKNOWN_APPLIED,
@@ -44,26 +48,36 @@ Simulation::Simulation(Plan given, Bug bug)
       world(plan.seed),
       log(world.env().timer()),
       network(world, plan.seed),
-      book({[this] { return host(MANAGER_HOST.cStr()).nowNs(); },
+      book({[this] { return leader().nowNs(); },
             [this](const std::string& name) { return mayBeDown(name); },
-            [this](const std::string& name) {
-              return mayBeDown(name) || mayBeDown(MANAGER_HOST.cStr());
-            },
+            [this](const std::string& name) { return mayBeDown(name) || mayManagersBeDown(); },
             [this](const std::string& text) { log.add("--", text.c_str()); }}),
       client(world.newMachine()),
       clientEnv(client.begin(1, network.networkOf("c1"))),
       tasks(*this) {
   network.addHost("c1", client);
   SimulatedWorld shared{world, network, log, book, bug};
+  if (plan.managers > 1) {
+    static std::atomic<uint32_t> count = 0;
+    folder = kj::str(TEMPORARY, "/orch-sim-", getpid(), "-", ++count).cStr();
+    sharedState.share();
+    shared.managers = plan.managers;
+    shared.state = &sharedState;
+    shared.folder = folder;
+    shared.elected = [this](auto& name) { elected(name); };
+  }
   for (uint32_t i = 1; i <= plan.hosts; ++i) {
     auto name = "n" + std::to_string(i);
     auto made = std::make_unique<SimulatedHost>(shared, name, world.env().random());
-    constexpr int64_t HOUR_NS = 3'600'000'000'000;
-    made->machine.setClock(static_cast<int64_t>(world.env().random() % (2 * HOUR_NS)) - HOUR_NS,
+    // Clocks of several managers are kept: what one has written down, the next one reads.
+    constexpr int64_t HOUR_NS = 3'600'000'000'000, SECOND_NS = 1'000'000'000;
+    auto most = plan.managers > 1 && made->manages() ? SECOND_NS / 10 : HOUR_NS;
+    made->machine.setClock(static_cast<int64_t>(world.env().random() % (2 * most)) - most,
                            static_cast<int32_t>(world.env().random() % 400) - 200);
     hosts[name] = std::move(made);
   }
-  host(MANAGER_HOST.cStr()).clusterDisk.observe([this](auto batch) { book.wrote(batch); });
+  state().observe([this](auto batch) { wrote(batch); });
+  oracle.madeByItsNode = [this](auto& id) { return book.tasks.at(id).local; };
   world.onQuiet([this] {
     if (book.violation().empty()) return;
     fail(kj::str(book.violation().c_str()));
@@ -73,6 +87,7 @@ Simulation::Simulation(Plan given, Bug bug)
 Simulation::~Simulation() noexcept(false) {
   for (auto& entry : hosts) entry.second->windUp();
   world.settle();
+  if (!folder.empty()) std::filesystem::remove_all(folder);
 }
 
 void Simulation::taskFailed(kj::Exception&& exception) {
@@ -83,13 +98,17 @@ int64_t Simulation::nowMs() {
   return (world.env().timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS;
 }
 
+int64_t Simulation::nowNs() {
+  return (world.env().timer().now() - kj::origin<kj::TimePoint>()) / kj::NANOSECONDS;
+}
+
 void Simulation::advance(kj::Duration duration) { world.advance(duration); }
 
 // ---- the plan -----------------------------------------------------------------------------------
 
 // Hosts have joined: the state has their nodes.
 void Simulation::begin() {
-  auto store = host(MANAGER_HOST.cStr()).clusterDisk.client();
+  auto store = state().client();
   auto request = store.commitRequest();
   auto batch = request.initBatch();
   batch.setId("joined");
@@ -97,13 +116,19 @@ void Simulation::begin() {
   uint32_t i = 0;
   for (auto& entry : hosts) {
     capnp::MallocMessageBuilder message(1024);
-    message.initRoot<schema::Node>().initMeta().setId(entry.first.c_str());
+    auto node = message.initRoot<schema::Node>();
+    node.initMeta().setId(entry.first.c_str());
+    node.setManages(plan.managers > 1 && isManager(*entry.second));
     ops[i].setKind("node");
     ops[i].setKey(entry.first.c_str());
     ops[i++].setPut(capnp::messageToFlatArray(message).asBytes());
   }
   request.send().wait(world.waitScope());
-  for (auto& entry : hosts) entry.second->powerOn();
+  if (plan.managers > 1) becomeSeveral();
+  for (auto& entry : hosts) {
+    entry.second->powerOn();
+    if (isManager(*entry.second) && !plan.mild) tasks.add(keepReading(entry.first));
+  }
   advance(3 * kj::SECONDS);
 }
 
@@ -118,9 +143,9 @@ Outcome Simulation::run() {
       happen(step);
     }
     healAll();
-    auto healedMs = nowMs();
+    healedAtMs = nowMs();
     waitUntilEmpty([this] { return unsettled(); }, SETTLE_LIMIT, "does not settle");
-    outcome.settledMs = nowMs() - healedMs;
+    outcome.settledMs = nowMs() - healedAtMs;
     ending = true;
     for (auto& [name, wish] : wishes) {
       Step step;
@@ -138,7 +163,10 @@ Outcome Simulation::run() {
   outcome.virtualMs = nowMs();
   outcome.bytes = network.bytes();
   outcome.starts = book.hosts.size();
-  outcome.commits = host(MANAGER_HOST.cStr()).clusterDisk.commits();
+  outcome.leads = leads;
+  outcome.takenIn = book.takenIn;
+  outcome.judged = oracle.judged();
+  outcome.commits = state().commits();
   return outcome;
 }
 
@@ -189,15 +217,23 @@ void Simulation::happen(const Step& step) {
     case Kind::MEND:
       return mend(step.host);
     case Kind::RESET:
-      network.reset(step.host.c_str(), MANAGER_HOST);
+      for (auto& entry : hosts) {
+        bool other = isManager(*entry.second) && entry.first != step.host;
+        if (other) network.reset(step.host.c_str(), entry.first.c_str());
+      }
       trouble(step.host, 1);
       return trouble(step.host, -1);
     case Kind::SLOW_DISK:
       return at.setDisk(step.amount * kj::MILLISECONDS);
     case Kind::FAST_DISK:
       return at.setDisk(4 * kj::MILLISECONDS);
+    case Kind::CUT_STATE:
+    case Kind::MEND_STATE:
+      at.cutState(step.kind == Kind::CUT_STATE);
+      return trouble(step.host, step.kind == Kind::CUT_STATE ? 1 : -1);
     case Kind::STORE_FAULT:
-      (isManager(at) ? at.clusterDisk : at.agentDisk).inject(STORE_FAULTS[step.amount]);
+      diskWasFull |= !isManager(at) && STORE_FAULTS[step.amount] == MemoryStore::Fault::REFUSE;
+      (isManager(at) ? state() : at.agentDisk).inject(STORE_FAULTS[step.amount]);
       return;
     case Kind::REMEMBER:
       return remember(step.host);
@@ -208,8 +244,6 @@ void Simulation::happen(const Step& step) {
   }
 }
 
-bool Simulation::isManager(const SimulatedHost& at) { return at.name == MANAGER_HOST.cStr(); }
-
 void Simulation::start(SimulatedHost& at) {
   if (!at.powered()) {
     at.powerOn();
@@ -218,11 +252,11 @@ void Simulation::start(SimulatedHost& at) {
   } else {
     return;
   }
-  if (isManager(at)) managerSinceMs = nowMs();
+  if (isManager(at) && plan.managers == 1) managerSinceMs = nowMs();
   trouble(at.name, -1);
 }
 
-// Of the manager's host all others have trouble.
+// Of a manager's host all others have trouble.
 void Simulation::freeze(SimulatedHost& at, bool freezes) {
   if (!at.powered() || at.machine.frozen() == freezes) return;
   if (freezes) {
@@ -230,6 +264,7 @@ void Simulation::freeze(SimulatedHost& at, bool freezes) {
   } else {
     at.thaw();
   }
+  if (plan.managers > 1) return trouble(at.name, freezes ? 1 : -1);
   for (auto& entry : hosts) {
     if (isManager(at) || entry.first == at.name) trouble(entry.first, freezes ? 1 : -1);
   }
@@ -240,37 +275,51 @@ void Simulation::harm(const Step& step) {
   out.cut = step.kind == Kind::CUT || step.kind == Kind::CUT_OUT;
   in.cut = step.kind == Kind::CUT || step.kind == Kind::CUT_IN;
   if (step.kind == Kind::LOSE) out.lossPerMille = in.lossPerMille = step.amount;
-  network.setLink(step.host.c_str(), MANAGER_HOST, out);
-  network.setLink(MANAGER_HOST, step.host.c_str(), in);
+  setLinks(step.host, out, in);
   trouble(step.host, 1);
 }
 
+// Between the host and all managers.
+void Simulation::setLinks(const std::string& name, LinkQuality out, LinkQuality in) {
+  for (auto& entry : hosts) {
+    bool other = isManager(*entry.second) && entry.first != name;
+    if (!other) continue;
+    network.setLink(name.c_str(), entry.first.c_str(), out);
+    network.setLink(entry.first.c_str(), name.c_str(), in);
+  }
+}
+
 void Simulation::mend(const std::string& name) {
-  network.setLink(name.c_str(), MANAGER_HOST, {});
-  network.setLink(MANAGER_HOST, name.c_str(), {});
+  setLinks(name, {}, {});
   trouble(name, -1);
 }
 
 void Simulation::healAll() {
   log.add("--", "all faults end");
   for (auto& [name, at] : hosts) {
-    at->clusterDisk.inject(MemoryStore::Fault::NONE);
+    state().inject(MemoryStore::Fault::NONE);
     at->agentDisk.inject(MemoryStore::Fault::NONE);
-    for (auto kind : {Kind::THAW, Kind::POWER_ON, Kind::FAST_DISK, Kind::ACTIVATE}) {
+    for (auto kind :
+         {Kind::THAW, Kind::POWER_ON, Kind::FAST_DISK, Kind::MEND_STATE, Kind::ACTIVATE}) {
       Step step;
       step.kind = kind;
       step.host = name;
       happen(step);
     }
-    if (name != MANAGER_HOST.cStr()) mend(name);
+    if (plan.managers > 1 || name != MANAGER_HOST.cStr()) mend(name);
     troubles[name] = {0, nowMs()};
   }
 }
 
+// That of a manager among several is everybody's: it may lead.
 void Simulation::trouble(const std::string& name, int change) {
-  auto& known = troubles[name];
-  known.active = std::max(0, known.active + change);
-  known.lastMs = nowMs();
+  bool all = plan.managers > 1 && isManager(host(name));
+  for (auto& entry : hosts) {
+    if (!all && entry.first != name) continue;
+    auto& known = troubles[entry.first];
+    known.active = std::max(0, known.active + change);
+    known.lastMs = nowMs();
+  }
 }
 
 bool Simulation::mayBeDown(const std::string& name) {
@@ -282,12 +331,28 @@ bool Simulation::mayBeDown(const std::string& name) {
   return troubled || waited || atFirst;
 }
 
+// As far as anybody can tell from outside of the manager: it has led for a while, and nobody has
+// had trouble of late.
+bool Simulation::areAllReady() {
+  if (nowMs() - managerSinceMs < GRACE_MS + AFTERMATH_MS) return false;
+  return std::none_of(troubles.begin(), troubles.end(), [&](auto& entry) {
+    return entry.second.active > 0 || nowMs() - entry.second.lastMs < AFTERMATH_MS;
+  });
+}
+
+void Simulation::wrote(kj::ArrayPtr<const MemoryStore::Written> batch) {
+  book.wrote(batch);
+  history.wrote(batch, book);
+  oracle.wrote(batch, leader().nowNs(), areAllReady());
+  if (!oracle.mistake().empty()) book.violate(oracle.mistake());
+}
+
 // ---- orders of the past -------------------------------------------------------------------------
 
 void Simulation::remember(const std::string& name) {
   auto what = std::make_unique<Remembered>();
   what->host = name;
-  what->epoch = host(MANAGER_HOST.cStr()).clusterDisk.epoch();
+  what->epoch = state().epoch();
   for (auto& [id, task] : book.tasks) {
     if (!task.there || !task.assigned() || task.node != name) continue;
     auto& copy = what->tasks[id];
@@ -300,7 +365,7 @@ void Simulation::remember(const std::string& name) {
 
 void Simulation::ghost(const std::string& name) {
   for (auto& what : remembered) {
-    bool later = host(MANAGER_HOST.cStr()).clusterDisk.epoch() > what->epoch;
+    bool later = state().epoch() > what->epoch;
     if (what->host == name && later) tasks.add(haunt(name, *what));
   }
 }
@@ -342,6 +407,9 @@ std::string Simulation::unsettled() {
   for (auto& [name, wish] : wishes) {
     if (wish.busy) return "a request for '" + name + "' has no answer";
   }
+  for (auto& [name, at] : readAtMs) {
+    if (at < healedAtMs) return name + " does not answer what is";
+  }
   for (auto& [name, wish] : wishes) {
     if (hosts.count(name) > 0 || !wish.judged) continue;
     auto id = serviceNamed(name);
@@ -350,6 +418,8 @@ std::string Simulation::unsettled() {
     auto& service = book.services.at(id);
     // A start-first update needs room for one task more: nobody promises that there is.
     if (service.everStartFirst && book.waitsForRoom(id)) continue;
+    // A task that its node cannot write down has failed, and an update pauses for that.
+    if (diskWasFull && service.update == schema::UpdateStatus::State::PAUSED) continue;
     bool updates = service.update == schema::UpdateStatus::State::UPDATING;
     if (updates) return "'" + name + "' is being updated";
     if (service.job) {
@@ -362,8 +432,16 @@ std::string Simulation::unsettled() {
     size_t wanted = wish.global ? hosts.size() : wish.replicas;
     auto running = book.running(id);
     if (running.size() != wanted) {
+      std::string which;
+      for (auto& taskId : running) {
+        auto& task = book.tasks.at(taskId);
+        which += ", " + name + "." + task.slot + "." + taskId.substr(0, 6);
+        if (!task.there) which += " (gone)";
+        if (task.over()) which += " (over)";
+        if (!task.mayRun()) which += " (unwanted)";
+      }
       return "of '" + name + "' run " + std::to_string(running.size()) + " tasks, not " +
-             std::to_string(wanted);
+             std::to_string(wanted) + which;
     }
     for (auto& taskId : running) {
       auto& task = book.tasks.at(taskId);
@@ -379,6 +457,9 @@ std::string Simulation::leftovers() {
   for (auto& [name, wish] : wishes) {
     if (wish.busy) return "a request for '" + name + "' has no answer";
   }
+  for (auto& [name, at] : readAtMs) {
+    if (at < healedAtMs) return name + " does not answer what is";
+  }
   if (!book.services.empty()) return "a service";
   if (book.tasksThere() > 0) return std::to_string(book.tasksThere()) + " tasks in the state";
   for (auto& [name, at] : hosts) {
@@ -388,6 +469,17 @@ std::string Simulation::leftovers() {
   return {};
 }
 
-Outcome simulate(const Plan& plan, Bug bug) { return Simulation(plan, bug).run(); }
+namespace {
+// Nobody reads where an exception has come by, and to find that out takes longer than all else.
+class NoTraces final : public kj::ExceptionCallback {
+ public:
+  StackTraceMode stackTraceMode() override { return StackTraceMode::NONE; }
+};
+}  // namespace
+
+Outcome simulate(const Plan& plan, Bug bug) {
+  NoTraces noTraces;
+  return Simulation(plan, bug).run();
+}
 
 }  // namespace orch::testing

@@ -2,6 +2,7 @@
 """Who is taken for down, and who is not.
 
 usage: beats-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
+ORCH_BEATS_ROUNDS (4) rounds of small faults; 200 are the long run.
 """
 import os
 import sys
@@ -17,7 +18,7 @@ from single import eventually  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 LONGER_THAN_SILENCE = 4  # seconds; a node may be silent for 2.5
-ROUNDS = 8               # of small faults, four seconds each
+ROUNDS = int(os.environ.get("ORCH_BEATS_ROUNDS", "4"))  # of small faults, four seconds each
 
 
 class Beats(cluster.MemberTest):
@@ -85,7 +86,7 @@ class Beats(cluster.MemberTest):
         before = self.ids()
         with thread.stopped(self.n2.outside()):
             eventually("nobody knows what it does", lambda: self.states()["n2"] == "unknown")
-            self.assertIn("its loop has stood still for 1", self.row("n2"))
+            self.assertRegex(self.row("n2"), r"its loop has stood still for \d\d+s")
             self.n1.orch("service", "scale", "--verify", "0s", "web=4")
             self.assertEqual(self.spread()["n2"], 1)
         eventually("it is ready", lambda: self.states()["n2"] == "ready")

@@ -4,61 +4,19 @@
 usage: exec-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
 import os
-import pty
-import re
-import select
 import signal
 import subprocess
 import sys
-import termios
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
 sys.dont_write_bytecode = True
 import cluster  # noqa: E402
 from single import PATIENCE, eventually  # noqa: E402
+from terminal import Terminal  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 RUNNER = "orch-runner"
-
-
-class Terminal:
-    """A command in a terminal that a test types into."""
-
-    def __init__(self, command, rows=24, columns=80):
-        self.ours, theirs = pty.openpty()
-        termios.tcsetwinsize(theirs, (rows, columns))
-        self.before = termios.tcgetattr(theirs)
-        self.theirs = theirs
-        self.seen = ""
-        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs,
-                                        preexec_fn=lambda: (os.setsid(), os.open(os.ttyname(0), os.O_RDWR)))
-
-    def type(self, text):
-        os.write(self.ours, text.encode())
-
-    def waitFor(self, pattern):
-        def found():
-            while select.select([self.ours], [], [], 0)[0]:
-                self.seen += os.read(self.ours, 65536).decode(errors="replace")
-            return re.search(pattern, self.seen)
-        try:
-            return eventually(f"{pattern} is seen", found)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {self.seen!r}") from None
-
-    def resize(self, rows, columns):
-        """The kernel tells the command."""
-        termios.tcsetwinsize(self.ours, (rows, columns))
-
-    def isAsBefore(self):
-        return termios.tcgetattr(self.theirs) == self.before
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.ours)
-        os.close(self.theirs)
 
 
 class Exec(cluster.MemberTest):
@@ -107,11 +65,29 @@ class Exec(cluster.MemberTest):
         self.assertIn("command=cat /etc/hostname", told.replace('"', ""))
         self.assertIn("exitCode=7", told.replace('"', ""))
 
+    def test_on_its_own_host_without_any_manager(self):
+        task = self.n1.running("web")[1]["meta"]["id"]
+        self.cluster.cut("n1", "n2")
+        self.addCleanup(self.cluster.heal)
+        eventually("n2 is taken for down", lambda: self.states()["n2"] == "down")
+        listed = self.n2.orch("task", "ls")
+        self.assertIn("n2", listed.stdout)
+        self.assertIn(task[:12], listed.stdout)
+        self.assertIn("is a worker of the cluster; ask a manager:", listed.stderr)
+        self.assertEqual(self.n2.orch("task", "exec", "web.1", "echo", "here").stdout, "here\n")
+        self.assertIn("/bin/web", self.n2.orch("task", "top", "web.1").stdout)
+        self.assertIn("web.1", self.n2.orch("stats", "--no-stream").stdout)
+        refused = self.n2.orch("service", "ls", check=False)
+        self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+        self.assertIn("is a worker of the cluster; ask a manager:", refused.stderr)
+        self.cluster.heal()
+        eventually("it is back", lambda: self.states()["n2"] == "ready")
+
     def test_what_cannot_be_is_said_in_a_line(self):
         self.assertRefused(self.exec("web.1", "nothing-there"), 127, "cannot run 'nothing-there': No such file or directory")
         self.assertRefused(self.exec("web.1", "/etc"), 126, "cannot run '/etc': Permission denied")
         self.assertRefused(self.exec("-d", "web.1", "nothing-there"), 127, "cannot run 'nothing-there'")
-        self.assertRefused(self.exec("web.2", "true"), 1, "no task 'web.2'")
+        self.assertRefused(self.exec("web.2", "true"), 1, "no task 'web.2': service 'web' has web.1; see 'orch service ps web'")
         self.assertRefused(self.exec("-u", "stranger", "web.1", "true"), 126, "unknown user 'stranger'")
         self.assertRefused(self.exec("-it", "web.1", "true", input=""), 2, "needs a terminal as input")
         self.n1.orch("service", "scale", "web=2")
@@ -172,9 +148,12 @@ class Exec(cluster.MemberTest):
         self.assertEqual(process.returncode, 9)
 
     def during(self, fault, status, text):
+        begun = len(self.n1.events("task.exec"))
         process = subprocess.Popen(self.command("web.1", "sh", "-c", "echo ready; sleep 7658"), stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True)
         self.assertEqual(process.stdout.readline(), "ready\n")
+        # What a program prints can come before the word that it runs.
+        eventually("it is known to run", lambda: len(self.n1.events("task.exec")) > begun)
         fault()
         said = process.communicate(timeout=PATIENCE)[1]
         self.assertEqual((process.returncode, said.count("\n")), (status, 1), said)
@@ -187,7 +166,7 @@ class Exec(cluster.MemberTest):
         self.during(self.n2.crash, 125, "node 'n2' was lost")
         eventually("nothing is left", lambda: not self.programsOn(self.n2, "sleep 7658"))
         self.n2.start()
-        eventually("it is back", lambda: self.states()["n2"] == "ready")
+        eventually("programs run there again", lambda: self.exec("web.1", "true").returncode == 0)
         self.during(lambda: self.cluster.cut("n2"), 125, "node 'n2' was lost")
         eventually("its user cannot come back", lambda: not self.programsOn(self.n2, "sleep 7658"))
         self.cluster.heal("n2")

@@ -54,7 +54,7 @@ class Health(single.HostTest):
         # A client is led to a healthy task at once: nothing has to be asked again.
         with self.node.asking(PORT) as asking:
             self.node.orch("service", "update", "--detach", "--image", "web:2", "--update-order", "start-first",
-                           "--health-cmd", "test -e /well", "--health-interval", "100ms", "web")
+                           "--health-cmd", "test -e /well && wget -q -O /dev/null http://127.0.0.1/", "--health-interval", "100ms", "web")
             well = set()  # the first may not have been looked at again when the next is waited for
             for done in (0, 1):
                 new, = eventually("the next new task has started, and waits", lambda: [

@@ -198,7 +198,9 @@ class Images(cluster.ClusterTest):
         self.n1.orch("cluster", "update", "--image-limit", "1b")
         self.addCleanup(self.n1.orch, "cluster", "update", "--image-limit", "0")
         eventually("each host has that image and no other", lambda: [has(node) for node in self.cluster.hosts] == [{digest}] * 3)
-        runs, other = (self.n2, self.n3) if self.n2.webServers() else (self.n3, self.n2)
+        task, = self.n1.running("web").values()
+        there = self.n1.json("node", "inspect", task["nodeId"])[0]["description"]["hostname"]
+        runs, other = (self.n2, self.n3) if there == "n2" else (self.n3, self.n2)
         fetched = other.events("image.fetched")
         runs.poweroff()
         self.addCleanup(runs.start)

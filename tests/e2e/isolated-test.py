@@ -37,11 +37,25 @@ class Isolated(unittest.TestCase):
     def plugin(self, id):
         return next(row for row in self.node.json("plugin", "ls") if row["id"] == id)
 
-    def runtimeIsBack(self, restarts):
+    def isBack(self, id, restarts):
         def back():
-            runtime = self.plugin("runtime.crun")
-            return runtime["state"] == "running" and int(runtime["restarts"]) > restarts
-        eventually("runtime.crun runs again", back)
+            plugin = self.plugin(id)
+            return plugin["state"] == "running" and int(plugin["restarts"]) > restarts
+        eventually(f"{id} runs again", back)
+
+    def runtimeIsBack(self, restarts):
+        self.isBack("runtime.crun", restarts)
+
+    def test_a_filter_that_dies_is_asked_again(self):
+        for name, term in (("linux", "node.platform.os==linux"), ("here", "node.hostname!=elsewhere")):
+            self.node.orch("service", "create", "--name", name, "--constraint", term, "--affinity", f"service!={name}",
+                           "web:1", "/bin/web")
+            self.assertEqual(len(self.node.running(name)), 1)
+            for id in ("filter.constraint", "filter.affinity"):
+                before = self.plugin(id)
+                self.node.kill(before["pid"])
+                self.isBack(id, int(before["restarts"]))
+        self.node.orch("service", "rm", "linux", "here")
 
     def test_a_runtime_that_dies_leaves_tasks_and_containers_alone(self):
         self.node.orch("service", "create", "--name", "web", "--replicas", "3", "web:1", "/bin/web")

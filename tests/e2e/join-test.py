@@ -12,7 +12,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "testbed"))
 sys.dont_write_bytecode = True
 import cluster  # noqa: E402
-from single import REPOSITORY, eventually  # noqa: E402
+from single import OTHER_CLOCK, REPOSITORY, eventually  # noqa: E402
 
 PROGRAMS = sys.argv.pop(1) if len(sys.argv) > 1 else ""
 HUB = "10.90.0.1:2378"
@@ -24,7 +24,6 @@ config = {{ listen = "{HUB}" }}
 id = "discovery.token"
 """
 HOSTS = "/etc/orch/hosts"
-OTHER_CLOCK = ("LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "FAKETIME_DONT_FAKE_MONOTONIC=1")
 
 
 class JoinTest(cluster.ClusterTest):
@@ -57,7 +56,9 @@ class Discovery(JoinTest):
     def atHub(self, uri):
         """{address: all that the hub knows of it}"""
         path = uri.split(HUB)[1].replace("/v1/", "/v1/clusters/")
-        done = self.n1.host.run("curl", "-sS", f"http://{HUB}{path}?details=1", check=True)
+        done = self.n1.host.run("curl", "-sS", f"http://{HUB}{path}?details=1")
+        if done.returncode != 0:
+            return {}  # it does not listen yet
         return {entry["address"]: entry for entry in json.loads(done.stdout)}
 
     def test_hosts_find_their_manager(self):
@@ -93,9 +94,9 @@ class Discovery(JoinTest):
         self.assertEqual(self.states(), {f"n{number}": "ready" for number in (1, 2, 3, 4)})
 
         # The manager moves: nothing that the nodes knew of it holds any more.
-        n1.orch("leave", "--force")
         n1.host.run("ip", "addr", "add", "10.90.0.101/24", "dev", "eth0", check=True)
         n1.orch("init", "--advertise-addr", "10.90.0.101")
+        self.assertIn("10.90.0.101:2377", n1.orch("info", "--json").stdout)
         n2._write(HOSTS, "10.90.0.101:2377\n")
         eventually("n2 has found it", lambda: self.states().get("n2") == "ready")
         n2.crash()
@@ -149,8 +150,6 @@ class Mistakes(JoinTest):
         self.refused(self.n2, "join", "10.90.0.1", naming="the token of the cluster, as 'orch join-token worker' prints it", status=2)
         self.refused(self.n2, "join", "--token", "x", "10.90.0.1", naming="this is no token of orch: expected ORCHTKN-1-", status=2)
         self.refused(self.n2, "join", "--token", self.token + "x", "10.90.0.1", naming="the token is not valid, or no longer: 'orch join-token worker'")
-        manager = self.n1.orch("join-token", "-q", "manager").stdout.strip()
-        self.refused(self.n2, "join", "--token", manager, "10.90.0.1", naming="a cluster has one manager so far; join as a worker")
 
     def test_a_clock_that_is_a_year_off(self):
         self.addCleanup(self.n2.start)

@@ -59,7 +59,7 @@ class Mesh(cluster.MemberTest):
         """A program on the host until the end of the test; where its output is."""
         log = f"{node.host.folder}/{os.path.basename(command[0])}-{len(os.listdir(node.host.folder))}.log"
         started, _ = node.host.spawn(command, log)
-        self.addCleanup(node.kill, started)
+        self.addCleanup(node.host.run, "kill", "-9", str(started))  # unless it has ended with its connection
         return log
 
     def peers(self, *options, port=5000):
@@ -69,11 +69,12 @@ class Mesh(cluster.MemberTest):
         for node in ALL:
             eventually(f"peers answer on {node}", lambda: self.askAll("tcp", 0, f"{node}:8080")[0].count(":") == 1)
 
-    def keepAsking(self, target):
-        """Over one connection from now on. What it answers tells how often it was answered; it fails if the
-        connection is broken."""
+    def keepAsking(self, target, source=None, *into):
+        """Over one connection from now on, of `source` (the client). What it answers tells how often it was
+        answered; it fails if the connection is broken."""
         host, port = target.split(":")
-        log = self.spawn(self.client, tool("keep-asking"), f"{self.node(host).address}:{port}")
+        address = self.node(host).address if host in ALL else host
+        log = self.spawn(source or self.client, *into, tool("keep-asking"), f"{address}:{port}")
 
         def count():
             with open(log) as file:
@@ -229,6 +230,24 @@ class Mesh(cluster.MemberTest):
         self.goesOn(asked)
         self.n2.start()
         self.goesOn(asked)
+
+    def test_connections_to_a_host_go_on_while_its_orchd_is_away(self):
+        self.n1.orch("network", "create", "net")
+        self.addCleanup(self.n1.orch, "network", "rm", "net")
+        self.peers("--replicas", "1", "--constraint", "node.hostname==n3", "--network", "net")
+        self.create("--replicas", "1", "--constraint", "node.hostname==n2", "--network", "net", name="client")
+        inside = next(iter(self.n1.running("client").values()))["status"]["container"]["pid"]
+        address = self.n1.json("service", "inspect", "peer")[0]["addresses"][0]["address"]
+        asked = [self.keepAsking("n1:8080"), self.keepAsking(f"{address}:5000", self.n2, "nsenter", "-t", str(inside), "-n", "--")]
+        for away in (self.n3.crash, self.n3.stop):
+            away()
+            eventually("n3 is called down", lambda: self.states()["n3"] == "down")
+            for count in asked:
+                self.goesOn(count)
+            self.n3.start()
+            eventually("n3 is ready", lambda: self.states()["n3"] == "ready")
+            for count in asked:
+                self.goesOn(count)
 
     def test_nothing_is_left_on_any_host_when_the_service_is_gone(self):
         self.peers("--replicas", "1")

@@ -88,7 +88,7 @@ class Crashes(cluster.NetworkTest):
         self.n1.orch("service", "create", "--name", "steady", *common, "-p", f"{STEADY}:80", "web:1", "/server", "80")
         self.n1.orch("service", "create", "--name", "asking", *common, "web:1", "/server", "80")
         for node in self.cluster.hosts:
-            eventually(f"{node.name} answers", lambda: self.get(node, STEADY))
+            eventually(f"all answer by {node.name}", lambda: len({self.get(node, STEADY) for _ in range(3)} - {""}) == 3)
         self.steadyTasks = [{**task, "host": self.hostOf(task), "service": service} for service in ("steady", "asking")
                             for task in self.n1.running(service).values()]
         everywhere = [f"{node.address}:{STEADY}" for node in self.cluster.hosts]
@@ -294,7 +294,7 @@ class Crashes(cluster.NetworkTest):
         self.eventuallyEqual(lambda: self.more(clean), dict)
 
     def everything(self):
-        return {node.name: node.leftovers() | {"files": set(node.host.run("find", "/run/orch", "-type", "f").stdout.split())}
+        return {node.name: node.leftovers() | {"files": node.below("/run/orch")[1]}
                 for node in self.cluster.hosts}
 
     def more(self, before):

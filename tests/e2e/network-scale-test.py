@@ -143,9 +143,9 @@ class Many(single.HostTest):
         with Step("found by name", self.node):
             for service, group in zip(services, groups):
                 task = self.node.running(service)[1]
-                byName = resolve(self.node, task, [f"{service}.1.{name}" for name in group])
                 legs = {row["name"]: {row["tasks"][0]["address"].split("/")[0]} for row in inspected}
-                self.assertEqual(byName, {f"{service}.1.{name}": legs[name] for name in group})
+                wanted = {f"{service}.1.{name}": legs[name] for name in group}
+                eventually(f"{service} is found by name", lambda: resolve(self.node, task, wanted) == wanted)
         with Step("checked", self.node):
             eventually("nothing is wrong", lambda: self.node.orch("network", "check", check=False).returncode == 0)
         self.node.crash()

@@ -62,7 +62,7 @@ class Networks(cluster.NetworkTest):
         self.create("--replicas", "1", "--network", "vault", "-p", "8080:80", name="door")
         everywhere = {"n1", "n2", "n3"}
         for service in ("inside", "both"):
-            self.assertEqual(self.reaches(service, "http://web/"), everywhere)
+            eventually(f"all of {service} reach it", lambda: self.reaches(service, "http://web/") == everywhere)
         for service in ("web", "inside", "both"):
             for host, done in self.inTasks(service, "cat", "/proc/net/nf_conntrack", mount=False).items():
                 self.assertEqual(done.stdout, "", f"tracked in the task of {service} on {host}")
@@ -84,9 +84,9 @@ class Networks(cluster.NetworkTest):
         for node in self.cluster.hosts:
             eventually(f"{node.name} answers", lambda: client.run(
                 "timeout", "5", "busybox", "wget", "-q", "-O", "-", f"http://{node.address}:8080/").stdout)
-        self.assertEqual(self.reaches("both", f"http://{self.n1.address}:8080/"), everywhere)
+        eventually("all of both reach it", lambda: self.reaches("both", f"http://{self.n1.address}:8080/") == everywhere)
         self.assertEqual(self.reaches("door", f"http://{self.n1.address}:8080/"), set())
-        self.assertEqual(len(self.reaches("door", "http://web/")), 1)
+        eventually("it reaches its own", lambda: len(self.reaches("door", "http://web/")) == 1)
 
     def test_inspect_shows_services_and_tasks(self):
         self.n1.orch("network", "create", "--label", "team=a", "front")
@@ -165,7 +165,7 @@ class Networks(cluster.NetworkTest):
         update("--network-add", "second")
         for name in ("first", "second"):
             self.assertEqual(len(self.network(name)["tasks"]), 2)
-        self.assertEqual(len(self.reaches("web", "http://web.1.second/")), len(self.spread()))
+        eventually("each reaches it there", lambda: len(self.reaches("web", "http://web.1.second/")) == len(self.spread()))
         update("--network-rm", "first")
         self.assertEqual(self.network("first").get("services", []), [])
         eventually("the first is free", lambda: self.n1.orch("network", "rm", "first", check=False).returncode == 0)

@@ -3,8 +3,10 @@
 
 usage: plan-test.py PROGRAMS [TEST...]     PROGRAMS: the folder with orch and orchd
 """
+import glob
 import json
 import os
+import shutil
 import sys
 import unittest
 
@@ -86,6 +88,67 @@ class Plan(cluster.MemberTest):
         eventually("it runs", lambda: self.spread() == {"n2": 1})
         self.assertIn("it is here", self.n1.orch("why", "--node", "n2", "web.1").stdout)
         self.refused("why", "nobody")
+
+    def give(self, node, kind, names):
+        """The host's orchd starts again, and has these."""
+        path = node.host.root() + "/etc/orch/plugins.d/resources.toml"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(f"[node]\nresources = {{ {kind} = {json.dumps(names)} }}\n")
+        node.crash()
+        node.start()
+        has = lambda: json.loads(self.n1.orch("node", "inspect", node.name).stdout)[0]["description"].get("generic")
+        eventually("the manager knows of them", lambda: has() == [{"kind": kind, "amount": len(names), "names": names}])
+
+    def cards(self, service):
+        """{host: what its tasks are told that they have}"""
+        told = {}
+        for slot, task in self.n1.running(service).items():
+            said = self.n1.orch("task", "exec", f"{service}.{slot}", "sh", "-c", "echo $DOCKER_RESOURCE_GPU").stdout
+            told.setdefault(self.hostOf(task), set()).update(said.split())
+        return told
+
+    def test_tasks_have_cards_of_their_own_and_others_wait_for_them(self):
+        self.give(self.n2, "gpu", ["GPU-1", "GPU-2"])
+        self.give(self.n3, "gpu", ["GPU-3"])
+        self.create("--replicas", "3", "--generic-resource", "gpu=1")
+        self.assertEqual(self.cards("web"), {"n2": {"GPU-1", "GPU-2"}, "n3": {"GPU-3"}})
+        self.assertIn("Resource gpu: 3 of 3 in use", self.n1.orch("info").stdout)
+        self.create("--generic-resource", "gpu=2", "--detach", name="other")
+        eventually("it waits", lambda: "insufficient gpu" in self.n1.orch("why", "other").stdout)
+        said = self.n1.orch("why", "other").stdout
+        self.assertIn("other.1 is pending: no suitable node (insufficient gpu on 3 nodes)", said)
+        self.assertIn("insufficient gpu: 2 wanted, 0 free", said)
+        self.assertIn("free 2 gpu on n2", said)
+        self.n1.orch("service", "scale", "web=0")
+        eventually("it runs", lambda: self.spread("other") == {"n2": 1})
+        self.assertEqual(self.cards("other"), {"n2": {"GPU-1,GPU-2"}})
+        self.refused("service", "create", "--generic-resource", "gpu=GPU-1", "web:1", status=2)
+
+    def test_the_past_is_decided_again_also_from_a_file(self):
+        self.create("--replicas", "6", name="past")
+        self.assertEqual(self.spread("past"), {"n1": 2, "n2": 2, "n3": 2})
+
+        def replayed(*words):
+            answer = json.loads(self.n1.orch("replay", "--json", *words).stdout)
+            return next(row for row in answer["services"] if row["service"] == "past")
+        again = {"service": "past", "tasks": 6, "same": 6, "elsewhere": 0, "nowhere": 0}
+        eventually("it stands in the journal", lambda: replayed() == again)
+        packed = replayed("--scheduler", "binpack")
+        self.assertGreater(packed["elsewhere"], 0)
+        kept = glob.glob(self.n1.host.root() + "/var/lib/orch/control.manager/journal/*")
+        self.assertEqual(len(kept), 1)
+        file = f"{self.n1.host.root()}/tmp/past"
+        shutil.copy(kept[0], file)
+        self.n1.orch("service", "rm", "past")
+        self.assertEqual(replayed("/tmp/past"), again)
+        self.assertEqual(replayed("--scheduler", "binpack", "/tmp/past"), packed)
+        self.assertIn("no scheduler 'nobody'", self.refused("replay", "--scheduler", "nobody", "/tmp/past", status=2))
+        with open(file, "r+b") as damaged:
+            damaged.seek(100)
+            damaged.write(b"\xff" * 16)
+        self.assertIn("damaged from its beginning on", self.refused("replay", "/tmp/past", status=2))
+        self.assertIn("cannot read the journal", self.refused("replay", "/tmp/none"))
 
     def test_expressions_binpack_and_preferences(self):
         for node, zone in (("n1", "a"), ("n2", "a"), ("n3", "b")):

@@ -111,7 +111,9 @@ class Poweroff(cluster.NetworkTest):
         print(f"seconds after the power was cut: called down {down - off:.1f}", end="")
         for name, came in said.items():
             if came["failed"]:
-                self.assertGreater(came["failedFrom"], off - SHORT, came)
+                # Who only waited for too long may have met busy cores; at the end all have more patience.
+                early = [why for why in came["reasons"] if float(why.split()[0]) < off and "TimeoutError" not in why]
+                self.assertEqual(early, [], came)
                 print(f"; {name}: {came['failed']} of {came['asked']} failed, the last was begun at {came['failedUntil'] - off:.1f}", end="")
         print(flush=True)
 

@@ -38,21 +38,23 @@ class Service(single.HostTest):
             self.node.orch("service", "rm", "web")
 
     def hosts(self, version, count):
-        """The hosts that answer, all of them with `version`."""
+        """The hosts that answer, all of them with `version`, once so many listen."""
+        self.node.awaitServers(PORT, count)
         seen = self.node.ask(PORT, 8 * count)
         self.assertEqual((seen["failed"], seen["errors"]), (0, {}))
         self.assertEqual({answer.split()[1] for answer in seen["answers"]}, {str(version)})
         return {answer.split()[0] for answer in seen["answers"]}
 
-    def test_create_returns_when_all_replicas_answer_on_the_published_port(self):
+    def test_create_returns_when_all_replicas_run_and_they_answer_on_the_published_port(self):
+        self.assertEqual(len(self.node.running("web")), 3)
         self.assertEqual(len(self.hosts(version=1, count=3)), 3)
         row = self.node.json("service", "ls")[0]
         self.assertEqual((row["name"], row["running"], row["desired"], row["image"]), ("web", 3, 3, "web:1"))
         self.assertIn("3/3", self.node.orch("service", "ls").stdout)
 
     def test_logs_of_the_service_come_from_all_its_tasks(self):
-        lines = self.node.orch("service", "logs", "web").stdout.splitlines()
-        self.assertEqual(len([line for line in lines if "web 1 listens on port 80" in line]), 3, lines)
+        lines = lambda: self.node.orch("service", "logs", "web").stdout.splitlines()
+        eventually("each has said that it listens", lambda: len([line for line in lines() if "web 1 listens on port 80" in line]) == 3)
 
     def test_a_killed_container_is_replaced_in_its_slot(self):
         before = self.node.pids("web")
@@ -88,7 +90,7 @@ class Service(single.HostTest):
 
     def test_an_update_whose_tasks_end_soon_has_not_converged(self):
         # The delay keeps the update at its first slot until that has failed.
-        done = self.node.orch("service", "update", "--update-monitor", "5s", "--update-delay", "1m",
+        done = self.node.orch("service", "update", "--update-monitor", "1m", "--update-delay", "1m",
                               "--args", "sh -c 'sleep 1; exit 4'", "web", check=False)
         self.assertEqual(done.returncode, 1, done)
         self.assertIn("the update of service 'web' is paused: task web.", done.stderr)
@@ -151,6 +153,7 @@ class Service(single.HostTest):
         eventually("three tasks run", lambda: len(self.node.running("web")) == 3)
 
     def test_orchd_killed_and_started_again_adopts_what_runs(self):
+        self.node.awaitServers(PORT, 3)
         before = self.node.pids("web")
         with self.node.asking(PORT) as asking:
             self.node.crash()
@@ -172,9 +175,11 @@ class Service(single.HostTest):
 
     def test_removing_leaves_nothing(self):
         self.node.orch("service", "rm", "web")
-        after = self.node.leftovers()
-        for kind, before in self.before.items():
-            self.assertEqual(after[kind] - before, set(), kind)
+        def left():
+            after = self.node.leftovers()
+            return {kind: after[kind] - before for kind, before in self.before.items() if after[kind] - before}
+        # What the node has of a task goes soon after the task, and the tables of published ports with the last of them.
+        eventually("nothing is left", lambda: left() == {})
         self.assertEqual(self.node.json("service", "ls"), [])
         self.assertEqual(self.node.ask(PORT, 1)["errors"], {"ConnectionRefusedError": 1})
 

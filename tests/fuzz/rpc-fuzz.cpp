@@ -3,22 +3,19 @@
 // virtual time, as a user, a host that joins, a node or the node's manager, which answer or refuse.
 // Whatever comes, the kernel answers afterwards and all plugins run.
 #include <capnp/rpc-twoparty.h>
-#include <capnp/serialize.h>
 #include <kj/async-io.h>
 #include <kj/debug.h>
-
-#include <cstring>
 
 #include "any-call.h"
 #include "kernel/kernel.h"
 #include "orch/attempt.h"
 #include "orch/schema/agent.capnp.h"
 #include "orch/schema/cluster.capnp.h"
+#include "orch/schema/filter.capnp.h"
 #include "orch/schema/image.capnp.h"
 #include "orch/schema/runtime.capnp.h"
 #include "orch/schema/scheduler.capnp.h"
 #include "orch/schema/store.capnp.h"
-#include "orch/store-client.h"
 #include "orch/testing/test-host.h"
 #include "orch/testing/virtual-env.h"
 #include "orch/trust/certificate.h"
@@ -100,6 +97,7 @@ class Node final {
     calls.add(service<schema::Dispatcher>(gateway, "dispatcher"));
     calls.add(service<schema::Runtime>(gateway, "runtime.sim"));
     calls.add(service<schema::Scheduler>(gateway, "scheduler.spread"));
+    calls.add(service<schema::Filter>(gateway, "filter.constraint"));
     calls.add(service<schema::Kernel>(gateway, "kernel"));
     calls.add(service<schema::Join>(forPeer(schema::Role::JOINER, ""), "join"));
     auto worker = forPeer(schema::Role::WORKER, kernel.identity().id.c_str());
@@ -128,20 +126,15 @@ class Node final {
     }
     return true;
   }
-  // Of the tokens; no answer has them.
+  // Of the tokens.
   void readSecrets() {
-    StoreClient store(world.env(), service<schema::Store>(kernel.gateway(), "store.local"),
-                      1 * kj::SECONDS);
-    auto load = store.load([this](schema::StoredObject::Reader object) {
-      if (object.getKind() != "cluster") return;
-      auto copy = kj::heapArray<capnp::word>(object.getValue().size() / sizeof(capnp::word));
-      memcpy(copy.begin(), object.getValue().begin(), copy.asBytes().size());
-      capnp::FlatArrayMessageReader message(copy);
-      auto cluster = message.getRoot<schema::Cluster>();
-      words.push_back(cluster.getWorkerSecret().cStr());
-      words.push_back(cluster.getManagerSecret().cStr());
-    });
-    kj::mv(load).wait(world.waitScope());
+    for (auto role : {schema::Role::WORKER, schema::Role::MANAGER}) {
+      auto request =
+          service<schema::ClusterControl>(kernel.gateway(), "cluster").joinTokenRequest();
+      request.setRole(role);
+      auto token = request.send().wait(world.waitScope());
+      words.push_back(trust::parseToken(token.getToken().cStr()).secret);
+    }
   }
   // As a fuzzer's call may: so that it is known to get behind the secret.
   bool joins() {
@@ -166,8 +159,9 @@ class Node final {
   config::Manifest manifest() {
     auto text = kj::str("[node]\nname = 'fuzz'\nlogLevel = 'error'\ndata = '", folder.sub("data"),
                         "'\nrun = '", folder.sub("run"), "'\n");
-    for (auto id : {"store.local", "store.local#agent", "store.local#other", "scheduler.spread",
-                    "runtime.sim", "image.oci", "control.manager", "control.agent"}) {
+    for (auto id :
+         {"store.local", "store.local#agent", "store.local#other", "scheduler.spread",
+          "filter.constraint", "runtime.sim", "image.oci", "control.manager", "control.agent"}) {
       text = kj::str(text, "[[plugin]]\nid = '", id, "'\nisolation = 'kernel'\n");
     }
     text = kj::str(text, "services = ['between']\nconfig = { dispatcher = 'between' }\n");

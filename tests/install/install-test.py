@@ -146,7 +146,7 @@ class ReadMe(unittest.TestCase):
         done = node.host.run("bash", "-euxc", "\n".join(script), cwd=work)
         self.assertEqual(done.returncode, 0, f"{done.stdout[-5000:]}{done.stderr[-5000:]}{node.logTail()}")
         for said in ("100% tests passed, 0 tests failed out of 1", "scheduler.first 1.0.0", "sparePercent = 0",
-                     "valid, 15 plugins"):
+                     "valid, 18 plugins"):
             self.assertIn(said, done.stdout)
         plugin, = (row for row in node.json("plugin", "ls") if row["id"] == "scheduler.first")
         self.assertEqual((plugin["state"], plugin["isolation"]), ("running", "process"))

@@ -14,6 +14,7 @@ import packages  # noqa: E402
 import programs  # noqa: E402
 import rules  # noqa: E402
 import statics  # noqa: E402
+import tailcalls  # noqa: E402
 import tests  # noqa: E402
 
 
@@ -57,6 +58,11 @@ class Coroutines(Lint):
         self.good("Request request{1}; co_await call(request);")
         self.good("co_await run([] { return Request{1}; });")
 
+    def test_values_that_may_be_absent_beside_co_await_are_refused(self):
+        self.bad("auto x = co_await KJ_ASSERT_NONNULL(maybe).request().send();", "may be absent")
+        self.bad("co_await KJ_REQUIRE_NONNULL(maybe)();", "may be absent")
+        self.good("auto& some = KJ_REQUIRE_NONNULL(maybe); co_await some();")
+
     def test_closures_with_copies_beside_co_await_are_refused(self):
         self.bad("auto x = co_await run([path = path] { return 1; });", "captures by value")
         self.bad("co_await run([=]() mutable { use(path); });", "captures by value")
@@ -96,8 +102,8 @@ class Includes(Lint):
                      **{"plugins/store/etcd/client.h": ""})
         self.refused(includes.check, here, '#include "plugins/store/etcd/client.h"\n', 1, "its own files",
                      **{"plugins/store/etcd/client.h": ""})
-        self.accepted(includes.check, here, '#include "a.h"\n#include "rows.h"\n#include "orch/plugin.h"\n',
-                      **{"plugins/store/local/a.h": "", "plugins/store/lib/rows.h": ""})
+        self.accepted(includes.check, here, '#include "a.h"\n#include "rows.h"\n#include "http/endpoint.h"\n#include "orch/plugin.h"\n',
+                      **{"plugins/store/local/a.h": "", "plugins/store/lib/rows.h": "", "plugins/lib/http/endpoint.h": ""})
 
     def test_the_orch_program_includes_nothing_of_the_kernel(self):
         self.refused(includes.check, "kernel/cli/a.cpp", '#include "kernel/bus/bus.h"\n', 1, "nothing of the kernel")
@@ -147,6 +153,12 @@ class Others(Lint):
         self.refused(packages.check, "README.md", good.replace("runs the", "is the"), 1, "runs the build", **{"scripts/setup": setup})
         self.refused(packages.check, "README.md", good[:33], 1, "jq", **{"scripts/setup": setup})
         self.refused(packages.check, "README.md", good + "| `make` | old |\n", 3, "not installed", **{"scripts/setup": setup})
+
+    def test_a_tail_call_beside_the_one_that_is_safe_is_refused(self):
+        call = "return context.tailCall(kj::mv(request));\n"
+        self.refused(tailcalls.check, "kernel/x.cpp", call, 1, "answerBy")
+        self.accepted(tailcalls.check, "sdk/src/hand-on.cpp", call)
+        self.accepted(tailcalls.check, "kernel/x.cpp", "// context.tailCall(request)\n")
 
     def test_mutable_statics_in_a_plugin_are_refused(self):
         table = ("0000000000005010 l     O .bss\t0000000000000008              orch::store::local::(anonymous namespace)::counter\n"

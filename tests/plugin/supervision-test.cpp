@@ -172,6 +172,22 @@ TEST_CASE("supervision: a start that is too slow is ended, and tried again witho
   node.starting.wait(node.io.waitScope);  // it holds nobody up
 }
 
+TEST_CASE("supervision: an admin of the cluster who comes too early waits for the plugins",
+          "[plugin]") {
+  TestNode node(misbehaving("process", "config = { mode = 'hangInStart' }\n"),
+                TestNode::Begin::STARTING);
+  capnp::MallocMessageBuilder message;
+  auto peer = message.initRoot<schema::Peer>();
+  peer.setRole(schema::Role::ADMIN);
+  auto gateway = node.kernel.gatewayFor(peer);
+  auto asked = attempt(gateway.versionRequest().send()).promise();
+  CHECK_FALSE(asked.poll(node.io.waitScope));
+  node.time.advance(30 * kj::SECONDS);
+  auto refused = asked.wait(node.io.waitScope);
+  REQUIRE_FALSE(refused.ok());
+  CHECK_THAT(refused.message().cStr(), Catch::Contains("has no service 'admin' for other hosts"));
+}
+
 TEST_CASE("supervision: a start in the kernel that is too slow is waited for", "[plugin]") {
   TestNode node(misbehaving("kernel", "startDeadline = '10s'\nconfig = { mode = 'hangInStart' }\n"),
                 TestNode::Begin::STARTING);

@@ -14,9 +14,9 @@ class Authority:
         self.key = key
 
     @staticmethod
-    def make(folder, name):
+    def make(folder, name, days=30):
         base = f"{folder}/{name}"
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(days),
                 "-subj", f"/O=orch/CN={name}", "-keyout", f"{base}.key", "-out", f"{base}.pem")
         return Authority(f"{base}.pem", f"{base}.key")
 
@@ -30,25 +30,25 @@ class Authority:
             file.write(text[text.index(b"-----BEGIN"):])
         return Authority(path, path)
 
-    def sign(self, folder, name, unit, identity, days=1):
-        """(certificate, key) of somebody, as files."""
+    def sign(self, folder, name, unit, identity, days=1, names="DNS:worker.orch"):
+        """(certificate, key) of somebody, as files; beside them, `NAME.csr` is what was asked for."""
         base = f"{folder}/{name}"
         with open(f"{base}.ext", "w") as file:
-            file.write("subjectAltName=DNS:worker.orch\n")
+            file.write(f"subjectAltName={names}\n")
         openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=nobody",
                 "-keyout", f"{base}.key", "-out", f"{base}.csr")
         openssl("x509", "-req", "-in", f"{base}.csr", "-subj", f"/O=orch/OU={unit}/CN={identity}", "-CA", self.certificate,
                 "-CAkey", self.key, "-days", str(days), "-extfile", f"{base}.ext", "-out", f"{base}.pem")
         return f"{base}.pem", f"{base}.key"
 
-    def signFor(self, folder, request, unit, identity, start, end):
+    def signFor(self, folder, request, unit, identity, start, end, names="DNS:worker.orch"):
         """A certificate, in PEM, for a request in PEM; valid between two moments."""
         with open(f"{folder}/ca.conf", "w") as file:
             file.write(f"[ca]\ndefault_ca = own\n[own]\ndatabase = {folder}/index\nnew_certs_dir = {folder}\nrand_serial = yes\n"
                        "default_md = sha256\nunique_subject = no\npolicy = any\n"
                        "[any]\norganizationName = optional\norganizationalUnitName = optional\ncommonName = optional\n")
         open(f"{folder}/index", "w").close()
-        for name, text in (("asked.csr", request), ("names", "subjectAltName=DNS:worker.orch\n")):
+        for name, text in (("asked.csr", request), ("names", f"subjectAltName={names}\n")):
             with open(f"{folder}/{name}", "w") as file:
                 file.write(text)
         moment = "%Y%m%d%H%M%SZ"

@@ -30,6 +30,17 @@ DISK_MEGABYTES = 2048
 MANIFEST = "/etc/orch/orchd.toml"
 
 
+@contextlib.contextmanager
+def _alone():
+    """Of all that make clusters and remove them: whoever is the last to go takes the folders along that all have in common."""
+    above = os.open(os.path.dirname(STATES), os.O_RDONLY)
+    try:
+        fcntl.flock(above, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(above)
+
+
 def _command(name):
     return "scripts/cluster" if name == DEFAULT else f"scripts/cluster --name {name}"
 
@@ -64,13 +75,16 @@ class Cluster:
         """Returns when orchd answers on each host."""
         if os.path.exists(self.folder) or os.path.exists(self._disks()):
             raise Failed(f"cluster '{self.name}' exists; remove it with: {_command(self.name)} rm")
-        os.makedirs(self.folder)
+        with _alone():
+            os.makedirs(self.folder)
+            os.makedirs(self._disks())
         try:
             made = {"programs": self.programs, "hosts": len(self.hosts), "config": self.config}
             self._write({"made": made, "cuts": [], "losses": {}, "delays": {}})
             self.underlay.create()
             for member in self.members():
                 member.create()
+            self.beforeOrchd()
             for node in self.hosts:
                 node.launch()
             for node in self.hosts:
@@ -80,6 +94,9 @@ class Cluster:
             raise
         return self
 
+    def beforeOrchd(self):
+        """The hosts are there, for the first time: what has to run before orchd does."""
+
     def remove(self):
         """Gone already is success."""
         if os.path.isdir(self._disks()):
@@ -88,9 +105,10 @@ class Cluster:
             os.rmdir(self._disks())
         if os.path.isdir(self.folder):
             shutil.rmtree(self.folder)
-        for shared in (STATES, testbed.CLUSTERS):
-            with contextlib.suppress(OSError):  # another cluster is in it, or it is gone
-                os.rmdir(shared)
+        with _alone():
+            for shared in (STATES, testbed.CLUSTERS):
+                with contextlib.suppress(OSError):  # another cluster is in it, or it is gone
+                    os.rmdir(shared)
 
     def _disks(self):
         return os.path.join(testbed.CLUSTERS, self.name)
@@ -201,8 +219,15 @@ class Node(single.SingleHost):
         self.cluster = cluster
         self.name = name
         self.mac = f"02:00:0a:5a:00:{number:02x}"
-        self.address = f"10.90.0.{number}"
-        self.addresses = [f"{self.address}/24", f"fd90::{number}/64"]
+        self.number = number
+
+    @property
+    def address(self):
+        return f"10.90.0.{self.number}"
+
+    @property
+    def addresses(self):
+        return [f"{self.address}/24", f"fd90::{self.number}/64"]
 
     def create(self):
         """Boots it for the first time; orchd is not started."""
@@ -219,6 +244,11 @@ class Node(single.SingleHost):
 
     def unplug(self):
         self.cluster.underlay.unplug(self.name, self.cluster.delayOf(self.name))
+
+    def readdress(self, number):
+        """It is reached at other addresses from now on; nobody is told, nor are the hosts' /etc/hosts."""
+        before, self.number = self.addresses, number
+        self.cluster.underlay.readdress(self.host, before, self.addresses)
 
     def changeDelay(self, before, after):
         if before and before != after:

@@ -1,6 +1,8 @@
 """One host with orchd on it, as the tests and the demo need it."""
+import faulthandler
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +16,10 @@ import testbed  # noqa: E402
 
 # How long something may take that has no shorter limit of its own: the sanitizers make all slow.
 PATIENCE = 60
+# Before ctest ends it, a test that waits for ever says where. For itself alone: that takes a thread, and a process with
+# several cannot go into a host.
+if _patience := int(os.environ.pop("ORCH_PATIENCE", 0)):
+    faulthandler.dump_traceback_later(_patience)
 
 
 def eventually(what, condition, patience=PATIENCE):
@@ -29,6 +35,12 @@ def eventually(what, condition, patience=PATIENCE):
         if time.monotonic() > end:
             raise AssertionError(f"after {patience} s still not so: {what}")
         time.sleep(min(0.5, 0.02 + (time.monotonic() - begun) / 8))
+
+
+# For `start`, with FAKETIME: orchd has another clock. What asks for the time before libfaketime is ready must not be the
+# sanitizer's allocator, as it does when it gives memory back: it has a lock then that libfaketime's own beginning waits for.
+OTHER_CLOCK = ("LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+               "ASAN_OPTIONS=allocator_release_to_os_interval_ms=-1")
 
 
 def rootOf(pid):
@@ -50,6 +62,8 @@ class SingleHost:
     def __init__(self, name, programs, config=None, **options):
         self.host = testbed.Host(name, **options)
         self.programs = os.path.abspath(programs)
+        enters = os.path.join(os.path.dirname(self.programs), "testbed-bin", "enter")
+        self.host.enters = enters if os.path.exists(enters) else None  # an installation has none
         self.config = config or os.path.join(REPOSITORY, "configs", "single.toml")
         self.log = os.path.join(self.host.folder, "orchd.log")
         self._pids = os.path.join(self.host.folder, "orchd.pid")
@@ -180,8 +194,12 @@ class SingleHost:
                              "--parallel", str(parallel), check=True)
         return json.loads(done.stdout)
 
+    def awaitServers(self, port, count):
+        """A task runs from when its program has been started: until so many listen, some of those asked refuse."""
+        eventually(f"{count} answer on port {port}", lambda: len(self.ask(port, 3 * count)["answers"]) >= count)
+
     def asking(self, port, retry=0, parallel=2):
-        """Asks all the time, until told to stop."""
+        """Asks all the time, from when it has been answered until told to stop."""
         return Asking(self.host.command(f"{REPOSITORY}/tests/testbed/load", f"http://127.0.0.1:{port}/",
                                         "--parallel", str(parallel), "--retry", str(retry)))
 
@@ -196,17 +214,26 @@ class SingleHost:
         """What containers bring along, as comparable sets: afterwards it must be as it was before."""
         def lines(*command):
             return set(self.host.run(*command, check=True).stdout.splitlines())
-        mounts = {line.split()[4] for line in lines("cat", "/proc/1/mountinfo")}
-        groups = {line for line in lines("find", "/sys/fs/cgroup", "-mindepth", "2", "-type", "d")}
+        folders, files = self.below("/run/orch")
         return {
             "programs": lines("ps", "-e", "-o", "comm=") - {"ps"},
-            "mounts": mounts,
-            "groups": groups,
+            "mounts": {line.split()[4] for line in lines("cat", "/proc/1/mountinfo")},
+            "groups": {path for path in self.below("/sys/fs/cgroup")[0] if "/" in path},
             "links": {line.split(":")[1].strip() for line in lines("ip", "-o", "link")},
-            "namespaces": lines("find", "/run/orch", "-path", "*netns*"),
+            "namespaces": {path for path in folders | files if "netns" in path},
             "rules": lines("nft", "-s", "list", "ruleset"),
-            "states": lines("find", "/run/orch", "-mindepth", "2", "-type", "d"),
+            "states": {path for path in folders if "/" in path},
         }
+
+    def below(self, folder):
+        """The folders and the files below a folder of the host, by their paths from there. What goes meanwhile is no
+        error, as it would be to `find`."""
+        top = self.host.root() + folder
+        folders, files = set(), set()
+        for at, inner, others in os.walk(top):
+            folders |= {os.path.relpath(os.path.join(at, name), top) for name in inner}
+            files |= {os.path.relpath(os.path.join(at, name), top) for name in others}
+        return folders, files
 
     def awaitNothingLeft(self, before):
         """Returns when there is no more than `leftovers` said `before`."""
@@ -240,7 +267,14 @@ class HostTest(unittest.TestCase):
 
 class Asking:
     def __init__(self, command):
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([*command, "--tell"], stdout=subprocess.PIPE, text=True)
+        try:
+            if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+                raise AssertionError(f"after {PATIENCE} s nobody has answered")
+            self.process.stdout.readline()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

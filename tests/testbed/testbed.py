@@ -35,6 +35,7 @@ class Host:
         self.cgroup = f"orch-testbed-{name.replace('/', '.')}"
         self.disk = Disk(self.folder, diskMegabytes)
         self.own = own
+        self.enters = None  # the program of enter.c, where it has been built
 
     # ---- life ----
 
@@ -73,6 +74,8 @@ class Host:
         resolver = _read("/etc/resolv.conf")
         self._mountDisk()
         ns.mount("tmpfs", "/run", "tmpfs", data="mode=755")
+        # What is shared there has names with pids in them, which other hosts have too.
+        ns.mount("tmpfs", "/dev/shm", "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, data="mode=1777")
         ns.leaveUnifiedEmpty()
         ns.makeCgroups(self.cgroup)
         ns.enterCgroups(self.cgroup)
@@ -266,6 +269,9 @@ class Host:
 
     def command(self, *command):
         """What to start on this machine so that `command` runs in the host."""
+        pid = self.pid()
+        if self.enters and pid is not None and not ns.isFrozen(self.cgroup):
+            return [self.enters, str(pid), *command]
         return [os.path.join(os.path.dirname(os.path.abspath(__file__)), "host"), "exec", self.name, "--", *command]
 
 

@@ -29,6 +29,11 @@ class Underlay:
         self._ip(host, *(f"address add {address} dev eth0 {'nodad' if ':' in address else ''}" for address in addresses),
                  "link set eth0 up")
 
+    def readdress(self, host, before, after):
+        """Takes addresses from `host`, and gives it others."""
+        self._ip(host, *(f"address delete {address} dev eth0" for address in before),
+                 *(f"address add {address} dev eth0 {'nodad' if ':' in address else ''}" for address in after))
+
     def unplug(self, name, delayed):
         self._delete(name)
         if delayed:

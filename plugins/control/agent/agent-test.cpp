@@ -178,6 +178,17 @@ TEST_CASE("agent: without a manager its tasks go on, and it finds the next one",
   CHECK(node.reported("t2") == TaskState::FAILED);
 }
 
+TEST_CASE("agent: a manager that has let go of it is left before the next beat", "[agent]") {
+  TestAgent node;
+  node.manager.nextMs = 10'000;
+  node.start();
+  node.advance(1 * kj::SECONDS);
+  REQUIRE(node.manager.sessions == 1);
+  node.manager.agent = nullptr;
+  node.advance(100 * kj::MILLISECONDS);
+  CHECK(node.manager.sessions == 2);
+}
+
 TEST_CASE("agent: a task of several networks is refused, not run on the first of them", "[agent]") {
   TestAgent node;
   node.start();

@@ -3,6 +3,7 @@
 #include <kj/debug.h>
 
 #include "orch/fail.h"
+#include "orch/trust/certificate.h"
 
 namespace orch::control::agent {
 
@@ -41,7 +42,12 @@ NodeAgent& NodeAgent::Link::get() {
 
 class NodeAgent::Server final : public schema::Agent::Server {
  public:
-  explicit Server(kj::Own<Link> link) : link(kj::mv(link)) {}
+  // `dropped`: of a manager's.
+  explicit Server(kj::Own<Link> link, kj::Own<kj::PromiseFulfiller<void>> dropped = {})
+      : link(kj::mv(link)), dropped(kj::mv(dropped)) {}
+  ~Server() noexcept(false) {
+    if (isManagers()) dropped->fulfill();
+  }
   kj::Promise<void> assign(AssignContext context) override {
     auto& agent = link->get();
     return agent.calls.wrap(agent.assign(context).promise());
@@ -54,7 +60,26 @@ class NodeAgent::Server final : public schema::Agent::Server {
   kj::Promise<void> exec(ExecContext context) override {
     context.allowCancellation();
     auto& agent = link->get();
-    return agent.calls.wrap(agent.exec(context).promise());
+    return agent.calls.wrap(agent.exec(context, isManagers()).promise());
+  }
+  kj::Promise<void> attach(AttachContext context) override {
+    context.allowCancellation();
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.attach(context, isManagers()).promise());
+  }
+  kj::Promise<void> processes(ProcessesContext context) override {
+    context.allowCancellation();
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.processes(context).promise());
+  }
+  kj::Promise<void> usage(UsageContext context) override {
+    context.allowCancellation();
+    auto& agent = link->get();
+    return agent.calls.wrap(agent.usage(context).promise());
+  }
+  kj::Promise<void> tasks(TasksContext context) override {
+    link->get().listTasks(context);
+    return kj::READY_NOW;
   }
   kj::Promise<void> volumes(VolumesContext context) override {
     auto& agent = link->get();
@@ -70,11 +95,16 @@ class NodeAgent::Server final : public schema::Agent::Server {
   }
   kj::Promise<void> readBlob(ReadBlobContext context) override {
     auto& agent = link->get();
-    return agent.calls.wrap(agent.readBlob(context));
+    return agent.calls.wrap(agent.readBlob(context).promise());
   }
   kj::Promise<void> checkNetworks(CheckNetworksContext context) override {
     auto& agent = link->get();
     return agent.calls.wrap(agent.checkNetworks(context).promise());
+  }
+  kj::Promise<void> managers(ManagersContext context) override {
+    auto request = link->get().host.service<schema::Trust>("trust").knowRequest();
+    request.setManagers(context.getParams().getAddresses());
+    return request.send().ignoreResult();
   }
   // That it answers is the answer.
   kj::Promise<void> ping(PingContext) override { return kj::READY_NOW; }
@@ -87,7 +117,10 @@ class NodeAgent::Server final : public schema::Agent::Server {
   }
 
  private:
+  bool isManagers() const { return dropped.get() != nullptr; }
+
   kj::Own<Link> link;
+  kj::Own<kj::PromiseFulfiller<void>> dropped;
 };
 
 // For the image plugin, which asks for an image that the node lacks.
@@ -109,7 +142,7 @@ NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
       settings(settings),
       store(env, host.log(), host.service<schema::Store>(settings.getStore())),
       plan(env, store),
-      services(env, host, settings, *this),
+      services(env, host, settings, *this, *this),
       beats(env),
       tasks(*this) {
   services.networks.keepIn(plan);
@@ -120,13 +153,28 @@ NodeAgent::NodeAgent(Env& env, Host& host, Config::Reader settings)
 NodeAgent::~NodeAgent() noexcept(false) { link->agent = nullptr; }
 
 schema::Agent::Client NodeAgent::client() { return kj::heap<Server>(kj::addRef(*link)); }
+schema::Agent::Client NodeAgent::clientForManager(kj::Own<kj::PromiseFulfiller<void>> dropped) {
+  return kj::heap<Server>(kj::addRef(*link), kj::mv(dropped));
+}
+
+void NodeAgent::listTasks(TasksContext context) {
+  auto tasks = known();
+  auto list = context.getResults().initTasks(tasks.size());
+  uint32_t i = 0;
+  for (auto& [id, task] : tasks) list.setWithCaveats(i++, task);
+}
 
 // ---- tasks --------------------------------------------------------------------------------------
 
 Task<void> NodeAgent::start() {
   co_await askTrust(nullptr);
   auto loaded = co_await store.load();
-  if (loaded.cluster == cluster) epoch = loaded.leaderEpoch;
+  bool before = loaded.cluster != cluster && isTrusted(loaded.cluster);
+  if (loaded.cluster == cluster || before) epoch = loaded.leaderEpoch;
+  if (before) {
+    cluster = kj::mv(loaded.cluster);
+    co_await askTrust(nullptr);  // notes the one that has come since
+  }
   plan.adopt(kj::mv(loaded.plan));
   for (auto& record : loaded.records) {
     std::string id = record->id().cStr();
@@ -139,6 +187,12 @@ Task<void> NodeAgent::start() {
   beAlone();
   sessionLoop =
       keepSession().promise().eagerlyEvaluate([this](kj::Exception&& e) { taskFailed(kj::mv(e)); });
+}
+
+bool NodeAgent::isTrusted(const std::string& digest) const {
+  auto all = trust::certificatesIn(authorities);
+  return std::any_of(all.begin(), all.end(),
+                     [&](auto& one) { return trust::digestOf(one) == digest; });
 }
 
 std::unique_ptr<TaskController> NodeAgent::newController(kj::Own<TaskRecord> record) {
@@ -316,7 +370,10 @@ kj::Promise<void> NodeAgent::take(schema::Assignment::Reader assignment) {
     statusChanged(controller.record());
   auto meta = controller.record().task().getMeta();
   bool adopted = controller.record().isLocal() && wanted.getMeta().getVersion() > 0;
-  if (adopted) meta.setVersion(wanted.getMeta().getVersion());
+  if (adopted) {
+    meta.setVersion(wanted.getMeta().getVersion());
+    services.resources.giveSlotBack(controller.record().task());
+  }
   if (!adopted && wanted.getDesired() <= controller.record().task().getDesired()) {
     return store.whenDurable(controller.record().id());
   }
@@ -346,6 +403,7 @@ Task<void> NodeAgent::forgetLater(std::string id) {
   controllers.erase(id);
   leaving.erase(id);
   dirty.erase(id);
+  services.feed.changed(id.c_str());
   host.publish("container.removed", id.c_str());
 }
 
@@ -386,14 +444,15 @@ Task<void> NodeAgent::pruneVolumes(PruneVolumesContext context) {
   context.getResults().setRemoved(answer.getRemoved());
 }
 
-kj::Promise<void> NodeAgent::readBlob(ReadBlobContext context) {
+Task<void> NodeAgent::readBlob(ReadBlobContext context) {
   auto params = context.getParams();
   auto request = services.images().readBlobRequest();
   request.setImage(params.getImage());
   request.setBlob(params.getBlob());
   request.setOffset(params.getOffset());
   request.setMaxBytes(params.getMaxBytes());
-  return context.tailCall(kj::mv(request));
+  auto answer = co_await request.send();
+  context.setResults(answer);
 }
 
 Task<void> NodeAgent::stop() {

@@ -21,6 +21,7 @@
 namespace orch::control::agent {
 
 class NodeAgent final : private TaskObserver,
+                        private TaskFeed::Source,
                         private LeftoverCleaner,
                         private kj::TaskSet::ErrorHandler {
  public:
@@ -32,12 +33,17 @@ class NodeAgent final : private TaskObserver,
   // Ends the session. Containers go on.
   Task<void> stop();
 
-  // May outlive the agent: its calls fail with DISCONNECTED then.
+  // For other plugins of this host. May outlive the agent: its calls fail with DISCONNECTED then.
   schema::Agent::Client client();
+  // The same of its tasks.
+  schema::TaskFeed::Client feed();
 
  private:
   class Server;
+  // For a manager. `dropped`: fulfilled when it does not have it any more.
+  schema::Agent::Client clientForManager(kj::Own<kj::PromiseFulfiller<void>> dropped);
   class Waker;
+  class FeedServer;
   class Finder;
   // Rung by events; who waits for it also hears what came while it did something else.
   class Bell final {
@@ -67,6 +73,12 @@ class NodeAgent final : private TaskObserver,
   using CheckNetworksContext =
       capnp::CallContext<schema::Agent::CheckNetworksParams, schema::Agent::CheckNetworksResults>;
   using ExecContext = capnp::CallContext<schema::Agent::ExecParams, schema::Agent::ExecResults>;
+  using AttachContext =
+      capnp::CallContext<schema::Agent::AttachParams, schema::Agent::AttachResults>;
+  using ProcessesContext =
+      capnp::CallContext<schema::Agent::ProcessesParams, schema::Agent::ProcessesResults>;
+  using TasksContext = capnp::CallContext<schema::Agent::TasksParams, schema::Agent::TasksResults>;
+  using UsageContext = capnp::CallContext<schema::Agent::UsageParams, schema::Agent::UsageResults>;
   using ReadBlobContext = capnp::CallContext<schema::Agent::ReadBlobParams, schema::BlobPart>;
   using FindContext =
       capnp::CallContext<schema::ImageFinder::FindParams, schema::ImageFinder::FindResults>;
@@ -75,10 +87,15 @@ class NodeAgent final : private TaskObserver,
   Task<void> volumes(VolumesContext context);
   Task<void> removeVolume(RemoveVolumeContext context);
   Task<void> pruneVolumes(PruneVolumesContext context);
-  Task<void> exec(ExecContext context);
+  // `forManager`: the program ends with the session.
+  Task<void> exec(ExecContext context, bool forManager);
+  Task<void> attach(AttachContext context, bool forManager);
+  Task<void> processes(ProcessesContext context);
+  Task<void> usage(UsageContext context);
   schema::Runtime::Client runtimeOf(kj::StringPtr taskId);
   schema::RunningProgram::Client whileInSession(schema::RunningProgram::Client running);
-  kj::Promise<void> readBlob(ReadBlobContext context);
+  void listTasks(TasksContext context);
+  Task<void> readBlob(ReadBlobContext context);
   Task<void> findImage(FindContext context);
   Task<void> checkNetworks(CheckNetworksContext context);
   struct NetworkSum;
@@ -113,6 +130,7 @@ class NodeAgent final : private TaskObserver,
   Task<void> openSession();
   Task<void> heartbeats(schema::Session::Client session);
   Task<void> askTrust(kj::Maybe<schema::NodeDescription::Builder> description);
+  bool isTrusted(const std::string& digest) const;
   Task<void> describe(schema::NodeDescription::Builder description);
   Task<void> describeNetwork(kj::String name, schema::NetworkPool::Builder pool);
   Task<void> describeRoutes(schema::NodeDescription::Builder description);
@@ -124,6 +142,9 @@ class NodeAgent final : private TaskObserver,
   kj::Promise<void> sendOffer(schema::Session::Client& to,
                               schema::ImageStore::ListResults::Reader here);
   void statusChanged(TaskRecord& record) override;
+  std::vector<std::string> fedTasks() override;
+  bool isFed(const std::string& id) override;
+  void feed(const std::string& id, schema::TaskEntry::Builder entry) override;
   Task<void> reports(schema::Session::Client session);
   kj::Promise<void> sendReport(schema::Session::Client& to, const std::vector<std::string>& batch);
   void taskFailed(kj::Exception&& exception) override;
@@ -139,8 +160,9 @@ class NodeAgent final : private TaskObserver,
   kj::ForkedPromise<void> sessionOver = nextSession();  // settles when the one that is open is over
   BeatThread beats;                                     // while it is open
   bool leaves = false;                                  // its cluster, with the next start
-  std::string cluster;  // the digest of its authority; empty: of this host alone
-  uint64_t epoch = 0;   // of the leader that this node follows; durable before it is acknowledged
+  std::string cluster;      // the digest of its authority; empty: of this host alone
+  std::string authorities;  // PEM: that, and those that it takes the place of
+  uint64_t epoch = 0;  // of the leader that this node follows; durable before it is acknowledged
 
   Controllers controllers;
   std::set<std::string> leaving;                     // controllers that are being removed

@@ -86,6 +86,40 @@ TEST_CASE("alone: what was replaced meanwhile is given up", "[agent]") {
   CHECK(node.stored().size() == 2);
 }
 
+TEST_CASE("alone: what has replaced it here starts when it has ended", "[agent]") {
+  bool crashes = GENERATE(false, true);
+  CAPTURE(crashes);
+  TestAgent node;
+  node.runtime.obeys = false;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1"}}}) == "");
+  node.manager.leave();
+  node.runtime.exit("t1", 3);
+  node.advance(2 * ALONE_AFTER);
+  auto own = runningIn(node.runtime);
+  node.manager.comeBack();
+  node.advance(5 * kj::SECONDS);
+  auto order = [&] {
+    auto sameSlot = [](schema::Task::Builder task) { task.setSlot(1); };
+    return node.assign({.complete = true,
+                        .tasks = {{"t1", TaskState::SHUTDOWN, TaskState::FAILED},
+                                  {.id = "t2", .more = sameSlot}}});
+  };
+  REQUIRE(order() == "");
+  node.advance(1 * kj::SECONDS);
+  if (crashes) {
+    node.crash();
+    node.start();
+    node.advance(5 * kj::SECONDS);
+    REQUIRE(order() == "");
+    node.advance(1 * kj::SECONDS);
+  }
+  CHECK(runningIn(node.runtime) == own);
+  node.runtime.exit(own, 143);
+  node.advance(1 * kj::SECONDS);
+  CHECK(runningIn(node.runtime) == "t2");
+}
+
 TEST_CASE("alone: a row of failures backs off, keeps one task, and outlives orchd", "[agent]") {
   TestAgent node;
   node.start();
@@ -221,6 +255,41 @@ TEST_CASE("alone: one that is restarted while a session is being opened is not f
   CHECK(node.manager.restarts[0].next == next);
   takeIn(node);
   CHECK(runningIn(node.runtime) == next);
+}
+
+// A manager that has seen the task end, and not what the node has made of that.
+TEST_CASE("alone: what replaces it here waits, whether the managers have heard of it yet or not",
+          "[agent]") {
+  bool taken = GENERATE(false, true);
+  CAPTURE(taken);
+  TestAgent node;
+  node.start();
+  REQUIRE(node.assign({.tasks = {{"t1"}}}) == "");
+  node.manager.leave();
+  node.advance(2 * ALONE_AFTER);
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  node.manager.opening = kj::mv(pair.promise);
+  node.manager.comeBack();
+  node.advance(2 * kj::SECONDS);
+  node.runtime.exit("t1", 1);
+  node.advance(1 * kj::SECONDS);
+  auto own = runningIn(node.runtime);
+  auto sameSlot = [](schema::Task::Builder task) { task.setSlot(1); };
+  TestAgent::Order order{
+      .complete = true,
+      .tasks = {{"t1", TaskState::SHUTDOWN, TaskState::FAILED}, {.id = "t2", .more = sameSlot}}};
+  REQUIRE(node.assign(order) == "");
+  node.advance(1 * kj::SECONDS);
+  CHECK(runningIn(node.runtime) == own);
+  pair.fulfiller->fulfill();
+  node.advance(2 * kj::SECONDS);
+  REQUIRE(node.manager.restarts.size() == 1);
+  CHECK(runningIn(node.runtime) == own);
+  if (taken) order.tasks.push_back({own, TaskState::RUNNING, TaskState::RUNNING});
+  REQUIRE(node.assign(order) == "");
+  node.advance(1 * kj::SECONDS);
+  CHECK(node.runtime.everStarted["t2"] == 1);
+  CHECK(node.runtime.running() == (taken ? 2 : 1));
 }
 
 TEST_CASE("agent: hours without changes write nothing, with a manager or without one", "[agent]") {

@@ -24,4 +24,8 @@ struct Config {
 
   keepImageMs @6 :UInt32 = 3600000 $Settings.least(1000);
   # An image that nothing needs any more stays so long, whatever the cluster's limit of images is.
+
+  leaveLimitMs @7 :UInt32 = 5000;
+  # A task is drained and stopped when the plugins that tell others of it (integration.registrator) have taken it out there, or
+  # after so long.
 }

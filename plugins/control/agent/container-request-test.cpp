@@ -70,5 +70,32 @@ TEST_CASE("container: its templates are filled in, the record stays as it was", 
   CHECK(record.task().getSpec().getContainer().getHostname() == container.getHostname());
 }
 
+TEST_CASE("container: it is told which resources it has, whatever its user says", "[agent]") {
+  capnp::MallocMessageBuilder message;
+  auto task = message.initRoot<schema::Task>();
+  auto env = task.initSpec().initContainer().initEnv(3);
+  env.set(0, "DOCKER_RESOURCE_GPU=all");
+  env.set(1, "A=1");
+  env.set(2, "DOCKER_RESOURCE_GPUS=x");
+  auto has = task.initGeneric(2);
+  has[0].setKind("gpu");
+  has[0].setAmount(2);
+  auto names = has[0].initNames(2);
+  names.set(0, "GPU-1");
+  names.set(1, "{{GPU-2}}");
+  has[1].setKind("Nvidia-ssd");
+  has[1].setAmount(3);
+  TaskRecord record(task.asReader());
+  capnp::MallocMessageBuilder made;
+  auto request = made.initRoot<schema::ContainerRequest>();
+  fillContainerRequest(record, {"host-1", "x86_64"}, nullptr, nullptr, request);
+  std::vector<std::string> lines;
+  for (auto line : request.getSpec().getEnv()) lines.push_back(line.cStr());
+  CHECK(lines == std::vector<std::string>{"A=1", "DOCKER_RESOURCE_GPUS=x",
+                                          "DOCKER_RESOURCE_GPU=GPU-1,{{GPU-2}}",
+                                          "DOCKER_RESOURCE_NVIDIA-SSD=3"});
+  CHECK(record.task().getSpec().getContainer().getEnv().size() == 3);
+}
+
 }  // namespace
 }  // namespace orch::control::agent

@@ -1,6 +1,7 @@
 #include "container-request.h"
 
 #include "lib/task-template.h"
+#include "orch/generic-resources.h"
 
 namespace orch::control::agent {
 
@@ -19,6 +20,25 @@ void useNameServer(schema::TaskSpec::Reader task, schema::ContainerSpec::Builder
   for (auto domain : own) search.set(i++, domain);
 }
 
+// In the place of what the user may have set by that name: it is what the manager counts.
+void addResources(GenericResources::Reader resources, schema::ContainerSpec::Builder container) {
+  if (resources.size() == 0) return;
+  kj::Vector<kj::String> lines;
+  for (auto line : container.getEnv().asReader()) lines.add(kj::str(line));
+  for (auto resource : resources) {
+    auto added = environmentText(resource);
+    auto name = kj::heapString(added.begin(), KJ_ASSERT_NONNULL(added.findFirst('=')) + 1);
+    kj::Vector<kj::String> others;
+    for (auto& line : lines) {
+      if (!line.startsWith(name)) others.add(kj::mv(line));
+    }
+    lines = kj::mv(others);
+    lines.add(kj::mv(added));
+  }
+  auto env = container.initEnv(lines.size());
+  for (uint32_t i = 0; i < env.size(); ++i) env.set(i, lines[i]);
+}
+
 // What the task's own name stands for inside: what its networks know it by comes first, since a
 // program may tell others. The node's own network is of no use to a task that has no way out.
 void fillAddresses(schema::Task::Reader task, kj::StringPtr own,
@@ -30,6 +50,18 @@ void fillAddresses(schema::Task::Reader task, kj::StringPtr own,
   if (!closed) list.set(legs.size(), own);
 }
 }  // namespace
+
+void fillTemplates(TaskRecord& record, const NodeIdentity& node,
+                   schema::ContainerSpec::Builder container) {
+  if (!hasTemplates(container)) return;
+  auto task = record.task().asReader();
+  auto slot = task.getSlot();
+  auto name = record.name();
+  control::fillTemplates(
+      container, {task.getServiceId(), task.getServiceName(), task.getServiceLabels(),
+                  task.getNodeId(), node.hostname, "linux", node.architecture, record.id(), name,
+                  slot == 0 ? kj::str(task.getNodeId()) : kj::str(slot)});
+}
 
 capnp::MessageSize sizeOfContainerRequest(TaskRecord& record,
                                           kj::Maybe<schema::ImageInfo::Reader> image) {
@@ -48,13 +80,8 @@ void fillContainerRequest(TaskRecord& record, const NodeIdentity& node,
   auto name = record.name();
   request.setId(record.id());
   request.setSpec(spec.getContainer());
-  if (hasTemplates(spec.getContainer())) {
-    auto slot = task.getSlot();
-    fillTemplates(request.getSpec(),
-                  {task.getServiceId(), task.getServiceName(), task.getServiceLabels(),
-                   task.getNodeId(), node.hostname, "linux", node.architecture, record.id(), name,
-                   slot == 0 ? kj::str(task.getNodeId()) : kj::str(slot)});
-  }
+  fillTemplates(record, node, request.getSpec());
+  addResources(task.getGeneric(), request.getSpec());
   if (task.getLegs().size() > 0) useNameServer(spec, request.getSpec());
   request.setResources(spec.getResources());
   KJ_IF_MAYBE (present, image) {

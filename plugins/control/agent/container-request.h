@@ -20,6 +20,9 @@ void fillContainerRequest(TaskRecord& record, const NodeIdentity& node,
                           kj::Maybe<schema::ImageInfo::Reader> image,
                           kj::Maybe<schema::Endpoint::Reader> endpoint,
                           schema::ContainerRequest::Builder request);
+// The templates alone, of a copy of the task's spec. Fails if one cannot be filled in.
+void fillTemplates(TaskRecord& record, const NodeIdentity& node,
+                   schema::ContainerSpec::Builder container);
 // About how much room that takes.
 capnp::MessageSize sizeOfContainerRequest(TaskRecord& record,
                                           kj::Maybe<schema::ImageInfo::Reader> image);

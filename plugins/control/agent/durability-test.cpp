@@ -1,6 +1,9 @@
 // What the agent's store has when an assignment is answered, whatever the store does.
 #include <catch2/catch.hpp>
 
+#include "orch/schema/trust.capnp.h"
+#include "orch/testing/test-authority.h"
+#include "orch/trust/certificate.h"
 #include "test-node.h"
 
 namespace orch::control::agent {
@@ -45,8 +48,8 @@ TEST_CASE("agent: a commit whose answer is lost is looked up, and the store goes
     node.start();
     REQUIRE(node.assign({.tasks = {{"t1"}, {"t2"}}}) == "");
     node.store.inject(fault);
-    bool applied = fault != Fault::UNKNOWN_LOST && fault != Fault::CUT_OFF;
-    CHECK((node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}) == "") == applied);
+    bool written = fault != Fault::CUT_OFF;
+    CHECK((node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}) == "") == written);
     node.store.reconnect();
     CHECK(node.assign({.tasks = {{"t1", TaskState::SHUTDOWN}}}) == "");
     CHECK(node.stored().at("t1").desired == TaskState::SHUTDOWN);
@@ -55,6 +58,18 @@ TEST_CASE("agent: a commit whose answer is lost is looked up, and the store goes
     CHECK(node.assign({.gone = {"t1", "t2"}}) == "");
     node.advance(1 * kj::SECONDS);
     CHECK(node.stored().size() == 1);
+  }
+}
+
+TEST_CASE("agent: a task does not fail for a commit that was lost once", "[agent]") {
+  TestAgent node;
+  node.start();
+  for (uint32_t nth : {0u, 1u, 2u}) {
+    auto id = "t" + std::to_string(nth);
+    node.store.inject(Fault::UNKNOWN_LOST, nth);
+    REQUIRE(node.assign({.tasks = {{id}}}) == "");
+    node.advance(1 * kj::SECONDS);
+    CHECK(node.reported(id) == TaskState::RUNNING);
   }
 }
 
@@ -128,6 +143,73 @@ TEST_CASE("agent: a lower epoch than the last one is refused, after a restart, t
   CHECK(node.stored().empty());
   CHECK(node.assign({.epoch = 7, .tasks = {{"t1"}}}) == "");
   CHECK(node.assign({.epoch = 8, .tasks = {{"t2"}}}) == "");
+}
+
+// Of a node whose cluster's authority is replaced.
+class RotatedTrust final : public schema::Trust::Server {
+ public:
+  explicit RotatedTrust(const std::string& authorities) : authorities(authorities) {}
+  kj::Promise<void> state(StateContext context) override {
+    auto state = context.getResults().initState();
+    state.setMember(true);
+    state.setAuthority(authorities.c_str());
+    state.setCluster(trust::digestOf(trust::firstIn(authorities)).c_str());
+    return kj::READY_NOW;
+  }
+
+ private:
+  const std::string& authorities;  // the newest first
+};
+
+TEST_CASE("agent: when the cluster's authority is replaced, the leader's epoch stays", "[agent]") {
+  testing::TestFolder folder("agent-rotated");
+  testing::TestAuthority first(folder, "first"), second(folder, "second"), other(folder, "other");
+  std::string authorities = first.certificate();
+  TestAgent node;
+  node.host.addService("trust", kj::heap<RotatedTrust>(authorities));
+  node.start();
+  REQUIRE(node.assign({.epoch = 7, .complete = true}) == "");
+  auto isRefused = [&](uint64_t epoch) {
+    return node.assign({.epoch = epoch}).find("follows a newer leader") != std::string::npos;
+  };
+  auto replace = [&](const std::string& by) {
+    authorities = by;
+    node.host.emit("authority.changed").wait(node.world.waitScope());
+    node.world.settle();
+  };
+  SECTION("it is told") {
+    replace(second.certificate() + first.certificate());
+    replace(second.certificate());
+    node.start();
+    CHECK(isRefused(6));
+    node.start();
+    CHECK(isRefused(6));
+  }
+  SECTION("and the store takes it only later") {
+    node.store.inject(Fault::REFUSE);
+    replace(second.certificate() + first.certificate());
+    node.host.emit("plugin.started").wait(node.world.waitScope());
+    node.world.settle();
+    authorities = second.certificate();
+    node.start();
+    CHECK(isRefused(6));
+  }
+  SECTION("it starts again before it is told") {
+    node.crash();
+    authorities = second.certificate() + first.certificate();
+    node.start();
+    CHECK(isRefused(6));
+    node.crash();
+    authorities = second.certificate();
+    node.start();
+    CHECK(isRefused(6));
+  }
+  SECTION("but it says nothing in another cluster") {
+    node.crash();
+    authorities = other.certificate();
+    node.start();
+    CHECK_FALSE(isRefused(6));
+  }
 }
 
 TEST_CASE("agent: an epoch that could not be saved is not acknowledged", "[agent]") {

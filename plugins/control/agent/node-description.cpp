@@ -15,6 +15,14 @@ void describeHost(Env& env, const NodeFacts& facts, schema::NodeDescription::Bui
     labels[i].setKey(facts.labels[i].key);
     labels[i].setValue(facts.labels[i].value);
   }
+  auto generic = description.initGeneric(facts.resources.size());
+  for (uint32_t i = 0; i < generic.size(); ++i) {
+    auto& resource = facts.resources[i];
+    generic[i].setKind(resource.kind);
+    generic[i].setAmount(resource.amount);
+    auto names = generic[i].initNames(resource.names.size());
+    for (uint32_t k = 0; k < names.size(); ++k) names.set(k, resource.names[k]);
+  }
 }
 
 }  // namespace orch::control::agent

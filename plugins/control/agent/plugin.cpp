@@ -20,6 +20,7 @@ class AgentPlugin final : public PluginInstance {
     co_await agent.start();
     Services services;
     services.add(host.node().instance, agent.client());
+    services.add("tasks", agent.feed());
     co_return kj::mv(services);
   }
   Task<void> stop() override { return agent.stop(); }

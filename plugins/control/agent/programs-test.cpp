@@ -29,7 +29,11 @@ struct Running {
     node.advance(1 * kj::SECONDS);
   }
   Outcome<capnp::Response<schema::Agent::ExecResults>> exec(kj::StringPtr task) {
-    auto request = KJ_ASSERT_NONNULL(node.manager.agent).execRequest();
+    return exec(KJ_ASSERT_NONNULL(node.manager.agent), task);
+  }
+  Outcome<capnp::Response<schema::Agent::ExecResults>> exec(schema::Agent::Client agent,
+                                                            kj::StringPtr task) {
+    auto request = agent.execRequest();
     request.setTaskId(task);
     request.initProgram().initCommand(1).set(0, "ls");
     return attempt(request.send()).wait(node.world.waitScope());
@@ -72,6 +76,30 @@ TEST_CASE("exec: a program ends with the session that it was asked for through",
   auto ended = kj::mv(waiting).wait(fixture.node.world.waitScope());
   REQUIRE_FALSE(ended.ok());
   CHECK_THAT(ended.message().cStr(), Catch::Contains("lost its manager"));
+}
+
+TEST_CASE("exec: on the node itself a program and the tasks are there without a manager, too",
+          "[agent]") {
+  Running fixture;
+  auto agent = fixture.node.forPlugins();
+  kj::Maybe<schema::RunningProgram::Client> running;
+  {
+    auto answer = fixture.exec(agent, "t1");
+    REQUIRE(answer.ok());
+    running = answer.value().getRunning();
+  }
+  fixture.node.manager.silent = true;
+  fixture.node.advance(100 * kj::SECONDS);
+  CHECK_FALSE(fixture.dropped);
+  auto tasks = agent.tasksRequest().send().wait(fixture.node.world.waitScope());
+  REQUIRE(tasks.getTasks().size() == 1);
+  auto task = tasks.getTasks()[0];
+  CHECK(task.getMeta().getId() == "t1");
+  CHECK(task.getServiceName() == "web");
+  CHECK(task.getStatus().getState() == schema::TaskState::RUNNING);
+  running = nullptr;
+  fixture.node.world.settle();
+  CHECK(fixture.dropped);
 }
 
 }  // namespace orch::control::agent

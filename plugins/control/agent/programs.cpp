@@ -1,4 +1,4 @@
-// Of the agent: programs that somebody runs in the node's containers.
+// Of the agent: programs that somebody runs in the node's containers, and their own.
 #include "agent.h"
 #include "lib/program-relay.h"
 #include "orch/fail.h"
@@ -21,7 +21,7 @@ schema::RunningProgram::Client NodeAgent::whileInSession(schema::RunningProgram:
                       [](const ProgramEnd&) {});
 }
 
-Task<void> NodeAgent::exec(ExecContext context) {
+Task<void> NodeAgent::exec(ExecContext context, bool forManager) {
   auto params = context.getParams();
   auto request = runtimeOf(params.getTaskId()).execRequest();
   request.setId(params.getTaskId());
@@ -29,7 +29,35 @@ Task<void> NodeAgent::exec(ExecContext context) {
   request.setOutput(params.getOutput());
   auto sent = request.send();
   auto answer = co_await sent;
-  context.getResults().setRunning(whileInSession(answer.getRunning()));
+  auto running = answer.getRunning();
+  if (forManager) running = whileInSession(kj::mv(running));
+  context.getResults().setRunning(kj::mv(running));
+}
+
+Task<void> NodeAgent::attach(AttachContext context, bool forManager) {
+  auto params = context.getParams();
+  auto request = runtimeOf(params.getTaskId()).attachRequest();
+  request.setId(params.getTaskId());
+  request.setInput(params.getInput());
+  request.setSize(params.getSize());
+  request.setOutput(params.getOutput());
+  auto sent = request.send();
+  auto answer = co_await sent;
+  auto results = context.getResults();
+  auto running = answer.getRunning();
+  if (forManager) running = whileInSession(kj::mv(running));
+  results.setRunning(kj::mv(running));
+  results.setTerminal(answer.getTerminal());
+  results.setTakesInput(answer.getTakesInput());
+}
+
+Task<void> NodeAgent::processes(ProcessesContext context) {
+  auto request = runtimeOf(context.getParams().getTaskId()).processesRequest();
+  request.setId(context.getParams().getTaskId());
+  auto sent = request.send();
+  auto answer = co_await sent;
+  context.getResults().setProcesses(answer.getProcesses());
+  context.getResults().setMore(answer.getMore());
 }
 
 }  // namespace orch::control::agent

@@ -4,7 +4,8 @@
 
 namespace orch::control::agent {
 
-NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings, LeftoverCleaner& cleaner)
+NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings, LeftoverCleaner& cleaner,
+                           TaskFeed::Source& tasks)
     : env(env),
       host(host),
       settings(settings),
@@ -13,6 +14,7 @@ NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings, Leftov
           env, host.log(),
           [this](kj::StringPtr service) { return named(service).castAs<schema::NetworkTables>(); }),
       mesh(env, host.log(), [this]() { return ports(); }),
+      feed(env, host.log(), tasks, settings.getLeaveLimitMs()),
       cleaner(cleaner) {}
 
 // One client of each, for all tasks: it stays good when the plugin behind it starts again.

@@ -16,6 +16,8 @@
 #include "orch/schema/network.capnp.h"
 #include "orch/schema/runtime.capnp.h"
 #include "orch/semaphore.h"
+#include "resource-gate.h"
+#include "task-feed.h"
 
 namespace orch::control::agent {
 
@@ -62,7 +64,8 @@ class LeftoverCleaner {
 
 class NodeServices final {
  public:
-  NodeServices(Env& env, Host& host, Config::Reader settings, LeftoverCleaner& cleaner);
+  NodeServices(Env& env, Host& host, Config::Reader settings, LeftoverCleaner& cleaner,
+               TaskFeed::Source& tasks);
 
   // `runtime.<name>`; for an empty name the best that runs here. Fails if there is none.
   Task<kj::String> runtimeFor(kj::StringPtr name);
@@ -101,9 +104,11 @@ class NodeServices final {
   Config::Reader settings;
   const kj::String architecture;  // the node's
   Semaphore making{MADE_AT_ONCE};
+  ResourceGate resources;
   schema::ImageFinder::Client otherNodes = nullptr;  // that have an image
   NetworkTables networks;
   MeshTable mesh;
+  TaskFeed feed;
 
  private:
   LeftoverCleaner& cleaner;

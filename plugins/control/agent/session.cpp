@@ -1,5 +1,6 @@
 // The agent's side of its session with the leading manager.
 #include <algorithm>
+#include <utility>
 
 #include "agent.h"
 #include "node-description.h"
@@ -105,7 +106,8 @@ Task<void> NodeAgent::openSession() {
   auto request = dispatcher.openRequest();
   request.setNodeId(host.node().id);
   request.setDescription(description);
-  request.setAgent(client());
+  auto held = kj::newPromiseAndFulfiller<void>();
+  request.setAgent(clientForManager(kj::mv(held.fulfiller)));
   auto local = localRecords();
   auto restarts = request.initRestarts(local.size());
   told.clear();
@@ -130,8 +132,11 @@ Task<void> NodeAgent::openSession() {
   auto offers = offerImages(session).promise();
   auto limits = limitImages(session).promise();
   auto reporting = reports(session).promise();
+  // Seconds before the next beat in the session, which would notice it, too.
+  auto letGo = held.promise.then([]() { fail(kj::str("the manager has let go of this node")); });
   co_await heartbeats(session)
       .promise()
+      .exclusiveJoin(kj::mv(letGo))
       .exclusiveJoin(kj::mv(changes))
       .exclusiveJoin(kj::mv(offers))
       .exclusiveJoin(kj::mv(limits))
@@ -153,15 +158,23 @@ Task<void> NodeAgent::heartbeats(schema::Session::Client to) {
   }
 }
 
-// Which cluster this node is of, and where others reach it.
+// Which cluster this node is of, and where others reach it. A node of one does not join another one
+// while orchd runs: what has another name is the same one, by another authority.
 Task<void> NodeAgent::askTrust(kj::Maybe<schema::NodeDescription::Builder> description) {
   auto trust = host.service<schema::Trust>("trust");
   auto asked = co_await attempt(trust.stateRequest().send());
   if (!asked.ok()) co_return;  // a kernel that knows of no clusters
   auto state = asked.value().getState();
   leaves = state.getLeaves();
-  cluster = state.getCluster().cStr();
+  authorities = state.getAuthority().cStr();
   KJ_IF_MAYBE (target, description) target->setAddress(state.getAddress());
+  auto before = std::exchange(cluster, state.getCluster().cStr());
+  if (before == cluster || before.empty() || cluster.empty() || epoch == 0) co_return;
+  auto saved = co_await attempt(store.saveEpoch(epoch, cluster.c_str()));
+  if (saved.ok()) co_return;
+  cluster = kj::mv(before);
+  host.log().warn("agent.epoch-not-saved, trying again with the next description of this node",
+                  {{"reason", saved.message()}});
 }
 
 Task<void> NodeAgent::describe(schema::NodeDescription::Builder description) {
@@ -236,7 +249,7 @@ Task<void> NodeAgent::describeNetwork(kj::String name, schema::NetworkPool::Buil
 
 Task<void> NodeAgent::listen() {
   auto subscribe = host.client().subscribeRequest();
-  auto topics = subscribe.initTopics(7);
+  auto topics = subscribe.initTopics(8);
   topics.set(0, "plugin.started");
   topics.set(1, "plugin.failed");
   topics.set(2, "plugin.stopped");
@@ -244,6 +257,7 @@ Task<void> NodeAgent::listen() {
   topics.set(4, "cluster.opened");
   topics.set(5, "routes.changed");
   topics.set(6, "ports.changed");
+  topics.set(7, "authority.changed");
   subscribe.setSink(kj::heap<Waker>(kj::addRef(*link)));
   auto subscribed = co_await subscribe.send();
   subscription = subscribed.getSubscription();
@@ -344,6 +358,7 @@ Task<void> NodeAgent::findImage(FindContext context) {
 void NodeAgent::statusChanged(TaskRecord& record) {
   if (aloneChanged.get() != nullptr) aloneChanged->fulfill();
   dirty.insert(record.id().cStr());
+  services.feed.changed(record.id());
   if (reportWanted.get() != nullptr) reportWanted->fulfill();
 }
 

@@ -35,6 +35,8 @@ TaskController::TaskController(NodeServices& services, TaskStore& store, TaskObs
       task(kj::mv(record)),
       life(kj::Promise<void>(kj::READY_NOW).fork()) {
   wish(task->task().getDesired());
+  // One that is to be taken over is as it was until it turns out to be otherwise.
+  serving = task->state() == TaskState::RUNNING && !stopping();
 }
 
 void TaskController::wish(TaskState desired) {
@@ -54,6 +56,8 @@ kj::Promise<void> TaskController::whenAskedToRun() {
 
 void TaskController::begin() {
   if (isTerminal(task->state())) return;
+  if (task->state() >= TaskState::STARTING) services.resources.keep(task->task());
+  if (task->isLocal()) services.resources.keepSlot(task->task());
   life = reachRunning()
              .promise()
              .then([this](bool runs) -> kj::Promise<void> {
@@ -212,6 +216,14 @@ Task<bool> TaskController::startWhenAsked() {
   bool asked = co_await orStopped(whenAskedToRun());
   runAsked = nullptr;
   if (!asked || stopping()) co_return false;  // who is asked to end is asked to run as well
+  while (!services.resources.take(task->task())) {
+    noteTrouble(
+        "its slot, or what it has of the node's resources, another task has until it has ended",
+        "task.waiting");
+    bool changed = co_await orStopped(services.resources.whenChanged());
+    if (!changed) co_return false;
+  }
+  noteTrouble("");
   // Durable before the user's program can run: after a crash it is adopted or lost, never run
   // again.
   task->advance(TaskState::STARTING, services.env.nowNs(), "starting");
@@ -240,7 +252,9 @@ Task<void> TaskController::activateIfHealthy() {
 
 Task<void> TaskController::activate() {
   if (bridged() && !stopping()) co_await leadPorts();
+  serving = !stopping();
   enter(TaskState::RUNNING, "started");
+  services.feed.changed(task->id());  // one that was taken over was running before
 }
 
 // The container is where it was, has ended meanwhile, or is lost. While the runtime does not answer
@@ -354,6 +368,7 @@ Task<void> TaskController::finishByExit() {
 }
 
 Task<void> TaskController::shutDown() {
+  co_await retire();
   co_await leadPortsElsewhere();
   co_await drain();
   co_await endContainer();
@@ -366,6 +381,7 @@ Task<void> TaskController::breakOff(kj::Exception error) {
   auto reason = kj::str(plainText(error));
   services.host.log().error("task.failed", {{"task", task->name()}, {"reason", reason}});
   bool started = task->state() >= TaskState::STARTING;
+  co_await retire();
   if (started) co_await endContainer();
   auto state = started ? TaskState::FAILED : TaskState::REJECTED;
   co_await finish(state, "failed", kj::mv(reason));
@@ -420,6 +436,9 @@ void TaskController::noteTrouble(kj::StringPtr trouble, kj::StringPtr id) {
 // The address goes back at once; the container stays, with its log, until the manager forgets the
 // task.
 Task<void> TaskController::finish(TaskState state, kj::StringPtr message, kj::String error) {
+  services.resources.giveBack(task->task());
+  serving = false;
+  services.feed.changed(task->id());
   over = true;  // a plugin that has not been seen running yet is told so when it comes
   bool attached = task->status().getAddresses().size() > 0 ||
                   services.hasRun(kj::str("network.", networkName()));

@@ -49,6 +49,9 @@ class TaskController final {
   // plugin that lets go late.
   bool holdsNetworks() { return !over && !isTerminal(task->state()); }
 
+  // Connections may be led to it.
+  bool serves() const { return serving; }
+
   // What the node's plugins have of tasks, by plugin: networks and tasks. Those that did not answer
   // are not in it.
   using Holders = std::map<std::string, std::set<std::pair<std::string, std::string>>>;
@@ -98,6 +101,8 @@ class TaskController final {
   // One whose health is checked is not RUNNING before it is healthy.
   Task<void> activateIfHealthy();
   Task<void> activate();
+  // From the answer on nobody is led to it by what others were told of it, if they have answered.
+  Task<void> retire();
 
   // task-health.cpp
   bool isChecked();
@@ -145,7 +150,8 @@ class TaskController final {
   kj::Own<TaskRecord> task;
   kj::Maybe<kj::Own<capnp::MallocMessageBuilder>> login;
   bool active = false;  // its ports lead to it
-  bool over = false;    // it gives back what it has of networks, or has done so
+  bool serving = false;
+  bool over = false;  // it gives back what it has of networks, or has done so
   Ending ending = Ending::STOP_ASKED;
   kj::Maybe<HealthState> health;  // once a container that is checked has started
   kj::TimePoint startedAt = kj::origin<kj::TimePoint>();

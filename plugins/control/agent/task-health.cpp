@@ -168,6 +168,7 @@ kj::String TaskController::whyUnhealthy() {
 Task<void> TaskController::endUnhealthy() {
   auto reason = whyUnhealthy();
   services.host.log().error("task.unhealthy", {{"task", task->name()}, {"reason", reason}});
+  co_await retire();
   co_await leadPortsElsewhere();
   co_await endContainer();
   co_await finish(TaskState::FAILED, "unhealthy", kj::mv(reason));

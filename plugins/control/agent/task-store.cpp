@@ -166,7 +166,8 @@ Task<CommitOutcome> TaskStore::commit(std::vector<Changes::iterator> batch) {
             outcome.kind != CommitOutcome::Kind::FAILED;
     bool behind = outcome.kind == CommitOutcome::Kind::CONFLICT ||
                   outcome.kind == CommitOutcome::Kind::DEPOSED;
-    if (!behind || again) co_return kj::mv(outcome);
+    bool lostOnItsWay = outcome.kind == CommitOutcome::Kind::FAILED && outcome.unanswered;
+    if (!(behind || lostOnItsWay) || again) co_return kj::mv(outcome);
   }
 }
 

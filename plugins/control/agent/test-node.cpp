@@ -61,26 +61,42 @@ class FakeRuntimeServer final : public schema::Runtime::Server {
       context.getResults().setRunning(model.onExec(context.getParams()));
     });
   }
+  kj::Promise<void> attach(AttachContext context) override {
+    return answer([this, context]() mutable {
+      schema::Runtime::ExecParams::Reader none;
+      find(context.getParams().getId());
+      context.getResults().setRunning(model.onExec(none));
+      context.getResults().setTakesInput(context.getParams().getInput());
+    });
+  }
+  kj::Promise<void> usage(UsageContext context) override {
+    context.allowCancellation();
+    return answer([this, context]() mutable {
+      auto ids = context.getParams().getIds();
+      auto& asked = model.measured.emplace_back();
+      for (auto id : ids) asked.emplace_back(id.cStr());
+      auto list = context.getResults().initUsages(asked.size());
+      for (uint32_t i = 0; i < list.size(); ++i) {
+        list[i].setId(ids[i]);
+        list[i].setCpuNs(7);
+      }
+    });
+  }
   kj::Promise<void> wait(WaitContext context) override {
     context.allowCancellation();
     return answer([]() {}).then([this, context]() mutable -> kj::Promise<void> {
-      auto& container = find(context.getParams().getId());
-      kj::Promise<void> ended = kj::READY_NOW;
-      if (!container.exited) {
-        auto pair = kj::newPromiseAndFulfiller<void>();
-        container.waiting.push_back(kj::mv(pair.fulfiller));
-        ended = kj::mv(pair.promise);
-      }
-      return ended.then([this, context]() mutable {
+      return whenEnded(context.getParams().getId()).then([this, context]() mutable {
         context.getResults().initExit().setCode(find(context.getParams().getId()).code);
       });
     });
   }
   kj::Promise<void> stop(StopContext context) override {
-    return answer([this, context]() mutable {
+    return answer([]() {}).then([this, context]() mutable -> kj::Promise<void> {
       auto id = context.getParams().getId();
-      if (!find(id).exited) model.exit(id.cStr(), 143);
-      context.getResults().initExit().setCode(find(id).code);
+      if (model.obeys && !find(id).exited) model.exit(id.cStr(), 143);
+      return whenEnded(id).then([this, context]() mutable {
+        context.getResults().initExit().setCode(find(context.getParams().getId()).code);
+      });
     });
   }
   kj::Promise<void> remove(RemoveContext context) override {
@@ -102,6 +118,13 @@ class FakeRuntimeServer final : public schema::Runtime::Server {
   }
 
  private:
+  kj::Promise<void> whenEnded(kj::StringPtr id) {
+    auto& container = find(id);
+    if (container.exited) return kj::READY_NOW;
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    container.waiting.push_back(kj::mv(pair.fulfiller));
+    return kj::mv(pair.promise);
+  }
   kj::Promise<void> answer(kj::Function<void()> fill) {
     ++model.calls;
     if (model.dead) return KJ_EXCEPTION(DISCONNECTED, "the runtime's process has gone");
@@ -376,6 +399,14 @@ void TestAgent::start() {
   life = std::make_unique<Life>(*this);
   life->agent.start().wait(world.waitScope());
   world.settle();
+}
+
+schema::Agent::Client TestAgent::forPlugins() {
+  return KJ_REQUIRE_NONNULL(life.get(), "the agent does not run").agent.client();
+}
+
+schema::TaskFeed::Client TestAgent::feed() {
+  return KJ_REQUIRE_NONNULL(life.get(), "the agent does not run").agent.feed();
 }
 
 void TestAgent::crash() {

@@ -43,9 +43,12 @@ struct FakeRuntime {
   std::function<int(const std::string& id)> onRun = [](const std::string&) { return 0; };
   // One that somebody looks on.
   std::function<schema::RunningProgram::Client(schema::Runtime::ExecParams::Reader)> onExec;
+  // Those that were asked of, in one call; each that runs uses 7 ns.
+  std::vector<std::vector<std::string>> measured;
   std::function<int64_t()> nowNs = [] { return 0; };
   std::vector<std::string> commands;  // of those, words joined
   bool dead = false;
+  bool obeys = true;  // a stop ends a container; else it waits for that
   bool usesImages = false;
   uint32_t calls = 0;
   kj::Maybe<kj::ForkedPromise<void>> hanging;
@@ -132,6 +135,9 @@ class TestAgent {
   // A life of orchd. The one before ends as by SIGKILL.
   void start();
   void crash();
+  // As other plugins of the node have the agent.
+  schema::Agent::Client forPlugins();
+  schema::TaskFeed::Client feed();
 
   struct Wanted {
     std::string id;

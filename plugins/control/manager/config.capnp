@@ -29,6 +29,8 @@ struct Config {
   # and each node takes what it finds under the name.
   journalBytes @11 :UInt64 = 67108864;
   # Of what was decided, for `orch replay`, all files together; past it the oldest goes. 0: nothing is kept.
+  agent @12 :Text = "control.agent";
+  # The service of this node's agent, which a worker asks what runs here.
 }
 
 struct JournalEntry {
@@ -40,6 +42,8 @@ struct JournalEntry {
     change @2 :JournalChange;        # of a pass, or an object as it is
     sighting @3 :JournalSighting;
     passed @4 :Int64;                # the changes since the last one were decided then
+    images @5 :JournalImages;
+    order @6 :List(Text);          # ids of the services that got nodes in the pass that ends next, if there are several
   }
 }
 
@@ -55,6 +59,13 @@ struct JournalSighting {
   node @0 :Text;
   presence @1 :UInt8;                # as Presence
   reason @2 :Text;
+}
+
+struct JournalImages {
+  # Who has an image that tasks were placed for, since the file began.
+  digest @0 :Text;
+  more @1 :List(Text);               # nodes that have it now
+  fewer @2 :List(Text);              # that have it no more
 }
 
 struct RequestRecord {

@@ -2,7 +2,11 @@
 // handed out.
 #pragma once
 
+#include <map>
+
 #include "journal/journal.h"
+#include "lead/backups.h"
+#include "lead/manager-peer.h"
 #include "member/admins.h"
 #include "member/membership.h"
 #include "orch/plugin.h"
@@ -18,14 +22,26 @@ class Core final : public kj::Refcounted {
   Task<void> stop();
 
  private:
+  Task<void> beginLead(const kj::Maybe<Leadership::Former>& former);
+  // When somebody has unlocked it.
+  Task<void> startLater();
   Task<void> createCluster();
+  void checkSettings() const;
+  // As the users of a node have it.
+  schema::ClusterControl::Client clusterFor(std::string nodeId);
+  // For those who are at this node's port, when it leads.
+  capnp::Capability::Client openForPeer(kj::StringPtr service, schema::Peer::Reader peer);
   capnp::Capability::Client openDispatcher(schema::Peer::Reader peer);
+  schema::PeerService::Client frontOf(kj::StringPtr service);
+  Task<capnp::Capability::Client> ownRenewal();
+  void fillSelf(schema::Peer::Builder peer) const;
 
   Env& env;
   Host& host;
   Config::Reader settings;
   Manager manager;
   Membership members;
+  Leadership leadership;
   Admins admins;
   LoginSafe logins;
   Sessions sessions;
@@ -35,6 +51,11 @@ class Core final : public kj::Refcounted {
   NetworkCheck networkCheck;
   Journal journal;
   TaskPrograms programs;
+  UsageQueries usage;
+  StatusQueries status;
+  Backups backups;
+  PeerParts peers;
+  kj::Promise<void> waiting = kj::READY_NOW;
 };
 
 }  // namespace orch::control::manager

@@ -3,72 +3,79 @@
 
 #include <algorithm>
 
+#include "lead/state-copy.h"
 #include "manager.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "state/records.h"
 
 namespace orch::control::manager {
 
-namespace {
-
-// Kinds that a later version added are left alone.
-void take(State& state, schema::StoredObject::Reader object) {
-  KJ_IF_MAYBE (record, recordNamed(object.getKind())) {
-    auto words = attemptNow([&] { return checkedWords(*record, object.getValue()); });
-    if (!words.ok()) {
-      fail(kj::str("cannot read ", object.getKind(), " '", object.getKey(),
-                   "' of the cluster's state: ", words.message()));
-    }
-    Change change;
-    (record->status ? change.status : change.words) = kj::mv(words.value());
-    state.apply(Key{record->kind, text(object.getKey())}, kj::mv(change), object.getRevision());
-  }
-}
-
-void checkComplete(const State& state) {
-  for (size_t i = 0; i < KINDS; ++i) {
-    auto kind = static_cast<Kind>(i);
-    if (traitsOf(kind).statusName.size() == 0) continue;
-    for (auto& entry : state.all(kind)) {
-      if (entry.second.words.size() > 0) continue;
-      fail(kj::str("cannot read ", traitsOf(kind).name, " '", entry.first.c_str(),
-                   "' of the cluster's state: there is its status, but not the object"));
-    }
-  }
-}
-
-}  // namespace
-
-Task<void> Manager::load() {
-  storeLimits = co_await store->limits();
-  KJ_REQUIRE(storeLimits.maxOps >= 2, "the store takes too few operations in one batch",
-             storeLimits.maxOps);
-  State next;  // beside the one that is read meanwhile
-  auto loaded =
-      co_await store->load([&](schema::StoredObject::Reader object) { take(next, object); });
+Task<StoreClient::Loaded> Manager::read(StoreClient& from, State& next) {
+  auto take = [&next](schema::StoredObject::Reader object) {
+    takeRecord(next, object.getKind(), object.getKey(), object.getValue(), object.getRevision());
+  };
+  auto loaded = co_await from.load(kj::mv(take));
   next.revision = loaded.revision;
   checkComplete(next);
   next.loaded(env.nowNs());
+  co_return loaded;
+}
 
-  auto electing = host.service<schema::Store>(settings.getStore()).electRequest();
-  electing.setCandidate(host.node().id);
-  electing.setExpectedEpoch(loaded.epoch);
-  auto elected = co_await electing.send();
-  if (!elected.getWon()) {
-    fail(kj::str("cannot lead the cluster: '", elected.getLeader(), "' leads it (epoch ",
-                 elected.getEpoch(), "); a store has one manager at a time"));
+void Manager::failDeposed(kj::String why) {
+  for (auto observer : observers) observer->deposed();
+  fail(kj::mv(why));
+}
+
+// Which state it is, is looked at before the epoch is raised; what it is, after that, since whoever
+// led commits until then.
+Task<void> Manager::load(kj::Maybe<EndCopy> endCopy) {
+  storeLimits = co_await store->limits();
+  KJ_REQUIRE(storeLimits.maxOps >= 2, "the store takes too few operations in one batch",
+             storeLimits.maxOps);
+  auto lead = co_await store->lead();
+  uint64_t expected = lead.epoch;
+  State next;  // beside the one that is read meanwhile
+  if (endCopy != nullptr) {
+    check(current, expected);
+  } else {
+    auto loaded = co_await read(*store, next);
+    check(next, loaded.epoch);
+    expected = loaded.epoch;
+    lead = co_await store->lead();
   }
-  next.newestStampNs = std::max(next.newestStampNs, current.newestStampNs);
-  current = kj::mv(next);
+  auto home = movedTo(lead.leader);
+  bool gone = !home.empty() && !isCopy(lead.leader);
+  if (lead.epoch == expected && gone) {
+    failDeposed(kj::str("cannot lead the cluster: its state is in '", home.c_str(), "' now"));
+  }
+  auto elected = co_await store->elect(host.node().id.cStr(), expected);
+  if (!elected.won) {
+    failDeposed(kj::str("cannot lead the cluster: '", elected.lead.leader.c_str(),
+                        "' leads it (epoch ", elected.lead.epoch,
+                        "); one manager leads at a time"));
+  }
+  currentEpoch = elected.lead.epoch;
+  bool whole = false;
+  KJ_IF_MAYBE (end, endCopy) whole = co_await finishCopy(*end);
+  bool again = !whole && (endCopy != nullptr || storeLimits.shared);
+  if (again) {
+    next = State();
+    auto loaded = co_await read(*store, next);
+    if (loaded.epoch != currentEpoch) {
+      failDeposed(kj::str("another manager was elected meanwhile"));
+    }
+  }
+  check(whole ? current : next, currentEpoch);
+  if (!whole) replaceBy(kj::mv(next));
   placer.forget();
   current.leader = host.node().id.cStr();
-  currentEpoch = elected.getEpoch();
   leading = true;
   notLeading = nullptr;
 
   dirty.clear();
   int64_t now = env.nowNs();
-  current.unseen.sinceNs = now;
+  current.unseen = State::neverHeard(now);
   for (auto& node : current.all(Kind::NODE)) dirty.add({Concern::NODE, node.first}, now);
   for (auto& service : current.all(Kind::SERVICE))
     dirty.add({Concern::SERVICE, service.first}, now);
@@ -78,6 +85,77 @@ Task<void> Manager::load() {
   dirty.add({Concern::REBALANCE, {}}, now);
   for (auto observer : observers) observer->reloaded();
   poke();
+}
+
+// What leads by this epoch has written nothing yet: so behind its first commit, which changes
+// nothing, there is nothing that the copy may lack.
+Task<bool> Manager::finishCopy(EndCopy& endCopy) {
+  auto first = co_await store->commit(nullptr, currentEpoch);
+  if (first.kind == CommitOutcome::Kind::DEPOSED) {
+    failDeposed(kj::str("another manager was elected meanwhile"));
+  }
+  bool committed = first.kind == CommitOutcome::Kind::COMMITTED;
+  uint64_t upTo = committed ? first.revision : 0;
+  co_return co_await endCopy(upTo);
+}
+
+void Manager::replaceBy(State next) {
+  next.newestStampNs = std::max(next.newestStampNs, current.newestStampNs);
+  next.images = current.images;
+  current = kj::mv(next);
+}
+
+Task<uint64_t> Manager::copy(StoreClient& from, Check whether) {
+  State next;
+  auto loaded = co_await read(from, next);
+  whether(next, loaded.epoch);
+  KJ_REQUIRE(!leading, "a manager that leads reads no copy");
+  replaceBy(kj::mv(next));
+  placer.forget();
+  noteUnled();
+  co_return loaded.revision;
+}
+
+void Manager::learn(uint64_t revision, capnp::List<schema::Op>::Reader ops) {
+  KJ_REQUIRE(!leading, "a manager that leads knows itself what changes");
+  checkComplete(current, ops);
+  current.tick(env.nowNs());
+  for (auto op : ops) {
+    if (op.isPut()) {
+      takeRecord(current, op.getKind(), op.getKey(), op.getPut(), revision);
+    } else {
+      dropRecord(current, op.getKind(), op.getKey(), revision);
+    }
+  }
+  current.revision = revision;  // also if it changes nothing
+}
+
+void Manager::noteUnled() {
+  current.leader.clear();
+  current.unseen = {Presence::SILENT, env.nowNs(), "no manager leads"};
+}
+
+kj::Promise<void> Manager::move(Leave leave, Check whether) {
+  if (!leading) return whyNot();
+  if (moving != nullptr) fail(kj::str("the state is on its way to another store already"));
+  auto pair = kj::newPromiseAndFulfiller<void>();
+  moving = Moving{kj::mv(leave), kj::mv(whether), kj::mv(pair.fulfiller)};
+  poke();
+  return kj::mv(pair.promise);
+}
+
+Task<void> Manager::moveNow() {
+  auto now = kj::mv(KJ_ASSERT_NONNULL(moving));
+  moving = nullptr;
+  auto left = co_await attempt(now.leave(currentEpoch));
+  if (!left.ok()) {
+    now.done->reject(kj::cp(left.error()));
+    co_return;
+  }
+  useStore(left.value());
+  check = kj::mv(now.check);
+  co_await reloadUntilItWorks();
+  now.done->fulfill();
 }
 
 }  // namespace orch::control::manager

@@ -10,6 +10,7 @@
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "schedule/assigning.h"
 #include "state/events.h"
 
 namespace orch::control::manager {
@@ -44,10 +45,15 @@ Manager::Manager(Env& env, Host& host, Config::Reader settings)
 
 Manager::~Manager() noexcept(false) {}
 
-Task<void> Manager::start() {
-  store = kj::heap<StoreClient>(env, host.service<schema::Store>(settings.getStore()),
+void Manager::useStore(kj::StringPtr name) {
+  store = kj::heap<StoreClient>(env, host.service<schema::Store>(name),
                                 settings.getStoreTimeoutMs() * kj::MILLISECONDS);
-  co_await load();
+}
+
+Task<void> Manager::start(kj::StringPtr name, Check whether, kj::Maybe<EndCopy> endCopy) {
+  check = kj::mv(whether);
+  useStore(name);
+  co_await load(kj::mv(endCopy));
   loop = run().promise().eagerlyEvaluate([this](kj::Exception&& e) {
     host.log().error("manager.loop-ended", {{"reason", plainText(e)}});
   });
@@ -64,8 +70,27 @@ Task<void> Manager::stop() {
   loop = kj::READY_NOW;
 }
 
+void Manager::abandon(kj::StringPtr why) {
+  leading = false;
+  notLeading = kj::str(why);
+  timer = kj::READY_NOW;
+  if (deciding != nullptr) {
+    auto unknown = kj::str("it is not known whether it was done: ", why);
+    refuseAll(*deciding, committing ? unknown.asPtr() : why);
+  }
+  loop = kj::READY_NOW;
+  sleeper = nullptr;
+  timerAtNs = INT64_MAX;
+  refuseAll(notLeading);
+  silence();
+}
+
+kj::Exception Manager::whyNot() const {
+  return kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__, kj::str(notLeading));
+}
+
 kj::Promise<void> Manager::submit(Decide decide, kj::StringPtr requestId) {
-  if (!leading) return KJ_EXCEPTION(DISCONNECTED, notLeading);
+  if (!leading) return whyNot();
   if (queue.size() >= MAX_QUEUED) {
     return kj::Exception(
         kj::Exception::Type::OVERLOADED, __FILE__, __LINE__,
@@ -78,7 +103,7 @@ kj::Promise<void> Manager::submit(Decide decide, kj::StringPtr requestId) {
 }
 
 kj::Promise<void> Manager::explore(Look look) {
-  if (!leading) return KJ_EXCEPTION(DISCONNECTED, notLeading);
+  if (!leading) return whyNot();
   auto pair = kj::newPromiseAndFulfiller<void>();
   explorations.push_back(Exploration{kj::mv(look), kj::mv(pair.fulfiller)});
   poke();
@@ -88,6 +113,7 @@ kj::Promise<void> Manager::explore(Look look) {
 Task<void> Manager::exploreOne() {
   auto next = kj::mv(explorations.front());
   explorations.erase(explorations.begin());
+  KJ_DEFER(if (next.done->isWaiting()) next.done->reject(whyNot()));
   View view(current, env.nowNs(), Seed{1, 2, 3, 4});
   auto done = co_await attempt(next.look(view));
   if (done.ok()) {
@@ -125,7 +151,7 @@ void Manager::poke() {
 
 bool Manager::hasWork() {
   if (stopping || !leading) return false;
-  if (!queue.empty() || !explorations.empty()) return true;
+  if (!queue.empty() || !explorations.empty() || moving != nullptr) return true;
   int64_t nowNs = env.nowNs();
   return nowNs >= pausedUntilNs && dirty.nextNs() <= nowNs;
 }
@@ -142,6 +168,7 @@ Task<void> Manager::run() {
       continue;
     }
     if (!explorations.empty()) co_await exploreOne();
+    if (moving != nullptr) co_await moveNow();
     auto done = co_await attempt(pass());
     if (!done.ok()) {
       host.log().error("manager.pass-failed", {{"reason", plainText(done.error())}});
@@ -162,14 +189,18 @@ Task<bool> Manager::pass() {
   Seed seed = {env.random(), env.random(), env.random(), env.random()};
   View view(current, env.nowNs(), seed);
   inHand.clear();
+  placed.clear();
   auto jobs = decideJobs(view);
+  deciding = &jobs;
+  committing = false;
+  KJ_DEFER(deciding = nullptr);
   markTouched(view);
   if (view.now() >= pausedUntilNs) co_await reconcileDirty(view);
   for (auto& wake : view.wakeUps()) dirty.add({Concern::SERVICE, wake.first}, wake.second);
   noteReleases(view);
   bool commits = !view.changes().empty() || view.mustConfirm();
   co_await commitAll(view, jobs);
-  for (auto observer : observers) observer->passed(view.now());
+  for (auto observer : observers) observer->passed(view.now(), placed);
   co_return commits;
 }
 
@@ -212,19 +243,14 @@ Task<void> Manager::reconcileDirty(View& view) {
     }
     inHand.push_back(key);
     if (key.concern != Concern::PLACEMENT) {
-      Reconciliation work(view, settings, key);
-      int64_t turnUntilNs = env.nowNs() + SLICE_NS;
-      while (work.step()) {
-        if (env.nowNs() <= turnUntilNs) continue;
-        co_await others();
-        turnUntilNs = env.nowNs() + SLICE_NS;
-      }
-      again.emplace_back(key, work.againNs());
+      auto againNs = co_await workOff(view, key);
+      again.emplace_back(key, againNs);
       if (key.concern == Concern::SERVICE) view.takeTouched();  // by the reconcilers themselves
       markTouched(view);
     }
     if (view.unplaced(key.id) > 0) {
       co_await others();
+      placed.push_back(key.id);
       bool more = co_await placer.place(view, key.id);
       if (more) again.emplace_back(DirtyKey{Concern::PLACEMENT, key.id}, view.now());
       co_await others();
@@ -234,11 +260,30 @@ Task<void> Manager::reconcileDirty(View& view) {
   for (auto& entry : again) dirty.add(kj::mv(entry.first), entry.second);
 }
 
+// When to look again. What filters had not said yet, and was asked for, is done once more.
+Task<int64_t> Manager::workOff(View& view, DirtyKey key) {
+  if (key.concern == Concern::SERVICE) co_await placer.judgeFor(view, key.id);
+  for (;;) {
+    Reconciliation work(view, settings, key);
+    int64_t turnUntilNs = env.nowNs() + SLICE_NS;
+    while (work.step()) {
+      if (env.nowNs() <= turnUntilNs) continue;
+      co_await others();
+      turnUntilNs = env.nowNs() + SLICE_NS;
+    }
+    if (!current.verdicts().open()) co_return work.againNs();
+    auto serviceId = key.concern == Concern::SERVICE ? key.id : std::string();
+    bool answered = co_await placer.filters().answer(current, serviceId);
+    if (!answered) co_return std::min(work.againNs(), view.now() + ASK_AGAIN_NS);
+  }
+}
+
 Task<void> Manager::commitAll(View& view, Jobs& jobs) {
   StoreLimits limits = storeLimits;
   limits.maxOps = std::min(limits.maxOps, BATCH_OPS);
   auto batches = cutBatches(view.takeChanges(), current, limits);
   if (batches.empty() && view.mustConfirm()) batches.emplace_back();
+  committing = !batches.empty();
   for (size_t i = 0; i < batches.size(); ++i) {
     auto outcome = co_await commitOrFallSilent(batches[i]);
     if (outcome.kind != CommitOutcome::Kind::COMMITTED) {
@@ -249,6 +294,7 @@ Task<void> Manager::commitAll(View& view, Jobs& jobs) {
     apply(kj::mv(batches[i]), outcome.revision, jobs);
   }
   pauseNs = 0;
+  if (!batches.empty()) unsaved = nullptr;
   for (auto& job : jobs) job.done->fulfill();
 }
 
@@ -271,6 +317,7 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
   std::set<std::string> changed;  // services that others depend on
   bool freed = false;
   bool nodes = false;
+  bool placed = false;   // some task has a node now
   bool balance = false;  // there may be another one to even out
   auto leftDrained = [&](const TaskReader& task) {
     auto node = current.find(Kind::NODE, manager::view(task.getNodeId()));
@@ -285,6 +332,8 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
     if (publish != nullptr) publish(host, before, after);
     for (auto observer : observers) observer->changing(key, before, after);
     if (key.kind == Kind::REQUEST) requests.insert(key.id);
+    bool now = key.kind == Kind::TASK && after && isAssigned(TaskReader(after));
+    placed |= now && !(before && isAssigned(TaskReader(before)));
     if (key.kind == Kind::TASK && before) {
       // Room may have become free.
       TaskReader old(before);
@@ -307,6 +356,9 @@ void Manager::apply(Batch batch, uint64_t revision, Jobs& jobs) {
     }
   }
   if (freed) dirty.add({Concern::PLACEMENT, {}}, env.nowNs());
+  if (placed) {
+    for (auto& id : placer.takeLonely()) dirty.add({Concern::PLACEMENT, id}, env.nowNs());
+  }
   if (!requests.empty()) {
     bool many = current.requestsByAge().size() > settings.getRequestMemoryCount();
     int64_t memoryNs = settings.getRequestMemoryMs() * NS_PER_MS;
@@ -351,6 +403,7 @@ Task<void> Manager::commitFailed(CommitOutcome outcome, Jobs& jobs) {
     pauseNs = std::clamp(pauseNs * 2, FIRST_PAUSE_NS, LAST_PAUSE_NS);
     pausedUntilNs = env.nowNs() + pauseNs;
     auto why = kj::str("cannot save the change: ", outcome.reason);
+    unsaved = kj::str(outcome.reason);
     refuseAll(jobs, why);
     co_return;
   }
@@ -360,6 +413,7 @@ Task<void> Manager::commitFailed(CommitOutcome outcome, Jobs& jobs) {
     refuseAll(jobs, notLeading);
     refuseAll(notLeading);
     silence();
+    for (auto observer : observers) observer->deposed();
     co_return;
   }
   notLeading =
@@ -394,6 +448,10 @@ void Manager::refuseAll(kj::StringPtr why) {
     one.done->reject(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(why)));
   }
   explorations.clear();
+  KJ_IF_MAYBE (one, moving) {
+    one->done->reject(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(why)));
+  }
+  moving = nullptr;
 }
 
 void Manager::armTimer() {

@@ -22,4 +22,4 @@ class ManagerPlugin final : public PluginInstance {
 
 ORCH_PLUGIN("control", "manager", "1.0.0", orch::control::manager::ManagerPlugin,
             orch::control::manager::Config, "store", "scheduler",
-            orch::Calls{"image", "trust", "renewal", "discovery"})
+            orch::Calls{"control", "filter", "image", "trust", "renewal", "discovery"})

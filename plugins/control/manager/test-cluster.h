@@ -12,12 +12,16 @@
 #include "orch/plugin.h"
 #include "orch/schema/agent.capnp.h"
 #include "orch/schema/cluster.capnp.h"
+#include "orch/schema/filter.capnp.h"
 #include "orch/schema/scheduler.capnp.h"
 #include "orch/testing/memory-store.h"
 #include "orch/testing/test-host.h"
 #include "orch/testing/virtual-env.h"
 
 namespace orch::control::manager {
+
+// The manager, for newPlugin.
+kj::Own<PluginInstance> makeManager(Env& env, Host& host, capnp::AnyPointer::Reader settings);
 
 // A module of the build tree, as its plugin's capability.
 schema::Plugin::Client loadModule(Env& env, const char* name);
@@ -48,6 +52,9 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   bool answersPing = false;
   // Of a program that is run in one of its tasks.
   std::function<schema::RunningProgram::Client(schema::Agent::ExecParams::Reader)> onExec;
+  // Which tasks it was asked about, in one call; each uses 7 ns. `silent`: it does not answer.
+  std::vector<std::vector<std::string>> measured;
+  bool silent = false;
   bool confirms = true;  // that what it was told of others is in force; else with `confirm`
 
   void open();
@@ -87,6 +94,7 @@ class ScriptedNode final : private kj::TaskSet::ErrorHandler {
   std::set<std::string> networks;            // ids
   std::map<std::string, Peer> peers;         // by network/task
   std::map<std::string, std::string> names;  // of services: address and aliases
+  std::map<std::string, std::string> nodes;  // others that take connections: address and ports
   uint64_t orders = 0;                       // assignments that came
   // Of the last check of its networks: "front repair: network, service, peer, peer".
   std::string checked;
@@ -156,13 +164,16 @@ class TestCluster {
   std::string states(const std::string& name, const char* desired = "running");
   void advance(kj::Duration time) { world.advance(time); }
   void settle();
+  // One more plugin whose service the manager finds, as `scheduler.binpack`.
+  capnp::Capability::Client use(const char* name);
   // The scheduler that the manager is given.
   schema::Scheduler::Client spread() { return spreading; }
+  // The filter of constraints.
+  schema::Filter::Client constraint() { return filtering; }
 
   testing::VirtualWorld world;
   testing::MemoryStore store;
   testing::TestHost host;
-  testing::TestHost schedulerHost;
   schema::ClusterControl::Client control = nullptr;
   schema::Dispatcher::Client dispatcher = nullptr;
   std::map<std::string, schema::PeerService::Client> peers;  // what other hosts may have
@@ -174,8 +185,10 @@ class TestCluster {
   std::string nextRequestId();
 
   kj::Maybe<schema::Plugin::Client> plugin;
-  schema::Plugin::Client scheduler = nullptr;
+  struct Used;
+  std::vector<std::unique_ptr<Used>> used;  // plugins, with what each is told of its node
   schema::Scheduler::Client spreading = nullptr;
+  schema::Filter::Client filtering = nullptr;
   std::vector<std::unique_ptr<ScriptedNode>> nodes;
   uint32_t requests = 0;
 };

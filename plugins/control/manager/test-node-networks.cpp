@@ -9,6 +9,7 @@ void ScriptedNode::forgetNetworks() {
   networks.clear();
   peers.clear();
   names.clear();
+  nodes.clear();
 }
 
 void ScriptedNode::takeNetwork(schema::Assignment::Reader assignment) {
@@ -21,6 +22,10 @@ void ScriptedNode::takeNetwork(schema::Assignment::Reader assignment) {
     known = {peer.getAddress().cStr(), peer.getAddress6().cStr(), peer.getNodeAddress().cStr()};
     known.serving = peer.getServing();
     known.key = peer.getNodeKey().cStr();
+  } else if (assignment.isMeshNode()) {
+    auto node = assignment.getMeshNode();
+    auto ports = KJ_MAP(port, node.getPorts()) { return kj::str(" ", port.getPublished()); };
+    nodes[node.getNodeId().cStr()] = kj::str(node.getAddress(), kj::strArray(ports, "")).cStr();
   } else {
     auto service = assignment.getService();
     KJ_REQUIRE(networks.count(service.getNetwork().cStr()) == 1, "of a network that it knows");
@@ -34,6 +39,8 @@ void ScriptedNode::forgetNetwork(schema::AssignedObject::Reader gone) {
   auto network = std::string(gone.getNetwork().cStr());
   if (gone.getKind() == schema::AssignedKind::PEER) {
     peers.erase(network + "/" + gone.getId().cStr());
+  } else if (gone.getKind() == schema::AssignedKind::MESH_NODE) {
+    nodes.erase(gone.getId().cStr());
   } else if (gone.getKind() == schema::AssignedKind::NETWORK) {
     networks.erase(network);
     std::erase_if(peers, [&](auto& peer) { return peer.first.starts_with(network + "/"); });

@@ -32,10 +32,17 @@ struct Following {
     telling = watchers->watch(conformance::keepSeen(seen)).promise().eagerlyEvaluate(nullptr);
   }
   void until(kj::StringPtr what, const Addresses& all) {
-    testing::until(*env, io.waitScope, what,
-                   [&] { return !seen.lists.empty() && seen.lists.back() == all; });
+    testing::until(*env, io.waitScope, what, [&] { return shows(all); });
   }
-  // All that is ready: events of the system, and work of threads.
+  // The source's time passes by such steps, in each of which the system and the threads get a turn.
+  void passUntil(kj::StringPtr what, kj::Duration step, kj::Function<bool()> reached) {
+    testing::until(*env, io.waitScope, what, [&] {
+      time.advance(step);
+      return reached();
+    });
+  }
+  bool shows(const Addresses& all) const { return !seen.lists.empty() && seen.lists.back() == all; }
+  // Time in which nothing is to happen.
   void settle() {
     for (int i = 0; i < 20; ++i) env->timer().afterDelay(1 * kj::MILLISECONDS).wait(io.waitScope);
   }
@@ -79,44 +86,32 @@ TEST_CASE("file: what a writer left counts at last, though he does not close it"
   file.until("the first list", {"10.0.0.1:1"});
   std::ofstream writer(file.path);
   writer << "10.0.0.2:1\n" << std::flush;
-  file.settle();
-  for (int i = 0; i < 3; ++i) {
-    file.time.advance(FileSource::WRITER);
-    file.settle();
-  }
-  file.until("the list", {"10.0.0.2:1"});
+  file.passUntil("the list", FileSource::WRITER, [&] { return file.shows({"10.0.0.2:1"}); });
 }
 
 TEST_CASE("file: it may come later, go, and come again, and its folder as well", "[discovery]") {
   Following file("sub/hosts");
   file.start();
-  file.settle();
+  testing::until(*file.env, file.io.waitScope, "that it is not there",
+                 [&] { return !file.seen.failures.empty(); });
   CHECK(file.seen.failures == Addresses{"'" + file.path + "' does not exist"});
   CHECK(file.seen.lists.empty());
   auto folder = std::filesystem::path(file.path).parent_path();
   std::filesystem::create_directory(folder);
   write(file.path, "10.0.0.1:1\n");
-  for (int i = 0; i < 3; ++i) {
-    file.time.advance(POLL);  // nobody tells of a folder that was not there
-    file.settle();
-  }
-  file.until("the list", {"10.0.0.1:1"});
+  // Nobody tells of a folder that was not there.
+  file.passUntil("the list", POLL, [&] { return file.shows({"10.0.0.1:1"}); });
 
   std::filesystem::remove_all(folder);
   file.settle();
   CHECK(file.seen.failures.size() == 1);  // it may be an editor that replaces it
-  file.time.advance(FileSource::SETTLE);
-  file.settle();
-  CHECK(file.seen.failures.size() == 2);
+  file.passUntil("that it is gone", FileSource::SETTLE,
+                 [&] { return file.seen.failures.size() == 2; });
   CHECK(file.seen.lists.size() == 1);
   std::filesystem::create_directory(folder);
   write(file.path + ".new", "10.0.0.2:1\n");
   std::filesystem::rename(file.path + ".new", file.path);
-  for (int i = 0; i < 3; ++i) {
-    file.time.advance(POLL);
-    file.settle();
-  }
-  file.until("the new list", {"10.0.0.2:1"});
+  file.passUntil("the new list", POLL, [&] { return file.shows({"10.0.0.2:1"}); });
 }
 
 TEST_CASE("file: an empty file, a folder, a pipe and a huge file are failures", "[discovery]") {

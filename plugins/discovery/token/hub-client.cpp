@@ -2,6 +2,7 @@
 
 #include <kj/debug.h>
 
+#include "http/authorities.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 
@@ -57,11 +58,11 @@ void HubClient::useTls(kj::Maybe<kj::String> pem) {
   if (tls != nullptr) return;  // two were asked at once
   kj::TlsContext::Options options;
   options.minVersion = kj::TlsVersion::TLS_1_2;
-  kj::Maybe<kj::TlsCertificate> certificate;
+  std::vector<kj::TlsCertificate> authorities;
   KJ_IF_MAYBE (text, pem) {
-    auto& made = certificate.emplace(*text);
+    authorities = http::authoritiesIn(*text, "caFile");
     options.useSystemTrustStore = false;
-    options.trustedCertificates = kj::arrayPtr(&made, 1);
+    options.trustedCertificates = kj::arrayPtr(authorities.data(), authorities.size());
   }
   auto& context = *tls.emplace(kj::heap<kj::TlsContext>(options));
   auto& network = *tlsNetwork.emplace(context.wrapNetwork(env.network()));

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "orch/fail.h"
 #include "store-fixture.h"
 #include "test-images.h"
 #include "unpack/digest.h"

@@ -129,8 +129,6 @@ TEST_CASE("dns: a task's own servers are asked from where it is", "[network][roo
 TEST_CASE("dns: a server that never answers delays nobody else", "[network][root][netns]") {
   Forwarding test("silent");
   TestServer silent("127.0.0.53");
-  test.node.timeoutMs = 30'000;  // longer than this test's patience
-  test.node.run();
   test.node.resolvConf("nameserver 127.0.0.53\n");
   test.serve();
   TestTask other(test.node.sub("two"));
@@ -151,8 +149,6 @@ TEST_CASE("dns: a server that never answers delays nobody else", "[network][root
 TEST_CASE("dns: one task's open questions have a limit of their own", "[network][root][netns]") {
   Forwarding test("limit");
   TestServer silent("127.0.0.53");
-  test.node.timeoutMs = 30'000;
-  test.node.run();
   test.node.resolvConf("nameserver 127.0.0.53\n");
   test.serve();
   TestTask other(test.node.sub("two"));
@@ -194,7 +190,7 @@ TEST_CASE("dns: one task's open questions have a limit of their own", "[network]
 TEST_CASE("dns: after a server that is silent or refuses the next one is asked",
           "[network][root][netns]") {
   Forwarding test("next");
-  test.node.timeoutMs = 1500;
+  test.node.timeoutMs = 3000;
   test.node.run();
   TestServer silent("127.0.0.53"), second("127.0.0.54");
   // Nobody listens at .52: the kernel says so at once.
@@ -219,18 +215,19 @@ TEST_CASE("dns: after a server that is silent or refuses the next one is asked",
 TEST_CASE("dns: without an answer from any server the client hears SERVFAIL",
           "[network][root][netns]") {
   Forwarding test("none-answers");
-  test.node.timeoutMs = 1500;
-  test.node.run();
+  TestServer refusing("127.0.0.54");
+  test.node.resolvConf("nameserver 127.0.0.54\n");
+  test.serve();
+  auto client = test.task.client();
+  sendTo(client, queryOf("example.com"));
+  refusing.answer(refusalOf(refusing.question(), Rcode::REFUSED));
+  CHECK(read(receive(client)).code == 5);
   TestServer silent("127.0.0.53");
+  test.node.timeoutMs = 500;
+  test.node.run();
   test.node.resolvConf("nameserver 127.0.0.53\n");
   test.serve();
   CHECK(test.task.ask("example.com").code == 2);
-  TestServer second("127.0.0.54");
-  test.node.resolvConf("nameserver 127.0.0.54\n");
-  auto client = test.task.client();
-  sendTo(client, queryOf("example.com"));
-  second.answer(refusalOf(second.question(), Rcode::REFUSED));
-  CHECK(read(receive(client)).code == 5);
 }
 
 TEST_CASE("dns: with no server at all an unknown name does not exist", "[network][root][netns]") {

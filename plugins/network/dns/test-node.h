@@ -30,8 +30,8 @@ class TestTask final {
   ~TestTask() noexcept(false);
   KJ_DISALLOW_COPY(TestTask);
   const std::string& path() const { return pin; }
-  // One query, one answer; empty after three seconds, which only a test that fails needs, and at
-  // once if there is nobody.
+  // One query, one answer; empty after PATIENCE_MS, which only a test that fails needs, and at once
+  // if there is nobody.
   Bytes ask(const Bytes& query, bool tcp = false) const;
   Answer ask(const std::string& name, uint16_t type = A) const {
     return read(ask(queryOf(name, type)));
@@ -46,7 +46,7 @@ class TestTask final {
   std::string pin;
 };
 
-// Empty after three seconds.
+// Empty after PATIENCE_MS.
 Bytes receive(int fd);
 
 // A server at port 53 of an address, for a test to answer from by hand; in the namespace at `path`,
@@ -72,7 +72,8 @@ class TestNode final {
   explicit TestNode(kj::StringPtr testName);
   ~TestNode() noexcept(false);
 
-  uint32_t timeoutMs = 2000;
+  // Longer than a test's patience: whatever is answered at all comes in time.
+  uint32_t timeoutMs = 30'000;
   void run();    // configure, recover, start
   void crash();  // without stop
   void tell(const Told& told);

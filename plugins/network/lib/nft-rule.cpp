@@ -19,6 +19,10 @@ namespace {
 // NF_CT_STATE_BIT(IP_CT_NEW) of the kernel: 1 << (IP_CT_NEW + 1).
 constexpr uint32_t STATE_NEW = 1u << (IP_CT_NEW + 1);
 
+// Of each hash: left out, the kernel draws one for each rule, and a rule that is written anew sends
+// the same address elsewhere.
+constexpr uint32_t HASH_SEED = 1;
+
 // In the header of TCP and of UDP.
 constexpr uint32_t SOURCE_PORT_OFFSET = 0;
 constexpr uint32_t DESTINATION_PORT_OFFSET = 2;
@@ -255,6 +259,7 @@ NftRule& NftRule::loadHashOf(Register from, uint32_t modulus, Register into) {
                {NFTNL_EXPR_HASH_DREG, into},
                {NFTNL_EXPR_HASH_LEN, addressSize()},
                {NFTNL_EXPR_HASH_MODULUS, modulus},
+               {NFTNL_EXPR_HASH_SEED, HASH_SEED},
                {NFTNL_EXPR_HASH_TYPE, NFT_HASH_JENKINS}});
   return *this;
 }

@@ -84,7 +84,8 @@ class NftRule final {
   NftRule& loadFrame(uint32_t offset, uint32_t size, Register into);
   // Counts 0, 1 ... modulus - 1, 0, one step per packet that gets here.
   NftRule& loadNextOf(uint32_t modulus, Register into);
-  // A number below `modulus` that hangs on the address in `from` alone.
+  // A number below `modulus` that hangs on the address in `from` alone: the same in each rule, on
+  // each host.
   NftRule& loadHashOf(Register from, uint32_t modulus, Register into);
 
   // Ends unless the registers from `key` on are in the set.

@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <vector>
+
 #include "lib/netns.h"
 #include "lib/testing/test-sockets.h"
 #include "orch/testing/test-host.h"
@@ -27,6 +29,7 @@ TEST_CASE("open connections: one is under way while somebody waits for something
       {"quiet, and nothing was ever said", {ESTABLISHED_STATE, 0, 0, 900, 900}, false},
       {"an answer that was just given", {ESTABLISHED_STATE, 0, 0, 900, 50}, true},
       {"a request that has no answer yet", {ESTABLISHED_STATE, 0, 0, 800, 900}, true},
+      {"a request that came with the connection", {ESTABLISHED_STATE, 0, 0, 900, 900, true}, true},
       {"a request that nobody has read", {ESTABLISHED_STATE, 7, 0, 900, 800}, true},
       {"an answer that has not arrived", {ESTABLISHED_STATE, 0, 7, 900, 800}, true},
       {"closed, with its end on the way", {FIN_WAIT1_STATE, 0, 1, 900, 800}, true},
@@ -86,6 +89,26 @@ TEST_CASE("open connections: of a namespace those are counted that are under way
   CHECK(connections.underWay() == 1);
   KJ_SYSCALL(write(served, "answer", 6));
   KJ_SYSCALL(read(client, buffer, sizeof(buffer)));
+  CHECK(becomes(connections, 0));
+}
+
+TEST_CASE("open connections: one whose client asks as soon as it can is under way until the answer",
+          "[network][root][netns]") {
+  ServedNamespace world("at-once");
+  OpenConnections connections(world.pin);
+  constexpr uint32_t MANY = 20;
+  std::vector<kj::AutoCloseFd> clients, served;
+  char buffer[16];
+  for (uint32_t i = 0; i < MANY; ++i) {
+    clients.push_back(world.connect());
+    KJ_SYSCALL(write(clients.back(), "question", 8));
+    served.push_back(acceptFrom(world.server).fd);
+    KJ_SYSCALL(read(served.back(), buffer, sizeof(buffer)));
+  }
+  poll(nullptr, 0, 2 * QUIET_MS);  // however long the answers take
+  CHECK(connections.underWay() == MANY);
+  for (auto& one : served) KJ_SYSCALL(write(one, "answer", 6));
+  for (auto& one : clients) KJ_SYSCALL(read(one, buffer, sizeof(buffer)));
   CHECK(becomes(connections, 0));
 }
 

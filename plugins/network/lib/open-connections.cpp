@@ -7,6 +7,7 @@
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <algorithm>
@@ -59,6 +60,10 @@ ConnectionFacts factsOf(const nlmsghdr* message, const inet_diag_msg& answer) {
     memcpy(&info, mnl_attr_get_payload(attribute), size);
     facts.heardMs = info.tcpi_last_data_recv;
     facts.answeredMs = info.tcpi_last_data_sent;
+    // Both times begin with the connection, in ticks of some milliseconds: what comes in the first
+    // of them is seen by its bytes only. Linux counts those that are sent since 4.19.
+    bool counted = size >= offsetof(tcp_info, tcpi_bytes_sent) + sizeof(info.tcpi_bytes_sent);
+    facts.unanswered = counted && info.tcpi_bytes_received > 0 && info.tcpi_bytes_sent == 0;
   }
   return facts;
 }
@@ -76,7 +81,7 @@ bool isUnderWay(const ConnectionFacts& connection) {
       return true;
     case ESTABLISHED:
     case CLOSE_WAIT: {
-      bool asked = connection.heardMs < connection.answeredMs;
+      bool asked = connection.heardMs < connection.answeredMs || connection.unanswered;
       bool moving = std::min(connection.heardMs, connection.answeredMs) < QUIET_MS;
       return connection.unread > 0 || connection.unsent > 0 || asked || moving;
     }

@@ -17,6 +17,7 @@ struct ConnectionFacts {
   uint32_t unsent = 0;      // bytes, or a FIN, that the client has not acknowledged
   uint32_t heardMs = 0;     // since the client's last data
   uint32_t answeredMs = 0;  // since the server's last data
+  bool unanswered = false;  // the client has sent something, and the server never anything
 };
 
 // One on which something is moving, or a client waits for an answer: it spoke last. One that has

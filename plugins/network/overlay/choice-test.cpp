@@ -80,6 +80,8 @@ TEST_CASE("balancer: by the client's address each client gets to one task, all t
   CHECK(crowd.askAll() == first);
   crowd.tell({true, false, true});
   for (auto turn : crowd.askAll()) CHECK((turn == 0 || turn == 2));
+  crowd.tell({true, true, true});
+  CHECK(crowd.askAll() == first);  // the rules were written anew
   CHECK(crowd.world[0].check().empty());
 }
 

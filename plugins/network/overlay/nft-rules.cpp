@@ -26,7 +26,13 @@ NftBytes pairOf(const AddressKind& kind, Ipv4 first, Ipv4 second) {
 kj::String chainOf(Ipv4 address) { return kj::str("vip-", ipv4Text(address)); }
 
 // One round: each as often as its weight says, and one's turns as far from each other as can be.
-std::vector<Ipv4> turnsOf(const Backends& backends) {
+// Clients that are led by their address find the same tasks, in whichever order these came.
+std::vector<Ipv4> turnsOf(const Balanced& service) {
+  auto backends = service.backends;
+  if (service.choice.algorithm == Algorithm::SH) {
+    std::sort(backends.begin(), backends.end(),
+              [](auto& a, auto& b) { return a.address < b.address; });
+  }
   std::vector<Ipv4> turns;
   uint32_t divisor = 0, total = 0;
   for (auto& backend : backends) {
@@ -166,7 +172,7 @@ void buildTable(NftBatch& batch, const AddressKind& kind, const std::vector<std:
 
 void buildService(NftBatch& batch, const AddressKind& kind, Ipv4 address, const Balanced& had,
                   const Balanced& wanted) {
-  auto before = turnsOf(had.backends), after = turnsOf(wanted.backends);
+  auto before = turnsOf(had), after = turnsOf(wanted);
   auto chain = chainOf(address);
   for (size_t turn = 0; turn < std::max(before.size(), after.size()); ++turn) {
     bool old = turn < before.size();

@@ -1,11 +1,13 @@
 #include "cgroups.h"
 
 #include <catch2/catch.hpp>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "orch/testing/test-host.h"
+#include "process-usage.h"
 
 namespace orch::runtime {
 namespace {
@@ -92,6 +94,100 @@ TEST_CASE("cgroups: a kill for lack of memory is read on v1 and v2", "[runtime]"
   put(v2, "cgroup.controllers", "cpu memory pids\n");
   put(v2, "orch/a/memory.events", "low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\n");
   CHECK(Cgroups(v2.path().cStr(), "/orch").oomKilled("a"));
+}
+
+TEST_CASE("cgroups: what is used is read of v1", "[runtime]") {
+  testing::TestFolder folder("cgroups");
+  putV1(folder, {"cpu", "cpuacct", "memory", "pids", "blkio"});
+  Cgroups cgroups(folder.path().cStr(), "/orch");
+  auto none = cgroups.usage("c1");
+  CHECK(none.cpuNs == -1);
+  CHECK(none.memoryBytes == -1);
+  CHECK(none.pids == -1);
+  CHECK(none.readBytes == -1);
+  put(folder, "cpuacct/orch/c1/cpuacct.usage", "12345\n");
+  put(folder, "memory/orch/c1/memory.usage_in_bytes", "5000\n");
+  put(folder, "memory/orch/c1/memory.limit_in_bytes", "9223372036854771712\n");
+  put(folder, "memory/orch/c1/memory.stat",
+      "cache 900\ninactive_file 1\ntotal_inactive_file 700\n");
+  put(folder, "pids/orch/c1/pids.current", "3\n");
+  put(folder, "blkio/orch/c1/blkio.throttle.io_service_bytes_recursive",
+      "8:0 Read 100\n8:0 Write 20\n8:0 Total 120\n8:16 Read 1\n8:16 Write 2\nTotal 123\n");
+  auto usage = cgroups.usage("c1");
+  CHECK(usage.cpuNs == 12345);
+  CHECK(usage.memoryBytes == 4300);
+  CHECK(usage.memoryLimitBytes == -1);
+  CHECK(usage.pids == 3);
+  CHECK(usage.readBytes == 101);
+  CHECK(usage.writtenBytes == 22);
+  put(folder, "memory/orch/c1/memory.limit_in_bytes", "8000\n");
+  CHECK(cgroups.usage("c1").memoryLimitBytes == 8000);
+}
+
+TEST_CASE("cgroups: what is used is read of v2", "[runtime]") {
+  testing::TestFolder folder("cgroups");
+  put(folder, "cgroup.controllers", "cpu memory pids\n");
+  Cgroups cgroups(folder.path().cStr(), "/orch");
+  CHECK(cgroups.usage("c1").cpuNs == -1);
+  put(folder, "orch/c1/cpu.stat", "usage_usec 12\nuser_usec 10\n");
+  put(folder, "orch/c1/memory.current", "5000\n");
+  put(folder, "orch/c1/memory.max", "max\n");
+  put(folder, "orch/c1/memory.stat", "inactive_anon 1\ninactive_file 700\n");
+  put(folder, "orch/c1/pids.current", "3\n");
+  auto usage = cgroups.usage("c1");
+  CHECK(usage.cpuNs == 12'000);
+  CHECK(usage.memoryBytes == 4300);
+  CHECK(usage.memoryLimitBytes == -1);
+  CHECK(usage.pids == 3);
+  CHECK(usage.readBytes == -1);
+  put(folder, "orch/c1/memory.max", "8000\n");
+  put(folder, "orch/c1/io.stat",
+      "8:0 rbytes=100 wbytes=20 rios=1 wios=1 dbytes=0 dios=0\n8:16 rbytes=1 wbytes=2\n");
+  usage = cgroups.usage("c1");
+  CHECK(usage.memoryLimitBytes == 8000);
+  CHECK(usage.readBytes == 101);
+  CHECK(usage.writtenBytes == 22);
+}
+
+TEST_CASE("cgroups: processes are those of the cgroups below, too", "[runtime]") {
+  testing::TestFolder folder("cgroups");
+  put(folder, "cgroup.controllers", "cpu memory pids\n");
+  put(folder, "cgroup.procs");
+  put(folder, "orch/c1/cgroup.procs", "7\n");
+  put(folder, "orch/c1/init/cgroup.procs", "12\n9\n");
+  put(folder, "orch/c1/init/deep/cgroup.procs", "3\n7\n");
+  Cgroups cgroups(folder.path().cStr(), "/orch");
+  CHECK(cgroups.allProcesses("c1") == std::vector<int>{3, 7, 9, 12});
+  CHECK(cgroups.allProcesses("c2").empty());
+}
+
+TEST_CASE("processes: a namespace's traffic is that of all devices but lo", "[runtime]") {
+  auto sum = sumOfDevices(
+      "Inter-|   Receive                                                |  Transmit\n"
+      " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs\n"
+      "    lo:    5000      1    0    0    0     0          0         0   5000       1    0\n"
+      "  eth0:     100      1    0    0    0     0          0         0     20       1    0\n"
+      "  eth1:       1      1    0    0    0     0          0         0      2       1    0\n");
+  CHECK(sum.receivedBytes == 101);
+  CHECK(sum.sentBytes == 22);
+  CHECK(sumOfDevices("").receivedBytes == -1);
+  CHECK(sumOfDevices("Inter-|\n    lo: 1 2 3 4 5 6 7 8 9 10\n").receivedBytes == 0);
+}
+
+TEST_CASE("processes: a user is named by the container's own list", "[runtime]") {
+  std::string passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\n:x:7:\nalice:x:1000:1001::/:\n";
+  CHECK(userNamed(passwd, 0) == "root");
+  CHECK(userNamed(passwd, 1000) == "alice");
+  CHECK(userNamed(passwd, 7) == "");
+}
+
+TEST_CASE("processes: facts are of those that are there", "[runtime]") {
+  auto facts = factsOf({getpid(), 0x7fffffff});
+  REQUIRE(facts.size() == 1);
+  CHECK(facts[0].pid == getpid());
+  CHECK(facts[0].parent == getppid());
+  CHECK(facts[0].uid == getuid());
+  CHECK_THAT(facts[0].command, Catch::Contains("orch_runtime_lib_test"));
 }
 
 }  // namespace

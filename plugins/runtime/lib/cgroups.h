@@ -11,6 +11,17 @@ namespace orch::runtime {
 
 enum class CgroupMode { NONE, V1, HYBRID, V2 };
 
+// What the processes of a cgroup have used, as in sdk/schema/runtime.capnp. -1: the host has no
+// such controller, or the cgroup is gone.
+struct CgroupUsage {
+  int64_t cpuNs = -1;
+  int64_t memoryBytes = -1;
+  int64_t memoryLimitBytes = -1;  // also if it has none
+  int64_t readBytes = -1;
+  int64_t writtenBytes = -1;
+  int64_t pids = -1;
+};
+
 class Cgroups final {
  public:
   // Reads the layout once. `root` is /sys/fs/cgroup, `parent` the cgroup above all containers.
@@ -34,6 +45,9 @@ class Cgroups final {
   bool limitsSwap() const;
   // Pids of all processes in it, in any hierarchy. Fails if they cannot be read.
   std::vector<int> processes(const std::string& id) const;
+  // The same, with those of the cgroups that its own processes have made below it. Sorted.
+  std::vector<int> allProcesses(const std::string& id) const;
+  CgroupUsage usage(const std::string& id) const;
   // Removes the empty cgroups of `id` in all hierarchies; false if one is still in use.
   bool remove(const std::string& id) const;
   // The parent itself, if nothing is left in it.
@@ -41,6 +55,8 @@ class Cgroups final {
 
  private:
   kj::Maybe<kj::String> whyNotBelow() const;
+  CgroupUsage usageV1(const std::string& path) const;
+  CgroupUsage usageV2(const std::string& path) const;
   std::vector<std::string> hierarchies() const;
   std::string root;
   std::string parent;

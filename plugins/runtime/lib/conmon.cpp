@@ -4,11 +4,15 @@
 #include <kj/debug.h>
 #include <nlohmann/json.hpp>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cctype>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "orch/fail.h"
 
@@ -19,7 +23,8 @@ namespace {
 constexpr int SYNC_FD = 3;
 constexpr size_t MAX_SYNC_BYTES = 64 << 10;
 
-ProcessSpec conmonSpec(const Layout& layout, const Options& options, kj::StringPtr id, bool tty) {
+ProcessSpec conmonSpec(const Layout& layout, const Options& options, kj::StringPtr id,
+                       Stdio stdio) {
   std::string name = id.cStr();
   ProcessSpec spec;
   auto add = [&](auto&&... parts) { spec.argv.add(kj::str(parts...)); };
@@ -39,7 +44,8 @@ ProcessSpec conmonSpec(const Layout& layout, const Options& options, kj::StringP
   add("--full-attach");  // keeps the attach socket in the bundle
   // A log that is lost with the node's power is not worth a sync at each end of a container.
   add("--no-sync-log");
-  if (tty) add("-t");
+  if (stdio.terminal) add("-t");
+  if (stdio.input) add("-i"), add("--leave-stdin-open");
   spec.env.add(kj::str("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
   spec.env.add(kj::str("TZ=UTC"));  // of the time stamps in the log
   spec.env.add(kj::str("_OCI_SYNCPIPE=", SYNC_FD));
@@ -63,9 +69,9 @@ Task<kj::String> readLine(kj::Own<kj::AsyncInputStream> stream) {
 }  // namespace
 
 Task<int> createWithConmon(Env& env, const Layout& layout, const Options& options, kj::String id,
-                           bool tty) {
+                           Stdio stdio) {
   auto sync = env.newChildPipe();
-  auto spec = conmonSpec(layout, options, id, tty);
+  auto spec = conmonSpec(layout, options, id, stdio);
   spec.fds.add(ProcessSpec::Fd{SYNC_FD, sync.writeEnd});
   auto process = co_await env.processes().spawn(kj::mv(spec));
   sync.writeEnd = nullptr;
@@ -105,15 +111,40 @@ int pidFromSync(kj::StringPtr line, kj::StringPtr runtimeName) {
   fail(kj::str(runtimeName, " cannot create the container: conmon ended without saying why"));
 }
 
-bool reopenLog(const std::string& bundle) {
-  std::string path = bundle + "/ctl";
-  int fd = open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+namespace {
+bool tellConmon(const std::string& pipe, const std::string& words, bool unlessPending) {
+  int fd = open(pipe.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return false;
   kj::AutoCloseFd owned(fd);
   int pending = 0;
-  if (ioctl(fd, FIONREAD, &pending) == 0 && pending > 0) return true;
-  static constexpr char REOPEN[] = "2 0 0\n";
-  return write(fd, REOPEN, sizeof(REOPEN) - 1) == sizeof(REOPEN) - 1;
+  if (unlessPending && ioctl(fd, FIONREAD, &pending) == 0 && pending > 0) return true;
+  return write(fd, words.data(), words.size()) == ssize_t(words.size());
+}
+}  // namespace
+
+bool reopenLog(const std::string& bundle) { return tellConmon(bundle + "/ctl", "2 0 0\n", true); }
+
+bool resizeTerminal(const std::string& bundle, uint16_t rows, uint16_t columns) {
+  auto words = std::to_string(rows) + " " + std::to_string(columns) + "\n";
+  return tellConmon(bundle + "/winsz", words, false);
+}
+
+kj::AutoCloseFd connectToConmon(const std::string& bundle) {
+  // The path itself may be longer than an address may.
+  int folder = open(bundle.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) fail(kj::str("the container's folder '", bundle.c_str(), "' is not there"));
+  kj::AutoCloseFd ownedFolder(folder);
+  int fd;
+  KJ_SYSCALL(fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  kj::AutoCloseFd owned(fd);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/attach", folder);
+  auto where = reinterpret_cast<const sockaddr*>(&address);
+  if (connect(fd, where, sizeof(address)) != 0) {
+    fail(kj::str("cannot reach the container's conmon: ", strerror(errno)));
+  }
+  return owned;
 }
 
 }  // namespace orch::runtime

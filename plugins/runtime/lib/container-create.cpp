@@ -164,8 +164,7 @@ Task<void> OciRuntime::make(Container& container, Request request,
   }
   container.load(preparation->record);
   preparation->record = nullptr;
-  auto running =
-      co_await attempt(runConmon(container, preparation->request.getSpec().getTty(), pass));
+  auto running = co_await attempt(runConmon(container, pass));
   if (!running.ok()) {
     auto looking =
         env.workers().run([job, preparation] { return job->whyNotCreated(*preparation); });
@@ -230,11 +229,12 @@ kj::Promise<void> OciRuntime::proceed(std::shared_ptr<Preparation> preparation, 
   return env.workers().run([job, preparation, mayCopy] { job->proceed(*preparation, mayCopy); });
 }
 
-Task<void> OciRuntime::runConmon(Container& container, bool tty, kj::Maybe<Semaphore::Pass>& pass) {
+Task<void> OciRuntime::runConmon(Container& container, kj::Maybe<Semaphore::Pass>& pass) {
   auto job = maker;
   auto id = container.id;
   auto& options = job->options;
-  auto creating = createWithConmon(env, job->layout, options, kj::str(id.c_str()), tty).promise();
+  Stdio stdio{container.hasTerminal, container.isInteractive};
+  auto creating = createWithConmon(env, job->layout, options, kj::str(id.c_str()), stdio).promise();
   auto late = afterMs(options.createTimeoutMs).then([&options, id]() -> kj::Promise<int> {
     fail(kj::str(options.name.c_str(), " has not created container '", id.c_str(), "' within ",
                  options.createTimeoutMs, " ms; is the node overloaded, or a disk hanging?"));

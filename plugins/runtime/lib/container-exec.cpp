@@ -103,10 +103,7 @@ Task<Started> ask(kj::AsyncCapabilityStream& runner, kj::Array<kj::byte> request
 
 Task<schema::RunningProgram::Client> OciRuntime::exec(kj::String id, schema::Program::Reader given,
                                                       schema::ProgramOutput::Client output) {
-  auto container = kj::addRef(*find(id).container);
-  if (container->stage != Container::Stage::RUNNING) {
-    fail(kj::str("container '", id, "' does not run"));
-  }
+  auto container = runningOne(id);
   auto program = std::make_shared<capnp::MallocMessageBuilder>();
   program->setRoot(given);
   auto running = co_await attempt(execIn(kj::addRef(*container), kj::mv(program), kj::mv(output)));

@@ -35,10 +35,7 @@ std::string configOf(const std::string& bundle) {
 
 Task<RunResult> OciRuntime::run(kj::String id, std::vector<std::string> command, uint64_t timeoutMs,
                                 uint32_t maxOutputBytes) {
-  auto container = kj::addRef(*find(id).container);
-  if (container->stage != Container::Stage::RUNNING) {
-    fail(kj::str("container '", id, "' does not run"));
-  }
+  auto container = runningOne(id);
   auto exited = container->whenExited().then(
       []() -> kj::Promise<RunResult> { fail(kj::str("what runs programs in it ended with it")); });
   auto running = runIn(*container, kj::mv(command), timeoutMs, maxOutputBytes)

@@ -31,6 +31,8 @@ void Container::load(kj::ArrayPtr<const capnp::word> words) {
   stopSignal = record.getStopSignal();
   logMaxBytes = record.getLogMaxBytes();
   logMaxFiles = record.getLogMaxFiles();
+  hasTerminal = record.getTerminal();
+  isInteractive = record.getInteractive();
 }
 
 void Container::setExited() {

@@ -52,6 +52,9 @@ class Container final : public kj::Refcounted {
   int stopSignal = 0;
   uint64_t logMaxBytes = 0;
   uint32_t logMaxFiles = 0;
+  bool hasTerminal = false;
+  bool isInteractive = false;
+  bool takesInput() const { return hasTerminal || isInteractive; }
 
   void load(kj::ArrayPtr<const capnp::word> record);
   bool lives() const { return stage == Stage::CREATED || stage == Stage::RUNNING; }

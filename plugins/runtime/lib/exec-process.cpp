@@ -1,5 +1,6 @@
 #include "exec-process.h"
 
+#include <capnp/message.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>

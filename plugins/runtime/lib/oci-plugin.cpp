@@ -83,6 +83,20 @@ class Service final : public schema::Runtime::Server {
     context.allowCancellation();
     return runtime.whileAlive(doExec(context));
   }
+  kj::Promise<void> attach(AttachContext context) override {
+    auto attached = runtime.attach(context.getParams());
+    auto results = context.getResults(capnp::MessageSize{NOTHING.wordCount, 1});
+    results.setRunning(kj::mv(attached.running));
+    results.setTerminal(attached.terminal);
+    results.setTakesInput(attached.takesInput);
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> usage(UsageContext context) override {
+    return runtime.whileAlive(doUsage(context));
+  }
+  kj::Promise<void> processes(ProcessesContext context) override {
+    return runtime.whileAlive(doProcesses(context));
+  }
 
  private:
   Task<void> doCreate(CreateContext context) {
@@ -125,6 +139,39 @@ class Service final : public schema::Runtime::Server {
     auto running =
         co_await runtime.exec(kj::str(params.getId()), params.getProgram(), params.getOutput());
     context.getResults(capnp::MessageSize{NOTHING.wordCount, 1}).setRunning(kj::mv(running));
+  }
+  Task<void> doUsage(UsageContext context) {
+    std::vector<std::string> ids;
+    for (auto id : context.getParams().getIds()) ids.emplace_back(id.cStr());
+    auto measured = co_await runtime.usage(std::move(ids));
+    auto results = context.getResults().initUsages(measured.size());
+    for (uint32_t i = 0; i < results.size(); ++i) {
+      auto& one = measured[i];
+      results[i].setId(one.id.c_str());
+      results[i].setAtNs(one.atNs);
+      results[i].setCpuNs(one.own.cpuNs);
+      results[i].setMemoryBytes(one.own.memoryBytes);
+      results[i].setMemoryLimitBytes(one.own.memoryLimitBytes);
+      results[i].setReceivedBytes(one.network.receivedBytes);
+      results[i].setSentBytes(one.network.sentBytes);
+      results[i].setReadBytes(one.own.readBytes);
+      results[i].setWrittenBytes(one.own.writtenBytes);
+      results[i].setPids(one.own.pids);
+    }
+  }
+  Task<void> doProcesses(ProcessesContext context) {
+    auto found = co_await runtime.processes(kj::str(context.getParams().getId()));
+    auto list = context.getResults().initProcesses(found.some.size());
+    for (uint32_t i = 0; i < list.size(); ++i) {
+      auto& one = found.some[i];
+      list[i].setPid(one.pid);
+      list[i].setParent(one.parent);
+      list[i].setUid(one.uid);
+      list[i].setUser(found.users[i].c_str());
+      list[i].setCpuNs(one.cpuNs);
+      list[i].setCommand(one.command.c_str());
+    }
+    context.getResults().setMore(found.more);
   }
   Task<void> doVolumes(VolumesContext context) {
     auto all = co_await runtime.volumes();

@@ -45,6 +45,12 @@ OciRuntime::Entry& OciRuntime::find(kj::StringPtr id) {
   return found->second;
 }
 
+kj::Own<Container> OciRuntime::runningOne(kj::StringPtr id) {
+  auto container = kj::addRef(*find(id).container);
+  if (container->stage != Stage::RUNNING) fail(kj::str("container '", id, "' does not run"));
+  return container;
+}
+
 kj::ForkedPromise<void> OciRuntime::keepGoing(Task<void> operation) {
   auto forked = whileAlive(kj::mv(operation)).fork();
   tasks.add(forked.addBranch().catch_([](kj::Exception&&) {}));

@@ -17,8 +17,22 @@
 #include "orch/plugin.h"
 #include "orch/semaphore.h"
 #include "prepare.h"
+#include "process-usage.h"
 
 namespace orch::runtime {
+
+// What sdk/schema/runtime.capnp has of a container's resources and processes.
+struct OciUsage {
+  std::string id;
+  int64_t atNs = 0;
+  CgroupUsage own;
+  NetworkUsage network;
+};
+struct OciProcesses {
+  std::vector<ProcessFacts> some;
+  std::vector<std::string> users;  // of each
+  uint32_t more = 0;
+};
 
 class OciRuntime final : private kj::TaskSet::ErrorHandler {
  public:
@@ -56,6 +70,15 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
                       uint32_t maxOutputBytes);
   Task<schema::RunningProgram::Client> exec(kj::String id, schema::Program::Reader program,
                                             schema::ProgramOutput::Client output);
+  struct Attached {
+    schema::RunningProgram::Client running;
+    bool terminal;
+    bool takesInput;
+  };
+  Attached attach(schema::Runtime::AttachParams::Reader wish);
+  // Of those that run.
+  Task<std::vector<OciUsage>> usage(std::vector<std::string> ids);
+  Task<OciProcesses> processes(kj::String id);
   std::vector<kj::Own<Container>> list();
   Task<std::vector<VolumeInfo>> volumes();
   Task<bool> removeVolume(kj::String name);
@@ -79,6 +102,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   void refuseIfDraining(kj::StringPtr id);
   // Fails if there is none, or if it cannot be used.
   Entry& find(kj::StringPtr id);
+  kj::Own<Container> runningOne(kj::StringPtr id);
   // Makes the operation go on by itself; its error is for those who wait for it.
   kj::ForkedPromise<void> keepGoing(Task<void> operation);
 
@@ -88,7 +112,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<void> fillVolumes(Container& container, std::shared_ptr<Preparation> preparation);
   Task<void> waitFor(kj::Promise<void> event, Patience& patience);
   kj::Promise<void> proceed(std::shared_ptr<Preparation> preparation, bool mayCopy);
-  Task<void> runConmon(Container& container, bool tty, kj::Maybe<Semaphore::Pass>& pass);
+  Task<void> runConmon(Container& container, kj::Maybe<Semaphore::Pass>& pass);
   // Gives it to others if it is still held in some seconds, unless dropped before.
   kj::Promise<void> passOnIfSlow(kj::Maybe<Semaphore::Pass>& pass);
   void sayWaiting(Container& container, kj::StringPtr reason);

@@ -14,6 +14,8 @@ struct Record {
   logMaxBytes @5 :UInt64;
   logMaxFiles @6 :UInt32;
   volumes @7 :List(Text);            # named ones that it uses
+  terminal @8 :Bool;                 # it has one
+  interactive @9 :Bool;              # its stdin is open
 
   struct Label {
     key @0 :Text;

@@ -52,6 +52,8 @@ kj::Array<capnp::word> makeRecord(schema::ContainerRequest::Reader request, int 
   record.setStopSignal(stopSignal);
   record.setLogMaxBytes(request.getLog().getMaxBytes());
   record.setLogMaxFiles(request.getLog().getMaxFiles());
+  record.setTerminal(request.getSpec().getTty());
+  record.setInteractive(request.getSpec().getInteractive());
   kj::Vector<kj::StringPtr> volumes;
   for (auto mount : request.getSpec().getMounts()) {
     if (mount.getType() == schema::Mount::Type::VOLUME && mount.getSource().size() > 0) {

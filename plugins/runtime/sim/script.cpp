@@ -39,6 +39,23 @@ int exitCode(kj::StringPtr name, kj::StringPtr value) {
   return static_cast<int>(code);
 }
 
+uint64_t cores(kj::StringPtr name, kj::StringPtr value) {
+  char* end;
+  double number = strtod(value.cStr(), &end);
+  bool known = *end == '\0' && value.size() > 0 && number >= 0 && number <= 1e6;
+  if (!known) fail(kj::str(name, "=", value, " is no number of cores: use 0.5 or 2"));
+  return static_cast<uint64_t>(number * 1e9);
+}
+
+int64_t bytes(kj::StringPtr name, kj::StringPtr value) {
+  char* end;
+  int64_t number = strtoll(value.cStr(), &end, 10);
+  if (*end != '\0' || value.size() == 0 || number < 0) {
+    fail(kj::str(name, "=", value, " is no number of bytes: use 1048576"));
+  }
+  return number;
+}
+
 void setField(Script& script, kj::StringPtr name, kj::StringPtr value) {
   if (name == "SIM_RUN") script.run = duration(name, value);
   if (name == "SIM_CREATE_DELAY") script.createDelay = duration(name, value);
@@ -49,6 +66,8 @@ void setField(Script& script, kj::StringPtr name, kj::StringPtr value) {
   if (name == "SIM_OUTPUT") script.output = linesOf(value);
   if (name == "SIM_ERRORS") script.errors = linesOf(value);
   if (name == "SIM_EXIT") script.exitCode = exitCode(name, value);
+  if (name == "SIM_CPU") script.cpuNanos = cores(name, value);
+  if (name == "SIM_MEMORY") script.memoryBytes = bytes(name, value);
   if (name == "SIM_CHECKS") {
     script.checks.clear();
     std::string rest = std::string(value.cStr()) + ",";

@@ -21,6 +21,8 @@ struct Script {
   std::string failStart;                           // SIM_FAIL_START
   std::vector<std::string> output;  // SIM_OUTPUT, lines; unset: one line that names the task
   std::vector<std::string> errors;  // SIM_ERRORS
+  uint64_t cpuNanos = 0;            // SIM_CPU: billionths of a core that it is busy with, `0.5`
+  int64_t memoryBytes = 0;          // SIM_MEMORY: that it has, `1048576`
   std::vector<int> checks = {0};    // SIM_CHECKS: exit codes of the programs that are run in it
 };
 

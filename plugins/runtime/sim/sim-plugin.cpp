@@ -8,7 +8,7 @@ namespace {
 
 class Service final : public schema::Runtime::Server {
  public:
-  Service(SimRuntime& runtime, Host& host) : runtime(runtime), host(host) {}
+  Service(Env& env, SimRuntime& runtime, Host& host) : env(env), runtime(runtime), host(host) {}
 
   kj::Promise<void> info(InfoContext context) override {
     auto results = context.getResults();
@@ -54,6 +54,27 @@ class Service final : public schema::Runtime::Server {
     context.allowCancellation();
     return runtime.whileAlive(doRun(context));
   }
+  kj::Promise<void> usage(UsageContext context) override {
+    runtime.usage(context.getParams().getIds(), context.getResults());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> processes(ProcessesContext context) override {
+    auto container = runtime.runningOne(context.getParams().getId());
+    auto one = context.getResults().initProcesses(1)[0];
+    one.setPid(1);
+    one.setUser("root");
+    one.setCommand(kj::str("simulated ", container->taskName.c_str()));
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> attach(AttachContext context) override {
+    auto params = context.getParams();
+    auto container = runtime.runningOne(params.getId());
+    auto results = context.getResults();
+    results.setTerminal(container->hasTerminal);
+    results.setTakesInput(container->hasTerminal || container->isInteractive);
+    results.setRunning(attachTo(env, kj::mv(container), params.getInput(), params.getOutput()));
+    return kj::READY_NOW;
+  }
   kj::Promise<void> exec(ExecContext context) override {
     auto params = context.getParams();
     context.getResults().setRunning(
@@ -94,6 +115,7 @@ class Service final : public schema::Runtime::Server {
     results.setOutput(kj::StringPtr(output.c_str()).slice(output.size() - kept).asBytes());
   }
 
+  Env& env;
   SimRuntime& runtime;
   Host& host;
 };
@@ -101,13 +123,15 @@ class Service final : public schema::Runtime::Server {
 }  // namespace
 
 SimPlugin::SimPlugin(Env& env, Host& host, Config::Reader settings)
-    : host(host),
+    : env(env),
+      host(host),
       runtime(env, settings.getCreateDelayMs() * kj::MILLISECONDS,
               settings.getStartDelayMs() * kj::MILLISECONDS) {}
 
 Task<Services> SimPlugin::start() {
   Services services;
-  services.add(host.node().instance, schema::Runtime::Client(kj::heap<Service>(runtime, host)));
+  services.add(host.node().instance,
+               schema::Runtime::Client(kj::heap<Service>(env, runtime, host)));
   co_return kj::mv(services);
 }
 

@@ -13,6 +13,7 @@ class SimPlugin final : public PluginInstance {
   Task<Services> start() override;
 
  private:
+  Env& env;
   Host& host;
   SimRuntime runtime;
 };

@@ -96,7 +96,67 @@ class SimProgram final : public schema::RunningProgram::Server, private kj::Task
   kj::TaskSet tasks;
 };
 
+class SimAttached final : public schema::RunningProgram::Server, private Listener {
+ public:
+  SimAttached(Env& env, kj::Own<Container> itsContainer, bool input,
+              schema::ProgramOutput::Client to)
+      : env(env),
+        container(kj::mv(itsContainer)),
+        takesInput(input && (container->hasTerminal || container->isInteractive)),
+        output(kj::mv(to)),
+        finished(finish().promise().fork()) {
+    container->listeners.push_back(this);
+  }
+  ~SimAttached() noexcept(false) { goAway(); }
+
+  kj::Promise<void> wait(WaitContext context) override {
+    context.allowCancellation();
+    return finished.addBranch().then(
+        [this, context]() mutable { context.getResults().setExitCode(container->exitCode); });
+  }
+  kj::Promise<void> write(WriteContext context) override {
+    bool taken = takesInput && container->stage == Container::Stage::RUNNING;
+    context.getResults().setTaken(taken);
+    if (!taken) return kj::READY_NOW;
+    for (auto listener : container->listeners) listener->heard(context.getParams().getData());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> closeInput(CloseInputContext) override { return kj::READY_NOW; }
+  kj::Promise<void> resize(ResizeContext) override { return kj::READY_NOW; }
+  kj::Promise<void> signal(SignalContext context) override {
+    container->hear(signalNumber(context.getParams().getSignal()), env.nowNs());
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> letGo(LetGoContext) override {
+    goAway();
+    return kj::READY_NOW;
+  }
+
+ private:
+  void goAway() { std::erase(container->listeners, static_cast<Listener*>(this)); }
+  void heard(kj::ArrayPtr<const kj::byte> bytes) override { output.add(Stream::STDOUT, bytes); }
+  Task<void> finish() {
+    kj::Vector<kj::Promise<void>> all;
+    // What is joined is looked at when all of it is there.
+    all.add(container->whenExited().then([this] { output.close(); }).eagerlyEvaluate(nullptr));
+    all.add(output.run());
+    auto passedOn = kj::joinPromises(all.releaseAsArray());
+    co_await passedOn;
+  }
+
+  Env& env;
+  kj::Own<Container> container;
+  const bool takesInput;
+  AttachedOutput output;
+  kj::ForkedPromise<void> finished;  // last: it uses the above
+};
+
 }  // namespace
+
+schema::RunningProgram::Client attachTo(Env& env, kj::Own<Container> container, bool input,
+                                        schema::ProgramOutput::Client output) {
+  return kj::heap<SimAttached>(env, kj::mv(container), input, kj::mv(output));
+}
 
 schema::RunningProgram::Client runProgram(kj::Own<Container> container,
                                           schema::Program::Reader program,

@@ -1,7 +1,7 @@
 // A program that somebody runs in a simulated container and looks on.
 #pragma once
 
-#include "exec-program.h"
+#include "attached-program.h"
 #include "sim.h"
 
 namespace orch::runtime::sim {
@@ -12,5 +12,9 @@ namespace orch::runtime::sim {
 schema::RunningProgram::Client runProgram(kj::Own<Container> container,
                                           schema::Program::Reader program,
                                           schema::ProgramOutput::Client output);
+
+// Its own program: what is written to it, if it takes that, is what it writes.
+schema::RunningProgram::Client attachTo(Env& env, kj::Own<Container> container, bool input,
+                                        schema::ProgramOutput::Client output);
 
 }  // namespace orch::runtime::sim

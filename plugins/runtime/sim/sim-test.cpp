@@ -35,7 +35,8 @@ class SimSubject final : public conformance::RuntimeSubject {
     };
     if (!behaviour.output.empty()) env.push_back("SIM_OUTPUT=" + joined(behaviour.output));
     if (!behaviour.errors.empty()) env.push_back("SIM_ERRORS=" + joined(behaviour.errors));
-    if (!behaviour.stays) env.push_back("SIM_RUN=0");
+    request.getSpec().setInteractive(behaviour.echoes);
+    if (!behaviour.stays && !behaviour.echoes) env.push_back("SIM_RUN=0");
     if (behaviour.ignoresTerm) env.push_back("SIM_IGNORE_TERM=1");
     env.push_back("SIM_EXIT=" + std::to_string(behaviour.exitCode));
     auto list = request.getSpec().initEnv(env.size());
@@ -94,6 +95,27 @@ TEST_CASE("sim: a life takes exactly as long as it says", "[runtime]") {
   CHECK(subject.timer().now() - begin == 3025 * kj::MILLISECONDS);
 }
 
+TEST_CASE("sim: a container uses what its script says", "[runtime]") {
+  SimSubject subject;
+  auto& scope = subject.waitScope();
+  auto create = subject.request("c1", {"SIM_CPU=1.5", "SIM_MEMORY=1048576"});
+  create.getRequest().getResources().setLimitMemoryBytes(4 << 20);
+  create.send().wait(scope);
+  auto start = subject.runtime().startRequest();
+  start.setId("c1");
+  start.send().wait(scope);
+  subject.timer().afterDelay(2 * kj::SECONDS).wait(scope);
+  auto asked = subject.runtime().usageRequest();
+  asked.initIds(1).set(0, "c1");
+  auto answer = asked.send().wait(scope);
+  REQUIRE(answer.getUsages().size() == 1);
+  auto usage = answer.getUsages()[0];
+  CHECK(usage.getCpuNs() == 3'000'000'000);
+  CHECK(usage.getMemoryBytes() == 1 << 20);
+  CHECK(usage.getMemoryLimitBytes() == 4 << 20);
+  CHECK(usage.getReceivedBytes() == -1);
+}
+
 TEST_CASE("sim: a wrong script is refused by name", "[runtime]") {
   SimSubject subject;
   auto error = [&](kj::StringPtr variable) {
@@ -102,6 +124,8 @@ TEST_CASE("sim: a wrong script is refused by name", "[runtime]") {
   };
   CHECK(error("SIM_RUN=soon") == "SIM_RUN=soon is no duration: use 250ms, 5s, 2m or 0");
   CHECK(error("SIM_EXIT=256") == "SIM_EXIT=256 is no exit code: use 0 to 255");
+  CHECK(error("SIM_CPU=much") == "SIM_CPU=much is no number of cores: use 0.5 or 2");
+  CHECK(error("SIM_MEMORY=1k") == "SIM_MEMORY=1k is no number of bytes: use 1048576");
   CHECK(error("SIM_START_DELAY=-1s") ==
         "SIM_START_DELAY=-1s is no duration: use 250ms, 5s, 2m or 0");
 }

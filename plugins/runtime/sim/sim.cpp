@@ -36,6 +36,21 @@ void Container::exit(int code, int64_t nowNs) {
   exitSeen->fulfill();
 }
 
+void Container::hear(int signal, int64_t nowNs) {
+  switch (signal) {
+    case SIGKILL:
+      exit(128 + SIGKILL, nowNs);
+      break;
+    case SIGTERM:
+    case SIGINT:
+    case SIGQUIT:
+      if (!script.ignoresTerm) exit(script.exitCode, nowNs);
+      break;
+    default:
+      break;  // as for a program that does nothing about it
+  }
+}
+
 void Container::describe(schema::Container::Builder to) const {
   using State = schema::Container::State;
   to.setId(id.c_str());
@@ -83,6 +98,10 @@ Task<kj::Own<Container>> SimRuntime::create(schema::ContainerRequest::Reader req
     auto signal = request.getSpec().getStopSignal();
     container->stopSignal =
         signalNumber(signal.size() > 0 ? signal : request.getImage().getStopSignal());
+    container->hasTerminal = request.getSpec().getTty();
+    container->isInteractive = request.getSpec().getInteractive();
+    container->memoryLimitBytes =
+        static_cast<int64_t>(request.getResources().getLimitMemoryBytes());
     for (auto label : request.getLabels()) {
       container->labels.emplace_back(label.getKey().cStr(), label.getValue().cStr());
     }
@@ -154,21 +173,6 @@ Task<kj::Own<Container>> SimRuntime::wait(kj::String id) {
   co_return kj::mv(container);
 }
 
-void SimRuntime::deliver(Container& container, int signal) {
-  switch (signal) {
-    case SIGKILL:
-      container.exit(128 + SIGKILL, env.nowNs());
-      break;
-    case SIGTERM:
-    case SIGINT:
-    case SIGQUIT:
-      if (!container.script.ignoresTerm) container.exit(container.script.exitCode, env.nowNs());
-      break;
-    default:
-      break;  // as for a program that does nothing about it
-  }
-}
-
 Task<kj::Own<Container>> SimRuntime::stop(kj::String id, kj::String signal, uint64_t graceMs) {
   auto container = kj::addRef(*find(id).container);
   int number = signal.size() > 0 ? signalNumber(signal) : container->stopSignal;
@@ -231,6 +235,30 @@ kj::Own<Container> SimRuntime::runningOne(kj::StringPtr id) {
   auto container = kj::addRef(*find(id).container);
   if (container->stage != Stage::RUNNING) fail(kj::str("container '", id, "' does not run"));
   return container;
+}
+
+void SimRuntime::usage(capnp::List<capnp::Text>::Reader ids,
+                       schema::Runtime::UsageResults::Builder results) {
+  std::map<std::string, Container*> running;
+  for (auto id : ids) {
+    auto found = containers.find(id.cStr());
+    if (found == containers.end()) continue;
+    auto& container = *found->second.container;
+    if (container.stage == Stage::RUNNING) running[container.id] = &container;
+  }
+  auto list = results.initUsages(running.size());
+  uint32_t next = 0;
+  for (auto& [id, container] : running) {
+    auto out = list[next++];
+    out.setId(id.c_str());
+    out.setAtNs((env.timer().now() - kj::origin<kj::TimePoint>()) / kj::NANOSECONDS);
+    auto ranMs = (env.nowNs() - container->startedAtNs) / 1'000'000;
+    out.setCpuNs(ranMs * static_cast<int64_t>(container->script.cpuNanos) / 1000);
+    out.setMemoryBytes(container->script.memoryBytes);
+    auto limit = container->memoryLimitBytes;
+    out.setMemoryLimitBytes(limit > 0 ? limit : static_cast<int64_t>(env.hardware().memoryBytes));
+    out.setPids(1);
+  }
 }
 
 Task<RunResult> SimRuntime::run(kj::String id, std::vector<std::string> command,

@@ -18,6 +18,12 @@ struct Line {
   std::string text;
 };
 
+// Hears what a container writes while it runs.
+class Listener {
+ public:
+  virtual void heard(kj::ArrayPtr<const kj::byte> bytes) = 0;
+};
+
 // Shared by the table and the calls that wait for it.
 class Container final : public kj::Refcounted {
  public:
@@ -36,10 +42,15 @@ class Container final : public kj::Refcounted {
   int exitCode = 0;
   std::vector<Line> lines;
   size_t checked = 0;  // programs that were run in it
+  bool hasTerminal = false;
+  bool isInteractive = false;
+  int64_t memoryLimitBytes = 0;  // 0: none
+  std::vector<Listener*> listeners;
 
   // Settles when it has exited; at once if it has.
   kj::Promise<void> whenExited() { return exited.addBranch(); }
   void exit(int code, int64_t nowNs);
+  void hear(int signal, int64_t nowNs);
   // Settles when it runs or will not any more.
   kj::Promise<void> whenStarted() { return started.addBranch(); }
   void setStarted() { startSeen->fulfill(); }
@@ -83,6 +94,8 @@ class SimRuntime final : private kj::TaskSet::ErrorHandler {
   std::vector<kj::Own<Container>> list();
   // One that runs. Fails if there is none.
   kj::Own<Container> runningOne(kj::StringPtr id);
+  // Of those of `ids` that run: what their scripts say.
+  void usage(capnp::List<capnp::Text>::Reader ids, schema::Runtime::UsageResults::Builder results);
   // `exit CODE OUTPUT` does that, `stay` stays, `missing` is missing; all else ends at once, as the
   // container's SIM_CHECKS say.
   Task<RunResult> run(kj::String id, std::vector<std::string> command, kj::Duration limit);
@@ -99,7 +112,7 @@ class SimRuntime final : private kj::TaskSet::ErrorHandler {
   Task<void> runCreate(kj::Own<Container> container);
   Task<void> runStart(kj::Own<Container> container);
   Task<void> endLater(kj::Own<Container> container, kj::Duration after);
-  void deliver(Container& container, int signal);
+  void deliver(Container& container, int signal) { container.hear(signal, env.nowNs()); }
 
   Env& env;
   kj::Duration createDelay;

@@ -44,5 +44,26 @@ TEST_CASE("binpack: a node that keeps failing is the last choice", "[scheduler]"
   CHECK(scheduler::place(table, {}) == Placed{"c"});
 }
 
+TEST_CASE("binpack: a wish comes before the fullest node", "[scheduler]") {
+  auto table = tableOf({{"a"}, {.id = "b", .availableCpu = 1'000'000'000}});
+  CHECK(scheduler::place(table, {.candidates = {"a", "b"}}) == std::vector<std::string>{"b"});
+  CHECK(scheduler::place(table, {.candidates = {"a", "b"}, .wishes = {{1, {"a"}}}}) ==
+        std::vector<std::string>{"a"});
+}
+
+TEST_CASE("binpack: of equal nodes the one that has the image", "[scheduler]") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    auto table = tableOf({{"a", 3}, {.id = "b", .tasks = 3, .image = true}, {"c", 3}});
+    CHECK(scheduler::place(table, {.count = 2, .seed = seed}) == Placed{"b", "b"});
+    auto fuller = tableOf({{"a", 4}, {.id = "b", .tasks = 3, .image = true}});
+    CHECK(scheduler::place(fuller, {.seed = seed, .candidates = {"a", "b"}}) == Placed{"a"});
+  }
+}
+
+TEST_CASE("binpack: no more than there is room for, whatever that is of", "[scheduler]") {
+  auto table = tableOf({{.id = "a", .tasks = 9, .room = 2}, {"b", 3}, {"c", 1}});
+  CHECK(scheduler::place(table, {.count = 4}) == Placed{"a", "a", "b", "b"});
+}
+
 }  // namespace
 }  // namespace orch::scheduler::binpack

@@ -12,11 +12,13 @@ inline int64_t partOf(uint64_t reserved, uint64_t total) {
 }
 
 inline constexpr Ranking RANKING = {
-    .names = {"failing", "millionths of cores and memory reserved, negated", "tasks, negated"},
+    .names = {"failing", WISHES, "millionths of cores and memory reserved, negated",
+              "tasks, negated"},
     .rank = [](const Standing& node, uint32_t failureLimit) -> Terms {
       int64_t full = partOf(node.reservedCpuNanos, node.totalCpuNanos) +
                      partOf(node.reservedMemoryBytes, node.totalMemoryBytes);
-      return {node.recentFailures >= failureLimit, -full, -static_cast<int64_t>(node.tasks)};
+      return {node.recentFailures >= failureLimit, static_cast<int64_t>(node.unmetWishes), -full,
+              -static_cast<int64_t>(node.tasks)};
     }};
 
 }  // namespace orch::scheduler::binpack

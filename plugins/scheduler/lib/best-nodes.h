@@ -14,12 +14,14 @@ namespace orch::scheduler {
 
 struct Ranked {
   Terms terms;
-  double drawn = 0;  // the tie, if it is drawn anew for every task
-  uint64_t tie = 0;  // or once
+  bool fetches = false;  // the image, which others of the same terms have
+  double drawn = 0;      // the tie, if it is drawn anew for every task
+  uint64_t tie = 0;      // or once
   uint32_t node = 0;
   uint32_t taken = 0;  // in this call
   bool isBefore(const Ranked& other) const {
-    return std::tie(terms, drawn, tie) < std::tie(other.terms, other.drawn, other.tie);
+    return std::tie(terms, fetches, drawn, tie) <
+           std::tie(other.terms, other.fetches, other.drawn, other.tie);
   }
 };
 inline bool bestFirst(const Ranked& a, const Ranked& b) { return a.isBefore(b); }   // worst on top
@@ -64,6 +66,7 @@ std::vector<Ranked> findBest(const NodeColumns& nodes, const Call& call,
       if (RANKING.draws) {
         one.drawn = interval(own);
       } else {
+        one.fetches = call.fetches(node);
         one.tie = own;
       }
       one.node = node;

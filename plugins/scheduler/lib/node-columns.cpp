@@ -48,12 +48,18 @@ Call::Call(const NodeColumns& nodes, schema::TaskGroup::Reader group, uint64_t s
       failureLimit(failureLimit),
       ownAt(nodes.size(), 0),
       own(1) {
+  for (auto wish : group.getWishes()) {
+    wishes.push_back({wish.getWeight(), {}});
+    for (auto word : wish.getNodes()) wishes.back().nodes.push_back(word);
+  }
   own.reserve(group.getLoads().size() + 1);
   for (auto load : group.getLoads()) {
     if (load.getNode() >= nodes.size()) continue;
     ownAt[load.getNode()] = static_cast<uint32_t>(own.size());
-    own.push_back({load.getNode(), load.getTasks(), load.getRecentFailures(), load.getLeaving()});
+    own.push_back({load.getNode(), load.getTasks(), load.getRecentFailures(), load.getLeaving(),
+                   load.getRoom()});
   }
+  for (auto word : group.getHaving()) having.push_back(word);
 }
 
 void Call::give(NodeColumns& nodes, uint32_t node) {
@@ -63,9 +69,10 @@ void Call::give(NodeColumns& nodes, uint32_t node) {
   auto& at = ownAt[node];
   if (at == 0) {
     at = static_cast<uint32_t>(own.size());
-    own.push_back({node, 0, 0, 0});
+    own.push_back({node});
   }
   ++own[at].tasks;
+  if (own[at].room != UINT32_MAX) --own[at].room;
 }
 
 }  // namespace orch::scheduler

@@ -41,13 +41,19 @@ struct Call {
     uint32_t tasks = 0;
     uint32_t recentFailures = 0;
     uint32_t leaving = 0;
+    uint32_t room = UINT32_MAX;  // for more tasks of the group
   };
   Call(const NodeColumns& nodes, schema::TaskGroup::Reader group, uint64_t seed,
        uint32_t failureLimit);
 
   bool fits(const NodeColumns& nodes, uint32_t node) const {
     return nodes.availableCpuNanos[node] >= cpu && nodes.availableMemoryBytes[node] >= memory &&
-           (most == 0 || own[ownAt[node]].tasks < most);
+           (most == 0 || own[ownAt[node]].tasks < most) && own[ownAt[node]].room > 0;
+  }
+  // Whether a task has to wait there for its image, and there are nodes where it would not.
+  bool fetches(uint32_t node) const {
+    return !having.empty() &&
+           (node / 64 >= having.size() || (having[node / 64] >> node % 64 & 1) == 0);
   }
   Standing standing(const NodeColumns& nodes, uint32_t node) const {
     auto& mine = own[ownAt[node]];
@@ -55,12 +61,21 @@ struct Call {
     result.ofService = mine.tasks;
     result.tasks = nodes.tasks[node] - std::min(nodes.tasks[node], mine.leaving);
     result.recentFailures = mine.recentFailures;
+    result.unmetWishes = unmet(node);
     result.totalCpuNanos = nodes.totalCpuNanos[node];
     result.totalMemoryBytes = nodes.totalMemoryBytes[node];
     result.reservedCpuNanos = result.totalCpuNanos - nodes.availableCpuNanos[node] + cpu;
     result.reservedMemoryBytes =
         result.totalMemoryBytes - nodes.availableMemoryBytes[node] + memory;
     return result;
+  }
+  uint64_t unmet(uint32_t node) const {
+    uint64_t weight = 0;
+    for (auto& wish : wishes) {
+      bool met = node / 64 < wish.nodes.size() && (wish.nodes[node / 64] >> node % 64 & 1) != 0;
+      if (!met) weight += wish.weight;
+    }
+    return weight;
   }
   // Every node that has tasks of the service.
   template <typename F>
@@ -77,7 +92,13 @@ struct Call {
   uint32_t most;  // per node; 0: no limit
   uint64_t seed;
   uint32_t failureLimit;
-  std::vector<uint32_t> ownAt;  // by node; 0: the first one, which is of all that have nothing
+  struct Wish {
+    uint32_t weight;
+    std::vector<uint64_t> nodes;  // that meet it
+  };
+  std::vector<Wish> wishes;
+  std::vector<uint64_t> having;  // nodes with the image; empty: nobody says
+  std::vector<uint32_t> ownAt;   // by node; 0: the first one, which is of all that have nothing
   std::vector<Own> own;
 };
 

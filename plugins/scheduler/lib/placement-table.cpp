@@ -41,7 +41,12 @@ class Placing final {
       }
       auto terms = ranking.rank(call.standing(table.nodes, node), table.failureLimit);
       for (size_t term = 0; term < TERMS && ranking.names[term] != nullptr; ++term) {
+        bool ofWishes = std::string_view(ranking.names[term]) == WISHES;
+        if (ofWishes && call.wishes.empty()) continue;
         score.terms.emplace_back(ranking.names[term], terms[term]);
+      }
+      if (!ranking.draws && !call.having.empty()) {
+        score.terms.emplace_back("image missing", call.fetches(node) ? 1 : 0);
       }
       result.push_back(std::move(score));
     }

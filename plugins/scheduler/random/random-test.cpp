@@ -36,5 +36,14 @@ TEST_CASE("random: other seeds, other nodes", "[scheduler]") {
   for (auto& [id, count] : firsts) CHECK(count > 60);
 }
 
+TEST_CASE("random: who has the image is drawn as often as others", "[scheduler]") {
+  std::map<std::string, uint32_t> firsts;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    auto table = scheduler::tableOf<RANKING>({{.id = "a", .image = true}, {"b"}, {"c"}});
+    ++firsts[scheduler::place(table, {.seed = seed})[0]];
+  }
+  for (auto& [id, count] : firsts) CHECK(count > 60);
+}
+
 }  // namespace
 }  // namespace orch::scheduler::random

@@ -6,9 +6,9 @@
 namespace orch::scheduler::random {
 
 inline constexpr Ranking RANKING = {
-    .names = {"failing", nullptr, nullptr},
+    .names = {"failing", WISHES, nullptr, nullptr},
     .rank = [](const Standing& node, uint32_t failureLimit) -> Terms {
-      return {node.recentFailures >= failureLimit, 0, 0};
+      return {node.recentFailures >= failureLimit, static_cast<int64_t>(node.unmetWishes), 0, 0};
     },
     .draws = true};
 

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <set>
 #include <tuple>
 
@@ -29,6 +30,30 @@ TEST_CASE("spread: then the emptiest node", "[scheduler]") {
   CHECK(place(table, 1) == std::vector<std::string>{"b"});
 }
 
+TEST_CASE("spread: of equal nodes the one that has the image, and no other before its turn",
+          "[scheduler]") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    auto table = tableOf({{"a"}, {.id = "b", .image = true}, {"c"}});
+    auto placed = place(table, 4, seed);
+    CHECK(placed[0] == "b");
+    CHECK(std::set<std::string>(placed.begin(), placed.begin() + 3).size() == 3);
+    CHECK(placed[3] == "b");
+    auto fuller = tableOf({{"a", 1}, {.id = "b", .tasks = 2, .image = true}, {"c", 2}});
+    CHECK(place(fuller, 3, seed)[0] == "a");
+    auto failing = tableOf({{"a", 9}, {.id = "b", .failures = 5, .image = true}, {"c", 9}});
+    CHECK(place(failing, 1, seed)[0] != "b");
+  }
+}
+
+TEST_CASE("spread: no more than there is room for, whatever that is of", "[scheduler]") {
+  auto table = tableOf({{.id = "a", .room = 1}, {.id = "b", .room = 0}, {.id = "c", .tasks = 5}});
+  auto placed = place(table, 6);
+  CHECK(placed.size() == 6);
+  CHECK(std::count(placed.begin(), placed.end(), "a") == 1);
+  CHECK(std::count(placed.begin(), placed.end(), "b") == 0);
+}
+
 TEST_CASE("spread: nine tasks on three empty nodes are three on each", "[scheduler]") {
   auto table = tableOf({{"a", 0, 0, 0}, {"b", 0, 0, 0}, {"c", 0, 0, 0}});
   auto placed = place(table, 9);
@@ -52,6 +77,37 @@ TEST_CASE("spread: a node without room for the reservation is passed over", "[sc
 TEST_CASE("spread: at most so many per node", "[scheduler]") {
   auto table = tableOf({{"a", 0, 0, 0}, {"b", 0, 1, 0}, {"c", 0, 2, 0}});
   CHECK(place(table, 9, 1, 0, 2).size() == 3);
+}
+
+TEST_CASE("spread: wishes come first, by their weight, and refuse nobody", "[scheduler]") {
+  using Placed = std::vector<std::string>;
+  auto table = tableOf({{"a"}, {"b", 9, 3}, {.id = "c", .availableMemory = 2}});
+  auto wish = Wish{.wishes = {{2, {"b"}}, {1, {"c"}}}};
+  CHECK(scheduler::place(table, wish) == Placed{"b"});
+  wish.wishes[1].first = 3;
+  wish.memory = 1;
+  wish.count = 3;
+  CHECK(scheduler::place(table, wish) == Placed{"c", "c", "b"});
+  wish.candidates = {"a"};
+  CHECK(scheduler::place(table, wish) == Placed{"a", "a", "a"});
+}
+
+TEST_CASE("spread: a wish is no reason to stay with a node that keeps failing", "[scheduler]") {
+  auto table = tableOf({{"a", 0, 0, 5}, {"b"}});
+  CHECK(scheduler::place(table, {.wishes = {{9, {"a"}}}}) == std::vector<std::string>{"b"});
+}
+
+TEST_CASE("spread: wishes are explained if there are any", "[scheduler]") {
+  auto table = tableOf({{"a"}, {"b"}});
+  capnp::MallocMessageBuilder message;
+  auto group = message.initRoot<schema::TaskGroup>();
+  scheduler::fill(table, group, {.candidates = {"a", "b"}, .wishes = {{4, {"a"}}}});
+  auto scores = table.table.explain(group);
+  REQUIRE(scores.size() == 2);
+  CHECK(scores[0].terms[1] == std::make_pair(std::string("weight of wishes not met"), int64_t(0)));
+  CHECK(scores[1].terms[1].second == 4);
+  scheduler::fill(table, group, {.candidates = {"a", "b"}});
+  CHECK(table.table.explain(group)[0].terms.size() == 3);
 }
 
 TEST_CASE("spread: the seed decides between equals, and the same seed the same way",

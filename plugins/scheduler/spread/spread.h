@@ -6,9 +6,10 @@
 namespace orch::scheduler::spread {
 
 inline constexpr Ranking RANKING = {
-    .names = {"failing", "tasks of the service", "tasks"},
+    .names = {"failing", WISHES, "tasks of the service", "tasks"},
     .rank = [](const Standing& node, uint32_t failureLimit) -> Terms {
-      return {node.recentFailures >= failureLimit, node.ofService, node.tasks};
+      return {node.recentFailures >= failureLimit, static_cast<int64_t>(node.unmetWishes),
+              node.ofService, node.tasks};
     },
     .prefers = true};
 

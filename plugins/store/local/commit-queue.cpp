@@ -10,8 +10,9 @@ namespace {
 size_t bytesOf(const PendingCommit& commit) { return commit.batch->asBytes().size(); }
 }  // namespace
 
-CommitQueue::CommitQueue(Workers& workers, std::shared_ptr<LocalStore> store, Callbacks callbacks)
-    : workers(workers), store(kj::mv(store)), callbacks(kj::mv(callbacks)) {}
+CommitQueue::CommitQueue(Workers& workers, kj::Timer& timer, std::shared_ptr<LocalStore> store,
+                         Callbacks callbacks)
+    : workers(workers), timer(timer), store(kj::mv(store)), callbacks(kj::mv(callbacks)) {}
 
 kj::Maybe<kj::Exception> CommitQueue::whyNot() const {
   if (closing) return KJ_EXCEPTION(DISCONNECTED, "the store has stopped");
@@ -61,12 +62,15 @@ Task<void> CommitQueue::serve() {
   for (;;) {
     bool checkpoint = !closing && !checkpointTried && store->checkpointDue() &&
                       (items.empty() || store->checkpointOverdue());
-    if (checkpoint) {
+    if (noteDue) {
+      co_await serveNote();
+    } else if (checkpoint) {
       co_await serveCheckpoint();
     } else if (items.empty()) {
       break;
     } else if (items.front().commit) {
       co_await serveGroup();
+      noteSoon();
     } else {
       co_await serveCall();
     }
@@ -116,6 +120,25 @@ Task<void> CommitQueue::serveCall() {
   } else {
     item.done->reject(kj::mv(outcome.error()));
   }
+}
+
+void CommitQueue::noteSoon() {
+  if (noteWaits || closing || store->isNoted()) return;
+  noteWaits = true;
+  noting = timer.afterDelay(NOTED_AFTER)
+               .then([this]() {
+                 noteDue = true;
+                 kick();
+               })
+               .eagerlyEvaluate(nullptr);
+}
+
+Task<void> CommitQueue::serveNote() {
+  noteDue = false;
+  noteWaits = false;
+  if (closing) co_return;  // close() does it
+  auto noted = workers.run([store = store]() { store->note(); });
+  co_await noted;
 }
 
 Task<void> CommitQueue::serveCheckpoint() {

@@ -4,6 +4,7 @@
 
 #include <kj/async.h>
 #include <kj/function.h>
+#include <kj/timer.h>
 
 #include <deque>
 #include <memory>
@@ -21,13 +22,16 @@ class CommitQueue final {
   static constexpr size_t MAX_WAITING_BYTES = 128 << 20;
   static constexpr size_t MAX_GROUP = 256;
   static constexpr size_t MAX_GROUP_BYTES = 8 << 20;
+  // From a commit's answer to its note in the revision file.
+  static constexpr kj::Duration NOTED_AFTER = 20 * kj::MILLISECONDS;
 
   // Told of on the loop. `committed` comes before the commit's own promise settles.
   struct Callbacks {
     kj::Function<void(uint64_t revision, const FlatBatch& batch)> committed;
     kj::Function<void(kj::StringPtr reason)> checkpointEnded;  // empty: it worked
   };
-  CommitQueue(Workers& workers, std::shared_ptr<LocalStore> store, Callbacks callbacks);
+  CommitQueue(Workers& workers, kj::Timer& timer, std::shared_ptr<LocalStore> store,
+              Callbacks callbacks);
   KJ_DISALLOW_COPY(CommitQueue);
 
   // OVERLOADED if too much waits already. Dropping the promise does not take the commit back.
@@ -56,8 +60,11 @@ class CommitQueue final {
   Task<void> serveGroup();
   Task<void> serveCall();
   Task<void> serveCheckpoint();
+  Task<void> serveNote();
+  void noteSoon();
 
   Workers& workers;
+  kj::Timer& timer;
   std::shared_ptr<LocalStore> store;  // also owned by the running job, which may outlive the queue
   Callbacks callbacks;
   std::deque<Item> items;
@@ -65,7 +72,10 @@ class CommitQueue final {
   bool serving = false;
   bool closing = false;
   bool checkpointTried = false;  // since the last commit: one that failed is not repeated at once
+  bool noteWaits = false;
+  bool noteDue = false;
   kj::Promise<void> running = kj::READY_NOW;
+  kj::Promise<void> noting = kj::READY_NOW;
 };
 
 template <typename F>

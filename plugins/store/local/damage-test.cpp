@@ -29,6 +29,7 @@ void fill(LocalStore& store) {
               {{"later-" + std::to_string(i), 0, valueOf(i)},
                {"first-" + std::to_string(i + 10), first, std::nullopt}});
   }
+  store.note();
 }
 
 struct Files {
@@ -149,6 +150,18 @@ TEST_CASE("store.local: a database behind what was acknowledged is refused with 
   auto state = openAndDump(copy, behind);
   CHECK(state.find("revision 10 ") != std::string::npos);
   CHECK(openingRefusal(copy).empty());
+}
+
+TEST_CASE("store.local: what came after the last note is there when the log is intact", "[store]") {
+  testing::TestFolder folder("store-unnoted");
+  std::string live = folder.sub("live").cStr(), copy = folder.sub("copy").cStr();
+  LocalStore store(smallState(live.c_str()));
+  fill(store);
+  for (int i = 0; i < 5; ++i)
+    commitOne(store, "n" + std::to_string(i), {{"n" + std::to_string(i), 0, "x"}});
+  CHECK(!store.isNoted());
+  copyState(live, copy);
+  CHECK(openAndDump(copy) == dump(store));
 }
 
 TEST_CASE("store.local: an acknowledged epoch that is lost is refused", "[store]") {

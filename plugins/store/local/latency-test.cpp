@@ -1,6 +1,6 @@
 // Hidden; run by name to see what a commit costs: orch_store_local_test "[.latency]"
 // ORCH_LATENCY_FOLDER names a folder on another file system. Beside it stands what the disk itself
-// takes: the same two synced writes, alternating with the commits.
+// takes: the same synced write, alternating with the commits.
 #include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <kj/io.h>
@@ -48,27 +48,24 @@ void printGrowth(const char* when, Memory before) {
          now.sharedKib - before.sharedKib);
 }
 
-// Two files whose blocks are there: 24 KiB and fdatasync, 4 KiB through O_DSYNC.
-class TwoFiles final {
+// A file whose blocks are there: 24 KiB and fdatasync.
+class SyncedFile final {
  public:
-  explicit TwoFiles(const std::string& folder) : block(24 << 10, 'x') {
+  explicit SyncedFile(const std::string& folder) : block(24 << 10, 'x') {
     writeFile(folder + "/log", std::string(COMMITS * block.size(), '0'));
-    writeFile(folder + "/small", std::string(4096, '0'));
     log = kj::AutoCloseFd(open((folder + "/log").c_str(), O_WRONLY | O_CLOEXEC));
-    small = kj::AutoCloseFd(open((folder + "/small").c_str(), O_WRONLY | O_CLOEXEC | O_DSYNC));
     KJ_SYSCALL(fsync(log));
   }
   void write() {
     KJ_SYSCALL(pwrite(log, block.data(), block.size(), at));
     KJ_SYSCALL(fdatasync(log));
-    KJ_SYSCALL(pwrite(small, block.data(), 4096, 0));
     at += block.size();
   }
 
  private:
   std::string block;
   off_t at = 0;
-  kj::AutoCloseFd log, small;
+  kj::AutoCloseFd log;
 };
 
 // A service and its task of 300 bytes, as a user's request makes them.
@@ -102,7 +99,7 @@ TEST_CASE("store.local: the time that a commit takes", "[.latency]") {
   auto plugin = host.configure(newModuleInstance(*env), settings.asReader(), io.waitScope);
   auto store = host.start<schema::Store>(plugin, "store.local", io.waitScope);
   printGrowth("when started", before);
-  TwoFiles raw(place);
+  SyncedFile raw(place);
   std::vector<double> times, rawTimes;
   for (int i = 0; i < COMMITS; ++i) {
     auto start = std::chrono::steady_clock::now();
@@ -114,7 +111,7 @@ TEST_CASE("store.local: the time that a commit takes", "[.latency]") {
   }
   printGrowth("after the commits", before);
   print("one commit of 2 ops", times);
-  print("the two synced writes alone", rawTimes);
+  print("the synced write alone", rawTimes);
   auto start = std::chrono::steady_clock::now();
   kj::Vector<kj::Promise<void>> all;
   for (int i = 0; i < COMMITS; ++i) all.add(commitTwo(store, COMMITS + i));

@@ -50,7 +50,7 @@ std::vector<CommitAnswer> LocalStore::commit(kj::ArrayPtr<const PendingCommit> g
   auto together = attemptNow([&] { return commitTogether(group); });
   if (together.ok()) return kj::mv(together.value());
   database.rollback();
-  bool whole = group.size() == 1 || stage == Stage::ACKNOWLEDGING || !database.lastWasFull();
+  bool whole = group.size() == 1 || !database.lastWasFull();
   if (whole) return explain(group.size(), together.message());
   // Perhaps only one of them is too large for the disk.
   std::vector<CommitAnswer> answers;
@@ -64,14 +64,8 @@ std::vector<CommitAnswer> LocalStore::commit(kj::ArrayPtr<const PendingCommit> g
 std::vector<CommitAnswer> LocalStore::explain(size_t count, kj::StringPtr error) {
   CommitAnswer answer =
       refused(kj::str(error, "; nothing was changed").cStr(), summary.state.epoch);
-  if (stage == Stage::ACKNOWLEDGING) {
-    answer.kind = CommitAnswer::Kind::UNKNOWN;
-    answer.reason = error.cStr();
-  } else if (stage == Stage::COMMITTING && !database.lastWasFull()) {
-    // After a sync that failed nobody knows what is on the disk (fsync(2) reports it once).
-    broken = kj::str("the disk failed, so that nothing is known of what was written last: ", error,
-                     "; see to the disk and start the plugin again")
-                 .cStr();
+  if (stage == Stage::COMMITTING && !database.lastWasFull()) {
+    breakOff(error);
     answer.kind = CommitAnswer::Kind::UNKNOWN;
     answer.reason = broken;
   } else if (database.lastWasFull()) {
@@ -158,6 +152,7 @@ void LocalStore::write(schema::Op::Reader op, const std::optional<ObjectMark>& b
 
 CommitAnswer LocalStore::refused(std::string reason, uint64_t epoch) {
   CommitAnswer answer;
+  answer.kind = CommitAnswer::Kind::REFUSED;
   answer.reason = kj::mv(reason);
   answer.epoch = epoch;
   return answer;
@@ -195,13 +190,28 @@ void LocalStore::finish(const Draft& draft) {
   options.failPoint("commit-written");
   summary = draft.summary;
   firstChange = draft.firstChange;
-  stage = Stage::ACKNOWLEDGING;
-  revisionFile->write(summary.state);
-  options.failPoint("commit-durable");
   ++syncCount;
 }
 
-ElectAnswer LocalStore::elect(const std::string& candidate, uint64_t expectedEpoch) {
+void LocalStore::note() {
+  if (!broken.empty() || isNoted()) return;
+  auto outcome = attemptNow([&] { revisionFile->write(summary.state); });
+  if (outcome.ok()) {
+    options.failPoint("commit-noted");
+  } else {
+    breakOff(outcome.message());
+  }
+}
+
+// After a sync that failed nobody knows what is on the disk (fsync(2) reports it once).
+void LocalStore::breakOff(kj::StringPtr error) {
+  broken = kj::str("the disk failed, so that nothing is known of what was written last: ", error,
+                   "; see to the disk and start the plugin again")
+               .cStr();
+}
+
+ElectAnswer LocalStore::elect(const std::string& candidate, uint64_t expectedEpoch,
+                              uint64_t leastEpoch) {
   requireHealthy();
   if (summary.state.epoch != expectedEpoch) {
     return {false, summary.state.epoch, summary.leader};
@@ -209,7 +219,7 @@ ElectAnswer LocalStore::elect(const std::string& candidate, uint64_t expectedEpo
   auto outcome = attemptNow([&] {
     beginWriting();
     Draft draft{summary, firstChange};
-    ++draft.summary.state.epoch;
+    draft.summary.state.epoch = std::max(expectedEpoch + 1, leastEpoch);
     draft.summary.leader = candidate;
     finish(draft);
   });
@@ -218,6 +228,9 @@ ElectAnswer LocalStore::elect(const std::string& candidate, uint64_t expectedEpo
     auto answers = explain(1, outcome.message());
     fail(kj::str("cannot make '", candidate.c_str(), "' the leader: ", answers[0].reason.c_str()));
   }
+  // Whoever was leader is told by it, even if the end of the log is damaged some day.
+  note();
+  requireHealthy();
   return {true, summary.state.epoch, summary.leader};
 }
 
@@ -311,6 +324,7 @@ void LocalStore::checkpoint() {
 }
 
 void LocalStore::close() {
+  note();
   loads.clear();
   begin.reset();
   end.reset();

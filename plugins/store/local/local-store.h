@@ -1,6 +1,6 @@
-// The state of one store on the disk: what is acknowledged is in the database and in the revision
-// file. Blocks; used by one thread at a time (CommitQueue sees to that), throws FAILED with texts
-// for users.
+// The state of one store on the disk: what is acknowledged is in the database, and how far that
+// came is noted in the revision file. Blocks; used by one thread at a time (CommitQueue sees to
+// that), throws FAILED with texts for users.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "batch.h"
 #include "folder-lock.h"
+#include "lib/answers.h"
+#include "lib/batch.h"
 #include "orch/schema/store.capnp.h"
 #include "recovery.h"
 
@@ -25,29 +26,13 @@ struct StoreOptions {
   uint64_t changeBytes = 64 << 20;
   uint64_t acceptLoss = 0;
   uint64_t logBytes = 4 << 20;  // reserved for the write-ahead log
-  // Told of each commit that it begins, is written, and is durable (Env::failPoint).
+  // Told of each commit that it begins, is on the disk, and is noted (Env::failPoint).
   std::function<void(kj::StringPtr)> failPoint = [](kj::StringPtr) {};
 };
 
 struct PendingCommit {
   FlatBatch batch;
   uint64_t epoch = 0;
-};
-
-// A schema::CommitResult as a plain value.
-struct CommitAnswer {
-  enum class Kind { COMMITTED, REFUSED, UNKNOWN };
-  Kind kind = Kind::REFUSED;
-  uint64_t revision = 0;  // if committed
-  std::string reason;     // if not
-  uint64_t epoch = 0;     // the store's, if refused
-  std::vector<std::string> conflicts;
-};
-
-struct ElectAnswer {
-  bool won = false;
-  uint64_t epoch = 0;
-  std::string leader;
 };
 
 struct LoadChunk {
@@ -77,10 +62,15 @@ class LocalStore final {
   // How often something was made durable since it was opened.
   uint64_t syncs() const { return syncCount; }
 
-  // One transaction and one sync of each file for all of them; an answer for each. One that is
+  // One transaction and one sync for all of them; an answer for each. One that is
   // refused changes nothing and does not hurt the others.
   std::vector<CommitAnswer> commit(kj::ArrayPtr<const PendingCommit> group);
-  ElectAnswer elect(const std::string& candidate, uint64_t expectedEpoch);
+  // Writes into the revision file what was acknowledged, if it is not there yet. What comes after
+  // the last note is on the disk, too; but if the end of the log is damaged, nobody sees that it
+  // is missing. To be called soon after commits; elect() and close() do it themselves.
+  void note();
+  bool isNoted() const { return revisionFile->last() == summary.state; }
+  ElectAnswer elect(const std::string& candidate, uint64_t expectedEpoch, uint64_t leastEpoch = 0);
   std::optional<uint64_t> find(const std::string& batchId);
 
   // A load shows the state of the moment in which it began, whatever is committed meanwhile: what
@@ -114,7 +104,7 @@ class LocalStore final {
     Summary summary;
     uint64_t firstChange = 0;
   };
-  enum class Stage { WRITING, COMMITTING, ACKNOWLEDGING };
+  enum class Stage { WRITING, COMMITTING };
 
   std::vector<CommitAnswer> commitTogether(kj::ArrayPtr<const PendingCommit> group);
   std::vector<CommitAnswer> explain(size_t count, kj::StringPtr error);
@@ -125,6 +115,7 @@ class LocalStore final {
   void beginWriting();
   // Ends the transaction and makes the draft what is acknowledged.
   void finish(const Draft& draft);
+  void breakOff(kj::StringPtr error);
   void detachLoads();
   void requireHealthy();
 

@@ -42,7 +42,7 @@ class Local final : public PluginInstance {
         env.workers().run([options = options]() { return std::make_shared<LocalStore>(options); });
     auto opened = co_await opening;
     for (auto& note : opened->notes()) host.log().warn(note.id.c_str(), {{"what", note.text}});
-    service.emplace(env.workers(), kj::mv(opened), limits, Log(host.client()));
+    service.emplace(env.workers(), env.timer(), kj::mv(opened), limits, Log(host.client()));
   }
 
   Task<Services> start() override {

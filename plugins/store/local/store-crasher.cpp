@@ -10,7 +10,7 @@
 
 namespace {
 
-using orch::store::local::BatchLimits;
+using orch::store::BatchLimits;
 using orch::store::local::LocalStore;
 using orch::store::local::PendingCommit;
 
@@ -32,7 +32,7 @@ PendingCommit batchAfter(uint64_t revision) {
   if (revision > 0) {
     put(ops[1], "object-" + std::to_string(next), 0, std::string(next * 37 % 3000, 'x'));
   }
-  return {orch::store::local::flatten(batch, BatchLimits()), 0};
+  return {orch::store::flatten(batch, BatchLimits()), 0};
 }
 
 }  // namespace
@@ -47,12 +47,13 @@ int main(int argc, char** argv) {
   for (;;) {
     auto commit = batchAfter(store.revision());
     auto answer = store.commit(kj::arrayPtr(&commit, 1))[0];
-    if (answer.kind != orch::store::local::CommitAnswer::Kind::COMMITTED) {
+    if (answer.kind != orch::store::CommitAnswer::Kind::COMMITTED) {
       fprintf(stderr, "%s\n", answer.reason.c_str());
       return 1;
     }
     auto line = std::to_string(answer.revision) + "\n";
     if (write(STDOUT_FILENO, line.data(), line.size()) < 0) return 1;
+    if (answer.revision % 4 == 0) store.note();
     if (store.checkpointDue()) store.checkpoint();
   }
 }

@@ -10,10 +10,11 @@ namespace orch::store::local {
 
 class StoreCore final : public kj::Refcounted {
  public:
-  StoreCore(Workers& workers, std::shared_ptr<LocalStore> store, BatchLimits limits, Log log)
+  StoreCore(Workers& workers, kj::Timer& timer, std::shared_ptr<LocalStore> store,
+            BatchLimits limits, Log log)
       : limits(limits),
         log(kj::mv(log)),
-        queue(workers, store, callbacks()),
+        queue(workers, timer, store, callbacks()),
         feed(queue, store->revision()) {}
 
   const BatchLimits limits;
@@ -109,41 +110,23 @@ class Server final : public schema::Store::Server {
     PendingCommit commit{flatten(params.getBatch(), core->limits), params.getEpoch()};
     context.releaseParams();
     auto answer = co_await core->queue.commit(kj::mv(commit));
-    auto result = context.getResults().initResult();
-    switch (answer.kind) {
-      case CommitAnswer::Kind::COMMITTED:
-        result.setCommitted(answer.revision);
-        break;
-      case CommitAnswer::Kind::UNKNOWN:
-        result.setUnknown(answer.reason.c_str());
-        break;
-      case CommitAnswer::Kind::REFUSED: {
-        auto refused = result.initRefused();
-        refused.setReason(answer.reason.c_str());
-        refused.setEpoch(answer.epoch);
-        auto conflicts = refused.initConflicts(answer.conflicts.size());
-        for (uint32_t i = 0; i < conflicts.size(); ++i)
-          conflicts.set(i, answer.conflicts[i].c_str());
-      }
-    }
+    fill(context.getResults().initResult(), answer);
   }
   Task<void> doElect(ElectContext context) {
-    std::string candidate = context.getParams().getCandidate().cStr();
-    if (candidate.empty()) fail(kj::str("an election needs the name of a candidate"));
+    auto candidate = candidateOf(context.getParams());
     auto expected = context.getParams().getExpectedEpoch();
-    auto electing = core->queue.call(
-        [candidate, expected](LocalStore& store) { return store.elect(candidate, expected); });
+    auto least = context.getParams().getLeastEpoch();
+    auto electing = core->queue.call([candidate, expected, least](LocalStore& store) {
+      return store.elect(candidate, expected, least);
+    });
     auto answer = co_await electing;
-    context.getResults().setWon(answer.won);
-    context.getResults().setEpoch(answer.epoch);
-    context.getResults().setLeader(answer.leader.c_str());
+    fill(context.getResults(), answer);
   }
   Task<void> doFind(FindContext context) {
     std::string id = context.getParams().getBatchId().cStr();
     auto finding = core->queue.call([id](LocalStore& store) { return store.find(id); });
     auto revision = co_await finding;
-    context.getResults().setFound(revision.has_value());
-    context.getResults().setRevision(revision.value_or(0));
+    fill(context.getResults(), revision);
   }
 
   kj::Own<StoreCore> core;
@@ -151,9 +134,9 @@ class Server final : public schema::Store::Server {
 
 }  // namespace
 
-StoreService::StoreService(Workers& workers, std::shared_ptr<LocalStore> store, BatchLimits limits,
-                           Log log)
-    : core(kj::refcounted<StoreCore>(workers, kj::mv(store), limits, kj::mv(log))) {}
+StoreService::StoreService(Workers& workers, kj::Timer& timer, std::shared_ptr<LocalStore> store,
+                           BatchLimits limits, Log log)
+    : core(kj::refcounted<StoreCore>(workers, timer, kj::mv(store), limits, kj::mv(log))) {}
 StoreService::~StoreService() noexcept(false) {}
 schema::Store::Client StoreService::client() { return kj::heap<Server>(kj::addRef(*core)); }
 kj::Promise<void> StoreService::stop() { return core->queue.close(); }

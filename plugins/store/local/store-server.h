@@ -14,7 +14,8 @@ class StoreCore;
 class StoreService final {
  public:
   // `store` is owned by the queue within and by the job that runs.
-  StoreService(Workers& workers, std::shared_ptr<LocalStore> store, BatchLimits limits, Log log);
+  StoreService(Workers& workers, kj::Timer& timer, std::shared_ptr<LocalStore> store,
+               BatchLimits limits, Log log);
   ~StoreService() noexcept(false);
 
   schema::Store::Client client();

@@ -66,7 +66,7 @@ TEST_CASE("store.local: commits that wait are written together, a refused one hu
   auto store = std::make_shared<LocalStore>(options);
   uint64_t told = 0;
   CommitQueue queue(
-      node.env->workers(), store,
+      node.env->workers(), node.env->timer(), store,
       {[&](uint64_t revision, const FlatBatch&) { told = revision; }, [](kj::StringPtr) {}});
   std::vector<kj::Promise<CommitAnswer>> promises;
   for (int i = 0; i < 100; ++i) {
@@ -90,6 +90,31 @@ TEST_CASE("store.local: commits that wait are written together, a refused one hu
   auto late = attempt(queue.commit(pending("late", {}))).wait(node.io.waitScope);
   REQUIRE(!late.ok());
   CHECK(late.error().getType() == kj::Exception::Type::DISCONNECTED);
+}
+
+TEST_CASE("store.local: a commit is answered first, and noted soon after", "[store]") {
+  StoreNode node;
+  testing::TestFolder folder("store-noted");
+  auto store = std::make_shared<LocalStore>(smallState(folder.sub("state")));
+  auto noted = [&] {
+    return RevisionFile(revisionPath(folder.sub("state").cStr())).last()->revision;
+  };
+  kj::TimerImpl timer(kj::origin<kj::TimePoint>());
+  CommitQueue queue(node.env->workers(), timer, store,
+                    {[](uint64_t, const FlatBatch&) {}, [](kj::StringPtr) {}});
+  auto idle = [&] { queue.call([](LocalStore&) {}).wait(node.io.waitScope); };
+  for (int i = 1; i <= 3; ++i) {
+    queue.commit(pending("b" + std::to_string(i), {{"k" + std::to_string(i), 0, "v"}}))
+        .wait(node.io.waitScope);
+  }
+  idle();
+  CHECK(noted() == 0);
+  timer.advanceTo(timer.now() + CommitQueue::NOTED_AFTER);
+  idle();
+  CHECK(noted() == 3);
+  queue.commit(pending("b4", {{"k4", 0, "v"}})).wait(node.io.waitScope);
+  queue.close().wait(node.io.waitScope);
+  CHECK(noted() == 4);
 }
 
 TEST_CASE("store.local: a batch is applied once", "[store]") {

@@ -51,6 +51,12 @@ struct NodeFacts {
     kj::String value;
   };
   kj::Vector<Label> labels;
+  struct Resource {
+    kj::String kind;
+    uint64_t amount;
+    kj::Vector<kj::String> names;  // of a set
+  };
+  kj::Vector<Resource> resources;
 };
 
 // Belongs to one plugin instance and lives as long as it. Used on the loop's thread only.

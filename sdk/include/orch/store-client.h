@@ -4,6 +4,7 @@
 
 #include <kj/function.h>
 
+#include <string>
 #include <vector>
 
 #include "orch/env.h"
@@ -14,6 +15,8 @@ namespace orch {
 struct StoreLimits {
   size_t maxOps = 0;
   size_t maxBytes = 0;
+  bool shared = false;  // with other hosts
+  std::string uri;  // which servers have the state, see store.capnp; empty: none that have a name
 };
 
 // Borrows all of it.
@@ -37,6 +40,7 @@ struct CommitOutcome {
   Kind kind = Kind::FAILED;
   uint64_t revision = 0;
   kj::String reason;
+  bool unanswered = false;  // what became of it had to be looked up
 };
 
 class StoreClient final {
@@ -54,6 +58,21 @@ class StoreClient final {
   // Hands every object to `take`, which is not called any more once the task is over or dropped. An
   // exception of `take` fails the load. A damaged object fails it, too, in the store's own words.
   Task<Loaded> load(kj::Function<void(schema::StoredObject::Reader)> take);
+  // Who leads: what it called itself when it was elected.
+  struct Lead {
+    uint64_t epoch = 0;
+    std::string leader;  // empty: nobody ever has
+  };
+  Task<Lead> lead();
+  // The epoch that `candidate` leads by, if nobody was elected since `expectedEpoch`; else who was.
+  struct Election {
+    bool won = false;
+    Lead lead;
+  };
+  // It is more than `expectedEpoch`, and at least `leastEpoch`.
+  Task<Election> elect(std::string candidate, uint64_t expectedEpoch, uint64_t leastEpoch = 0);
+  // Those that the store runs itself; nothing if it does not.
+  Task<kj::Maybe<schema::StoreServers::Client>> servers();
   // Never fails. `ops` are not used any more when it returns.
   Task<CommitOutcome> commit(kj::ArrayPtr<const StoreOp> ops, uint64_t epoch);
 

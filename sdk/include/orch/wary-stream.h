@@ -16,9 +16,10 @@ kj::Own<kj::AsyncIoStream> bounded(uint64_t bytes, kj::Own<kj::AsyncIoStream> st
 kj::Own<kj::AsyncIoStream> impatient(kj::Timer& timer, kj::Duration limit,
                                      kj::Own<kj::AsyncIoStream> stream);
 
-// A TCP connection ends when the other host does not answer for a minute: one that lost its power
-// says nothing, and who only listens would not see it.
-void keepAlive(kj::AsyncIoStream& stream);
+// A TCP connection ends when the other host does not answer for so long, whole seconds: one that
+// lost its power says nothing, and who only listens would not see it. Nor would who has sent it
+// something, for a quarter of an hour.
+void keepAlive(kj::AsyncIoStream& stream, kj::Duration limit = 60 * kj::SECONDS);
 
 // The messages of a stream, which outlives them. `told` gets the reason when one cannot be read, as
 // it is none or too long, or written: RPC ends the connection without a word, or goes on reading. A

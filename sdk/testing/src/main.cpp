@@ -14,9 +14,9 @@
 
 namespace {
 
-// A moment before ctest's own TIMEOUT of 120 s, which names nothing, a run that stands still says
+// A moment before ctest's own TIMEOUT of 240 s, which names nothing, a run that stands still says
 // where it waits. ORCH_PATIENCE is in seconds, 0 is for ever: for a debugger, and for long runs.
-constexpr unsigned PATIENCE_SECONDS = 110;
+constexpr unsigned PATIENCE_SECONDS = 230;
 constexpr int STACK_DEPTH = 64;
 
 pthread_t testThread;

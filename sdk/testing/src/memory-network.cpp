@@ -21,21 +21,16 @@ constexpr size_t WINDOW = 256 << 10;
 // A piece, or a first word, that nobody answers is sent again.
 constexpr kj::Duration AGAIN = 1 * kj::SECONDS;
 
-kj::Exception resetByPeer() {
-  return kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__,
-                       kj::str("connection reset by peer"));
-}
+kj::Exception resetByPeer() { return KJ_EXCEPTION(DISCONNECTED, "connection reset by peer"); }
 
 using Waiters = std::vector<kj::Own<kj::PromiseFulfiller<void>>>;
-
-class Receiver;
 
 struct HostState {
   explicit HostState(VirtualMachine& machine) : machine(machine) {}
   VirtualMachine& machine;
   uint64_t life = 0;
   bool power = true;
-  std::map<kj::uint, Receiver*> listeners;
+  std::map<kj::uint, class Receiver*> listeners;
 };
 
 // One direction of a connection: what its one end has sent and the other has not read.
@@ -48,7 +43,10 @@ struct Pipe {
   };
   class Read;
   std::string from, to;
-  bool writerGone = false;  // its end was dropped, or its life is over
+  HostState* source = nullptr;  // the same
+  HostState* target = nullptr;
+  const LinkQuality* link = nullptr;  // as it is now
+  bool writerGone = false;            // its end was dropped, or its life is over
   bool readerGone = false;
   bool ended = false;   // all that will ever come is in `arrived`
   bool broken = false;  // reset
@@ -79,12 +77,10 @@ struct MemoryNetwork::Impl final : private kj::TaskSet::ErrorHandler {
     return found->second;
   }
   kj::Timer& timer() { return world.env().timer(); }
+  // Stays where it is, and says what is set later.
   const LinkQuality& link(const std::string& from, const std::string& to) const {
     static const LinkQuality LOCAL{10 * kj::MICROSECONDS, 0 * kj::SECONDS};
-    static const LinkQuality USUAL;
-    if (from == to) return LOCAL;
-    auto known = links.find({from, to});
-    return known == links.end() ? USUAL : known->second;
+    return from == to ? LOCAL : links[{from, to}];
   }
   uint64_t random(uint64_t below) { return below == 0 ? 0 : generator() % below; }
   kj::Duration delayOf(const LinkQuality& quality) {
@@ -95,12 +91,12 @@ struct MemoryNetwork::Impl final : private kj::TaskSet::ErrorHandler {
     return delay;
   }
   bool dead(const Connection& connection, int end) {
-    return host(connection.pipes[end].from).life != connection.lives[end];
+    return connection.pipes[end].source->life != connection.lives[end];
   }
 
   void send(Connection& connection, int end, kj::Array<kj::byte> bytes, Pipe::Kind kind) {
     auto& pipe = connection.pipes[end];
-    auto at = kj::max(pipe.lastAt, timer().now() + delayOf(link(pipe.from, pipe.to)));
+    auto at = kj::max(pipe.lastAt, timer().now() + delayOf(*pipe.link));
     pipe.lastAt = at;
     pipe.bytesUnderWay += bytes.size();
     pipe.underWay.push_back({at, kj::mv(bytes), kind});
@@ -109,7 +105,7 @@ struct MemoryNetwork::Impl final : private kj::TaskSet::ErrorHandler {
   void arm(Connection& connection, int end) {
     auto& pipe = connection.pipes[end];
     if (pipe.armed || pipe.underWay.empty()) return;
-    if (link(pipe.from, pipe.to).cut) return;  // `setLink` arms it again
+    if (pipe.link->cut) return;  // `setLink` arms it again
     pipe.armed = true;
     tasks.add(timer()
                   .atTime(pipe.underWay.front().at)
@@ -133,10 +129,9 @@ struct MemoryNetwork::Impl final : private kj::TaskSet::ErrorHandler {
   VirtualWorld& world;
   std::mt19937_64 generator;
   std::map<std::string, HostState> hosts;
-  std::map<std::pair<std::string, std::string>, LinkQuality> links;
+  mutable std::map<std::pair<std::string, std::string>, LinkQuality> links;
   std::vector<Connection*> open;  // whose ends are not both gone
   uint64_t bytes = 0;
-  uint64_t pieces = 0;
   Waiters parked;  // of lives that are over
   kj::TaskSet tasks;
 };
@@ -188,7 +183,7 @@ class Stream final : public kj::AsyncIoStream {
     if (net.dead(*connection, end)) return kj::NEVER_DONE;
     auto reading = kj::newAdaptedPromise<size_t, Pipe::Read>(
         in(), reinterpret_cast<kj::byte*>(buffer), min, max);
-    if (!net.host(in().to).machine.frozen()) in().reading->look();
+    if (!in().target->machine.frozen()) in().reading->look();
     return reading;
   }
   kj::Promise<void> write(const void* buffer, size_t size) override {
@@ -206,6 +201,8 @@ class Stream final : public kj::AsyncIoStream {
     return send(kj::mv(bytes));
   }
   kj::Promise<void> whenWriteDisconnected() override { return kj::NEVER_DONE; }
+  void setsockopt(int, int, const void*, kj::uint) override {
+  }  // it says nothing when a host is off
   void shutdownWrite() override {
     if (net.dead(*connection, end) || out().writerGone) return;
     out().writerGone = true;
@@ -355,8 +352,8 @@ class HostNetwork final : public kj::Network {
 
 void Impl::deliver(Connection& connection, int end) {
   auto& pipe = connection.pipes[end];
-  auto& to = host(pipe.to);
-  if (link(pipe.from, pipe.to).cut || pipe.underWay.empty()) return;
+  auto& to = *pipe.target;
+  if (pipe.link->cut || pipe.underWay.empty()) return;
   if (pipe.underWay.front().at > timer().now()) return;
   bool dead = pipe.readerGone || to.life != connection.lives[1 - end];
   if (dead && !to.power) {  // nobody answers
@@ -378,7 +375,6 @@ void Impl::deliver(Connection& connection, int end) {
     pipe.ended = true;
   } else {
     bytes += piece.bytes.size();
-    ++pieces;
     pipe.arrived.append(piece.bytes.asChars().begin(), piece.bytes.size());
   }
   if (pipe.reading != nullptr && !to.machine.frozen()) pipe.reading->look();
@@ -390,7 +386,7 @@ void Impl::breakPipe(Pipe& pipe) {
   pipe.underWay.clear();
   pipe.bytesUnderWay = 0;
   for (auto& writer : std::exchange(pipe.writing, {})) writer->reject(resetByPeer());
-  if (pipe.reading != nullptr && !host(pipe.to).machine.frozen()) pipe.reading->look();
+  if (pipe.reading != nullptr && !pipe.target->machine.frozen()) pipe.reading->look();
 }
 
 // An end was dropped by its life, or with it.
@@ -408,10 +404,15 @@ void Impl::gone(Connection& connection, int end) {
 
 kj::Own<Connection> Impl::connect(const std::string& from, const std::string& to) {
   auto connection = kj::refcounted<Connection>();
-  connection->pipes[0].from = connection->pipes[1].to = from;
-  connection->pipes[0].to = connection->pipes[1].from = to;
-  connection->lives[0] = host(from).life;
-  connection->lives[1] = host(to).life;
+  for (int end : {0, 1}) {
+    auto& pipe = connection->pipes[end];
+    pipe.from = end == 0 ? from : to;
+    pipe.to = end == 0 ? to : from;
+    pipe.source = &host(pipe.from);
+    pipe.target = &host(pipe.to);
+    pipe.link = &link(pipe.from, pipe.to);
+    connection->lives[end] = pipe.source->life;
+  }
   open.push_back(connection.get());
   return connection;
 }
@@ -494,7 +495,6 @@ void MemoryNetwork::awake(kj::StringPtr name) {
 }
 
 uint64_t MemoryNetwork::bytes() const { return impl->bytes; }
-uint64_t MemoryNetwork::pieces() const { return impl->pieces; }
 size_t MemoryNetwork::connections() const { return impl->open.size(); }
 
 }  // namespace orch::testing

@@ -45,6 +45,8 @@ capnp::Data::Reader dataOf(const std::string& bytes) {
 struct MemoryStore::State final : public kj::Refcounted {
   uint32_t maxOps = 0;
   uint64_t maxBytes = 0;
+  bool shared = false;
+  std::string uri;
   std::map<Name, Value> objects;
   uint64_t revision = 0;
   uint64_t epoch = 0;
@@ -55,6 +57,8 @@ struct MemoryStore::State final : public kj::Refcounted {
   uint32_t skip = 0;
   bool cutOff = false;
   uint64_t commits = 0;
+  uint64_t elections = 0;
+  uint64_t loads = 0;
   uint64_t objectsWritten = 0;
   uint64_t largestBatch = 0;
   struct Disk {
@@ -71,10 +75,17 @@ struct MemoryStore::State final : public kj::Refcounted {
   Waiting held;
   bool holdsLoads = false;
   bool holdsCommits = false;
+  bool holdsElections = false;
+  bool holdsFollowers = false;
 
   void wake() { wake(waiting); }
   void wake(Waiting& list) {
     for (auto& fulfiller : std::exchange(list, {})) fulfiller->fulfill();
+  }
+  kj::Promise<void> woken() {
+    auto pair = kj::newPromiseAndFulfiller<void>();
+    waiting.push_back(kj::mv(pair.fulfiller));
+    return kj::mv(pair.promise);
   }
   kj::Promise<void> unless(bool holds) {
     if (!holds) return kj::READY_NOW;
@@ -114,6 +125,10 @@ class Follower final : public capnp::Capability::Server {
  private:
   Task<void> run() {
     while (generation == state->generation) {
+      if (state->holdsFollowers) {
+        co_await state->woken();
+        continue;
+      }
       bool tooOld = state->records.empty() ? from != state->revision
                                            : from + 1 < state->records.front().revision;
       if (from > state->revision || (from < state->revision && tooOld)) {
@@ -125,9 +140,7 @@ class Follower final : public capnp::Capability::Server {
       }
       auto next = nextRecord();
       if (next == nullptr) {
-        auto pair = kj::newPromiseAndFulfiller<void>();
-        state->waiting.push_back(kj::mv(pair.fulfiller));
-        co_await pair.promise;
+        co_await state->woken();
         continue;
       }
       auto request = sink.changesRequest();
@@ -136,11 +149,12 @@ class Follower final : public capnp::Capability::Server {
       co_await request.send();
     }
   }
+  // There is one of each revision.
   const Record* nextRecord() {
-    for (auto& record : state->records) {
-      if (record.revision > from) return &record;
-    }
-    return nullptr;
+    auto& records = state->records;
+    if (records.empty() || records.back().revision <= from) return nullptr;
+    auto first = records.front().revision;
+    return &records[from < first ? 0 : from + 1 - first];
   }
   template <typename Request>
   static void fill(const Record& record, Request& request) {
@@ -173,10 +187,13 @@ class StoreServer final : public schema::Store::Server {
     state->checkReachable();
     context.getResults().setMaxOps(state->maxOps);
     context.getResults().setMaxBytes(state->maxBytes);
+    context.getResults().setShared(state->shared);
+    context.getResults().setUri(state->uri.c_str());
     return kj::READY_NOW;
   }
   kj::Promise<void> load(LoadContext context) override {
     if (over()) return kj::NEVER_DONE;
+    ++state->loads;
     return state->unless(state->holdsLoads).then([this, context]() mutable {
       return doLoad(context).promise();
     });
@@ -196,16 +213,23 @@ class StoreServer final : public schema::Store::Server {
   }
   kj::Promise<void> elect(ElectContext context) override {
     if (over()) return kj::NEVER_DONE;
+    state->checkReachable();
+    ++state->elections;
+    bool only = context.getParams().getExpectedEpoch() != state->epoch;  // asks who leads
+    return state->unless(state->holdsElections && !only).then([this, context]() mutable {
+      doElect(context);
+    });
+  }
+  void doElect(ElectContext context) {
     auto params = context.getParams();
     auto results = context.getResults();
     if (params.getExpectedEpoch() == state->epoch) {
-      ++state->epoch;
+      state->epoch = kj::max(state->epoch + 1, params.getLeastEpoch());
       state->leader = params.getCandidate().cStr();
       results.setWon(true);
     }
     results.setEpoch(state->epoch);
     results.setLeader(state->leader.c_str());
-    return kj::READY_NOW;
   }
   kj::Promise<void> find(FindContext context) override {
     if (over()) return kj::NEVER_DONE;
@@ -359,6 +383,10 @@ MemoryStore::MemoryStore(uint32_t maxOps, uint64_t maxBytes) : state(kj::refcoun
 }
 MemoryStore::~MemoryStore() noexcept(false) {}
 
+void MemoryStore::share(std::string uri) {
+  state->shared = true;
+  state->uri = std::move(uri);
+}
 schema::Store::Client MemoryStore::client() { return kj::heap<StoreServer>(kj::addRef(*state)); }
 void MemoryStore::setDisk(kj::Timer& timer, kj::Function<kj::Duration()> sync) {
   state->disk = State::Disk{timer, kj::mv(sync), timer.now()};
@@ -384,6 +412,11 @@ void MemoryStore::dropFollowers() {
   ++state->generation;
   state->wake();
 }
+void MemoryStore::holdFollowers(bool holds) {
+  state->holdsFollowers = holds;
+  if (!holds) state->wake();
+}
+void MemoryStore::forgetRecords() { state->records.clear(); }
 void MemoryStore::inject(Fault fault, uint32_t skip) {
   state->fault = fault;
   state->skip = skip;
@@ -396,9 +429,15 @@ void MemoryStore::holdCommits(bool holds) {
   state->holdsCommits = holds;
   if (!holds) state->wake(state->held);
 }
+void MemoryStore::holdElections(bool holds) {
+  state->holdsElections = holds;
+  if (!holds) state->wake(state->held);
+}
 void MemoryStore::disconnect() { state->cutOff = true; }
 void MemoryStore::reconnect() { state->cutOff = false; }
 uint64_t MemoryStore::commits() const { return state->commits; }
+uint64_t MemoryStore::elections() const { return state->elections; }
+uint64_t MemoryStore::loads() const { return state->loads; }
 uint64_t MemoryStore::largestBatch() const { return state->largestBatch; }
 
 }  // namespace orch::testing

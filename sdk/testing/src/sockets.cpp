@@ -6,8 +6,13 @@
 #include <kj/debug.h>
 #include <poll.h>
 #include <sched.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
+#include <atomic>
+#include <random>
 #include <thread>
 
 #include "orch/attempt.h"
@@ -91,6 +96,48 @@ kj::AutoCloseFd socketIn(const std::string& path, bool udp, bool ipv6) {
   KJ_SYSCALL(setsockopt(made, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)));
   KJ_SYSCALL(setsockopt(made, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
   return made;
+}
+
+namespace {
+// Below the ports that the system gives to those who name none: of other tests' many connections
+// none must take a port before its server does, or while that is started anew.
+constexpr uint16_t FIRST_PORT = 10'000;
+constexpr uint16_t PORTS = 22'000;
+
+bool isFreePort(int type, uint16_t port) {
+  kj::AutoCloseFd fd(socket(AF_INET, type | SOCK_CLOEXEC, 0));
+  KJ_REQUIRE(fd.get() >= 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+}
+
+// Among tests a port belongs to whose process has bound this name first, until it ends: there is
+// nobody at the port before its server has started, and while that is started anew. Names without a
+// file belong to a network namespace, as ports do.
+bool isOursNow(uint16_t port) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  auto name = "orch-test-port-" + std::to_string(port);
+  memcpy(address.sun_path + 1, name.data(), name.size());
+  kj::AutoCloseFd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  KJ_REQUIRE(fd.get() >= 0);
+  auto size = offsetof(sockaddr_un, sun_path) + 1 + name.size();
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0) return false;
+  static_cast<void>(fd.release());  // the system closes it
+  return true;
+}
+}  // namespace
+
+uint16_t freePort() {
+  static std::atomic<uint32_t> next{std::random_device()()};
+  for (;;) {
+    auto port = static_cast<uint16_t>(FIRST_PORT + next++ % PORTS);
+    bool free = isOursNow(port) && isFreePort(SOCK_STREAM, port) && isFreePort(SOCK_DGRAM, port);
+    if (free) return port;
+  }
 }
 
 void bindTo(int fd, uint16_t port) {

@@ -8,6 +8,7 @@
 namespace orch::testing {
 
 struct TestHost::State final : public kj::Refcounted {
+  kj::String nodeId = kj::str("testnode00000000000000000");
   kj::String dataDir;
   kj::String runDir;
   kj::String instance;
@@ -41,7 +42,7 @@ class HostServer final : public schema::Host::Server {
 
   kj::Promise<void> node(NodeContext context) override {
     auto results = context.getResults();
-    results.setId("testnode00000000000000000");
+    results.setId(state->nodeId);
     results.setName("test-node");
     results.setDataDir(state->dataDir);
     results.setRunDir(state->runDir);
@@ -104,6 +105,7 @@ TestHost::TestHost(kj::StringPtr dataDir, kj::StringPtr runDir, kj::StringPtr in
 }
 TestHost::~TestHost() noexcept(false) {}
 schema::Host::Client TestHost::client() { return kj::heap<HostServer>(kj::addRef(*state)); }
+void TestHost::setNodeId(kj::StringPtr id) { state->nodeId = kj::str(id); }
 void TestHost::addService(kj::StringPtr name, capnp::Capability::Client service) {
   state->services.insert_or_assign(std::string(name.cStr()), kj::mv(service));
 }

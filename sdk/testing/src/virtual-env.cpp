@@ -19,13 +19,19 @@ constexpr int64_t FIRST_DAY_NS = 1767225600ll * 1000000000ll;
 constexpr int64_t MILLION = 1'000'000;
 constexpr kj::TimePoint BIRTH = kj::origin<kj::TimePoint>();
 
-// Time that only moves when it is told to; of the world, or of one life on a machine.
+constexpr int64_t NEVER_NS = INT64_MAX;
+
+int64_t nsOf(kj::TimePoint time) { return (time - BIRTH) / kj::NANOSECONDS; }
+kj::TimePoint timeOf(int64_t ns) { return BIRTH + ns * kj::NANOSECONDS; }
+
+// Time that only moves when it is told to; of the world, or of one life on a machine. In
+// nanoseconds of the world since its birth: this is asked for each time that time passes.
 class LocalTime {
  public:
   virtual ~LocalTime() noexcept(false) {}
-  // In the world's time; null: there is none, or the machine stands still.
-  virtual kj::Maybe<kj::TimePoint> nextEvent() = 0;
-  virtual void advanceTo(kj::TimePoint worldTime) = 0;
+  // NEVER_NS: there is none, or the machine stands still.
+  virtual int64_t nextEventNs() = 0;
+  virtual void advanceTo(int64_t worldNs) = 0;
 };
 
 class VirtualPort final : public kj::EventPort {
@@ -33,27 +39,17 @@ class VirtualPort final : public kj::EventPort {
   VirtualPort() : timer(BIRTH) {}
   bool wait() override {
     KJ_IF_MAYBE (look, quiet) (*look)();
-    kj::Maybe<kj::TimePoint> next = timer.nextEvent();
-    for (auto* local : locals) {
-      KJ_IF_MAYBE (time, local->nextEvent()) {
-        KJ_IF_MAYBE (earliest, next) {
-          next = kj::min(*earliest, *time);
-        } else {
-          next = *time;
-        }
-      }
-    }
-    KJ_IF_MAYBE (time, next) {
-      moveTo(kj::max(*time, timer.now()));
-    } else {
-      KJ_FAIL_ASSERT("deadlock in virtual time: everybody waits and no timer is set");
-    }
+    int64_t nextNs = NEVER_NS;
+    KJ_IF_MAYBE (time, timer.nextEvent()) nextNs = nsOf(*time);
+    for (auto* local : locals) nextNs = std::min(nextNs, local->nextEventNs());
+    KJ_ASSERT(nextNs != NEVER_NS, "deadlock in virtual time: everybody waits and no timer is set");
+    moveTo(std::max(nextNs, nsOf(timer.now())));
     return false;
   }
   bool poll() override { return false; }
-  void moveTo(kj::TimePoint time) {
-    timer.advanceTo(time);
-    for (auto* local : locals) local->advanceTo(time);
+  void moveTo(int64_t worldNs) {
+    timer.advanceTo(timeOf(worldNs));
+    for (auto* local : locals) local->advanceTo(worldNs);
   }
 
   kj::TimerImpl timer;
@@ -157,17 +153,23 @@ class VirtualEnv final : public Env {
 // One life of a machine.
 class Life final : public LocalTime {
  public:
-  Life(const MachineFacts& facts, kj::TimePoint worldTime, uint64_t seed,
+  Life(const MachineFacts& facts, int64_t worldNs, uint64_t seed,
        kj::Maybe<kj::Own<kj::Network>> network)
-      : facts(facts), timer(toLocal(worldTime)), env(timer, facts, seed, kj::mv(network)) {}
+      : facts(facts), timer(timeOf(toLocal(worldNs))), env(timer, facts, seed, kj::mv(network)) {}
 
-  kj::Maybe<kj::TimePoint> nextEvent() override {
-    if (over || facts.frozen) return nullptr;
-    return timer.nextEvent().map([this](kj::TimePoint time) { return toWorld(time); });
+  int64_t nextEventNs() override {
+    if (over || facts.frozen) return NEVER_NS;
+    KJ_IF_MAYBE (time, timer.nextEvent()) {
+      auto localNs = nsOf(*time);
+      bool known = localNs == next.localNs && facts.fastPpm == next.fastPpm;
+      if (!known) next = {localNs, facts.fastPpm, toWorld(localNs)};
+      return next.worldNs;
+    }
+    return NEVER_NS;
   }
-  void advanceTo(kj::TimePoint worldTime) override {
+  void advanceTo(int64_t worldNs) override {
     if (over || facts.frozen) return;
-    timer.advanceTo(kj::max(toLocal(worldTime), timer.now()));
+    timer.advanceTo(kj::max(timeOf(toLocal(worldNs)), timer.now()));
   }
 
   const MachineFacts& facts;
@@ -176,17 +178,16 @@ class Life final : public LocalTime {
   VirtualEnv env;
 
  private:
-  kj::TimePoint toLocal(kj::TimePoint world) const {
-    int64_t ns = (world - BIRTH) / kj::NANOSECONDS;
-    return world + ns / MILLION * facts.fastPpm * kj::NANOSECONDS;
-  }
+  int64_t toLocal(int64_t worldNs) const { return worldNs + worldNs / MILLION * facts.fastPpm; }
   // The first instant at which it is that late here.
-  kj::TimePoint toWorld(kj::TimePoint local) const {
-    int64_t ns = (local - BIRTH) / kj::NANOSECONDS;
-    auto guess = BIRTH + (ns / (MILLION + facts.fastPpm) * MILLION) * kj::NANOSECONDS;
-    while (toLocal(guess) < local) guess += (local - toLocal(guess));
+  int64_t toWorld(int64_t localNs) const {
+    auto guess = localNs / (MILLION + facts.fastPpm) * MILLION;
+    while (toLocal(guess) < localNs) guess += localNs - toLocal(guess);
     return guess;
   }
+  struct {
+    int64_t localNs = -1, fastPpm = 0, worldNs = 0;
+  } next;  // as it was asked for last
 };
 
 class Machine final : public VirtualMachine {
@@ -204,7 +205,7 @@ class Machine final : public VirtualMachine {
   void freeze() override { facts.frozen = true; }
   void thaw() override {
     facts.frozen = false;
-    for (auto& life : lives) life.advanceTo(port.timer.now());
+    for (auto& life : lives) life.advanceTo(nsOf(port.timer.now()));
     for (auto& waiter : std::exchange(waiting, {})) waiter->fulfill();
   }
   bool frozen() const override { return facts.frozen; }
@@ -215,7 +216,7 @@ class Machine final : public VirtualMachine {
     return kj::mv(pair.promise);
   }
   Env& begin(uint64_t salt, kj::Maybe<kj::Own<kj::Network>> network) override {
-    lives.emplace_back(facts, port.timer.now(), seed ^ (salt * 0x9e3779b97f4a7c15ull),
+    lives.emplace_back(facts, nsOf(port.timer.now()), seed ^ (salt * 0x9e3779b97f4a7c15ull),
                        kj::mv(network));
     port.locals.push_back(&lives.back());
     return lives.back().env;
@@ -277,7 +278,7 @@ void VirtualWorld::advance(kj::Duration duration) {
 }
 
 void VirtualWorld::standStill(kj::Duration duration) {
-  impl->port.moveTo(impl->port.timer.now() + duration);
+  impl->port.moveTo(nsOf(impl->port.timer.now() + duration));
 }
 
 void VirtualWorld::settle() { impl->scope.poll(); }

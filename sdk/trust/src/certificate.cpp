@@ -72,11 +72,18 @@ constexpr size_t DIGEST_DIGITS = 64;
 
 using namespace openssl;
 
-Certificate readCertificate(const std::string& pem) {
-  auto text = bufferOf(pem);
+Certificate readFrom(const Buffer& text) {
   Certificate certificate(PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr));
   ERR_clear_error();
   if (certificate == nullptr) fail(kj::str("this is no certificate in PEM"));
+  return certificate;
+}
+
+Certificate readFirst(const std::string& pem) { return readFrom(bufferOf(pem)); }
+
+Certificate readCertificate(const std::string& pem) {
+  auto text = bufferOf(pem);
+  auto certificate = readFrom(text);
   // Or the digest would be of the first, and others could take the text for more.
   if (BIO_pending(text.get()) > 0) fail(kj::str("there is something behind the certificate"));
   return certificate;
@@ -91,7 +98,8 @@ std::string nameField(X509* certificate, int field) {
 int64_t nanoseconds(const ASN1_TIME* time) {
   struct tm parts = {};
   need(ASN1_TIME_to_tm(time, &parts) == 1, "ASN1_TIME_to_tm");
-  return timegm(&parts) * NS_PER_SECOND;
+  // RFC 5280 has 9999-12-31 for what has no end.
+  return std::min<int64_t>(timegm(&parts), INT64_MAX / NS_PER_SECOND) * NS_PER_SECOND;
 }
 
 std::string requestFor(EVP_PKEY* key) {
@@ -122,8 +130,24 @@ std::string digestOf(const std::string& certificate) {
   return openssl::digestOf(readCertificate(certificate).get());
 }
 
-Holder holderOf(const std::string& certificate) {
-  return holderOf(readCertificate(certificate).get());
+Holder holderOf(const std::string& certificate) { return holderOf(readFirst(certificate).get()); }
+
+Trusted trustedOf(schema::Trusted::Reader from) {
+  return {from.getAuthorities().cStr(), from.getFormer().cStr(), from.getCrossed().cStr()};
+}
+
+void fillTrusted(const Trusted& trusted, schema::Trusted::Builder to) {
+  to.setAuthorities(trusted.authorities.c_str());
+  to.setFormer(trusted.former.c_str());
+  to.setCrossed(trusted.crossed.c_str());
+}
+
+std::string nameOf(const Trusted& trusted) {
+  auto all = trusted.authorities + ";" + trusted.former + ";" + trusted.crossed;
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  need(EVP_Digest(all.data(), all.size(), digest, &size, EVP_sha256(), nullptr) == 1, "EVP_Digest");
+  return kj::encodeHex(kj::arrayPtr(digest, size)).cStr();
 }
 
 Holder holderOf(void* x509) {
@@ -148,7 +172,7 @@ Holder holderOf(void* x509) {
 
 void checkSigned(const std::string& certificate, const std::string& authority,
                  const std::string& key) {
-  auto own = readCertificate(certificate), signer = readCertificate(authority);
+  auto own = readFirst(certificate), signer = readFirst(authority);
   PrivateKey pair(PEM_read_bio_PrivateKey(bufferOf(key).get(), nullptr, nullptr, nullptr));
   need(pair != nullptr, "PEM_read_bio_PrivateKey");
   bool signedBy = X509_verify(own.get(), X509_get0_pubkey(signer.get())) == 1;
@@ -161,20 +185,26 @@ void checkSigned(const std::string& certificate, const std::string& authority,
 void checkTimes(const std::string& certificate, kj::StringPtr whose, int64_t nowNs,
                 kj::StringPtr remedy) {
   auto parsed = readCertificate(certificate);
-  auto seconds = [](int64_t ns) { return static_cast<time_t>(ns / NS_PER_SECOND); };
-  auto now = seconds(nowNs);
-  auto from = seconds(nanoseconds(X509_get0_notBefore(parsed.get())));
-  auto until = seconds(nanoseconds(X509_get0_notAfter(parsed.get())));
-  bool early = now < from;
-  if (!early && now <= until) return;
-  auto limit = early ? from : until;
-  char here[32], there[32];
+  auto second = [](int64_t ns) { return ns / NS_PER_SECOND; };
+  auto from = nanoseconds(X509_get0_notBefore(parsed.get()));
+  auto until = nanoseconds(X509_get0_notAfter(parsed.get()));
+  bool early = second(nowNs) < second(from);
+  if (!early && second(nowNs) <= second(until)) return;
+  fail(kj::str(whose, early ? " is not valid before " : " has expired at ",
+               timeText(early ? from : until).c_str(), ", and this host's clock says ",
+               timeText(nowNs).c_str(), "; ", remedy));
+}
+
+int64_t endNsOf(const std::string& certificate) {
+  return nanoseconds(X509_get0_notAfter(readFirst(certificate).get()));
+}
+
+std::string timeText(int64_t ns) {
+  auto seconds = static_cast<time_t>(ns / NS_PER_SECOND);
   struct tm parts = {};
-  constexpr const char* FORM = "%Y-%m-%dT%H:%M:%SZ";
-  strftime(here, sizeof(here), FORM, gmtime_r(&now, &parts));
-  strftime(there, sizeof(there), FORM, gmtime_r(&limit, &parts));
-  fail(kj::str(whose, early ? " is not valid before " : " has expired at ", there,
-               ", and this host's clock says ", here, "; ", remedy));
+  char text[32];
+  strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &parts));
+  return text;
 }
 
 int64_t renewalNs(int64_t notBeforeNs, int64_t notAfterNs, double chance) {
@@ -191,6 +221,22 @@ std::vector<std::string> certificatesIn(const std::string& pem) {
     all.push_back(pem.substr(begin, end + END.size() - begin));
   }
   return all;
+}
+
+std::string firstIn(const std::string& pem) {
+  auto all = certificatesIn(pem);
+  if (all.empty()) fail(kj::str("this is no certificate in PEM"));
+  return all[0];
+}
+
+std::string signerOf(void* x509, const std::string& authorities) {
+  for (auto& authority : certificatesIn(authorities)) {
+    auto signer = readFirst(authority);
+    bool signedBy = X509_verify(static_cast<X509*>(x509), X509_get0_pubkey(signer.get())) == 1;
+    ERR_clear_error();
+    if (signedBy) return openssl::digestOf(signer.get());
+  }
+  return {};
 }
 
 Token parseToken(const std::string& text) {

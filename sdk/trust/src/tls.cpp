@@ -37,11 +37,13 @@ kj::Own<kj::TlsContext> newTls(kj::TlsContext::Options& options) {
 kj::Own<kj::TlsContext> newTls(Env& env, const std::string& authority,
                                const std::string& certificate, const std::string& key,
                                bool asksClients) {
-  kj::TlsCertificate trusted(kj::StringPtr(authority.c_str()));
+  kj::Vector<kj::TlsCertificate> trusted;
+  for (auto& one : certificatesIn(authority)) trusted.add(kj::StringPtr(one.c_str()));
+  if (trusted.empty()) trusted.add(kj::StringPtr(authority.c_str()));  // says what is wrong with it
   kj::TlsContext::Options options;
   options.useSystemTrustStore = false;
   options.verifyClients = asksClients;
-  options.trustedCertificates = kj::arrayPtr(&trusted, 1);
+  options.trustedCertificates = trusted;
   options.minVersion =
       kj::TlsVersion::TLS_1_2;  // kj-tls has no word for 1.3, which is what is used
   options.timer = env.timer();
@@ -53,10 +55,18 @@ kj::Own<kj::TlsContext> newTls(Env& env, const std::string& authority,
   return newTls(options);
 }
 
-Holder holderOf(kj::PeerIdentity& identity) {
+namespace {
+void* shownBy(kj::PeerIdentity& identity) {
   auto* certificate = certificateOf(kj::downcast<kj::TlsPeerIdentity>(identity));
   KJ_REQUIRE(certificate != nullptr, "the other end has shown no certificate");
-  return holderOf(certificate);
+  return certificate;
+}
+}  // namespace
+
+Holder holderOf(kj::PeerIdentity& identity) { return holderOf(shownBy(identity)); }
+
+std::string signerOf(kj::PeerIdentity& identity, const std::string& authorities) {
+  return signerOf(shownBy(identity), authorities);
 }
 
 }  // namespace orch::trust

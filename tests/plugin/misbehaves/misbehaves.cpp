@@ -1,8 +1,9 @@
 #include "misbehaves.h"
 
+#include <fcntl.h>
+#include <kj/debug.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <csignal>
 #include <cstdlib>
 
@@ -42,10 +43,11 @@ kj::Promise<void> misbehave(Env& env, kj::StringPtr wish) {
     });
   }
   if (wish == "terminate") throwAround();
-  if (wish.startsWith("block ")) {
-    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(wish[6] - '0');
-    while (std::chrono::steady_clock::now() < end) {
-    }
+  constexpr kj::StringPtr BLOCK_UNTIL = "block until "_kj;  // somebody opens that pipe to write
+  if (wish.startsWith(BLOCK_UNTIL)) {
+    int pipe;
+    KJ_SYSCALL(pipe = open(wish.slice(BLOCK_UNTIL.size()).cStr(), O_RDONLY | O_CLOEXEC));
+    close(pipe);
   }
   if (wish == "crash") raise(SIGKILL);
   if (wish == "throw") fail(kj::str("as you wish"));

@@ -127,6 +127,13 @@ bool takeIn(Bench& bench, const Said& said) {
   return taken;
 }
 
+void endBadly(Bench& bench, const std::string& taskId) {
+  bench.change([&](View& view) {
+    view.editStatus(KJ_ASSERT_NONNULL(view.task(taskId)),
+                    [](schema::TaskStatus::Builder status) { status.setState(TaskState::FAILED); });
+  });
+}
+
 std::string onlyTaskOf(Bench& bench) { return bench.state.all(Kind::TASK).begin()->first; }
 
 TEST_CASE("away: what a node restarted is the cluster's, unless it was replaced", "[manager]") {
@@ -178,6 +185,38 @@ TEST_CASE("away: what a node restarted is the cluster's, unless it was replaced"
     bench.reconcile();
     CHECK_FALSE(takeIn(bench, {first}));
     CHECK(bench.state.find(Kind::TASK, LOCAL_ID) == nullptr);
+  }
+  SECTION("the next one is of another spec, and the node has not heard of it") {
+    bench.change([&](View& view) {
+      view.editService(bench.serviceId, [](schema::Service::Builder service) {
+        service.setSpecVersion(2);
+        service.getSpec().getTask().getContainer().setImage("web:2");
+      });
+    });
+    endBadly(bench, first);
+    ++bench.nowNs;
+    bench.reconcile();
+    bench.run("one");
+    auto second = TaskReader(*bench.state.find(Kind::TASK, first)).getDesired();
+    REQUIRE(second == TaskState::SHUTDOWN);
+    CHECK_FALSE(takeIn(bench, {first}));
+    CHECK(bench.state.all(Kind::TASK).size() == 2);
+    CHECK(bench.count(TaskState::RUNNING) == 1);
+  }
+  SECTION(
+      "a manager has replaced it there, and its node, which has not heard of it, did so often") {
+    endBadly(bench, first);
+    ++bench.nowNs;
+    bench.reconcile();
+    bench.run("one");
+    REQUIRE(bench.state.all(Kind::TASK).size() == 2);
+    for (auto& [id, object] : bench.state.all(Kind::TASK)) {
+      REQUIRE(TaskReader(object).getNodeId() == "one");
+      CHECK_FALSE(TaskReader(object).getByNode());
+    }
+    CHECK_FALSE(takeIn(bench, {.ended = first, .restarts = 3}));
+    CHECK(bench.state.all(Kind::TASK).size() == 2);
+    CHECK(bench.count(TaskState::SHUTDOWN) == 1);
   }
   SECTION("its service is gone") {
     bench.change([&](View& view) { view.erase(Key{Kind::SERVICE, bench.serviceId}); });

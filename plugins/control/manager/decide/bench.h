@@ -76,6 +76,23 @@ struct Bench {
       });
     });
   }
+  // As a filter does of `KEY==VALUE` and `KEY!=VALUE`.
+  void answerFilters() {
+    for (auto& question : state.verdicts().takeQuestions()) {
+      auto& text = question.of->expression;
+      auto at = text.find_first_of("=!");
+      if (question.parses) {
+        capnp::MallocMessageBuilder message;
+        auto rule = message.initRoot<schema::Rule>();
+        rule.initKeys(1).set(0, text.substr(0, at).c_str());
+        rule.initRefusals(1).set(0, ("constraint " + text + " not met").c_str());
+        Verdicts::learn(*question.of, rule);
+        continue;
+      }
+      bool same = question.values[0] == text.substr(at + 2);
+      Verdicts::learn(question, same == (text[at] == '=') ? Verdicts::MET : 1);
+    }
+  }
   uint32_t count(schema::TaskState desired) {
     uint32_t count = 0;
     for (auto& entry : state.all(Kind::TASK)) {

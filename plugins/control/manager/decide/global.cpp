@@ -10,7 +10,7 @@ namespace {
 // others.
 bool servesOthers(const View& view, schema::Node::Reader node) {
   if (isDown(node)) return false;
-  auto& ids = view.base().tasksOf(manager::view(node.getMeta().getId()));
+  auto ids = view.base().tasksOf(manager::view(node.getMeta().getId()));
   return std::any_of(ids.begin(), ids.end(), [&](auto& id) {
     KJ_IF_MAYBE (task, view.task(id)) return task->slot().number > 0 && !isTerminal(*task);
     return false;
@@ -22,10 +22,12 @@ Claim claimOfNode(const View& view, schema::Service::Reader service, schema::Nod
   if (node.getAvailability() == schema::Node::Availability::DRAIN) {
     return servesOthers(view, node) ? Claim::KEPT : Claim::UNWANTED;
   }
-  if (!unmetConstraint(view, node, service.getSpec().getTask()).empty()) return Claim::UNWANTED;
+  auto task = service.getSpec().getTask();
+  if (!mayMeetTerms(view, node, task)) return Claim::UNWANTED;
   if (isDown(node)) return Claim::AWAY;
-  bool paused = node.getAvailability() == schema::Node::Availability::PAUSE;
-  return paused ? Claim::KEPT : Claim::WANTED;
+  bool waits = node.getAvailability() == schema::Node::Availability::PAUSE ||
+               !unmetTerm(view, node, task).empty();  // a filter has yet to say
+  return waits ? Claim::KEPT : Claim::WANTED;
 }
 
 Claim claimOfSlot(const View& view, schema::Service::Reader service, const SlotKey& key) {

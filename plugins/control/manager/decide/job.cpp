@@ -159,6 +159,7 @@ class RunConcluder final : public Reconciler {
   bool act(const Slots&) override {
     if (!isUnderWay(service.getJob())) return false;
     auto count = countRun(view, service);
+    if (view.base().verdicts().open()) return false;  // a filter has yet to say where it may run
     if (count.isOver()) endRun(view, text(service.getMeta().getId()), count);
     return false;
   }

@@ -13,8 +13,9 @@ using schema::TaskState;
 constexpr int64_t LONGEST_BACKOFF_NS = 30'000 * NS_PER_MS;
 
 // The newest task that should run in the slot of this one, if that is a task of the same node that
-// the restart follows: this one itself, or one that was taken in from the node before, of which it
-// says nothing more since it has ended as well.
+// the restart follows: this one itself, or one of the same spec that the node had made by itself,
+// and of which it says nothing more since it has ended as well. One that a manager has made in its
+// place is none of these: whatever node it is for.
 kj::Maybe<TaskReader> predecessor(const View& view, const TaskReader& named, uint32_t restarts) {
   // Of this slot alone: a service may have thousands, and a node say something of each.
   TaskReader newest = named;
@@ -32,8 +33,10 @@ kj::Maybe<TaskReader> predecessor(const View& view, const TaskReader& named, uin
     }
   }
   if (!any) return nullptr;
-  bool follows = newest.getRestartOf() == named.getMeta().getId() &&
-                 newest.getNodeId() == named.getNodeId() && newest.getRestarts() < restarts;
+  bool follows = newest.getByNode() && newest.getRestartOf() == named.getMeta().getId() &&
+                 newest.getNodeId() == named.getNodeId() &&
+                 newest.getSpecVersion() == named.getSpecVersion() &&
+                 newest.getRestarts() < restarts;
   if (follows || newest.id() == named.id()) return newest;
   return nullptr;
 }
@@ -68,8 +71,10 @@ void createNext(View& view, const TaskReader& ended, std::string_view id,
     task.setDesired(next < TaskState::STARTING ? TaskState::READY : TaskState::RUNNING);
     task.setPorts(old.getPorts());
     task.setLegs(old.getLegs());
+    task.setGeneric(old.getGeneric());
     task.setServiceLabels(old.getServiceLabels());
     task.setRestartOf(old.getMeta().getId());
+    task.setByNode(true);
     task.setStartAfterNs(std::min(restart.getStartAfterNs(), view.now() + delayNs));
     task.setIteration(old.getIteration());
     task.setRestarts(std::max(restart.getRestarts(), old.getRestarts() + 1));

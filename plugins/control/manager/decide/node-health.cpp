@@ -1,12 +1,16 @@
 #include "decide/node-health.h"
 
+#include <set>
+
 #include "decide/slot-rules.h"
 #include "orch/fail.h"
 
 namespace orch::control::manager {
 
 namespace {
-constexpr size_t FIRST_WORDS = 128;  // of a message: enough for most statuses
+constexpr size_t MAX_REPORTED = 10'000;
+constexpr size_t MAX_LISTED = 10'000;  // labels, networks and kinds of resources of one node
+constexpr size_t FIRST_WORDS = 128;    // of a message: enough for most statuses
 
 // Tasks of a node that comes or goes need another look: they move, or count as running again.
 void touchTasksOf(View& view, std::string_view nodeId) {
@@ -19,9 +23,13 @@ void touchTasksOf(View& view, std::string_view nodeId) {
 // update. Ten thousand tasks that start are no reason to look at their service so many times.
 bool matters(const View& view, const TaskReader& task, schema::TaskState state) {
   if (state != schema::TaskState::RUNNING) return state > schema::TaskState::RUNNING;
+  // One of several tasks of its slot: those that it replaces may end now.
+  auto slots = view.base().slots(manager::view(task.getServiceId()));
+  auto slot = slots == nullptr ? nullptr : slots->find(task.slot());
+  if (slot != nullptr && slot->standing.rest == ServiceSlots::Rest::NONE) return true;
   // One that was moved from a drained node: others wait for it.
   KJ_IF_MAYBE (before, view.task(manager::view(task.getRestartOf()))) {
-    if (isWanted(*before) || isOnDrained(view, *before)) return true;
+    if (isOnDrained(view, *before)) return true;
   }
   KJ_IF_MAYBE (service, view.service(manager::view(task.getServiceId()))) {
     auto update = service->getUpdate().getState();
@@ -121,10 +129,44 @@ int64_t reconcileNode(View& view, std::string_view nodeId, int64_t orphanAfterNs
   return NEVER_NS;
 }
 
+namespace {
+// As its own orchd has read them from the manifest.
+bool areSound(GenericResources::Reader resources) {
+  std::set<std::string> kinds;
+  for (auto one : resources) {
+    std::set<std::string> names;
+    for (auto name : one.getNames()) {
+      if (!isResourceName(view(name)) || !names.insert(text(name)).second) return false;
+    }
+    bool sound = isResourceKind(view(one.getKind())) && kinds.insert(text(one.getKind())).second &&
+                 one.getAmount() >= 1 && one.getAmount() <= MAX_RESOURCE_AMOUNT &&
+                 names.size() <= MAX_RESOURCE_NAMES &&
+                 (names.empty() || names.size() == one.getAmount());
+    if (!sound) return false;
+  }
+  return kinds.size() <= MAX_RESOURCE_KINDS;
+}
+}  // namespace
+
+// A list of nothing takes no bytes, however long it says it is.
+void checkReported(size_t tasks) {
+  if (tasks > MAX_REPORTED) fail(kj::str("usage: more than ", MAX_REPORTED, " tasks at once"));
+}
+
 void checkDescription(std::string_view nodeId, schema::NodeDescription::Reader description,
                       size_t maxBytes) {
   if (nodeId.empty() || nodeId.size() > MAX_NODE_ID) {
     fail(kj::str("usage: a node's id has 1 to ", MAX_NODE_ID, " characters, not ", nodeId.size()));
+  }
+  size_t listed = size_t(description.getEngineLabels().size()) + description.getNetworks().size() +
+                  description.getGeneric().size();
+  if (listed > MAX_LISTED) {
+    fail(kj::str("usage: node '", std::string(nodeId).c_str(), "' describes more than ", MAX_LISTED,
+                 " things"));
+  }
+  if (!areSound(description.getGeneric())) {
+    fail(kj::str("usage: node '", std::string(nodeId).c_str(),
+                 "' describes its resources as no manifest can"));
   }
   size_t bytes = description.totalSize().wordCount * sizeof(capnp::word);
   if (bytes <= maxBytes) return;

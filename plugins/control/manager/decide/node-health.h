@@ -6,6 +6,8 @@
 
 namespace orch::control::manager {
 
+// Fails if a node tells of more tasks at once than any has.
+void checkReported(size_t tasks);
 // A node's agent is there: the node exists and looks like this.
 void registerNode(View& view, std::string_view nodeId, schema::NodeDescription::Reader description);
 constexpr size_t MAX_NODE_ID = 64;  // characters; and of a task's that is remembered

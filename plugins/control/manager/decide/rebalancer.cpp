@@ -37,6 +37,14 @@ std::set<std::string> failures(const View& view, const Slots& slots) {
   return nodes;
 }
 
+// Where a task is was chosen by more than how many there are.
+bool hasWishes(const View& view, schema::TaskSpec::Reader spec) {
+  bool any = false;
+  eachTerm(view.base().verdicts(), spec.getPlacement(),
+           [&](Term& term) { any |= term.weight > 0; });
+  return any;
+}
+
 std::string countText(int64_t count) { return count == 0 ? "none" : std::to_string(count); }
 std::string tasksText(int64_t count) {
   return countText(count) + (count == 1 ? " task" : " tasks");
@@ -130,7 +138,7 @@ bool Rebalancing::look(schema::Service::Reader service) {
   int64_t wanted = view.unplaced(id);
   for (auto& entry : view.wantedByNode(id)) wanted += entry.second;
   auto strategy = spec.getTask().getPlacement().getStrategy();
-  bool ours = modeOf(spec) == &REPLICATED && !isPinned(spec) &&
+  bool ours = modeOf(spec) == &REPLICATED && !isPinned(spec) && !hasWishes(view, spec.getTask()) &&
               (strategy.size() == 0 ? spreads : strategy == "spread");
   int64_t replicas = replicasOf(spec).orDefault(0);
   bool replaced = modeOf(spec) == &REPLICATED && wanted > replicas;
@@ -150,8 +158,10 @@ bool Rebalancing::takesOneMore(schema::Node::Reader node, schema::Service::Reade
   if (more != coming.end()) {
     usage.cpuNanos += more->second.cpuNanos;
     usage.memoryBytes += more->second.memoryBytes;
+    for (auto& held : more->second.generic) usage.generic[held.first].amount += held.second.amount;
   }
-  return canTake(view, node, service.getSpec().getTask(), service.getPorts(), usage, ofService);
+  return canTake(view, manager::view(service.getMeta().getId()), node, service.getSpec().getTask(),
+                 service.getPorts(), usage, ofService);
 }
 
 std::vector<Rebalancing::Place> Rebalancing::placesOf(schema::Service::Reader service,
@@ -214,6 +224,7 @@ void Rebalancing::make(schema::Service::Reader service, const Slot& slot, const 
   auto& usage = coming[move.to->id];
   usage.cpuNanos += static_cast<int64_t>(resources.getReserveCpuNanos());
   usage.memoryBytes += static_cast<int64_t>(resources.getReserveMemoryBytes());
+  addGeneric(usage.generic, resources.getGeneric(), 1);
   ++usage.wanted;
   --coming[move.from->id].wanted;
   --move.from->tasks;

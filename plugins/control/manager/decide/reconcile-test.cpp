@@ -94,6 +94,41 @@ TEST_CASE("tasks: what a node reports writes the status and nothing else", "[man
   CHECK(bench.state.usage().service(bench.serviceId).running == 0);
 }
 
+TEST_CASE("tasks: that one of several of a slot runs is a reason to look at its service",
+          "[manager]") {
+  for (bool alone : {true, false}) {
+    Bench bench;
+    bench.node("one");
+    bench.service(1);
+    bench.reconcile();
+    bench.run("one");
+    std::string newest = bench.state.all(Kind::TASK).begin()->first;
+    // Two start-first updates, the first of which came to nothing.
+    for (int i = 0; i < (alone ? 0 : 2); ++i) {
+      ++bench.nowNs;
+      bench.change([&](View& view) {
+        auto slot = view.slots(bench.serviceId)[0];
+        if (slot.tasks.size() > 1) setDesired(view, slot.tasks.back(), TaskState::SHUTDOWN);
+        NewTask next;
+        next.slot = slot.key;
+        next.restartOf = slot.tasks.back().id();
+        next.node = "one";
+        newest = createTask(view, KJ_ASSERT_NONNULL(view.service(bench.serviceId)), next);
+      });
+    }
+    bench.change([&](View& view) {
+      capnp::MallocMessageBuilder message;
+      auto report = message.initRoot<schema::TaskReport>();
+      report.setTaskId(newest.c_str());
+      report.initStatus().setState(TaskState::RUNNING);
+      report.getStatus().setMessage("again");
+      view.takeTouched();
+      REQUIRE(mergeReport(view, "one", report.asReader()));
+      CHECK(view.takeTouched().size() == (alone ? 0 : 1));
+    });
+  }
+}
+
 TEST_CASE("tasks: rules count from what happened, not from the last edit", "[manager]") {
   Bench bench;
   bench.node("one");
@@ -413,14 +448,17 @@ TEST_CASE("state: what is counted up is counted down", "[manager]") {
   bench.service(4);
   bench.reconcile();
   bench.run("one");
-  CHECK(bench.state.usage().node("one").wanted == 4);
-  CHECK(bench.state.usage().service(bench.serviceId).on("one").running == 4);
+  CHECK(bench.state.usageOf("one").wanted == 4);
+  CHECK(bench.state.usage()
+            .service(bench.serviceId)
+            .on(bench.state.nodeNumbers().of("one"))
+            .running == 4);
   bench.change([&](View& view) { view.erase(Key{Kind::SERVICE, bench.serviceId}); });
   bench.change([&](View& view) {
     for (auto& entry : bench.state.all(Kind::TASK)) view.erase(Key{Kind::TASK, entry.first});
   });
   CHECK(bench.state.usage().allServices().empty());
-  CHECK(bench.state.usage().node("one").wanted == 0);
+  CHECK(bench.state.usageOf("one").wanted == 0);
   CHECK(bench.state.tasksOf("one").empty());
   CHECK(bench.state.slots(bench.serviceId) == nullptr);
   CHECK(bench.state.services().byName.empty());
@@ -446,10 +484,10 @@ TEST_CASE("batches: a service comes first, and nothing exceeds the limits", "[ma
 }
 
 TEST_CASE("constraints: which keys there are", "[manager]") {
-  CHECK(knownConstraintKey("engine.labels.x"));
-  CHECK(knownConstraintKey("node.memory"));
-  CHECK(!knownConstraintKey("node.labels."));
-  CHECK(!knownConstraintKey("node.name"));
+  CHECK(knownNodeKey("engine.labels.x"));
+  CHECK(knownNodeKey("node.memory"));
+  CHECK(!knownNodeKey("node.labels."));
+  CHECK(!knownNodeKey("node.name"));
 }
 
 }  // namespace

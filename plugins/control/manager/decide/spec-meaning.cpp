@@ -11,7 +11,7 @@ namespace {
 
 // Fields that are left out wherever they are: tasks stay when they change.
 using Except = std::span<const std::string_view>;
-constexpr std::string_view TASKS_STAY[] = {"constraints", "tolerateDownMs"};
+constexpr std::string_view TASKS_STAY[] = {"constraints", "filters", "tolerateDownMs"};
 
 // Appends a value so that different ones give different texts. What is null reads as its default,
 // so a default reads like nothing.

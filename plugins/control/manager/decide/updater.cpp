@@ -339,22 +339,20 @@ TaskReader representative(const Slot& slot) {
 bool isOutdated(const View& view, CurrentSpec& current, const TaskReader& task) {
   if (!current.matches(task)) return true;
   auto spec = current.service().getSpec().getTask();
-  if (spec.getPlacement().getConstraints().size() == 0) return false;
+  if (!hasTerms(spec.getPlacement())) return false;
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId())))
-    return !unmetConstraint(view, *node, spec).empty();
+    return !mayMeetTerms(view, *node, spec);
   return false;
 }
 
 bool settledMayBeOutdated(const View& view, schema::Service::Reader service, const Slots& slots) {
   if (!slots.settledAreOf(service.getSpecVersion())) return true;
   auto spec = service.getSpec().getTask();
-  if (slots.settled() == 0 || spec.getPlacement().getConstraints().size() == 0) return false;
-  for (auto& [nodeId, count] : view.wantedByNode(manager::view(service.getMeta().getId()))) {
-    KJ_IF_MAYBE (node, view.node(nodeId)) {
-      if (count > 0 && !unmetConstraint(view, *node, spec).empty()) return true;
-    }
-  }
-  return false;
+  if (slots.settled() == 0 || !hasTerms(spec.getPlacement())) return false;
+  auto terms = termsOfNodes(view, spec);
+  if (terms.empty()) return false;
+  return view.anyWanted(manager::view(service.getMeta().getId()),
+                        [&](uint32_t node) { return !mayMeet(view, node, terms); });
 }
 
 kj::Own<Reconciler> retireReplaced(View& view, schema::Service::Reader service) {

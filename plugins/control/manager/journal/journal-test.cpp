@@ -9,6 +9,7 @@
 
 #include "journal/journal-reader.h"
 #include "orch/attempt.h"
+#include "orch/segments/segments.h"
 #include "test-cluster.h"
 
 namespace orch::control::manager {
@@ -19,25 +20,20 @@ using schema::TaskState;
 struct JournalCluster : TestCluster {
   explicit JournalCluster(uint64_t seed = testing::testSeed(), kj::StringPtr data = "/nowhere/data")
       : TestCluster(1000, seed, data),
-        folder(kj::Path(nullptr).eval(kj::str(data, "/control.manager/journal"))),
-        packingHost("/nowhere/data", "/nowhere/run", "scheduler.binpack"),
-        packing(loadModule(world.env(), "scheduler.binpack")) {
-    auto request = packing.configureRequest();
-    request.setHost(packingHost.client());
-    request.send().wait(world.waitScope());
-    host.addService("scheduler.binpack", packingHost.start<schema::Scheduler>(
-                                             packing, "scheduler.binpack", world.waitScope()));
+        folder(kj::Path(nullptr).eval(kj::str(data, "/control.manager/journal"))) {
+    use("scheduler.binpack");
     start();
     for (auto id : {"node1", "node2", "node3"}) nodes.push_back(&addNode(id));
     for (auto node : nodes) node->open();
     settle();
   }
-  capnp::Response<schema::ClusterControl::ReplayResults> replay(kj::StringPtr scheduler = "",
-                                                                int64_t sinceNs = 0) {
+  capnp::Response<schema::ClusterControl::ReplayResults> replay(
+      kj::StringPtr scheduler = "", int64_t sinceNs = 0, kj::ArrayPtr<const kj::byte> file = {}) {
     settle();
     auto request = control.replayRequest();
     request.setScheduler(scheduler);
     request.setSinceNs(sinceNs);
+    request.setJournal(file);
     return request.send().wait(world.waitScope());
   }
   // "web 6 6 0 0": tasks, the same, elsewhere, nowhere.
@@ -64,10 +60,15 @@ struct JournalCluster : TestCluster {
       }
     }
   }
+  // The newest file.
+  kj::Array<kj::byte> file() {
+    auto& files = world.env().files();
+    auto directory = files.getRoot().openSubdir(folder);
+    auto numbers = segments::segmentNumbers(*directory);
+    return directory->openFile(segments::segmentName(numbers.back()))->readAllBytes();
+  }
   const kj::Path folder;
   std::vector<ScriptedNode*> nodes;
-  testing::TestHost packingHost;
-  schema::Plugin::Client packing;
 };
 
 TEST_CASE("journal: what was decided is decided the same once more", "[manager]") {
@@ -116,6 +117,54 @@ TEST_CASE("journal: another scheduler decides otherwise, task by task", "[manage
         "spread; did you mean 'binpack'?");
 }
 
+TEST_CASE("journal: a file of one is decided again by another manager", "[manager]") {
+  kj::Array<kj::byte> file;
+  {
+    JournalCluster cluster;
+    cluster.create({"web", 6});
+    cluster.settle();
+    cluster.advance(2 * kj::SECONDS);  // until it is written
+    file = cluster.file();
+  }
+  JournalCluster other(2);
+  auto same = other.replay("", 0, file);
+  REQUIRE(same.getAnswer().getServices().size() == 1);
+  CHECK(same.getAnswer().getServices()[0].getSame() == 6);
+  auto otherwise = other.replay("binpack", 0, file);
+  CHECK(otherwise.getAnswer().getServices()[0].getElsewhere() == 4);
+  CHECK(other.counts() == "");  // its own
+
+  auto refusal = [&](kj::ArrayPtr<const kj::byte> bytes) -> std::string {
+    return attemptNow([&] { other.replay("", 0, bytes); }).message().cStr();
+  };
+  CHECK(refusal(kj::StringPtr("no frames").asBytes()).starts_with("usage: it is no journal"));
+  CHECK(refusal(file.slice(0, 100)).starts_with("usage: it is no journal"));
+  kj::Vector<kj::byte> more;
+  more.addAll(file);
+  more.add(0);
+  CHECK(refusal(more) == kj::str("usage: the journal is damaged from byte ", file.size(),
+                                 " on; 'head -c ", file.size(), "' of it can be replayed")
+                             .cStr());
+  auto events = segments::packFrame(kj::StringPtr("something else").asBytes());
+  CHECK(refusal(events).starts_with("usage: it is no journal"));
+  kj::Vector<kj::byte> begun;
+  capnp::MallocMessageBuilder message;
+  message.initRoot<JournalEntry>().setBegins(1);
+  segments::addMessage(begun, capnp::messageToFlatArray(message));
+  CHECK(refusal(segments::packFrame(begun)) ==
+        "usage: the journal is damaged: it ends within the state that it begins with");
+  auto change = message.initRoot<JournalEntry>().initChange();
+  change.setKind("task");
+  change.setId("one");
+  capnp::MallocMessageBuilder task;
+  task.initRoot<schema::Task>().initMeta().setId("two");
+  auto words = toWords(task.getRoot<schema::Task>().asReader());
+  change.setObject(words.asBytes());
+  segments::addMessage(begun, capnp::messageToFlatArray(message));
+  CHECK(refusal(segments::packFrame(begun)) ==
+        "usage: the journal is damaged: the task 'one' has another id");
+}
+
 TEST_CASE("journal: whatever happens, it is decided the same once more", "[manager]") {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     CAPTURE(seed);
@@ -148,6 +197,49 @@ TEST_CASE("journal: whatever happens, it is decided the same once more", "[manag
     auto response = cluster.replay();
     REQUIRE(response.getAnswer().getServices().size() == 1);
     CHECK(response.getAnswer().getServices()[0].getTasks() > 3);
+    CHECK(response.getAnswer().getTasks().size() == 0);
+  }
+}
+
+TEST_CASE("journal: what is counted and who has the image is known once more", "[manager]") {
+  auto digestOf = [](uint32_t number) { return "sha256:" + std::string(64, 'a' + number); };
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    CAPTURE(seed);
+    JournalCluster cluster(seed);
+    std::mt19937 random(seed);
+    auto below = [&](uint32_t limit) { return static_cast<uint32_t>(random() % limit); };
+    for (auto node : cluster.nodes) {
+      node->close(false);
+      node->describes = [](schema::NodeDescription::Builder description) {
+        auto gpus = description.initGeneric(1)[0];
+        gpus.setKind("gpu");
+        gpus.setAmount(2);
+        auto names = gpus.initNames(2);
+        names.set(0, "A");
+        names.set(1, "B");
+      };
+      node->open();
+    }
+    for (uint32_t step = 0; step < 20; ++step) {
+      std::map<std::string, std::vector<std::string>> images;
+      for (uint32_t i = 0; i < 3; ++i) {
+        if (below(2) == 0) images[digestOf(i)] = {};
+      }
+      cluster.nodes[below(3)]->offer(images);
+      auto gpus = below(2);
+      auto name = "s" + std::to_string(below(5));
+      attemptNow([&] { cluster.remove(name); });
+      cluster.create({name, 1 + below(3), "web:1", [&](schema::ServiceSpec::Builder spec) {
+                        spec.getTask().getContainer().setImageDigest(digestOf(below(3)).c_str());
+                        if (gpus == 0) return;
+                        auto wanted = spec.getTask().initResources().initGeneric(1)[0];
+                        wanted.setKind("gpu");
+                        wanted.setAmount(1);
+                      }});
+      cluster.advance(1 * kj::SECONDS);
+    }
+    auto response = cluster.replay();
+    CHECK(response.getAnswer().getServices().size() == 5);
     CHECK(response.getAnswer().getTasks().size() == 0);
   }
 }

@@ -44,8 +44,10 @@ Words wholeOf(Kind kind, const Snapshot& object) {
   if (kind == Kind::CLUSTER) {
     message.setRoot(object.as<schema::Cluster>());
     auto cluster = message.getRoot<schema::Cluster>();
-    cluster.disownWorkerSecret();
-    cluster.disownManagerSecret();
+    cluster.disownWorkerSalt();
+    cluster.disownManagerSalt();
+    cluster.disownSealedLockKey();
+    for (auto former : cluster.getFormerAuthorities()) former.disownSealedNext();
     return toWords(cluster.asReader());
   }
   auto copy = kj::heapArray<capnp::word>(sizeOf(object.words));
@@ -128,7 +130,37 @@ void Journal::changing(const Key& key, const Snapshot& before, const Snapshot& a
   decided = true;
   bool words = after && after.words != before.words;
   bool status = after.status != nullptr && after.status != before.status;
+  if (key.kind == Kind::TASK && after) {
+    TaskReader task(after);
+    bool placed = isAssigned(task) && !(before && isAssigned(TaskReader(before)));
+    auto digest = text(task.getSpec().getContainer().getImageDigest());
+    if (placed && !digest.empty()) images.insert(std::move(digest));
+  }
   addObject(key, after, words, status);
+}
+
+void Journal::addImages() {
+  auto source = manager.state().images;
+  for (auto& digest : std::exchange(images, {})) {
+    if (source == nullptr) continue;
+    auto& now = source->nodesWith(digest);
+    auto& then = holders[digest];
+    std::vector<std::string> more, fewer;
+    std::set_difference(now.begin(), now.end(), then.begin(), then.end(), std::back_inserter(more));
+    std::set_difference(then.begin(), then.end(), now.begin(), now.end(),
+                        std::back_inserter(fewer));
+    then = now;
+    if (more.empty() && fewer.empty()) continue;
+    capnp::MallocMessageBuilder message;
+    auto entry = message.initRoot<JournalEntry>().initImages();
+    entry.setDigest(digest.c_str());
+    auto fill = [](auto list, const std::vector<std::string>& ids) {
+      for (uint32_t i = 0; i < list.size(); ++i) list.set(i, ids[i].c_str());
+    };
+    fill(entry.initMore(more.size()), more);
+    fill(entry.initFewer(fewer.size()), fewer);
+    add(message.getRoot<JournalEntry>().asReader());
+  }
 }
 
 void Journal::sighted(const std::string& nodeId) {
@@ -136,8 +168,15 @@ void Journal::sighted(const std::string& nodeId) {
   kick();
 }
 
-void Journal::passed(int64_t atNs) {
+void Journal::passed(int64_t atNs, const std::vector<std::string>& placed) {
   if (!std::exchange(decided, false)) return;
+  addImages();
+  if (placed.size() > 1) {
+    capnp::MallocMessageBuilder message;
+    auto order = message.initRoot<JournalEntry>().initOrder(placed.size());
+    for (uint32_t i = 0; i < order.size(); ++i) order.set(i, placed[i].c_str());
+    add(message.getRoot<JournalEntry>().asReader());
+  }
   capnp::MallocMessageBuilder message;
   message.initRoot<JournalEntry>().setPassed(atNs);
   add(message.getRoot<JournalEntry>().asReader());
@@ -151,6 +190,7 @@ void Journal::begin() {
   closeFrame();
   lost = false;
   beginsFile = true;
+  holders.clear();
   capnp::MallocMessageBuilder message;
   message.initRoot<JournalEntry>().setBegins(manager.state().revision);
   add(message.getRoot<JournalEntry>().asReader());

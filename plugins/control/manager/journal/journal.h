@@ -6,6 +6,8 @@
 #include <kj/filesystem.h>
 
 #include <deque>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,13 +29,15 @@ class Journal final : public ChangeObserver, private kj::TaskSet::ErrorHandler {
 
   void changing(const Key& key, const Snapshot& before, const Snapshot& after) override;
   void sighted(const std::string& nodeId) override;
-  void passed(int64_t atNs) override;
+  void passed(int64_t atNs, const std::vector<std::string>& placed) override;
   void reloaded() override;
 
  private:
   void add(JournalEntry::Reader entry);
   void addObject(const Key& key, const Snapshot& object, bool words, bool status);
   void addSighting(const std::string& nodeId);
+  // Of tasks that were placed in this pass: who had their images.
+  void addImages();
   void closeFrame();
   void begin();
   Task<void> addAll();
@@ -54,8 +58,10 @@ class Journal final : public ChangeObserver, private kj::TaskSet::ErrorHandler {
   const uint64_t maxBytes;
   const kj::Path path;
   kj::Vector<kj::byte> frame;
-  bool beginsFile = false;  // the frame
-  bool decided = false;     // something since the last pass
+  bool beginsFile = false;                               // the frame
+  bool decided = false;                                  // something since the last pass
+  std::set<std::string> images;                          // digests of what was placed since then
+  std::map<std::string, std::set<std::string>> holders;  // by digest, as the file says
   std::deque<Closed> waiting;
   size_t waitingBytes = 0;
   uint64_t written = 0;  // to the file

@@ -1,6 +1,6 @@
 #include "journal/replay.h"
 
-#include <set>
+#include "orch/fail.h"
 
 namespace orch::control::manager {
 
@@ -28,6 +28,7 @@ Words unplaced(const Words& words) {
   auto task = message.getRoot<schema::Task>();
   task.disownNodeId();
   task.disownLegs();
+  task.disownGeneric();
   return toWords(task.asReader());
 }
 
@@ -44,10 +45,27 @@ Replay::Replay(Env& env, Host& host, kj::StringPtr defaultStrategy, kj::StringPt
       replaces(strategy.size() > 0),
       sinceNs(sinceNs) {}
 
+namespace {
+std::string idIn(Kind kind, const Words& words) {
+  Snapshot object{words.begin()};
+  if (kind == Kind::TASK) return TaskReader(object).id();
+  if (kind == Kind::SERVICE) return text(object.as<schema::Service>().getMeta().getId());
+  if (kind == Kind::NODE) return text(object.as<schema::Node>().getMeta().getId());
+  if (kind == Kind::NETWORK) return text(object.as<schema::Network>().getMeta().getId());
+  return text(object.as<schema::Cluster>().getMeta().getId());
+}
+}  // namespace
+
 Change Replay::changeOf(Kind kind, JournalChange::Reader change) const {
   Change result;
+  if (kind == Kind::REQUEST || kind == Kind::ADMIN) {
+    fail(kj::str("no journal has objects of kind '", change.getKind(), "'"));
+  }
   if (change.getObject().size() > 0) {
     result.words = checkedWords(RecordKind{kind, false}, change.getObject());
+    if (idIn(kind, result.words) != text(change.getId())) {
+      fail(kj::str("the ", change.getKind(), " '", change.getId(), "' has another id"));
+    }
     if (replaces && kind == Kind::SERVICE) {
       result.words = withoutStrategy<schema::Service>(result.words);
     }
@@ -64,6 +82,8 @@ Task<void> Replay::take(JournalEntry::Reader entry) {
     case JournalEntry::BEGINS:
       // What came before may lack its end.
       state = State();
+      state.images = this;
+      holders.clear();
       scheduling.forget();
       pending.clear();
       complete = false;
@@ -87,10 +107,32 @@ Task<void> Replay::take(JournalEntry::Reader entry) {
       state.setPresence(text(sighting.getNode()), {presence, 0, text(sighting.getReason())});
       break;
     }
+    case JournalEntry::IMAGES: {
+      auto images = entry.getImages();
+      auto& nodes = holders[text(images.getDigest())];
+      for (auto id : images.getMore()) nodes.insert(text(id));
+      for (auto id : images.getFewer()) nodes.erase(text(id));
+      ++holderChanges;
+      break;
+    }
+    case JournalEntry::ORDER:
+      order.clear();
+      for (auto id : entry.getOrder()) order.push_back(text(id));
+      break;
     case JournalEntry::PASSED:
       co_await pass(entry.getPassed());
       break;
   }
+}
+
+const std::set<std::string>& Replay::nodesWith(const std::string& digest) const {
+  auto found = holders.find(digest);
+  return found == holders.end() ? nobody : found->second;
+}
+
+// Of all of them together.
+uint64_t Replay::versionOf(const std::string& digest) const {
+  return nodesWith(digest).empty() ? 0 : holderChanges;
 }
 
 // By this very change it was given a node that somebody chose.
@@ -105,6 +147,7 @@ bool Replay::wasPlaced(const Op& op) const {
 
 Task<void> Replay::pass(int64_t atNs) {
   auto ops = std::exchange(pending, {});
+  KJ_DEFER(order.clear());
   state.tick(atNs);
   std::vector<Key> placed;
   std::map<std::string, std::string> chosen;
@@ -144,7 +187,10 @@ Task<void> Replay::decideAgain(int64_t atNs, const std::vector<Key>& placed,
   for (auto& key : placed) {
     touched.insert(text(KJ_ASSERT_NONNULL(view.task(key.id)).getServiceId()));
   }
-  for (auto& id : touched) {
+  auto inOrder = order;
+  std::erase_if(inOrder, [&](auto& id) { return touched.erase(id) == 0; });
+  inOrder.insert(inOrder.end(), touched.begin(), touched.end());
+  for (auto& id : inOrder) {
     bool more = true;
     for (int round = 0; more && round < MOST_ROUNDS; ++round) {
       more = co_await scheduling.place(view, id);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@
 
 namespace orch::control::manager {
 
-class Replay final {
+class Replay final : private ImageHolders {
  public:
   // So many tasks that would have been elsewhere are told of one by one.
   static constexpr size_t MOST_TOLD = 1'000;
@@ -25,7 +26,10 @@ class Replay final {
          int64_t sinceNs);
   KJ_DISALLOW_COPY(Replay);
 
+  // Fails if it cannot be of a journal.
   Task<void> take(JournalEntry::Reader entry);
+  // The whole of a state was taken, so that decisions have one to stand on.
+  bool isComplete() const { return complete; }
   void describe(schema::Replayed::Builder out) const;
 
  private:
@@ -40,6 +44,8 @@ class Replay final {
   };
   using Op = std::pair<Key, Change>;
 
+  const std::set<std::string>& nodesWith(const std::string& digest) const override;
+  uint64_t versionOf(const std::string& digest) const override;
   Change changeOf(Kind kind, JournalChange::Reader change) const;
   bool wasPlaced(const Op& op) const;
   Task<void> pass(int64_t atNs);
@@ -53,9 +59,13 @@ class Replay final {
   const bool replaces;  // the services' own strategies
   const int64_t sinceNs;
   State state;
+  std::map<std::string, std::set<std::string>> holders;  // of images, by digest
+  uint64_t holderChanges = 0;
+  const std::set<std::string> nobody{};
   bool complete = false;
   uint64_t revision = 0;
   std::vector<Op> pending;
+  std::vector<std::string> order;  // of services that get nodes in the next pass
   uint64_t decisions = 0;
   int64_t firstNs = 0, lastNs = 0;
   std::map<std::string, Count> services;  // by name

@@ -1,6 +1,8 @@
-// `orch replay`: reads the manager's own journal and has it decided again.
+// `orch replay`: reads the manager's own journal, or one that it is given, and has it decided
+// again.
 #pragma once
 
+#include "journal/replay.h"
 #include "serve/cluster-server.h"
 
 namespace orch::control::manager {
@@ -15,6 +17,9 @@ class Replays final {
   Task<void> replay(ReplayContext context);
 
  private:
+  Task<void> takeOwn(Replay& again);
+  Task<void> takeFile(Replay& again, capnp::Data::Reader file);
+
   ClusterParts& parts;
   bool busy = false;  // the state is in memory twice meanwhile
 };

@@ -71,15 +71,21 @@ class Admins::RenewalServer final : public schema::Renewal::Server {
   RenewalServer(kj::Own<kj::Refcounted> owner, Admins& admins, std::string id, kj::String name)
       : owner(kj::mv(owner)), admins(admins), id(std::move(id)), name(kj::mv(name)) {}
   kj::Promise<void> renew(RenewContext context) override { return doRenew(context); }
+  kj::Promise<void> trusted(TrustedContext context) override {
+    fillTrusted(admins.members.trusted(schema::Role::ADMIN), context.getResults().initTrusted());
+    return kj::READY_NOW;
+  }
 
  private:
   Task<void> doRenew(RenewContext context) {
-    auto request = context.getParams().getRequest();
-    auto certificate = admins.members.renewed(request, schema::Role::ADMIN, name);
+    auto request = kj::str(context.getParams().getRequest());
+    auto certificate =
+        co_await admins.members.renewed(kj::mv(request), schema::Role::ADMIN, kj::str(name));
     Decide decide = [this, certificate](View& view) { renewAdmin(view, id, certificate); };
     co_await admins.manager.submit(kj::mv(decide));
     admins.host.log().info("an admin's certificate has been renewed", {{"admin", name}});
     context.getResults().setCertificate(certificate.c_str());
+    fillTrusted(admins.members.trusted(schema::Role::ADMIN), context.getResults().initTrusted());
   }
 
   kj::Own<kj::Refcounted> owner;
@@ -102,12 +108,10 @@ const Object& Admins::require(schema::Peer::Reader peer) const {
                "certificate"));
 }
 
-schema::PeerService::Client Admins::admission() {
-  return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
-    if (peer.getRole() != schema::Role::ADMIN) fail(kj::str("this is for admins"));
-    auto id = text(require(peer).as<schema::Admin>().getMeta().getId());
-    return kj::heap<AdmissionServer>(kj::addRef(owner), *this, id, kj::str(peer.getId()));
-  });
+capnp::Capability::Client Admins::admission(schema::Peer::Reader peer) {
+  if (peer.getRole() != schema::Role::ADMIN) fail(kj::str("this is for admins"));
+  auto id = text(require(peer).as<schema::Admin>().getMeta().getId());
+  return kj::heap<AdmissionServer>(kj::addRef(owner), *this, id, kj::str(peer.getId()));
 }
 
 capnp::Capability::Client Admins::renewing(schema::Peer::Reader peer) {

@@ -21,8 +21,8 @@ class Admins final : public ChangeObserver {
   Admins(kj::Refcounted& owner, Host& host, Manager& manager, Membership& members);
   KJ_DISALLOW_COPY(Admins);
 
-  // The service `admin`, for the kernel of this node.
-  schema::PeerService::Client admission();
+  // The service `admin`, for the kernel of a node that one has come to.
+  capnp::Capability::Client admission(schema::Peer::Reader peer);
   // `renewal` of an admin: another certificate, beside those that are not out of date.
   capnp::Capability::Client renewing(schema::Peer::Reader peer);
 

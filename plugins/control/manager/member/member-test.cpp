@@ -3,74 +3,12 @@
 
 #include "member/authority.h"
 #include "member/renewer.h"
-#include "member/test-trust.h"
-#include "orch/fail.h"
-#include "orch/schema/discovery.capnp.h"
-#include "orch/schema/gateway.capnp.h"
-#include "test-cluster.h"
+#include "member/test-member.h"
 
 namespace orch::control::manager {
 namespace {
 
 constexpr int64_t HOUR_NS = 3'600'000'000'000;
-
-struct MemberFixture {
-  explicit MemberFixture(kj::StringPtr name)
-      : folder(name), cluster(1000, testing::testSeed(), folder.path()) {
-    cluster.host.addService("trust", kernel.client());
-    cluster.start();
-  }
-  void init(uint64_t certificateMs = 0) {
-    auto request = cluster.control.initRequest();
-    request.setRequestId("init");
-    request.setAddress("10.0.0.1");
-    request.setCertificateMs(certificateMs);
-    request.send().wait(scope());
-  }
-  capnp::Response<schema::ClusterControl::AddAdminResults> add(kj::StringPtr name,
-                                                               kj::StringPtr requestId,
-                                                               const std::string& csr) {
-    auto request = cluster.control.addAdminRequest();
-    request.setRequestId(requestId);
-    request.setName(name);
-    request.setRequest(csr.c_str());
-    return request.send().wait(scope());
-  }
-  void remove(kj::StringPtr name) {
-    auto request = cluster.control.removeAdminRequest();
-    request.setRequestId(kj::str("remove-", name));
-    request.setName(name);
-    request.send().wait(scope());
-  }
-  template <typename F>
-  std::string errorOf(F&& run) {
-    auto outcome = attemptNow(run);
-    return outcome.ok() ? "" : outcome.message().cStr();
-  }
-  // As a kernel asks for a peer of this certificate.
-  kj::Promise<capnp::Capability::Client> open(const char* service, const trust::Holder& holder) {
-    auto request = cluster.peers.at(service).openRequest();
-    auto peer = request.initPeer();
-    peer.setRole(holder.role);
-    peer.setId(holder.id.c_str());
-    peer.setFingerprint(holder.fingerprint.c_str());
-    return request.send().then([](auto&& answer) { return answer.getService(); });
-  }
-  std::string refusal(const char* service, const trust::Holder& holder) {
-    auto opened = attempt(open(service, holder)).wait(scope());
-    return opened.ok() ? "" : opened.message().cStr();
-  }
-  uint32_t lines(const char* text) {
-    uint32_t count = 0;
-    for (auto& line : cluster.host.logLines()) count += line.find(text) != std::string::npos;
-    return count;
-  }
-  kj::WaitScope& scope() { return cluster.world.waitScope(); }
-
-  testing::TestFolder folder;
-  TestTrust kernel;
-  TestCluster cluster;
-};
 
 TEST_CASE("admins: one is let in with its certificate until it is removed", "[manager]") {
   MemberFixture f("admins");
@@ -221,19 +159,19 @@ struct RenewerFixture {
         recorder("/nowhere", "/nowhere"),
         authority(Authority::make("test", world.env().nowNs())) {
     recorder.addService("trust", kernel.client());
+    recorder.addService("renewal", kj::heap<Signer>(*this));
     kernel.member = true;
     kernel.holder = trust::holderOf(sign(trust::newKeyRequest().request));
     host = kj::heap<Host>(recorder.client(), NodeFacts());
-    renewer = kj::heap<Renewer>(world.env(), *host, [this](kj::String request) {
-      ++asked;
-      return signs ? kj::Promise<kj::String>(kj::str(sign(request.cStr()).c_str()))
-                   : KJ_EXCEPTION(FAILED, "there is no manager");
-    });
+    renewer = kj::heap<Renewer>(world.env(), *host, [](std::string) {});
     renewer->start();
   }
   std::string sign(const std::string& request) {
-    return authority.sign(request, schema::Role::MANAGER, "node1", world.env().nowNs(),
-                          100 * HOUR_NS);
+    return authority.sign(request, role, "node1", world.env().nowNs(), 100 * HOUR_NS);
+  }
+  void give(schema::Role other) {
+    role = other;
+    KJ_IF_MAYBE (fulfiller, roleAsked) (*fulfiller)->fulfill();
   }
   uint32_t lines(const char* text) {
     uint32_t count = 0;
@@ -249,7 +187,54 @@ struct RenewerFixture {
   kj::Own<Renewer> renewer;
   bool signs = true;
   uint32_t asked = 0;
+  schema::Role role = schema::Role::MANAGER;
+  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> roleAsked;
+
+ private:
+  class Signer final : public schema::Renewal::Server {
+   public:
+    explicit Signer(RenewerFixture& all) : all(all) {}
+    kj::Promise<void> renew(RenewContext context) override {
+      ++all.asked;
+      if (!all.signs) return KJ_EXCEPTION(FAILED, "there is no manager");
+      auto signedFor = all.sign(context.getParams().getRequest().cStr());
+      context.getResults().setCertificate(signedFor.c_str());
+      return kj::READY_NOW;
+    }
+    kj::Promise<void> awaitRole(AwaitRoleContext context) override {
+      auto answer = [this, context]() mutable { context.getResults().setRole(all.role); };
+      if (context.getParams().getCurrent() != all.role) {
+        answer();
+        return kj::READY_NOW;
+      }
+      auto pair = kj::newPromiseAndFulfiller<void>();
+      all.roleAsked = kj::mv(pair.fulfiller);
+      return pair.promise.then(kj::mv(answer));
+    }
+
+   private:
+    RenewerFixture& all;
+  };
 };
+
+TEST_CASE("renewal: a node that is to be something else is it at once, if it can be", "[manager]") {
+  RenewerFixture f;
+  f.world.advance(1 * kj::HOURS);
+  CHECK(f.asked == 0);
+  f.give(schema::Role::WORKER);
+  f.world.advance(1 * kj::SECONDS);
+  CHECK(f.kernel.holder.role == schema::Role::WORKER);
+  CHECK(f.kernel.renewals == 1);
+  f.signs = false;
+  f.give(schema::Role::MANAGER);
+  f.world.advance(1 * kj::MINUTES);
+  CHECK(f.kernel.holder.role == schema::Role::WORKER);
+  CHECK(f.asked > 5);
+  f.signs = true;
+  f.world.advance(10 * kj::SECONDS);
+  CHECK(f.kernel.holder.role == schema::Role::MANAGER);
+  CHECK(f.kernel.renewals == 2);
+}
 
 TEST_CASE("renewal: in time, again and again", "[manager]") {
   RenewerFixture f;
@@ -291,119 +276,6 @@ TEST_CASE("renewal: a clock that is far ahead does not have it renewed all the t
   f.kernel.ahead = true;
   f.world.advance(1 * kj::HOURS);
   CHECK(f.asked == 13);  // every five minutes
-}
-
-// The service `discovery` of a node.
-struct TestDiscovery {
-  std::vector<std::string> announced;  // `manager 10.0.0.1:2377 <cluster> <node>`
-  kj::Maybe<schema::DiscoverySink::Client> sink;
-  kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> watch;
-
-  schema::NodeDiscovery::Client client() { return kj::heap<Server>(*this); }
-  struct Entry {
-    const char* address;
-    schema::DiscoveryEntry::Role role;
-    std::string cluster;
-  };
-  void tell(const std::vector<Entry>& all, kj::WaitScope& scope) {
-    auto request = KJ_ASSERT_NONNULL(sink).entriesRequest();
-    auto list = request.initEntries(all.size());
-    for (uint32_t i = 0; i < all.size(); ++i) {
-      list[i].setAddress(all[i].address);
-      list[i].setRole(all[i].role);
-      list[i].setClusterDigest(all[i].cluster.c_str());
-    }
-    request.send().wait(scope);
-  }
-
- private:
-  class Server final : public schema::NodeDiscovery::Server {
-   public:
-    explicit Server(TestDiscovery& discovery) : discovery(discovery) {}
-    kj::Promise<void> announce(AnnounceContext context) override {
-      auto entry = context.getParams().getEntry();
-      discovery.announced.emplace_back(kj::str(entry.getRole(), " ", entry.getAddress(), " ",
-                                               entry.getClusterDigest(), " ", entry.getNodeId())
-                                           .cStr());
-      return kj::READY_NOW;
-    }
-    kj::Promise<void> watch(WatchContext context) override {
-      context.allowCancellation();
-      discovery.sink = context.getParams().getSink();
-      auto pair = kj::newPromiseAndFulfiller<void>();
-      discovery.watch = kj::mv(pair.fulfiller);
-      return kj::mv(pair.promise);
-    }
-
-   private:
-    TestDiscovery& discovery;
-  };
-};
-
-TEST_CASE("discovery: a member announces itself, and its kernel hears where managers are",
-          "[manager]") {
-  using Role = schema::DiscoveryEntry::Role;
-  MemberFixture f("member-discovery");
-  TestDiscovery discovery;
-  f.cluster.host.addService("discovery", discovery.client());
-  f.cluster.settle();
-  CHECK(discovery.announced.empty());
-  f.init();
-  f.cluster.settle();
-  auto token = f.cluster.control.joinTokenRequest().send().wait(f.scope());
-  auto digest = trust::parseToken(token.getToken().cStr()).digest;
-  REQUIRE(discovery.announced.size() == 1);
-  CHECK_THAT(discovery.announced[0], Catch::StartsWith("manager 10.0.0.1:2377 " + digest + " "));
-  discovery.tell({{"10.0.0.4:2377", Role::UNKNOWN, ""},
-                  {"10.0.0.2:2377", Role::WORKER, digest},
-                  {"10.0.0.3:2377", Role::MANAGER, digest},
-                  {"10.0.0.5:2377", Role::MANAGER, std::string(64, '0')}},
-                 f.scope());
-  f.cluster.settle();
-  CHECK(f.kernel.suggested == std::vector<std::string>{"10.0.0.3:2377", "10.0.0.4:2377"});
-  // Nobody is left: what was known stays.
-  discovery.tell({}, f.scope());
-  f.cluster.settle();
-  CHECK(f.kernel.suggested.size() == 2);
-  // Its process has ended; the next one knows of nothing.
-  KJ_ASSERT_NONNULL(discovery.watch)->reject(KJ_EXCEPTION(DISCONNECTED, "its process has ended"));
-  f.cluster.advance(2 * kj::SECONDS);
-  CHECK(discovery.announced.size() == 2);
-}
-
-TEST_CASE("discovery: joining asks it for managers of the token's cluster", "[manager]") {
-  using Role = schema::DiscoveryEntry::Role;
-  MemberFixture f("member-join");
-  auto digest = std::string(64, 'a');
-  auto join = [&]() {
-    auto request = f.cluster.control.joinRequest();
-    request.setToken("ORCHTKN-1-" + digest + "-secret");
-    return attempt(request.send().ignoreResult()).promise();
-  };
-  auto without = join().wait(f.scope());
-  REQUIRE(!without.ok());
-  CHECK_THAT(without.message().cStr(), Catch::StartsWith("usage: name a manager"));
-  TestDiscovery discovery;
-  f.cluster.host.addService("discovery", discovery.client());
-  SECTION("nobody is named") {
-    auto joined = join();
-    f.cluster.advance(20 * kj::SECONDS);
-    auto failed = joined.wait(f.scope());
-    REQUIRE(!failed.ok());
-    CHECK_THAT(failed.message().cStr(),
-               Catch::StartsWith("discovery names no manager of this cluster; 'orch discovery"));
-  }
-  SECTION("some are") {
-    auto joined = join();
-    f.cluster.settle();
-    discovery.tell({{"10.0.0.1:2377", Role::MANAGER, digest},
-                    {"10.0.0.2:2377", Role::WORKER, digest},
-                    {"10.0.0.3:2377", Role::MANAGER, std::string(64, 'b')}},
-                   f.scope());
-    f.cluster.advance(1 * kj::SECONDS);
-    CHECK(joined.wait(f.scope()).ok());
-    CHECK(f.kernel.joinedAt == std::vector<std::string>{"10.0.0.1:2377"});
-  }
 }
 
 }  // namespace

@@ -14,11 +14,6 @@ namespace orch::control::manager {
 
 namespace {
 
-constexpr const char* WHAT = "authority of the cluster";
-constexpr const char* REMEDY = "restore it from a backup: without it no node can join";
-constexpr kj::StringPtr NOBODY =
-    "nobody can join this cluster yet: 'orch init --advertise-addr ADDRESS' makes it known to others"_kj;
-
 class PeerOpener final : public schema::PeerService::Server {
  public:
   explicit PeerOpener(kj::Function<capnp::Capability::Client(schema::Peer::Reader)> opened)
@@ -37,13 +32,21 @@ bool sameSecret(kj::StringPtr a, kj::StringPtr b) {
   return a.size() > 0 && a.size() == b.size() && CRYPTO_memcmp(a.begin(), b.begin(), a.size()) == 0;
 }
 
-kj::StringPtr secretOf(schema::Cluster::Reader cluster, schema::Role role) {
-  return role == schema::Role::MANAGER ? cluster.getManagerSecret() : cluster.getWorkerSecret();
+kj::StringPtr saltOf(schema::Cluster::Reader cluster, schema::Role role) {
+  return role == schema::Role::MANAGER ? cluster.getManagerSalt() : cluster.getWorkerSalt();
 }
 
-kj::Maybe<schema::Cluster::Reader> clusterOf(const State& state) {
-  for (auto& entry : state.all(Kind::CLUSTER)) return entry.second.as<schema::Cluster>();
-  return nullptr;
+// Its certificate it was given by itself.
+void noteFirstManager(View& view, const std::string& id, const std::string& authority) {
+  auto manages = [&](schema::Node::Builder node) {
+    node.setManages(true);
+    node.setAuthority(authority.c_str());
+  };
+  if (view.node(id) == nullptr) {
+    view.createAs<schema::Node>(Key{Kind::NODE, id}, manages);
+  } else {
+    view.edit<schema::Node>(Kind::NODE, id, manages);
+  }
 }
 
 void refuseStrangers(schema::Role role) {
@@ -72,22 +75,33 @@ class Membership::JoinServer final : public schema::Join::Server {
 
 class Membership::RenewalServer final : public schema::Renewal::Server {
  public:
-  RenewalServer(kj::Own<kj::Refcounted> owner, Membership& members, schema::Role role,
-                std::string id)
-      : owner(kj::mv(owner)), members(members), role(role), id(std::move(id)) {}
-  kj::Promise<void> renew(RenewContext context) override {
-    if (members.manager.state().find(Kind::NODE, id) == nullptr) {
-      fail(kj::str("this node was removed from the cluster"));
-    }
-    auto certificate = members.renewed(context.getParams().getRequest(), role, id.c_str());
-    context.getResults().setCertificate(certificate.c_str());
+  RenewalServer(kj::Own<kj::Refcounted> owner, Membership& members, std::string id)
+      : owner(kj::mv(owner)), members(members), id(std::move(id)) {}
+  kj::Promise<void> renew(RenewContext context) override { return doRenew(context); }
+  kj::Promise<void> awaitRole(AwaitRoleContext context) override {
+    context.allowCancellation();
+    return members.awaitRole(context, id);
+  }
+  kj::Promise<void> trusted(TrustedContext context) override {
+    fillTrusted(members.trusted(role()), context.getResults().initTrusted());
     return kj::READY_NOW;
   }
 
  private:
+  schema::Role role() {
+    KJ_IF_MAYBE (role, members.roles.roleOf(id)) return *role;
+    fail(kj::str("this node was removed from the cluster"));
+  }
+  Task<void> doRenew(RenewContext context) {
+    auto is = role();
+    auto request = kj::str(context.getParams().getRequest());
+    auto certificate = co_await members.renewed(kj::mv(request), is, kj::str(id.c_str()));
+    context.getResults().setCertificate(certificate.c_str());
+    fillTrusted(members.trusted(is), context.getResults().initTrusted());
+  }
+
   kj::Own<kj::Refcounted> owner;
   Membership& members;
-  const schema::Role role;
   const std::string id;
 };
 
@@ -97,7 +111,9 @@ Membership::Membership(kj::Refcounted& owner, Env& env, Host& host, Manager& man
       host(host),
       manager(manager),
       file(kj::str(host.node().dataDir, "/", host.node().instance, ".authority").cStr()),
-      renewer(env, host, [this](kj::String request) { return ownRenewal(kj::mv(request)); }),
+      external(env, kj::str(host.node().dataDir, "/", host.node().instance, ".external-ca").cStr()),
+      roles(manager),
+      renewer(env, host, [this](std::string cluster) { noteTrusted(kj::mv(cluster)); }),
       rendezvous(env, host) {}
 
 Task<void> Membership::start() {
@@ -110,61 +126,97 @@ Task<void> Membership::start() {
   role = state.getRole();
   ownAddress = kj::str(state.getAddress());
   for (auto manager : state.getManagers()) managers.add(kj::str(manager));
-  clusterDigest = kj::str(state.getCluster());
-  if (isWorker()) co_return;
-  auto read = [path = file]() { return readChecked(path, WHAT, REMEDY); };
-  auto bytes = co_await env.workers().run(kj::mv(read));
-  KJ_IF_MAYBE (content, bytes) {
-    authority = Authority::decode(std::string(content->asChars().begin(), content->size()));
-  }
+  digest = member ? state.getCluster().cStr() : "";
+  locked = state.getLocked();
+  lock = state.getLock().cStr();
+  if (isWorker()) co_await dropAuthority();
+  if (!isWorker() && !locked) co_await readAuthority();
 }
 
-// Its key is on the disk before anything is signed with it.
-Task<Authority> Membership::ownAuthority(kj::String name) {
-  KJ_IF_MAYBE (there, authority) co_return *there;
+std::vector<std::string> Membership::knownManagers() const {
+  std::vector<std::string> found;
+  for (auto& manager : managers) found.emplace_back(manager.cStr());
+  return found;
+}
+
+Task<void> Membership::know(std::vector<std::string> addresses) {
+  if (addresses.empty() || addresses == knownManagers()) co_return;
+  managers.clear();
+  for (auto& address : addresses) managers.add(kj::str(address.c_str()));
+  auto knowing = trust.knowRequest();
+  auto list = knowing.initManagers(addresses.size());
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, addresses[i].c_str());
+  co_await knowing.send().ignoreResult();
+}
+
+// One that lies there counts only if it is the cluster's, as when this was interrupted.
+Task<Authority> Membership::ownAuthority(kj::String name, std::string certificate) {
+  KJ_IF_MAYBE (there, authority) {
+    if (there->certificate() == certificate) co_return *there;
+  }
   auto fresh = Authority::make(name.cStr(), env.nowNs());
-  auto write = [path = file, text = fresh.encode()]() {
-    writeChecked(path, kj::StringPtr(text.c_str()).asBytes());
-  };
-  co_await env.workers().run(kj::mv(write));
-  authority = fresh;
+  co_await keep(fresh);
   co_return fresh;
 }
 
-Task<kj::String> Membership::open(kj::String wanted) {
+Task<void> Membership::restoreAuthority(std::string secret) {
+  KJ_REQUIRE(!member, "a member has its authority");
+  co_await keep(Authority::decode(secret));
+}
+
+Task<kj::String> Membership::addressFor(kj::String wanted) {
+  if (!known) co_return kj::String();
+  if (wanted.size() > 0) co_return withNodePort(wanted);
+  auto found = co_await trust.addressesRequest().send();
+  auto addresses = found.getAddresses();
+  if (addresses.size() == 0) co_return kj::String();
+  if (addresses.size() > 1) {
+    fail(kj::str("this host has several addresses (", kj::strArray(addresses, ", "),
+                 "); say which one others reach it at, as in --advertise-addr ", addresses[0]));
+  }
+  co_return kj::str(addresses[0]);
+}
+
+Task<kj::String> Membership::open(kj::String wanted, kj::String asker,
+                                  kj::Maybe<SigningPlace> place) {
   if (!known) co_return kj::String();
   if (member) {
-    bool other = wanted.size() > 0 && withNodePort(wanted) != ownAddress;
-    if (other) {
-      fail(kj::str("this node's address is '", ownAddress,
-                   "' to the others; to change it, 'orch leave --force' and 'orch init' again"));
+    if (wanted.size() > 0) wanted = withNodePort(wanted);
+    if (wanted.size() == 0 || wanted == ownAddress) co_return kj::str(ownAddress);
+    if (asker != host.node().id) {
+      fail(kj::str("this manager does not lead: '--advertise-addr' is for the one that does"));
     }
-    co_return kj::str(ownAddress);
+    auto moving = trust.moveRequest();
+    moving.setAddress(wanted);
+    co_await moving.send().ignoreResult();
+    co_await trust.restartRequest().send().ignoreResult();
+    co_return kj::mv(wanted);
   }
-  if (wanted.size() == 0) {
-    auto found = co_await trust.addressesRequest().send();
-    auto addresses = found.getAddresses();
-    if (addresses.size() == 0) co_return kj::String();
-    if (addresses.size() > 1) {
-      fail(kj::str("this host has several addresses (", kj::strArray(addresses, ", "),
-                   "); say which one others reach it at, as in --advertise-addr ", addresses[0]));
-    }
-    wanted = kj::str(addresses[0]);
-  }
+  wanted = co_await addressFor(kj::mv(wanted));
+  if (wanted.size() == 0) co_return kj::String();
   auto cluster = KJ_REQUIRE_NONNULL(clusterOf(manager.state()), "there is no cluster");
-  auto signer = co_await ownAuthority(kj::str(cluster.getName()));
-  Decide decide = [certificate = signer.certificate()](View& view) {
+  auto lifetimeNs = static_cast<int64_t>(cluster.getCertificateMs()) * NS_PER_MS;
+  bool fresh = place != nullptr && cluster.getAuthority().size() == 0;
+  if (!fresh) place = nullptr;
+  auto making = fresh ? firstAuthority(KJ_ASSERT_NONNULL(place), lifetimeNs)
+                      : ownAuthority(kj::str(cluster.getName()), cluster.getAuthority().cStr());
+  auto signer = co_await kj::mv(making);
+  Decide decide = [certificate = signer.certificate(), digest = signer.digest(),
+                   own = std::string(host.node().id.cStr()), place](View& view) {
+    noteFirstManager(view, own, digest);
     auto id = text(KJ_ASSERT_NONNULL(view.cluster()).getMeta().getId());
     view.edit<schema::Cluster>(Kind::CLUSTER, id, [&](schema::Cluster::Builder cluster) {
       cluster.setAuthority(certificate.c_str());
-      if (cluster.getWorkerSecret().size() == 0) cluster.setWorkerSecret(view.newId());
-      if (cluster.getManagerSecret().size() == 0) cluster.setManagerSecret(view.newId());
+      KJ_IF_MAYBE (at, place) at->fill(cluster.initExternalAuthority());
+      if (cluster.getWorkerSalt().size() == 0) cluster.setWorkerSalt(view.newId());
+      if (cluster.getManagerSalt().size() == 0) cluster.setManagerSalt(view.newId());
     });
   };
   co_await manager.submit(kj::mv(decide));
   auto asked = co_await trust.requestRequest().send();
   auto address = withNodePort(wanted);
-  auto certificate = certificateFor(asked.getRequest(), schema::Role::MANAGER, host.node().id);
+  auto certificate = co_await certificateFor(kj::str(asked.getRequest()), schema::Role::MANAGER,
+                                             kj::str(host.node().id));
   auto adopt = trust.adoptRequest();
   adopt.setCertificate(certificate.c_str());
   adopt.setAuthority(signer.certificate().c_str());
@@ -174,29 +226,25 @@ Task<kj::String> Membership::open(kj::String wanted) {
   member = true;
   role = schema::Role::MANAGER;
   ownAddress = kj::mv(address);
-  clusterDigest = kj::str(signer.digest().c_str());
+  digest = signer.digest();
   begin();
   // This node's own agent describes it with the address from now on.
   host.publish("cluster.opened", host.node().id, {{"address", ownAddress}});
+  KJ_IF_MAYBE (then, opened) co_await (*then)();
+  co_await followStatesLock();
   co_return kj::str(ownAddress);
 }
 
 void Membership::begin() {
-  using Role = schema::DiscoveryEntry::Role;
   if (!member) return;
   renewer.start();
-  rendezvous.start({isWorker() ? Role::WORKER : Role::MANAGER, ownAddress.cStr(),
-                    clusterDigest.cStr(), host.node().id.cStr()});
+  announce();
 }
 
-std::string Membership::certificateFor(kj::StringPtr request, schema::Role role, kj::StringPtr id) {
-  KJ_IF_MAYBE (cluster, clusterOf(manager.state())) {
-    KJ_IF_MAYBE (signer, authority) {
-      auto lifetimeNs = static_cast<int64_t>(cluster->getCertificateMs()) * NS_PER_MS;
-      return signer->sign(request.cStr(), role, id.cStr(), env.nowNs(), lifetimeNs);
-    }
-  }
-  fail(kj::str(NOBODY));
+void Membership::announce() {
+  using Role = schema::DiscoveryEntry::Role;
+  rendezvous.start({isWorker() ? Role::WORKER : Role::MANAGER, ownAddress.cStr(), digest,
+                    host.node().id.cStr()});
 }
 
 std::vector<std::string> Membership::managerAddresses() const {
@@ -210,35 +258,18 @@ std::vector<std::string> Membership::managerAddresses() const {
   return found;
 }
 
-// Where the authority is, nobody else is needed.
-kj::Promise<kj::String> Membership::ownRenewal(kj::String request) {
-  if (!isWorker()) {
-    auto certificate = certificateFor(request, schema::Role::MANAGER, host.node().id);
-    return kj::str(certificate.c_str());
-  }
-  auto asking = host.service<schema::Renewal>("renewal").renewRequest();
-  asking.setRequest(request);
-  return asking.send().then([](auto&& answer) { return kj::str(answer.getCertificate()); });
-}
-
-std::string Membership::renewed(kj::StringPtr request, schema::Role role, kj::StringPtr id) {
-  if (!mayJoin()) {
-    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many certificates are asked for"));
-  }
-  return certificateFor(request, role, id);
-}
-
 capnp::Capability::Client Membership::renewing(schema::Peer::Reader peer) {
   refuseStrangers(peer.getRole());
-  return kj::heap<RenewalServer>(kj::addRef(owner), *this, peer.getRole(), peer.getId().cStr());
+  return kj::heap<RenewalServer>(kj::addRef(owner), *this, peer.getId().cStr());
 }
 
 kj::String Membership::token(schema::Role wanted) const {
   KJ_IF_MAYBE (cluster, clusterOf(manager.state())) {
     KJ_IF_MAYBE (signer, authority) {
-      auto secret = secretOf(*cluster, wanted);
-      if (member && secret.size() > 0) {
-        return kj::str("ORCHTKN-1-", signer->digest().c_str(), "-", secret);
+      auto salt = saltOf(*cluster, wanted);
+      if (member && salt.size() > 0) {
+        return kj::str("ORCHTKN-1-", signer->digest().c_str(), "-",
+                       signer->joinSecret(wanted, salt).c_str());
       }
     }
   }
@@ -255,26 +286,17 @@ Task<void> Membership::describeSelf(schema::TrustState::Builder self) {
   self.setCluster(state.getCluster());
   self.setAddress(state.getAddress());
   self.setManagers(state.getManagers());
+  self.setTrusted(state.getTrusted());
+  self.setLocked(state.getLocked());
+  self.setLock(state.getLock());
   self.setNotAfterNs(state.getNotAfterNs());
   self.setNotBeforeNs(state.getNotBeforeNs());
   self.setConnected(state.getConnected());
 }
 
-schema::PeerService::Client Membership::joining() {
-  return newPeerService([this](schema::Peer::Reader peer) -> capnp::Capability::Client {
-    if (peer.getRole() != schema::Role::JOINER) fail(kj::str("this node has joined already"));
-    return kj::heap<JoinServer>(kj::addRef(owner), *this, peer.getAddress().cStr());
-  });
-}
-
-bool Membership::mayJoin() {
-  auto now = env.nowNs();
-  auto seconds = static_cast<double>(now - joinsCountedNs) / (1000.0 * NS_PER_MS);
-  joinsCountedNs = now;
-  joinsLeft = std::min<double>(JOINS_AT_ONCE, joinsLeft + seconds * JOINS_PER_SECOND);
-  if (joinsLeft < 1) return false;
-  joinsLeft -= 1;
-  return true;
+capnp::Capability::Client Membership::joining(schema::Peer::Reader peer) {
+  if (peer.getRole() != schema::Role::JOINER) fail(kj::str("this node has joined already"));
+  return kj::heap<JoinServer>(kj::addRef(owner), *this, peer.getAddress().cStr());
 }
 
 void Membership::refused(const std::string& from, kj::StringPtr reason) {
@@ -285,36 +307,54 @@ void Membership::refused(const std::string& from, kj::StringPtr reason) {
 }
 
 Task<void> Membership::doJoin(NodeJoin context, std::string from) {
-  if (!mayJoin()) {
-    refused(from, "too many hosts are joining");
-    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many hosts are joining; try again"));
-  }
+  co_await followAuthority();
   auto params = context.getParams();
   auto cluster = KJ_REQUIRE_NONNULL(clusterOf(manager.state()), NOBODY);
-  bool worker = sameSecret(params.getSecret(), cluster.getWorkerSecret());
-  bool manages = sameSecret(params.getSecret(), cluster.getManagerSecret());
+  auto signer = KJ_REQUIRE_NONNULL(authority, NOBODY);
+  auto opens = [&](schema::Role role) {
+    auto salt = saltOf(cluster, role);
+    auto secret = salt.size() == 0 ? std::string() : signer.joinSecret(role, salt);
+    return sameSecret(params.getSecret(), secret.c_str());
+  };
+  bool worker = opens(schema::Role::WORKER), manages = opens(schema::Role::MANAGER);
+  auto nowMs = env.nowNs() / NS_PER_MS;
   if (!worker && !manages) {
+    if (!guesses.allow(from.substr(0, from.rfind(':')), nowMs)) {
+      refused(from, "it tries tokens without end");
+      kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many tokens were tried; try again"));
+    }
     refused(from, "the secret of its token is not, or no longer, the cluster's");
     fail(
         kj::str("the token is not valid, or no longer: 'orch join-token worker' on a manager "
                 "prints one that is"));
   }
-  if (manages) {
-    fail(
-        kj::str("a cluster has one manager so far; join as a worker, with the token of 'orch "
-                "join-token worker'"));
+  if (!joins.allow({}, nowMs)) {
+    refused(from, "too many hosts are joining");
+    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many hosts are joining; try again"));
   }
+  auto role = manages ? schema::Role::MANAGER : schema::Role::WORKER;
+  std::string salt = saltOf(cluster, role).cStr();
+  auto& sharing = KJ_REQUIRE_NONNULL(share);
+  if (manages && !shared) co_await sharing();
   auto id = env.newId();
-  auto certificate = certificateFor(params.getRequest(), schema::Role::WORKER, id);
-  Decide decide = [id = std::string(id.cStr())](View& view) {
-    view.createAs<schema::Node>(Key{Kind::NODE, id}, [](schema::Node::Builder) {});
+  auto certificate = co_await certificateFor(kj::str(params.getRequest()), role, kj::str(id));
+  Decide decide = [id = std::string(id.cStr()), manages, role, salt, signer](View& view) {
+    auto now = KJ_REQUIRE_NONNULL(view.cluster(), NOBODY);
+    bool same =
+        saltOf(now, role) == salt.c_str() && now.getAuthority() == signer.certificate().c_str();
+    if (!same) fail(kj::str("the token, or the cluster's authority, is being replaced; ask again"));
+    view.createAs<schema::Node>(Key{Kind::NODE, id}, [&](schema::Node::Builder node) {
+      node.setManages(manages);
+      node.setAuthority(signer.digest().c_str());
+    });
   };
   co_await manager.submit(kj::mv(decide));
   host.log().info("a node has joined", {{"node", id}});
   auto results = context.getResults();
   results.setNodeId(id);
-  results.setRole(schema::Role::WORKER);
+  results.setRole(role);
   results.setCertificate(certificate.c_str());
+  fillTrusted(trusted(role), results.initTrusted());
   auto addresses = managerAddresses();
   auto list = results.initManagers(addresses.size());
   for (uint32_t i = 0; i < list.size(); ++i) list.set(i, addresses[i].c_str());
@@ -345,90 +385,11 @@ Task<void> Membership::join(HostJoin context) {
 Task<void> Membership::leave() {
   if (!member)
     fail(kj::str("this host is in no cluster of several nodes: there is nothing to leave"));
+  leaves = true;
+  KJ_IF_MAYBE (first, leaving) co_await (*first)();
+  co_await dropAuthority();
   co_await trust.leaveRequest().send().ignoreResult();
   co_await trust.restartRequest().send().ignoreResult();
-}
-
-void rotateSecret(View& view, schema::Role role) {
-  auto id = text(KJ_REQUIRE_NONNULL(view.cluster(), NOBODY).getMeta().getId());
-  view.edit<schema::Cluster>(Kind::CLUSTER, id, [&](schema::Cluster::Builder cluster) {
-    if (role == schema::Role::MANAGER) {
-      cluster.setManagerSecret(view.newId());
-    } else {
-      cluster.setWorkerSecret(view.newId());
-    }
-  });
-}
-
-void updateCluster(View& view, schema::ClusterChange::Reader change) {
-  constexpr uint64_t HOUR_MS = 3'600'000, LEAST_MS = HOUR_MS, MOST_MS = 5 * 365 * 24 * HOUR_MS;
-  auto expiryMs = change.getCertificateMs();
-  if (expiryMs != 0 && (expiryMs < LEAST_MS || expiryMs > MOST_MS)) {
-    fail(
-        kj::str("usage: --cert-expiry must be 1h to 43800h, so that hosts that are off for a while "
-                "come back, and less than the authority's own life"));
-  }
-  auto rebalance = change.getRebalance();
-  if (rebalance.isSet() && rebalance.getSet().getMax() > 0) {
-    constexpr uint32_t MOST_TASKS = 1000;
-    constexpr uint64_t SECOND_MS = 1000, DAY_MS = 24 * HOUR_MS;
-    auto terms = rebalance.getSet();
-    if (terms.getMax() > MOST_TASKS || terms.getEveryMs() < SECOND_MS ||
-        terms.getEveryMs() > DAY_MS) {
-      fail(
-          kj::str("usage: --rebalance must be none, or max=1 to max=1000 and every=1s to "
-                  "every=24h"));
-    }
-  }
-  auto id = text(KJ_REQUIRE_NONNULL(view.cluster(), NOBODY).getMeta().getId());
-  view.edit<schema::Cluster>(Kind::CLUSTER, id, [&](schema::Cluster::Builder cluster) {
-    if (expiryMs != 0) cluster.setCertificateMs(expiryMs);
-    auto limit = change.getTaskHistoryLimit();
-    if (limit.isSet()) cluster.setTaskHistoryLimit(limit.getSet());
-    auto images = change.getImageLimit();
-    if (images.isSetBytes()) cluster.setImageLimitBytes(images.getSetBytes());
-    if (rebalance.isSet()) {
-      cluster.setRebalanceMax(rebalance.getSet().getMax());
-      cluster.setRebalanceEveryMs(rebalance.getSet().getEveryMs());
-    }
-  });
-}
-
-void updateNode(View& view, std::string_view id, schema::NodeChange::Reader change) {
-  view.edit<schema::Node>(Kind::NODE, id, [&](schema::Node::Builder node) {
-    auto availability = change.getAvailability();
-    if (availability.isSet()) node.setAvailability(availability.getSet());
-    std::map<std::string, std::string> labels;
-    for (auto label : node.getLabels().asReader())
-      labels[text(label.getKey())] = text(label.getValue());
-    for (auto key : change.getRemoveLabels()) labels.erase(key.cStr());
-    for (auto label : change.getAddLabels()) labels[text(label.getKey())] = text(label.getValue());
-    auto list = node.initLabels(labels.size());
-    uint32_t i = 0;
-    for (auto& [key, value] : labels) {
-      list[i].setKey(key.c_str());
-      list[i++].setValue(value.c_str());
-    }
-  });
-  for (auto& taskId : view.base().tasksOf(id)) {
-    KJ_IF_MAYBE (task, view.task(taskId)) view.touch(manager::view(task->getServiceId()));
-  }
-}
-
-void removeNode(View& view, std::string_view id) {
-  for (auto& taskId : view.base().tasksOf(id)) {
-    KJ_IF_MAYBE (task, view.task(taskId)) {
-      view.touch(manager::view(task->getServiceId()));
-      if (isTerminal(*task)) continue;
-      view.editStatus(*task, [&](schema::TaskStatus::Builder status) {
-        status.setState(schema::TaskState::ORPHANED);
-        status.setAtNs(view.now());
-        status.setEndedAtNs(view.now());
-        status.setMessage("its node was removed from the cluster");
-      });
-    }
-  }
-  view.erase(Key{Kind::NODE, std::string(id)});
 }
 
 }  // namespace orch::control::manager

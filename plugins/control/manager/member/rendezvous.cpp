@@ -30,7 +30,8 @@ std::vector<std::string> managersAmong(capnp::List<schema::DiscoveryEntry>::Read
   std::vector<std::string> found;
   for (auto role : {Role::MANAGER, Role::UNKNOWN}) {
     for (auto entry : entries) {
-      bool other = entry.getClusterDigest().size() > 0 && entry.getClusterDigest() != cluster;
+      bool other = !cluster.empty() && entry.getClusterDigest().size() > 0 &&
+                   entry.getClusterDigest() != cluster;
       if (other || entry.getRole() != role || found.size() >= Rendezvous::MOST) continue;
       found.emplace_back(entry.getAddress().cStr());
     }
@@ -42,15 +43,21 @@ std::vector<std::string> managersAmong(capnp::List<schema::DiscoveryEntry>::Read
 class Rendezvous::Sink final : public schema::DiscoverySink::Server {
  public:
   using Use = kj::Function<void(std::vector<std::string>)>;
-  Sink(std::string cluster, Use use) : cluster(std::move(cluster)), use(kj::mv(use)) {}
+  // `member`: the cluster may be called otherwise by now, after another authority has taken the
+  // place of the one that this node knows. TLS tells whose managers they are.
+  Sink(std::string cluster, bool member, Use use)
+      : cluster(std::move(cluster)), member(member), use(kj::mv(use)) {}
   kj::Promise<void> entries(EntriesContext context) override {
-    auto managers = managersAmong(context.getParams().getEntries(), cluster);
+    auto all = context.getParams().getEntries();
+    auto managers = managersAmong(all, cluster);
+    if (managers.empty() && member) managers = managersAmong(all, {});
     if (!managers.empty()) use(std::move(managers));
     return kj::READY_NOW;
   }
 
  private:
   const std::string cluster;
+  const bool member;
   Use use;
 };
 
@@ -87,7 +94,7 @@ Task<void> Rendezvous::announceAndFollow() {
     request.send().ignoreResult().detach([](kj::Exception&&) {});
   };
   auto watch = discovery.watchRequest();
-  watch.setSink(kj::heap<Sink>(own.cluster, kj::mv(suggest)));
+  watch.setSink(kj::heap<Sink>(own.cluster, true, kj::mv(suggest)));
   co_await watch.send().ignoreResult();
 }
 
@@ -115,7 +122,7 @@ Task<std::vector<std::string>> Rendezvous::find(std::string cluster) {
     seen->some->fulfill();
   };
   auto watch = host.service<schema::NodeDiscovery>("discovery").watchRequest();
-  watch.setSink(kj::heap<Sink>(cluster, kj::mv(use)));
+  watch.setSink(kj::heap<Sink>(cluster, false, kj::mv(use)));
   auto watching = watch.send().ignoreResult().eagerlyEvaluate([](kj::Exception&&) {});
   auto patience = env.timer().afterDelay(FIND_LIMIT).then([] {
     fail(

@@ -20,8 +20,8 @@ struct Announcement {
   std::string nodeId;
 };
 
-// Addresses among `entries` that may be managers of that cluster: first those that say so, then
-// those of which nobody knows. At most MOST.
+// Addresses among `entries` that may be managers of that cluster, or if it is empty of any: first
+// those that say so, then those of which nobody knows. At most MOST.
 std::vector<std::string> managersAmong(capnp::List<schema::DiscoveryEntry>::Reader entries,
                                        const std::string& cluster);
 

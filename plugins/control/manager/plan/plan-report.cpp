@@ -40,6 +40,19 @@ void describeSteps(const View& view, const View& before, const Prediction& predi
   }
 }
 
+void describeResources(schema::NodeDescription::Reader description, const GenericUsage& usage,
+                       bool there, schema::PlannedNode::Builder out) {
+  auto all = description.getGeneric();
+  auto total = out.initGeneric(all.size());
+  auto free = out.initFreeGeneric(all.size());
+  for (uint32_t i = 0; i < all.size(); ++i) {
+    total[i].setKind(all[i].getKind());
+    total[i].setAmount(all[i].getAmount());
+    free[i].setKind(all[i].getKind());
+    if (there) free[i].setAmount(freeOf(all, usage, manager::view(all[i].getKind())));
+  }
+}
+
 void describeNodes(const View& view, const View& before, schema::Plan::Builder plan) {
   auto nodes = view.nodes();
   auto list = plan.initNodes(nodes.size());
@@ -54,6 +67,7 @@ void describeNodes(const View& view, const View& before, schema::Plan::Builder p
     list[i].setTasks(there ? std::max<int64_t>(0, usage.wanted) : 0);
     list[i].setCpuNanos(description.getCpuNanos());
     list[i].setMemoryBytes(description.getMemoryBytes());
+    describeResources(description, usage.generic, there, list[i]);
     if (!there) continue;
     list[i].setFreeCpuNanos(leftOf(description.getCpuNanos(), usage.cpuNanos));
     list[i].setFreeMemoryBytes(leftOf(description.getMemoryBytes(), usage.memoryBytes));

@@ -26,6 +26,7 @@ std::string addImagined(View& view, schema::NodeDescription::Reader wanted) {
   description.setMemoryBytes(wanted.getMemoryBytes());
   description.setHostname(wanted.getHostname());
   description.setEngineLabels(wanted.getEngineLabels());
+  description.setGeneric(wanted.getGeneric());
   auto id = view.create<schema::Node>(Kind::NODE, [&](schema::Node::Builder node) {
     node.setDescription(description.asReader());
     node.setAddress(description.getAddress());

@@ -103,6 +103,7 @@ Task<Offer> Plans::offerFor(Changes::Reader changes) {
   bool named = false;
   for (auto change : changes) {
     KJ_IF_MAYBE (spec, specOf(change)) {
+      co_await parts.manager.scheduling().checkTerms(parts.manager.state(), *spec);
       named |= spec->getTask().getPlacement().getStrategy().size() > 0;
     }
   }
@@ -126,7 +127,7 @@ Task<void> Plans::workOut(Changes::Reader changes, schema::Plan::Builder plan, u
 
 Task<void> Plans::predict(View& view, Changes::Reader changes, const Offer& offer,
                           schema::Plan::Builder plan) {
-  auto warnings = makeAll(view, "plan", parts.host.node().id, changes, offer);
+  auto warnings = makeAll(view, "plan", parts.self.c_str(), changes, offer);
   Prediction prediction(parts.env, parts.settings, scheduling, view);
   co_await prediction.run();
   View before(view.base(), view.now(), Seed{});
@@ -216,7 +217,7 @@ Task<void> Plans::apply(ApplyContext context) {
     Decide decide = [&](View& view) {
       overtaken = view.base().revision != revision || !view.changes().empty();
       if (overtaken) return;
-      makeAll(view, requestId, parts.host.node().id, changes, offer);
+      makeAll(view, requestId, parts.self.c_str(), changes, offer);
       remember(view, requestId, "apply", std::string(planId.cStr()));
     };
     co_await parts.manager.submit(kj::mv(decide), requestId);

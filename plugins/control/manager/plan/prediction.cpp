@@ -6,6 +6,7 @@
 #include "decide/reconcile.h"
 #include "decide/slot-rules.h"
 #include "orch/env.h"
+#include "schedule/assigning.h"
 
 namespace orch::control::manager {
 
@@ -78,33 +79,39 @@ Task<void> Prediction::decide() {
   }
 }
 
-Task<void> Prediction::workOff(Reconciliation& work) {
-  int64_t untilNs = env.nowNs() + TURN_NS;
-  while (work.step()) {
-    if (env.nowNs() <= untilNs) continue;
-    co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
-    untilNs = env.nowNs() + TURN_NS;
+Task<int64_t> Prediction::workOff(DirtyKey key) {
+  if (key.concern == Concern::SERVICE) co_await scheduling.judgeFor(view, key.id);
+  for (;;) {
+    Reconciliation work(view, settings, key);
+    int64_t untilNs = env.nowNs() + TURN_NS;
+    while (work.step()) {
+      if (env.nowNs() <= untilNs) continue;
+      co_await env.timer().afterDelay(0 * kj::NANOSECONDS);
+      untilNs = env.nowNs() + TURN_NS;
+    }
+    if (!view.base().verdicts().open()) co_return work.againNs();
+    bool answered = co_await scheduling.filters().answer(view.base());
+    if (!answered) co_return std::min(work.againNs(), view.now() + ASK_AGAIN_NS);
   }
 }
 
 Task<void> Prediction::reconcile(std::string serviceId) {
   DirtyKey key{Concern::SERVICE, serviceId};
-  Reconciliation work(view, settings, key);
-  co_await workOff(work);
-  if (work.againNs() <= view.now()) dirty.insert(serviceId);
+  auto againNs = co_await workOff(key);
+  if (againNs <= view.now()) dirty.insert(serviceId);
   KJ_IF_MAYBE (service, view.service(serviceId)) lookAtDependents(service->getSpec().getName());
   if (view.unplaced(serviceId) > 0) {
+    auto waiting = view.unplaced(serviceId);
     bool more = co_await scheduling.place(view, serviceId);
     if (more) dirty.insert(serviceId);
+    if (view.unplaced(serviceId) < waiting) dirty.merge(scheduling.takeLonely());
   }
   view.takeTouched();
 }
 
 Task<void> Prediction::rebalance() {
   DirtyKey key{Concern::REBALANCE, {}};
-  Reconciliation work(view, settings, key);
-  co_await workOff(work);
-  rebalanceAtNs = work.againNs();
+  rebalanceAtNs = co_await workOff(key);
   dirty.merge(view.takeTouched());
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config.capnp.h"
+#include "decide/dirty-queue.h"
 #include "orch/schema/cluster.capnp.h"
 #include "schedule/scheduling.h"
 #include "state/view.h"
@@ -24,8 +25,6 @@ struct PredictedStep {
   std::string reason;  // why it waits
   std::string image;   // of what starts
 };
-
-class Reconciliation;  // decide/reconcile.h
 
 class Prediction final {
  public:
@@ -47,7 +46,8 @@ class Prediction final {
   Task<void> decide();
   Task<void> reconcile(std::string serviceId);
   // To its end, with turns for others.
-  Task<void> workOff(Reconciliation& work);
+  // When to look again.
+  Task<int64_t> workOff(DirtyKey key);
   // False if no agent has anything to do.
   bool act();
   bool actOn(const TaskReader& task);

@@ -6,6 +6,7 @@
 #include "orch/amounts.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "schedule/neighbours.h"
 #include "schedule/placement.h"
 #include "serve/resolve.h"
 
@@ -16,7 +17,8 @@ namespace {
 // What is asked about: a task that there is, or the next one of a service.
 struct Subject {
   std::string serviceId;
-  std::string nodeId;  // empty: it has none
+  std::string nodeId;          // empty: it has none
+  kj::Maybe<TaskReader> task;  // that has it
   schema::TaskSpec::Reader spec;
   capnp::List<schema::PortSpec>::Reader ports;
 };
@@ -50,7 +52,10 @@ Subject subjectOf(const View& view, const TaskReader& task, schema::Placing::Bui
   answer.setMessage(status.getError().size() > 0 ? status.getError() : status.getMessage());
   Subject subject;
   subject.serviceId = text(task.getServiceId());
-  if (isAssigned(task)) subject.nodeId = text(task.getNodeId());
+  if (isAssigned(task)) {
+    subject.nodeId = text(task.getNodeId());
+    subject.task = task;
+  }
   subject.spec = task.getSpec();
   subject.ports = task.getPorts();
   KJ_IF_MAYBE (service, view.service(subject.serviceId)) {
@@ -69,7 +74,7 @@ Subject find(const View& view, kj::StringPtr id, schema::Placing::Builder answer
   auto service = KJ_ASSERT_NONNULL(view.service(serviceId.value()));
   answer.setTask(service.getSpec().getName());
   answer.setMessage("no task of it is wanted; this is about the next one");
-  return {serviceId.value(), "", service.getSpec().getTask(), service.getPorts()};
+  return {serviceId.value(), "", nullptr, service.getSpec().getTask(), service.getPorts()};
 }
 
 // As the task does not count that runs there itself.
@@ -89,7 +94,8 @@ class Explainer final {
     auto usage = view.nodeUsage(verdict.nodeId);
     bool own = verdict.nodeId == subject.nodeId;
     if (own) leaveOut(usage, ofService);
-    for (auto refusal : allRefusals(view, node, subject.spec, subject.ports, usage, ofService)) {
+    for (auto refusal : allRefusals(view, subject.serviceId, node, subject.spec, subject.ports,
+                                    usage, ofService)) {
       describe(refusal, node, usage, verdict);
     }
     return verdict;
@@ -100,12 +106,16 @@ class Explainer final {
     auto resources = subject.spec.getResources();
     usage.cpuNanos -= resources.getReserveCpuNanos();
     usage.memoryBytes -= resources.getReserveMemoryBytes();
+    KJ_IF_MAYBE (task, subject.task) addGeneric(usage.generic, task->getGeneric(), -1);
     usage.hostPorts.clear();  // they are its own, or it would not be there
     --ofService;
   }
   void describe(Refusal refusal, schema::Node::Reader node, const NodeUsage& usage,
                 Verdict& verdict) const;
-  void describeConstraints(schema::Node::Reader node, Verdict& verdict) const;
+  void describeTerms(schema::Node::Reader node, Verdict& verdict) const;
+  void describeNeighbours(Verdict& verdict) const;
+  void describeResources(schema::Node::Reader node, const GenericUsage& usage,
+                         Verdict& verdict) const;
 
   const View& view;
   const Subject& subject;
@@ -116,18 +126,69 @@ void add(Verdict& verdict, kj::String obstacle, kj::String remedy) {
   verdict.remedies.push_back(remedy.cStr());
 }
 
-void Explainer::describeConstraints(schema::Node::Reader node, Verdict& verdict) const {
-  for (auto text : subject.spec.getPlacement().getConstraints()) {
-    if (meets(view, node, manager::view(text))) continue;
-    kj::String remedy = kj::str("drop ", text);
-    std::string key, value;
+void Explainer::describeTerms(schema::Node::Reader node, Verdict& verdict) const {
+  auto& verdicts = view.base().verdicts();
+  auto describe = [&](Verdicts::Entry& term, capnp::Text::Reader written) {
+    if (term.weight > 0 || term.subject != Term::Subject::NODE) return;
+    auto code = codeOf(view, node, term);
+    if (code == Verdicts::MET) return;
+    kj::String remedy = kj::str("drop ", written);
     constexpr std::string_view LABELS = "node.labels.";
-    auto constraint = view.constraint(manager::view(text));
-    if (constraint != nullptr && constraint->isPlain(key, value) && key.starts_with(LABELS)) {
-      remedy = kj::str("orch node update --label-add ", key.substr(LABELS.size()).c_str(), "=",
-                       value.c_str(), " ", verdict.hostname.c_str(), ", or drop ", text);
+    auto& key = term.remedyKey;
+    if (key.starts_with(LABELS)) {
+      remedy =
+          kj::str("orch node update --label-add ", key.c_str() + LABELS.size(), "=",
+                  term.remedyValue.c_str(), " ", verdict.hostname.c_str(), ", or drop ", written);
     }
-    add(verdict, kj::str("constraint ", text, " not met"), kj::mv(remedy));
+    if (code == Verdicts::UNKNOWN)
+      remedy = kj::str("see filter.", term.filter.c_str(), " in 'orch plugin ls'");
+    add(verdict, kj::str(std::string(Verdicts::wordsOf(term, code)).c_str()), kj::mv(remedy));
+  };
+  auto placement = subject.spec.getPlacement();
+  for (auto text : placement.getConstraints()) {
+    describe(verdicts.constraint(manager::view(text)), text);
+  }
+  for (auto text : placement.getFilters()) describe(verdicts.filter(manager::view(text)), text);
+}
+
+// The first of them, as it is refused.
+void Explainer::describeNeighbours(Verdict& verdict) const {
+  Neighbours neighbours(view, subject.serviceId, subject.spec);
+  auto why = std::string(neighbours.refusal(verdict.nodeId));
+  for (auto text : subject.spec.getPlacement().getFilters()) {
+    auto& term = view.base().verdicts().filter(manager::view(text));
+    bool refuses =
+        std::find(term.refusals.begin(), term.refusals.end(), why) != term.refusals.end();
+    if (refuses) return add(verdict, kj::str(why.c_str()), kj::str("drop ", text));
+  }
+  add(verdict, kj::str(why.c_str()), kj::str("see 'orch plugin ls'"));
+}
+
+// Every kind that it has too little of.
+void Explainer::describeResources(schema::Node::Reader node, const GenericUsage& usage,
+                                  Verdict& verdict) const {
+  auto name = verdict.hostname.c_str();
+  auto there = node.getDescription().getGeneric();
+  for (auto wanted : subject.spec.getResources().getGeneric()) {
+    auto kind = wanted.getKind();
+    auto total = amountOf(there, manager::view(kind));
+    auto free = freeOf(there, usage, manager::view(kind));
+    if (free >= wanted.getAmount()) continue;
+    auto obstacle =
+        kj::str("insufficient ", kind, ": ", wanted.getAmount(), " wanted, ", free, " free");
+    auto it = usage.find(manager::view(kind));
+    uint64_t held = it == usage.end() ? 0 : std::max<int64_t>(0, it->second.amount);
+    if (total == 0) {
+      obstacle = kj::str("has no ", kind);
+    } else if (held > total) {
+      obstacle = kj::str(kj::mv(obstacle), "; its tasks have ", held, " of ", total);
+    }
+    bool enough = total >= wanted.getAmount();
+    auto lacking = wanted.getAmount() + held - total;
+    add(verdict, kj::mv(obstacle),
+        enough ? kj::str("free ", lacking, " ", kind, " on ", name)
+               : kj::str("give ", name, " ", kind, " = ", wanted.getAmount(),
+                         " under [node] resources, if it has as many"));
   }
 }
 
@@ -164,6 +225,8 @@ void Explainer::describe(Refusal refusal, schema::Node::Reader node, const NodeU
                          " wanted, ", lacking.c_str(), " more than are not reserved"),
                  kj::str("free ", lacking.c_str(), " on ", name));
     }
+    case Refusal::GENERIC:
+      return describeResources(node, usage.generic, verdict);
     case Refusal::RUNTIME:
       return add(verdict, kj::str("has no runtime ", subject.spec.getRuntime()),
                  kj::str("install ", subject.spec.getRuntime(), " on ", name));
@@ -174,8 +237,10 @@ void Explainer::describe(Refusal refusal, schema::Node::Reader node, const NodeU
     case Refusal::ENCRYPTION:
       return add(verdict, kj::str(unencrypted(view, node, subject.spec).c_str()),
                  kj::str("see the problem under 'orch node inspect ", name, "'"));
-    case Refusal::CONSTRAINT:
-      return describeConstraints(node, verdict);
+    case Refusal::FILTER:
+      return describeTerms(node, verdict);
+    case Refusal::AFFINITY:
+      return describeNeighbours(verdict);
     case Refusal::HOST_PORT: {
       auto port = KJ_ASSERT_NONNULL(takenHostPort(subject.ports, usage));
       return add(verdict, kj::str("port ", port.getPublished(), " of the host is another task's"),
@@ -214,12 +279,18 @@ Task<void> explainPlacing(Scheduling& scheduling, View& view, kj::StringPtr id,
   std::vector<Verdict> verdicts;
   std::vector<std::string> candidates;
   Explainer explainer(view, subject);
-  view.anyNode([&](schema::Node::Reader node) {
-    auto nodeId = text(node.getMeta().getId());
-    verdicts.push_back(explainer.judge(node, counts[nodeId]));
-    if (verdicts.back().obstacles.empty()) candidates.push_back(nodeId);
-    return false;
-  });
+  for (bool asks = true; asks;) {
+    verdicts.clear();
+    candidates.clear();
+    view.anyNode([&](schema::Node::Reader node) {
+      auto nodeId = text(node.getMeta().getId());
+      verdicts.push_back(explainer.judge(node, counts[nodeId]));
+      if (verdicts.back().obstacles.empty()) candidates.push_back(nodeId);
+      return false;
+    });
+    asks = view.base().verdicts().open();
+    if (asks) asks = co_await scheduling.filters().answer(view.base());
+  }
   auto scores = co_await scheduling.standings(view, subject.serviceId, subject.spec, subject.ports,
                                               candidates);
   for (auto& verdict : verdicts) {

@@ -11,6 +11,33 @@ namespace orch::control::manager {
 namespace {
 using schema::TaskState;
 
+// Of what the node has what the task wants, by name the first that nobody has. It is free.
+void giveResources(const View& view, schema::TaskSpec::Reader spec, const std::string& nodeId,
+                   schema::Task::Builder task) {
+  auto wishes = spec.getResources().getGeneric();
+  if (wishes.size() == 0) return;
+  auto node = KJ_ASSERT_NONNULL(view.node(nodeId));
+  auto held = view.held(nodeId).generic;
+  auto list = task.initGeneric(wishes.size());
+  for (uint32_t i = 0; i < list.size(); ++i) {
+    auto amount = wishes[i].getAmount();
+    list[i].setKind(wishes[i].getKind());
+    list[i].setAmount(amount);
+    auto& taken = held[text(wishes[i].getKind())].names;
+    for (auto resource : node.getDescription().getGeneric()) {
+      if (resource.getKind() != wishes[i].getKind() || resource.getNames().size() == 0) continue;
+      auto names = list[i].initNames(amount);
+      uint32_t given = 0;
+      for (auto name : resource.getNames()) {
+        auto it = taken.find(manager::view(name));
+        bool isFree = it == taken.end() || it->second <= 0;
+        if (isFree && given < amount) names.set(given++, name);
+      }
+      KJ_ASSERT(given == amount, "a task was given more than is free");
+    }
+  }
+}
+
 // False if a network has no address for it; then the service is looked at again.
 bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std::string& why) {
   std::vector<ChosenLeg> legs;
@@ -22,9 +49,11 @@ bool assignTo(View& view, const TaskReader& task, const std::string& nodeId, std
                 known ? lack.untilNs : view.now() + ASK_AGAIN_NS);
     return false;
   }
-  if (task.getNodeId().size() == 0 || !legs.empty()) {
+  bool gets = !legs.empty() || task.getSpec().getResources().getGeneric().size() > 0;
+  if (task.getNodeId().size() == 0 || gets) {
     view.editTask(task, [&](schema::Task::Builder changed) {
       changed.setNodeId(nodeId.c_str());
+      giveResources(view, task.getSpec(), nodeId, changed);
       auto list = changed.initLegs(legs.size());
       for (uint32_t i = 0; i < list.size(); ++i) {
         list[i].setNetwork(legs[i].network.c_str());
@@ -118,9 +147,11 @@ size_t assign(View& view, NodeBook& book, const std::string& serviceId,
   std::string lacking;  // but for a node
   for (auto& task : tasks) {
     bool placed = false;
+    // What was assigned is a neighbour of the next.
+    Neighbours neighbours(view, wanted.serviceId, wanted.spec);
     while (!placed && next < nodes.size()) {
       auto node = nodes[next++];
-      placed = book.refusal(view, *set, wanted, node) == nullptr;
+      placed = book.refusal(view, *set, wanted, node, neighbours) == nullptr;
       wrong |= !placed;
       if (placed && !assignTo(view, task, view.idOf(node), lacking)) break;
       assigned += placed;
@@ -145,7 +176,10 @@ size_t assign(View& view, NodeBook& book, const std::string& serviceId,
 
 void assignToOwn(View& view, const TaskReader& task) {
   KJ_IF_MAYBE (node, view.node(manager::view(task.getNodeId()))) {
-    auto why = whyNot(view, *node, specFor(view, task), task.getPorts());
+    auto spec = specFor(view, task);
+    auto why = whyNot(view, manager::view(task.getServiceId()), *node, spec, task.getPorts());
+    bool waits = mayMeetTerms(view, *node, spec) && !unmetTerm(view, *node, spec).empty();
+    if (waits) return void(explain(view, task, why));
     if (why.empty()) assignTo(view, task, text(task.getNodeId()), why);
     if (!why.empty()) explain(view, task, why);
     if (!why.empty() && task.slot().number > 0) setDesired(view, task, TaskState::SHUTDOWN);

@@ -52,9 +52,14 @@ struct BookBench : Bench {
     return {manager::view(service.getMeta().getId()), service.getSpec().getTask(), {}};
   }
   const NodeBook::Set& find(const View& view, schema::Service::Reader service) {
+    auto spec = service.getSpec().getTask();
+    eachTerm(state.verdicts(), spec.getPlacement(), [](auto&) {});
+    answerFilters();
+    for (auto node : view.nodes()) unmetTerm(view, node, spec);
+    answerFilters();
     book.catchUp(view);
-    auto set = book.find(view, service.getSpec().getTask());
-    while (set == nullptr) set = book.find(view, service.getSpec().getTask());
+    auto set = book.find(view, spec);
+    while (set == nullptr) set = book.find(view, spec);
     return *set;
   }
   // Nodes that are judged for it now.

@@ -11,6 +11,10 @@ constexpr uint8_t ABSENT = UINT8_MAX;
 std::string keyOf(const View& view, schema::TaskSpec::Reader spec) {
   std::string key = text(spec.getRuntime());
   for (auto constraint : spec.getPlacement().getConstraints()) key += '\n' + text(constraint);
+  for (auto filter : spec.getPlacement().getFilters()) key += "\n:" + text(filter);
+  for (auto resource : spec.getResources().getGeneric()) {
+    key += '\t' + text(resource.getKind()) + '=' + std::to_string(resource.getAmount());
+  }
   bool spans = false;
   eachNetwork(spec, [&](const std::string& name) {
     auto id = view.networkNamed(name);
@@ -22,9 +26,9 @@ std::string keyOf(const View& view, schema::TaskSpec::Reader spec) {
   return alone ? key + '\0' : key;
 }
 
-NodeBook::Held heldOn(const View& view, const std::string& nodeId) {
-  auto held = view.held(nodeId);
-  return {held.cpuNanos, held.memoryBytes, held.wanted};
+NodeBook::Held heldOn(const View& view, uint32_t node) {
+  auto held = view.held(node);
+  return {held.cpuNanos, held.memoryBytes, held.wanted, std::move(held.generic)};
 }
 
 std::vector<uint32_t> takeOnce(std::vector<uint32_t>& numbers) {
@@ -63,14 +67,13 @@ void NodeBook::refreshNode(const View& view, uint32_t node) {
   if (node >= loads.size()) loads.resize(node + 1);
   auto& load = loads[node];
   Load now{load.id};
-  auto& id = view.idOf(node);
-  KJ_IF_MAYBE (found, view.node(id)) {
+  KJ_IF_MAYBE (found, view.node(node)) {
     auto description = found->getDescription();
-    now.id = id;
+    now.id = view.idOf(node);
     now.there = true;
     now.cpuNanos = description.getCpuNanos();
     now.memoryBytes = description.getMemoryBytes();
-    now.held = heldOn(view, id);
+    now.held = heldOn(view, node);
   }
   if (now == load) return;
   load = std::move(now);
@@ -80,7 +83,7 @@ void NodeBook::refreshNode(const View& view, uint32_t node) {
 void NodeBook::refreshUsage(const View& view, uint32_t node) {
   if (node >= loads.size() || !loads[node].there) return;
   auto& load = loads[node];
-  auto held = heldOn(view, load.id);
+  auto held = heldOn(view, node);
   if (held == load.held) return;
   load.held = held;
   changedLoads.touch(node);
@@ -99,6 +102,7 @@ const NodeBook::Set* NodeBook::find(const View& view, schema::TaskSpec::Reader s
   auto& set = setOf(keyOf(view, spec));
   if (set.judged == 0) set.seen = changedNodes.newest();
   auto end = std::min(limit(), set.judged + JUDGED_AT_ONCE);
+  for (auto node : std::exchange(set.unsure, {})) judge(view, spec, node, set);
   for (; set.judged < end; ++set.judged) judge(view, spec, set.judged, set);
   changedNodes.since(set.seen, [&](uint32_t node) { judge(view, spec, node, set); });
   set.seen = changedNodes.newest();
@@ -114,10 +118,10 @@ void NodeBook::judge(const View& view, schema::TaskSpec::Reader spec, uint32_t n
   }
   auto& verdict = set.verdicts[node];
   verdict = ABSENT;
-  KJ_IF_MAYBE (found, view.node(view.idOf(node))) {
+  KJ_IF_MAYBE (found, view.node(node)) {
     verdict = 0;
     KJ_IF_MAYBE (refusal, standingRefusal(view, *found, spec)) {
-      std::pair reason(*refusal, wordsOf(view, *found, spec, *refusal));
+      std::pair reason(*refusal, wordsOf(view, {}, *found, spec, {}, *refusal));
       auto it = std::find(set.reasons.begin(), set.reasons.end(), reason);
       bool isNew = it == set.reasons.end() && set.reasons.size() + 1 < ABSENT;
       if (isNew) it = set.reasons.insert(it, std::move(reason));
@@ -125,9 +129,27 @@ void NodeBook::judge(const View& view, schema::TaskSpec::Reader spec, uint32_t n
       verdict = static_cast<uint8_t>(it - set.reasons.begin() + 1);
     }
   }
-  auto bit = uint64_t(1) << node % 64;
-  auto& word = set.bits[node / 64];
-  word = verdict == 0 ? word | bit : word & ~bit;
+  auto put = [&](std::vector<uint64_t>& bits, bool has) {
+    if (bits.size() < set.bits.size()) bits.resize(set.bits.size(), 0);
+    auto bit = uint64_t(1) << node % 64;
+    bits[node / 64] = has ? bits[node / 64] | bit : bits[node / 64] & ~bit;
+  };
+  put(set.bits, verdict == 0);
+  if (!hasTerms(spec.getPlacement()) || verdict == ABSENT) return;
+  bool sure = true;
+  size_t wishes = 0;
+  auto object = KJ_ASSERT_NONNULL(view.node(node));
+  eachTerm(view.base().verdicts(), spec.getPlacement(), [&](Verdicts::Entry& term) {
+    sure &= term.known;
+    bool asks = term.known && term.subject == Term::Subject::NODE;
+    if (!asks || (term.weight == 0 && verdict == 0)) return;  // met, then
+    auto code = codeOf(view, object, term);
+    sure &= code != Verdicts::UNKNOWN;
+    if (term.weight == 0) return;
+    if (wishes == set.wishes.size()) set.wishes.push_back({term.weight, {}});
+    put(set.wishes[wishes++].bits, code == Verdicts::MET);
+  });
+  if (!sure) set.unsure.push_back(node);
 }
 
 const NodeBook::Division& NodeBook::divide(const View& view, const std::string& label) {
@@ -139,7 +161,7 @@ const NodeBook::Division& NodeBook::divide(const View& view, const std::string& 
   division.branches.resize(limit(), UINT32_MAX);
   changedNodes.since(division.seen, [&](uint32_t node) {
     auto branch = UINT32_MAX;
-    KJ_IF_MAYBE (found, view.node(view.idOf(node))) {
+    KJ_IF_MAYBE (found, view.node(node)) {
       auto value = attributeOf(view, *found, label);
       branch = division.numbers.try_emplace(value, division.numbers.size()).first->second;
     }
@@ -151,7 +173,7 @@ const NodeBook::Division& NodeBook::divide(const View& view, const std::string& 
 }
 
 kj::Maybe<Refusal> NodeBook::refusal(const View& view, const Set& set, const Wanted& wanted,
-                                     uint32_t node) const {
+                                     uint32_t node, const Neighbours& neighbours) const {
   uint8_t verdict = node < set.verdicts.size() ? set.verdicts[node] : ABSENT;
   if (verdict == ABSENT) return Refusal::NOT_READY;
   kj::Maybe<Refusal> standing;
@@ -168,23 +190,47 @@ kj::Maybe<Refusal> NodeBook::refusal(const View& view, const Set& set, const Wan
   if (lacks(load.memoryBytes, load.held.memoryBytes, resources.getReserveMemoryBytes())) {
     return Refusal::MEMORY;
   }
+  if (room(view, wanted, node) == 0) return Refusal::GENERIC;
   if (standing != nullptr) return standing;
   bool hasPort =
-      wanted.ports.size() > 0 && takenHostPort(wanted.ports, view.nodeUsage(load.id)) != nullptr;
+      wanted.ports.size() > 0 && takenHostPort(wanted.ports, view.nodeUsage(node)) != nullptr;
   if (hasPort) return Refusal::HOST_PORT;
   uint32_t most = wanted.spec.getPlacement().getMaxReplicasPerNode();
-  if (most > 0 && view.wantedOn(wanted.serviceId, load.id) >= most) return Refusal::MAX_PER_NODE;
+  if (most > 0 && view.wantedOn(wanted.serviceId, node) >= most) return Refusal::MAX_PER_NODE;
+  bool apart = neighbours.any() && !neighbours.refusal(load.id).empty();
+  if (apart) return Refusal::AFFINITY;
   return nullptr;
+}
+
+uint32_t NodeBook::room(const View& view, const Wanted& wanted, uint32_t node) const {
+  uint64_t room = takesHostPort(wanted.ports) ? 1 : UINT32_MAX;
+  auto wishes = wanted.spec.getResources().getGeneric();
+  if (wishes.size() == 0) return static_cast<uint32_t>(room);
+  auto& load = loads[node];
+  auto there = KJ_ASSERT_NONNULL(view.node(load.id)).getDescription().getGeneric();
+  for (auto wish : wishes) {
+    auto free = freeOf(there, load.held.generic, manager::view(wish.getKind()));
+    room = std::min(room, free / std::max<uint64_t>(1, wish.getAmount()));
+  }
+  return static_cast<uint32_t>(room);
 }
 
 Candidates NodeBook::explain(const View& view, const Set& set, const Wanted& wanted) const {
   Candidates result;
+  Neighbours neighbours(view, wanted.serviceId, wanted.spec);
   std::vector<uint32_t> unmet(set.reasons.size(), 0);
   for (uint32_t node = 0; node < loads.size(); ++node) {
     if (!loads[node].there) continue;
-    KJ_IF_MAYBE (why, refusal(view, set, wanted, node)) {
+    KJ_IF_MAYBE (why, refusal(view, set, wanted, node, neighbours)) {
       ++result.refused[static_cast<size_t>(*why)];
-      if (!isOfTasks(*why)) ++unmet[set.verdicts[node] - 1];
+      if (*why == Refusal::AFFINITY) {
+        ++result.unmet[std::string(neighbours.refusal(loads[node].id))];
+      } else if (*why == Refusal::GENERIC) {
+        auto found = KJ_ASSERT_NONNULL(view.node(loads[node].id));
+        ++result.unmet[lackingWords(lackingKind(found, wanted.spec, loads[node].held.generic))];
+      } else if (!isOfTasks(*why)) {
+        ++unmet[set.verdicts[node] - 1];
+      }
     } else {
       result.nodes.push_back(loads[node].id);
     }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "schedule/neighbours.h"
 #include "schedule/placement.h"
 
 namespace orch::control::manager {
@@ -18,6 +19,7 @@ class NodeBook final {
     int64_t cpuNanos = 0;
     int64_t memoryBytes = 0;
     int64_t wanted = 0;  // tasks that should run there
+    GenericUsage generic;
     bool operator==(const Held&) const = default;
   };
   struct Load {
@@ -37,6 +39,13 @@ class NodeBook final {
     std::vector<uint64_t> bits;     // that could take them, if there is room
     std::vector<uint8_t> verdicts;  // 0: it could; else what keeps it, one more than in `reasons`
     std::vector<std::pair<Refusal, std::string>> reasons;  // and its words, if it has any
+    // Of each term about nodes that need not be met, in their order, those that meet it.
+    struct Wish {
+      uint32_t weight = 0;
+      std::vector<uint64_t> bits;
+    };
+    std::vector<Wish> wishes;
+    std::vector<uint32_t> unsure;  // of which a filter has yet to say; refused as long
 
    private:
     friend class NodeBook;
@@ -73,17 +82,22 @@ class NodeBook final {
   // To be called before anything is asked, whenever the view may have changed.
   void catchUp(const View& view);
 
-  // The nodes for tasks of the spec; null while there are more to judge: ask again.
+  // The nodes for tasks of the spec; null while there are more to judge: ask again. When questions
+  // to filters have been answered, as well: those that it was unsure of are judged anew.
   const Set* find(const View& view, schema::TaskSpec::Reader spec);
   const Division& divide(const View& view, const std::string& label);
-  // What keeps one more task from the node.
-  kj::Maybe<Refusal> refusal(const View& view, const Set& set, const Wanted& wanted,
-                             uint32_t node) const;
+  // What keeps one more task from the node. `neighbours`: of the same service and spec.
+  kj::Maybe<Refusal> refusal(const View& view, const Set& set, const Wanted& wanted, uint32_t node,
+                             const Neighbours& neighbours) const;
+  // So many tasks of the group the node can take for what a strategy is not told of: one if they
+  // need a port of it, which is free, and as many as it has generic resources for.
+  uint32_t room(const View& view, const Wanted& wanted, uint32_t node) const;
   // Every node with the reason why it cannot take one more, if there is one.
   Candidates explain(const View& view, const Set& set, const Wanted& wanted) const;
 
   uint32_t limit() const { return static_cast<uint32_t>(loads.size()); }
   const Load& load(uint32_t node) const { return loads[node]; }
+  bool has(uint32_t node) const { return node < limit() && loads[node].there; }
   // By when they last changed.
   const ChangeOrder& loadChanges() const { return changedLoads; }
   // It may not be known elsewhere what is known here of it.

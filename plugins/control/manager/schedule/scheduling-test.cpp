@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 
+#include <set>
+
 #include "orch/attempt.h"
 #include "test-cluster.h"
 
@@ -52,6 +54,29 @@ TEST_CASE("scheduling: reservations are kept, and freed by tasks that end", "[ma
   cluster.remove("big");
   cluster.settle();
   CHECK(cluster.states("more") == "running running running");
+}
+
+// Found by the oracle: old tasks, which have no port, were counted as if they had.
+TEST_CASE("scheduling: an update that adds a port of the node is placed beside the old tasks",
+          "[manager]") {
+  FourOnTwo four;
+  auto& cluster = four.cluster;
+  cluster.update({"web", 4, "web:2", [](schema::ServiceSpec::Builder spec) {
+                    auto port = spec.initEndpoint().initPorts(1)[0];
+                    port.setTarget(80);
+                    port.setPublished(8080);
+                    port.setMode(schema::PortSpec::PublishMode::HOST);
+                    spec.initUpdate().setMonitorMs(100);
+                  }});
+  cluster.advance(30 * kj::SECONDS);
+  std::set<std::string> nodes;
+  auto answer = cluster.tasks("web");
+  for (auto task : answer.getTasks()) {
+    bool fresh = task.getSpec().getContainer().getImage() == "web:2";
+    if (fresh && task.getNodeId().size() > 0) nodes.insert(task.getNodeId().cStr());
+  }
+  CHECK(nodes == std::set<std::string>{"node1", "node2"});
+  CHECK(problem(cluster, "web") == "task web.3: no suitable node (host port in use on 2 nodes)");
 }
 
 TEST_CASE("scheduling: a reservation that no node has is accepted with a warning", "[manager]") {

@@ -22,6 +22,20 @@ constexpr size_t TASKS_AT_ONCE = 128;
 // A strategy is told of so many before it turns.
 constexpr size_t NODES_AT_ONCE = 1'000;
 
+// A strategy is told of reservations and of the limit per node: these are the manager's own.
+bool hasOwnLimits(schema::TaskSpec::Reader spec, capnp::List<schema::PortSpec>::Reader ports) {
+  return takesHostPort(ports) || spec.getResources().getGeneric().size() > 0;
+}
+
+template <typename F>
+void eachNode(const std::vector<uint64_t>& bits, F&& use) {
+  for (size_t i = 0; i < bits.size(); ++i) {
+    for (uint64_t left = bits[i]; left != 0; left &= left - 1) {
+      use(static_cast<uint32_t>(i * 64 + std::countr_zero(left)));
+    }
+  }
+}
+
 // The part of what was chosen that is for the tasks from `first` on.
 template <typename T>
 std::span<const T> partOf(const std::vector<T>& all, size_t first) {
@@ -41,6 +55,9 @@ struct Scheduling::Group {
   std::map<std::string, uint32_t> failures;
   std::map<std::string, uint32_t> leaving;
   std::vector<uint64_t> candidates;  // a bit each
+  std::vector<NodeBook::Set::Wish> wishes;
+  bool isAlone = false;  // no two on a node
+  bool isFirst = false;  // where the first one is says where the others may be
 
   NodeBook::Wanted wanted() const { return {serviceId, spec, ports}; }
 };
@@ -52,6 +69,7 @@ Task<bool> Scheduling::place(View& view, std::string serviceId) {
   SlotsReader reader(view, serviceId, Extent::RESTLESS, view.now() - RECENT_FAILURE_NS);
   while (reader.read()) co_await others();
   auto slots = reader.take();
+  co_await judgeOwn(view, serviceId, slots);
   auto lack = unmetDependency(view, serviceId);
   size_t own = 0;
   Group held;  // back, until other services are there
@@ -75,7 +93,8 @@ Task<bool> Scheduling::place(View& view, std::string serviceId) {
     group.ports = group.tasks[0].getPorts();
     group.failures = recentFailures(view, slots, entry.first);
     // Spread is what stays. A limit per node holds now, though.
-    if (maxPerNode(group.spec, group.ports) == 0) group.leaving = aboutToLeave(slots);
+    bool limited = group.spec.getPlacement().getMaxReplicasPerNode() > 0;
+    if (!limited && !takesHostPort(group.ports)) group.leaving = aboutToLeave(slots);
     bool more = co_await placeGroup(view, group);
     unfinished |= more;
   }
@@ -85,14 +104,19 @@ Task<bool> Scheduling::place(View& view, std::string serviceId) {
 // Those that could take a task; false if none has room for one.
 bool Scheduling::choose(const View& view, const NodeBook::Set& set, Group& group) {
   group.candidates = set.bits;
-  bool takesPorts = takesHostPort(group.ports);
+  Neighbours neighbours(view, group.serviceId, group.spec);
+  takeWishes(set, neighbours, group);
+  neighbours.narrow(group.candidates);
+  if (neighbours.waits()) lonely.insert(group.serviceId);
+  bool all = hasOwnLimits(group.spec, group.ports);
   bool any = false;
-  for (size_t i = 0; i < group.candidates.size() && (takesPorts || !any); ++i) {
-    for (uint64_t left = set.bits[i]; left != 0 && (takesPorts || !any); left &= left - 1) {
+  for (size_t i = 0; i < group.candidates.size() && (all || !any); ++i) {
+    for (uint64_t left = group.candidates[i]; left != 0 && (all || !any); left &= left - 1) {
       auto node = static_cast<uint32_t>(i * 64 + std::countr_zero(left));
-      KJ_IF_MAYBE (refusal, book.refusal(view, set, group.wanted(), node)) {
-        // A strategy knows nothing of ports.
-        if (*refusal == Refusal::HOST_PORT) group.candidates[i] &= ~(left & -left);
+      KJ_IF_MAYBE (refusal, book.refusal(view, set, group.wanted(), node, neighbours)) {
+        // A strategy knows nothing of these.
+        bool unknown = *refusal == Refusal::HOST_PORT || *refusal == Refusal::GENERIC;
+        if (unknown) group.candidates[i] &= ~(left & -left);
       } else {
         any = true;
       }
@@ -101,14 +125,17 @@ bool Scheduling::choose(const View& view, const NodeBook::Set& set, Group& group
   return any;
 }
 
+void Scheduling::takeWishes(const NodeBook::Set& set, const Neighbours& neighbours, Group& group) {
+  group.wishes = set.wishes;
+  group.isAlone = neighbours.isAwayFromOwn();
+  group.isFirst = neighbours.isFirstOfOwn();
+  neighbours.eachWish(set.bits.size(), [&](uint32_t weight, std::vector<uint64_t> bits) {
+    group.wishes.push_back({weight, std::move(bits)});
+  });
+}
+
 Task<bool> Scheduling::placeGroup(View& view, Group& group) {
-  book.catchUp(view);
-  auto set = book.find(view, group.spec);
-  while (set == nullptr) {
-    co_await others();
-    book.catchUp(view);
-    set = book.find(view, group.spec);
-  }
+  auto set = co_await judge(view, group.serviceId, group.spec);
   if (!choose(view, *set, group)) {
     auto why = whyNone(book.explain(view, *set, group.wanted()));
     bool more = co_await explainFrom(view, group, 0, kj::mv(why));
@@ -123,7 +150,8 @@ Task<bool> Scheduling::placeGroup(View& view, Group& group) {
   co_await others();
   int64_t newestNs = 0;
   for (auto& task : group.tasks) {
-    if (group.asked.size() < MAX_CHANGED_PER_PASS) group.asked.push_back(task.id());
+    if (group.asked.size() < (group.isFirst ? 1 : MAX_CHANGED_PER_PASS))
+      group.asked.push_back(task.id());
     newestNs = std::max(newestNs, task.getMeta().getCreatedAtNs());
   }
   // What it failed with before a task was there says nothing of this one.
@@ -240,6 +268,7 @@ void Scheduling::noteFailure(Strategy& strategy, const std::string& name, kj::St
 
 void Scheduling::forget() {
   book.forget();
+  images.clear();
   for (auto& strategy : known) strategy.second.told = {};
 }
 
@@ -358,6 +387,7 @@ struct ServiceOnNode {
   int64_t wanted = 0;
   uint32_t failures = 0;
   uint32_t leaving = 0;
+  uint32_t room = UINT32_MAX;
 };
 }  // namespace
 
@@ -366,18 +396,27 @@ void Scheduling::fillGroup(const View& view, const Group& group,
   message.setServiceId(group.serviceId.c_str());
   message.setReserveCpuNanos(group.spec.getResources().getReserveCpuNanos());
   message.setReserveMemoryBytes(group.spec.getResources().getReserveMemoryBytes());
-  message.setMaxPerNode(maxPerNode(group.spec, group.ports));
+  message.setMaxPerNode(group.isAlone ? 1 : group.spec.getPlacement().getMaxReplicasPerNode());
+  auto wishes = message.initWishes(group.wishes.size());
+  for (uint32_t i = 0; i < wishes.size(); ++i) {
+    auto& wish = group.wishes[i];
+    wishes[i].setWeight(wish.weight);
+    auto bits = wishes[i].initNodes(wish.bits.size());
+    for (uint32_t k = 0; k < bits.size(); ++k) bits.set(k, wish.bits[k]);
+  }
   auto candidates = message.initCandidates(group.candidates.size());
   for (uint32_t i = 0; i < candidates.size(); ++i) candidates.set(i, group.candidates[i]);
+  fillImages(view, group.spec, message);
   std::unordered_map<uint32_t, ServiceOnNode> loads;
-  auto on = [&](const std::string& nodeId) -> ServiceOnNode& {
-    return loads[view.numberOf(nodeId)];
-  };
   view.eachWanted(group.serviceId,
-                  [&](const std::string& nodeId, int64_t wanted) { on(nodeId).wanted += wanted; });
-  for (auto& [nodeId, count] : group.failures) on(nodeId).failures = count;
-  for (auto& [nodeId, count] : group.leaving) on(nodeId).leaving = count;
-  loads.erase(NodeNumbers::NONE);  // they are no more
+                  [&](uint32_t node, int64_t wanted) { loads[node].wanted += wanted; });
+  for (auto& [nodeId, count] : group.failures) loads[view.numberOf(nodeId)].failures = count;
+  for (auto& [nodeId, count] : group.leaving) loads[view.numberOf(nodeId)].leaving = count;
+  if (hasOwnLimits(group.spec, group.ports)) {
+    eachNode(group.candidates,
+             [&](uint32_t node) { loads[node].room = book.room(view, group.wanted(), node); });
+  }
+  std::erase_if(loads, [&](auto& load) { return !book.has(load.first); });  // they are no more
   auto list = message.initLoads(loads.size());
   uint32_t next = 0;
   for (auto& [node, load] : loads) {
@@ -386,6 +425,7 @@ void Scheduling::fillGroup(const View& view, const Group& group,
     out.setTasks(std::max<int64_t>(0, load.wanted - load.leaving));
     out.setRecentFailures(load.failures);
     out.setLeaving(load.leaving);
+    out.setRoom(load.room);
   }
   auto labels = group.spec.getPlacement().getSpreadOver();
   auto levels = message.initLevels(labels.size());
@@ -406,7 +446,9 @@ Task<std::map<std::string, Scheduling::Terms>> Scheduling::standings(
   group.serviceId = kj::mv(serviceId);
   group.spec = spec;
   group.ports = ports;
-  book.catchUp(view);
+  auto set = co_await judge(view, group.serviceId, spec);
+  Neighbours neighbours(view, group.serviceId, spec);
+  takeWishes(*set, neighbours, group);
   group.candidates.resize(book.limit() / 64 + 1, 0);
   for (auto& id : candidates) {
     auto node = view.numberOf(id);
@@ -428,16 +470,6 @@ Task<std::map<std::string, Scheduling::Terms>> Scheduling::standings(
     for (auto term : node.getTerms()) terms.emplace_back(text(term.getName()), term.getValue());
   }
   co_return kj::mv(result);
-}
-
-Task<kj::Vector<kj::String>> Scheduling::strategies() {
-  constexpr kj::StringPtr PREFIX = "scheduler."_kj;
-  auto request = host.client().servicesRequest();
-  request.setPrefix(PREFIX);
-  auto answer = co_await request.send();
-  kj::Vector<kj::String> names;
-  for (auto name : answer.getNames()) names.add(kj::str(name.slice(PREFIX.size())));
-  co_return kj::mv(names);
 }
 
 }  // namespace orch::control::manager

@@ -10,6 +10,8 @@
 #include "orch/env.h"
 #include "orch/host.h"
 #include "orch/schema/scheduler.capnp.h"
+#include "schedule/filters.h"
+#include "schedule/neighbours.h"
 #include "schedule/node-book.h"
 
 namespace orch::control::manager {
@@ -27,6 +29,7 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
         defaultService(defaultService),
         submit(kj::mv(submit)),
         patience(patience),
+        asker(env, host, this->submit, patience, ANSWER_LIMIT),
         late(*this) {}
   KJ_DISALLOW_COPY(Scheduling);
 
@@ -49,8 +52,18 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
                                                std::vector<std::string> candidates);
   // The state was loaded again.
   void forget();
+  // Who asks the filters what the pass has to know.
+  Filters& filters() { return asker; }
+  // Before the service is reconciled: has filters say of all nodes whether it may run there, as far
+  // as they answer. Costs what has changed since the last time.
+  Task<void> judgeFor(View& view, std::string serviceId);
+  // Fails with what is wrong with a constraint or a filter of the spec. Afterwards the view's
+  // checks of the spec know what these mean.
+  Task<void> checkTerms(const State& state, schema::ServiceSpec::Reader spec);
   // What it knows of the nodes.
   const NodeBook& nodes() const { return book; }
+  // Services with tasks that wait for others to be somewhere, since it was asked last.
+  std::set<std::string> takeLonely() { return std::exchange(lonely, {}); }
   // The strategies that there are: `spread`.
   Task<kj::Vector<kj::String>> strategies();
 
@@ -80,13 +93,25 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
     int64_t downUntilNs = 0;
     std::string why;
   };
+  using Bits = std::vector<uint64_t>;  // of nodes
+  // Who has an image, as of a version.
+  struct Holders {
+    uint64_t version = 0;
+    Bits bits;
+  };
+  static constexpr size_t MAX_IMAGES = 1'024;  // that are kept of it
   using TaskIds = std::vector<std::string>;
   using PlaceRequest =
       capnp::Request<schema::PlacementTable::PlaceParams, schema::PlacementTable::PlaceResults>;
 
   std::string strategyOf(schema::TaskSpec::Reader spec) const;
   Task<bool> placeGroup(View& view, Group& group);
+  Task<const NodeBook::Set*> judge(View& view, const std::string& serviceId,
+                                   schema::TaskSpec::Reader spec);
+  Task<void> judgeAll(const State& state, schema::TaskSpec::Reader spec);
+  Task<void> judgeOwn(View& view, const std::string& serviceId, const Slots& slots);
   bool choose(const View& view, const NodeBook::Set& set, Group& group);
+  static void takeWishes(const NodeBook::Set& set, const Neighbours& neighbours, Group& group);
   Task<bool> assignAll(View& view, const Group& group, const Nodes& nodes, std::string strategy);
   void noteAssigned(Told& told, const Nodes& nodes, bool all);
   Task<bool> explainFrom(View& view, const Group& group, size_t first, std::string why);
@@ -99,6 +124,9 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
                        std::string serviceId, TaskIds tasks);
   void noteFailure(Strategy& strategy, const std::string& name, kj::StringPtr reason);
   schema::PlacementTable::Client open(const std::string& name);
+  const Bits& holdersOf(const View& view, const std::string& digest);
+  void fillImages(const View& view, schema::TaskSpec::Reader spec,
+                  schema::TaskGroup::Builder message);
   void fillGroup(const View& view, const Group& group, schema::TaskGroup::Builder message);
   Task<void> tell(const View& view, schema::TaskSpec::Reader spec, Told& told,
                   schema::PlacementTable::Client& table);
@@ -109,8 +137,11 @@ class Scheduling final : private kj::TaskSet::ErrorHandler {
   kj::StringPtr defaultService;
   Submit submit;
   const kj::Duration patience;
+  Filters asker;
   NodeBook book;
+  std::map<std::string, Holders> images;  // by digest
   std::map<std::string, Strategy> known;  // by service name
+  std::set<std::string> lonely;
   kj::TaskSet late;
 };
 

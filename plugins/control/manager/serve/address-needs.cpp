@@ -34,7 +34,7 @@ uint64_t tasksOf(const View& view, schema::ServiceSpec::Reader spec,
   view.anyNode([&](schema::Node::Reader node) {
     bool has = false;
     for (auto id : node.getDescription().getPlugins()) has |= id == driver;
-    nodes += has && unmetConstraint(view, node, spec.getTask()).empty();
+    nodes += has && mayMeetTerms(view, node, spec.getTask());
     return false;
   });
   return nodes;

@@ -23,6 +23,17 @@ void complete(const State& state, const Object& object, schema::Node::Builder co
   copy.setStateSinceNs(down ? copy.getDownSinceNs() : sighting.sinceNs);
   copy.setLeader(id == state.leader);
   if (state.isManager(id)) copy.setRole(schema::Node::Role::MANAGER);
+  auto& held = state.usageOf(id).generic;
+  auto used = copy.initGenericInUse(held.size());
+  uint32_t next = 0;
+  for (auto& [kind, of] : held) {
+    auto entry = used[next++];
+    entry.setKind(kind.c_str());
+    entry.setAmount(of.amount);
+    auto names = entry.initNames(of.names.size());
+    uint32_t i = 0;
+    for (auto& name : of.names) names.set(i++, name.first.c_str());
+  }
   // The node's own word would be as old as its last description.
   for (auto pool : copy.getDescription().getNetworks()) {
     pool.setUsed(addressesUsed(state, id, text(pool.asReader().getName())));
@@ -31,9 +42,34 @@ void complete(const State& state, const Object& object, schema::Node::Builder co
 
 void complete(const State&, const Object& object, schema::Cluster::Builder copy) {
   copy.getMeta().setVersion(object.version());
-  copy.disownWorkerSecret();
-  copy.disownManagerSecret();
+  copy.disownWorkerSalt();
+  copy.disownManagerSalt();
+  copy.setAutolock(copy.hasSealedLockKey());
+  copy.disownSealedLockKey();
+  for (auto former : copy.getFormerAuthorities()) former.disownSealedNext();
 }
+
+namespace {
+void listAmounts(const std::map<std::string, uint64_t>& amounts,
+                 capnp::List<schema::GenericResource>::Builder list) {
+  uint32_t i = 0;
+  for (auto& [kind, amount] : amounts) {
+    list[i].setKind(kind.c_str());
+    list[i++].setAmount(amount);
+  }
+}
+
+void sumResources(const State& state, schema::ClusterInfo::Builder info) {
+  std::map<std::string, uint64_t> total, used;
+  for (auto& entry : state.all(Kind::NODE)) {
+    auto description = entry.second.as<schema::Node>().getDescription();
+    for (auto one : description.getGeneric()) total[text(one.getKind())] += one.getAmount();
+    for (auto& [kind, held] : state.usageOf(entry.first).generic) used[kind] += held.amount;
+  }
+  listAmounts(total, info.initGeneric(total.size()));
+  listAmounts(used, info.initGenericInUse(used.size()));
+}
+}  // namespace
 
 void describeInfo(ClusterParts& parts, schema::ClusterInfo::Builder info) {
   auto& state = parts.manager.state();
@@ -53,7 +89,8 @@ void describeInfo(ClusterParts& parts, schema::ClusterInfo::Builder info) {
   info.setTasksRunning(running);
   info.setRevision(state.revision);
   info.setEpoch(parts.manager.epoch());
-  info.setStore(parts.settings.getStore());
+  info.setStore(parts.leadership.storeName());
+  sumResources(state, info);
 }
 
 void listServices(const View& view,

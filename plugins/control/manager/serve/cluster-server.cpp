@@ -8,6 +8,7 @@
 #include "orch/fail.h"
 #include "plan/plans.h"
 #include "plan/why.h"
+#include "serve/authority-requests.h"
 #include "serve/cluster-queries.h"
 #include "serve/image-pin.h"
 #include "serve/network-queries.h"
@@ -71,7 +72,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> tasks(TasksContext context) override {
-    auto ids = selectTasks(now(), context.getParams().getFilter(), parts.host.node().id);
+    auto ids = selectTasks(now(), context.getParams().getFilter(), parts.self.c_str());
     auto list = context.getResults().initTasks(ids.size());
     for (uint32_t i = 0; i < ids.size(); ++i) {
       copyInto<schema::Task>(state(), *state().find(Kind::TASK, ids[i]), list, i);
@@ -94,7 +95,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     return kj::READY_NOW;
   }
   kj::Promise<void> node(NodeContext context) override {
-    auto id = resolveNode(now(), context.getParams().getId(), parts.host.node().id);
+    auto id = resolveNode(now(), context.getParams().getId(), parts.self.c_str());
     auto& object = *state().find(Kind::NODE, id);
     auto results = context.getResults();
     results.setNode(object.as<schema::Node>());
@@ -148,15 +149,22 @@ class ClusterServer final : public schema::ClusterControl::Server {
     context.allowCancellation();
     return parts.programs.exec(context);
   }
+  kj::Promise<void> attach(AttachContext context) override {
+    context.allowCancellation();
+    return parts.programs.attach(context);
+  }
+  kj::Promise<void> processes(ProcessesContext context) override {
+    context.allowCancellation();
+    return parts.programs.processes(context);
+  }
+  kj::Promise<void> usage(UsageContext context) override {
+    context.allowCancellation();
+    return parts.usage.usage(context);
+  }
   kj::Promise<void> joinToken(JoinTokenContext context) override { return doJoinToken(context); }
   kj::Promise<void> join(JoinContext context) override { return parts.members.join(context); }
   kj::Promise<void> leave(LeaveContext context) override {
-    if (parts.members.isMember() && !context.getParams().getForce()) {
-      fail(kj::str(
-          "this node is the only manager: the cluster's other nodes could not be told anything any "
-          "more; with --force this host becomes a cluster of its own, with the services"));
-    }
-    return parts.members.leave();
+    return leaveAlone(parts, context.getParams().getForce());
   }
   kj::Promise<void> updateNode(UpdateNodeContext context) override { return doUpdateNode(context); }
   kj::Promise<void> removeNode(RemoveNodeContext context) override { return doRemoveNode(context); }
@@ -171,9 +179,13 @@ class ClusterServer final : public schema::ClusterControl::Server {
   kj::Promise<void> removeAdmin(RemoveAdminContext context) override {
     return doRemoveAdmin(context);
   }
-  kj::Promise<void> updateCluster(UpdateClusterContext context) override {
-    return doUpdateCluster(context);
+  kj::Promise<void> updateCluster(UpdateClusterContext c) override {
+    return changeCluster(parts, c);
   }
+  kj::Promise<void> unlockKey(UnlockKeyContext c) override { return answerUnlockKey(parts, c); }
+  kj::Promise<void> authority(AuthorityContext c) override { return answerAuthority(parts, c); }
+  kj::Promise<void> rotateAuthority(RotateAuthorityContext c) override { return rotate(parts, c); }
+  kj::Promise<void> migrate(MigrateContext context) override { return doMigrate(context); }
   kj::Promise<void> volumes(VolumesContext context) override { return parts.volumes.list(context); }
   kj::Promise<void> removeVolume(RemoveVolumeContext context) override {
     return parts.volumes.remove(context);
@@ -215,6 +227,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
   // The strategies are only asked for if the spec names one.
   Task<Offer> offerFor(schema::ServiceSpec::Reader spec) {
     Offer offer;
+    co_await parts.manager.scheduling().checkTerms(parts.manager.state(), spec);
     offer.maxObjectBytes = parts.manager.limits().maxBytes / 4;  // a service holds two specs
     if (spec.getTask().getPlacement().getStrategy().size() > 0) {
       auto names = co_await parts.manager.scheduling().strategies();
@@ -234,13 +247,23 @@ class ClusterServer final : public schema::ClusterControl::Server {
       change.setCertificateMs(params.getCertificateMs());
       manager::updateCluster(view, change);
     };
+    // What is refused makes no cluster.
+    auto trial = kj::refcounted<Outcome>();
+    tryOut([&](View& view) { decide(view, context.getParams(), *trial); });
+    kj::StringPtr wanted = context.getParams().getAddress();
+    auto place = co_await checkInit(parts, context.getParams());
     auto outcome = co_await submit(context, decide);
-    auto address = co_await parts.members.open(kj::str(context.getParams().getAddress()));
+    auto address =
+        co_await parts.members.open(kj::str(wanted), kj::str(parts.self.c_str()), kj::mv(place));
     auto results = context.getResults();
     results.setCreated(outcome->created);
     auto& object = *state().find(Kind::CLUSTER, outcome->answer.id);
     results.setCluster(object.as<schema::Cluster>());
     complete(state(), object, results.getCluster());
+    if (context.getParams().getAutolock()) {
+      auto key = co_await lockManagers(parts, kj::str(context.getParams().getRequestId(), ".lock"));
+      results.setUnlockKey(key.c_str());
+    }
     if (address.size() == 0) co_return;
     results.setAddress(address);
     results.setToken(parts.members.token(schema::Role::WORKER));
@@ -290,10 +313,11 @@ class ClusterServer final : public schema::ClusterControl::Server {
   }
 
   Task<void> doAddAdmin(AddAdminContext context) {
+    co_await parts.members.followAuthority();
     auto params = context.getParams();
     checkName("admin", params.getName());
-    auto certificate =
-        parts.members.certificateFor(params.getRequest(), schema::Role::ADMIN, params.getName());
+    auto certificate = co_await parts.members.certificateFor(
+        kj::str(params.getRequest()), schema::Role::ADMIN, kj::str(params.getName()));
     auto decide = [certificate](View& view, auto params, Outcome& outcome) {
       outcome.answer =
           manager::addAdmin(view, params.getRequestId(), params.getName(), certificate);
@@ -304,10 +328,7 @@ class ClusterServer final : public schema::ClusterControl::Server {
     auto results = context.getResults();
     results.setAdmin(object->as<schema::Admin>());
     complete(state(), *object, results.getAdmin());
-    results.setAuthority(parts.members.authorityCertificate().c_str());
-    auto addresses = parts.members.managerAddresses();
-    auto list = results.initManagers(addresses.size());
-    for (uint32_t i = 0; i < list.size(); ++i) list.set(i, addresses[i].c_str());
+    fillAdded(parts.members, results);
   }
 
   Task<void> doRemoveAdmin(RemoveAdminContext context) {
@@ -318,39 +339,36 @@ class ClusterServer final : public schema::ClusterControl::Server {
     context.getResults().setAdminId(outcome->answer.id.c_str());
   }
 
-  Task<void> doUpdateCluster(UpdateClusterContext context) {
-    auto decide = [](View& view, auto params, Outcome&) {
-      manager::updateCluster(view, params.getChange());
-    };
-    co_await submit(context, decide);
-    for (auto& [id, object] : state().all(Kind::CLUSTER)) {
-      context.getResults().setCluster(object.as<schema::Cluster>());
-      complete(state(), object, context.getResults().getCluster());
-    }
+  Task<void> doMigrate(MigrateContext context) {
+    context.allowCancellation();
+    auto moved = co_await parts.leadership.migrate(kj::str(context.getParams().getStore()));
+    context.getResults().setObjects(moved.objects);
+    context.getResults().setPausedMs(moved.paused / kj::MILLISECONDS);
+    context.getResults().setName(moved.name.c_str());
   }
 
   Task<void> doUpdateNode(UpdateNodeContext context) {
-    auto id = resolveNode(now(), context.getParams().getId(), parts.host.node().id);
-    auto decide = [id](View& view, auto params, Outcome&) {
+    auto id = resolveNode(now(), context.getParams().getId(), parts.self.c_str());
+    auto role = context.getParams().getChange().getRole();
+    bool promotes = role.isSet() && role.getSet() == schema::Node::Role::MANAGER;
+    if (promotes) co_await parts.leadership.preparePromotion(id);
+    bool demotes = role.isSet() && role.getSet() == schema::Node::Role::WORKER;
+    auto decide = [this, id, demotes](View& view, auto params, Outcome&) {
       manager::updateNode(view, id, params.getChange());
+      if (!demotes) return;
+      auto couldLead = [this](auto& other) { return parts.leadership.couldLead(other); };
+      checkManagers(view, id, couldLead);
     };
     co_await submit(context, decide);
-    auto& object = *state().find(Kind::NODE, id);
-    auto results = context.getResults();
-    results.setNode(object.as<schema::Node>());
-    complete(state(), object, results.getNode());
+    auto object = state().find(Kind::NODE, id);
+    if (object == nullptr) fail(kj::str("the node was removed meanwhile"));
+    context.getResults().setNode(object->as<schema::Node>());
+    complete(state(), *object, context.getResults().getNode());
   }
 
   Task<void> doRemoveNode(RemoveNodeContext context) {
-    auto id = resolveNode(now(), context.getParams().getId(), parts.host.node().id);
-    if (id == parts.host.node().id.cStr())
-      fail(kj::str("this node is the manager, which cannot be removed"));
-    bool force = context.getParams().getForce();
-    auto& node = *state().find(Kind::NODE, id);
-    if (!force && state().stateOf(node.as<schema::Node>()) == schema::Node::State::READY) {
-      fail(kj::str("node '", node.as<schema::Node>().getDescription().getHostname(),
-                   "' is ready; 'orch leave' on it first, or use --force"));
-    }
+    auto id = resolveNode(now(), context.getParams().getId(), parts.self.c_str());
+    checkRemoval(state(), id, context.getParams().getId(), context.getParams().getForce());
     auto decide = [id](View& view, auto, Outcome&) { manager::removeNode(view, id); };
     co_await submit(context, decide);
     parts.sessions.forget(id);
@@ -459,11 +477,11 @@ class ClusterServer final : public schema::ClusterControl::Server {
   Task<void> doNodeProgress(NodeProgressContext context) {
     context.allowCancellation();
     auto params = context.getParams();
-    auto id = resolveNode(now(), params.getId(), parts.host.node().id);
+    auto id = resolveNode(now(), params.getId(), parts.self.c_str());
     co_await parts.progress.changedSince(id, params.getAfter(), params.getTimeoutMs());
     auto results = context.getResults();
     results.setRevision(parts.progress.revisionOf(id));
-    describeNodeProgress(now(), resolveNode(now(), id.c_str(), parts.host.node().id),
+    describeNodeProgress(now(), resolveNode(now(), id.c_str(), parts.self.c_str()),
                          results.initProgress());
   }
 

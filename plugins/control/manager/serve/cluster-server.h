@@ -2,6 +2,7 @@
 #pragma once
 
 #include "journal/journal.h"
+#include "lead/leadership.h"
 #include "manager.h"
 #include "member/membership.h"
 #include "orch/schema/cluster.capnp.h"
@@ -10,6 +11,7 @@
 #include "serve/programs.h"
 #include "serve/progress.h"
 #include "serve/service-requests.h"
+#include "serve/usage.h"
 #include "serve/volumes.h"
 #include "session/sessions.h"
 
@@ -20,6 +22,7 @@ struct ClusterParts {
   Host& host;
   Manager& manager;
   Membership& members;
+  Leadership& leadership;
   LoginSafe& logins;
   Sessions& sessions;
   ProgressTable& progress;
@@ -28,7 +31,9 @@ struct ClusterParts {
   NetworkCheck& networkCheck;
   Journal& journal;
   TaskPrograms& programs;
+  UsageQueries& usage;
   Config::Reader settings;
+  std::string self;  // id of the node whose users ask
 };
 
 // `owner` keeps the parts alive.

@@ -7,13 +7,17 @@
 
 #include <cstring>
 
+#include "member/sealed.h"
 #include "orch/durable-file.h"
 #include "orch/fail.h"
+#include "serve/service-requests.h"
 
 namespace orch::control::manager {
 
-LoginSafe::LoginSafe(Env& env, Host& host)
+LoginSafe::LoginSafe(Env& env, Host& host, Manager& manager, const Membership& members)
     : env(env),
+      manager(manager),
+      members(members),
       file(std::string(host.node().dataDir.cStr()) + "/" + host.node().instance.cStr() +
            "/login-key") {
   KJ_REQUIRE(sodium_init() >= 0, "libsodium does not work here");
@@ -33,6 +37,37 @@ Task<void> LoginSafe::start() {
   key = co_await env.workers().run(kj::mv(read));
 }
 
+Task<void> LoginSafe::makeKey() {
+  auto alone = co_await making.enter();
+  if (key.size() > 0) co_return;
+  auto fresh = kj::heapArray<kj::byte>(crypto_secretbox_KEYBYTES);
+  crypto_secretbox_keygen(fresh.begin());
+  co_await writeKey(kj::mv(fresh));
+}
+
+Task<void> LoginSafe::writeKey(Key fresh) {
+  auto write = [file = file, fresh = kj::mv(fresh)]() mutable {
+    auto folder = file.substr(0, file.rfind('/'));
+    if (mkdir(folder.c_str(), 0700) < 0 && errno != EEXIST) failFile("make", folder, errno);
+    writeChecked(file, fresh);
+    return kj::mv(fresh);
+  };
+  key = co_await env.workers().run(kj::mv(write));
+}
+
+Task<void> LoginSafe::takeKey(Key fresh) {
+  if (fresh.size() != crypto_secretbox_KEYBYTES) {
+    fail(kj::str("the key of registries' logins in the backup is of another length"));
+  }
+  auto alone = co_await making.enter();
+  co_await writeKey(kj::mv(fresh));
+}
+
+LoginSafe::Key LoginSafe::sharedKey() const {
+  if (!members.hasAuthority()) return nullptr;
+  return members.stateKey();
+}
+
 Task<kj::Array<kj::byte>> LoginSafe::seal(schema::RegistryLogin::Reader login) {
   capnp::MallocMessageBuilder message;
   message.setRoot(login);
@@ -40,38 +75,73 @@ Task<kj::Array<kj::byte>> LoginSafe::seal(schema::RegistryLogin::Reader login) {
   if (plain.asBytes().size() > MAX_BYTES) {
     fail(kj::str("usage: a login for a registry has at most ", MAX_BYTES, " bytes"));
   }
-  auto alone = co_await making.enter();
-  if (key.size() == 0) {
-    auto make = [file = file]() {
-      auto fresh = kj::heapArray<kj::byte>(crypto_secretbox_KEYBYTES);
-      crypto_secretbox_keygen(fresh.begin());
-      auto folder = file.substr(0, file.rfind('/'));
-      if (mkdir(folder.c_str(), 0700) < 0 && errno != EEXIST) failFile("make", folder, errno);
-      writeChecked(file, fresh);
-      return fresh;
-    };
-    key = co_await env.workers().run(kj::mv(make));
-  }
-  auto sealed = kj::heapArray<kj::byte>(crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES +
-                                        plain.asBytes().size());
-  auto* box = sealed.begin() + crypto_secretbox_NONCEBYTES;
-  randombytes_buf(sealed.begin(), crypto_secretbox_NONCEBYTES);
-  crypto_secretbox_easy(box, plain.asBytes().begin(), plain.asBytes().size(), sealed.begin(),
-                        key.begin());
+  auto shared = members.isMember() ? sharedKey() : Key();
+  if (shared.size() == 0) co_await makeKey();
+  auto& with = shared.size() > 0 ? shared : key;
+  auto box = sealed(with, plain.asBytes());
   sodium_memzero(plain.begin(), plain.asBytes().size());
-  co_return kj::mv(sealed);
+  co_return kj::mv(box);
+}
+
+LoginSafe::Key LoginSafe::resealed(kj::ArrayPtr<const kj::byte> box, const Key& to) const {
+  Key fresh;
+  const Key shared = sharedKey();
+  for (auto* from : {&to, &shared, &key}) {
+    KJ_IF_MAYBE (plain, unsealed(*from, box)) {
+      if (from != &to) fresh = sealed(to, *plain);
+      sodium_memzero(plain->begin(), plain->size());
+      return fresh;
+    }
+  }
+  return fresh;
+}
+
+Task<void> LoginSafe::resealAll(Key to) {
+  struct Change {
+    std::string id;
+    kj::Array<kj::byte> before, after;
+  };
+  std::vector<Change> changes;
+  for (auto& [id, object] : manager.state().all(Kind::SERVICE)) {
+    auto box = object.as<schema::Service>().getSealedLogin();
+    if (box.size() == 0) continue;
+    auto after = resealed(box, to);
+    if (after.size() > 0) changes.push_back({id, kj::heapArray<kj::byte>(box), kj::mv(after)});
+  }
+  for (auto& change : changes) {
+    Decide decide = [change = kj::mv(change)](View& view) {
+      KJ_IF_MAYBE (service, view.service(change.id)) {
+        if (service->getSealedLogin() == change.before.asPtr())
+          keepLogin(view, change.id, change.after);
+      }
+    };
+    co_await manager.submit(kj::mv(decide));
+  }
+}
+
+Task<void> LoginSafe::reseal() {
+  auto shared = members.isMember() ? sharedKey() : Key();
+  if (shared.size() > 0) co_await resealAll(kj::mv(shared));
+}
+
+Task<void> LoginSafe::resealAlone() {
+  co_await makeKey();
+  co_await resealAll(kj::heapArray(key.asPtr()));
 }
 
 bool LoginSafe::open(kj::ArrayPtr<const kj::byte> sealed,
                      schema::RegistryLogin::Builder login) const {
-  constexpr size_t BESIDE = crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES;
-  if (key.size() == 0 || sealed.size() <= BESIDE) return false;
-  size_t bytes = sealed.size() - BESIDE;
-  auto plain = kj::heapArray<capnp::word>((bytes + sizeof(capnp::word) - 1) / sizeof(capnp::word));
-  auto* box = sealed.begin() + crypto_secretbox_NONCEBYTES;
-  int opened = crypto_secretbox_open_easy(
-      plain.asBytes().begin(), box, bytes + crypto_secretbox_MACBYTES, sealed.begin(), key.begin());
-  if (opened != 0) return false;
+  return openWith(sharedKey(), sealed, login) || openWith(key, sealed, login);
+}
+
+bool LoginSafe::openWith(const Key& key, kj::ArrayPtr<const kj::byte> sealed,
+                         schema::RegistryLogin::Builder login) const {
+  auto opened = unsealed(key, sealed);
+  if (opened == nullptr) return false;
+  auto& bytes = KJ_ASSERT_NONNULL(opened);
+  KJ_DEFER(sodium_memzero(bytes.begin(), bytes.size()));
+  auto plain = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
+  memcpy(plain.begin(), bytes.begin(), plain.asBytes().size());
   capnp::FlatArrayMessageReader message(plain);
   auto found = message.getRoot<schema::RegistryLogin>();
   login.setRegistry(found.getRegistry());

@@ -162,6 +162,58 @@ TEST_CASE("networks: a node is told of those that its tasks are on, and of nothi
   CHECK(cluster.one->peers.empty());
 }
 
+TEST_CASE("networks: of a node whose orchd ended tasks stay known, and take no new connections",
+          "[manager]") {
+  NetworkFixture cluster;
+  cluster.make("net");
+  auto spec = NetworkFixture::on("net", 2);
+  spec.more = [more = spec.more](schema::ServiceSpec::Builder it) {
+    more(it);
+    it.getTask().getPlacement().setMaxReplicasPerNode(1);
+    auto port = it.initEndpoint().initPorts(1)[0];
+    port.setPublished(8080);
+    port.setTarget(80);
+  };
+  cluster.create(spec);
+  cluster.settle();
+  auto known = cluster.one->peers;
+  REQUIRE(known.size() == 2);
+  REQUIRE(cluster.one->nodes.at("node2") == "192.168.0.2 8080");
+  auto serving = [&](size_t there) {
+    CHECK(cluster.one->peers.size() == there);
+    for (auto& [key, peer] : cluster.one->peers) {
+      CHECK(peer.nodeAddress == known.at(key).nodeAddress);
+      if (peer.nodeAddress == "192.168.0.2") return peer.serving;
+    }
+    return false;
+  };
+  SECTION("it crashed") {
+    cluster.two->cut();
+    cluster.advance(1 * kj::SECONDS);
+  }
+  SECTION("it was stopped") {
+    cluster.two->close(false);
+    cluster.advance(3 * kj::SECONDS);
+  }
+  CHECK(!serving(2));
+  CHECK(cluster.one->nodes.at("node2") == "192.168.0.2");
+  // Nor is anything known of it anew to who asks for all.
+  cluster.one->cut();
+  cluster.one->open();
+  cluster.settle();
+  CHECK(!serving(2));
+  cluster.two->open();
+  cluster.settle();
+  CHECK(serving(2));
+  CHECK(cluster.one->peers == known);
+  CHECK(cluster.one->nodes.at("node2") == "192.168.0.2 8080");
+
+  cluster.two->beats = false;
+  cluster.advance(10 * kj::SECONDS);
+  CHECK(!serving(1));
+  CHECK(cluster.one->nodes.count("node2") == 0);
+}
+
 TEST_CASE("networks: a node that others reach by IPv6 alone gets no task of them", "[manager]") {
   NetworkFixture cluster;
   auto& three = cluster.addNode("node3");

@@ -20,12 +20,14 @@ bool fellAtOnce(const TaskReader& task) {
 }
 
 NodeUsage without(NodeUsage usage, const TaskReader& task) {
+  constexpr uint32_t NODE = 0;  // the only one
   UsageTable table;
-  table.count(task, 1);
-  auto& held = table.node(view(task.getNodeId()));
+  table.count(task, NODE, 1);
+  auto& held = table.node(NODE);
   usage.cpuNanos -= held.cpuNanos;
   usage.memoryBytes -= held.memoryBytes;
   usage.wanted -= held.wanted;
+  addGeneric(usage.generic, task.getGeneric(), -1);
   for (auto& port : held.hostPorts) usage.hostPorts[port.first] -= port.second;
   return usage;
 }
@@ -74,7 +76,7 @@ std::string whyOldIsInTheWay(const View& view, schema::Service::Reader service, 
   auto nodeId = text(old->getNodeId());
   KJ_IF_MAYBE (node, view.node(nodeId)) {
     auto usage = without(view.nodeUsage(nodeId), *old);
-    if (canTake(view, *node, spec, ports, usage, view.wantedOn(id, nodeId) - 1)) {
+    if (canTake(view, id, *node, spec, ports, usage, view.wantedOn(id, nodeId) - 1)) {
       return text(task.getStatus().getError()) +
              ": only the task that it replaces is in the way; --update-order stop-first stops "
              "that one before";

@@ -105,8 +105,12 @@ TEST_CASE("exec: what does not run, or is more than one, is refused by name", "[
   ExecFixture fixture;
   CHECK(fixture.refusal("web") ==
         "service 'web' has 4 tasks that run: web.1, web.2, web.3, web.4; name one");
-  CHECK(fixture.refusal("web.9") == "no task 'web.9'");
-  CHECK(fixture.refusal("nobody") == "no task 'nobody'");
+  CHECK(fixture.refusal("web.9") ==
+        "no task 'web.9': service 'web' has web.1, web.2, web.3, web.4; see 'orch service ps web'");
+  CHECK(fixture.refusal("wbe.1") ==
+        "no task 'wbe.1': there is no service 'wbe'; did you mean 'web'?");
+  CHECK(fixture.refusal("nobody") == "no service and no task 'nobody'; see 'orch task ls'");
+  CHECK(fixture.refusal("wbe") == "no service and no task 'wbe'; did you mean 'web'?");
   fixture.cluster.create({"idle", 0});
   CHECK(fixture.refusal("idle") == "service 'idle' has no task that runs");
   Spec none{"waits", 1};
@@ -137,6 +141,50 @@ TEST_CASE("exec: calls reach the program, and nobody holding it is its end", "[m
   }
   fixture.cluster.settle();
   CHECK(fixture.program.dropped);
+}
+
+TEST_CASE("attach: is to the newest task of a slot that runs, and ends with its node",
+          "[manager]") {
+  ExecFixture fixture;
+  fixture.one.onExec = fixture.two.onExec = [&](schema::Agent::ExecParams::Reader) {
+    return schema::RunningProgram::Client(kj::heap<FakeProgramServer>(fixture.program));
+  };
+  auto attach = [&](kj::StringPtr task) {
+    auto request = fixture.cluster.control.attachRequest();
+    request.setId(task);
+    request.setInput(true);
+    request.setOutput(kj::heap<NoOutput>());
+    return request.send().wait(fixture.cluster.world.waitScope());
+  };
+  CHECK_THROWS_WITH(attach("web"), Catch::Contains("name one"));
+  auto answer = attach("web.2");
+  CHECK(answer.getTask() == "web.2");
+  CHECK(answer.getTerminal());
+  CHECK(answer.getTakesInput());
+  auto running = answer.getRunning();
+  SECTION("its program's end is told") {
+    fixture.program.end->fulfill(4);
+    CHECK(fixture.waited(running) == "4");
+  }
+  SECTION("its node is lost") {
+    auto& node = answer.getNode() == "host-node1" ? fixture.one : fixture.two;
+    node.cut();
+    fixture.cluster.advance(20 * kj::SECONDS);
+    CHECK_THAT(fixture.waited(running), Catch::Contains("was lost while this ran"));
+    CHECK(fixture.program.dropped);
+  }
+}
+
+TEST_CASE("processes: are asked for on the node of the task", "[manager]") {
+  ExecFixture fixture;
+  auto request = fixture.cluster.control.processesRequest();
+  request.setId("web.3");
+  auto answer = request.send().wait(fixture.cluster.world.waitScope());
+  CHECK(answer.getTask() == "web.3");
+  REQUIRE(answer.getProcesses().size() == 1);
+  CHECK(fixture.nodeOf(answer.getProcesses()[0].getCommand().cStr())
+            .tasks[answer.getProcesses()[0].getCommand().cStr()]
+            .slot == 3);
 }
 
 TEST_CASE("exec: a node that is lost ends the command, and is not asked again", "[manager]") {

@@ -15,15 +15,10 @@ namespace {
 using schema::TaskState;
 constexpr size_t MAX_NAMED = 5;
 constexpr size_t MAX_COMMAND_BYTES = 1000;  // of an event
+constexpr kj::Duration PATIENCE = 10 * kj::SECONDS;
 
 kj::String shortName(const TaskReader& task) {
   return kj::str(task.getServiceName(), ".", nameOf(task.slot()).c_str());
-}
-
-// A task that is not healthy yet can be looked into all the same.
-bool mayRun(const TaskReader& task) {
-  auto state = task.getStatus().getState();
-  return task.getNodeId().size() > 0 && state >= TaskState::STARTING && state <= TaskState::RUNNING;
 }
 
 std::string onlyOneOf(const View& view, const std::string& serviceId, kj::StringPtr typed) {
@@ -65,10 +60,22 @@ kj::String joined(schema::Program::Reader program) {
 }
 }  // namespace
 
+bool mayRun(const TaskReader& task) {
+  auto state = task.getStatus().getState();
+  return task.getNodeId().size() > 0 && state >= TaskState::STARTING && state <= TaskState::RUNNING;
+}
+
 std::string resolveRunning(const View& view, kj::StringPtr typed) {
   // A service's name may hold dots, so it is looked for first.
   auto service = view.serviceNamed(manager::view(typed));
   if (!service.empty()) return onlyOneOf(view, service, typed);
+  bool nothing = typed.size() > 0 && typed.findFirst('.') == nullptr &&
+                 view.idsWithPrefix(Kind::TASK, manager::view(typed), 1).empty();
+  if (nothing) {
+    auto meant = suggestion(manager::view(typed), view.serviceNames());
+    fail(kj::str("no service and no task '", typed, "'",
+                 meant.empty() ? "; see 'orch task ls'" : meant.c_str()));
+  }
   auto id = resolveTask(view, typed);
   bool bySlot = typed.findFirst('.') != nullptr && !typed.endsWith(id.c_str());
   if (bySlot) id = newestOf(view, id);
@@ -118,22 +125,74 @@ Task<void> TaskPrograms::exec(
                 {"node", target.node},
                 {"command", command},
                 {"user", params.getProgram().getUser()}});
-  auto tell = [this, keep = kj::addRef(owner), id = kj::mv(id), name = target.name,
-               node = kj::str(target.node), command = kj::mv(command)](const ProgramEnd& end) {
-    auto code = kj::str("unknown");
-    KJ_IF_MAYBE (known, end.exitCode) code = kj::str(*known);
+  auto tell = [this, id = kj::mv(id), name = target.name, node = kj::str(target.node),
+               command = kj::mv(command)](kj::StringPtr code, kj::StringPtr error) {
     host.publish("task.exec-ended", id,
                  {{"task", name.c_str()},
                   {"node", node},
                   {"command", command},
                   {"exitCode", code},
-                  {"error", end.error}});
+                  {"error", error}});
   };
   auto results = context.getResults();
   results.setTask(target.name.c_str());
   results.setNode(target.node);
-  results.setRunning(relayProgram(answer.getRunning(), sessions.whenOver(target.nodeId),
-                                  kj::mv(target.lost), kj::mv(tell)));
+  results.setRunning(relay(target, answer.getRunning(), kj::mv(tell)));
+}
+
+schema::RunningProgram::Client TaskPrograms::relay(Target& target,
+                                                   schema::RunningProgram::Client running,
+                                                   OnEnd onEnd) {
+  auto tell = [keep = kj::addRef(owner), onEnd = kj::mv(onEnd)](const ProgramEnd& end) mutable {
+    KJ_IF_MAYBE (code, end.exitCode) {
+      onEnd(kj::str(*code), end.error);
+    } else {
+      onEnd("unknown", end.error);
+    }
+  };
+  return relayProgram(kj::mv(running), sessions.whenOver(target.nodeId), kj::mv(target.lost),
+                      kj::mv(tell));
+}
+
+Task<void> TaskPrograms::attach(
+    capnp::CallContext<Cluster::AttachParams, Cluster::AttachResults> context) {
+  auto params = context.getParams();
+  auto target = find(params.getId());
+  auto request = target.agent.attachRequest();
+  request.setTaskId(target.taskId.c_str());
+  request.setInput(params.getInput());
+  request.setSize(params.getSize());
+  request.setOutput(params.getOutput());
+  kj::Promise<capnp::Response<schema::Agent::AttachResults>> sent = request.send();
+  auto answer = co_await whileInSession(target, kj::mv(sent));
+  auto results = context.getResults();
+  results.setTask(target.name.c_str());
+  results.setNode(target.node);
+  results.setTerminal(answer.getTerminal());
+  results.setTakesInput(answer.getTakesInput());
+  auto id = kj::str(target.taskId.c_str());
+  host.publish("task.attach", id, {{"task", target.name.c_str()}, {"node", target.node}});
+  auto tell = [this, id = kj::mv(id), name = target.name, node = kj::str(target.node)](
+                  kj::StringPtr code, kj::StringPtr error) {
+    host.publish("task.attach-ended", id,
+                 {{"task", name.c_str()}, {"node", node}, {"exitCode", code}, {"error", error}});
+  };
+  results.setRunning(relay(target, answer.getRunning(), kj::mv(tell)));
+}
+
+Task<void> TaskPrograms::processes(
+    capnp::CallContext<Cluster::ProcessesParams, Cluster::ProcessesResults> context) {
+  auto target = find(context.getParams().getId());
+  auto request = target.agent.processesRequest();
+  request.setTaskId(target.taskId.c_str());
+  kj::Promise<capnp::Response<schema::Agent::ProcessesResults>> sent = request.send();
+  auto limited = env.timer().timeoutAfter(PATIENCE, kj::mv(sent));
+  auto answer = co_await whileInSession(target, kj::mv(limited));
+  auto results = context.getResults();
+  results.setTask(target.name.c_str());
+  results.setNode(target.node);
+  results.setProcesses(answer.getProcesses());
+  results.setMore(answer.getMore());
 }
 
 }  // namespace orch::control::manager

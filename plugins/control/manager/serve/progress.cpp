@@ -215,7 +215,7 @@ void describeService(const View& view, schema::Service::Reader service, const Sl
 uint32_t runningTasks(const State& state, std::string_view serviceId) {
   auto& service = state.usage().service(serviceId);
   int64_t sum = service.running;
-  for (auto& nodeId : state.awayNodes()) sum -= service.on(nodeId).running;
+  for (auto node : state.awayNodes()) sum -= service.on(node).running;
   return sum;
 }
 
@@ -284,7 +284,8 @@ void ProgressTable::tell(const std::string& serviceId) {
     for (auto& fulfiller : it->second) fulfiller->fulfill();
   }
   // Of a service that is gone nothing more is told, so nothing needs to be kept.
-  bool known = manager.state().find(Kind::SERVICE, serviceId) != nullptr ||
+  bool known = serviceId == AUTHORITY ||
+               manager.state().find(Kind::SERVICE, serviceId) != nullptr ||
                manager.state().find(Kind::NODE, serviceId) != nullptr ||
                manager.state().slots(serviceId) != nullptr || leftoversOf(serviceId) > 0;
   if (!known) {
@@ -301,6 +302,7 @@ void ProgressTable::changing(const Key& key, const Snapshot& before, const Snaps
     if (isAssigned(task)) touched.insert(text(task.getNodeId()));
   };
   if (key.kind == Kind::SERVICE || key.kind == Kind::NODE) touched.insert(key.id);
+  if (key.kind == Kind::CLUSTER || key.kind == Kind::NODE) touched.insert(AUTHORITY);
   if (key.kind == Kind::TASK) touch(after ? after : before);
   if (key.kind == Kind::NODE) {
     for (auto& id : state.tasksOf(key.id)) touch(*state.find(Kind::TASK, id));

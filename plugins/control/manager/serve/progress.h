@@ -21,6 +21,8 @@ class ProgressTable final : public ChangeObserver, public GoneObserver {
  public:
   ProgressTable(Env& env, Manager& manager) : env(env), manager(manager) { manager.observe(*this); }
 
+  // How far another authority is in the place of the cluster's has this one.
+  static inline const std::string AUTHORITY;
   // Of a service by its id, and of what is on a node by that one's.
   // Settles when something about it is newer than `after`, or at the timeout.
   kj::Promise<void> changedSince(std::string serviceId, uint64_t after, uint32_t timeoutMs);

@@ -10,6 +10,7 @@ namespace orch::control::manager {
 
 namespace {
 constexpr size_t MAX_LISTED = 5;
+constexpr const char* TASK_LIST = "; see 'orch task ls'";
 
 std::string byPrefix(const View& view, Kind kind, kj::StringPtr typed,
                      const std::vector<std::string>& names) {
@@ -18,7 +19,8 @@ std::string byPrefix(const View& view, Kind kind, kj::StringPtr typed,
   auto ids = view.idsWithPrefix(kind, manager::view(typed), MAX_LISTED + 1);
   if (ids.size() == 1) return ids[0];
   if (ids.empty()) {
-    fail(kj::str("no ", noun, " '", typed, "'", suggestion(manager::view(typed), names).c_str()));
+    auto meant = suggestion(manager::view(typed), names);
+    fail(kj::str("no ", noun, " '", typed, "'", kind == Kind::TASK ? TASK_LIST : meant.c_str()));
   }
   std::string list;
   for (size_t i = 0; i < std::min(ids.size(), MAX_LISTED); ++i) {
@@ -56,12 +58,26 @@ std::string resolveTask(const View& view, kj::StringPtr typed) {
   auto last = whole.substr(dot + 1);
   if (last.size() == FULL_ID && view.task(last) != nullptr) return std::string(last);
   auto serviceId = view.serviceNamed(whole.substr(0, dot));
-  if (!serviceId.empty()) {
-    for (auto& slot : view.slots(serviceId)) {
-      if (nameOf(slot.key) == last) return slot.tasks.back().id();
+  if (serviceId.empty()) {
+    auto service = whole.substr(0, dot);
+    auto meant = suggestion(service, view.serviceNames());
+    fail(kj::str("no task '", typed, "': there is no service '", std::string(service).c_str(), "'",
+                 meant.empty() ? TASK_LIST : meant.c_str()));
+  }
+  auto service = KJ_ASSERT_NONNULL(view.service(serviceId)).getSpec().getName();
+  kj::Vector<kj::String> names;
+  for (auto& slot : view.slots(serviceId)) {
+    if (slot.tasks.empty()) continue;
+    if (nameOf(slot.key) == last) return slot.tasks.back().id();
+    if (names.size() < MAX_LISTED) {
+      names.add(kj::str(service, ".", nameOf(slot.key).c_str()));
+    } else if (names.size() == MAX_LISTED) {
+      names.add(kj::str("…"));
     }
   }
-  fail(kj::str("no task '", typed, "'"));
+  fail(kj::str("no task '", typed, "': service '", service, "' has ",
+               names.empty() ? kj::str("none") : kj::strArray(names, ", "),
+               "; see 'orch service ps ", service, "'"));
 }
 
 std::string resolveNode(const View& view, kj::StringPtr typed, kj::StringPtr ownId) {

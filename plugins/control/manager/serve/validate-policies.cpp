@@ -1,9 +1,12 @@
 // The parts of a spec that are about the service rather than its containers.
 #include <capnp/message.h>
 
+#include <set>
+
 #include "decide/cron.h"
 #include "orch/amounts.h"
 #include "orch/fail.h"
+#include "orch/generic-resources.h"
 #include "serve/validate.h"
 #include "state/usage.h"
 
@@ -54,7 +57,28 @@ void validateRollout(kj::StringPtr flags, schema::UpdateConfig::Reader policy) {
 }
 }  // namespace
 
+namespace {
+void validateGeneric(GenericResources::Reader wishes) {
+  refuseIf(wishes.size() > MAX_RESOURCE_KINDS, "--generic-resource has ", wishes.size(),
+           " kinds, at most ", MAX_RESOURCE_KINDS);
+  std::set<std::string> kinds;
+  for (auto wish : wishes) {
+    auto kind = text(wish.getKind());
+    refuseIf(!isResourceKind(kind), "--generic-resource '", wish.getKind(),
+             "' is no kind of resource; accepted: ", RESOURCE_KINDS);
+    refuseIf(wish.getNames().size() > 0, "--generic-resource ", wish.getKind(),
+             ": a service says how many it wants, not which");
+    refuseIf(wish.getAmount() == 0 || wish.getAmount() > MAX_RESOURCE_AMOUNT, "--generic-resource ",
+             wish.getKind(), " must be from 1 to ", MAX_RESOURCE_AMOUNT, ", not ",
+             wish.getAmount());
+    refuseIf(!kinds.insert(kind).second, "--generic-resource ", wish.getKind(),
+             " is there twice; write each kind once");
+  }
+}
+}  // namespace
+
 void validateResources(schema::Resources::Reader resources) {
+  validateGeneric(resources.getGeneric());
   auto cpu = [](kj::StringPtr flag, uint64_t nanos) {
     if (nanos == 0 || nanos >= MIN_CPU_NANOS) return;
     fail(kj::str("usage: ", flag, " must be at least 0.001 cores, not ", coresText(nanos)));

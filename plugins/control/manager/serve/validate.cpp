@@ -69,17 +69,24 @@ void checkNetworks(const View& view, schema::TaskSpec::Reader task) {
   }
 }
 
-void checkPlacement(schema::Placement::Reader placement) {
-  for (auto constraint : placement.getConstraints()) {
-    for (auto& key : Constraint::parse(view(constraint)).keys()) {
-      refuseIf(!knownConstraintKey(key), "the constraint '", constraint, "' has the unknown key '",
-               key.c_str(), "'; there are node.id, node.hostname, node.ip, node.role, ",
-               "node.platform.os, node.platform.arch, node.cpus, node.memory, node.labels.* and ",
-               "engine.labels.*");
+constexpr const char* NODE_KEYS =
+    "node.id, node.hostname, node.ip, node.role, node.platform.os, node.platform.arch, node.cpus, "
+    "node.memory, node.labels.* and engine.labels.*";
+constexpr const char* SERVICE_KEYS =
+    "service.name, service.image, service.labels.* and container.labels.*";
+
+// Filters have said what the terms look at, if they were asked.
+void checkPlacement(const View& view, schema::Placement::Reader placement) {
+  eachTerm(view.base().verdicts(), placement, [](Term& term) {
+    bool ofNode = term.subject == Term::Subject::NODE;
+    for (auto& key : term.keys) {
+      refuseIf(ofNode ? !knownNodeKey(key) : !knownServiceKey(key), "the ", term.filter.c_str(),
+               " '", term.expression.c_str(), "' has the unknown key '", key.c_str(),
+               "'; there are ", ofNode ? NODE_KEYS : SERVICE_KEYS);
     }
-  }
+  });
   for (auto label : placement.getSpreadOver()) {
-    bool known = knownConstraintKey(view(label)) && strstr(label.cStr(), ".labels.") != nullptr;
+    bool known = knownNodeKey(manager::view(label)) && strstr(label.cStr(), ".labels.") != nullptr;
     refuseIf(!known, "--placement-pref spread=", label,
              " must name a label: spread=node.labels.KEY or spread=engine.labels.KEY");
   }
@@ -113,6 +120,7 @@ void checkTexts(schema::ServiceSpec::Reader spec) {
   checkAll("--dns-search", container.getDnsSearch());
   checkAll("--dns-option", container.getDnsOptions());
   checkAll("--constraint", spec.getTask().getPlacement().getConstraints());
+  checkAll("--filter", spec.getTask().getPlacement().getFilters());
   checkAll("--placement-pref", spec.getTask().getPlacement().getSpreadOver());
   check("--schedule", spec.getSchedule());
   check("--user", container.getUser());
@@ -143,6 +151,12 @@ void checkStrategy(kj::StringPtr flag, kj::StringPtr strategy,
   if (std::find(known.begin(), known.end(), strategy.cStr()) != known.end()) return;
   fail(kj::str("usage: no scheduler '", strategy, "' for ", flag,
                thereIs(strategy.cStr(), known).c_str()));
+}
+
+void checkFilter(kj::StringPtr flag, kj::StringPtr filter, const std::vector<std::string>& known) {
+  if (std::find(known.begin(), known.end(), filter.cStr()) != known.end()) return;
+  fail(
+      kj::str("usage: no filter '", filter, "' for ", flag, thereIs(filter.cStr(), known).c_str()));
 }
 
 void validateAgainstNodes(const View& view, schema::ServiceSpec::Reader spec, const Offer& offer,
@@ -188,6 +202,18 @@ void validateAgainstNodes(const View& view, schema::ServiceSpec::Reader spec, co
   if (resources.getReserveMemoryBytes() > mostMemory) {
     warnings.push_back("no node has as much memory as one task reserves; the tasks wait");
   }
+  for (auto wanted : resources.getGeneric()) {
+    auto kind = manager::view(wanted.getKind());
+    uint64_t most = 0;
+    for (auto node : nodes) {
+      most = std::max(most, amountOf(node.getDescription().getGeneric(), kind));
+    }
+    if (most >= wanted.getAmount()) continue;
+    warnings.push_back(
+        (most == 0 ? "no node has any " + std::string(kind)
+                   : "no node has more than " + std::to_string(most) + " " + std::string(kind)) +
+        " under [node] resources; the tasks wait");
+  }
 }
 
 void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offer& offer,
@@ -222,7 +248,7 @@ void validateSpec(const View& view, schema::ServiceSpec::Reader spec, const Offe
   validateMounts(task.getContainer());
   validateResources(spec.getTask().getResources());
   checkNetworks(view, spec.getTask());
-  checkPlacement(spec.getTask().getPlacement());
+  checkPlacement(view, spec.getTask().getPlacement());
   validatePolicies(spec);
   validateJob(spec);
   validateEndpoint(spec);

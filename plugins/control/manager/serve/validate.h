@@ -27,6 +27,8 @@ void checkReplicas(uint32_t replicas);
 // Fails if it is none of these, naming the flag that it was given with.
 void checkStrategy(kj::StringPtr flag, kj::StringPtr strategy,
                    const std::vector<std::string>& known);
+// The same of a filter plugin.
+void checkFilter(kj::StringPtr flag, kj::StringPtr filter, const std::vector<std::string>& known);
 // [a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}
 void checkName(kj::StringPtr noun, kj::StringPtr name);
 

@@ -1,13 +1,13 @@
-// The service `cluster` on a worker: it says what this node is, and who the managers are.
+// The service `cluster` on a worker: it says what this node is, who the managers are, and what runs
+// here.
 #pragma once
 
-#include "member/membership.h"
 #include "orch/schema/cluster.capnp.h"
+#include "serve/worker-tasks.h"
 
 namespace orch::control::manager {
 
 // `owner` keeps the parts alive.
-schema::ClusterControl::Client newWorkerServer(kj::Own<kj::Refcounted> owner, Host& host,
-                                               Membership& members);
+schema::ClusterControl::Client newWorkerServer(kj::Own<kj::Refcounted> owner, WorkerParts parts);
 
 }  // namespace orch::control::manager

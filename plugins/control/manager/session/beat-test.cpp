@@ -9,6 +9,7 @@
 #include "lib/socket-address.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
+#include "orch/testing/sockets.h"
 #include "session/beat-receiver.h"
 #include "session/beat-watch.h"
 #include "test-cluster.h"
@@ -31,15 +32,12 @@ struct Wire {
   uint64_t sent = 0;  // that are to be ignored
 
   Wire() {
-    // A port that was free a moment ago.
     int descriptor;
     KJ_SYSCALL(descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     out = kj::AutoCloseFd(descriptor);
-    for (int tries = 0; !receiver.listens() && tries < 100; ++tries) {
-      auto address = "127.0.0.1:" + std::to_string(20000 + env->random() % 20000);
-      auto listening = attemptNow([&] { receiver.listen(address); });
-      if (listening.ok()) to = *SocketAddress::parse(address);
-    }
+    auto address = "127.0.0.1:" + std::to_string(testing::freePort());
+    receiver.listen(address);
+    to = *SocketAddress::parse(address);
     REQUIRE(receiver.listens());
     receiver.admit("node1", 1000, terms);
   }

@@ -11,10 +11,17 @@ struct Sessions::Connection final : public kj::Refcounted {
   Connection(kj::StringPtr nodeId, schema::Agent::Client agent)
       : Connection(nodeId, kj::mv(agent), kj::newPromiseAndFulfiller<void>()) {}
 
+  // The agent learns by it that the session is over.
+  void dropAgent() {
+    agent = KJ_EXCEPTION(DISCONNECTED, "the session of the node is over");
+    images = kj::refcounted<RelaySource>(agent);
+  }
+
   std::string nodeId;
   schema::Agent::Client agent;
   kj::Own<RelaySource> images;
   bool over = false;
+  bool managed = false;  // its node was to manage when this began
   kj::Own<kj::PromiseFulfiller<void>> ends;
   kj::ForkedPromise<void> ended;  // it is over, or its node is taken for gone
   bool complete = true;           // the next assignment is the complete set

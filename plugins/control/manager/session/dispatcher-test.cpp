@@ -44,6 +44,21 @@ TEST_CASE("dispatcher: a node without heartbeats is down, and ready when it is b
   CHECK(nodeState(cluster) == schema::Node::State::READY);
 }
 
+TEST_CASE("dispatcher: a node that is back is ready with its session, whatever could not be saved",
+          "[manager]") {
+  TestCluster cluster;
+  cluster.start();
+  auto& node = cluster.addNode();
+  node.open();
+  node.cut();
+  cluster.advance(5 * kj::SECONDS);
+  REQUIRE(nodeState(cluster) == schema::Node::State::DOWN);
+  cluster.store.inject(testing::MemoryStore::Fault::REFUSE);
+  REQUIRE(cluster.createError({"web"}) != "");
+  node.open();  // while the manager decides nothing by itself, for a moment
+  CHECK(nodeState(cluster) == schema::Node::State::READY);
+}
+
 TEST_CASE("dispatcher: the tasks of a node that is down run elsewhere", "[manager]") {
   FourOnTwo world;
   auto& [cluster, one, two] = world;

@@ -8,7 +8,7 @@
 namespace orch::control::manager {
 
 bool runsImage(const State& state, const std::string& nodeId, kj::StringPtr digest) {
-  auto& tasks = state.tasksOf(nodeId);
+  auto tasks = state.tasksOf(nodeId);
   auto inName = kj::str("@", digest);
   return std::any_of(tasks.begin(), tasks.end(), [&](auto& id) {
     auto object = state.find(Kind::TASK, id);

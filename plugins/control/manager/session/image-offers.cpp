@@ -24,21 +24,48 @@ void ImageOffers::set(const std::string& nodeId, capnp::List<schema::OfferedImag
                    " bytes of names"));
     }
   }
-  withdraw(nodeId);
+  auto before = digestsOf(nodeId);
+  forget(nodeId);
   for (auto& offer : offers) {
-    byDigest[offer.digest].insert(nodeId);
+    byDigest[offer.digest].nodes.insert(nodeId);
     for (auto& name : offer.names) byName[name][offer.digest].insert(nodeId);
   }
   if (!offers.empty()) byNode[nodeId] = std::move(offers);
+  noteChanges(nodeId, before);
 }
 
 void ImageOffers::withdraw(const std::string& nodeId) {
+  auto before = digestsOf(nodeId);
+  forget(nodeId);
+  noteChanges(nodeId, before);
+}
+
+std::set<std::string> ImageOffers::digestsOf(const std::string& nodeId) const {
+  std::set<std::string> digests;
+  auto known = byNode.find(nodeId);
+  if (known == byNode.end()) return digests;
+  for (auto& offer : known->second) digests.insert(offer.digest);
+  return digests;
+}
+
+// What a node says again is no news of its image. Those that nobody has any more go.
+void ImageOffers::noteChanges(const std::string& nodeId, const std::set<std::string>& before) {
+  const auto now = digestsOf(nodeId);
+  for (auto digests : {&before, &now}) {
+    for (auto& digest : *digests) {
+      auto holders = byDigest.find(digest);
+      if (holders == byDigest.end()) continue;
+      if (before.count(digest) != now.count(digest)) holders->second.version = ++changes;
+      if (holders->second.nodes.empty()) byDigest.erase(holders);
+    }
+  }
+}
+
+void ImageOffers::forget(const std::string& nodeId) {
   auto known = byNode.find(nodeId);
   if (known == byNode.end()) return;
   for (auto& offer : known->second) {
-    auto& nodes = byDigest[offer.digest];
-    nodes.erase(nodeId);
-    if (nodes.empty()) byDigest.erase(offer.digest);
+    byDigest[offer.digest].nodes.erase(nodeId);
     for (auto& name : offer.names) {
       auto& digests = byName[name];
       digests[offer.digest].erase(nodeId);
@@ -49,9 +76,14 @@ void ImageOffers::withdraw(const std::string& nodeId) {
   byNode.erase(known);
 }
 
-std::set<std::string> ImageOffers::nodesWith(const std::string& digest) const {
+const std::set<std::string>& ImageOffers::nodesWith(const std::string& digest) const {
   auto found = byDigest.find(digest);
-  return found == byDigest.end() ? Nodes() : found->second;
+  return found == byDigest.end() ? nobody : found->second.nodes;
+}
+
+uint64_t ImageOffers::versionOf(const std::string& digest) const {
+  auto found = byDigest.find(digest);
+  return found == byDigest.end() ? 0 : found->second.version;
 }
 
 std::map<std::string, std::set<std::string>> ImageOffers::imported(const std::string& name) const {

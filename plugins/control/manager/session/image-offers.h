@@ -8,10 +8,11 @@
 #include <vector>
 
 #include "orch/schema/agent.capnp.h"
+#include "state/image-holders.h"
 
 namespace orch::control::manager {
 
-class ImageOffers final {
+class ImageOffers final : public ImageHolders {
  public:
   static constexpr size_t MAX_IMAGES = 1'000;     // of one node
   static constexpr size_t MAX_BYTES = 4'000'000;  // of what one node says of them
@@ -22,7 +23,8 @@ class ImageOffers final {
   void withdraw(const std::string& nodeId);
 
   // Nodes that offer the image.
-  std::set<std::string> nodesWith(const std::string& digest) const;
+  const std::set<std::string>& nodesWith(const std::string& digest) const override;
+  uint64_t versionOf(const std::string& digest) const override;
   // Digests that a name stands for where it was imported, and the nodes that say so.
   std::map<std::string, std::set<std::string>> imported(const std::string& name) const;
 
@@ -32,8 +34,18 @@ class ImageOffers final {
     std::string digest;
     std::vector<std::string> names;
   };
+  struct Holders {
+    Nodes nodes;
+    uint64_t version = 0;
+  };
+  void forget(const std::string& nodeId);
+  void noteChanges(const std::string& nodeId, const std::set<std::string>& before);
+  std::set<std::string> digestsOf(const std::string& nodeId) const;
+
   std::map<std::string, std::vector<Offer>> byNode;
-  std::map<std::string, Nodes> byDigest;
+  std::map<std::string, Holders> byDigest;
+  uint64_t changes = 0;
+  const Nodes nobody{};
   std::map<std::string, std::map<std::string, Nodes>> byName;  // then by digest
 };
 

@@ -77,6 +77,35 @@ TEST_CASE("images: every node is told of the limit and of what no node may lose 
   CHECK(ask() == std::vector<std::string>{"5000", "idle:1", "idle:2", "web@" + ONE});
 }
 
+TEST_CASE("images: who has one has a version, which what is said again does not change",
+          "[manager]") {
+  const std::string one = "sha256:" + std::string(64, '1'), two = "sha256:" + std::string(64, '2');
+  ImageOffers offers;
+  auto say = [&](const char* node, const std::vector<std::string>& digests) {
+    capnp::MallocMessageBuilder message;
+    auto list = message.getOrphanage().newOrphan<capnp::List<schema::OfferedImage>>(digests.size());
+    for (uint32_t i = 0; i < digests.size(); ++i) list.get()[i].setDigest(digests[i].c_str());
+    offers.set(node, list.getReader());
+  };
+  CHECK(offers.versionOf(one) == 0);
+  say("n1", {one});
+  auto first = offers.versionOf(one);
+  CHECK(first != 0);
+  say("n1", {one, two});
+  CHECK(offers.versionOf(one) == first);
+  say("n2", {two});
+  CHECK(offers.versionOf(one) == first);
+  auto second = offers.versionOf(two);
+  say("n1", {two});
+  CHECK(offers.versionOf(one) == 0);
+  CHECK(offers.versionOf(two) == second);
+  offers.withdraw("n1");
+  CHECK(offers.versionOf(two) != second);
+  CHECK(offers.nodesWith(two) == std::set<std::string>{"n2"});
+  say("n1", {one});
+  CHECK(offers.versionOf(one) != first);
+}
+
 TEST_CASE("images: offers are what each node said last", "[manager]") {
   ImageCluster test;
   CHECK(test.sources(1, ONE).empty());

@@ -11,12 +11,18 @@ const Object* nodeOf(const State& state, const TaskReader& task) {
   return state.find(Kind::NODE, view(task.getNodeId()));
 }
 
-// Of a node that is down nothing answers: connections to it are to be broken off, not waited for.
+// Nobody is sent to a node that is down. If it is not known to be without orchd alone, nothing
+// there answers: connections to it are to be broken off, not waited for.
+bool isGone(const Object* node) {
+  if (node == nullptr) return true;
+  auto is = node->as<schema::Node>();
+  return isDown(is) && !isWithoutOrchd(is);
+}
+
 bool isThere(const State& state, const std::string& network, const std::string& taskId) {
   auto object = state.find(Kind::TASK, taskId);
   if (object == nullptr || !isPeer(TaskReader(*object))) return false;
-  auto node = nodeOf(state, TaskReader(*object));
-  if (node == nullptr || isDown(node->as<schema::Node>())) return false;
+  if (isGone(nodeOf(state, TaskReader(*object)))) return false;
   for (auto leg : TaskReader(*object).getLegs()) {
     if (view(leg.getNetwork()) == network) return true;
   }
@@ -47,6 +53,7 @@ void fillPeer(const State& state, const std::string& network, const std::string&
     peer.setAddress6(address6Of(leg).c_str());
   }
   peer.setNodeId(task.getNodeId());
+  peer.setServing(isRunning(task));
   if (auto node = nodeOf(state, task)) {
     if (auto host = hostOf(node->as<schema::Node>())) {
       peer.setNodeAddress(network::ipv4Text(*host));
@@ -54,8 +61,8 @@ void fillPeer(const State& state, const std::string& network, const std::string&
     auto made = state.find(Kind::NETWORK, network)->as<schema::Network>();
     auto description = node->as<schema::Node>().getDescription();
     if (isEncrypted(made)) peer.setNodeKey(description.getEncryptionKey());
+    if (isDown(node->as<schema::Node>())) peer.setServing(false);
   }
-  peer.setServing(isRunning(task));
 }
 
 void fillService(const State& state, const std::string& network, const std::string& serviceId,
@@ -77,10 +84,9 @@ void fillService(const State& state, const std::string& network, const std::stri
   }
 }
 
-// Nobody is sent to a node that is down; what is open there is broken off.
 kj::Maybe<Ipv4> reachableAt(const State& state, const std::string& nodeId) {
   auto node = state.find(Kind::NODE, nodeId);
-  if (node == nullptr || isDown(node->as<schema::Node>())) return nullptr;
+  if (isGone(node)) return nullptr;
   auto host = hostOf(node->as<schema::Node>());
   if (!host) return nullptr;
   return *host;
@@ -91,6 +97,7 @@ void fillNode(const State& state, const std::string& nodeId, schema::MeshNode::B
   KJ_IF_MAYBE (host, reachableAt(state, nodeId)) target.setAddress(network::ipv4Text(*host));
   auto found = state.networks().serving.find(nodeId);
   if (found == state.networks().serving.end()) return;
+  if (isDown(state.find(Kind::NODE, nodeId)->as<schema::Node>())) return;
   auto ports = target.initPorts(found->second.size());
   uint32_t i = 0;
   for (auto& [key, tasks] : found->second) {

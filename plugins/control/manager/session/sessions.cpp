@@ -42,6 +42,7 @@ class SessionServer final : public schema::Session::Server {
   }
   kj::Promise<void> report(ReportContext context) override {
     check();
+    checkReported(context.getParams().getStatuses().size());
     auto link = kj::addRef(*connection);
     auto& all = sessions;
     return all.manager
@@ -126,6 +127,7 @@ class DispatcherServer final : public schema::Dispatcher::Server {
     }
     checkDescription(nodeId.cStr(), params.getDescription(), sessions.maxDescriptionBytes());
     sessions.checkRate(nodeId.cStr());
+    checkReported(params.getRestarts().size());
     Decide decide = [context, &all = sessions, joined = !only.empty()](View& view) mutable {
       auto params = context.getParams();
       if (joined && view.node(manager::view(params.getNodeId())) == nullptr) {
@@ -134,8 +136,11 @@ class DispatcherServer final : public schema::Dispatcher::Server {
             "this node was removed from the cluster; 'orch leave' on it, then 'orch join'"));
       }
       all.hear(params.getNodeId().cStr());
-      registerNode(view, manager::view(params.getNodeId()), params.getDescription());
-      all.takeRestarts(view, manager::view(params.getNodeId()), params.getRestarts());
+      auto id = manager::view(params.getNodeId());
+      registerNode(view, id, params.getDescription());
+      // It is there from now on, and what it says is judged by that.
+      reconcileNode(view, id, all.settings.getOrphanAfterMs() * NS_PER_MS);
+      all.takeRestarts(view, id, params.getRestarts());
       view.confirm();  // or a manager that was deposed would go on giving orders
     };
     co_await sessions.manager.submit(kj::mv(decide));
@@ -144,6 +149,7 @@ class DispatcherServer final : public schema::Dispatcher::Server {
     context.getResults().setSession(
         kj::heap<SessionServer>(kj::addRef(*owner), sessions, kj::addRef(*connection)));
     sessions.push(*connection);
+    sessions.tellManagers(*connection);
   }
 
   kj::Own<kj::Refcounted> owner;
@@ -165,6 +171,7 @@ Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager
             settings.getStartGraceMs() * kj::MILLISECONDS, *this),
       tasks(*this) {
   manager.observe(*this);
+  manager.askForImages(offers);
 }
 
 Sessions::~Sessions() noexcept(false) {}
@@ -222,7 +229,10 @@ kj::Maybe<schema::Agent::Client> Sessions::agentOf(std::string_view nodeId) {
 }
 
 kj::Promise<void> Sessions::whenOver(std::string_view nodeId) {
-  KJ_IF_MAYBE (connection, open(nodeId)) return connection->ended.addBranch();
+  bool gone = manager.state().sightingOf(nodeId).presence == Presence::MISSED;
+  KJ_IF_MAYBE (connection, open(nodeId)) {
+    if (!gone) return connection->ended.addBranch();
+  }
   return kj::READY_NOW;
 }
 
@@ -230,6 +240,7 @@ kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agen
   auto it = connections.find(manager::view(nodeId));
   if (it != connections.end()) finish(*it->second);
   auto connection = kj::refcounted<Connection>(nodeId, kj::mv(agent));
+  connection->managed = manager.state().isManager(manager::view(nodeId));
   auto result = kj::addRef(*connection);
   connections.insert_or_assign(nodeId.cStr(), kj::mv(connection));
   hear(nodeId.cStr());
@@ -241,6 +252,7 @@ void Sessions::finish(Connection& connection) {
   if (connection.over) return;
   beats.alone(connection.nodeId);
   connection.over = true;
+  connection.dropAgent();
   connection.ends->fulfill();
   letGo(gate.forget(connection.nodeId));
   offers.withdraw(connection.nodeId);
@@ -251,23 +263,13 @@ void Sessions::finish(Connection& connection) {
   }
 }
 
-void Sessions::closed(Connection& connection, bool leaves) {
-  finish(connection);
-  if (leaves && !stopped) beats.expect(connection.nodeId, 0 * kj::SECONDS, LEFT.cStr());
-}
-
-void Sessions::lost(Connection& connection) {
-  if (connection.over || stopped) return;
-  finish(connection);
-  beats.expect(connection.nodeId, LOST_GRACE, "connection closed");
-}
-
 void Sessions::countLeftover(const std::string& serviceId, int32_t change) {
   if (goneObserver != nullptr && !serviceId.empty()) goneObserver->leftover(serviceId, change);
 }
 
 void Sessions::stop() {
   stopped = true;
+  calling = kj::READY_NOW;
   gate.clear();
   for (auto& entry : connections) finish(*entry.second);
   beats.stop();
@@ -279,6 +281,7 @@ void Sessions::stop() {
 void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& after) {
   if (key.kind == Kind::SERVICE) noteService(key.id, before, after);
   if (key.kind == Kind::NODE) noteNode(key.id, before, after);
+  if (key.kind == Kind::NODE) noteManager(before, after);
   if (key.kind != Kind::TASK) return;
   notePeer(key.id, before, after);
   notePorts(before, after);
@@ -303,6 +306,7 @@ void Sessions::changing(const Key& key, const Snapshot& before, const Snapshot& 
 }
 
 void Sessions::applied() {
+  tellAllManagers();
   tellPorts();
   holdOrders();
   for (auto& nodeId : std::exchange(toPush, {})) {
@@ -316,7 +320,9 @@ void Sessions::fill(schema::Agent::AssignParams::Builder params, Connection& con
   ++connection.messages;
   params.setEpoch(manager.epoch());
   params.setComplete(connection.complete);
-  auto& ids = connection.complete ? state.tasksOf(connection.nodeId) : connection.changed;
+  auto& changed = connection.changed;
+  auto ids = connection.complete ? state.tasksOf(connection.nodeId)
+                                 : std::vector<std::string>(changed.begin(), changed.end());
   std::vector<const Object*> objects;
   for (auto& id : ids) {
     auto object = state.find(Kind::TASK, id);
@@ -438,7 +444,10 @@ Task<void> Sessions::ping(kj::Own<Connection> connection) {
 bool Sessions::missed(const std::string& nodeId, const std::string& reason) {
   manager.noteNode(nodeId, Presence::MISSED, reason);
   KJ_IF_MAYBE (connection, open(nodeId)) {
-    connection->ends->fulfill();
+    // It may be heard of again, in the same session.
+    auto next = kj::newPromiseAndFulfiller<void>();
+    connection->ended = next.promise.fork();
+    std::exchange(connection->ends, kj::mv(next.fulfiller))->fulfill();
     return connection->beats != 0;
   }
   return false;
@@ -455,6 +464,8 @@ uint32_t Sessions::beat(Connection& connection) {
 // Whoever leads now is found by opening another session; until this one is sure that it does, that
 // has to wait.
 void Sessions::silenced() {
+  calling = kj::READY_NOW;
+  calls.clear();
   gate.clear();
   for (auto& entry : connections) finish(*entry.second);
   connections.clear();
@@ -471,6 +482,7 @@ void Sessions::reloaded() {
     beats.expect(entry.first, settings.getStartGraceMs() * kj::MILLISECONDS,
                  manager.state().unseen.reason);
   }
+  calling = keepCalling().promise().eagerlyEvaluate([this](auto&& e) { taskFailed(kj::mv(e)); });
 }
 
 }  // namespace orch::control::manager

@@ -65,6 +65,9 @@ class Sessions final : public ChangeObserver,
     return kj::str(node->as<schema::Node>().getDescription().getHostname());
   }
   void observeGone(GoneObserver& observer) { goneObserver = &observer; }
+  // The node led before this one does, which has not heard from it for `silent`; `closed`: its host
+  // has ended the connection. It has had that long already to be heard.
+  void expectFormerLeader(const std::string& nodeId, kj::Duration silent, bool closed);
   // Refuses the calls of all sessions from now on.
   void stop();
 
@@ -103,6 +106,13 @@ class Sessions final : public ChangeObserver,
   template <typename F>
   void tellAll(F&& note);
   void notePeer(const std::string& id, const Snapshot& before, const Snapshot& after);
+  void tellManagers(Connection& connection);
+  void tellAllManagers();
+  void noteManager(const Snapshot& before, const Snapshot& after);
+  // In calling.cpp. Workers that have no session may not know where this manager is now.
+  Task<void> keepCalling();
+  std::vector<std::string> toCall(kj::TimePoint now);
+  Task<void> call(std::string address);
   void notePorts(const Snapshot& before, const Snapshot& after);
   void tellPorts();
   // Draining: orders wait until nobody is led to a task any more (order-gate.h).
@@ -124,6 +134,7 @@ class Sessions final : public ChangeObserver,
   void takeRestarts(View& view, std::string_view nodeId,
                     capnp::List<schema::LocalRestart>::Reader restarts);
   void closed(Connection& connection, bool leaves);
+  kj::Duration graceOf(const Connection& connection, kj::Duration usual) const;
   void lost(Connection& connection);
   // Answers in how many milliseconds the next one should come.
   uint32_t beat(Connection& connection);
@@ -131,6 +142,7 @@ class Sessions final : public ChangeObserver,
   void hear(const std::string& nodeId);
   void taskFailed(kj::Exception&& exception) override;
 
+  bool managersChanged = false;
   kj::Refcounted& owner;
   Env& env;
   Host& host;
@@ -151,8 +163,14 @@ class Sessions final : public ChangeObserver,
   BeatReceiver receiver;
   std::string deafAt;  // an address that it could not listen at
   BeatWatch beats;
+  struct Call {
+    kj::TimePoint due = kj::origin<kj::TimePoint>();
+    uint64_t pauseMs = 0;
+  };
+  std::map<std::string, Call> calls;  // by node
   ImageOffers offers;
   RelayPlaces relayPlaces;
+  kj::Promise<void> calling = kj::READY_NOW;
   kj::TaskSet tasks;
 };
 

@@ -1,6 +1,7 @@
-// Finds an entry of a map by its id without going down the tree: a table of pointers, open
-// addressing with linear probing, at most two thirds full. It owns nothing; the map says what there
-// is, and in which order.
+// Finds an entry of a map by its id without going down the tree: a table of pointers, each with the
+// hash of its id so that others are passed over and moved without a look at them; open addressing
+// with linear probing, at most two thirds full. It owns nothing; the map says what there is, and in
+// which order.
 #pragma once
 
 #include <cstdint>
@@ -12,60 +13,64 @@
 
 namespace orch::control::manager {
 
-template <typename Value>
+template <typename Entry>  // a pair whose first is the id
 class IdIndex final {
  public:
-  using Entry = std::pair<const std::string, Value>;
-
   // Null if there is none.
   Entry* find(std::string_view id) const {
     if (places.empty()) return nullptr;
-    for (size_t at = home(id);; at = after(at)) {
-      if (places[at] == nullptr || places[at]->first == id) return places[at];
+    auto hash = hashOf(id);
+    for (size_t at = home(hash);; at = after(at)) {
+      auto& place = places[at];
+      if (place.entry == nullptr) return nullptr;
+      if (place.hash == hash && place.entry->first == id) return place.entry;
     }
   }
   // Of an id that is not there. The entry must stay where it is until it is removed.
   void add(Entry& entry) {
     if (++count * 3 > places.size() * 2) grow();
-    put(entry);
+    put({&entry, hashOf(entry.first)});
   }
   // Of an id that is there.
   void remove(std::string_view id) {
-    size_t hole = home(id);
-    while (places[hole]->first != id) hole = after(hole);
+    size_t hole = home(hashOf(id));
+    while (places[hole].entry->first != id) hole = after(hole);
     // What lies behind it moves up, as long as that is no further than its home.
-    for (size_t at = after(hole); places[at] != nullptr; at = after(at)) {
+    for (size_t at = after(hole); places[at].entry != nullptr; at = after(at)) {
       size_t mask = places.size() - 1;
-      bool mayMove = ((at - home(places[at]->first)) & mask) >= ((at - hole) & mask);
+      bool mayMove = ((at - home(places[at].hash)) & mask) >= ((at - hole) & mask);
       if (!mayMove) continue;
       places[hole] = places[at];
       hole = at;
     }
-    places[hole] = nullptr;
+    places[hole] = {};
     --count;
   }
 
  private:
+  struct Place {
+    Entry* entry = nullptr;  // null: it is free
+    size_t hash = 0;
+  };
   static constexpr size_t FIRST_PLACES = 16;  // a power of two, as all sizes are
 
-  size_t home(std::string_view id) const {
-    return std::hash<std::string_view>()(id) & (places.size() - 1);
-  }
+  static size_t hashOf(std::string_view id) { return std::hash<std::string_view>()(id); }
+  size_t home(size_t hash) const { return hash & (places.size() - 1); }
   size_t after(size_t at) const { return (at + 1) & (places.size() - 1); }
-  void put(Entry& entry) {
-    size_t at = home(entry.first);
-    while (places[at] != nullptr) at = after(at);
-    places[at] = &entry;
+  void put(const Place& place) {
+    size_t at = home(place.hash);
+    while (places[at].entry != nullptr) at = after(at);
+    places[at] = place;
   }
   void grow() {
     auto before = std::exchange(places, {});
-    places.resize(before.empty() ? FIRST_PLACES : before.size() * 2, nullptr);
-    for (auto entry : before) {
-      if (entry != nullptr) put(*entry);
+    places.resize(before.empty() ? FIRST_PLACES : before.size() * 2);
+    for (auto& place : before) {
+      if (place.entry != nullptr) put(place);
     }
   }
 
-  std::vector<Entry*> places;
+  std::vector<Place> places;
   size_t count = 0;
 };
 

@@ -29,19 +29,26 @@ UnitKey unitOfTask(const std::string&, const Snapshot& object) {
   return {3, text(task.getServiceId()), task.slot()};
 }
 
+bool staysInSlot(const Snapshot& before, const Snapshot& after) {
+  TaskReader was(before), is(after);
+  return was.getNodeId() == is.getNodeId() && was.slot() == is.slot() &&
+         was.getServiceId() == is.getServiceId();
+}
+
 constexpr KindTraits TRAITS[KINDS] = {
-    {"cluster"_kj, ""_kj, copyOf<schema::Cluster>, nullptr, nullptr, nullptr, unitOfCluster,
-     nullptr},
-    {"node"_kj, ""_kj, copyOf<schema::Node>, nullptr, nullptr, State::indexNode, unitOfNode,
-     publishNode},
-    {"service"_kj, ""_kj, copyOf<schema::Service>, nullptr, nullptr, State::indexService,
+    {"cluster"_kj, ""_kj, copyOf<schema::Cluster>, nullptr, nullptr, nullptr, nullptr,
+     unitOfCluster, nullptr},
+    {"node"_kj, ""_kj, copyOf<schema::Node>, nullptr, nullptr, State::indexNode, nullptr,
+     unitOfNode, publishNode},
+    {"service"_kj, ""_kj, copyOf<schema::Service>, nullptr, nullptr, State::indexService, nullptr,
      unitOfService, publishService},
-    {"request"_kj, ""_kj, copyOf<RequestRecord>, nullptr, nullptr, State::indexRequest,
+    {"request"_kj, ""_kj, copyOf<RequestRecord>, nullptr, nullptr, State::indexRequest, nullptr,
      unitOfRequest, nullptr},
     {"task"_kj, "task-status"_kj, copyOf<schema::Task>, copyOf<schema::TaskStatus>,
-     TaskReader::split, State::indexTask, unitOfTask, publishTask},
-    {"admin"_kj, ""_kj, copyOf<schema::Admin>, nullptr, nullptr, nullptr, unitOfAdmin, nullptr},
-    {"network"_kj, ""_kj, copyOf<schema::Network>, nullptr, nullptr, State::indexNetwork,
+     TaskReader::split, State::indexTask, staysInSlot, unitOfTask, publishTask},
+    {"admin"_kj, ""_kj, copyOf<schema::Admin>, nullptr, nullptr, nullptr, nullptr, unitOfAdmin,
+     nullptr},
+    {"network"_kj, ""_kj, copyOf<schema::Network>, nullptr, nullptr, State::indexNetwork, nullptr,
      unitOfNetwork, publishNetwork},
 };
 }  // namespace

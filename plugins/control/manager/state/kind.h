@@ -34,8 +34,10 @@ struct KindTraits {
   // alike.
   SplitWords (*split)(const Snapshot& whole);
   // Null: no index but that by id. Adds the object (`sign` 1) or takes it away (-1); `whole` if it
-  // is not its status alone that changes.
+  // is not its status alone, or what does not matter to where it stands, that changes.
   void (*index)(State& state, const Object& object, int sign, bool whole);
+  // Null: it never does. Whether a change leaves it where the indexes have it.
+  bool (*staysPut)(const Snapshot& before, const Snapshot& after);
   UnitKey (*unit)(const std::string& id, const Snapshot& object);
   // Tells the bus of a change. Null: nobody is told.
   void (*publish)(Host& host, const Snapshot& before, const Snapshot& after);

@@ -1,12 +1,14 @@
-// Nodes by small numbers, so that sets of them are bits: each has one while it is there, and
-// whoever comes later may get it again. With it the order in which nodes changed: who keeps a
-// picture of them asks for those since the last time, however many others there are who do.
+// Nodes by small numbers, so that sets of them are bits, and what is known of them lies in arrays:
+// each has one while it is there or has tasks, and whoever comes later may get it again. With it
+// the order in which nodes changed: who keeps a picture of them asks for those since the last time,
+// however many others there are who do.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "state/id-index.h"
@@ -68,8 +70,9 @@ class NodeNumbers final {
   uint32_t limit() const { return static_cast<uint32_t>(ids.size()); }
   // The one it has, if it has one.
   uint32_t add(const std::string& id) {
-    auto [entry, isNew] = numbers.try_emplace(id, 0);
-    if (!isNew) return entry->second;
+    auto known = byId.find(id);
+    if (known != nullptr) return known->second;
+    auto entry = numbers.try_emplace(id, 0).first;
     byId.add(*entry);
     if (free.empty()) {
       entry->second = limit();
@@ -81,18 +84,16 @@ class NodeNumbers final {
     }
     return entry->second;
   }
-  void remove(const std::string& id) {
-    auto entry = numbers.find(id);
-    if (entry == numbers.end()) return;
-    ids[entry->second].clear();
-    free.push_back(entry->second);
+  void remove(uint32_t number) {
+    auto id = std::exchange(ids[number], {});
+    free.push_back(number);
     byId.remove(id);
-    numbers.erase(entry);
+    numbers.erase(id);
   }
 
  private:
   std::map<std::string, uint32_t> numbers;
-  IdIndex<uint32_t> byId;
+  IdIndex<std::pair<const std::string, uint32_t>> byId;
   std::vector<std::string> ids;
   std::vector<uint32_t> free;
   std::string none;

@@ -106,9 +106,49 @@ TEST_CASE("state: tasks of nodes that are away do not count as running", "[manag
   CHECK(bench.state.awayNodes().empty());
 }
 
+TEST_CASE("ordered id: in the order of the texts", "[manager]") {
+  std::mt19937 random(1);
+  std::vector<std::string> texts = {"", std::string(1, '\0'), std::string(8, '\xff')};
+  for (int i = 0; i < 300; ++i) {
+    std::string text(random() % 12, 'a');
+    for (auto& letter : text) letter = static_cast<char>("\0a\x7f\xff"[random() % 4]);
+    texts.push_back(text);
+  }
+  for (auto& a : texts) {
+    for (auto& b : texts) {
+      OrderedId::Less less;
+      REQUIRE(less(OrderedId(a), OrderedId(b)) == (a < b));
+      REQUIRE(less(OrderedId(a), std::string_view(b)) == (a < b));
+      REQUIRE(less(std::string_view(a), OrderedId(b)) == (a < b));
+    }
+  }
+}
+
+TEST_CASE("state: a node that is no more keeps its number while it has tasks", "[manager]") {
+  Bench bench;
+  bench.node("one");
+  bench.service(1);
+  bench.reconcile();
+  bench.run("one");
+  auto number = bench.state.nodeNumbers().of("one");
+  bench.change([](View& view) { view.erase({Kind::NODE, "one"}); });
+  CHECK(bench.state.nodeNumbers().of("one") == number);
+  CHECK(bench.state.nodeAt(number) == nullptr);
+  CHECK(bench.state.awayNodes().count(number) == 1);
+  bench.node("two");
+  CHECK(bench.state.nodeNumbers().of("two") != number);
+  bench.change([](View& view) {
+    for (auto& task : tasksOf(view.base())) view.erase({Kind::TASK, task.id()});
+  });
+  CHECK(bench.state.nodeNumbers().of("one") == NodeNumbers::NONE);
+  bench.node("three");
+  CHECK(bench.state.nodeNumbers().of("three") == number);
+  CHECK(bench.state.awayNodes().empty());
+}
+
 TEST_CASE("id index: finds what a map has, whatever was added and removed", "[manager]") {
   std::map<std::string, int, std::less<>> all;
-  IdIndex<int> index;
+  IdIndex<std::pair<const std::string, int>> index;
   std::mt19937 random(1);
   CHECK(index.find("0") == nullptr);
   for (int step = 0; step < 20'000; ++step) {

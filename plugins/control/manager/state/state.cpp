@@ -17,7 +17,11 @@ void State::apply(const Key& key, Change change, uint64_t atRevision) {
   auto& index = byId[static_cast<size_t>(key.kind)];
   auto& kindObjects = objects[static_cast<size_t>(key.kind)];
   auto entry = index.find(key.id);
-  bool whole = change.status.size() == 0 || change.words.size() > 0;
+  bool moves = change.isDelete() || entry == nullptr || entry->second.words.size() == 0;
+  bool whole =
+      moves ||
+      (change.words.size() > 0 &&
+       (traits.staysPut == nullptr || !traits.staysPut(entry->second, change.over(entry->second))));
   auto count = [&](int sign) {
     // A status may be loaded before what it is the status of.
     bool there = traits.index != nullptr && entry->second.words.size() > 0;
@@ -26,15 +30,15 @@ void State::apply(const Key& key, Change change, uint64_t atRevision) {
   if (entry != nullptr) count(-1);
   if (change.isDelete()) {
     if (key.kind == Kind::NETWORK) networkIndex.forget(key.id);
-    if (key.kind == Kind::NODE) numbers.remove(key.id);
     if (entry != nullptr) {
+      if (key.kind == Kind::NODE) removeNode(numbers.of(key.id));
       commonWords.release(entry->second.shared);
       index.remove(key.id);
-      kindObjects.erase(key.id);
+      kindObjects.erase(OrderedId(key.id));
     }
   } else {
     if (entry == nullptr) {
-      entry = &*kindObjects.try_emplace(key.id).first;
+      entry = &*kindObjects.try_emplace(OrderedId(key.id)).first;
       index.add(*entry);
     }
     auto& object = entry->second;
@@ -65,6 +69,7 @@ void State::setWords(const KindTraits& traits, Object& object, Words words) {
 
 void State::indexService(State& state, const Object& object, int sign, bool) {
   auto service = object.as<schema::Service>();
+  ++state.serviceChanges;
   state.newestStampNs = std::max(state.newestStampNs, service.getMeta().getCreatedAtNs());
   state.serviceIndex.count(service, sign);
   state.networkIndex.count(service, sign);
@@ -80,48 +85,93 @@ void State::loaded(int64_t nowNs) {
   }
 }
 
+uint32_t State::numberFor(std::string_view nodeId) {
+  auto number = numbers.of(nodeId);
+  if (number != NodeNumbers::NONE) return number;
+  number = numbers.add(std::string(nodeId));
+  if (number >= nodes.size()) nodes.resize(number + 1);
+  nodes[number].presence = sightingOf(nodeId).presence;
+  return number;
+}
+
+// One that is taken away is seen to by removeNode.
 void State::indexNode(State& state, const Object& object, int sign, bool) {
+  if (sign < 0) return;
   auto node = object.as<schema::Node>();
-  auto id = text(node.getMeta().getId());
-  state.changedNodes.touch(state.numbers.add(id));
-  bool gone = sign < 0 && state.byNode.count(id) > 0;
-  if (gone || (sign > 0 && isDown(node))) {
-    state.away.insert(id);
-  } else {
-    state.away.erase(id);
-  }
-  if (sign > 0 && node.getAvailability() == schema::Node::Availability::DRAIN) {
-    state.drained.insert(id);
-  } else {
-    state.drained.erase(id);
-  }
-  state.noteWhetherUnwell(id);
+  auto number = state.numberFor(manager::view(node.getMeta().getId()));
+  state.nodes[number].object = &object;
+  state.setUnwell(number, isDown(node),
+                  node.getAvailability() == schema::Node::Availability::DRAIN);
+  state.changedNodes.touch(number);
 }
 
-void State::addUnwell(const TaskReader& task) {
-  auto nodeId = text(task.getNodeId());
+void State::removeNode(uint32_t number) {
+  auto& entry = nodes[number];
+  entry.object = nullptr;
+  setUnwell(number, !entry.tasks.empty(), false);
+  changedNodes.touch(number);
+  forgetIfUnused(number);
+}
+
+void State::forgetIfUnused(uint32_t number) {
+  auto& entry = nodes[number];
+  if (entry.object == nullptr && entry.tasks.empty()) numbers.remove(number);
+}
+
+void State::setUnwell(uint32_t number, bool isAway, bool isDrained) {
+  auto& entry = nodes[number];
+  bool before = entry.isUnwell();
+  entry.isAway = isAway;
+  entry.isDrained = isDrained;
+  if (isAway) {
+    away.insert(number);
+  } else {
+    away.erase(number);
+  }
+  if (before && !entry.isUnwell()) forgetUnwell(number);
+  if (before || !entry.isUnwell()) return;
+  for (auto object : entry.tasks) addUnwell(TaskReader(*object), number);
+}
+
+void State::forgetUnwell(uint32_t number) {
+  for (auto& id : std::exchange(nodes[number].unwellServices, {})) {
+    auto of = unwellByService.find(id);
+    of->second.erase(number);
+    if (of->second.empty()) unwellByService.erase(of);
+  }
+}
+
+void State::addUnwell(const TaskReader& task, uint32_t number) {
   auto serviceId = text(task.getServiceId());
-  ++unwellByService[serviceId][nodeId][task.slot()];
-  servicesOfUnwell[nodeId].insert(serviceId);
+  ++unwellByService[serviceId][number][task.slot()];
+  nodes[number].unwellServices.insert(serviceId);
 }
 
-void State::removeUnwell(const TaskReader& task) {
-  auto& slots = unwellByService[text(task.getServiceId())][text(task.getNodeId())];
+void State::removeUnwell(const TaskReader& task, uint32_t number) {
+  auto& slots = unwellByService[text(task.getServiceId())][number];
   if (--slots[task.slot()] == 0) slots.erase(task.slot());
 }
 
-void State::noteWhetherUnwell(const std::string& nodeId) {
-  auto services = servicesOfUnwell.find(nodeId);
-  if (services != servicesOfUnwell.end()) {
-    for (auto& id : services->second) {
-      auto nodes = unwellByService.find(id);
-      nodes->second.erase(nodeId);
-      if (nodes->second.empty()) unwellByService.erase(nodes);
-    }
-    servicesOfUnwell.erase(services);
-  }
-  if (!isUnwell(nodeId)) return;
-  for (auto& id : tasksOf(nodeId)) addUnwell(TaskReader(*find(Kind::TASK, id)));
+void State::addToNode(const TaskReader& task, const Object& object) {
+  if (task.getNodeId().size() == 0) return;
+  auto number = numberFor(manager::view(task.getNodeId()));
+  auto& entry = nodes[number];
+  if (entry.object == nullptr) setUnwell(number, true, false);
+  entry.tasks.push_back(&object);
+  if (entry.isUnwell()) addUnwell(task, number);
+}
+
+void State::removeFromNode(const TaskReader& task, const Object& object) {
+  if (task.getNodeId().size() == 0) return;
+  auto number = numbers.of(manager::view(task.getNodeId()));
+  auto& entry = nodes[number];
+  if (entry.isUnwell()) removeUnwell(task, number);
+  std::swap(*std::find(entry.tasks.begin(), entry.tasks.end(), &object), entry.tasks.back());
+  entry.tasks.pop_back();
+  if (!entry.tasks.empty()) return;
+  forgetUnwell(number);
+  if (entry.object == nullptr) setUnwell(number, false, false);
+  forgetIfUnused(number);
 }
 
 const State::SlotsByNode& State::unwellSlots(std::string_view serviceId) const {
@@ -142,43 +192,21 @@ void State::indexRequest(State& state, const Object& object, int sign, bool) {
 void State::indexTask(State& state, const Object& object, int sign, bool whole) {
   TaskReader task(object);
   state.newestStampNs = std::max(state.newestStampNs, task.getMeta().getCreatedAtNs());
-  state.use.count(task, sign);
-  state.touchUsage(manager::view(task.getNodeId()));
+  if (whole && sign > 0) state.addToNode(task, object);
+  auto node = state.numbers.of(manager::view(task.getNodeId()));
+  state.use.count(task, node, sign);
+  if (node != NodeNumbers::NONE) state.changedUsage.touch(node);
   state.networkIndex.count(task, sign);
+  if (whole && sign < 0) state.removeFromNode(task, object);
   auto serviceId = text(task.getServiceId());
   if (!whole) {
     if (sign > 0) state.byService[serviceId].look(task.slot());
     return;
   }
-  auto id = task.id();
-  auto nodeId = text(task.getNodeId());
-  if (sign > 0) {
-    if (!nodeId.empty()) {
-      state.byNode[nodeId].insert(id);
-      if (state.find(Kind::NODE, nodeId) == nullptr) state.away.insert(nodeId);
-      if (state.isUnwell(nodeId)) state.addUnwell(task);
-    }
-    state.byService[serviceId].add(task.slot(), object);
-    return;
-  }
-  if (!nodeId.empty()) {
-    if (state.isUnwell(nodeId)) state.removeUnwell(task);
-    state.byNode[nodeId].erase(id);
-    if (state.byNode[nodeId].empty()) {
-      state.byNode.erase(nodeId);
-      if (state.find(Kind::NODE, nodeId) == nullptr) state.away.erase(nodeId);
-      state.noteWhetherUnwell(nodeId);
-    }
-  }
   auto& slots = state.byService[serviceId];
+  if (sign > 0) return slots.add(task.slot(), object);
   slots.remove(task.slot(), object);
   if (slots.all().empty()) state.byService.erase(serviceId);
-}
-
-void State::touchUsage(std::string_view nodeId) {
-  if (nodeId.empty()) return;
-  auto number = numbers.of(nodeId);
-  if (number != NodeNumbers::NONE) changedUsage.touch(number);
 }
 
 bool State::setPresence(const std::string& nodeId, Sighting now) {
@@ -186,6 +214,7 @@ bool State::setPresence(const std::string& nodeId, Sighting now) {
   bool same = entry.presence == now.presence;
   if (same) now.sinceNs = entry.sinceNs;
   auto number = numbers.of(nodeId);
+  if (number != NodeNumbers::NONE) nodes[number].presence = now.presence;
   if (number != NodeNumbers::NONE && !same) changedNodes.touch(number);
   entry = std::move(now);
   return !same;
@@ -196,10 +225,19 @@ const Sighting& State::sightingOf(std::string_view nodeId) const {
   return it == sightings.end() ? unseen : it->second;
 }
 
+bool State::isManager(std::string_view nodeId) const {
+  if (nodeId == leader) return true;
+  auto node = find(Kind::NODE, nodeId);
+  return node != nullptr && node->as<schema::Node>().getManages();
+}
+
 schema::Node::State State::stateOf(schema::Node::Reader node) const {
+  return stateOf(node, sightingOf(manager::view(node.getMeta().getId())).presence);
+}
+
+schema::Node::State State::stateOf(schema::Node::Reader node, Presence presence) {
   if (isDown(node)) return schema::Node::State::DOWN;
-  bool heard = sightingOf(manager::view(node.getMeta().getId())).presence == Presence::HEARD;
-  return heard ? schema::Node::State::READY : schema::Node::State::UNKNOWN;
+  return presence == Presence::HEARD ? schema::Node::State::READY : schema::Node::State::UNKNOWN;
 }
 
 const ServiceSlots* State::slots(std::string_view serviceId) const {
@@ -207,9 +245,13 @@ const ServiceSlots* State::slots(std::string_view serviceId) const {
   return it == byService.end() ? nullptr : &it->second;
 }
 
-const std::set<std::string>& State::tasksOf(std::string_view nodeId) const {
-  auto it = byNode.find(nodeId);
-  return it == byNode.end() ? noTasks : it->second;
+std::vector<std::string> State::tasksOf(std::string_view nodeId) const {
+  std::vector<std::string> ids;
+  auto number = numbers.of(nodeId);
+  if (number == NodeNumbers::NONE) return ids;
+  for (auto object : nodes[number].tasks) ids.push_back(TaskReader(*object).id());
+  std::sort(ids.begin(), ids.end());
+  return ids;
 }
 
 }  // namespace orch::control::manager

@@ -38,8 +38,10 @@ class TaskReader final : private schema::Task::Reader {
   // Takes out of a task's words what all tasks of one service and spec say alike.
   static SplitWords split(const Snapshot& whole);
 
+  using Base::getByNode;
   using Base::getDesired;
   using Base::getDesiredAtNs;
+  using Base::getGeneric;
   using Base::getIteration;
   using Base::getLegs;
   using Base::getMeta;

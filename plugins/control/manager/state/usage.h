@@ -3,12 +3,16 @@
 // decides.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
+#include "orch/generic-resources.h"
 #include "state/task-reader.h"
 
 namespace orch::control::manager {
@@ -51,10 +55,25 @@ struct IdHash {
 template <typename T>
 using ById = std::unordered_map<std::string, T, IdHash, std::equal_to<>>;
 
+// What tasks have of the kinds of things that a node counts or names, by kind. What comes to
+// nothing is no entry.
+struct GenericHeld {
+  int64_t amount = 0;
+  std::map<std::string, int64_t, std::less<>> names;  // of a set
+  bool operator==(const GenericHeld&) const = default;
+};
+using GenericUsage = std::map<std::string, GenericHeld, std::less<>>;
+void addGeneric(GenericUsage& usage, GenericResources::Reader resources, int sign);
+// How much of that kind nobody has; 0 also where more is held than there is, since the node came
+// back with less.
+uint64_t freeOf(GenericResources::Reader resources, const GenericUsage& usage,
+                std::string_view kind);
+
 struct NodeUsage {
   int64_t cpuNanos = 0;                   // reserved by tasks that have not ended
   int64_t memoryBytes = 0;                // the same
   int64_t wanted = 0;                     // tasks that should run there
+  GenericUsage generic;                   // of tasks that have not ended
   std::map<uint32_t, int64_t> hostPorts;  // mode=host with a fixed published port
 };
 
@@ -63,27 +82,34 @@ struct ServiceUsage {
     int32_t wanted = 0;
     int32_t running = 0;
   };
-  std::map<std::string, OnNode, std::less<>> byNode;
+  using ByNode = std::vector<std::pair<uint32_t, OnNode>>;
+  ByNode byNode;        // by the node's number, in order: gone through for every group of tasks
   int64_t running = 0;  // the sum of those
   int64_t unplaced = 0;
   int64_t tasks = 0;
-  OnNode on(std::string_view nodeId) const {
-    auto it = byNode.find(nodeId);
-    return it == byNode.end() ? OnNode{} : it->second;
+  OnNode on(uint32_t node) const {
+    auto it = placeOf(node);
+    return it != byNode.end() && it->first == node ? it->second : OnNode{};
+  }
+  // Where it is, or would be.
+  ByNode::const_iterator placeOf(uint32_t node) const {
+    return std::lower_bound(byNode.begin(), byNode.end(), node,
+                            [](auto& entry, uint32_t number) { return entry.first < number; });
   }
 };
 
 class UsageTable final {
  public:
-  // Adds (`sign` 1) or takes away (-1) what a task holds.
-  void count(const TaskReader& task, int sign);
-  const NodeUsage& node(std::string_view id) const;
+  // Adds (`sign` 1) or takes away (-1) what a task holds. `node`: the number of its node, if it has
+  // one.
+  void count(const TaskReader& task, uint32_t node, int sign);
+  const NodeUsage& node(uint32_t number) const;
   const ServiceUsage& service(std::string_view id) const;
   const std::map<std::string, ServiceUsage, std::less<>>& allServices() const { return services; }
 
  private:
-  void countOnNode(const TaskReader& task, ServiceUsage& service, int sign);
-  ById<NodeUsage> nodes;
+  void countOnNode(const TaskReader& task, uint32_t number, ServiceUsage& service, int sign);
+  std::unordered_map<uint32_t, NodeUsage> nodes;  // by number
   std::map<std::string, ServiceUsage, std::less<>> services;
   NodeUsage noNode;
   ServiceUsage noService;

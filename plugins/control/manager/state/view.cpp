@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "orch/attempt.h"
 #include "orch/env.h"
 #include "state/slots-reader.h"
 
@@ -141,20 +140,28 @@ Slots View::slots(std::string_view serviceId) const {
   return reader.take();
 }
 
-NodeUsage View::held(std::string_view nodeId) const {
-  auto& stored = state.usage().node(nodeId);
-  auto& delta = usageDelta.node(nodeId);
+NodeUsage View::held(uint32_t node) const {
+  auto& stored = state.usage().node(node);
+  auto& delta = usageDelta.node(node);
   NodeUsage sum;
   sum.cpuNanos = stored.cpuNanos + delta.cpuNanos;
   sum.memoryBytes = stored.memoryBytes + delta.memoryBytes;
   sum.wanted = stored.wanted + delta.wanted;
+  sum.generic = stored.generic;
+  for (auto& [kind, held] : delta.generic) {
+    auto& of = sum.generic[kind];
+    of.amount += held.amount;
+    for (auto& name : held.names) of.names[name.first] += name.second;
+    std::erase_if(of.names, [](auto& name) { return name.second == 0; });
+  }
+  std::erase_if(sum.generic, [](auto& entry) { return entry.second == GenericHeld{}; });
   return sum;
 }
 
-NodeUsage View::nodeUsage(std::string_view nodeId) const {
-  auto sum = held(nodeId);
-  sum.hostPorts = state.usage().node(nodeId).hostPorts;
-  for (auto& port : usageDelta.node(nodeId).hostPorts) sum.hostPorts[port.first] += port.second;
+NodeUsage View::nodeUsage(uint32_t node) const {
+  auto sum = held(node);
+  sum.hostPorts = state.usage().node(node).hostPorts;
+  for (auto& port : usageDelta.node(node).hostPorts) sum.hostPorts[port.first] += port.second;
   return sum;
 }
 
@@ -164,15 +171,13 @@ int64_t View::unplaced(std::string_view serviceId) const {
 
 std::map<std::string, int64_t> View::wantedByNode(std::string_view serviceId) const {
   std::map<std::string, int64_t> sum;
-  for (auto table : {&state.usage(), &std::as_const(usageDelta)}) {
-    for (auto& entry : table->service(serviceId).byNode) sum[entry.first] += entry.second.wanted;
-  }
+  eachWanted(serviceId, [&](uint32_t node, int64_t wanted) { sum[idOf(node)] += wanted; });
   return sum;
 }
 
-int64_t View::wantedOn(std::string_view serviceId, std::string_view nodeId) const {
-  return state.usage().service(serviceId).on(nodeId).wanted +
-         usageDelta.service(serviceId).on(nodeId).wanted;
+int64_t View::wantedOn(std::string_view serviceId, uint32_t node) const {
+  return state.usage().service(serviceId).on(node).wanted +
+         usageDelta.service(serviceId).on(node).wanted;
 }
 
 std::string View::serviceNamed(std::string_view name) const {
@@ -186,7 +191,7 @@ std::set<std::string> View::dependentsOf(std::string_view name) const {
 int64_t View::running(std::string_view serviceId) const {
   auto& stored = state.usage().service(serviceId);
   int64_t sum = stored.running + usageDelta.service(serviceId).running;
-  for (auto& nodeId : state.awayNodes()) sum -= stored.on(nodeId).running;
+  for (auto node : state.awayNodes()) sum -= stored.on(node).running;
   return sum;
 }
 
@@ -297,26 +302,25 @@ Ipv4 View::newestAddress(std::string_view network) const {
   return newest.address;
 }
 
-void View::count(const Key& key, int sign) {
+void View::count(const Key& key, const Snapshot& object, int sign) {
+  if (key.kind == Kind::NODE) noteNode(key.id);
+  if (key.kind == Kind::SERVICE) touched.insert(key.id);
+  if (!object) return;
   if (key.kind == Kind::TASK) {
-    KJ_IF_MAYBE (counted, task(key.id)) {
-      auto serviceId = text(counted->getServiceId());
-      usageDelta.count(*counted, sign);
-      noteUsage(manager::view(counted->getNodeId()));
-      networkDelta.count(*counted, sign);
-      changedTasks[serviceId].insert(key.id);
-      touched.insert(serviceId);
-    }
+    TaskReader counted(object);
+    auto serviceId = text(counted.getServiceId());
+    auto node = numberFor(manager::view(counted.getNodeId()));
+    usageDelta.count(counted, node, sign);
+    if (node != NodeNumbers::NONE) touchedUsage.push_back(node);
+    networkDelta.count(counted, sign);
+    changedTasks[serviceId].insert(key.id);
+    touched.insert(serviceId);
   } else if (key.kind == Kind::SERVICE) {
-    touched.insert(key.id);
-    KJ_IF_MAYBE (counted, service(key.id)) {
-      serviceDelta.count(*counted, sign);
-      networkDelta.count(*counted, sign);
-    }
-  } else if (key.kind == Kind::NODE) {
-    noteNode(key.id);
+    auto counted = object.as<schema::Service>();
+    serviceDelta.count(counted, sign);
+    networkDelta.count(counted, sign);
   } else if (key.kind == Kind::NETWORK) {
-    KJ_IF_MAYBE (counted, network(key.id)) networkDelta.count(*counted, sign);
+    networkDelta.count(object.as<schema::Network>(), sign);
   }
 }
 
@@ -334,35 +338,38 @@ const std::string& View::idOf(uint32_t number) const {
   return isNew ? newNodes[number - limit] : state.nodeNumbers().idOf(number);
 }
 
-void View::noteNode(const std::string& nodeId) {
-  auto number = numberOf(nodeId);
-  if (number == NodeNumbers::NONE) {
-    number = numberLimit();
-    newNodes.push_back(nodeId);
-  }
-  touchedNodes.push_back(number);
+kj::Maybe<schema::Node::Reader> View::node(uint32_t number) const {
+  if (!touchedNodes.empty()) return node(idOf(number));
+  auto object = state.nodeAt(number);
+  if (object == nullptr) return nullptr;
+  return object->as<schema::Node>();
 }
 
-void View::noteUsage(std::string_view nodeId) {
-  if (nodeId.empty()) return;
+uint32_t View::numberFor(std::string_view nodeId) {
+  if (nodeId.empty()) return NodeNumbers::NONE;
   auto number = numberOf(nodeId);
-  if (number != NodeNumbers::NONE) touchedUsage.push_back(number);
+  if (number != NodeNumbers::NONE) return number;
+  newNodes.emplace_back(nodeId);
+  return numberLimit() - 1;
 }
 
-void View::put(const Key& key, Words words) {
-  count(key, -1);
-  auto& change = changed[key];
-  if (change.words.size() > 0) replaced.push_back(kj::mv(change.words));
-  change.words = kj::mv(words);
-  count(key, 1);
+void View::noteNode(const std::string& nodeId) { touchedNodes.push_back(numberFor(nodeId)); }
+
+void View::putRecord(const Key& key, Words Change::*record, Words words) {
+  auto object = state.find(key.kind, key.id);
+  Snapshot stored = object == nullptr ? Snapshot() : *object;
+  auto [entry, isNew] = changed.try_emplace(key);
+  auto& change = entry->second;
+  count(key, isNew ? stored : change.over(stored), -1);
+  if ((change.*record).size() > 0) replaced.push_back(kj::mv(change.*record));
+  change.*record = kj::mv(words);
+  count(key, change.over(stored), 1);
 }
+
+void View::put(const Key& key, Words words) { putRecord(key, &Change::words, kj::mv(words)); }
 
 void View::putStatus(const Key& key, Words status) {
-  count(key, -1);
-  auto& change = changed[key];
-  if (change.status.size() > 0) replaced.push_back(kj::mv(change.status));
-  change.status = kj::mv(status);
-  count(key, 1);
+  putRecord(key, &Change::status, kj::mv(status));
 }
 
 void View::putStatusQuietly(const TaskReader& task, Words status) {
@@ -380,7 +387,7 @@ void View::erase(const Key& key) {
       for (auto address : erased->getAddresses()) noteForgotten(address);
     }
   }
-  count(key, -1);
+  count(key, now(key.kind, key.id), -1);
   auto it = changed.find(key);
   if (it != changed.end()) {
     for (auto words : {&it->second.words, &it->second.status}) {
@@ -392,17 +399,6 @@ void View::erase(const Key& key) {
   } else {
     changed[key] = Change();
   }
-}
-
-const Constraint* View::constraint(std::string_view text) const {
-  auto it = constraints.find(text);
-  if (it == constraints.end()) {
-    auto parsed = attemptNow([&] { return Constraint::parse(text); });
-    auto kept = parsed.ok() ? std::make_unique<Constraint>(kj::mv(parsed.value()))
-                            : std::unique_ptr<Constraint>();
-    it = constraints.emplace(std::string(text), std::move(kept)).first;
-  }
-  return it->second.get();
 }
 
 schema::Node::State View::stateOf(schema::Node::Reader node) const {

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "schedule/constraint.h"
 #include "state/state.h"
 
 namespace orch::control::manager {
@@ -95,6 +94,9 @@ class View final {
   }
   const std::set<std::string, std::less<>>& assumedReady() const { return assumed; }
   schema::Node::State stateOf(schema::Node::Reader node) const;
+  schema::Node::State stateAt(uint32_t number, schema::Node::Reader node) const {
+    return touchedNodes.empty() ? state.stateAt(number, node) : stateOf(node);
+  }
   // The object as it is now; null if there is none.
   Snapshot now(Kind kind, std::string_view id) const;
   uint64_t random();
@@ -114,6 +116,7 @@ class View final {
     return TaskReader(object);
   }
   auto node(std::string_view id) const { return find<schema::Node>(Kind::NODE, id); }
+  kj::Maybe<schema::Node::Reader> node(uint32_t number) const;
   auto network(std::string_view id) const { return find<schema::Network>(Kind::NETWORK, id); }
   // The only one there is; null before `init`.
   kj::Maybe<schema::Cluster::Reader> cluster() const;
@@ -132,9 +135,17 @@ class View final {
     }
     return false;
   }
+  // The same by number.
+  template <typename F>
+  bool anyNodeAt(F&& use) const {
+    for (uint32_t number = 0; number < numberLimit(); ++number) {
+      KJ_IF_MAYBE (found, node(number)) {
+        if (use(number, *found)) return true;
+      }
+    }
+    return false;
+  }
   std::vector<schema::Node::Reader> nodes() const;
-  // As it was parsed, once in a pass; null: an older version took what this one does not.
-  const Constraint* constraint(std::string_view text) const;
   // Counts the nodes that were looked at for a task: what a pass costs.
   void look() const { ++looks; }
   uint64_t looked() const { return looks; }
@@ -152,8 +163,8 @@ class View final {
   // Nodes that this pass has changed, made or taken away.
   std::vector<std::string> changedNodes() const;
 
-  // Nodes by number: the state's, and those that this view makes after them. `NodeNumbers::NONE` if
-  // there never was one, an empty id if there is none.
+  // Nodes by number: the state's, and after them those that this view makes, or gives tasks to.
+  // `NodeNumbers::NONE` if it has none, an empty id if it is nobody's.
   uint32_t numberOf(std::string_view nodeId) const;
   const std::string& idOf(uint32_t number) const;
   uint32_t numberLimit() const {
@@ -167,20 +178,40 @@ class View final {
   const std::vector<uint32_t>& usageTouched() const { return touchedUsage; }
 
   // Resources and ports that tasks hold on a node, with this pass's changes.
-  NodeUsage nodeUsage(std::string_view nodeId) const;
+  NodeUsage nodeUsage(std::string_view nodeId) const { return nodeUsage(numberOf(nodeId)); }
+  NodeUsage nodeUsage(uint32_t node) const;
   // The same without the ports.
-  NodeUsage held(std::string_view nodeId) const;
-  // Of its tasks that should run, by node: what the state and the pass say each, in two calls for
-  // one that both say something of.
+  NodeUsage held(std::string_view nodeId) const { return held(numberOf(nodeId)); }
+  NodeUsage held(uint32_t node) const;
+  // Of its tasks that should run, by the number of the node: what the state and the pass say each,
+  // in two calls for one that both say something of.
   template <typename F>
   void eachWanted(std::string_view serviceId, F&& use) const {
     for (auto table : {&state.usage(), &usageDelta}) {
-      for (auto& [nodeId, on] : table->service(serviceId).byNode) use(nodeId, on.wanted);
+      for (auto& [node, on] : table->service(serviceId).byNode) use(node, on.wanted);
     }
+  }
+  // The nodes that have such tasks, by number, until `use` answers true; whether it did.
+  template <typename F>
+  bool anyWanted(std::string_view serviceId, F&& use) const {
+    auto& stored = state.usage().service(serviceId);
+    auto& delta = usageDelta.service(serviceId);
+    for (auto& [node, on] : stored.byNode) {
+      if (on.wanted + delta.on(node).wanted > 0 && use(node)) return true;
+    }
+    for (auto& [node, on] : delta.byNode) {
+      auto known = stored.placeOf(node);
+      bool isNew = known == stored.byNode.end() || known->first != node;
+      if (isNew && on.wanted > 0 && use(node)) return true;
+    }
+    return false;
   }
   int64_t unplaced(std::string_view serviceId) const;
   std::map<std::string, int64_t> wantedByNode(std::string_view serviceId) const;
-  int64_t wantedOn(std::string_view serviceId, std::string_view nodeId) const;
+  int64_t wantedOn(std::string_view serviceId, std::string_view nodeId) const {
+    return wantedOn(serviceId, numberOf(nodeId));
+  }
+  int64_t wantedOn(std::string_view serviceId, uint32_t node) const;
   // The service of that name; empty if there is none.
   std::string serviceNamed(std::string_view name) const;
   // Ids of those that depend on the one of that name.
@@ -295,9 +326,10 @@ class View final {
   std::map<std::string, int64_t> takeWakeUps() { return std::exchange(wakes, {}); }
 
  private:
-  void count(const Key& key, int sign);
+  void count(const Key& key, const Snapshot& object, int sign);
+  void putRecord(const Key& key, Words Change::*record, Words words);
   void noteNode(const std::string& nodeId);
-  void noteUsage(std::string_view nodeId);
+  uint32_t numberFor(std::string_view nodeId);
   // Creation times are unique, so that tasks of a slot have an order.
   int64_t stamp() { return stampNs = std::max(nowNs, stampNs + 1); }
 
@@ -317,7 +349,6 @@ class View final {
   std::set<std::string> forgotten;
   std::set<std::string, std::less<>> assumed;
   mutable uint64_t looks = 0;
-  mutable std::map<std::string, std::unique_ptr<Constraint>, std::less<>> constraints;
   mutable uint64_t slotLooks = 0;
   std::map<std::string, int64_t> wakes;
   UsageTable usageDelta;

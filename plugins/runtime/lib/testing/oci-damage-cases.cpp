@@ -13,6 +13,7 @@
 
 #include "file-access.h"
 #include "oci-subject.h"
+#include "orch/attempt.h"
 #include "process-table.h"
 
 namespace orch::runtime {
@@ -160,11 +161,19 @@ TEST_CASE("runtime: a runtime that hangs is given up", "[runtime][root][cgroup]"
   OciSubject subject("hangs");
   subject.crash();
   subject.setProgram("case \" $* \" in *' start '*) exec sleep 1000;; esac");
+  subject.holdTime();
   subject.restart();
   subject.request("c1", "true").send().wait(subject.waitScope());
   auto start = subject.runtime().startRequest();
   start.setId("c1");
-  CHECK_THAT(conformance::errorText(start.send().ignoreResult(), subject.waitScope()),
+  auto started = attempt(start.send().ignoreResult()).promise();
+  testing::until(subject.env(), subject.waitScope(), "the end of its time", [&] {
+    subject.time().advance(1 * kj::MILLISECONDS);
+    return started.poll(subject.waitScope());
+  });
+  auto outcome = started.wait(subject.waitScope());
+  REQUIRE_FALSE(outcome.ok());
+  CHECK_THAT(outcome.message().cStr(),
              Catch::Contains("start has not ended within 500 ms and was given up"));
   subject.remove("c1");
 }

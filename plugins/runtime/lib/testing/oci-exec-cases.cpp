@@ -94,7 +94,7 @@ TEST_CASE("exec: a terminal is the program's own", "[runtime][root][cgroup]") {
                 script("tty; stty size; trap 'stty size; exit 5' WINCH; echo ready; "
                        "while :; do sleep 0.01; done"),
                 inTerminal);
-  session.waitFor("ready");
+  session.waitFor("ready\r\n");
   CHECK(seen.output == "/dev/pts/0\r\n24 80\r\nready\r\n");
   session.resize(50, 132);
   session.wait();

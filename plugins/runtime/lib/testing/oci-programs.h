@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "oci-subject.h"
+#include "orch/testing/held-time.h"
 #include "process-table.h"
 
 namespace orch::runtime {
@@ -35,11 +36,9 @@ inline kj::String ownSeconds(int more) { return kj::str(getpid(), "0", more); }
 
 // Until somebody sleeps for so long, or nobody does.
 inline void whenSleepers(OciSubject& subject, kj::StringPtr seconds, bool some) {
-  for (int tries = 0; tries < 2000; ++tries) {
-    if (processesWithArgument(seconds.cStr()).empty() != some) return;
-    subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(subject.waitScope());
-  }
-  FAIL((some ? "nobody sleeps " : "somebody still sleeps ") << seconds.cStr() << " s");
+  auto what = kj::str(some ? "somebody to sleep " : "nobody to sleep any more ", seconds, " s");
+  testing::until(subject.env(), subject.waitScope(), what,
+                 [&] { return processesWithArgument(seconds.cStr()).empty() != some; });
 }
 
 }  // namespace orch::runtime

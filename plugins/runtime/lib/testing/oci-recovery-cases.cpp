@@ -33,7 +33,7 @@ void waitForFile(const std::string& path) {
 
 TEST_CASE("runtime: a new plugin adopts what runs", "[runtime][root][cgroup]") {
   OciSubject subject("adopt");
-  subject.request("c1", "echo before; trap 'exit 6' TERM; while true; do sleep 0.05; done")
+  subject.request("c1", "trap 'exit 6' TERM; echo before; while true; do sleep 0.05; done")
       .send()
       .wait(subject.waitScope());
   subject.start("c1");
@@ -160,7 +160,7 @@ TEST_CASE("runtime: a start that was ended in its middle is done by the next one
           "[runtime][root][cgroup]") {
   OciSubject subject("half-started");
   for (bool crashes : {false, true}) {
-    subject.request("c1", "trap 'exit 3' TERM; while true; do sleep 0.05; done")
+    subject.request("c1", "trap 'exit 3' TERM; echo ready; while true; do sleep 0.05; done")
         .send()
         .wait(subject.waitScope());
     letGo(subject, "c1");
@@ -172,6 +172,10 @@ TEST_CASE("runtime: a start that was ended in its middle is done by the next one
       CHECK(listed.getContainers()[0].getState() == State::RUNNING);
     }
     subject.start("c1");
+    // Before that a signal would find nobody who hears it.
+    while (subject.output("c1") != "ready\n") {
+      subject.timer().afterDelay(5 * kj::MILLISECONDS).wait(subject.waitScope());
+    }
     auto stop = subject.runtime().stopRequest();
     stop.setId("c1");
     stop.setGraceMs(60'000);

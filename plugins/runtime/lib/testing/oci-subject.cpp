@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "orch/testing/stopped-process.h"
 #include "private-cgroups.h"
 #include "process-table.h"
 
@@ -30,7 +31,7 @@ std::string makeLayer(const std::string& path) {
        {"sh",     "cat",   "id",     "echo",     "sleep", "ls",  "env",  "touch", "hostname",
         "stat",   "mount", "pwd",    "test",     "dd",    "seq", "grep", "kill",  "unshare",
         "mkdir",  "awk",   "chroot", "readlink", "tr",    "wc",  "sort", "uniq",  "ps",
-        "printf", "true",  "tail",   "yes",      "head",  "tty"}) {
+        "printf", "true",  "tail",   "yes",      "head",  "tty", "stty"}) {
     fs::create_symlink("busybox", path + "/bin/" + name);
   }
   std::ofstream(path + "/etc/passwd") << "root:x:0:0:root:/root:/bin/sh\n"
@@ -95,7 +96,7 @@ int OciSubject::conmonOf(kj::StringPtr id) {
 
 void OciSubject::killMonitor(kj::StringPtr id) { KJ_SYSCALL(kill(conmonOf(id), SIGKILL)); }
 
-void OciSubject::stopMonitor(kj::StringPtr id) { KJ_SYSCALL(kill(conmonOf(id), SIGSTOP)); }
+void OciSubject::stopMonitor(kj::StringPtr id) { testing::stopProcess(conmonOf(id)); }
 
 void OciSubject::setDiskFull(bool full) {
   auto filler = home.sub("data/filler");
@@ -137,7 +138,9 @@ void OciSubject::setProgram(kj::StringPtr script) {
 
 void OciSubject::restart() {
   world = kj::heap<World>(*this);
-  auto plugin = newPlugin(*world->env, PLUGIN_UNDER_TEST.make);
+  if (timeHeld) world->time = kj::heap<testing::HeldTime>(*world->env, waitScope());
+  Env& env = timeHeld ? *world->time : *world->env;
+  auto plugin = newPlugin(env, PLUGIN_UNDER_TEST.make);
   auto settings = PLUGIN_UNDER_TEST.settings(parent, program);
   PLUGIN_UNDER_TEST.configure(*world->host, plugin, *settings, waitScope());
   auto name = kj::str("runtime.", PLUGIN_UNDER_TEST.name);
@@ -150,7 +153,8 @@ void OciSubject::script(schema::ContainerRequest::Builder request,
                         const conformance::Behaviour& behaviour) {
   std::string text;
   if (behaviour.ignoresTerm) text += "trap '' TERM; ";
-  if (!behaviour.ignoresTerm && behaviour.stays) {
+  bool stays = behaviour.stays || behaviour.echoes;
+  if (!behaviour.ignoresTerm && stays) {
     text += "trap 'exit " + std::to_string(behaviour.exitCode) + "' TERM; ";
   }
   for (auto& line : behaviour.output) text += "echo '" + line + "'; ";
@@ -158,9 +162,10 @@ void OciSubject::script(schema::ContainerRequest::Builder request,
   for (auto& piece : behaviour.pieces) {
     auto quoted = piece.text;
     for (size_t at; (at = quoted.find('\n')) != std::string::npos;) quoted.replace(at, 1, "\\n");
-    // conmon has to see them in this order, though they come by two pipes.
-    text += "printf '" + quoted + "'" + (piece.isError ? " >&2" : "") + "; sleep 0.05; ";
+    text += "printf '" + quoted + "'" + (piece.isError ? " >&2" : "") + "; read -r _; ";
   }
+  if (behaviour.echoes) text += "while read -r line; do echo \"$line\"; done; ";
+  request.getSpec().setInteractive(behaviour.echoes || !behaviour.pieces.empty());
   if (behaviour.stays) text += "while true; do sleep 0.05; done; ";
   text += "exit " + std::to_string(behaviour.exitCode);
   request.initLayers(1).set(0, layer.c_str());

@@ -7,6 +7,7 @@
 #include "orch/conformance/runtime-conformance.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
+#include "orch/testing/held-time.h"
 #include "orch/testing/test-host.h"
 
 namespace orch::runtime {
@@ -54,6 +55,9 @@ class OciSubject final : public conformance::RuntimeSubject {
   void stopPlugin();
   // From the next `restart` on: a script in front of the OCI runtime. `"$@"` are its arguments.
   void setProgram(kj::StringPtr script);
+  // From the next `restart` on the plugin's deadlines come when the test says so.
+  void holdTime() { timeHeld = true; }
+  testing::HeldTime& time() { return *world->time; }
   // A new plugin on the same folders.
   void restart();
 
@@ -80,6 +84,7 @@ class OciSubject final : public conformance::RuntimeSubject {
     explicit World(OciSubject& subject);
     kj::AsyncIoContext io;
     kj::Own<Env> env;
+    kj::Own<testing::HeldTime> time;  // null unless it is held
     kj::Own<testing::TestHost> host;
     kj::Maybe<schema::Plugin::Client> plugin;
     kj::Own<schema::Runtime::Client> service;
@@ -88,6 +93,7 @@ class OciSubject final : public conformance::RuntimeSubject {
   kj::String parent;
   uint64_t diskBytes;
   kj::String program;
+  bool timeHeld = false;
   kj::Own<World> world;
 };
 

@@ -19,6 +19,8 @@ struct Load {
   uint32_t failures = 0;
   uint64_t availableCpu = 4'000'000'000;
   uint64_t availableMemory = 1 << 30;
+  uint32_t room = UINT32_MAX;
+  bool image = false;
 };
 
 // A table, and what is said of `web` on its nodes with each group. Copyable, as a table is.
@@ -56,7 +58,8 @@ struct Wish {
   uint64_t memory = 0;
   uint32_t most = 0;
   std::vector<std::string> candidates = {"a", "b", "c"};
-  std::vector<std::vector<uint32_t>> levels = {};  // by node
+  std::vector<std::vector<uint32_t>> levels = {};                          // by node
+  std::vector<std::pair<uint32_t, std::vector<std::string>>> wishes = {};  // weights, who meets it
 };
 
 inline void fill(Table& table, schema::TaskGroup::Builder group, const Wish& wish) {
@@ -66,6 +69,7 @@ inline void fill(Table& table, schema::TaskGroup::Builder group, const Wish& wis
   group.setMaxPerNode(wish.most);
   auto candidates = group.initCandidates(table.ids.size() / 64 + 1);
   auto loads = group.initLoads(table.ids.size());
+  bool images = false;
   for (uint32_t i = 0; i < table.ids.size(); ++i) {
     auto& load = table.loads[table.ids[i]];
     bool isOne = std::count(wish.candidates.begin(), wish.candidates.end(), load.id) > 0;
@@ -73,6 +77,25 @@ inline void fill(Table& table, schema::TaskGroup::Builder group, const Wish& wis
     loads[i].setNode(i);
     loads[i].setTasks(load.ofService);
     loads[i].setRecentFailures(load.failures);
+    loads[i].setRoom(load.room);
+    if (load.image) images = true;
+  }
+  if (images) {
+    auto having = group.initHaving(candidates.size());
+    for (uint32_t i = 0; i < table.ids.size(); ++i) {
+      bool has = table.loads[table.ids[i]].image;
+      if (has) having.set(i / 64, having[i / 64] | uint64_t(1) << i % 64);
+    }
+  }
+  auto wishes = group.initWishes(wish.wishes.size());
+  for (uint32_t i = 0; i < wishes.size(); ++i) {
+    auto& [weight, meet] = wish.wishes[i];
+    wishes[i].setWeight(weight);
+    auto nodes = wishes[i].initNodes(table.ids.size() / 64 + 1);
+    for (uint32_t k = 0; k < table.ids.size(); ++k) {
+      bool met = std::count(meet.begin(), meet.end(), table.ids[k]) > 0;
+      if (met) nodes.set(k / 64, nodes[k / 64] | uint64_t(1) << k % 64);
+    }
   }
   auto levels = group.initLevels(wish.levels.size());
   for (uint32_t i = 0; i < levels.size(); ++i) {

@@ -24,9 +24,10 @@ struct Behaviour {
   std::vector<std::string> errors;  // lines to stderr, after those
   bool stays = false;               // until it is told to end; else it ends at once
   bool ignoresTerm = false;
-  int exitCode = 0;  // of its own end, also upon SIGTERM
-  // After those lines, one after the other: text as it is, with or without an end of line. For
-  // runtimes that can have faults only.
+  bool echoes = false;  // stays, and is interactive: writes each line that it reads
+  int exitCode = 0;     // of its own end, also upon SIGTERM
+  // After those lines: text as it is, with or without an end of line, each as soon as a line has
+  // been read behind the one before. For runtimes that can have faults only.
   struct Piece {
     bool isError;
     std::string text;
@@ -73,6 +74,8 @@ class RuntimeSubject {
 void runtimeContract(RuntimeSubject& subject);
 // The part of it that is about `exec`; the other one has it in it. `c1` runs, and is removed.
 void execContract(RuntimeSubject& subject);
+// The part that is about `attach`, `usage` and `processes`; in it as well. Nothing is there.
+void watchContract(RuntimeSubject& subject);
 
 // ---- for further tests of a runtime -----------------------------------------------------------
 
@@ -96,7 +99,7 @@ struct SeenProgram {
   int exitCode = -1;
   std::string error;
 };
-// Runs a program with `exec`; `seen` outlives the answer.
+// Runs a program with `exec`, or looks on by `attach`; `seen` outlives the answer.
 class ExecSession final {
  public:
   ExecSession(RuntimeSubject& subject, SeenProgram& seen) : subject(subject), seen(seen) {}
@@ -104,6 +107,8 @@ class ExecSession final {
   void begin(
       kj::StringPtr id, const std::vector<std::string>& words,
       const std::function<void(schema::Program::Builder)>& more = [](auto) {});
+  // Answers whether the container's own process takes input.
+  bool attach(kj::StringPtr id, bool input);
   bool write(kj::StringPtr text);
   void closeInput();
   void signal(kj::StringPtr name);

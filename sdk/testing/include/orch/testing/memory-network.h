@@ -45,7 +45,6 @@ class MemoryNetwork final {
 
   // Delivered so far.
   uint64_t bytes() const;
-  uint64_t pieces() const;
   // In connections that somebody still holds. For limits.
   size_t connections() const;
 

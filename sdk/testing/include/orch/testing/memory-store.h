@@ -18,6 +18,8 @@ class MemoryStore final {
   explicit MemoryStore(uint32_t maxOps = 1000, uint64_t maxBytes = 4 << 20);
   ~MemoryStore() noexcept(false);
 
+  // It says that other hosts reach it, too, and where it is.
+  void share(std::string uri = {});
   // Any number of them share the state; it lives as long as the last.
   schema::Store::Client client();
   // A commit takes `sync` from now on: it is durable after most of that time, and answered after
@@ -35,6 +37,10 @@ class MemoryStore final {
   void observe(kj::Function<void(kj::ArrayPtr<const Written>)> observer);
   // Followers get nothing more, as after a restart.
   void dropFollowers();
+  // While they are held, followers are told nothing; it is not lost.
+  void holdFollowers(bool holds);
+  // Who follows from before has to read the state again.
+  void forgetRecords();
 
   enum class Fault {
     NONE,
@@ -50,11 +56,14 @@ class MemoryStore final {
   // While they are held, such calls are neither done nor answered.
   void holdLoads(bool holds);
   void holdCommits(bool holds);
+  void holdElections(bool holds);  // that somebody may win
   // All calls fail with DISCONNECTED, and change nothing, until `reconnect`.
   void disconnect();
   void reconnect();
   // Applied so far.
   uint64_t commits() const;
+  uint64_t elections() const;  // also those that were only to ask
+  uint64_t loads() const;      // that were asked for
   uint64_t objectsWritten() const;
   size_t objects(kj::StringPtr kind) const;  // that there are
   std::string allValues() const;             // one after another: whether something is in any

@@ -22,6 +22,10 @@ void insideOf(const std::string& path, kj::FunctionParam<void()> work);
 sockaddr_in socketAddressOf(const std::string& address, uint16_t port);
 // A socket in the namespace at `path`; in the test's own if that is empty. Usable from anywhere.
 kj::AutoCloseFd socketIn(const std::string& path, bool udp = false, bool ipv6 = false);
+// Free on loopback at this moment, for TCP and UDP, for a server that has to be told its port;
+// whoever asks next gets another one, in whichever process of tests, until this one has ended. None
+// that a connection takes whose port nobody has named.
+uint16_t freePort();
 // Bound to the port on all addresses, and listening if it is TCP.
 kj::AutoCloseFd serverIn(const std::string& path, uint16_t port, bool udp = false,
                          bool ipv6 = false);

@@ -27,6 +27,8 @@ class TestHost final {
   ~TestHost() noexcept(false);
 
   schema::Host::Client client();
+  // 25 characters; before anything is configured.
+  void setNodeId(kj::StringPtr id);
   void addService(kj::StringPtr name, capnp::Capability::Client service);
   // An event to all who have subscribed, to whatever. Settles when they have taken it.
   kj::Promise<void> emit(kj::StringPtr topic, kj::StringPtr subject = "");

@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -34,5 +35,13 @@ std::string pemOf(EVP_PKEY* key);
 std::string pemOf(X509* certificate);
 // SHA-256 of the certificate as DER, in hexadecimal.
 std::string digestOf(X509* certificate);
+
+// For those who sign. One of `key`, with a random number and these times; the names, what it is for
+// and the signature are still to come.
+Certificate blankCertificate(EVP_PKEY* key, int64_t fromNs, int64_t untilNs);
+// `field`: `CN`.
+void addName(X509_NAME* name, const char* field, const std::string& value);
+// `value` as in x509v3_config(5).
+void addExtension(X509* certificate, X509* issuer, int kind, const char* value);
 
 }  // namespace orch::trust::openssl

@@ -10,6 +10,8 @@ namespace orch::trust {
 
 // Of the TCP connection: hosts that are off do not answer at all.
 constexpr kj::Duration CONNECT_LIMIT = 5 * kj::SECONDS;
+// Of a connection whose other host says nothing at all any more, neither does its kernel.
+constexpr kj::Duration SILENCE_LIMIT = 10 * kj::SECONDS;
 
 // One connection. Its capabilities end with it.
 class PeerLink final {
@@ -33,13 +35,22 @@ kj::Promise<T> limited(Env& env, kj::Promise<T> promise, kj::Duration limit) {
       [limit]() -> T { fail(kj::str("it did not answer within ", limit / kj::SECONDS, " s")); }));
 }
 
-// A TCP connection, with what stands in the way of one.
+// A TCP connection, with what stands in the way of one. It breaks when the other host is off.
 Task<kj::Own<kj::AsyncIoStream>> reach(Env& env, kj::String address);
-// TLS over it, to a manager.
+// TLS over it, to a manager, or whom else the name stands for (tls.h).
 Task<kj::Own<kj::AsyncIoStream>> secure(Env& env, kj::TlsContext& tls,
-                                        kj::Own<kj::AsyncIoStream> stream);
+                                        kj::Own<kj::AsyncIoStream> stream,
+                                        kj::StringPtr name = MANAGER_NAME);
+// The same, with who is at the other end.
+Task<kj::AuthenticatedStream> secureKnown(Env& env, kj::TlsContext& tls,
+                                          kj::Own<kj::AsyncIoStream> stream,
+                                          kj::StringPtr name = MANAGER_NAME);
 // Both. TLS tells a client that it was refused only afterwards: the first call fails then, with
 // what `tlsReason` makes a sentence of.
-Task<kj::Own<kj::AsyncIoStream>> reachManager(Env& env, kj::TlsContext& tls, kj::String address);
+Task<kj::Own<kj::AsyncIoStream>> reachManager(Env& env, kj::TlsContext& tls, kj::String address,
+                                              kj::StringPtr name = MANAGER_NAME);
+
+Task<kj::AuthenticatedStream> reachKnown(Env& env, kj::TlsContext& tls, kj::String address,
+                                         kj::StringPtr name = MANAGER_NAME);
 
 }  // namespace orch::trust
