@@ -78,6 +78,12 @@ const Bad ALL[] = {
     {"discovery.token", "caFile", "'ca.pem'"},
     {"discovery.token", "pollMs", "99"},
     {"discovery.token", "timeoutMs", "99"},
+    {"discovery.zookeeper", "uri", "'consul://10.0.0.1'"},
+    {"discovery.zookeeper", "path", "'/'"},
+    {"discovery.zookeeper", "user", "'orch'"},
+    {"discovery.zookeeper", "passwordFile", "'/etc/orch/password'"},
+    {"discovery.zookeeper", "sessionMs", "999"},
+    {"discovery.zookeeper", "timeoutMs", "99"},
     {"image.oci", "root", "'images'"},
     {"image.oci", "skopeo", "''"},
     {"image.oci", "unpacker", "7"},
@@ -159,6 +165,14 @@ const Bad ALL[] = {
     {"store.local", "changeRecords", "1"},
     {"store.local", "changeBytes", "8192"},
     {"store.local", "acceptLoss", "-1"},
+    {"store.zookeeper", "endpoints", "['http://10.0.0.1:2181']"},
+    {"store.zookeeper", "prefix", "'/orch/'"},
+    {"store.zookeeper", "user", "'orch'"},
+    {"store.zookeeper", "passwordFile", "'/etc/orch/password'"},
+    {"store.zookeeper", "timeoutMs", "99"},
+    {"store.zookeeper", "sessionMs", "499"},
+    {"store.zookeeper", "maxOps", "0"},
+    {"store.zookeeper", "maxBytes", "4095"},
 };
 
 std::string idOf(const Bad& bad) {
