@@ -85,6 +85,8 @@ constexpr const Command* COMMANDS[] = {
     &DISCOVER_LS,
     &DISCOVER_WATCH,
     &DISCOVER_CREATE,
+    &TEMPLATE_LS,
+    &TEMPLATE_RENDER,
     &PLUGIN_LS,
     &PLUGIN_INSPECT,
     &CONFIG_CHECK,
