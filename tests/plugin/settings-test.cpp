@@ -21,6 +21,14 @@ struct Bad {
   const char* value;
 };
 const Bad ALL[] = {
+    {"api.http", "listen", "'here'"},
+    {"api.http", "open", "'yes'"},
+    {"api.http", "hosts", "'orch.example.com'"},
+    {"api.http", "certificateFile", "'chain.pem'"},
+    {"api.http", "keyFile", "'/etc/orch/key.pem'"},
+    {"api.http", "tokenFile", "'tokens'"},
+    {"api.http", "maxConnections", "0"},
+    {"api.http", "requestMs", "99"},
     {"control.agent", "store", "''"},
     {"control.agent", "dispatcher", "''"},
     {"control.agent", "image", "7"},
