@@ -80,10 +80,12 @@ class TestStore final {
   schema::Store::Client store = nullptr;
   const std::vector<std::string>& logLines() const { return host.logLines(); }
   testing::PluginModule& file() { return module; }
-  void stop() {
+  void stop() { stopping().wait(scope); }
+  kj::Promise<void> stopping() {
     running = false;
-    module.plugin().stopRequest().send().wait(scope);
+    return module.plugin().stopRequest().send().ignoreResult();
   }
+  bool isRunning() const { return running; }
   // Its process is gone: there is nothing to be stopped.
   void abandon() { running = false; }
 
@@ -123,6 +125,7 @@ class TestNode final : public conformance::StoreFixture {
     plugin = nullptr;
   }
   TestStore<Backend>& running() { return *plugin; }
+  bool isRunning() const { return plugin.get() != nullptr && plugin->isRunning(); }
   kj::String knownFile() const { return folder.sub(kj::str(Backend::NAME, "/known")); }
 
   Options options;
@@ -177,6 +180,12 @@ struct HeldNode {
     options.timeoutMs = 5000;
     node = kj::heap<TestNode<Backend>>(time, loop.scope, testName, options);
   }
+  // What a test that failed had under way ends by deadlines, which somebody has to let come.
+  ~HeldNode() noexcept(false) {
+    unwinding.catchExceptionsIfUnwinding([&] {
+      if (node->isRunning()) settle("the plugin's end", node->running().stopping());
+    });
+  }
   // Lets the plugin's time pass as it needs it, to no end but the answer.
   template <typename T>
   T settle(kj::StringPtr what, kj::Promise<T> promise) {
@@ -191,6 +200,7 @@ struct HeldNode {
   testing::HeldTime time;
   typename Backend::Servers servers;
   kj::Own<TestNode<Backend>> node;
+  kj::UnwindDetector unwinding;
 };
 
 // A sentence, and what shows it. Each is a section of the test that runs them.
