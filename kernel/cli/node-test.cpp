@@ -46,8 +46,8 @@ TEST_CASE("cli: nodes are promoted and demoted, each by itself", "[cli]") {
   auto ran = server.run({"node", "promote", "n2", "n3"});
   CHECK(ran.status == 0);
   CHECK(ran.out ==
-        "node 'n2' becomes a manager; 'orch node ls' shows when it is one\n"
-        "node 'n3' becomes a manager; 'orch node ls' shows when it is one\n");
+        "node 'n2' becomes a manager; 'orch cluster status' shows when it is one\n"
+        "node 'n3' becomes a manager; 'orch cluster status' shows when it is one\n");
   CHECK(server.run({"node", "update", "--role", "worker", "n2"}).out == "n2\n");
   CHECK(server.run({"node", "demote", "n3"}).out ==
         "node 'n3' becomes a worker, and keeps its tasks\n");

@@ -256,7 +256,7 @@ Task<int> giveRole(Context& context, schema::Node::Role role, kj::StringPtr done
 
 Task<int> promoteNodes(Context& context) {
   return giveRole(context, schema::Node::Role::MANAGER,
-                  "becomes a manager; 'orch node ls' shows when it is one");
+                  "becomes a manager; 'orch cluster status' shows when it is one");
 }
 
 Task<int> demoteNodes(Context& context) {

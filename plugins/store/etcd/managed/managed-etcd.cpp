@@ -40,8 +40,8 @@ constexpr auto LEAVE_PATIENCE = 10 * kj::SECONDS;
 constexpr uint64_t LEAST_OPS = 128;
 constexpr uint64_t LEAST_BYTES = 3 << 19;
 std::string noMember() {
-  return "no etcd of orch's runs on this host: the first one comes with a second manager, or by "
-         "'orch cluster migrate --to store.etcd', and further managers get theirs by themselves";
+  return "no etcd of orch's runs on this host yet: managers get one each within some seconds, once "
+         "there are two or after 'orch cluster migrate --to store.etcd'";
 }
 
 kj::Own<capnp::MallocMessageBuilder> recordOf(kj::ArrayPtr<const kj::byte> bytes) {
