@@ -146,6 +146,17 @@ class Mistakes(JoinTest):
         self.refused(self.n2, "join", "--token", self.token, "10.90.0.1:99", naming="manager '10.90.0.1:99': Connection refused")
         self.refused(self.n2, "join", "--token", self.token, "nosuchhost", naming="manager 'nosuchhost:2377': ")
 
+    def test_a_manager_that_answers_too_late(self):
+        """Its disk stands still for longer than a host waits that joins: nobody is left of it."""
+        before = self.n1.orch("node", "ls", "-q").stdout
+        self.n1.stallDisk()
+        try:
+            self.refused(self.n2, "join", "--token", self.token, "10.90.0.1", naming="it did not answer within 10 s")
+        finally:
+            self.n1.resumeDisk()
+        self.n1.orch("join-token", "--rotate", "manager")  # is written after that
+        eventually("no node is left of it", lambda: self.n1.orch("node", "ls", "-q").stdout == before)
+
     def test_tokens_that_are_none(self):
         self.refused(self.n2, "join", "10.90.0.1", naming="the token of the cluster, as 'orch join-token worker' prints it", status=2)
         self.refused(self.n2, "join", "--token", "x", "10.90.0.1", naming="this is no token of orch: expected ORCHTKN-1-", status=2)

@@ -136,6 +136,31 @@ TEST_CASE("moving: changes that are asked for meanwhile wait, and are not lost",
   CHECK(f.services(f.one) == names);
 }
 
+TEST_CASE("moving: a host that gives up joining while the state moves is no node", "[manager]") {
+  MovingFixture f("moving-given-up");
+  f.begin({"overlay", "store.local", "store.shared"});
+  auto secret = f.one.secret();
+  auto nodes = [&] {
+    return f.one.control.nodesRequest().send().wait(f.around.world.waitScope()).getNodes().size();
+  };
+  REQUIRE(nodes() == 1);
+  bool slow = true;
+  f.shared.setDisk(f.around.world.env().timer(),
+                   [&] { return slow ? 1 * kj::SECONDS : 0 * kj::SECONDS; });
+  {
+    auto asking = f.two.asks(f.one, secret.c_str());
+    f.around.advance(1500 * kj::MILLISECONDS);
+    REQUIRE_FALSE(asking.poll(f.around.world.waitScope()));
+  }
+  f.around.advance(20 * kj::SECONDS);
+  CHECK(f.storeOf(f.one) == "store.shared");
+  CHECK(nodes() == 1);
+  // It asks again.
+  slow = false;
+  REQUIRE(f.two.join(f.one, secret.c_str()).empty());
+  CHECK(nodes() == 2);
+}
+
 TEST_CASE("moving: whenever it is killed, the state is in one store, and whole", "[manager]") {
   size_t finished = 0, undone = 0;
   for (int64_t atMs = 0; atMs < 40; ++atMs) {

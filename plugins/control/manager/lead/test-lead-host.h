@@ -138,14 +138,17 @@ class LeadHost final {
     kernel.managers = {address};
   }
   // As its kernel does it, at the port of the other one.
-  std::string join(LeadHost& at, const char* secret) {
+  capnp::RemotePromise<schema::Join::JoinResults> asks(LeadHost& at, const char* secret) {
     auto open = at.peers.at("join").openRequest();
     open.initPeer().setRole(schema::Role::JOINER);
     auto keys = trust::newKeyRequest();
     auto request = open.send().getService().castAs<schema::Join>().joinRequest();
     request.setSecret(secret);
     request.setRequest(keys.request.c_str());
-    auto joined = attempt(request.send()).wait(world.waitScope());
+    return request.send();
+  }
+  std::string join(LeadHost& at, const char* secret) {
+    auto joined = attempt(asks(at, secret)).wait(world.waitScope());
     if (!joined.ok()) return joined.message().cStr();
     kernel.holder = trust::holderOf(joined.value().getCertificate().cStr());
     kernel.member = true;

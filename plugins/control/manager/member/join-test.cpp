@@ -1,6 +1,8 @@
 // Who becomes a member, and who does not: tokens, and where managers are found.
 #include <catch2/catch.hpp>
 
+#include <set>
+
 #include "member/membership.h"
 #include "member/test-member.h"
 #include "orch/schema/discovery.capnp.h"
@@ -64,6 +66,94 @@ TEST_CASE("join: a token, and an authority, that are replaced meanwhile let nobo
   REQUIRE_FALSE(outcome.ok());
   CHECK_THAT(outcome.message().cStr(), Catch::EndsWith("is being replaced; ask again"));
   CHECK(nodes() == before);
+}
+
+TEST_CASE("join: a host that does not wait for its certificate is no node", "[manager]") {
+  MemberFixture f("join-gone");
+  f.init();
+  auto token = f.cluster.control.joinTokenRequest().send().wait(f.scope());
+  auto secret = trust::parseToken(token.getToken().cStr()).secret;
+  trust::Holder stranger;
+  stranger.role = schema::Role::JOINER;
+  auto ask = [&] {
+    auto request = f.open("join", stranger).wait(f.scope()).castAs<schema::Join>().joinRequest();
+    request.setSecret(secret.c_str());
+    request.setRequest(trust::newKeyRequest().request.c_str());
+    return request.send();
+  };
+  auto nodes = [&] {
+    return f.cluster.control.nodesRequest().send().wait(f.scope()).getNodes().size();
+  };
+  auto before = nodes();
+  f.cluster.store.setDisk(f.cluster.world.env().timer(), [] { return 20 * kj::MILLISECONDS; });
+  SECTION("it has gone before that was decided") {
+    auto request = f.cluster.control.joinTokenRequest();
+    request.setRequestId("rotate");
+    request.setRole(schema::Role::MANAGER);
+    request.setRotate(true);
+    auto other = request.send();
+    f.cluster.advance(5 * kj::MILLISECONDS);
+    {
+      auto asking = ask();
+      f.cluster.advance(5 * kj::MILLISECONDS);
+    }
+    other.wait(f.scope());
+    f.cluster.advance(1 * kj::SECONDS);
+    CHECK(f.lines("a node has joined") == 0);
+  }
+  SECTION("it has gone while that was written") {
+    {
+      auto asking = ask();
+      f.cluster.advance(5 * kj::MILLISECONDS);
+    }
+    f.cluster.advance(1 * kj::SECONDS);
+    CHECK(f.lines("a node has joined") == 1);
+    CHECK(f.lines("it is no node") == 1);
+  }
+  CHECK(nodes() == before);
+  ask().wait(f.scope());
+  CHECK(nodes() == before + 1);
+}
+
+TEST_CASE("join: a host that has not come with its certificate within a day is no node",
+          "[manager]") {
+  MemberFixture f("join-absent");
+  f.init();
+  auto token = f.cluster.control.joinTokenRequest().send().wait(f.scope());
+  auto secret = trust::parseToken(token.getToken().cStr()).secret;
+  auto join = [&] {
+    trust::Holder stranger;
+    stranger.role = schema::Role::JOINER;
+    auto request = f.open("join", stranger).wait(f.scope()).castAs<schema::Join>().joinRequest();
+    request.setSecret(secret.c_str());
+    request.setRequest(trust::newKeyRequest().request.c_str());
+    return std::string(request.send().wait(f.scope()).getNodeId().cStr());
+  };
+  auto ids = [&] {
+    std::set<std::string> found;
+    auto answer = f.cluster.control.nodesRequest().send().wait(f.scope());
+    for (auto node : answer.getNodes()) found.insert(node.getMeta().getId().cStr());
+    return found;
+  };
+  auto before = ids();
+  auto absent = join(), described = join(), manages = join();
+  auto all = ids();
+  REQUIRE(all.size() == before.size() + 3);
+  f.cluster.addNode(described).open();
+  f.cluster.settle();
+  // One without an agent.
+  trust::Holder holder;
+  holder.role = schema::Role::WORKER;
+  holder.id = manages;
+  auto waits =
+      f.open("renewal", holder).wait(f.scope()).castAs<schema::Renewal>().awaitRoleRequest();
+  waits.setCurrent(schema::Role::WORKER);
+  auto waiting = waits.send();
+  f.cluster.advance(23 * kj::HOURS);
+  CHECK(ids() == all);
+  f.cluster.advance(2 * kj::HOURS);
+  all.erase(absent);
+  CHECK(ids() == all);
 }
 
 TEST_CASE("renewal: strangers, and a node that cannot get enough, hold up no other node",

@@ -1,7 +1,6 @@
 #include "member/membership.h"
 
 #include <kj/debug.h>
-#include <openssl/crypto.h>
 
 #include "decide/slot-rules.h"
 #include "orch/attempt.h"
@@ -27,15 +26,6 @@ class PeerOpener final : public schema::PeerService::Server {
   kj::Function<capnp::Capability::Client(schema::Peer::Reader)> opened;
 };
 
-// Takes as long for a secret that is nearly right.
-bool sameSecret(kj::StringPtr a, kj::StringPtr b) {
-  return a.size() > 0 && a.size() == b.size() && CRYPTO_memcmp(a.begin(), b.begin(), a.size()) == 0;
-}
-
-kj::StringPtr saltOf(schema::Cluster::Reader cluster, schema::Role role) {
-  return role == schema::Role::MANAGER ? cluster.getManagerSalt() : cluster.getWorkerSalt();
-}
-
 // Its certificate it was given by itself.
 void noteFirstManager(View& view, const std::string& id, const std::string& authority) {
   auto manages = [&](schema::Node::Builder node) {
@@ -60,18 +50,6 @@ schema::PeerService::Client newPeerService(
     kj::Function<capnp::Capability::Client(schema::Peer::Reader)> open) {
   return kj::heap<PeerOpener>(kj::mv(open));
 }
-
-class Membership::JoinServer final : public schema::Join::Server {
- public:
-  JoinServer(kj::Own<kj::Refcounted> owner, Membership& members, std::string from)
-      : owner(kj::mv(owner)), members(members), from(kj::mv(from)) {}
-  kj::Promise<void> join(JoinContext context) override { return members.doJoin(context, from); }
-
- private:
-  kj::Own<kj::Refcounted> owner;
-  Membership& members;
-  const std::string from;
-};
 
 class Membership::RenewalServer final : public schema::Renewal::Server {
  public:
@@ -239,6 +217,8 @@ void Membership::begin() {
   if (!member) return;
   renewer.start();
   announce();
+  absent = takeBackAbsent().promise().eagerlyEvaluate(
+      [this](kj::Exception&& exception) { taskFailed(kj::mv(exception)); });
 }
 
 void Membership::announce() {
@@ -263,19 +243,6 @@ capnp::Capability::Client Membership::renewing(schema::Peer::Reader peer) {
   return kj::heap<RenewalServer>(kj::addRef(owner), *this, peer.getId().cStr());
 }
 
-kj::String Membership::token(schema::Role wanted) const {
-  KJ_IF_MAYBE (cluster, clusterOf(manager.state())) {
-    KJ_IF_MAYBE (signer, authority) {
-      auto salt = saltOf(*cluster, wanted);
-      if (member && salt.size() > 0) {
-        return kj::str("ORCHTKN-1-", signer->digest().c_str(), "-",
-                       signer->joinSecret(wanted, salt).c_str());
-      }
-    }
-  }
-  fail(kj::str(NOBODY));
-}
-
 Task<void> Membership::describeSelf(schema::TrustState::Builder self) {
   if (!known) co_return;
   auto asked = co_await trust.stateRequest().send();
@@ -292,72 +259,6 @@ Task<void> Membership::describeSelf(schema::TrustState::Builder self) {
   self.setNotAfterNs(state.getNotAfterNs());
   self.setNotBeforeNs(state.getNotBeforeNs());
   self.setConnected(state.getConnected());
-}
-
-capnp::Capability::Client Membership::joining(schema::Peer::Reader peer) {
-  if (peer.getRole() != schema::Role::JOINER) fail(kj::str("this node has joined already"));
-  return kj::heap<JoinServer>(kj::addRef(owner), *this, peer.getAddress().cStr());
-}
-
-void Membership::refused(const std::string& from, kj::StringPtr reason) {
-  auto untold = refusals.admit(reason.cStr(), env.timer().now());
-  if (!untold.has_value()) return;
-  host.log().warn("join.refused",
-                  {{"from", from.c_str()}, {"reason", reason}, {"moreLikeIt", kj::str(*untold)}});
-}
-
-Task<void> Membership::doJoin(NodeJoin context, std::string from) {
-  co_await followAuthority();
-  auto params = context.getParams();
-  auto cluster = KJ_REQUIRE_NONNULL(clusterOf(manager.state()), NOBODY);
-  auto signer = KJ_REQUIRE_NONNULL(authority, NOBODY);
-  auto opens = [&](schema::Role role) {
-    auto salt = saltOf(cluster, role);
-    auto secret = salt.size() == 0 ? std::string() : signer.joinSecret(role, salt);
-    return sameSecret(params.getSecret(), secret.c_str());
-  };
-  bool worker = opens(schema::Role::WORKER), manages = opens(schema::Role::MANAGER);
-  auto nowMs = env.nowNs() / NS_PER_MS;
-  if (!worker && !manages) {
-    if (!guesses.allow(from.substr(0, from.rfind(':')), nowMs)) {
-      refused(from, "it tries tokens without end");
-      kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many tokens were tried; try again"));
-    }
-    refused(from, "the secret of its token is not, or no longer, the cluster's");
-    fail(
-        kj::str("the token is not valid, or no longer: 'orch join-token worker' on a manager "
-                "prints one that is"));
-  }
-  if (!joins.allow({}, nowMs)) {
-    refused(from, "too many hosts are joining");
-    kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "too many hosts are joining; try again"));
-  }
-  auto role = manages ? schema::Role::MANAGER : schema::Role::WORKER;
-  std::string salt = saltOf(cluster, role).cStr();
-  auto& sharing = KJ_REQUIRE_NONNULL(share);
-  if (manages && !shared) co_await sharing();
-  auto id = env.newId();
-  auto certificate = co_await certificateFor(kj::str(params.getRequest()), role, kj::str(id));
-  Decide decide = [id = std::string(id.cStr()), manages, role, salt, signer](View& view) {
-    auto now = KJ_REQUIRE_NONNULL(view.cluster(), NOBODY);
-    bool same =
-        saltOf(now, role) == salt.c_str() && now.getAuthority() == signer.certificate().c_str();
-    if (!same) fail(kj::str("the token, or the cluster's authority, is being replaced; ask again"));
-    view.createAs<schema::Node>(Key{Kind::NODE, id}, [&](schema::Node::Builder node) {
-      node.setManages(manages);
-      node.setAuthority(signer.digest().c_str());
-    });
-  };
-  co_await manager.submit(kj::mv(decide));
-  host.log().info("a node has joined", {{"node", id}});
-  auto results = context.getResults();
-  results.setNodeId(id);
-  results.setRole(role);
-  results.setCertificate(certificate.c_str());
-  fillTrusted(trusted(role), results.initTrusted());
-  auto addresses = managerAddresses();
-  auto list = results.initManagers(addresses.size());
-  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, addresses[i].c_str());
 }
 
 Task<void> Membership::join(HostJoin context) {

@@ -32,7 +32,7 @@ using HostJoin =
 using NodeJoin = capnp::CallContext<schema::Join::JoinParams, schema::Join::JoinResults>;
 
 // `open` and what it returns are kept alive by `owner`.
-class Membership final {
+class Membership final : private kj::TaskSet::ErrorHandler {
  public:
   // Hosts per second that may join, and how many at once.
   static constexpr uint32_t JOINS_PER_SECOND = 20;
@@ -154,6 +154,7 @@ class Membership final {
   void stop() {
     renewer.stop();
     rendezvous.stop();
+    absent = kj::READY_NOW;
   }
 
  private:
@@ -185,7 +186,23 @@ class Membership final {
   // Nothing of it is on the disk afterwards.
   Task<void> dropAuthority();
   Task<void> write(std::string secret, bool encrypted);
+  struct Joiner;
+  struct Joined {
+    std::string nodeId;
+    schema::Role role;
+    std::string certificate;
+  };
   Task<void> doJoin(NodeJoin context, std::string from);
+  // The role that the secret of its token lets it in as.
+  schema::Role admitted(const std::string& secret, const std::string& from);
+  Task<Joined> letIn(kj::Own<Joiner> joiner, std::string secret, std::string request,
+                     std::string from);
+  Task<void> takeBackUnanswered(kj::Promise<Joined> letting);
+  // The node is none, unless it has been here. A failure is told.
+  Task<void> takeBack(std::string nodeId);
+  // Those that have never come, for as long as this is a member.
+  Task<void> takeBackAbsent();
+  void taskFailed(kj::Exception&& exception) override;
   void refused(const std::string& from, kj::StringPtr reason);
 
   kj::Refcounted& owner;
@@ -210,6 +227,7 @@ class Membership final {
   bool unknownTold = false;  // that the state names one whose key is not here
   Semaphore following{1};    // while another one is put in its place on the disk
   kj::Promise<void> locking = kj::READY_NOW;
+  kj::Promise<void> absent = kj::READY_NOW;
   RateTable joins{JOINS_PER_SECOND, JOINS_AT_ONCE};  // of all strangers together
   RateTable guesses{GUESSES_PER_SECOND, GUESSES_AT_ONCE};
   RateTable renewals{RENEWALS_PER_SECOND, RENEWALS_AT_ONCE};
@@ -217,6 +235,7 @@ class Membership final {
   RoleWatch roles;
   Renewer renewer;
   Rendezvous rendezvous;
+  kj::TaskSet unanswered{*this};  // of hosts that have gone
 };
 
 // Fails with what is accepted.

@@ -1,5 +1,7 @@
 #include "member/role-watch.h"
 
+#include <algorithm>
+
 #include "member/rotation.h"
 #include "orch/fail.h"
 #include "orch/trust/certificate.h"
@@ -52,6 +54,13 @@ Task<schema::Role> RoleWatch::changed(std::string nodeId, Held held) {
     others.push_back(kj::mv(pair.fulfiller));
     co_await pair.promise;
   }
+}
+
+bool RoleWatch::isAsked(const std::string& nodeId) {
+  auto found = waiting.find(nodeId);
+  return found != waiting.end() &&
+         std::any_of(found->second.begin(), found->second.end(),
+                     [](auto& fulfiller) { return fulfiller->isWaiting(); });
 }
 
 void RoleWatch::changing(const Key& key, const Snapshot&, const Snapshot&) {

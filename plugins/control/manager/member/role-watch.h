@@ -26,6 +26,8 @@ class RoleWatch final : public ChangeObserver {
   };
   // Settles with its role when any of it is to be another one. Fails when somebody else leads.
   Task<schema::Role> changed(std::string nodeId, Held held);
+  // Whether the node waits for that.
+  bool isAsked(const std::string& nodeId);
 
   void changing(const Key& key, const Snapshot& before, const Snapshot& after) override;
   void applied() override;
