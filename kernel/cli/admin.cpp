@@ -4,6 +4,7 @@
 #include "connection.h"
 #include "credentials.h"
 #include "entry.h"
+#include "external-ca.h"
 #include "human.h"
 #include "listing.h"
 #include "orch/trust/certificate.h"
@@ -36,6 +37,7 @@ constexpr Option UPDATE_OPTIONS[] = {
      "--autolock=false ends that"},
     {"--cert-expiry", "DURATION",
      "How long certificates are good that are made from now on, 1h to 43800h"},
+    EXTERNAL_CA_OPTION,
     {"--image-limit", "BYTES",
      "What images may take on each node: past it those go that no service needs any more; 0: none "
      "go"},
@@ -158,10 +160,11 @@ Task<int> updateCluster(Context& context) {
   bool expiry = args.given("--cert-expiry"), history = args.given("--task-history-limit");
   bool images = args.given("--image-limit"), balance = args.given("--rebalance");
   bool lock = args.given("--autolock");
-  if (!expiry && !history && !images && !balance && !lock) {
+  auto external = externalCaOf(args);
+  if (!expiry && !history && !images && !balance && !lock && external == nullptr) {
     fail(kj::str(
-        "usage: say what to change: --autolock, --cert-expiry, --image-limit, --rebalance or "
-        "--task-history-limit"));
+        "usage: say what to change: --autolock, --cert-expiry, --external-ca, --image-limit, "
+        "--rebalance or --task-history-limit"));
   }
   RebalanceTerms terms;
   if (balance) terms = parseRebalance("--rebalance", args.text("--rebalance"));
@@ -169,6 +172,8 @@ Task<int> updateCluster(Context& context) {
   auto limit =
       history ? parseWhole("--task-history-limit", args.text("--task-history-limit"), 0, 1000) : 0;
   auto imageBytes = images ? parseSizeBytes("--image-limit", args.text("--image-limit")) : 0;
+  // First, as a server may refuse to sign.
+  KJ_IF_MAYBE (ca, external) co_await signThere(context, kj::mv(*ca));
   auto requestId = context.env.newId();
   auto response = co_await context.connection.change<schema::ClusterControl::UpdateClusterResults>(
       [&](schema::ClusterControl::Client& cluster) {

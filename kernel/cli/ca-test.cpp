@@ -47,6 +47,22 @@ TEST_CASE("cli: ca --rotate without waiting, without a word, and with an authori
   CHECK(apart.out == external.out);
 }
 
+TEST_CASE("cli: cluster update --external-ca keeps the authority, which signs elsewhere", "[cli]") {
+  RecordingServer server;
+  std::ofstream(server.tryPath("ca.pem")) << "ca.pem";
+  auto spec = kj::str("protocol=cfssl,url=https://ca:8889,cacert=", server.tryPath("ca.pem"));
+  auto moved = server.run({"cluster", "update", "--external-ca", spec.cStr()});
+  CHECK(moved.status == 0);
+  CHECK(moved.out + moved.errors == "default\n");
+  CHECK(server.run({"ca"}).out == "still old\ncfssl https://ca:8889 ca.pem\n");
+  auto wrong = server.run({"cluster", "update", "--external-ca", "protocol=acme,url=x"});
+  CHECK(wrong.status == 2);
+  CHECK(has(wrong.errors, "for --external-ca: expected protocol=cfssl,url="));
+  auto nothing = server.run({"cluster", "update"});
+  CHECK(nothing.status == 2);
+  CHECK(has(nothing.errors, "say what to change: --autolock, --cert-expiry, --external-ca, "));
+}
+
 TEST_CASE("cli: ca warns of an authority that comes to its end", "[cli]") {
   RecordingServer server;
   testing::TestFolder folder("cli-ca-end");

@@ -184,6 +184,10 @@ Task<int> info(Context& context) {
     out.line(" Nodes: ", info.getNodes());
     out.line(" Autolock Managers: ", info.getCluster().getAutolock() ? "yes" : "no");
     out.line(" Certificates: ", info.getCluster().getCertificateMs() / 3'600'000, "h");
+    auto signer = info.getCluster().getExternalAuthority();
+    if (signer.getUrl().size() > 0) {
+      out.line(" External CA: ", signer.getProtocol(), " at ", signer.getUrl());
+    }
     out.line(" Default Strategy: ", info.getCluster().getDefaultStrategy());
     out.line(" Task History Limit: ", info.getCluster().getTaskHistoryLimit());
     auto pools = info.getCluster().getAddressPools();

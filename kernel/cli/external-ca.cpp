@@ -1,5 +1,6 @@
 #include "external-ca.h"
 
+#include "connection.h"
 #include "credentials.h"
 #include "orch/fail.h"
 #include "value.h"
@@ -40,6 +41,21 @@ kj::Maybe<ExternalCa> externalCaOf(const Arguments& args) {
   }
   if (named.protocol != "cfssl" || named.url.size() == 0) badValue(flag, given, EXPECTED);
   return kj::mv(named);
+}
+
+Task<void> signThere(Context& context, ExternalCa ca) {
+  auto cluster = co_await context.connection.cluster();
+  auto authority = co_await cluster.authorityRequest().send();
+  auto requestId = context.env.newId();
+  co_await context.connection.change<schema::ClusterControl::RotateAuthorityResults>(
+      [&](schema::ClusterControl::Client& asked) {
+        auto request = asked.rotateAuthorityRequest();
+        request.setRequestId(requestId);
+        request.setCertificate(authority.getCertificate());
+        ca.fill(request.initExternalAuthority());
+        return request.send();
+      },
+      "whether certificates are signed there is unknown: look with 'orch info', then ask again");
 }
 
 }  // namespace orch::cli

@@ -4,7 +4,9 @@
 #include <string>
 
 #include "arguments.h"
+#include "commands.h"
 #include "orch/schema/objects.capnp.h"
+#include "orch/task.h"
 
 namespace orch::cli {
 
@@ -23,5 +25,7 @@ inline constexpr Option EXTERNAL_CA_OPTION = {
 
 // Nothing if the flag is not given. Fails with what is accepted.
 kj::Maybe<ExternalCa> externalCaOf(const Arguments& args);
+// The cluster's authority stays, and it is another server that has its key. Fails if it has not.
+Task<void> signThere(Context& context, ExternalCa ca);
 
 }  // namespace orch::cli

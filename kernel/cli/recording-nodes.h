@@ -41,8 +41,9 @@ class RecordingNodes : public RecordingUsage {
     if (params.getCertificate().startsWith("-----BEGIN")) given = kj::str(params.getCertificate());
     if (params.hasExternalAuthority()) {
       auto external = params.getExternalAuthority();
-      given = kj::str("new ", external.getProtocol(), " ", external.getUrl(), " ",
-                      external.getCertificate(), "\n");
+      bool stays = params.getCertificate().size() > 0;
+      given = kj::str(stays ? "still " : "new ", params.getCertificate(), external.getProtocol(),
+                      " ", external.getUrl(), " ", external.getCertificate(), "\n");
     }
     rotates = true;
     context.getResults().setCertificate("new");

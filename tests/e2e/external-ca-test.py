@@ -27,14 +27,14 @@ def runs(node):
 
 
 class Cfssl:
-    """Signs on a host, as an authority that it makes, at an address of its until `stop`."""
+    """Signs on a host, as an authority that it makes or is given, at an address of its until `stop`."""
 
-    def __init__(self, node, folder, name, port):
+    def __init__(self, node, folder, name, port, authority=None):
         self.host = node.host
         self.log = f"{folder}/{name}.log"
         self.port = port
         self.url = f"https://{node.address}:{port}"
-        self.authority = Authority.make(folder, name, days=400)
+        self.authority = authority or Authority.make(folder, name, days=400)
         self.config = f"{folder}/config.json"
         with open(self.config, "w") as file:
             json.dump(CONFIG, file)
@@ -71,6 +71,8 @@ class External(cluster.ClusterTest):
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         cls.server = Cfssl(cls.cluster.client, cls.folder, "acme", 8888)
         cls.other = Cfssl(cls.cluster.client, cls.folder, "other", 8889)
+        cls.moved = Cfssl(cls.cluster.client, cls.folder, "moved", 8890, cls.server.authority)
+        cls.addClassCleanup(cls.moved.stop)
         for server in (cls.server, cls.other):
             cls.addClassCleanup(server.stop)
             shutil.copy(server.authority.certificate, f"{cls.n1.host.root()}/var/lib")
@@ -79,6 +81,32 @@ class External(cluster.ClusterTest):
     def hasKey(self, node):
         with open(f"{node.host.root()}/var/lib/orch/control.manager.authority", "rb") as file:
             return b"PRIVATE KEY" in file.read()
+
+    def signAt(self, server, authority="acme", check=True):
+        spec = f"protocol=cfssl,url={server.url},cacert=/var/lib/{authority}.pem"
+        return self.n1.orch("cluster", "update", "--external-ca", spec, check=check)
+
+    def assertNotMoved(self, server, status, reason, authority="acme"):
+        before = self.n1.orch("info").stdout
+        refused = self.signAt(server, authority, check=False)
+        self.assertEqual((refused.returncode, refused.stderr.count("\n")), (status, 1), refused)
+        self.assertIn(reason, refused.stderr)
+        self.assertEqual(*(next((line for line in text.splitlines() if "External CA" in line), "none") for text in (before, self.n1.orch("info").stdout)))
+
+    def signElsewhere(self, join):
+        """The same authority at another server, while the first one is away for good."""
+        self.assertNotMoved(self.moved, 1, f"the external authority at '{self.moved.url}': cannot connect: Connection refused")
+        self.assertNotMoved(self.other, 2, f"the external authority at '{self.other.url}' is another one than the cluster's", "other")
+        before = self.n1.orch("ca").stdout
+        self.moved.start()
+        self.signAt(self.moved)
+        self.assertIn(f" External CA: cfssl at {self.moved.url}\n", self.n1.orch("info").stdout)
+        self.assertEqual(self.n1.orch("ca").stdout, before)
+        self.server.stop()
+        self.n3.orch("leave")
+        eventually("it is away", lambda: self.states()["n3"] == "down")
+        self.n1.orch("node", "rm", "n3")
+        eventually("it joins", lambda: self.n3.orch(*join, check=False).returncode == 0)
 
     def follow(self):
         eventually("all have followed", lambda: not runs(self.n1))
@@ -109,10 +137,13 @@ class External(cluster.ClusterTest):
         self.server.start()
         self.n3.orch(*said.splitlines()[-1].split()[1:])
         self.follow()
+        self.signElsewhere(said.splitlines()[-1].split()[1:])
+        self.follow()
         # One of the cluster's own in its place, and again another one that others have the key of.
         self.n1.orch("ca", "--rotate")
         self.follow()
         self.assertTrue(self.hasKey(self.n1))
+        self.assertNotMoved(self.moved, 2, "the managers have the key of this cluster's authority themselves")
         self.other.start()
         self.n1.orch("ca", "--rotate", "--ca-cert", "/var/lib/other.pem", "--external-ca", f"protocol=cfssl,url={self.other.url}")
         self.follow()

@@ -90,7 +90,8 @@ class Membership final : private kj::TaskSet::ErrorHandler {
   // nobody has joined, unless `open` was interrupted.
   Task<void> forgetCluster();
   // Puts another one in its place (rotation.h): the user's, or without `certificate` and `key` a
-  // new one, or with `place` one whose key is there. `certificateMs`: as in ClusterChange.
+  // new one, or with `place` one whose key is there. `certificateMs`: as in ClusterChange. With
+  // `place` and `certificate`, which is the cluster's then, that stays: its key is there now.
   struct Wanted {
     std::string certificate, key;
     uint64_t certificateMs = 0;
@@ -182,6 +183,7 @@ class Membership final : private kj::TaskSet::ErrorHandler {
   schema::Cluster::Reader ownCluster() const;
   Task<void> lockAsState();
   Task<void> keepLocking();
+  Task<void> signThere(kj::String requestId, SigningPlace place, std::string certificate);
   Task<void> keep(Authority fresh);
   // Nothing of it is on the disk afterwards.
   Task<void> dropAuthority();

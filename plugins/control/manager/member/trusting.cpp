@@ -4,6 +4,7 @@
 #include "decide/slot-rules.h"
 #include "member/membership.h"
 #include "member/rotation.h"
+#include "orch/attempt.h"
 #include "orch/fail.h"
 #include "serve/service-requests.h"
 
@@ -78,7 +79,52 @@ Task<void> Membership::forgetCluster() {
   co_await manager.submit([](View& view) { manager::forgetAuthority(view); });
 }
 
+// In docker's words, `docker swarm update --external-ca`.
+Task<void> Membership::signThere(kj::String requestId, SigningPlace place,
+                                 std::string certificate) {
+  co_await followAuthority();
+  requireAuthority();
+  View current(manager.state(), env.nowNs(), Seed{});
+  if (!earlier(current, requestId, ROTATE).empty()) co_return;
+  auto own = KJ_ASSERT_NONNULL(authority);
+  if (!own.isExternal()) {
+    fail(
+        kj::str("usage: the managers have the key of this cluster's authority themselves; 'orch ca "
+                "--rotate --external-ca …' puts one in its place whose key others have"));
+  }
+  if (!hasAuthority(trust::digestOf(certificate).c_str())) {
+    fail(kj::str("the authority has been replaced meanwhile; ask again"));
+  }
+  auto signs = place.vouchedBy;
+  if (signs.empty()) signs = co_await external.certificateOf(place);
+  auto named = attemptNow([&] { return trust::digestOf(signs); });
+  if (!named.ok() || named.value() != own.digest()) {
+    fail(kj::str("usage: the external authority at '", place.url.c_str(),
+                 "' is another one than the cluster's; 'orch ca --rotate' puts another one in its "
+                 "place"));
+  }
+  co_await trialOf(own, place);
+  Decide decide = [place = kj::mv(place), own, id = kj::str(requestId)](View& view) {
+    if (!earlier(view, id, ROTATE).empty()) return;
+    auto cluster = KJ_REQUIRE_NONNULL(view.cluster(), NOBODY);
+    if (cluster.getAuthority() != own.certificate().c_str()) {
+      fail(kj::str("the authority has been replaced meanwhile; ask again"));
+    }
+    auto clusterId = text(cluster.getMeta().getId());
+    view.edit<schema::Cluster>(Kind::CLUSTER, clusterId, [&](schema::Cluster::Builder changed) {
+      place.fill(changed.initExternalAuthority());
+    });
+    remember(view, id, ROTATE, clusterId);
+  };
+  co_await manager.submit(kj::mv(decide), requestId);
+}
+
 Task<void> Membership::rotate(kj::String requestId, Wanted wanted) {
+  if (wanted.place != nullptr && !wanted.certificate.empty()) {
+    auto place = kj::mv(KJ_ASSERT_NONNULL(wanted.place));
+    co_await signThere(kj::mv(requestId), kj::mv(place), kj::mv(wanted.certificate));
+    co_return;
+  }
   auto certificateMs = wanted.certificateMs;
   auto changed = [certificateMs](capnp::MessageBuilder& message) {
     auto change = message.initRoot<schema::ClusterChange>();
