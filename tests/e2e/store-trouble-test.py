@@ -144,6 +144,18 @@ class Trouble(unittest.TestCase):
         names = [row["name"] for row in self.node.json("service", "ls")]
         self.assertNotIn("in-nospace", names)
 
+    def test_one_that_wants_to_know_its_users(self):
+        root = "--user=root:secret"
+        self.etcdctl("user", "add", "root:secret")
+        self.etcdctl("user", "grant-role", "root", "root")
+        self.etcdctl("auth", "enable")
+        words = "user name is empty; orch knows no users of etcd's: it needs one without 'auth enable'"
+        self.checkRefused("unknown", words)
+        self.checkTold(words, again=True)
+        self.etcdctl(root, "auth", "disable")
+        self.awaitWell()
+        self.assertEqual(self.create("known").returncode, 0)
+
     def test_one_that_has_another_state(self):
         self.killEtcd()
         shutil.copytree(f"{self.folder}/own", f"{self.folder}/copy")
