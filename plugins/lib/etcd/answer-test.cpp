@@ -68,6 +68,25 @@ TEST_CASE("store.etcd: answers are read as etcd writes them", "[store]") {
   CHECK(readRefusal(REFUSED_ANSWER).message == "etcdserver: mvcc: database space exceeded");
 }
 
+TEST_CASE("store.etcd: of its metrics it is read whom a member has a connection with", "[store]") {
+  // As etcd 3.4.23 writes them.
+  CHECK(
+      readConnected("# TYPE etcd_network_active_peers gauge\n"
+                    "etcd_network_active_peers{Local=\"20841a002de00821\",Remote=\"248ff1817228a82b"
+                    "\"} 1\n"
+                    "etcd_network_active_peers{Local=\"20841a002de00821\",Remote=\"a\"} 0\n"
+                    "etcd_network_active_peers{Local=\"20841a002de00821\",Remote=\"b\"} 2\n"
+                    "etcd_network_disconnected_peers_total{Local=\"1\",Remote=\"c\"} 1\n") ==
+      std::set<uint64_t>{0x248ff1817228a82b, 0xb});
+  for (auto text :
+       {"", "\n", "{\"error\":7}", "etcd_network_active_peers{",
+        "etcd_network_active_peers{Remote=\"} 1", "etcd_network_active_peers{Remote=\"a",
+        "etcd_network_active_peers{Remote=\"x\"} 1",
+        "etcd_network_active_peers{Remote=\"11111111111111111\"} 1"}) {
+    CHECK(readConnected(text).empty());
+  }
+}
+
 // Every reader makes a value of the text, or says that it cannot.
 void readAll(const std::string& text) {
   auto check = [&](auto&& read) {

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <kj/encoding.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "orch/fail.h"
@@ -248,6 +249,25 @@ std::vector<Alarm> readAlarms(std::string_view text) {
     }
   }
   return alarms;
+}
+
+// One line a member: `etcd_network_active_peers{Local="1",Remote="a"} 1`.
+std::set<uint64_t> readConnected(std::string_view metrics) {
+  constexpr std::string_view NAME = "etcd_network_active_peers{", REMOTE = "Remote=\"";
+  std::set<uint64_t> found;
+  while (!metrics.empty()) {
+    auto line = metrics.substr(0, metrics.find('\n'));
+    metrics.remove_prefix(std::min(line.size() + 1, metrics.size()));
+    auto remote = line.find(REMOTE), value = line.rfind("} ");
+    bool known = line.starts_with(NAME) && remote != line.npos && value != line.npos;
+    if (!known || line.substr(value + 2) == "0") continue;
+    line.remove_prefix(remote + REMOTE.size());
+    uint64_t id = 0;
+    auto end = line.data() + line.size();
+    auto read = std::from_chars(line.data(), end, id, 16);
+    if (read.ec == std::errc() && read.ptr != end && *read.ptr == '"') found.insert(id);
+  }
+  return found;
 }
 
 LogLine readLogLine(std::string_view line) {

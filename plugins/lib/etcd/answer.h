@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -99,6 +100,9 @@ Refusal readRefusal(std::string_view json);
 std::vector<Member> readMembers(std::string_view json);
 Status readStatus(std::string_view json);
 std::vector<Alarm> readAlarms(std::string_view json);
+// Of its metrics, which are Prometheus' text: the members that it has a connection with. Never
+// fails.
+std::set<uint64_t> readConnected(std::string_view metrics);
 // Never fails: what cannot be read is the text.
 LogLine readLogLine(std::string_view line);
 

@@ -85,6 +85,21 @@ TEST_CASE("store.etcd, managed: one whose invitation was lost on its way gets an
   REQUIRE_FALSE(refused.ok());
 }
 
+TEST_CASE(
+    "store.etcd, managed: a member that runs stays as it is, whoever is asked for another one",
+    "[store][etcd]") {
+  ThreeHosts hosts("managed-again");
+  hosts.joinAll();
+  // As when the host has asked twice, and the second time is looked at only now.
+  for (auto* asks : {&hosts.two, &hosts.three}) {
+    CHECK_THAT(hosts.one.invite(*asks),
+               Catch::EndsWith("runs and is with the others: it stays as it is"));
+  }
+  hosts.one.tend({&hosts.one, &hosts.two, &hosts.three});
+  hosts.two.stop();
+  Bench(hosts.three).mustCommit("later", {newTask("later")});
+}
+
 TEST_CASE("store.etcd, managed: what is left of an etcd that ended is put aside for a new one",
           "[store][etcd]") {
   ThreeHosts hosts("managed-leftover");

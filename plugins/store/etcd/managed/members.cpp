@@ -101,11 +101,18 @@ Task<void> ManagedEtcd::followLeader(const orch::etcd::Status& status) {
   log.info("the etcd is led from where the cluster is", {{"node", node.c_str()}});
 }
 
+// A member that runs has not lost its data, whoever asks for another one in its place: whoever has
+// asked twice, because the first answer was late, is asked for here a second time.
 Task<void> ManagedEtcd::makeWay(const std::vector<Member>& there, std::string id, std::string url) {
+  auto metrics = co_await client.demand("/metrics", "");
+  auto connected = orch::etcd::readConnected(metrics);
   for (auto& member : there) {
     bool same = member.name == id || member.url == url;
     if (same && member.name == own().getName().cStr()) {
       fail(kj::str("the leader's own etcd is at ", url.c_str(), " already"));
+    }
+    if (same && !member.name.empty() && connected.count(member.id) > 0) {
+      fail(kj::str("the etcd at ", url.c_str(), " runs and is with the others: it stays as it is"));
     }
     if (same) {
       log.warn("store.member-replaced, its data are gone", {{"node", id.c_str()}});
