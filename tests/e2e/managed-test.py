@@ -128,9 +128,7 @@ class Managed(unittest.TestCase):
         leader.orch("node", "promote", "n4")
         self.awaitMembers(leader, stays, self.n4)
         eventually("it manages", lambda: status(self.n4).get("n4") == "ready manager")
-        stays.stop()
-        stays.host.run("rm", "-rf", f"{FOLDER}/etcd", check=True)
-        stays.start()
+        self.loses(stays, self.n4)
         self.awaitMembers(leader, stays, self.n4)
         self.assertLessEqual(made, services(stays))
         eventually("four run", lambda: len(self.n4.running("web")) == 4)
@@ -138,6 +136,18 @@ class Managed(unittest.TestCase):
         # The first one again, which was a worker meanwhile.
         leader.orch("node", "promote", gone.name)
         self.awaitMembers(*self.cluster.hosts)
+
+    def loses(self, node, other):
+        """Its etcd's data. Without the other one nobody can give it a new member: it says what is missing meanwhile."""
+        for each in (node, other):
+            each.stop()
+        node.host.run("rm", "-rf", f"{FOLDER}/etcd", check=True)
+        node.start()
+        words = f"this host's etcd has lost its data, '{FOLDER}/etcd', and is made anew once most of the other managers' answer"
+        eventually("it says so", lambda: self.told(node, "{{.Store.Problem}}").count(words) == 1)
+        self.assertIn(f" Problem: {words}", node.orch("cluster", "status").stdout)
+        other.start()
+        eventually("it says so no more", lambda: self.told(node, "{{.Store.Problem}}") in ("", "<no value>"))
 
     def test_its_ports_are_closed_to_workers(self):
         """One who has a worker's certificate, and one who has none, from another host and from a manager's own."""

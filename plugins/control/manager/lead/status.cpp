@@ -223,6 +223,10 @@ Task<void> StatusQueries::describeStore(schema::StoreStatus::Builder store) {
   kj::StringPtr trouble = ""_kj;
   KJ_IF_MAYBE (state, run) trouble = state->getTrouble();
   if (trouble.size() == 0) trouble = leadership.serversWaitFor();
+  // Who has no server to ask says the same.
+  if (!answered.ok() && view(answered.message()).find(view(trouble)) != std::string_view::npos) {
+    trouble = ""_kj;
+  }
   auto separator = trouble.size() > 0 ? "; "_kj : ""_kj;
   if (!answered.ok()) {
     store.setProblem(kj::str(answered.message(), separator, trouble));

@@ -1,14 +1,12 @@
 #include "managed/managed-etcd.h"
 
 #include <capnp/serialize.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <utility>
 
 #include "etcd/request.h"
-#include "managed/keys.h"
 #include "orch/attempt.h"
 #include "orch/durable-file.h"
 #include "orch/fail.h"
@@ -27,7 +25,6 @@ constexpr uint32_t ELECTION = 300;
 constexpr uint32_t SNAPSHOT_AFTER = 10'000;
 constexpr auto FIRST_LOOK = 200 * kj::MILLISECONDS;
 constexpr auto LATER_LOOK = 5 * kj::SECONDS;
-constexpr int64_t KEYS_AFTER_NS = 30 * kj::DAYS / kj::NANOSECONDS;  // they are valid for a year
 constexpr auto KEYS_AGAIN = 1 * kj::HOURS;
 // Since it last tended the members, which it does once a second.
 constexpr auto LEADS_FOR = 15 * kj::SECONDS;
@@ -57,10 +54,6 @@ bool hasBegun(const std::string& folder) {
   return std::filesystem::exists(folder + "/etcd/member/wal");
 }
 
-void writeSecret(const std::string& path, const std::string& text) {
-  replaceFile(path, kj::arrayPtr(text.data(), text.size()).asBytes(), Outlives::PROCESS);
-}
-
 }  // namespace
 
 ManagedEtcd::ManagedEtcd(Env& env, Log log, ManagedSettings given, Layout layout, Owner owner)
@@ -83,15 +76,22 @@ Task<void> ManagedEtcd::recover() {
     kj::Maybe<kj::Array<kj::byte>> record;
     bool data = false;
     bool alone = false;
+    bool lost = false;  // since before
   };
-  auto reading = env.workers().run([file = file, folder = settings.folder] {
+  auto reading = env.workers().run([file = file, folder = settings.folder, lost = lostFile()] {
     return Found{readChecked(file, RECORD_NAME, RECORD_REMEDY), hasBegun(folder),
-                 std::filesystem::exists(folder + "/alone")};
+                 std::filesystem::exists(folder + "/alone"), std::filesystem::exists(lost)};
   });
   auto found = co_await reading;
   KJ_IF_MAYBE (bytes, found.record) record = recordOf(*bytes);
   alone = found.alone && found.data;
   bool lost = record.get() != nullptr && own().getStarted() && !found.data;
+  if (lost || (record.get() == nullptr && found.lost)) {
+    inVain = "this host's etcd has lost its data, '" + settings.folder +
+             "/etcd', and is made anew once most of the other managers' answer; if the disk comes "
+             "back first, rename '" +
+             lostFile() + "' to '" + file + "' and start orchd again";
+  }
   if (!lost) co_return;
   log.error(
       "store.member-lost-data, this host's member is made anew where others are; if the disk comes "
@@ -107,7 +107,7 @@ Task<void> ManagedEtcd::recover() {
 }
 
 void ManagedEtcd::start() {
-  if (record.get() == nullptr) return tellAbsent(noMember());
+  if (record.get() == nullptr) return tellAbsent(inVain.empty() ? noMember() : inVain);
   launch();
 }
 
@@ -174,39 +174,6 @@ Task<void> ManagedEtcd::begin(kj::Own<Record> fresh) {
   inVain.clear();
   owner.forget();
   launch();
-}
-
-Task<void> ManagedEtcd::writeKeys() {
-  auto nowNs = env.nowNs();
-  auto made = memberKeys(own().getAuthority().cStr(), own().getName().cStr(),
-                         own().getAddress().cStr(), ownKey, nowNs);
-  ownKey = made.key;
-  auto writing = env.workers().run([made, files = settings.tls(), folder = settings.folder] {
-    auto at = folder + "/tls";
-    std::filesystem::create_directories(at);
-    chmod(at.c_str(), S_IRWXU);
-    writeSecret(files.ca, made.authority);
-    writeSecret(files.key, made.key);
-    writeSecret(files.certificate, made.certificate);
-  });
-  co_await writing;
-  keysMadeNs = nowNs;
-}
-
-// By the clock, which may be set: it is others' that they are valid by.
-bool ManagedEtcd::areKeysDue() {
-  auto nowNs = env.nowNs();
-  return nowNs < keysMadeNs || nowNs - keysMadeNs >= KEYS_AFTER_NS;
-}
-
-Task<bool> ManagedEtcd::renewKeys() {
-  auto written = co_await attempt(writeKeys());
-  std::string why = written.ok() ? "" : written.message().cStr();
-  if (!why.empty() && why != keysNotWritten) {
-    log.warn("store.member-keys-not-written, trying again later", {{"reason", why.c_str()}});
-  }
-  keysNotWritten = std::move(why);
-  co_return written.ok();
 }
 
 void ManagedEtcd::launch() {
@@ -484,7 +451,11 @@ Task<void> ManagedEtcd::leave() {
   requireRunning();
   auto forgetting = env.workers().run([lost = lostFile()] { removeTree(lost); });
   co_await forgetting;
-  if (record.get() == nullptr) co_return;
+  if (record.get() == nullptr) {
+    inVain.clear();
+    tellAbsent(noMember());
+    co_return;
+  }
   auto removing = removeSelf().promise();
   auto removed = co_await attempt(env.timer().timeoutAfter(LEAVE_PATIENCE, kj::mv(removing)));
   requireRunning();

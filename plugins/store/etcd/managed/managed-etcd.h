@@ -135,7 +135,7 @@ class ManagedEtcd final : public kj::Refcounted, private kj::TaskSet::ErrorHandl
   kj::Own<MemberProcess> process;
   kj::TimePoint launchedAt;
   kj::Duration patience;        // with one that does not begin
-  std::string inVain;           // why the last one was given up
+  std::string inVain;           // why the last one was given up, or is lost
   std::string keysNotWritten;   // the reason
   int64_t keysMadeNs = 0;       // by the clock of then
   std::string startedNotNoted;  // the reason

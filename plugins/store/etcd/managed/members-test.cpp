@@ -23,8 +23,20 @@ TEST_CASE("store.etcd, managed: a member that has lost its data is made anew", "
   std::filesystem::remove_all(hosts.three.file("etcd"));
   hosts.three.start();
   CHECK_FALSE(hosts.three.isPresent());
+  // And that it has is known until then, also after another start.
+  auto lost = "this host's etcd has lost its data, '" + hosts.three.file("etcd") +
+              "', and is made anew once most of the other managers' answer; if the disk comes back "
+              "first, rename '" +
+              hosts.three.file("member.lost") + "' to '" + hosts.three.file("member") +
+              "' and start orchd again";
+  CHECK(hosts.three.trouble() == lost);
+  hosts.three.stop();
+  hosts.three.start();
+  CHECK(hosts.three.trouble() == lost);
+  CHECK_THAT(loadAt(hosts.three), Catch::Contains(lost));
   Bench(hosts.one).mustCommit("meanwhile", {newTask("meanwhile")});
   hosts.admit(hosts.three);
+  CHECK(hosts.three.trouble() == "");
   hosts.one.tend({&hosts.one, &hosts.two, &hosts.three});
   CHECK(Bench(hosts.three).load().objects.size() == 2);
 }
