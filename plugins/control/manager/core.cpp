@@ -150,7 +150,7 @@ capnp::Capability::Client Core::openDispatcher(schema::Peer::Reader peer) {
   leadership.requireLead();
   bool node = peer.getRole() == schema::Role::WORKER || peer.getRole() == schema::Role::MANAGER;
   if (!node) fail(kj::str("only nodes of the cluster have sessions"));
-  return sessions.dispatcherFor(peer.getId().cStr());
+  return sessions.dispatcherFor(peer.getId().cStr(), peer.getRole());
 }
 
 Task<void> Core::beginLead(const kj::Maybe<Leadership::Former>& former) {

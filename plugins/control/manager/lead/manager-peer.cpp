@@ -24,7 +24,7 @@ class ManagerPeer final : public schema::ManagerPeer::Server {
   }
   kj::Promise<void> dispatcher(DispatcherContext context) override {
     parts.leadership.requireLead();
-    context.getResults().setDispatcher(parts.sessions.dispatcherFor(nodeId));
+    context.getResults().setDispatcher(parts.sessions.dispatcherFor(nodeId, schema::Role::MANAGER));
     return kj::READY_NOW;
   }
   kj::Promise<void> authority(AuthorityContext context) override {

@@ -21,7 +21,7 @@ struct Sessions::Connection final : public kj::Refcounted {
   schema::Agent::Client agent;
   kj::Own<RelaySource> images;
   bool over = false;
-  bool managed = false;  // its node was to manage when this began
+  bool manages = false;  // its node does, whatever it is to do by now
   kj::Own<kj::PromiseFulfiller<void>> ends;
   kj::ForkedPromise<void> ended;  // it is over, or its node is taken for gone
   bool complete = true;           // the next assignment is the complete set

@@ -6,7 +6,7 @@ namespace orch::control::manager {
 
 // For another role a node starts again, as it was told to: that nobody mistakes for a loss.
 kj::Duration Sessions::graceOf(const Connection& connection, kj::Duration usual) const {
-  bool other = manager.state().isManager(connection.nodeId) != connection.managed;
+  bool other = manager.state().isManager(connection.nodeId) != connection.manages;
   return other ? settings.getStartGraceMs() * kj::MILLISECONDS : usual;
 }
 

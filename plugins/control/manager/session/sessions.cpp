@@ -113,8 +113,9 @@ class DispatcherServer final : public schema::Dispatcher::Server {
  public:
   // `only`: the node at the other end, by its certificate; empty: whoever is asked by this node
   // itself.
-  DispatcherServer(kj::Own<kj::Refcounted> owner, Sessions& sessions, std::string only)
-      : owner(kj::mv(owner)), sessions(sessions), only(kj::mv(only)) {}
+  DispatcherServer(kj::Own<kj::Refcounted> owner, Sessions& sessions, std::string only,
+                   schema::Role role = schema::Role::MANAGER)
+      : owner(kj::mv(owner)), sessions(sessions), only(kj::mv(only)), role(role) {}
   kj::Promise<void> open(OpenContext context) override { return doOpen(context); }
 
  private:
@@ -144,7 +145,9 @@ class DispatcherServer final : public schema::Dispatcher::Server {
       view.confirm();  // or a manager that was deposed would go on giving orders
     };
     co_await sessions.manager.submit(kj::mv(decide));
-    auto connection = sessions.adopt(nodeId, context.getParams().getAgent());
+    bool asked = sessions.manager.state().isManager(manager::view(nodeId));
+    bool manages = only.empty() ? asked : role == schema::Role::MANAGER;
+    auto connection = sessions.adopt(nodeId, context.getParams().getAgent(), manages);
     if (!only.empty()) sessions.admitBeats(*connection, context.getResults().initBeats());
     context.getResults().setSession(
         kj::heap<SessionServer>(kj::addRef(*owner), sessions, kj::addRef(*connection)));
@@ -155,6 +158,7 @@ class DispatcherServer final : public schema::Dispatcher::Server {
   kj::Own<kj::Refcounted> owner;
   Sessions& sessions;
   const std::string only;
+  const schema::Role role;  // by its certificate
 };
 
 Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager,
@@ -184,8 +188,8 @@ schema::Dispatcher::Client Sessions::dispatcher() {
   return kj::heap<DispatcherServer>(kj::addRef(owner), *this, "");
 }
 
-schema::Dispatcher::Client Sessions::dispatcherFor(std::string nodeId) {
-  return kj::heap<DispatcherServer>(kj::addRef(owner), *this, kj::mv(nodeId));
+schema::Dispatcher::Client Sessions::dispatcherFor(std::string nodeId, schema::Role role) {
+  return kj::heap<DispatcherServer>(kj::addRef(owner), *this, kj::mv(nodeId), role);
 }
 
 void Sessions::refused(const std::string& nodeId, kj::StringPtr reason, kj::StringPtr object) {
@@ -236,11 +240,12 @@ kj::Promise<void> Sessions::whenOver(std::string_view nodeId) {
   return kj::READY_NOW;
 }
 
-kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agent::Client agent) {
+kj::Own<Sessions::Connection> Sessions::adopt(kj::StringPtr nodeId, schema::Agent::Client agent,
+                                              bool manages) {
   auto it = connections.find(manager::view(nodeId));
   if (it != connections.end()) finish(*it->second);
   auto connection = kj::refcounted<Connection>(nodeId, kj::mv(agent));
-  connection->managed = manager.state().isManager(manager::view(nodeId));
+  connection->manages = manages;
   auto result = kj::addRef(*connection);
   connections.insert_or_assign(nodeId.cStr(), kj::mv(connection));
   hear(nodeId.cStr());

@@ -39,7 +39,7 @@ class Sessions final : public ChangeObserver,
 
   // For the node's own agent, and for one node elsewhere: that one may speak for no other.
   schema::Dispatcher::Client dispatcher();
-  schema::Dispatcher::Client dispatcherFor(std::string nodeId);
+  schema::Dispatcher::Client dispatcherFor(std::string nodeId, schema::Role role);
   // Its connection broke. It has LOST_GRACE to open another one: a way that was lost for a moment
   // is no node that has died.
   static constexpr kj::Duration LOST_GRACE = 500 * kj::MILLISECONDS;
@@ -83,7 +83,7 @@ class Sessions final : public ChangeObserver,
 
   size_t maxDescriptionBytes() const { return manager.limits().maxBytes / 4; }
   // A new session, which ends the node's last one.
-  kj::Own<Connection> adopt(kj::StringPtr nodeId, schema::Agent::Client agent);
+  kj::Own<Connection> adopt(kj::StringPtr nodeId, schema::Agent::Client agent, bool manages);
   // Its node may beat by datagrams, too, if this one can hear them.
   void admitBeats(Connection& connection, schema::BeatTerms::Builder terms);
   kj::Maybe<Connection&> open(std::string_view nodeId);
