@@ -41,7 +41,7 @@ TEST_CASE("network: a task reaches the gateway, and the node reaches it",
 TEST_CASE("network: a task reaches other hosts, which see the node", "[network][root][netns]") {
   TestNode node("leave");
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   auto task = node.attach("one");
   auto server = serverIn(other.path(), 80);
   auto client = socketIn(task.path, false);
@@ -104,7 +104,7 @@ TEST_CASE("network: a pool without a free address says which, and what to do",
   node.run();
   CHECK(node.total() == 5);
   for (int i = 0; i < 5; ++i) node.attach("task" + std::to_string(i));
-  CHECK(TestNode::errorOf([&] { node.attach("sixth"); }) ==
+  CHECK(errorOf([&] { node.attach("sixth"); }) ==
         "no address is left on the network 'bridge': all 5 of its pool 172.30.5.0/29 are in use; "
         "remove tasks from this node, or set a wider 'subnet'");
 }
@@ -161,8 +161,8 @@ TEST_CASE("network: a subnet that the node uses elsewhere is refused by name",
           "[network][root][netns]") {
   TestNode node("overlap", "192.168.0.0/16");
   {
-    OtherHost other(node);
-    CHECK(TestNode::errorOf([&] { node.run(); }) ==
+    OtherHost other(node.folder());
+    CHECK(errorOf([&] { node.run(); }) ==
           "the network 'bridge' cannot use the subnet 192.168.0.0/16: the node has a route to "
           "192.168.50.0/24 by 'wire'; set 'subnet' of the plugin to one that is free");
   }
@@ -190,7 +190,7 @@ TEST_CASE("network: rules that somebody flushed are there again in time, and an 
     CHECK(node.events().back() == "rules.restored");
     CHECK(node.logLines() == std::vector<std::string>(turn, "warn network.table-rebuilt"));
   }
-  OtherHost other(node);
+  OtherHost other(node.folder());
   auto server = serverIn(other.path(), 80);
   auto client = socketIn(one.path, false);
   CHECK(connectTo(client, OTHER_ADDRESS, 80) == 0);
@@ -235,7 +235,7 @@ void sendFrame(const End& task, kj::StringPtr source, kj::StringPtr destination,
 TEST_CASE("network: other hosts cannot reach a task by its own address", "[network][root][netns]") {
   TestNode node("closed");
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   auto one = node.attach("one");
   auto known = serverIn("", 80);
   auto hidden = serverIn(one.path, 81);

@@ -195,7 +195,7 @@ struct Beside {
   }
   // The text of the error; empty if there is none.
   std::string start() {
-    return TestNode::errorOf([&] { driver->start().promise().wait(io.waitScope); });
+    return errorOf([&] { driver->start().promise().wait(io.waitScope); });
   }
   void stop() { driver->stop().promise().wait(io.waitScope); }
 

@@ -17,7 +17,7 @@ TEST_CASE("network: a task reaches the gateway, others and other hosts by IPv6",
           "[network][root][netns]") {
   TestNode node("six");
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   auto one = node.attach("one");
   auto two = node.attach("two");
   CHECK(one.address6 == "fd6f:7263:6800::2");
@@ -50,7 +50,7 @@ TEST_CASE("network: a task reaches the gateway, others and other hosts by IPv6",
 TEST_CASE("network: hosts that hear of routers do so when IPv6 is passed on",
           "[network][root][netns]") {
   TestNode node("six-routers");
-  OtherHost other(node);
+  OtherHost other(node.folder());
   REQUIRE(isOn("/proc/sys/net/ipv6/conf/wire/accept_ra"));
   node.run();
   CHECK(isOn("/proc/sys/net/ipv6/conf/all/forwarding"));

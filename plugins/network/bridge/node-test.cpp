@@ -1,13 +1,9 @@
 #include "node-test.h"
 
-#include <arpa/inet.h>
 #include <capnp/message.h>
-#include <fcntl.h>
 #include <kj/debug.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
-#include <sched.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,11 +11,7 @@
 #include <set>
 
 #include "driver.h"
-#include "lib/netns.h"
 #include "lib/rtnetlink.h"
-#include "lib/testing/checked.h"
-#include "orch/attempt.h"
-#include "orch/fail.h"
 #include "orch/testing/held-time.h"
 #include "orch/testing/plugin-module.h"
 #include "orch/testing/test-host.h"
@@ -90,12 +82,7 @@ void TestNode::pass(kj::StringPtr what, kj::Function<bool()> reached) {
   testing::until(*env, io.waitScope, what, looked);
 }
 
-std::vector<std::string> TestNode::events() const {
-  std::vector<std::string> topics;
-  for (auto& event : host->events()) topics.push_back(event.topic);
-  return topics;
-}
-
+std::vector<std::string> TestNode::events() const { return topicsOf(*host); }
 kj::StringPtr TestNode::folder() const { return files->path(); }
 const std::vector<std::string>& TestNode::logLines() const { return host->logLines(); }
 
@@ -142,11 +129,6 @@ std::vector<std::string> TestNode::checking(bool repair) {
     members.push_back(kj::str(one.getNetwork(), " ", one.getId()).cStr());
   }
   return linesOf(answer.getFindings());
-}
-
-std::string TestNode::errorOf(kj::Function<void()> run) {
-  auto outcome = attemptNow([&] { run(); });
-  return outcome.ok() ? "" : plainText(outcome.error()).cStr();
 }
 
 void TestNode::untilOnly(const std::vector<std::string>& taskIds) {
@@ -197,26 +179,5 @@ Layout TestNode::layout() const {
   facts.instance = kj::str("network.bridge");
   return layoutOf(settings.asReader(), facts);
 }
-
-OtherHost::OtherHost(const TestNode& node) : pin(node.folder().cStr()) {
-  pin += "/other-host";
-  auto other = makeNamespace(pin.c_str());
-  KJ_ON_SCOPE_FAILURE(dropPin(pin.c_str()));
-  VethSpec wire;
-  wire.hostName = "wire";
-  wire.peerName = "wire";
-  wire.peerMac = macOf(*parseIpv4(OTHER_ADDRESS));
-  wire.peerNamespace = other.handle;
-  Rtnetlink net;
-  net.run(newVeth(wire));
-  auto own = net.link("wire")->index;
-  net.run(newAddress(own, *parseIpv4(NODE_ADDRESS), 24),
-          newAddress(own, *parseIpv6(NODE_ADDRESS6), 64));
-  auto end = other.inside->link("wire")->index;
-  other.inside->run(linkUp(1), linkUp(end), newAddress(end, *parseIpv4(OTHER_ADDRESS), 24),
-                    newAddress(end, *parseIpv6(OTHER_ADDRESS6), 64));
-}
-
-OtherHost::~OtherHost() noexcept(false) { dropPin(pin.c_str()); }
 
 }  // namespace orch::network::bridge

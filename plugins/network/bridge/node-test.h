@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "layout.h"
+#include "lib/testing/checked.h"
+#include "lib/testing/other-host.h"
 #include "lib/testing/test-sockets.h"
 #include "orch/conformance/network-conformance.h"
 #include "orch/env.h"
@@ -67,8 +69,6 @@ class TestNode final : public conformance::NetworkSubject {
   std::vector<std::string> check() { return checking(false); }
   std::vector<std::string> repair() { return checking(true); }
   std::vector<std::string> members;  // tasks that the last check told of
-  // The text of the error that `run` fails with, as a user sees it; empty if it does not.
-  static std::string errorOf(kj::Function<void()> run);
 
   Layout layout() const;
   kj::StringPtr folder() const;
@@ -93,21 +93,5 @@ class TestNode final : public conformance::NetworkSubject {
   kj::Maybe<schema::Plugin::Client> plugin;
   kj::Maybe<schema::NetworkDriver::Client> service;
 };
-
-// A host beside the node, on a wire of its own: the node is 192.168.50.10, it is 192.168.50.100.
-class OtherHost final {
- public:
-  explicit OtherHost(const TestNode& node);
-  ~OtherHost() noexcept(false);
-  const std::string& path() const { return pin; }
-
- private:
-  std::string pin;
-};
-
-constexpr const char* NODE_ADDRESS = "192.168.50.10";
-constexpr const char* OTHER_ADDRESS = "192.168.50.100";
-constexpr const char* NODE_ADDRESS6 = "fd50::10";
-constexpr const char* OTHER_ADDRESS6 = "fd50::100";
 
 }  // namespace orch::network::bridge

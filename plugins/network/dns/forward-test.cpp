@@ -15,6 +15,9 @@ void sendTo(const kj::AutoCloseFd& client, const Bytes& query) {
   KJ_REQUIRE(::send(client, query.data(), query.size(), 0) == ssize_t(query.size()));
 }
 
+// A question or an answer but for its number.
+Bytes withoutId(const Bytes& message) { return {message.begin() + 2, message.end()}; }
+
 // A node with one served task.
 struct Forwarding {
   explicit Forwarding(kj::StringPtr name) : node(name), task(node.sub("one")) {}
@@ -26,28 +29,32 @@ struct Forwarding {
   TestTask task;
 };
 
+// Its host has one server.
+struct OneServer : Forwarding {
+  explicit OneServer(kj::StringPtr name) : Forwarding(name) {
+    node.resolvConf("nameserver 127.0.0.53\n");
+    serve();
+  }
+  TestServer upstream{"127.0.0.53"};
+};
+
 // A question of the client gets to the server, and its answer back.
-bool relays(const kj::AutoCloseFd& client, TestServer& server, const char* address) {
-  sendTo(client, queryOf("example.com"));
+bool relays(const kj::AutoCloseFd& client, TestServer& server, const char* address,
+            const std::string& name = "example.com") {
+  sendTo(client, queryOf(name));
   server.answer(answerOf(server.question(), {address}));
   return read(receive(client)).found == Names{address};
 }
 
 TEST_CASE("dns: an unknown name is asked of the host's server", "[network][root][netns]") {
-  Forwarding test("forward");
-  TestServer upstream("127.0.0.53");
-  test.node.resolvConf("nameserver 127.0.0.53\n");
-  test.serve();
+  OneServer test("forward");
   for (auto* name : {"example.com", "single"}) {
     auto client = test.task.client();
     sendTo(client, queryOf(name, A, 1232, 77));
-    auto question = upstream.question();
+    auto question = test.upstream.question();
     REQUIRE(questionEnd(question) > 0);
-    CHECK(Bytes(question.begin() + 2, question.end()) == [&] {
-      auto sent = queryOf(name, A, 1232);
-      return Bytes(sent.begin() + 2, sent.end());
-    }());
-    upstream.answer(answerOf(question, {"1.2.3.4"}));
+    CHECK(withoutId(question) == withoutId(queryOf(name, A, 1232)));
+    test.upstream.answer(answerOf(question, {"1.2.3.4"}));
     auto answer = read(receive(client));
     CHECK(answer.id == 77);
     CHECK(answer.found == Names{"1.2.3.4"});
@@ -56,16 +63,13 @@ TEST_CASE("dns: an unknown name is asked of the host's server", "[network][root]
 
 TEST_CASE("dns: an answer of a server is kept for those who ask the same",
           "[network][root][netns]") {
-  Forwarding test("kept");
+  OneServer test("kept");
   TestTask other(test.node.sub("two"));
-  TestServer upstream("127.0.0.53");
-  test.node.resolvConf("nameserver 127.0.0.53\n");
-  test.serve();
   test.node.serve(other, {}, {}, "two");
   auto client = test.task.client();
-  CHECK(relays(client, upstream, "1.2.3.4"));
+  CHECK(relays(client, test.upstream, "1.2.3.4"));
   CHECK(other.ask("example.com").found == Names{"1.2.3.4"});
-  CHECK_FALSE(upstream.wasAsked());
+  CHECK_FALSE(test.upstream.wasAsked());
   // Other servers may say something else.
   TestServer next("127.0.0.54");
   test.node.resolvConf("nameserver 127.0.0.54\n");
@@ -73,32 +77,24 @@ TEST_CASE("dns: an answer of a server is kept for those who ask the same",
 }
 
 TEST_CASE("dns: a question by TCP is asked by TCP", "[network][root][netns]") {
-  Forwarding test("tcp");
-  TestServer upstream("127.0.0.53");
-  test.node.resolvConf("nameserver 127.0.0.53\n");
-  test.serve();
+  OneServer test("tcp");
   auto client = test.task.client(SOCK_STREAM);
-  auto query = queryOf("example.com");
-  query.insert(query.begin(), {0, uint8_t(query.size())});
-  sendTo(client, query);
-  auto question = upstream.questionByTcp();
+  sendFramed(client, queryOf("example.com"));
+  auto question = test.upstream.questionByTcp();
   REQUIRE(questionEnd(question) > 0);
-  upstream.answerByTcp(answerOf(question, {"1.2.3.4", "1.2.3.5"}));
-  auto framed = receive(client);
-  REQUIRE(framed.size() > 2);
-  CHECK(read(Bytes(framed.begin() + 2, framed.end())).found.size() == 2);
+  test.upstream.answerByTcp(answerOf(question, {"1.2.3.4", "1.2.3.5"}));
+  auto answer = receiveFramed(client);
+  REQUIRE_FALSE(answer.empty());
+  CHECK(read(answer).found.size() == 2);
 }
 
 TEST_CASE("dns: a truncated answer is handed on as it is", "[network][root][netns]") {
-  Forwarding test("truncated");
-  TestServer upstream("127.0.0.53");
-  test.node.resolvConf("nameserver 127.0.0.53\n");
-  test.serve();
+  OneServer test("truncated");
   auto client = test.task.client();
   sendTo(client, queryOf("example.com"));
-  auto cut = answerOf(upstream.question(), {});
+  auto cut = answerOf(test.upstream.question(), {});
   cut[2] |= 0x02;
-  upstream.answer(cut);
+  test.upstream.answer(cut);
   CHECK(read(receive(client)).truncated);
 }
 
@@ -110,14 +106,10 @@ TEST_CASE("dns: a task's own servers are asked from where it is", "[network][roo
   test.serve({"127.0.0.53"});
   auto client = test.task.client();
   for (int i = 0; i < 20; ++i) {  // more than the sockets that are made at once
-    sendTo(client, queryOf("n" + std::to_string(i) + ".example.com"));
-    own.answer(answerOf(own.question(), {"1.2.3.4"}));
-    REQUIRE(read(receive(client)).found == Names{"1.2.3.4"});
+    REQUIRE(relays(client, own, "1.2.3.4", "n" + std::to_string(i) + ".example.com"));
   }
   auto stream = test.task.client(SOCK_STREAM);
-  auto query = queryOf("example.com");
-  query.insert(query.begin(), {0, uint8_t(query.size())});
-  sendTo(stream, query);
+  sendFramed(stream, queryOf("example.com"));
   CHECK(questionEnd(own.questionByTcp()) > 0);
   CHECK_FALSE(hosts.wasAsked());
   // From now on the host's.
@@ -127,10 +119,7 @@ TEST_CASE("dns: a task's own servers are asked from where it is", "[network][roo
 }
 
 TEST_CASE("dns: a server that never answers delays nobody else", "[network][root][netns]") {
-  Forwarding test("silent");
-  TestServer silent("127.0.0.53");
-  test.node.resolvConf("nameserver 127.0.0.53\n");
-  test.serve();
+  OneServer test("silent");
   TestTask other(test.node.sub("two"));
   TestServer quick("127.0.0.54", other.path());
   test.node.serve(other, {"n1"}, {"127.0.0.54"}, "two");
@@ -139,7 +128,7 @@ TEST_CASE("dns: a server that never answers delays nobody else", "[network][root
     waiting.push_back(test.task.client());
     sendTo(waiting.back(), queryOf("n" + std::to_string(i) + ".example.com"));
   }
-  REQUIRE(questionEnd(silent.question()) > 0);
+  REQUIRE(questionEnd(test.upstream.question()) > 0);
   CHECK(test.task.ask("web").found == Names{"10.0.1.2"});
   CHECK(read(test.task.ask(queryOf("web"), true)).found == Names{"10.0.1.2"});
   auto client = other.client();
@@ -147,10 +136,7 @@ TEST_CASE("dns: a server that never answers delays nobody else", "[network][root
 }
 
 TEST_CASE("dns: one task's open questions have a limit of their own", "[network][root][netns]") {
-  Forwarding test("limit");
-  TestServer silent("127.0.0.53");
-  test.node.resolvConf("nameserver 127.0.0.53\n");
-  test.serve();
+  OneServer test("limit");
   TestTask other(test.node.sub("two"));
   test.node.serve(other, {"n1"}, {}, "two");
   auto client = test.task.client();
@@ -173,15 +159,10 @@ TEST_CASE("dns: one task's open questions have a limit of their own", "[network]
   auto stranger = other.client();
   sendTo(stranger, queryOf("other.example.com"));
   for (;;) {
-    auto question = silent.question();
+    auto question = test.upstream.question();
     REQUIRE_FALSE(question.empty());
-    if (Bytes(question.begin() + 2, question.end()) != [] {
-          auto sent = queryOf("other.example.com");
-          return Bytes(sent.begin() + 2, sent.end());
-        }()) {
-      continue;
-    }
-    silent.answer(answerOf(question, {"1.2.3.4"}));
+    if (withoutId(question) != withoutId(queryOf("other.example.com"))) continue;
+    test.upstream.answer(answerOf(question, {"1.2.3.4"}));
     break;
   }
   CHECK(read(receive(stranger)).found == Names{"1.2.3.4"});
@@ -261,34 +242,28 @@ TEST_CASE("dns: for a task of internal networks alone nobody is asked", "[networ
 }
 
 TEST_CASE("dns: answers to other questions are not believed", "[network][root][netns]") {
-  Forwarding test("spoofed");
-  TestServer upstream("127.0.0.53");
-  test.node.resolvConf("nameserver 127.0.0.53\n");
-  test.serve();
+  OneServer test("spoofed");
   auto client = test.task.client();
   sendTo(client, queryOf("example.com"));
-  auto question = upstream.question();
+  auto question = test.upstream.question();
   auto guessed = answerOf(question, {"6.6.6.6"});
   guessed[0] ^= 1;
-  upstream.answer(guessed);
+  test.upstream.answer(guessed);
   auto other = queryOf("example.org", A, 0, idOf(question));
-  upstream.answer(answerOf(other, {"6.6.6.6"}));
-  upstream.answer(Bytes{1, 2, 3});
-  upstream.answer(answerOf(question, {"1.2.3.4"}));
+  test.upstream.answer(answerOf(other, {"6.6.6.6"}));
+  test.upstream.answer(Bytes{1, 2, 3});
+  test.upstream.answer(answerOf(question, {"1.2.3.4"}));
   CHECK(read(receive(client)).found == Names{"1.2.3.4"});
 }
 
 TEST_CASE("dns: a task that is released while it waits for an answer is gone",
           "[network][root][netns]") {
-  Forwarding test("released");
-  TestServer upstream("127.0.0.53");
-  test.node.resolvConf("nameserver 127.0.0.53\n");
-  test.serve();
+  OneServer test("released");
   auto client = test.task.client();
   sendTo(client, queryOf("example.com"));
-  auto question = upstream.question();
+  auto question = test.upstream.question();
   test.node.release();
-  upstream.answer(answerOf(question, {"1.2.3.4"}));
+  test.upstream.answer(answerOf(question, {"1.2.3.4"}));
   test.serve();
   CHECK(test.task.ask("web").found == Names{"10.0.1.2"});
 }

@@ -185,9 +185,9 @@ TEST_CASE("dns: a namespace that is not there is an error that says so", "[netwo
   std::optional<TestTask> task(std::in_place, path);
   task.reset();
   TestTask other(node.sub("other"));
-  CHECK(TestNode::errorOf([&] { node.serveAt(path); }).find("No such file or directory") !=
+  CHECK(errorOf([&] { node.serveAt(path); }).find("No such file or directory") !=
         std::string::npos);
-  CHECK(TestNode::errorOf([&] { node.serve(other, {}, {"dns.example.com"}); }) ==
+  CHECK(errorOf([&] { node.serve(other, {}, {"dns.example.com"}); }) ==
         "'dns.example.com' cannot be a name server of a task: it must be an address such as "
         "10.0.0.1 or fd00::1");
   CHECK(other.chains().empty());

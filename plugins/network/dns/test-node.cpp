@@ -18,8 +18,6 @@
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
 #include "lib/rtnetlink.h"
-#include "orch/attempt.h"
-#include "orch/fail.h"
 #include "orch/testing/test-host.h"
 #include "task-end.h"
 
@@ -30,6 +28,12 @@ namespace orch::network::dns {
 namespace {
 constexpr const char* OURS = "127.0.0.11";
 constexpr uint16_t DNS_PORT = 53;
+
+bool isReady(int fd, int milliseconds) {
+  pollfd wait = {fd, POLLIN, 0};
+  return poll(&wait, 1, milliseconds) == 1;
+}
+}  // namespace
 
 void sendFramed(int fd, const Bytes& message) {
   Bytes framed{uint8_t(message.size() >> 8), uint8_t(message.size())};
@@ -44,12 +48,6 @@ Bytes receiveFramed(int fd) {
   if (recv(fd, message.data(), message.size(), MSG_WAITALL) != ssize_t(message.size())) return {};
   return message;
 }
-
-bool isReady(int fd, int milliseconds) {
-  pollfd wait = {fd, POLLIN, 0};
-  return poll(&wait, 1, milliseconds) == 1;
-}
-}  // namespace
 
 TestTask::TestTask(std::string path) : pin(kj::mv(path)) {
   // The address is what makes glibc look for addresses of its family (AI_ADDRCONFIG).
@@ -225,11 +223,6 @@ size_t TestNode::checking(bool repair) {
 void TestNode::resolvConf(const std::string& text) {
   std::ofstream(sub("next")) << text;
   std::filesystem::rename(sub("next"), sub("resolv.conf"));
-}
-
-std::string TestNode::errorOf(kj::Function<void()> run) {
-  auto outcome = attemptNow([&] { run(); });
-  return outcome.ok() ? "" : plainText(outcome.error()).cStr();
 }
 
 }  // namespace orch::network::dns

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/testing/checked.h"
 #include "lib/testing/test-sockets.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
@@ -48,6 +49,9 @@ class TestTask final {
 
 // Empty after PATIENCE_MS.
 Bytes receive(int fd);
+// By TCP.
+void sendFramed(int fd, const Bytes& message);
+Bytes receiveFramed(int fd);
 
 // A server at port 53 of an address, for a test to answer from by hand; in the namespace at `path`,
 // or the node's.
@@ -89,8 +93,6 @@ class TestNode final {
   size_t repair() { return checking(true); }
   void resolvConf(const std::string& text);  // of the host
   std::string sub(const std::string& name) const;
-  // The text of the error that `run` fails with, as a user sees it; empty if it does not.
-  static std::string errorOf(kj::Function<void()> run);
   kj::WaitScope& scope() { return io.waitScope; }
   const std::vector<std::string>& logLines() const;
 

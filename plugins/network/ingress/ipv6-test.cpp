@@ -21,7 +21,7 @@ TEST_CASE("ingress: a published port answers by IPv6, with the client's address"
           "[network][root][netns]") {
   TestNode node("six");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   auto one = node.publishActive("one", {{80, 8080}, {53, 5353, true}});
   auto tcp = serverIn(one.path, 80, false, true);
   auto udp = serverIn(one.path, 53, true, true);
@@ -51,7 +51,7 @@ TEST_CASE("ingress: a port without an active task refuses at once by IPv6",
           "[network][root][netns]") {
   TestNode node("six-refused");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   auto one = node.publishActive("one", {{80, 8080}, {53, 5353, true}});
   auto udp = serverIn(one.path, 53, true, true);
   auto asking = udpIn(host.path());
@@ -75,7 +75,7 @@ TEST_CASE("ingress: tasks of this node and of others take turns by IPv6",
           "[network][root][netns]") {
   TestNode node("six-turns");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   auto one = node.publishActive("one", {{80, 8080}});
   auto server = serverIn(one.path, 80, false, true);
   node.tell(NODE_ADDRESS, {other(1)});
@@ -101,7 +101,7 @@ TEST_CASE("ingress: what leads by IPv6 is found lacking, and put in place again"
           "[network][root][netns]") {
   TestNode node("six-check");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.publishActive("one", {{80, 8080}});
   node.tell(NODE_ADDRESS, {other(1)});
   REQUIRE(node.check() == Lines{});

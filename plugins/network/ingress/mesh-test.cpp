@@ -25,7 +25,7 @@ namespace {
 TEST_CASE("ingress: a port of another node is held and led there", "[network][root][netns]") {
   TestNode node("led");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   CHECK(node.tell(NODE_ADDRESS, {other(2)}).empty());
   auto device = Rtnetlink().link("orch-mesh");
   REQUIRE(device);
@@ -47,7 +47,7 @@ TEST_CASE("ingress: a port of another node is held and led there", "[network][ro
 TEST_CASE("ingress: tasks of this node and of others take turns", "[network][root][netns]") {
   TestNode node("turns");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   auto one = node.publishActive("one", {{80, 8080}});
   auto server = serverIn(one.path, 80);
   node.tell(NODE_ADDRESS, {other(1)});
@@ -71,7 +71,7 @@ TEST_CASE("ingress: tasks of this node and of others take turns", "[network][roo
 TEST_CASE("ingress: packets that carry frames are not tracked", "[network][root][netns]") {
   TestNode node("carry");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   auto server = serverIn("", 81);
   auto farServer = serverIn(host.path(), 81);
@@ -96,7 +96,7 @@ TEST_CASE("ingress: a port that a program of this node has is told of and left t
           "[network][root][netns]") {
   TestNode node("untaken");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   auto program = serverIn("", 8080);
   CHECK(node.tell(NODE_ADDRESS, {other(1)}) ==
         std::vector<std::string>{"8080/tcp: another program listens on it"});
@@ -113,7 +113,7 @@ TEST_CASE("ingress: a port that a program had is answered on once it is free",
           "[network][root][netns]") {
   TestNode node("freed");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   auto program = serverIn("", 8080);
   CHECK(node.tell(NODE_ADDRESS, {other(1)}).size() == 1);
   bool looked = false;
@@ -151,7 +151,7 @@ TEST_CASE("ingress: the next orchd is told anew, and the mesh stands meanwhile",
           "[network][root][netns]") {
   TestNode node("stands");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   auto before = Rtnetlink().link("orch-mesh")->index;
   node.crash();
@@ -184,7 +184,7 @@ TEST_CASE("ingress: a node that gets another address makes the mesh anew",
   constexpr const char* MOVED = "192.168.50.11";
   TestNode node("moved");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   beginConnection(node, host);
   Rtnetlink net;
@@ -219,7 +219,7 @@ TEST_CASE("ingress: connections to a node that gets another address are forgotte
           "[network][root][netns]") {
   TestNode node("other-moved");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   beginConnection(node, host);
   auto device = Rtnetlink().link("orch-mesh")->index;
@@ -241,7 +241,7 @@ TEST_CASE("ingress: a mesh that somebody took away is there again with the next 
           "[network][root][netns]") {
   TestNode node("taken-away");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   dropMesh();
   node.tell(NODE_ADDRESS, {other(1)});
@@ -263,7 +263,7 @@ TEST_CASE("ingress: a mesh, its rule or the table that somebody took away is the
           "[network][root][netns]") {
   TestNode node("looked-at");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   Rtnetlink net;
   dropMesh();
@@ -284,12 +284,11 @@ TEST_CASE("ingress: news that failed once are taken with the next, and that is t
           "[network][root][netns]") {
   TestNode node("failed");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   Rtnetlink net;
   net.run(newBridge("orch-mesh", macOf(1), 1500));
-  CHECK(TestNode::errorOf([&] {
-          node.tell(NODE_ADDRESS, {other(1)});
-        }).find("it is no VXLAN device") != std::string::npos);
+  CHECK(errorOf([&] { node.tell(NODE_ADDRESS, {other(1)}); }).find("it is no VXLAN device") !=
+        std::string::npos);
   net.run(deleteLink(net.link("orch-mesh")->index));
   CHECK(node.tell(NODE_ADDRESS, {other(1)}, {}, true).empty());
   REQUIRE(net.link("orch-mesh"));

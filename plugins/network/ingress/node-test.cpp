@@ -15,9 +15,6 @@
 #include "lib/names.h"
 #include "lib/netns.h"
 #include "lib/nft-batch.h"
-#include "lib/testing/checked.h"
-#include "orch/attempt.h"
-#include "orch/fail.h"
 #include "orch/testing/held-time.h"
 #include "orch/testing/test-host.h"
 #include "publication.h"
@@ -117,12 +114,7 @@ void TestNode::run() {
   plugin = kj::mv(configured);
 }
 
-std::vector<std::string> TestNode::events() const {
-  std::vector<std::string> topics;
-  for (auto& event : host->events()) topics.push_back(event.topic);
-  return topics;
-}
-
+std::vector<std::string> TestNode::events() const { return topicsOf(*host); }
 kj::StringPtr TestNode::folder() const { return folders->path(); }
 const std::vector<std::string>& TestNode::logLines() const { return host->logLines(); }
 
@@ -244,11 +236,6 @@ std::vector<std::string> TestNode::checking(const std::string& network, bool rep
   return linesOf(answer.getFindings());
 }
 
-std::string TestNode::errorOf(kj::Function<void()> run) {
-  auto outcome = attemptNow([&] { run(); });
-  return outcome.ok() ? "" : plainText(outcome.error()).cStr();
-}
-
 Layout TestNode::layout() const {
   capnp::MallocMessageBuilder message;
   NodeFacts facts;
@@ -282,26 +269,5 @@ bool isLed(const TestNode& node, const std::string& chain) {
   auto chains = nftChains(socket, node.layout().table.c_str());
   return std::find(chains.begin(), chains.end(), chain) != chains.end();
 }
-
-OtherHost::OtherHost(const TestNode& node) : pin(node.folder().cStr()) {
-  pin += "/other-host";
-  auto other = makeNamespace(pin.c_str());
-  KJ_ON_SCOPE_FAILURE(dropPin(pin.c_str()));
-  VethSpec wire;
-  wire.hostName = "wire";
-  wire.peerName = "wire";
-  wire.peerMac = macOf(*parseIpv4(OTHER_ADDRESS));
-  wire.peerNamespace = other.handle;
-  Rtnetlink net;
-  net.run(newVeth(wire));
-  auto own = net.link("wire")->index;
-  net.run(newAddress(own, *parseIpv4(NODE_ADDRESS), 24),
-          newAddress(own, *parseIpv6(NODE_ADDRESS6), 64));
-  auto end = other.inside->link("wire")->index;
-  other.inside->run(linkUp(1), linkUp(end), newAddress(end, *parseIpv4(OTHER_ADDRESS), 24),
-                    newAddress(end, *parseIpv6(OTHER_ADDRESS6), 64));
-}
-
-OtherHost::~OtherHost() noexcept(false) { dropPin(pin.c_str()); }
 
 }  // namespace orch::network::ingress

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "layout.h"
+#include "lib/testing/checked.h"
+#include "lib/testing/other-host.h"
 #include "lib/testing/test-sockets.h"
 #include "orch/env.h"
 #include "orch/plugin.h"
@@ -78,8 +80,6 @@ class TestNode final {
   std::vector<std::string> repair() { return checking("", true); }
   uint32_t checked = 0;              // things that the last check looked at
   std::vector<std::string> members;  // tasks that it told of
-  // The text of the error that `run` fails with, as a user sees it; empty if it does not.
-  static std::string errorOf(kj::Function<void()> run);
 
   size_t files() const;  // records that there are
   Layout layout() const;
@@ -107,21 +107,6 @@ uint64_t nftTableHandle(kj::StringPtr table);
 // Whether the node's table has the chain, `tcp-8080` of a port that leads somewhere.
 bool isLed(const TestNode& node, const std::string& chain);
 
-// A host beside the node, on a wire of its own: the node is 192.168.50.10, it is 192.168.50.100.
-class OtherHost final {
- public:
-  explicit OtherHost(const TestNode& node);
-  ~OtherHost() noexcept(false);
-  const std::string& path() const { return pin; }
-
- private:
-  std::string pin;
-};
-
-constexpr const char* NODE_ADDRESS = "192.168.50.10";
-constexpr const char* OTHER_ADDRESS = "192.168.50.100";
-constexpr const char* NODE_ADDRESS6 = "fd50::10";
-constexpr const char* OTHER_ADDRESS6 = "fd50::100";
 // The host beside it as the node "n2", with so many tasks behind 8080/tcp.
 inline Elsewhere other(uint32_t tasks) {
   if (tasks == 0) return {"n2", OTHER_ADDRESS, {}};

@@ -93,7 +93,7 @@ bool setBridgeFilter(bool on) {
 TEST_CASE("ingress: an ingress port goes round its tasks exactly", "[network][root][netns]") {
   TestNode node("round");
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   Trio trio(node);
   std::vector<int> even{10, 10, 10};
   SECTION("tcp from another host") {
@@ -118,7 +118,7 @@ TEST_CASE("ingress: a task reaches published ports, its own too", "[network][roo
   bool filtered = GENERATE(false, true);
   if (!setBridgeFilter(filtered) && filtered) return;
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   Trio trio(node);
   // Through br_netfilter a packet of a connection that is over may take a turn: there it is enough
   // that each task is reached.
@@ -138,7 +138,7 @@ TEST_CASE("ingress: a task reaches published ports, its own too", "[network][roo
 TEST_CASE("ingress: a host port leads to its one task", "[network][root][netns]") {
   TestNode node("host");
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   auto one = node.publishActive("one", {{80, 8080, false, true}, {53, 0, true, true}});
   CHECK(one.published[0] == 8080);
   REQUIRE(one.published[1] >= 32768);
@@ -148,12 +148,12 @@ TEST_CASE("ingress: a host port leads to its one task", "[network][root][netns]"
   auto client = socketIn("", true);
   REQUIRE(connectTo(client, "127.0.0.1", one.published[1]) == 0);
   CHECK(askUdp(client, {udp}).address == "172.30.0.1");
-  CHECK(TestNode::errorOf([&] {
+  CHECK(errorOf([&] {
           node.publish("two", {{80, 8080, false, true}});
         }) ==
         "cannot publish port 8080/tcp on this node: another task has it already; publish another "
         "port, or remove that task");
-  CHECK(TestNode::errorOf([&] {
+  CHECK(errorOf([&] {
           node.publish("two", {{80, 8080}});
         }).find("another task has it") != std::string::npos);
   CHECK(node.files() == 1);
@@ -162,7 +162,7 @@ TEST_CASE("ingress: a host port leads to its one task", "[network][root][netns]"
 TEST_CASE("ingress: a published task gets nothing before it is active", "[network][root][netns]") {
   TestNode node("active");
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   auto one = node.publish("one", {{80, 8080}, {53, 5353, true}});
   auto tcp = serverIn(one.path, 80);
   for (std::string from : {std::string(), other.path()}) {
@@ -180,7 +180,7 @@ TEST_CASE("ingress: a deactivated task gets no new connection and keeps the open
           "[network][root][netns]") {
   TestNode node("drain");
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   Trio trio(node);
   std::vector<kj::AutoCloseFd> clients;
   std::vector<Accepted> peers;
@@ -222,7 +222,7 @@ TEST_CASE("ingress: a UDP client that sent before anybody was there is led to th
           "[network][root][netns]") {
   TestNode node("early");
   node.run();
-  OtherHost other(node);
+  OtherHost other(node.folder());
   std::string from = GENERATE(false, true) ? other.path() : "";
   // A flow of the node's own to another host's port of the same number is not ours to forget.
   auto elsewhere = serverIn(other.path(), 5353, true);
@@ -253,12 +253,12 @@ TEST_CASE("ingress: a port that a program outside listens on is refused and repo
   node.run();
   auto tcp = serverIn("", 8080);
   auto udp = serverIn("", 5353, true);
-  CHECK(TestNode::errorOf([&] {
+  CHECK(errorOf([&] {
           node.publish("one", {{80, 8081}, {80, 8080}});
         }) ==
         "cannot publish port 8080/tcp on this node: another program listens on it "
         "(`ss -lntup` names it); stop that program, or publish another port");
-  CHECK(TestNode::errorOf([&] {
+  CHECK(errorOf([&] {
           node.publish("one", {{53, 5353, true}});
         }).find("5353/udp") != std::string::npos);
   CHECK(node.files() == 0);
@@ -274,20 +274,20 @@ TEST_CASE("ingress: a port that a program outside listens on is refused and repo
 TEST_CASE("ingress: ports that make no sense are refused", "[network][root][netns]") {
   TestNode node("sense");
   node.run();
-  CHECK(TestNode::errorOf([&] {
+  CHECK(errorOf([&] {
           node.publish("one", {{80, 0}});
         }) ==
         "cannot publish port 80/tcp: with mode=ingress the published port must be "
         "chosen before, and it is 0");
-  CHECK(TestNode::errorOf([&] {
+  CHECK(errorOf([&] {
           node.publish("one", {{0, 8080}});
         }) == "cannot publish port 8080/tcp: the target port is 0; it must be 1 to 65535");
-  CHECK(TestNode::errorOf([&] {
+  CHECK(errorOf([&] {
           node.publish("one", {{80, 8080}, {81, 8080}});
         }) == "cannot publish port 8080/tcp twice for one task; publish another port");
-  CHECK(TestNode::errorOf([&] { node.publish("../one"); }).find("cannot be a task's id") !=
+  CHECK(errorOf([&] { node.publish("../one"); }).find("cannot be a task's id") !=
         std::string::npos);
-  CHECK(TestNode::errorOf([&] { node.activate("one"); }) ==
+  CHECK(errorOf([&] { node.activate("one"); }) ==
         "cannot lead traffic to a task that has published nothing");
   CHECK_NOTHROW(node.deactivate("one"));
 }

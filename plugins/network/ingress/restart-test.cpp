@@ -32,7 +32,7 @@ TEST_CASE("ingress: the next orchd leads to other nodes before it is told of the
           "[network][root][netns]") {
   TestNode node("untold");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   auto device = Rtnetlink().link("orch-mesh")->index;
   node.crash();
@@ -55,7 +55,7 @@ TEST_CASE("ingress: a damaged record of another node is told of and done without
           "[network][root][netns]") {
   TestNode node("damaged");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1), {"n3", "192.168.50.101", {{9090, 1}}}});
   node.crash();
   writeRecordFile(node.layout().others(), "n2", "orch-mesh-node 1\naddress");
@@ -79,7 +79,7 @@ TEST_CASE("ingress: an orchd that stops leaves what leads to tasks of this node 
           "[network][root][netns]") {
   TestNode node("stops");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   auto one = node.publishActive("one", {{80, 8080}});
   auto server = serverIn(one.path, 80);
   node.tell(NODE_ADDRESS, {other(1)});
@@ -108,7 +108,7 @@ TEST_CASE("ingress: a node where nothing is published has nothing, and all again
           "[network][root][netns]") {
   TestNode node("nothing");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.retain({});
   node.tell(NODE_ADDRESS, {}, {}, true);
   CHECK(nothingLeft());
@@ -135,7 +135,7 @@ TEST_CASE("ingress: what an orchd that was killed has left is taken away if nobo
           "[network][root][netns]") {
   TestNode node("left");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   node.crash();
   removeRecordFile(node.layout().others(), "n2");
@@ -149,7 +149,7 @@ TEST_CASE(
     "[network][root][netns]") {
   TestNode node("stray");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   std::vector<End> ends;
   std::vector<kj::AutoCloseFd> servers;
   for (auto name : {"one", "two"}) {
@@ -184,7 +184,7 @@ TEST_CASE(
     "[network][root][netns]") {
   TestNode node("stray-node");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   auto here = other(0);
   here.tcp = {{8080, 1}};
   here.udp = {{5353, 1}};
@@ -206,7 +206,7 @@ TEST_CASE("ingress: the mesh stays until connections to nodes without tasks are 
           "[network][root][netns]") {
   TestNode node("open");
   node.run();
-  OtherHost host(node);
+  OtherHost host(node.folder());
   node.tell(NODE_ADDRESS, {other(1)});
   auto client = socketIn(host.path(), false);
   fcntl(client, F_SETFL, O_NONBLOCK);

@@ -146,9 +146,7 @@ TEST_CASE("balancer: what is so already changes nothing, and what somebody chang
 TEST_CASE("balancer: a balancer that there is not is refused", "[network][root][netns]") {
   World world("setting", 1);
   world[0].crash();
-  auto refusal = [&](const char* balancer) {
-    return World::errorOf([&] { world[0].run(balancer); });
-  };
+  auto refusal = [&](const char* balancer) { return errorOf([&] { world[0].run(balancer); }); };
   CHECK(refusal("iptables") == "'balancer' cannot be 'iptables': it must be auto, ipvs or nft");
   auto ipvs = refusal("ipvs");
   if (bestBalancer() == BalancerKind::IPVS) {

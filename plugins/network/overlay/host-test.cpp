@@ -13,9 +13,6 @@
 
 #include "lib/netns.h"
 #include "lib/rtnetlink.h"
-#include "lib/testing/checked.h"
-#include "orch/attempt.h"
-#include "orch/fail.h"
 #include "orch/testing/env-around.h"
 #include "orch/testing/held-time.h"
 #include "orch/testing/plugin-module.h"
@@ -330,11 +327,6 @@ std::string World::task(const std::string& taskId) {
 void World::endTask(const std::string& taskId) {
   dropPin(tasks.at(taskId).c_str());
   tasks.erase(taskId);
-}
-
-std::string World::errorOf(kj::Function<void()> run) {
-  auto outcome = attemptNow([&] { run(); });
-  return outcome.ok() ? "" : plainText(outcome.error()).cStr();
 }
 
 }  // namespace orch::network::overlay

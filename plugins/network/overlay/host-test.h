@@ -11,6 +11,7 @@
 
 #include "layout.h"
 #include "leg.h"
+#include "lib/testing/checked.h"
 #include "lib/testing/test-sockets.h"
 #include "orch/conformance/leg-conformance.h"
 #include "orch/env.h"
@@ -121,8 +122,6 @@ class World final : public conformance::LegSubject {
   std::string task(const std::string& taskId);
   void endTask(const std::string& taskId);
   std::string folder() const;
-  // The text of the error that `run` fails with, as a user sees it; empty if it does not.
-  static std::string errorOf(kj::Function<void()> run);
 
  private:
   friend class OneHost;

@@ -112,7 +112,7 @@ TEST_CASE("overlay: a node that learns its address late is connected then",
 TEST_CASE("overlay: a leg that cannot be is refused and leaves nothing", "[network][root][netns]") {
   World world("refused", 1);
   auto refusal = [&](const char* network, const char* device) {
-    return World::errorOf([&] { world[0].plug(network, "one", "10.0.1.11", device); });
+    return errorOf([&] { world[0].plug(network, "one", "10.0.1.11", device); });
   };
   CHECK(refusal("red", "eth1") == "cannot join the network 'red': nobody has told of it yet");
   world[0].tell({{RED}, {ONE}});
@@ -120,7 +120,7 @@ TEST_CASE("overlay: a leg that cannot be is refused and leaves nothing", "[netwo
   CHECK(refusal("red", "lo") ==
         "cannot join the network 'red': the task has a network device 'lo' of its own already");
   checkNothingLeft(world[0]);
-  CHECK(World::errorOf([&] {
+  CHECK(errorOf([&] {
           world[0].tell({{{"red", 4097, "100"}}});
         }).find("com.docker.network.driver.mtu '100'") != std::string::npos);
 }
@@ -128,7 +128,7 @@ TEST_CASE("overlay: a leg that cannot be is refused and leaves nothing", "[netwo
 TEST_CASE("overlay: with IPv6 a network is refused an MTU that is too small for it",
           "[network][root][netns]") {
   World world("refused-mtu", 1, true);
-  auto refusal = World::errorOf([&] { world[0].tell({{{"red", 4097, "1279"}}}); });
+  auto refusal = errorOf([&] { world[0].tell({{{"red", 4097, "1279"}}}); });
   CHECK(refusal.find("com.docker.network.driver.mtu '1279': it must be 1280 to") !=
         std::string::npos);
 }

@@ -373,7 +373,7 @@ TEST_CASE("tunnel: a host that can have none says why, and is on no encrypted ne
       "'/nowhere/wireguard-go'";
   CHECK(world[0].key() == reason);
   world[0].tell({{SECRET}, {SECRET_ONE}});
-  auto error = World::errorOf([&] { world[0].plug("secret", "one", "10.0.1.11"); });
+  auto error = errorOf([&] { world[0].plug("secret", "one", "10.0.1.11"); });
   CHECK(error.find(reason) != error.npos);
   world[0].untilOnly({});
 }
