@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "consul/request.h"
-#include "orch/attempt.h"
+#include "http/testing/spoiled-answers.h"
 
 namespace orch::consul {
 namespace {
@@ -48,12 +48,7 @@ TEST_CASE("consul: answers are read as consul writes them", "[consul-client]") {
 
 // Every reader makes a value of the text, or says that it cannot.
 void readAll(const std::string& text) {
-  auto check = [&](auto&& read) {
-    auto outcome = attemptNow([&] { read(text); });
-    if (outcome.ok() || outcome.message().startsWith("answers ")) return;
-    CAPTURE(text, outcome.message().cStr());
-    FAIL("an answer was refused with words that tell nothing");
-  };
+  auto check = [&](auto&& read) { http::checkRefusal(text, read); };
   check(readTxn);
   check(readKeys);
   check(readNames);
@@ -91,22 +86,7 @@ TEST_CASE("consul: whatever is answered is read or refused in words", "[consul-c
 }
 
 TEST_CASE("consul: cut and changed answers are read or refused in words", "[consul-client]") {
-  uint64_t random = 1;
-  auto next = [&] {
-    random = random * 6364136223846793005ull + 1442695040888963407ull;
-    return random >> 33;
-  };
-  for (std::string whole : {WRITTEN, REFUSED, KEYS}) {
-    for (size_t i = 0; i < whole.size(); ++i) readAll(whole.substr(0, i));
-    for (int i = 0; i < 3000; ++i) {
-      auto changed = whole;
-      for (uint64_t n = 1 + next() % 4; n > 0; --n) {
-        constexpr char LIKELY[] = "{}[]\",:0-9eE.\\u=A\0\xff";
-        changed[next() % changed.size()] = LIKELY[next() % (sizeof(LIKELY) - 1)];
-      }
-      readAll(changed);
-    }
-  }
+  http::spoil({WRITTEN, REFUSED, KEYS}, readAll);
 }
 
 TEST_CASE("consul: a transaction is written to the letter", "[consul-client]") {

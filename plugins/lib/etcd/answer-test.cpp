@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "orch/attempt.h"
+#include "http/testing/spoiled-answers.h"
 #include "request.h"
 
 namespace orch::etcd {
@@ -89,12 +89,7 @@ TEST_CASE("store.etcd: of its metrics it is read whom a member has a connection 
 
 // Every reader makes a value of the text, or says that it cannot.
 void readAll(const std::string& text) {
-  auto check = [&](auto&& read) {
-    auto outcome = attemptNow([&] { read(text); });
-    if (outcome.ok() || outcome.message().startsWith("answers ")) return;
-    CAPTURE(text, outcome.message().cStr());
-    FAIL("an answer was refused with words that tell nothing");
-  };
+  auto check = [&](auto&& read) { http::checkRefusal(text, read); };
   check(readTxn);
   check(readRange);
   check(readWatch);
@@ -135,23 +130,7 @@ TEST_CASE("store.etcd: whatever is answered is read or refused in words", "[stor
 }
 
 TEST_CASE("store.etcd: cut and changed answers are read or refused in words", "[store]") {
-  uint64_t random = 1;
-  auto next = [&] {
-    random = random * 6364136223846793005ull + 1442695040888963407ull;
-    return random >> 33;
-  };
-  for (std::string whole :
-       {TXN_ANSWER, WATCH_ANSWER, GRANT_ANSWER, KEEPALIVE_ANSWER, REFUSED_ANSWER}) {
-    for (size_t i = 0; i < whole.size(); ++i) readAll(whole.substr(0, i));
-    for (int i = 0; i < 3000; ++i) {
-      auto changed = whole;
-      for (uint64_t n = 1 + next() % 4; n > 0; --n) {
-        constexpr char LIKELY[] = "{}[]\",:0-9eE.\\u=A\0\xff";
-        changed[next() % changed.size()] = LIKELY[next() % (sizeof(LIKELY) - 1)];
-      }
-      readAll(changed);
-    }
-  }
+  http::spoil({TXN_ANSWER, WATCH_ANSWER, GRANT_ANSWER, KEEPALIVE_ANSWER, REFUSED_ANSWER}, readAll);
 }
 
 }  // namespace
