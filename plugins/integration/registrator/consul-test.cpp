@@ -214,21 +214,14 @@ TEST_CASE("registrator: a service is a key of consul for as long as its task ser
 
 TEST_CASE("registrator: a token with the rights that its manual names is enough",
           "[registrator][consul]") {
-  const std::string master = "11111111-2222-3333-4444-555555555555";
-  OnConsul test(
-      "registrator-acl",
-      "acl { enabled = true default_policy = \"deny\" tokens { master = \"" + master + "\" } }",
-      master);
+  OnConsul test("registrator-acl", TestConsul::aclHcl(), TestConsul::MASTER);
   testing::TestFolder folder("registrator-token");
-  auto rules = std::string(folder.sub("rules.hcl").cStr());
-  std::ofstream(rules) << "service_prefix \"\" { policy = \"write\" } "
-                          "node_prefix \"\" { policy = \"read\" } "
-                          "node_prefix \"orch-\" { policy = \"write\" }";
-  test.consul.ctl({"acl", "policy", "create", "-name=orch", "-rules=@" + rules});
-  auto made = test.consul.ctl({"acl", "token", "create", "-policy-name=orch"});
+  auto made = test.consul.makeToken("orch",
+                                    "service_prefix \"\" { policy = \"write\" } "
+                                    "node_prefix \"\" { policy = \"read\" } "
+                                    "node_prefix \"orch-\" { policy = \"write\" }");
   auto token = std::string(folder.sub("token").cStr());
-  std::ofstream(token) << made.substr(made.find_first_not_of(' ', made.find("SecretID:") + 9), 36)
-                       << "\n";
+  std::ofstream(token) << made.secret << "\n";
   for (auto* api : {"agent", "catalog"}) {
     CAPTURE(api);
     auto plugin = test.start([&](Config::Builder settings) {

@@ -115,4 +115,21 @@ size_t TestConsul::leader() {
   KJ_FAIL_REQUIRE("no server leads");
 }
 
+std::string TestConsul::aclHcl() {
+  return std::string("acl { enabled = true default_policy = \"deny\" tokens { master = \"") +
+         MASTER + "\" } }";
+}
+
+TestConsul::Token TestConsul::makeToken(const std::string& policy, const std::string& rules) {
+  ctl({"acl", "policy", "create", "-name=" + policy, "-rules=" + rules});
+  auto printed = ctl({"acl", "token", "create", "-policy-name=" + policy});
+  // `SecretID:         11111111-2222-3333-4444-555555555555`
+  auto field = [&](const std::string& name) {
+    auto at = printed.find(name);
+    KJ_REQUIRE(at != std::string::npos, "this is no token", printed.c_str());
+    return printed.substr(printed.find_first_not_of(' ', at + name.size()), 36);
+  };
+  return {field("AccessorID:"), field("SecretID:")};
+}
+
 }  // namespace orch::consul

@@ -43,6 +43,14 @@ class TestConsul final {
   size_t leader();
   // With which `ctl` speaks.
   std::string token;
+  // What `hcl` says of one where only the owner of this token may do anything.
+  static constexpr const char* MASTER = "11111111-2222-3333-4444-555555555555";
+  static std::string aclHcl();
+  // A token that may do no more than these rules say.
+  struct Token {
+    std::string accessor, secret;
+  };
+  Token makeToken(const std::string& policy, const std::string& rules);
 
  private:
   struct Member {
