@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "lib/testing/entry-text.h"
 #include "orch/attempt.h"
 
 namespace orch::discovery::consul {
@@ -39,17 +40,7 @@ TEST_CASE("consul: a uri leads where classic Swarm's does", "[discovery]") {
 
 std::string readKeysOf(std::vector<orch::consul::KeyValue> keys) {
   auto place = parsePlace("consul://a:1/p", "n", false);
-  auto answer = attemptNow([&] { return readEntries(keys, place); });
-  if (!answer.ok()) return std::string("! ") + answer.message().cStr();
-  std::string all;
-  auto root = answer.value()->getRoot<schema::DiscoverySink::EntriesParams>();
-  for (auto entry : root.getEntries()) {
-    all += (all.empty() ? "" : " ") + std::string(entry.getAddress().cStr());
-    if (entry.getRole() == schema::DiscoveryEntry::Role::MANAGER) all += "/manager";
-    if (entry.hasNodeId()) all += std::string("/") + entry.getNodeId().cStr();
-    if (entry.hasClusterDigest()) all += std::string("/") + entry.getClusterDigest().cStr();
-  }
-  return all;
+  return entriesText([&] { return readEntries(keys, place); });
 }
 
 TEST_CASE("consul: entries are read with what orch adds to classic Swarm's", "[discovery]") {

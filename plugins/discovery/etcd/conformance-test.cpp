@@ -3,33 +3,19 @@
 
 #include "etcd/client.h"
 #include "etcd/request.h"
-#include "test-backend.h"
+#include "test-lab.h"
 
 namespace orch::discovery::etcd {
 namespace {
 
-class Subject final : public conformance::DiscoverySubject {
+class Outside final {
  public:
-  Subject(Loop& loop, TestEtcd& etcd, const std::string& prefix, testing::Isolation isolation)
+  Outside(Loop& loop, TestEtcd& etcd, const std::string& prefix)
       : loop(loop),
         nodes(prefix + "/docker/swarm/nodes/"),
-        client(*loop.env, {http::Endpoint::parse(etcd.url())}, {}, 60 * kj::SECONDS) {
-    put(present());
-    Options options;
-    options.uri = uriOf(etcd, prefix);
-    options.isolation = isolation;
-    plugin = kj::heap<Backend>(loop, options);
-  }
-  kj::WaitScope& waitScope() override { return loop.scope; }
-  schema::Discovery::Client backend() override { return plugin->service; }
-  Addresses present() override { return {"10.0.0.1:1", "10.0.0.2:1"}; }
-  void until(kj::StringPtr what, kj::Function<bool()> reached) override {
-    loop.until(what, kj::mv(reached));
-  }
-  bool writable() override { return true; }
-  bool changes() override { return true; }
+        client(*loop.env, {http::Endpoint::parse(etcd.url())}, {}, 60 * kj::SECONDS) {}
   // As classic Swarm writes them, in one transaction.
-  void put(const Addresses& all) override {
+  void put(const Addresses& all) {
     orch::etcd::TxnRequest txn;
     for (auto& kv : there()) {
       bool stays = false;
@@ -39,7 +25,7 @@ class Subject final : public conformance::DiscoverySubject {
     for (auto& address : all) txn.thenPut(nodes + address, address);
     client.demand("/v3/kv/txn", txn.text()).promise().wait(loop.scope);
   }
-  void damage() override {
+  void damage() {
     orch::etcd::TxnRequest txn;
     txn.thenPut(nodes + "broken", "no address");
     client.demand("/v3/kv/txn", txn.text()).promise().wait(loop.scope);
@@ -54,19 +40,10 @@ class Subject final : public conformance::DiscoverySubject {
   Loop& loop;
   std::string nodes;
   orch::etcd::Client client;
-  kj::Own<Backend> plugin;
 };
 
 TEST_CASE("etcd: keeps the promises of discovery in both isolations", "[discovery][etcd]") {
-  auto isolation = GENERATE(testing::Isolation::KERNEL, testing::Isolation::PROCESS);
-  Loop loop;
-  TestEtcd etcd(*loop.env, loop.scope, "discovery-etcd");
-  int number = 0;
-  for (auto& check : conformance::discoveryChecks()) {
-    Subject subject(loop, etcd, "check-" + std::to_string(++number), isolation);
-    INFO(check.name);
-    CHECK_NOTHROW(check.run(subject));
-  }
+  keepsThePromises<Plugin, Outside>("discovery-etcd");
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 
 #include "etcd/client.h"
 #include "etcd/request.h"
-#include "http/testing/certificates.h"
-#include "test-backend.h"
+#include "lib/testing/tls-case.h"
+#include "test-lab.h"
 
 namespace orch::discovery::etcd {
 namespace {
@@ -19,7 +19,7 @@ TEST_CASE("etcd: a member that ends, or is silent, is left for another one", "[d
   Lab lab(loop, "discovery-etcd-members", 3);
   // It may be electing a leader.
   auto put = [&](const std::string& address, size_t member) {
-    orch::etcd::Client client(*loop.env, {http::Endpoint::parse(lab.etcd.url(member))}, {},
+    orch::etcd::Client client(*loop.env, {http::Endpoint::parse(lab.servers.url(member))}, {},
                               60 * kj::SECONDS);
     orch::etcd::TxnRequest txn;
     txn.thenPut(lab.nodes + address, address);
@@ -30,23 +30,23 @@ TEST_CASE("etcd: a member that ends, or is silent, is left for another one", "[d
   Backend plugin(loop, lab.options);
   auto watching = plugin.watch(seen);
   loop.until("the list", [&] { return shows(seen, {"10.0.0.1:1"}); });
-  lab.etcd.kill(0);
+  lab.servers.kill(0);
   put("10.0.0.2:1", 1);
   loop.until("the second one", [&] { return seen.lists.back().size() == 2; });
   CHECK(plugin.put("10.0.0.3:1") == "");
   loop.until("the third one", [&] { return seen.lists.back().size() == 3; });
-  lab.etcd.start(0);
+  lab.servers.start(0);
   put("10.0.0.1:1", 0);  // it is one of most again
   // Whichever it watches: its connection stands, and says nothing.
-  lab.etcd.signal(SIGSTOP, 1);
+  lab.servers.signal(SIGSTOP, 1);
   put("10.0.0.4:1", 2);
   loop.until("the fourth one", [&] { return seen.lists.back().size() == 4; });
-  lab.etcd.signal(SIGCONT, 1);
+  lab.servers.signal(SIGCONT, 1);
   put("10.0.0.1:1", 1);
-  lab.etcd.signal(SIGSTOP, 2);
+  lab.servers.signal(SIGSTOP, 2);
   put("10.0.0.5:1", 1);
   loop.until("the fifth one", [&] { return seen.lists.back().size() == 5; });
-  lab.etcd.signal(SIGCONT, 2);
+  lab.servers.signal(SIGCONT, 2);
   CHECK(seen.failures == Addresses{});
 }
 
@@ -54,7 +54,7 @@ TEST_CASE("etcd: one with users is used by who may, and says so to others", "[di
   conformance::SeenByWatch seen, sees, wary;  // sinks are let go of by the last turn of the loop
   Loop loop;
   Lab lab(loop, "discovery-etcd-users");
-  auto ctl = [&](std::vector<std::string> words) { lab.etcd.ctl(std::move(words)); };
+  auto ctl = [&](std::vector<std::string> words) { lab.servers.ctl(std::move(words)); };
   ctl({"user", "add", "root:top"});
   ctl({"user", "grant-role", "root", "root"});
   ctl({"role", "add", "hosts"});
@@ -80,8 +80,8 @@ TEST_CASE("etcd: one with users is used by who may, and says so to others", "[di
   CHECK(plugin.put("10.0.0.2:1") == "");
   loop.until("the watch", [&] { return sees.lists.back().size() == 2; });
   // Tokens end with the process that gave them.
-  lab.etcd.kill();
-  lab.etcd.start();
+  lab.servers.kill();
+  lab.servers.start();
   CHECK(plugin.put("10.0.0.3:1") == "");
   loop.until("one more", [&] { return sees.lists.back().size() == 3; });
   CHECK(sees.failures == Addresses{});
@@ -97,25 +97,7 @@ TEST_CASE("etcd: one with users is used by who may, and says so to others", "[di
 }
 
 TEST_CASE("etcd: over TLS it trusts whom it was told to", "[discovery][etcd]") {
-  conformance::SeenByWatch seen, wary;  // sinks are let go of by the last turn of the loop
-  Loop loop;
-  http::Certificates made(*loop.env, loop.scope, "discovery-etcd-tls");
-  made.sign("server", "IP:127.0.0.1");
-  TestEtcd etcd(*loop.env, loop.scope, "discovery-etcd-tls-server", 1,
-                {"--cert-file=" + made.file("server.pem"), "--key-file=" + made.file("server.key")},
-                "https");
-  Options options;
-  options.uri = uriOf(etcd, "lab");
-  options.caFile = made.file("ca.pem");
-  Backend plugin(loop, options);
-  auto watching = plugin.watch(seen);
-  loop.until("the entry", [&] { return plugin.put("10.0.0.1:1").empty(); });
-  loop.until("the list", [&] { return shows(seen, {"10.0.0.1:1"}); });
-  options.caFile = made.file("stranger.pem");
-  Backend stranger(loop, options);
-  auto second = stranger.watch(wary);
-  loop.until("the failure", [&] { return !wary.failures.empty(); });
-  CHECK(wary.failures[0].find("its certificate is not signed by who is in") != std::string::npos);
+  trustsWhomItWasToldTo<Plugin>("discovery-etcd-tls");
 }
 
 }  // namespace

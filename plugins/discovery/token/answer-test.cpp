@@ -2,23 +2,13 @@
 
 #include <catch2/catch.hpp>
 
-#include "orch/attempt.h"
+#include "lib/testing/entry-text.h"
 
 namespace orch::discovery::token {
 namespace {
 
 std::string read(kj::StringPtr json) {
-  auto answer = attemptNow([&] { return readAnswer(json); });
-  if (!answer.ok()) return std::string("! ") + answer.message().cStr();
-  std::string all;
-  auto root = answer.value()->getRoot<schema::DiscoverySink::EntriesParams>();
-  for (auto entry : root.getEntries()) {
-    all += (all.empty() ? "" : " ") + std::string(entry.getAddress().cStr());
-    if (entry.getRole() == schema::DiscoveryEntry::Role::MANAGER) all += "/manager";
-    if (entry.hasNodeId()) all += std::string("/") + entry.getNodeId().cStr();
-    if (entry.hasClusterDigest()) all += std::string("/") + entry.getClusterDigest().cStr();
-  }
-  return all;
+  return entriesText([&] { return readAnswer(json); });
 }
 
 TEST_CASE("token: classic's answers and ours are read, others refused as a whole", "[discovery]") {
