@@ -3,7 +3,6 @@
 
 #include "lib/testing/follow-cases.h"
 #include "lib/testing/load-cases.h"
-#include "orch/attempt.h"
 #include "test-store.h"
 
 namespace orch::store::consul {
@@ -32,12 +31,9 @@ TEST_CASE("store.consul: a follower that is far behind gets everything, however 
   OneNode<Backend> all("behind");
   Bench bench(all.node);
   uint64_t early = commitMany(all, bench, 0, 350);
-  uint64_t last = commitMany(all, bench, 350, 350);
+  commitMany(all, bench, 350, 350);
   constexpr size_t LARGE = 150'000;
-  for (int i = 0; i < 10; ++i) {
-    last = bench.mustCommit("large" + std::to_string(i),
-                            {numberedPut(5000 + 2 * i, LARGE), numberedPut(5001 + 2 * i, LARGE)});
-  }
+  uint64_t last = commitLarge(bench, LARGE);
   Seen seen, late, between;
   auto following = bench.follow(0, seen);
   auto fromEarly = bench.follow(early, late);
@@ -49,13 +45,9 @@ TEST_CASE("store.consul: a follower that is far behind gets everything, however 
   checkOnce(seen, 710);
   checkOnce(late, 360);
   CHECK((between.resyncs.empty() && between.revisions.size() + 1 >= late.revisions.size()));
-  CHECK(seen.changes.back().size() == 2);
-  CHECK(seen.changes.back()[1].value == std::string(LARGE, 'v'));
   CHECK(late.changes.back()[0].value == std::string(LARGE, 'v'));
-  // As is a load of several pieces.
-  auto state = bench.load();
-  CHECK((state.objects.size() == 720 && state.revision == last));
-  CHECK((state.objects[{"task", "k5019"}].value.size() == LARGE));
+  // A load is of several pieces as well.
+  checkLarge(bench, seen, LARGE, 720);
 }
 
 TEST_CASE("store.consul: of a large value that has changed again a follower reads the newest",
@@ -80,27 +72,7 @@ TEST_CASE("store.consul: of a large value that has changed again a follower read
 TEST_CASE("store.consul: what others write below the prefix is no change", "[store][consul]") {
   OneNode<Backend> all("strange");
   Bench bench(all.node);
-  uint64_t first = commitMany(all, bench, 0, 1);
-  Seen seen;
-  auto following = bench.follow(first, seen);
-  auto& prefix = all.node.options.prefix;
-  auto& consul = all.servers;
-  consul.ctl({"kv", "put", prefix + "object/task stranger", "x"});
-  consul.ctl({"kv", "put", prefix + "something", "x"});
-  CHECK(bench.find("never") == 0);
-  CHECK(bench.elect("m", 0).wait(all.loop.scope).won);
-  uint64_t last = bench.mustCommit("b", {numberedPut(1)}, 1);
-  bench.await(seen, last);
-  CHECK(seen.revisions == std::vector<uint64_t>{last});
-  // But a load says by name what is not orch's.
-  auto loading = attemptNow([&] { bench.load(); });
-  REQUIRE(!loading.ok());
-  CAPTURE(loading.message().cStr());
-  CHECK(loading.message().startsWith("object 'task/stranger' in consul at '"));
-  CHECK(loading.message().endsWith(
-      kj::str("consul kv delete '", prefix.c_str(), "object/task stranger'")));
-  consul.ctl({"kv", "delete", prefix + "object/task stranger"});
-  CHECK(bench.load().objects.size() == 2);
+  strangersAreNoChange(all, bench);
 }
 
 TEST_CASE("store.consul: records of batches are kept for a while", "[store][consul]") {

@@ -2,28 +2,22 @@
 
 #include <catch2/catch.hpp>
 
-#include <algorithm>
-#include <vector>
+#include "lib/testing/layout-cases.h"
 
 namespace orch::store::consul {
 namespace {
 
 TEST_CASE("store.consul: keys are in the order of kind and key", "[store]") {
   Layout layout("orch/");
-  using Names = std::vector<std::pair<std::string, std::string>>;
-  Names names{{"a", "z"},           {"a-b", "a"}, {"a/b", "c"}, {"a", "b/c"},     {"task", "x y"},
-              {"task-status", "a"}, {"ab", ""},   {"a", ""},    {"\xc3\xbc", "u"}};
-  auto sorted = names;
-  std::sort(sorted.begin(), sorted.end());
-  std::sort(names.begin(), names.end(), [&](auto& one, auto& other) {
-    return layout.object(one.first, one.second) < layout.object(other.first, other.second);
-  });
-  CHECK(names == sorted);
-  for (auto& [kind, key] : names) {
-    auto read = layout.nameOf(layout.object(kind, key));
-    REQUIRE(read);
-    CHECK((read->kind == kind && read->key == key));
-  }
+  checkOrder(layout, {{"a", "z"},
+                      {"a-b", "a"},
+                      {"a/b", "c"},
+                      {"a", "b/c"},
+                      {"task", "x y"},
+                      {"task-status", "a"},
+                      {"ab", ""},
+                      {"a", ""},
+                      {"\xc3\xbc", "u"}});
   CHECK(!layout.nameOf("orch/object/"));
   CHECK(!layout.nameOf("orch/object/ x"));
   CHECK(!layout.nameOf("orch/batch/x"));
@@ -37,14 +31,7 @@ TEST_CASE("store.consul: a value is that of its key or damaged", "[store]") {
   CHECK(layout.unsealed("orch/object/task a", value) == "content");
   CHECK(other.unsealed("moved/object/task a", value) == "content");
   CHECK(!layout.unsealed("orch/object/task b", value));
-  for (size_t i = 0; i < value.size() * 8; ++i) {
-    auto flipped = value;
-    flipped[i / 8] = static_cast<char>(flipped[i / 8] ^ (1 << (i % 8)));
-    CHECK(!layout.unsealed("orch/object/task a", flipped));
-  }
-  for (size_t i = 0; i < value.size(); ++i) {
-    CHECK(!layout.unsealed("orch/object/task a", value.substr(0, i)));
-  }
+  checkDamage(value, [&](auto& bad) { return layout.unsealed("orch/object/task a", bad); });
 }
 
 TEST_CASE("store.consul: the state's own records are read to the letter", "[store]") {

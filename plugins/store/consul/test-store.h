@@ -6,6 +6,7 @@
 #include "config.capnp.h"
 #include "consul-store.h"
 #include "consul/testing/test-consul.h"
+#include "http/testing/certificates.h"
 #include "http/testing/test-relay.h"
 #include "lib/testing/test-node.h"
 
@@ -59,6 +60,24 @@ struct Backend {
   static bool isEmpty(Env&, kj::WaitScope&, Servers& consul) {
     return consul.ctl({"kv", "get", "-keys", "-separator=", "orch"}).find("orch") ==
            std::string::npos;
+  }
+  static std::vector<std::string> strangers(const std::string& prefix) {
+    return {prefix + "object/task stranger", prefix + "something"};
+  }
+  static void put(Env&, kj::WaitScope&, Servers& consul, const std::string& key,
+                  const std::string& value) {
+    consul.ctl({"kv", "put", key, value});
+  }
+  static void remove(Env&, kj::WaitScope&, Servers& consul, const std::string& key) {
+    consul.ctl({"kv", "delete", key});
+  }
+  static std::string removal(const std::string& key) { return "consul kv delete '" + key + "'"; }
+  static kj::Own<Servers> secureServers(Env& env, kj::WaitScope& scope, kj::StringPtr testName,
+                                        const http::Certificates& made) {
+    auto hcl = "cert_file = \"" + made.file("server.pem") + "\" key_file = \"" +
+               made.file("server.key") + "\" ca_file = \"" + made.file("ca.pem") +
+               "\" verify_incoming_https = true";
+    return kj::heap<Servers>(env, scope, testName, 1, hcl, true);
   }
 };
 using TestStore = store::TestStore<Backend>;

@@ -36,22 +36,14 @@ TEST_CASE("store.etcd: a follower that is far behind gets everything, however la
   OneNode<Backend> all("behind");
   Bench bench(all.node);
   commitMany(all, bench, 0, 1300);
-  uint64_t last = 0;
   constexpr size_t LARGE = 550'000;
-  for (int i = 0; i < 10; ++i) {
-    last = bench.mustCommit("large" + std::to_string(i),
-                            {numberedPut(5000 + 2 * i, LARGE), numberedPut(5001 + 2 * i, LARGE)});
-  }
+  uint64_t last = commitLarge(bench, LARGE);
   Seen seen;
   auto following = bench.follow(0, seen);
   bench.await(seen, last);
   checkOnce(seen, 1310);
-  CHECK(seen.changes.back().size() == 2);
-  CHECK(seen.changes.back()[1].value == std::string(LARGE, 'v'));
-  // As is a load of several pages.
-  auto state = bench.load();
-  CHECK((state.objects.size() == 1320 && state.revision == last));
-  CHECK((state.objects[{"task", "k5019"}].value.size() == LARGE));
+  // A load is of several pages as well.
+  checkLarge(bench, seen, LARGE, 1320);
 }
 
 TEST_CASE("store.etcd: a follower from before a compaction is told to resync, and goes on",
@@ -87,26 +79,7 @@ TEST_CASE("store.etcd: a follower from before a compaction is told to resync, an
 TEST_CASE("store.etcd: what others write below the prefix is no change", "[store][etcd]") {
   OneNode<Backend> all("strange");
   Bench bench(all.node);
-  uint64_t first = commitMany(all, bench, 0, 1);
-  Seen seen;
-  auto following = bench.follow(first, seen);
-  auto& prefix = all.node.options.prefix;
-  all.servers.ctl({"put", prefix + "object/task stranger", "x"});
-  all.servers.ctl({"put", prefix + "something", "x"});
-  CHECK(bench.find("never") == 0);
-  CHECK(bench.elect("m", 0).wait(all.loop.scope).won);
-  uint64_t last = bench.mustCommit("b", {numberedPut(1)}, 1);
-  bench.await(seen, last);
-  CHECK(seen.revisions == std::vector<uint64_t>{last});
-  // But a load says by name what is not orch's.
-  auto loading = attemptNow([&] { bench.load(); });
-  REQUIRE(!loading.ok());
-  CAPTURE(loading.message().cStr());
-  CHECK(loading.message().startsWith("object 'task/stranger' in etcd at '"));
-  CHECK(loading.message().endsWith(
-      kj::str("etcdctl del '", prefix.c_str(), "object/task stranger'")));
-  all.servers.ctl({"del", prefix + "object/task stranger"});
-  CHECK(bench.load().objects.size() == 2);
+  strangersAreNoChange(all, bench);
 }
 
 TEST_CASE("store.etcd: records of batches are kept for a while, and overwritten keys as well",

@@ -2,11 +2,9 @@
 
 #include <catch2/catch.hpp>
 
-#include <algorithm>
-#include <vector>
-
 #include "etcd/request.h"
 #include "http/endpoint.h"
+#include "lib/testing/layout-cases.h"
 #include "orch/attempt.h"
 
 namespace orch::store::etcd {
@@ -16,22 +14,12 @@ using orch::etcd::endOf;
 
 TEST_CASE("store.etcd: keys are in the order of kind and key", "[store]") {
   Layout layout("/orch/");
-  using Names = std::vector<std::pair<std::string, std::string>>;
-  Names names{{"a", "z"},      {"a-b", "a"},         {"a/b", "c"}, {"a", "b/c"},
-              {"task", "x y"}, {"task-status", "a"}, {"ab", ""},   {"task", "\xff\xfe"},
-              {"a", ""},       {"\xc3\xbc", "u"}};
-  auto sorted = names;
-  std::sort(sorted.begin(), sorted.end());
-  std::sort(names.begin(), names.end(), [&](auto& one, auto& other) {
-    return layout.object(one.first, one.second) < layout.object(other.first, other.second);
-  });
-  CHECK(names == sorted);
+  KindsAndKeys names{{"a", "z"},      {"a-b", "a"},         {"a/b", "c"}, {"a", "b/c"},
+                     {"task", "x y"}, {"task-status", "a"}, {"ab", ""},   {"task", "\xff\xfe"},
+                     {"a", ""},       {"\xc3\xbc", "u"}};
+  checkOrder(layout, names);
   for (auto& [kind, key] : names) {
     auto whole = layout.object(kind, key);
-    auto read = layout.nameOf(whole);
-    REQUIRE(read);
-    CHECK(read->kind == kind);
-    CHECK(read->key == key);
     CHECK((whole >= layout.objects() && whole < endOf(layout.objects())));
   }
   CHECK(!layout.nameOf("/orch/object/"));
@@ -47,14 +35,7 @@ TEST_CASE("store.etcd: a value is that of its key or damaged", "[store]") {
   CHECK(layout.unseal("/orch/object/task a", value) == "content");
   CHECK(other.unseal("/moved/object/task a", value) == "content");
   CHECK(!layout.unseal("/orch/object/task b", value));
-  for (size_t i = 0; i < value.size() * 8; ++i) {
-    auto flipped = value;
-    flipped[i / 8] = static_cast<char>(flipped[i / 8] ^ (1 << (i % 8)));
-    CHECK(!layout.unseal("/orch/object/task a", flipped));
-  }
-  for (size_t i = 0; i < value.size(); ++i) {
-    CHECK(!layout.unseal("/orch/object/task a", value.substr(0, i)));
-  }
+  checkDamage(value, [&](auto& bad) { return layout.unseal("/orch/object/task a", bad); });
   auto nothing = layout.seal("/orch/batch/b", "");
   CHECK(layout.unseal("/orch/batch/b", nothing) == "");
 }

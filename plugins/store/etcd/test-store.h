@@ -6,6 +6,7 @@
 #include "config.capnp.h"
 #include "etcd-store.h"
 #include "etcd/testing/test-etcd.h"
+#include "http/testing/certificates.h"
 #include "http/testing/test-relay.h"
 #include "lib/testing/test-node.h"
 
@@ -67,6 +68,24 @@ struct Backend {
   }
   static bool isEmpty(Env&, kj::WaitScope&, Servers& etcd) {
     return etcd.ctl({"get", "--prefix", "--keys-only", "/"}).empty();
+  }
+  static std::vector<std::string> strangers(const std::string& prefix) {
+    return {prefix + "object/task stranger", prefix + "something"};
+  }
+  static void put(Env&, kj::WaitScope&, Servers& etcd, const std::string& key,
+                  const std::string& value) {
+    etcd.ctl({"put", key, value});
+  }
+  static void remove(Env&, kj::WaitScope&, Servers& etcd, const std::string& key) {
+    etcd.ctl({"del", key});
+  }
+  static std::string removal(const std::string& key) { return "etcdctl del '" + key + "'"; }
+  static kj::Own<Servers> secureServers(Env& env, kj::WaitScope& scope, kj::StringPtr testName,
+                                        const http::Certificates& made) {
+    std::vector<std::string> arguments{
+        "--cert-file=" + made.file("server.pem"), "--key-file=" + made.file("server.key"),
+        "--trusted-ca-file=" + made.file("ca.pem"), "--client-cert-auth"};
+    return kj::heap<Servers>(env, scope, testName, 1, arguments, "https");
   }
 };
 using TestStore = store::TestStore<Backend>;

@@ -63,22 +63,14 @@ TEST_CASE("store.zookeeper: a follower gets large values that no record has",
   OneNode<Backend> all("large");
   Bench bench(all.node);
   constexpr size_t LARGE = 250'000;
-  uint64_t last = 0;
-  for (int i = 0; i < 10; ++i) {
-    last = bench.mustCommit("large" + std::to_string(i),
-                            {numberedPut(2 * i, LARGE), numberedPut(2 * i + 1, LARGE)});
-  }
+  uint64_t last = commitLarge(bench, LARGE);
   Seen seen;
   auto following = bench.follow(0, seen);
   bench.await(seen, last);
   checkOnce(seen, 10);
-  CHECK(seen.changes.back().size() == 2);
-  CHECK(seen.changes.back()[1].value == std::string(LARGE, 'v'));
-  auto state = bench.load();
-  CHECK((state.objects.size() == 20 && state.revision == last));
-  CHECK((state.objects[{"task", "k19"}].value.size() == LARGE));
+  checkLarge(bench, seen, LARGE, 20);
   // One that was overwritten is nowhere any more.
-  last = bench.mustCommit("over", {Change{"task", "k0", 1, "small"}});
+  last = bench.mustCommit("over", {Change{"task", "k5000", 1, "small"}});
   Seen late;
   auto behind = bench.follow(0, late);
   bench.await(late, last);
@@ -90,37 +82,16 @@ TEST_CASE("store.zookeeper: what others write below the prefix is no change",
           "[store][zookeeper]") {
   OneNode<Backend> all("strange");
   Bench bench(all.node);
-  uint64_t first = commitMany(all, bench, 0, 1);
-  Seen seen;
-  auto following = bench.follow(first, seen);
+  strangersAreNoChange(all, bench);
+  // A load names a node with a name that is no object's as well, and one whose value was changed.
   Layout layout(all.node.options.prefix);
   TestClient other(*all.loop.env, all.loop.scope, all.servers.endpoints());
-  auto strange = layout.object("task:stranger");
-  other.put(strange, "x");
-  other.put(layout.top() + "/something", "x");
-  CHECK(bench.find("never") == 0);
-  CHECK(bench.elect("m", 0).wait(all.loop.scope).won);
-  uint64_t last = bench.mustCommit("b", {numberedPut(1)}, 1);
-  bench.await(seen, last);
-  CHECK(seen.revisions == std::vector<uint64_t>{last});
-  // But a load says by name what is not orch's.
-  auto refusal = [&] {
-    auto loading = attemptNow([&] { bench.load(); });
-    return loading.ok() ? kj::String() : kj::str(loading.message());
-  };
-  auto said = refusal();
-  CAPTURE(said.cStr());
-  CHECK(said.startsWith("object 'task/stranger' in ZooKeeper at '"));
-  CHECK(said.endsWith(kj::str("with zkCli.sh: delete ", strange.c_str())));
-  other.remove(strange);
-  CHECK(bench.load().objects.size() == 2);
-  // So for a node with a name that is no object's, and one whose value was changed.
   other.put(layout.folder(0) + "/odd", "x");
-  CHECK(refusal().startsWith("a node that is no object's in ZooKeeper at '"));
+  CHECK(loadRefusal(bench).starts_with("a node that is no object's in ZooKeeper at '"));
   other.remove(layout.folder(0) + "/odd");
   auto good = other.get(layout.object("task:k0"));
   other.put(layout.object("task:k0"), good + "!");
-  CHECK(refusal().startsWith("object 'task/k0' in ZooKeeper at '"));
+  CHECK(loadRefusal(bench).starts_with("object 'task/k0' in ZooKeeper at '"));
 }
 
 TEST_CASE("store.zookeeper: records of batches are kept for a while", "[store][zookeeper]") {

@@ -2,9 +2,9 @@
 // do.
 #include <catch2/catch.hpp>
 
-#include <filesystem>
 #include <fstream>
 
+#include "lib/testing/refusals.h"
 #include "orch/attempt.h"
 #include "orch/testing/held-time.h"
 #include "orch/testing/sockets.h"
@@ -18,41 +18,19 @@ using conformance::Answer;
 using conformance::Bench;
 using conformance::Change;
 
-bool contains(const std::string& text, const std::string& words) {
-  UNSCOPED_INFO(text);
-  return text.find(words) != std::string::npos;
-}
-
-// What a look-up says; empty: it works. The plugin's time passes no faster than the real one.
-std::string askWith(TestLoop& loop, const TestStore::Options& options) {
-  testing::HeldTime time(*loop.env, loop.scope);
-  TestNode node(time, loop.scope, "zk-refused", options);
-  auto opened = attemptNow([&] { return node.reopened(); });
-  if (!opened.ok()) return opened.message().cStr();
-  auto request = opened.value().findRequest();
-  request.setBatchId("b");
-  auto asked = attempt(request.send()).promise();
-  testing::until(*loop.env, loop.scope, "an answer or the deadline", [&] {
-    time.advance(1 * kj::MILLISECONDS);
-    return asked.poll(loop.scope);
-  });
-  auto outcome = asked.wait(loop.scope);
-  return outcome.ok() ? "" : outcome.message().cStr();
-}
-
 TEST_CASE("store.zookeeper: servers that do not answer are named", "[store][zookeeper]") {
-  TestLoop loop;
-  TestZookeeper servers(*loop.env, loop.scope, "zk-nobody");
+  OneNode<Backend> all("nobody");
+  auto& loop = all.loop;
+  auto& servers = all.servers;
   TestStore::Options options;
   options.endpoints = {"127.0.0.1:" + std::to_string(testing::freePort()), servers.endpoint()};
-  CHECK(askWith(loop, options) == "");
+  CHECK(refusalOf<Backend>(loop, options) == "");
   servers.kill();
   options.endpoints = servers.endpoints();
   options.timeoutMs = 500;
-  CHECK(askWith(loop, options) ==
-        "ZooKeeper at '" + servers.endpoint() + "' does not answer: " + servers.endpoint() +
-            ": Connection refused; see that most of its servers run, and that 'endpoints' names "
-            "them");
+  CHECK(refusalOf<Backend>(loop, options) == "ZooKeeper at '" + servers.endpoint() +
+                                                 "' does not answer: " + servers.endpoint() +
+                                                 ": Connection refused" + Backend::NO_QUORUM);
   // Whoever never asked for the change says that nothing came of it.
   testing::HeldTime time(*loop.env, loop.scope);
   TestNode node(time, loop.scope, "zk-nobody-commit", options);
@@ -75,21 +53,22 @@ TEST_CASE("store.zookeeper: with a user the state is his alone", "[store][zookee
   TestLoop loop;
   TestZookeeper servers(*loop.env, loop.scope, "zk-user");
   testing::TestFolder folder("zk-user-files");
-  std::filesystem::create_directories(folder.path().cStr());
-  std::string file = folder.sub("password").cStr();
-  std::ofstream(file) << "secret\n";
-  TestStore::Options options;
-  options.endpoints = servers.endpoints();
+  auto fileWith = [&](kj::StringPtr name, const char* text) {
+    std::string path = folder.sub(name).cStr();
+    std::ofstream(path) << text << "\n";
+    return path;
+  };
+  auto options = optionsFor<Backend>(servers.endpoints());
   options.user = "orch";
-  options.passwordFile = file;
+  options.passwordFile = fileWith("password", "secret");
   for (auto isolation : {testing::Isolation::KERNEL, testing::Isolation::PROCESS}) {
     options.isolation = isolation;
-    CHECK(askWith(loop, options) == "");
+    CHECK(refusalOf<Backend>(loop, options) == "");
   }
   options.isolation = testing::Isolation::KERNEL;
   TestNode node(*loop.env, loop.scope, "zk-user", options);
   Bench bench(node);
-  bench.mustCommit("b1", {Change{"task", "a", 0, "v"}});
+  bench.mustCommit("b1", {newObject("a")});
   TestClient stranger(*loop.env, loop.scope, servers.endpoints());
   auto refusal = attemptNow([&] { stranger.get(Layout(node.options.prefix).object("task:a")); });
   CHECK(!refusal.ok());
@@ -98,26 +77,22 @@ TEST_CASE("store.zookeeper: with a user the state is his alone", "[store][zookee
       "is there");
   auto bad = options;
   bad.user = bad.passwordFile = "";
-  CHECK(contains(askWith(loop, bad), words));
+  CHECK(says(refusalOf<Backend>(loop, bad), words));
   bad = options;
-  std::ofstream(folder.sub("guessed").cStr()) << "guessed\n";
-  bad.passwordFile = folder.sub("guessed").cStr();
-  CHECK(contains(askWith(loop, bad), words));
+  bad.passwordFile = fileWith("guessed", "guessed");
+  CHECK(says(refusalOf<Backend>(loop, bad), words));
   bad.passwordFile = folder.sub("none").cStr();
-  CHECK(contains(askWith(loop, bad), "passwordFile: cannot read '" + bad.passwordFile + "'"));
-  std::ofstream(folder.sub("empty").cStr()) << "\n";
-  bad.passwordFile = folder.sub("empty").cStr();
-  CHECK(contains(askWith(loop, bad), "passwordFile: the first line of '"));
+  CHECK(
+      says(refusalOf<Backend>(loop, bad), "passwordFile: cannot read '" + bad.passwordFile + "'"));
+  bad.passwordFile = fileWith("empty", "");
+  CHECK(says(refusalOf<Backend>(loop, bad), "passwordFile: the first line of '"));
 }
 
 TEST_CASE(
     "store.zookeeper: the largest batch fits into what servers take, and a larger one does not",
     "[store][zookeeper]") {
-  TestLoop loop;
-  TestZookeeper servers(*loop.env, loop.scope, "zk-largest");
-  TestStore::Options options;
-  options.endpoints = servers.endpoints();
-  TestNode node(*loop.env, loop.scope, "zk-largest", options);
+  OneNode<Backend> all("largest");
+  auto& node = all.node;
   Bench bench(node);
   node.options.prefix = "/" + std::string(127, 'p');
   bench.reopen();
@@ -147,11 +122,11 @@ TEST_CASE(
   // A server breaks off the connection without a word, whenever it is asked.
   auto large = bench.commit("large", {Change{"task", "large", 0, std::string(2 << 20, 'v')}});
   CHECK(large.kind == Answer::UNKNOWN);
-  CHECK(contains(large.reason,
-                 "bytes at once: lower 'maxBytes' and 'maxOps', or raise the "
-                 "servers' jute.maxbuffer"));
+  CHECK(says(large.reason,
+             "bytes at once: lower 'maxBytes' and 'maxOps', or raise the "
+             "servers' jute.maxbuffer"));
   CHECK(bench.find("large") == 0);
-  bench.mustCommit("again", {Change{"task", "again", 0, "v"}});
+  bench.mustCommit("again", {newObject("again")});
 }
 
 TEST_CASE("store.zookeeper: what is left of a removed state is in the way of a new one",
@@ -162,14 +137,14 @@ TEST_CASE("store.zookeeper: what is left of a removed state is in the way of a n
   TestStore::Options options;
   options.endpoints = servers.endpoints();
   options.prefix = "/deep/down/here";
-  CHECK(askWith(loop, options) == "");
+  CHECK(refusalOf<Backend>(loop, options) == "");
   other.remove("/deep/down/here/state");
-  CHECK(contains(askWith(loop, options),
-                 "under '/deep/down/here' is damaged: keep a copy of a server's dataDir, then "
-                 "restore a backup, or give this one up with zkCli.sh: delete "
-                 "/deep/down/here/head"));
+  CHECK(says(refusalOf<Backend>(loop, options),
+             "under '/deep/down/here' is damaged: keep a copy of a server's dataDir, then "
+             "restore a backup, or give this one up with zkCli.sh: delete "
+             "/deep/down/here/head"));
   other.removeAll("/deep/down/here");
-  CHECK(askWith(loop, options) == "");
+  CHECK(refusalOf<Backend>(loop, options) == "");
 }
 
 }  // namespace

@@ -54,6 +54,18 @@ struct Backend {
     TestClient client(env, scope, servers.endpoints());
     return client.children("/") == std::vector<std::string>{"zookeeper"};
   }
+  static std::vector<std::string> strangers(const std::string& prefix) {
+    Layout layout(prefix);
+    return {layout.object("task:stranger"), layout.top() + "/something"};
+  }
+  static void put(Env& env, kj::WaitScope& scope, Servers& servers, const std::string& key,
+                  const std::string& value) {
+    TestClient(env, scope, servers.endpoints()).put(key, value);
+  }
+  static void remove(Env& env, kj::WaitScope& scope, Servers& servers, const std::string& key) {
+    TestClient(env, scope, servers.endpoints()).remove(key);
+  }
+  static std::string removal(const std::string& key) { return "with zkCli.sh: delete " + key; }
 };
 using TestStore = store::TestStore<Backend>;
 using TestNode = store::TestNode<Backend>;

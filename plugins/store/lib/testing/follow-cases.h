@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "lib/testing/test-node.h"
+#include "lib/testing/refusals.h"
 
 namespace orch::store {
 
@@ -35,6 +35,25 @@ inline void checkOnce(const conformance::Seen& seen, size_t count) {
   CHECK(seen.revisions.size() == count);
   CHECK(std::is_sorted(seen.revisions.begin(), seen.revisions.end()));
   CHECK(std::adjacent_find(seen.revisions.begin(), seen.revisions.end()) == seen.revisions.end());
+}
+
+// Twenty objects in ten batches, two in each; the last revision. The last object is task/k5019.
+inline uint64_t commitLarge(conformance::Bench& bench, size_t bytes) {
+  uint64_t last = 0;
+  for (int i = 0; i < 10; ++i) {
+    last = bench.mustCommit("large" + std::to_string(i),
+                            {numberedPut(5000 + 2 * i, bytes), numberedPut(5001 + 2 * i, bytes)});
+  }
+  return last;
+}
+// Nothing came after them: they are the last that the follower was told of, and are loaded whole.
+inline void checkLarge(conformance::Bench& bench, const conformance::Seen& seen, size_t bytes,
+                       size_t objects) {
+  CHECK(seen.changes.back().size() == 2);
+  CHECK(seen.changes.back()[1].value == std::string(bytes, 'v'));
+  auto state = bench.load();
+  CHECK((state.objects.size() == objects && state.revision == seen.revisions.back()));
+  CHECK((state.objects[{"task", "k5019"}].value.size() == bytes));
 }
 
 template <typename Backend>
@@ -77,6 +96,28 @@ constexpr SharedCase FOLLOW_CASES[] = {
     {"a follower that is there before the state is told of its beginning",
      followersMayBeThereFirst<Backend>},
 };
+
+template <typename Backend>
+void strangersAreNoChange(OneNode<Backend>& all, conformance::Bench& bench) {
+  auto& loop = all.loop;
+  uint64_t first = commitMany(all, bench, 0, 1);
+  conformance::Seen seen;
+  auto following = bench.follow(first, seen);
+  auto keys = Backend::strangers(all.node.options.prefix);
+  for (auto& key : keys) Backend::put(*loop.env, loop.scope, all.servers, key, "x");
+  CHECK(bench.find("never") == 0);
+  CHECK(bench.elect("m", 0).wait(loop.scope).won);
+  uint64_t last = bench.mustCommit("b", {numberedPut(1)}, 1);
+  bench.await(seen, last);
+  CHECK(seen.revisions == std::vector<uint64_t>{last});
+  // But a load says by name what is not orch's.
+  auto refusal = loadRefusal(bench);
+  CAPTURE(refusal);
+  CHECK(refusal.starts_with(std::string("object 'task/stranger' in ") + Backend::TITLE + " at '"));
+  CHECK(refusal.ends_with(Backend::removal(keys[0])));
+  Backend::remove(*loop.env, loop.scope, all.servers, keys[0]);
+  CHECK(bench.load().objects.size() == 2);
+}
 
 // Of those whose client goes to another server by itself.
 template <typename Backend>

@@ -7,30 +7,10 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "lib/testing/test-node.h"
+#include "lib/testing/refusals.h"
 #include "orch/attempt.h"
-#include "orch/fail.h"
 
 namespace orch::store {
-
-inline conformance::Change newObject(const std::string& key) {
-  return conformance::Change{"task", key, 0, "v"};
-}
-
-inline std::string loadRefusal(conformance::Bench& bench) {
-  auto outcome = attemptNow([&] { bench.load(); });
-  return outcome.ok() ? "" : outcome.message().cStr();
-}
-inline std::string commitRefusal(conformance::Bench& bench, const std::string& id) {
-  auto outcome = attemptNow([&] {
-    auto answer = bench.commit(id, {newObject(id)});
-    if (answer.kind != conformance::Answer::COMMITTED) fail(kj::str(answer.reason.c_str()));
-  });
-  return outcome.ok() ? "" : outcome.message().cStr();
-}
-inline bool says(const std::string& text, const std::string& words) {
-  return text.find(words) != std::string::npos;
-}
 
 template <typename Backend>
 void anOldCopyIsRefused() {

@@ -14,6 +14,10 @@
 //   NO_QUORUM                          the end of an error when most do not answer
 //   holds(env, scope, servers, prefix, key)        whether the object task/KEY is there
 //   isEmpty(env, scope, servers)       whether nothing of orch's is
+//   strangers(prefix)                  where the object task/stranger would be, and what is none
+//   put(env, scope, servers, key, value), remove(env, scope, servers, key)
+//                                      with the servers' own tools
+//   removal(key)                       how an error says that it is to be removed
 #pragma once
 
 #include <filesystem>
