@@ -84,8 +84,7 @@ class Run:
                 try:
                     violations = self.chaos()
                 finally:
-                    if violations:
-                        self.keepLogs()
+                    self.keepLogs()
         finally:
             self.log.close()
         return bool(violations)

@@ -102,6 +102,30 @@ TEST_CASE("zookeeper: a session outlives its server, and its watches with it", "
   children.changed.wait(loop.scope);
 }
 
+TEST_CASE("zookeeper: a server that was left is asked again only if all others were, too",
+          "[zookeeper]") {
+  ClientLoop loop;
+  TestZookeeper one(*loop.env, loop.scope, "zk-left-one"),
+      two(*loop.env, loop.scope, "zk-left-two");
+  TestClient test(*loop.env, loop.scope, {one.endpoint(), two.endpoint()});
+  auto& client = test.client;
+  client.connected().wait(loop.scope);
+  auto session = client.session();
+  auto watched = client.watch("/");
+  auto first = client.leave("is wrong");
+  CHECK(!client.isConnected());
+  CHECK(client.get("/").wait(loop.scope).code == Code::LOST);
+  CHECK(client.lostText().find(first + " is wrong; see that") != std::string::npos);
+  watched.changed.wait(loop.scope);
+  client.connected().wait(loop.scope);
+  CHECK(client.session() > session);
+  CHECK(client.get("/").wait(loop.scope).code == Code::OK);
+  auto second = client.leave("is wrong, too");
+  CHECK((first == one.endpoint() ? second == two.endpoint() : second == one.endpoint()));
+  client.connected().wait(loop.scope);
+  CHECK(client.get("/").wait(loop.scope).code == Code::OK);
+}
+
 TEST_CASE("zookeeper: what changed while the connection was away is told", "[zookeeper]") {
   ClientLoop loop;
   TestZookeeper servers(*loop.env, loop.scope, "zk-away");

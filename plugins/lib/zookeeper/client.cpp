@@ -7,6 +7,7 @@
 #include <sys/time.h>
 #include <zookeeper/zookeeper.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -19,6 +20,8 @@ namespace {
 // Before the next session is asked for.
 constexpr kj::Duration RENEW_PAUSE = 20 * kj::MILLISECONDS;
 constexpr kj::Duration RESOLVE_PAUSE = 1 * kj::SECONDS;
+// A server that was left may have been mended by then.
+constexpr kj::Duration LEFT_FOR = 1 * kj::MINUTES;
 // After a connection could not be made; where all servers fail the library waits longer by itself.
 constexpr kj::Duration FAILED_PAUSE = 5 * kj::MILLISECONDS;
 // Answers that are taken before the loop is given to others.
@@ -166,6 +169,29 @@ int64_t Client::sessionId() const {
   return handle == nullptr ? 0 : zoo_client_id(handle)->client_id;
 }
 
+std::string Client::leave(std::string why) {
+  std::string server = handle == nullptr ? "" : zoo_get_current_server(handle);
+  if (server.empty()) return "a server";
+  left.insert_or_assign(server, timer.now() + LEFT_FOR);
+  trouble = server + " " + why;
+  ended = true;
+  setUp(false);
+  kick();
+  return server;
+}
+
+std::string Client::withoutLeft(const std::string& servers) {
+  std::erase_if(left, [&](auto& one) { return one.second <= timer.now(); });
+  std::string good;
+  for (size_t from = 0; from < servers.size();) {
+    auto end = std::min(servers.find(',', from), servers.size());
+    auto server = servers.substr(from, end - from);
+    if (left.count(server) == 0) good += (good.empty() ? "" : ",") + server;
+    from = end + 1;
+  }
+  return good.empty() ? servers : good;
+}
+
 void Client::kick() {
   if (kicker.get() != nullptr) kicker->fulfill();
 }
@@ -234,7 +260,7 @@ Task<void> Client::run() {
       co_await timer.afterDelay(RESOLVE_PAUSE);
       continue;
     }
-    open(servers);
+    open(withoutLeft(servers));
     if (handle != nullptr) co_await drive();
     close();
     co_await timer.afterDelay(RENEW_PAUSE);

@@ -48,6 +48,9 @@ class Client final {
   uint64_t session() const { return sessions; }
   // ZooKeeper's own number of this session; 0: there is none.
   int64_t sessionId() const;
+  // Ends the session, and asks this server for the next ones only if all others are left, too, for
+  // a minute: what it answers is wrong, for what `why` says. Answers its address.
+  std::string leave(std::string why);
 
   // All are sent at once and in order, and are answered in order. Without a connection they say
   // LOST and nothing was sent. A silent server is left after two thirds of the session's time.
@@ -90,6 +93,7 @@ class Client final {
   struct Callbacks;
   Task<void> run();
   Task<std::string> resolve();
+  std::string withoutLeft(const std::string& servers);
   void open(const std::string& servers);
   Task<void> drive();
   Task<void> turn();
@@ -115,6 +119,7 @@ class Client final {
   bool up = false;
   bool ended = false;  // this session, for good
   std::string trouble = "it has not been asked yet";
+  std::map<std::string, kj::TimePoint> left;  // servers, and until when
   kj::Own<kj::PromiseFulfiller<void>> connecting;
   kj::ForkedPromise<void> connection = nullptr;
   kj::Own<kj::PromiseFulfiller<void>> kicker;

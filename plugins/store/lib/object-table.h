@@ -28,6 +28,8 @@ class ObjectTable final {
   bool has(const Name& name, uint64_t revision) const;
   // Of all that were put.
   uint64_t newest() const { return newestRevision; }
+  auto begin() const { return objects.begin(); }
+  auto end() const { return objects.end(); }
   // All of them in order, in pieces that keep the loop for some milliseconds; nothing is left here.
   Task<void> deliver(schema::ObjectSink::Client sink);
 

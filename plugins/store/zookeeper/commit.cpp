@@ -124,6 +124,7 @@ Task<std::optional<CommitAnswer>> ZookeeperStore::tryCommit(schema::Batch::Reade
     co_return Answer();
   }
   auto next = nextHead(true);
+  next.sum = sumAfter(next.sum, next.number, batch);
   auto request = commitRequest(batch, next);
   trying.bytes = request.bytes();
   trying.inFlight = true;

@@ -67,6 +67,7 @@ Task<void> Follower::watch() {
       co_await resync();
     } else {
       co_await tell(head->number);
+      co_await compare(*head);
     }
     co_await watched.changed;
   }
@@ -114,13 +115,26 @@ Task<bool> Follower::tellOne(uint64_t number, std::optional<Change> change) {
     list[i].setPut(kj::arrayPtr(object->value.data(), object->value.size()).asBytes());
   }
   position = number;
+  sum = sumAfter(sum, number, reader.get());
   co_await send(kj::mv(request));
   co_return true;
+}
+
+Task<void> Follower::compare(const Head& head) {
+  if (position != head.number) co_return;  // it has been told to begin anew
+  bool differs = sum && head.sum && *sum != *head.sum;
+  if (differs) {
+    co_await resync();
+    store.leaveServer("has records that do not lead to revision " + std::to_string(head.revision));
+  }
+  sum = head.sum;
+  store.followedTo(position);
 }
 
 Task<void> Follower::resync() {
   auto at = co_await store.glance();
   position = at.head.number;
+  sum = at.head.sum;
   auto request = sink.resyncRequest();
   request.setRevision(at.head.revision);
   co_await send(kj::mv(request));

@@ -23,6 +23,8 @@ class Follower final : public Following {
   // False if it is gone, or what it left out is.
   Task<bool> tellOne(uint64_t number, std::optional<Change> change);
   Task<void> resync();
+  // With what was told so far.
+  Task<void> compare(const Head& head);
   template <typename R>
   Task<void> send(R request);
 
@@ -30,6 +32,7 @@ class Follower final : public Following {
   ZookeeperStore& store;
   Log& log;
   uint64_t position;  // of the last record that was told or passed over
+  StateSum sum;       // as of then; nothing: not yet known
   schema::ChangeSink::Client sink;
   bool sinkFailed = false;
   bool told = false;  // that something is wrong

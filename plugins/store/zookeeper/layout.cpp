@@ -218,16 +218,38 @@ std::optional<Founding> Founding::read(std::string_view text) {
   return Founding{std::string(id), *epoch, std::string(text)};
 }
 
+uint64_t weightOf(std::string_view name, uint64_t revision) {
+  std::string object(name);
+  append(object, revision);
+  return checksumOf(kj::arrayPtr(object.data(), object.size()).asBytes());
+}
+
+StateSum sumAfter(StateSum before, uint64_t number, schema::Batch::Reader batch) {
+  if (!before) return before;
+  uint64_t sum = *before;
+  for (auto op : batch.getOps()) {
+    auto name = nameOf(viewOf(op.getKind()), viewOf(op.getKey()));
+    if (op.getExpected() != 0) sum -= weightOf(name, op.getExpected());
+    if (op.isPut()) sum += weightOf(name, number);
+  }
+  return sum;
+}
+
 std::string Head::text() const {
-  return std::to_string(number) + " " + std::to_string(revision) + " " + std::to_string(first);
+  auto numbers = {number, revision, first};
+  std::string all;
+  for (auto each : numbers) all += (all.empty() ? "" : " ") + std::to_string(each);
+  return sum ? all + " " + std::to_string(*sum) : all;
 }
 std::optional<Head> Head::read(std::string_view text) {
   auto number = numberIn(cutWord(text));
   auto revision = numberIn(cutWord(text));
-  auto first = numberIn(text);
-  if (!number || !revision || !first) return std::nullopt;
+  bool summed = text.find(' ') != std::string_view::npos;
+  auto first = numberIn(cutWord(text));
+  auto sum = summed ? numberIn(text) : StateSum();
+  if (!number || !revision || !first || (summed && !sum)) return std::nullopt;
   if (*revision > *number || *first == 0 || *first > *number + 1) return std::nullopt;
-  return Head{*number, *revision, *first};
+  return Head{*number, *revision, *first, sum};
 }
 
 }  // namespace orch::store::zookeeper

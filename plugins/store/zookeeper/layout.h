@@ -13,9 +13,9 @@ namespace orch::store::zookeeper {
 
 // The nodes below a prefix:
 //   state             `ID EPOCH LEADER`: who this state is, who may write, and who that is
-//   head              `NUMBER REVISION FIRST`: the last record, the last batch that was applied,
-//   and
-//                     from which record on none is gone. Every commit changes it.
+//   head              `NUMBER REVISION FIRST SUM`: the last record, the last that was applied, from
+//                     which record on none is gone, and the sum of all objects. Every commit
+//                     changes it.
 //   batch/NUMBER+ID   a batch that was applied as revision NUMBER; with `-`, one that never will be
 //   change/NUMBER     what it changed
 //   object/XX/NAME    the objects, NAME being KIND:KEY, in 256 folders by a checksum of it: no list
@@ -94,11 +94,22 @@ struct Founding {
   static std::optional<Founding> read(std::string_view text);
 };
 
+// The sum of a state: of a number for each of its objects, modulo 2^64, so that a commit knows the
+// next one from the last and from what it changes. A server that lacks a change, or has one that
+// never was, has objects that do not add up to it. Nothing: it is not known, of a state that an
+// older version made.
+using StateSum = std::optional<uint64_t>;
+// What an object adds to it. `name` as from nameOf.
+uint64_t weightOf(std::string_view name, uint64_t revision);
+// The sum after this batch was applied as revision `number`.
+StateSum sumAfter(StateSum before, uint64_t number, schema::Batch::Reader batch);
+
 // The content of the node `head`.
 struct Head {
   uint64_t number = 0;
   uint64_t revision = 0;
   uint64_t first = 1;
+  StateSum sum = 0;
 
   std::string text() const;
   static std::optional<Head> read(std::string_view text);

@@ -12,6 +12,8 @@ namespace {
 
 // Reads on their way.
 constexpr size_t READS_AT_ONCE = 1000;
+// Objects whose sum is made before others have their turn: some milliseconds.
+constexpr size_t SUMMED_AT_ONCE = 10'000;
 // Of a load that writers are faster than.
 constexpr int MAX_LOADS = 10;
 
@@ -104,6 +106,18 @@ Task<bool> ZookeeperStore::catchUp(Gathered& all, uint64_t to) {
   co_return true;
 }
 
+Task<void> ZookeeperStore::checkSum(const Gathered& all, StateSum expected) {
+  if (!expected) co_return;
+  uint64_t sum = 0;
+  size_t count = 0;
+  for (auto& [key, object] : all.objects) {
+    sum += weightOf(nameOf(key.first, key.second), object.revision);
+    if (++count % SUMMED_AT_ONCE == 0) co_await env.timer().afterDelay(0 * kj::SECONDS);
+  }
+  if (sum == *expected) co_return;
+  leaveServer("has objects that are not those of revision " + std::to_string(all.at.head.revision));
+}
+
 Task<ZookeeperStore::Gathered> ZookeeperStore::gather() {
   Gathered all;
   co_await soon(client.connected());
@@ -114,12 +128,15 @@ Task<ZookeeperStore::Gathered> ZookeeperStore::gather() {
   co_await readObjects(all, names);
   // Until nothing is newer than the moment that this is of.
   for (;;) {
-    auto now = co_await soon(glance().promise());
+    auto now = co_await soon(sureGlance().promise());
     all.again = false;
     all.complete = co_await catchUp(all, now.head.number);
     if (!all.complete) co_return kj::mv(all);
     all.at.founding = now.founding;
-    if (!all.again && all.objects.newest() <= all.at.head.number) break;
+    if (!all.again && all.objects.newest() <= all.at.head.number) {
+      co_await checkSum(all, now.head.sum);
+      break;
+    }
   }
   co_return kj::mv(all);
 }

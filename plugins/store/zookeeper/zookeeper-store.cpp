@@ -92,36 +92,91 @@ Glance ZookeeperStore::readGlance(const Done& barrier, const Read& state, const 
 }
 
 Task<Glance> ZookeeperStore::glance() {
-  auto before = knows;
-  auto barrier = client.multi(Multi().check(layout.state(), Multi::ANY_VERSION));
-  auto state = client.get(layout.state());
-  auto head = client.get(layout.head());
-  auto agreed = co_await barrier;
-  auto stateRead = co_await state;
-  auto headRead = co_await head;
-  co_return readGlance(agreed, stateRead, headRead, before);
+  for (int i = 0; i < MAX_TRIES; ++i) {
+    auto before = knows;
+    auto session = client.session();
+    if (stateVersion.session != session) stateVersion = Version{session, Multi::ANY_VERSION};
+    auto version = stateVersion.number;
+    auto barrier = client.multi(Multi().check(layout.state(), version));
+    auto state = client.get(layout.state());
+    auto head = client.get(layout.head());
+    auto agreed = co_await barrier;
+    auto stateRead = co_await state;
+    auto headRead = co_await head;
+    bool refused = agreed.code == Code::BAD_VERSION;
+    bool compares = stateRead.code == Code::OK && (agreed.code == Code::OK || refused);
+    bool same = stateRead.version == version;
+    if (compares && refused && same) leaveServer("has not heard of the last election");
+    if (!compares || same) co_return readGlance(agreed, stateRead, headRead, before);
+    stateVersion = Version{session, stateRead.version};
+  }
+  client.failWith(Code::LOST);
+}
+
+Task<Glance> ZookeeperStore::sureGlance() {
+  auto there = co_await glance();
+  for (int i = 0; i < MAX_TRIES && there.there; ++i) {
+    auto same =
+        Multi().check(layout.state(), there.stateVersion).check(layout.head(), there.headVersion);
+    auto agreed = co_await client.multi(same);
+    if (agreed.code == Code::OK) break;
+    if (!isRace(agreed.code)) client.failWith(agreed.code);
+    auto now = co_await glance();
+    bool still = now.headVersion == there.headVersion && now.stateVersion == there.stateVersion;
+    if (still) leaveServer("has not heard of the last changes");
+    there = kj::mv(now);
+  }
+  co_return kj::mv(there);
 }
 
 Task<Glance> ZookeeperStore::examine() {
   Memory fresh;
   fresh.session = client.session();
-  auto looking = glance().promise();
-  auto listing = client.children(layout.batches());
-  fresh.at = co_await kj::mv(looking);
-  auto listed = co_await listing;
+  fresh.at = co_await sureGlance();
+  auto listed = co_await client.children(layout.batches());
   auto there = fresh.at;
   if (!there.there) {
     forget();
     co_return kj::mv(there);
   }
   if (listed.code != Code::OK) client.failWith(listed.code);
+  bool twice = false;
   for (auto& name : listed.names) {
     auto record = BatchRecord::read(name);
     if (!record) failDamaged("a node that is no batch's", layout.batches() + "/" + name);
+    twice |= record->number >= there.head.first && fresh.records.count(record->number) > 0;
     fresh.add(kj::mv(*record));
   }
+  co_await checkRecords(fresh, twice);
   remember(kj::mv(fresh));
   co_return kj::mv(there);
+}
+
+Task<void> ZookeeperStore::checkRecords(const Memory& fresh, bool twice) {
+  auto missing = fresh.at.head.first;
+  while (missing <= fresh.at.head.number && fresh.records.count(missing) > 0) ++missing;
+  bool whole = missing > fresh.at.head.number;
+  if (whole && !twice) co_return;
+  // Some may have been old, and gone, by the time that they were listed.
+  auto now = co_await glance();
+  if (!twice && missing < now.head.first) client.failWith(Code::LOST);
+  leaveServer(twice ? "has two records of the same number"
+                    : "lacks the record " + std::to_string(missing));
+}
+
+void ZookeeperStore::leaveServer(std::string why) {
+  auto server = client.leave("is left, since it " + why);
+  auto reason = kj::str("the server ", server.c_str(), " of ", place().c_str(), " ", why.c_str(),
+                        ": it has another state than was committed; stop it, empty its dataDir but "
+                        "for 'myid', and start it again: it copies the state of the others");
+  log.warn("store.server-differs, asking another one", {{"reason", reason}});
+  kj::throwFatalException(
+      kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__, kj::mv(reason)));
+}
+
+void ZookeeperStore::followedTo(uint64_t number) {
+  KnownState now{knows.id, number, knows.epoch};
+  if (!knows.id.empty() && knows.learn(now)) learned();
 }
 
 Task<void> ZookeeperStore::ensure() {

@@ -18,6 +18,12 @@
 //
 //   What was remembered is forgotten with the session: it ends when the servers are older copies of
 //   themselves, which let in no session that has seen more.
+//
+//   A server's copy may lack changes that were committed, or have some that never were: ZooKeeper
+//   3.8 leaves such behind where a server loses its leader while it writes (ZOOKEEPER-4712, -4785).
+//   Whoever decides on a transaction has the version of `state` and of `head` that a server has
+//   answered; what it has of the past, which is the records and the objects, has to agree with
+//   `head`. A server where one of these does not fit is left for another one.
 #pragma once
 
 #include <map>
@@ -77,13 +83,20 @@ class ZookeeperStore final : public SharedState, private kj::TaskSet::ErrorHandl
   void checkNames(schema::Batch::Reader) const override {}  // all are escaped
   void committed() override;
 
-  // For followers and loads.
+  // For followers and loads. Who leads is what most servers agree to.
   Task<Glance> glance();
+  // And the last record as well, unless it is another one all the time.
+  Task<Glance> sureGlance();
   // What the records after `from` change, up to `to`. Nothing for one that is gone.
   kj::Promise<std::optional<Change>> change(uint64_t number);
   // An object as it is now; nothing if it is gone. Fails with its name if it is damaged.
   using Object = StoredValue;
   kj::Promise<std::optional<Object>> object(std::string name);
+  // A follower was told of all up to the record `number`.
+  void followedTo(uint64_t number);
+  // The server that is asked has another state than was committed, as `why` says. Fails with
+  // DISCONNECTED; another one is asked from now on.
+  [[noreturn]] void leaveServer(std::string why);
   Client& servers() { return client; }
   const Layout& paths() const { return layout; }
 
@@ -113,6 +126,8 @@ class ZookeeperStore final : public SharedState, private kj::TaskSet::ErrorHandl
   // Remembers what is there; makes a state where none is and none was known.
   Task<void> ensure();
   Task<Glance> examine();
+  // That all records are there which should be, and each once.
+  Task<void> checkRecords(const Memory& fresh, bool twice);
   Task<void> found();
   Glance readGlance(const Done& barrier, const Read& state, const Read& head,
                     const KnownState& before);
@@ -147,6 +162,7 @@ class ZookeeperStore final : public SharedState, private kj::TaskSet::ErrorHandl
   Task<std::vector<std::string>> listObjects();
   Task<void> readObjects(Gathered& all, const std::vector<std::string>& names);
   Task<bool> catchUp(Gathered& all, uint64_t to);
+  Task<void> checkSum(const Gathered& all, StateSum expected);
   Task<void> catchUpOne(Gathered& all, uint64_t number, const Change& change);
 
   // Fails if it takes too long.
@@ -163,6 +179,12 @@ class ZookeeperStore final : public SharedState, private kj::TaskSet::ErrorHandl
   Client client;
   Memory memory;
   uint64_t generation = 0;
+  // Of `state`, in this session: as a server has it, and most have agreed to, or still have to.
+  struct Version {
+    uint64_t session = 0;
+    int32_t number = Multi::ANY_VERSION;
+  };
+  Version stateVersion;
   uint64_t sinceTrim = TRIM_EVERY;  // whoever was here before may have left some
   bool trimming = false;
   bool trimFails = false;

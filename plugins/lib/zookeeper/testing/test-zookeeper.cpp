@@ -83,6 +83,12 @@ void TestZookeeper::restoreFiles(size_t i) {
                         std::filesystem::copy_options::recursive);
 }
 
+void TestZookeeper::takeFiles(const TestZookeeper& other) {
+  wipe();
+  std::filesystem::copy(other.dataOf(0).cStr(), dataOf(0).cStr(),
+                        std::filesystem::copy_options::recursive);
+}
+
 std::string TestZookeeper::status(size_t i) {
   auto asking = env.network()
                     .parseAddress("127.0.0.1", servers[i].clientPort)

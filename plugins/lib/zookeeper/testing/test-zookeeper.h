@@ -31,6 +31,8 @@ class TestZookeeper final {
   // Keeps a copy of its files, or brings it back. While it does not run.
   void keepFiles(size_t server = 0);
   void restoreFiles(size_t server = 0);
+  // Makes the first server's files those of another ZooKeeper's. While neither runs.
+  void takeFiles(const TestZookeeper& other);
 
   uint16_t port(size_t server = 0) const { return servers[server].clientPort; }
   std::string endpoint(size_t server = 0) const;
