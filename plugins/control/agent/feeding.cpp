@@ -42,7 +42,12 @@ void NodeAgent::feed(const std::string& id, schema::TaskEntry::Builder entry) {
 Task<void> TaskController::retire() {
   if (!serving) co_return;
   serving = false;
-  co_await services.feed.told(task->id().cStr());
+  services.feed.changed(task->id());
+  bool settled = co_await services.feed.settled();
+  if (settled) co_return;
+  services.host.log().warn(
+      "task.watchers-late, going on without them",
+      {{"task", task->id()}, {"limitMs", kj::str(services.settings.getLeaveLimitMs())}});
 }
 
 }  // namespace orch::control::agent

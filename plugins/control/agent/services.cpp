@@ -14,7 +14,7 @@ NodeServices::NodeServices(Env& env, Host& host, Config::Reader settings, Leftov
           env, host.log(),
           [this](kj::StringPtr service) { return named(service).castAs<schema::NetworkTables>(); }),
       mesh(env, host.log(), [this]() { return ports(); }),
-      feed(env, host.log(), tasks, settings.getLeaveLimitMs()),
+      feed(env, tasks, settings.getLeaveLimitMs()),
       cleaner(cleaner) {}
 
 // One client of each, for all tasks: it stays good when the plugin behind it starts again.

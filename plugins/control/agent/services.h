@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config.capnp.h"
+#include "lib/task-feed.h"
 #include "mesh-table.h"
 #include "network-tables.h"
 #include "orch/attempt.h"
@@ -17,7 +18,6 @@
 #include "orch/schema/runtime.capnp.h"
 #include "orch/semaphore.h"
 #include "resource-gate.h"
-#include "task-feed.h"
 
 namespace orch::control::agent {
 

@@ -20,7 +20,8 @@ Core::Core(Env& env, Host& host, Config::Reader settings)
                  [this](auto& former) -> kj::Promise<void> { return beginLead(former); }),
       admins(*this, host, manager, members),
       logins(env, host, manager, members),
-      sessions(*this, env, host, manager, members, logins, settings),
+      clusterFeed(*this, env, manager),
+      sessions(*this, env, host, manager, members, logins, clusterFeed, settings),
       progress(env, manager),
       logs(env, manager, sessions),
       volumes(env, manager, sessions),
@@ -65,6 +66,7 @@ Task<Services> Core::start() {
   if (members.isWorker()) {
     services.add("cluster",
                  newWorkerServer(kj::addRef(*this), {env, host, members, settings.getAgent()}));
+    services.add("cluster-tasks", newWorkerFeed(kj::addRef(*this), {env, host, members, {}}));
     services.addForPeers("contact", newPeerService([this](auto peer) {
                            return newContact(kj::addRef(*this), this->host, peer);
                          }));
@@ -92,6 +94,8 @@ Task<Services> Core::start() {
                        }));
   Choose renewal = [this]() { return ownRenewal(); };
   services.add("renewal", newForwarder(kj::addRef(*this), kj::mv(renewal)), frontOf("renewal"));
+  Choose tasks = [this]() { return clusterTasks(); };
+  services.add("cluster-tasks", newForwarder(kj::addRef(*this), kj::mv(tasks)));
   services.addForPeers("join", frontOf("join"));
   services.addForPeers("admin", frontOf("admin"));
   if (!members.isLocked()) members.begin();
@@ -121,20 +125,35 @@ schema::PeerService::Client Core::frontOf(kj::StringPtr service) {
 capnp::Capability::Client Core::openForPeer(kj::StringPtr service, schema::Peer::Reader peer) {
   if (service == "join") return members.joining(peer);
   if (service == "admin") return admins.admission(peer);
+  if (service == "cluster-tasks") {
+    KJ_REQUIRE(peer.getRole() == schema::Role::MANAGER, "this is for managers");
+    return clusterFeed.client();
+  }
   KJ_REQUIRE(service == "renewal", "managers do not open this for each other", service);
   bool admin = peer.getRole() == schema::Role::ADMIN;
   return admin ? admins.renewing(peer) : members.renewing(peer);
 }
 
+capnp::Capability::Client Core::askLeader(schema::ManagerPeer::Client leader,
+                                          kj::StringPtr service) const {
+  auto request = leader.openRequest();
+  request.setService(service);
+  fillSelf(request.initPeer());
+  return request.send().getService();
+}
+
+// Of whoever leads.
+Task<capnp::Capability::Client> Core::clusterTasks() {
+  co_await leadership.settled();
+  KJ_IF_MAYBE (leader, leadership.leader()) co_return askLeader(*leader, "cluster-tasks");
+  leadership.requireLead();
+  co_return clusterFeed.client();
+}
+
 // Of this node's certificate, by whoever leads.
 Task<capnp::Capability::Client> Core::ownRenewal() {
   if (!leadership.isCutOff()) co_await leadership.settled();
-  KJ_IF_MAYBE (leader, leadership.leader()) {
-    auto request = leader->openRequest();
-    request.setService("renewal");
-    fillSelf(request.initPeer());
-    co_return request.send().getService();
-  }
+  KJ_IF_MAYBE (leader, leadership.leader()) co_return askLeader(*leader, "renewal");
   capnp::MallocMessageBuilder message;
   auto self = message.initRoot<schema::Peer>();
   fillSelf(self);
@@ -178,6 +197,7 @@ Task<void> Core::createCluster() {
 Task<void> Core::stop() {
   waiting = kj::READY_NOW;
   members.stop();
+  clusterFeed.stop();
   sessions.stop();
   co_await leadership.stop();
   co_await journal.flush();

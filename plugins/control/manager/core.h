@@ -34,6 +34,9 @@ class Core final : public kj::Refcounted {
   capnp::Capability::Client openDispatcher(schema::Peer::Reader peer);
   schema::PeerService::Client frontOf(kj::StringPtr service);
   Task<capnp::Capability::Client> ownRenewal();
+  Task<capnp::Capability::Client> clusterTasks();
+  capnp::Capability::Client askLeader(schema::ManagerPeer::Client leader,
+                                      kj::StringPtr service) const;
   void fillSelf(schema::Peer::Builder peer) const;
 
   Env& env;
@@ -44,6 +47,7 @@ class Core final : public kj::Refcounted {
   Leadership leadership;
   Admins admins;
   LoginSafe logins;
+  ClusterFeed clusterFeed;
   Sessions sessions;
   ProgressTable progress;
   LogStreams logs;

@@ -87,6 +87,9 @@ void TestCluster::start() {
     if (service.getName() == "dispatcher") {
       dispatcher = service.getCapability().castAs<schema::Dispatcher>();
     }
+    if (service.getName() == "cluster-tasks") {
+      tasksFeed = service.getCapability().castAs<schema::TaskFeed>();
+    }
     if (service.getName() == "renewal") host.addService("renewal", service.getCapability());
     if (service.hasPeers()) peers.insert_or_assign(service.getName().cStr(), service.getPeers());
   }
@@ -100,6 +103,7 @@ void TestCluster::stop() {
   plugin = nullptr;
   control = nullptr;
   dispatcher = nullptr;
+  tasksFeed = nullptr;
   peers.clear();
   settle();
 }

@@ -13,6 +13,7 @@
 #include "orch/schema/agent.capnp.h"
 #include "orch/schema/cluster.capnp.h"
 #include "orch/schema/filter.capnp.h"
+#include "orch/schema/integration.capnp.h"
 #include "orch/schema/scheduler.capnp.h"
 #include "orch/testing/memory-store.h"
 #include "orch/testing/test-host.h"
@@ -176,6 +177,7 @@ class TestCluster {
   testing::TestHost host;
   schema::ClusterControl::Client control = nullptr;
   schema::Dispatcher::Client dispatcher = nullptr;
+  schema::TaskFeed::Client tasksFeed = nullptr;
   std::map<std::string, schema::PeerService::Client> peers;  // what other hosts may have
   bool autoInit = true;
   Env* machine = nullptr;  // that the manager runs on; null: the world's

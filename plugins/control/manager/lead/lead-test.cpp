@@ -30,6 +30,39 @@ TEST_CASE("lead: a second manager follows, and hands on what it is asked", "[man
   CHECK(f.two.agent->running() == 1);
 }
 
+// How many tasks serve.
+class ServingSink final : public schema::TaskSink::Server {
+ public:
+  explicit ServingSink(uint32_t& serving) : serving(serving) {}
+  kj::Promise<void> update(UpdateContext context) override {
+    if (context.getParams().getComplete()) serving = 0;
+    for (auto entry : context.getParams().getTasks()) serving += entry.getServing();
+    return kj::READY_NOW;
+  }
+
+ private:
+  uint32_t& serving;
+};
+
+TEST_CASE("lead: who watches the cluster's tasks at a follower is told by the leader",
+          "[manager]") {
+  LeadFixture f("lead-feeds");
+  f.together();
+  uint32_t serving = 0;
+  auto request = f.two.tasksFeed.watchRequest();
+  request.setSink(kj::heap<ServingSink>(serving));
+  auto watch = request.send().ignoreResult().eagerlyEvaluate(nullptr);
+  REQUIRE(f.one.create("web").empty());
+  f.around.settle();
+  CHECK(serving == 1);
+  // It is told so when that one leads no more, and then by the next.
+  f.one.cut();
+  f.around.advance(5 * kj::SECONDS);
+  auto ended = attempt(kj::mv(watch)).wait(f.around.world.waitScope());
+  REQUIRE_FALSE(ended.ok());
+  CHECK(ended.error().getType() == kj::Exception::Type::DISCONNECTED);
+}
+
 TEST_CASE("lead: when the leader is gone another one leads, with all that was acknowledged",
           "[manager]") {
   LeadFixture f("lead-gone");

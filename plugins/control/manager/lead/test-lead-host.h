@@ -97,6 +97,9 @@ class LeadHost final {
       if (service.getName() == "dispatcher") {
         dispatcher = service.getCapability().castAs<schema::Dispatcher>();
       }
+      if (service.getName() == "cluster-tasks") {
+        tasksFeed = service.getCapability().castAs<schema::TaskFeed>();
+      }
       if (service.getName() == "renewal") serveRenewal(service.getCapability());
       if (service.hasPeers()) peers.insert_or_assign(service.getName().cStr(), service.getPeers());
     }
@@ -116,6 +119,7 @@ class LeadHost final {
     plugin = nullptr;
     control = nullptr;
     dispatcher = nullptr;
+    tasksFeed = nullptr;
     peers.clear();
   }
   // As if its process were killed; what it was about to do in a store is up to that.
@@ -128,6 +132,7 @@ class LeadHost final {
     plugin = nullptr;
     control = nullptr;
     dispatcher = nullptr;
+    tasksFeed = nullptr;
     peers.clear();
   }
   void init() {
@@ -217,6 +222,7 @@ class LeadHost final {
   TestTrust kernel;
   schema::ClusterControl::Client control = nullptr;
   schema::Dispatcher::Client dispatcher = nullptr;
+  schema::TaskFeed::Client tasksFeed = nullptr;
   PeerServices peers;
   std::unique_ptr<ScriptedNode> agent;
   uint32_t tried = 0;  // to reach others, by it

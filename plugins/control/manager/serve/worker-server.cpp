@@ -59,7 +59,26 @@ class WorkerServer final : public schema::ClusterControl::Server {
   WorkerTasks here;
 };
 
+// A worker that could watch would know of all services, and could hold up every end of a task.
+class WorkerFeed final : public capnp::Capability::Server {
+ public:
+  WorkerFeed(kj::Own<kj::Refcounted> owner, WorkerParts parts)
+      : owner(kj::mv(owner)), here(kj::mv(parts)) {}
+  DispatchCallResult dispatchCall(
+      uint64_t, uint16_t, capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer>) override {
+    fail(here.onlyManagersKnow());
+  }
+
+ private:
+  kj::Own<kj::Refcounted> owner;
+  WorkerTasks here;
+};
+
 }  // namespace
+
+capnp::Capability::Client newWorkerFeed(kj::Own<kj::Refcounted> owner, WorkerParts parts) {
+  return kj::heap<WorkerFeed>(kj::mv(owner), kj::mv(parts));
+}
 
 schema::ClusterControl::Client newWorkerServer(kj::Own<kj::Refcounted> owner, WorkerParts parts) {
   return kj::heap<WorkerServer>(kj::mv(owner), kj::mv(parts));

@@ -9,5 +9,7 @@ namespace orch::control::manager {
 
 // `owner` keeps the parts alive.
 schema::ClusterControl::Client newWorkerServer(kj::Own<kj::Refcounted> owner, WorkerParts parts);
+// The service `cluster-tasks` there: it says that only managers know them.
+capnp::Capability::Client newWorkerFeed(kj::Own<kj::Refcounted> owner, WorkerParts parts);
 
 }  // namespace orch::control::manager

@@ -132,6 +132,7 @@ TEST_CASE("worker: it lists its own tasks, and says who knows of others", "[mana
   CHECK_THAT(f.errorOf(f.cluster.control.nodesRequest()), askManager);
   CHECK_THAT(f.errorOf(f.cluster.control.createServiceRequest()), askManager);
   CHECK_THAT(f.named(f.cluster.control.nodeRequest(), "n7"), askManager);
+  CHECK_THAT(f.errorOf(f.cluster.tasksFeed.watchRequest()), askManager);
   CHECK_THAT(f.named(f.cluster.control.taskRequest(), "zz"),
              Catch::StartsWith("no service and no task 'zz' has run here lately; this node"));
   auto self = f.cluster.control.nodeRequest();

@@ -162,13 +162,15 @@ class DispatcherServer final : public schema::Dispatcher::Server {
 };
 
 Sessions::Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager,
-                   const Membership& members, const LoginSafe& logins, Config::Reader settings)
+                   const Membership& members, const LoginSafe& logins, ClusterFeed& watchers,
+                   Config::Reader settings)
     : owner(owner),
       env(env),
       host(host),
       manager(manager),
       members(members),
       logins(logins),
+      watchers(watchers),
       settings(settings),
       receiver(env),
       beats(env, settings.getDownAfterMs() * kj::MILLISECONDS,

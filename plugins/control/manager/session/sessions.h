@@ -14,6 +14,7 @@
 #include "serve/login-safe.h"
 #include "session/beat-receiver.h"
 #include "session/beat-watch.h"
+#include "session/cluster-feed.h"
 #include "session/image-offers.h"
 #include "session/image-relay.h"
 #include "session/order-gate.h"
@@ -31,9 +32,10 @@ class Sessions final : public ChangeObserver,
                        private BeatWatch::Observer,
                        private kj::TaskSet::ErrorHandler {
  public:
-  // Beats are heard at the address that `members` knows this node by.
+  // Beats are heard at the address that `members` knows this node by. `watchers` observes the
+  // manager before this one does.
   Sessions(kj::Refcounted& owner, Env& env, Host& host, Manager& manager, const Membership& members,
-           const LoginSafe& logins, Config::Reader settings);
+           const LoginSafe& logins, ClusterFeed& watchers, Config::Reader settings);
   ~Sessions() noexcept(false);
   KJ_DISALLOW_COPY(Sessions);
 
@@ -120,7 +122,8 @@ class Sessions final : public ChangeObserver,
   void holdOrders();
   void letGo(std::vector<OrderGate::Order> orders);
   Task<void> settle(kj::Own<Connection> connection, uint64_t message);
-  Task<void> settleLate();
+  Task<void> settleLate(kj::Duration limit);
+  Task<void> settleWatchers(uint64_t message);
   void noteService(const std::string& id, const Snapshot& before, const Snapshot& after);
   void warnOfOverlaps(const Snapshot& before, const Snapshot& after);
   void noteNode(const std::string& id, const Snapshot& before, const Snapshot& after);
@@ -149,6 +152,8 @@ class Sessions final : public ChangeObserver,
   Manager& manager;
   const Membership& members;
   const LoginSafe& logins;
+  ClusterFeed& watchers;
+  uint64_t toldWatchers = 0;  // so often they were waited for
   Config::Reader settings;
   std::map<std::string, kj::Own<Connection>, std::less<>> connections;  // the newest of each node
   std::set<std::string> toPush;  // nodes whose tasks changed in this batch

@@ -1,12 +1,12 @@
-#include "task-feed.h"
+#include "lib/task-feed.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace orch::control::agent {
+namespace orch::control {
 
-TaskFeed::TaskFeed(Env& env, Log& log, Source& source, uint64_t limitMs)
-    : env(env), log(log), source(source), limitMs(limitMs) {}
+TaskFeed::TaskFeed(Env& env, Source& source, uint64_t limitMs)
+    : env(env), source(source), limitMs(limitMs) {}
 
 void TaskFeed::changed(kj::StringPtr id) {
   ++version;
@@ -16,22 +16,19 @@ void TaskFeed::changed(kj::StringPtr id) {
   }
 }
 
-Task<void> TaskFeed::told(std::string id) {
-  changed(id.c_str());
-  if (watches.empty()) co_return;
+Task<bool> TaskFeed::settled() {
+  if (watches.empty()) co_return true;
   auto pair = kj::newPromiseAndFulfiller<uint32_t>();
   waiters.push_back(Waiter{version, kj::mv(pair.fulfiller)});
+  release();
   auto answered = pair.promise.then([](uint32_t ms) { return kj::Maybe<uint32_t>(ms); });
   auto late = env.timer().afterDelay(limitMs * kj::MILLISECONDS).then([]() {
     return kj::Maybe<uint32_t>();
   });
   auto noticed = co_await answered.exclusiveJoin(kj::mv(late));
-  if (noticed == nullptr) {
-    log.warn("task.watchers-late, going on without them",
-             {{"task", id.c_str()}, {"limitMs", kj::str(limitMs)}});
-  }
   auto moreMs = kj::min(noticed.orDefault(0), limitMs);
   if (moreMs > 0) co_await env.timer().afterDelay(moreMs * kj::MILLISECONDS);
+  co_return noticed != nullptr;
 }
 
 Task<void> TaskFeed::watch(schema::TaskSink::Client sink) {
@@ -88,4 +85,4 @@ void TaskFeed::release() {
   });
 }
 
-}  // namespace orch::control::agent
+}  // namespace orch::control

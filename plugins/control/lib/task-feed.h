@@ -1,5 +1,5 @@
-// What other plugins of this host are told of its tasks (sdk/schema/integration.capnp), and how one
-// waits until they have made use of it.
+// What other plugins are told of tasks (sdk/schema/integration.capnp), and how one waits until they
+// have made use of it: an agent's, of those of its node, and a manager's, of the cluster's.
 #pragma once
 
 #include <kj/async.h>
@@ -9,11 +9,10 @@
 #include <vector>
 
 #include "orch/env.h"
-#include "orch/host.h"
 #include "orch/schema/integration.capnp.h"
 #include "orch/task.h"
 
-namespace orch::control::agent {
+namespace orch::control {
 
 // On the loop's thread. Watches are told what there is when they are, so that a slow one costs a
 // set of ids and misses nothing but what has come and gone.
@@ -27,16 +26,18 @@ class TaskFeed final {
     virtual bool isFed(const std::string& id) = 0;
     virtual void feed(const std::string& id, schema::TaskEntry::Builder entry) = 0;
   };
-  // All of them outlive it. `limitMs`: how long `told` waits at most.
-  TaskFeed(Env& env, Log& log, Source& source, uint64_t limitMs);
+  // Both outlive it. `limitMs`: how long `settled` waits at most, for those who watch and then for
+  // those who follow them.
+  TaskFeed(Env& env, Source& source, uint64_t limitMs);
   KJ_DISALLOW_COPY(TaskFeed);
 
   // It is another one than before, or gone.
   void changed(kj::StringPtr id);
-  // The same, and settles when all who watch have answered to it, or watch no more, or have taken
-  // too long, which is logged; and when those who follow them have had their time. At once if
-  // nobody watches.
-  Task<void> told(std::string id);
+  // Settles when all who watch have answered to what has changed until now, or watch no more, or
+  // have taken too long: then it is false; and when those who follow them have had their time. At
+  // once if nobody watches.
+  Task<bool> settled();
+  bool isWatched() const { return !watches.empty(); }
   // Until it is cancelled or the sink fails.
   Task<void> watch(schema::TaskSink::Client sink);
 
@@ -58,7 +59,6 @@ class TaskFeed final {
   void release();
 
   Env& env;
-  Log& log;
   Source& source;
   const uint64_t limitMs;
   uint64_t version = 0;  // counts changes
@@ -66,4 +66,4 @@ class TaskFeed final {
   std::vector<Waiter> waiters;
 };
 
-}  // namespace orch::control::agent
+}  // namespace orch::control
