@@ -56,6 +56,7 @@ void TaskWatch::end() {
 void TaskWatch::note(kj::StringPtr text) {
   if (user == nullptr || trouble == text) return;
   if (text.size() > 0) {
+    KJ_ASSERT_NONNULL(user).tasksUnknown(text);
     host.log().warn("integration.no-tasks, what was known stays",
                     {{"service", service.c_str()}, {"reason", text}});
   }

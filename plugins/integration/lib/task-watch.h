@@ -44,6 +44,8 @@ class TaskUser {
   // They are others than before, and the first time all that there are. Settles when what is told
   // to others agrees, or was given up for now: a task that is about to stop waits for it.
   virtual kj::Promise<void> tasksChanged(const TaskView& tasks) = 0;
+  // Nobody says what there is; what was known stays. `reason` is a sentence.
+  virtual void tasksUnknown(kj::StringPtr /*reason*/) {}
   // How long those others take at most to notice.
   virtual uint32_t noticedMs() const { return 0; }
 };

@@ -5,8 +5,8 @@
 #include <functional>
 
 #include "check.h"
+#include "lib/node-address.h"
 #include "metadata.h"
-#include "node-address.h"
 #include "orch/attempt.h"
 #include "place.h"
 #include "service-entry.h"

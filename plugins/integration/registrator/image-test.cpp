@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "image-facts.h"
-#include "node-address.h"
+#include "lib/node-address.h"
 #include "orch/schema/trust.capnp.h"
 #include "orch/testing/test-host.h"
 #include "orch/testing/virtual-env.h"

@@ -1,10 +1,10 @@
 #include "orch/plugin.h"
 
 #include "config.capnp.h"
+#include "lib/node-address.h"
 #include "login/login.h"
 #include "lost-nodes.h"
 #include "make-catalog.h"
-#include "node-address.h"
 #include "orch/fail.h"
 #include "registration.h"
 

@@ -1,6 +1,6 @@
 #include "registration.h"
 
-#include "node-address.h"
+#include "lib/node-address.h"
 #include "orch/attempt.h"
 
 namespace orch::integration::registrator {

@@ -20,6 +20,12 @@ struct Config {
   # one's rights.
   timeoutMs @6 :UInt64 = 10000 $Settings.least(100) $Settings.most(600000);
   # A connection to consul that takes longer has failed.
+  services @7 :Text;
+  # Who says which services and nodes there are: `consul`; `orch`, of the whole cluster, on managers; or
+  # `node`, orch of this node alone. Empty: consul, if any is named, else orch. Keys are consul's.
+  noticeMs @8 :UInt32 = 500 $Settings.most(60000);
+  # Where that is orch: a task is stopped so much later than a file without it is in place and `command`
+  # was run, so that who reads it has noticed; but for at most 5 s, as `leaveLimitMs` of control.agent.
 }
 
 struct Template {

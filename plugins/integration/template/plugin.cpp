@@ -4,6 +4,7 @@
 
 #include "consul-source.h"
 #include "file-source.h"
+#include "orch-source.h"
 #include "orch/fail.h"
 #include "orch/schema/template.capnp.h"
 #include "settings.h"
@@ -29,7 +30,12 @@ SharedVariables ownVariables() {
 class Engine final : public kj::Refcounted {
  public:
   Engine(Env& env, Host& host, Config::Reader config)
-      : env(env), consul(env, consulSettings(config)), files(env), watches(sources()) {
+      : env(env),
+        consul(env, consulSettings(config)),
+        files(env),
+        orch(env, host, orchSettings(config)),
+        watches(sources()) {
+    orch.answerFor(watches);
     auto variables = ownVariables();
     for (auto& settings : templateSettings(config)) {
       runners.add(kj::heap<Runner>(env, host, watches, turns, variables, kj::mv(settings)));
@@ -47,11 +53,13 @@ class Engine final : public kj::Refcounted {
   void end() {
     runs.clear();
     runners.clear();
+    orch.end();
   }
 
   Env& env;
   ConsulSource consul;
   FileSource files;
+  OrchSource orch;
   Watches watches;
   Turns turns;
   kj::Vector<kj::Own<Runner>> runners;
@@ -59,8 +67,9 @@ class Engine final : public kj::Refcounted {
  private:
   kj::Vector<Source*> sources() {
     kj::Vector<Source*> all;
-    all.add(&consul);
     all.add(&files);
+    all.add(&orch);
+    all.add(&consul);
     return all;
   }
   kj::Vector<kj::Promise<void>> runs;
@@ -129,4 +138,5 @@ class TemplatePlugin final : public PluginInstance {
 
 ORCH_PLUGIN("integration", "template", "1.0.0", orch::integration::templates::TemplatePlugin,
             orch::integration::templates::Config,
+            orch::Calls{"cluster", "cluster-tasks", "tasks", "trust"},
             orch::Capabilities{CAP_CHOWN, CAP_FOWNER, CAP_DAC_OVERRIDE, CAP_KILL})

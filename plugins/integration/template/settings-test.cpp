@@ -53,6 +53,36 @@ TEST_CASE("template: a bad setting of a template is named", "[template]") {
   }
 }
 
+TEST_CASE("template: consul says which services there are, if one is named, else orch",
+          "[template]") {
+  struct {
+    const char *who, *consul;
+    const char* read;
+  } ROWS[] = {
+      {"", "", "orch whole"},
+      {"", "http://127.0.0.1:8500", "consul"},
+      {"consul", "http://127.0.0.1:8500", "consul"},
+      {"orch", "http://127.0.0.1:8500", "orch whole"},
+      {"node", "", "orch"},
+      {"consul", "", "services is 'consul', but 'consul' names none"},
+      {"etcd", "", "services is 'etcd'; accepted: consul, orch or node"},
+  };
+  for (auto& row : ROWS) {
+    capnp::MallocMessageBuilder message;
+    auto config = message.initRoot<Config>();
+    config.setServices(row.who);
+    if (*row.consul != 0) config.initConsul(1).set(0, row.consul);
+    auto outcome = attemptNow([&] { return orchSettings(config.asReader()); });
+    std::string read = outcome.ok() ? "" : outcome.message().cStr();
+    if (outcome.ok()) {
+      auto& settings = outcome.value();
+      read = !settings.answers ? "consul" : settings.whole ? "orch whole" : "orch";
+      CHECK(settings.noticeMs == 500);
+    }
+    CHECK(read == row.read);
+  }
+}
+
 TEST_CASE("template: two files cannot be one", "[template]") {
   capnp::MallocMessageBuilder message;
   auto all = message.initRoot<Config>().initTemplates(2);

@@ -89,6 +89,19 @@ consul::ClientSettings consulSettings(Config::Reader config) {
   return settings;
 }
 
+OrchSettings orchSettings(Config::Reader config) {
+  auto who = config.getServices();
+  bool consul = config.getConsul().size() > 0;
+  bool known = who == "" || who == "consul" || who == "orch" || who == "node";
+  if (!known) fail(kj::str("services is '", who, "'; accepted: consul, orch or node"));
+  if (who == "consul" && !consul) fail(kj::str("services is 'consul', but 'consul' names none"));
+  OrchSettings settings;
+  settings.answers = who == "" ? !consul : who != "consul";
+  settings.whole = who != "node";
+  settings.noticeMs = config.getNoticeMs();
+  return settings;
+}
+
 std::vector<TemplateSettings> templateSettings(Config::Reader config) {
   auto given = config.getTemplates();
   if (given.size() > MAX_TEMPLATES) {

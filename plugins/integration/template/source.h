@@ -1,4 +1,4 @@
-// Who answers what templates ask for: a consul, the disk, later orch itself.
+// Who answers what templates ask for: a consul, the disk, or orch itself.
 #pragma once
 
 #include <kj/string.h>

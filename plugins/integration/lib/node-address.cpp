@@ -1,4 +1,4 @@
-#include "node-address.h"
+#include "lib/node-address.h"
 
 #include <arpa/inet.h>
 
@@ -6,7 +6,7 @@
 #include "orch/fail.h"
 #include "orch/schema/trust.capnp.h"
 
-namespace orch::integration::registrator {
+namespace orch::integration {
 
 std::string hostPartOf(std::string_view hostPort) {
   if (hostPort.starts_with('[')) return std::string(hostPort.substr(1, hostPort.find(']') - 1));
@@ -33,4 +33,4 @@ Task<std::string> nodeAddress(Host& host) {
   co_return std::string("127.0.0.1");
 }
 
-}  // namespace orch::integration::registrator
+}  // namespace orch::integration
