@@ -62,8 +62,8 @@ TEST_CASE("cli: what is mistyped is answered with what was meant", "[cli]") {
       "orch: invalid value 'tcp://' for --host: expected a manager such as tcp://10.0.0.1:2377, or "
       "several as in tcp://10.0.0.1,10.0.0.2");
   check({"cluster", "update"},
-        "orch: say what to change: --autolock, --cert-expiry, --image-limit, --rebalance or "
-        "--task-history-limit");
+        "orch: say what to change: --autolock, --cert-expiry, --external-ca, --image-limit, "
+        "--rebalance or --task-history-limit");
   for (auto wrong :
        {"max=2", "every=1m", "max=0,every=1m", "max=2,every=0", "most=2,every=1m", ""}) {
     CHECK(server.run({"cluster", "update", "--rebalance", wrong}).status == 2);

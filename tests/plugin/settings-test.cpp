@@ -132,6 +132,8 @@ const Bad ALL[] = {
     {"integration.template", "keyFile", "'/etc/orch/key.pem'"},
     {"integration.template", "tokenFile", "'token'"},
     {"integration.template", "timeoutMs", "99"},
+    {"integration.template", "services", "'swarm'"},
+    {"integration.template", "noticeMs", "-1"},
     {"network.bridge", "bridge", "'a name that is too long'"},
     {"network.bridge", "subnet", "'172.30.0.0/99'"},
     {"network.bridge", "mtu", "-5"},
