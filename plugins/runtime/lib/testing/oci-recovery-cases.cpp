@@ -192,18 +192,23 @@ TEST_CASE("runtime: a start that was ended in its middle, or goes on, is done by
 TEST_CASE("runtime: a crash at any instant of a start leaves nothing half-made",
           "[runtime][root][cgroup]") {
   OciSubject subject("crash");
+  auto started = [&] {
+    auto request = subject.request("c1", "trap 'exit 3' TERM; while true; do sleep 0.05; done");
+    return request.send().ignoreResult().then([&] {
+      auto start = subject.runtime().startRequest();
+      start.setId("c1");
+      return start.send().ignoreResult();
+    });
+  };
+  // As long as it takes here and now, and a bit longer.
+  auto begin = subject.timer().now();
+  started().wait(subject.waitScope());
+  auto whole = subject.timer().now() - begin;
+  subject.remove("c1");
   for (unsigned step = 0; step < 24; ++step) {
-    INFO("crash after " << step * 3 << " ms");
-    {
-      auto request = subject.request("c1", "trap 'exit 3' TERM; while true; do sleep 0.05; done");
-      auto work = request.send().ignoreResult().then([&] {
-        auto start = subject.runtime().startRequest();
-        start.setId("c1");
-        return start.send().ignoreResult();
-      });
-      work.exclusiveJoin(subject.timer().afterDelay(step * 3 * kj::MILLISECONDS))
-          .wait(subject.waitScope());
-    }
+    auto instant = whole * step / 20;
+    INFO("crash after " << instant / kj::MILLISECONDS << " ms of " << whole / kj::MILLISECONDS);
+    started().exclusiveJoin(subject.timer().afterDelay(instant)).wait(subject.waitScope());
     subject.crash();
     subject.restart();
     auto listed = subject.runtime().listRequest().send().wait(subject.waitScope());
