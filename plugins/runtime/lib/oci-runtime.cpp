@@ -81,16 +81,18 @@ Task<void> OciRuntime::runStart(kj::Own<Container> container) {
   co_await made;
   kj::Maybe<Semaphore::Pass> pass = co_await places.enter(Semaphore::Turn::FIRST);
   auto slow = passOnIfSlow(pass);
-  if (container->stage == Stage::EXITED) {
-    fail(kj::str("container '", container->id.c_str(), "' ended before it was started"));
-  }
+  auto ended = kj::str("container '", container->id.c_str(), "' ended before it was started");
+  if (container->stage == Stage::EXITED) fail(kj::mv(ended));
   auto startedAtNs = env.nowNs();  // before the program can have ended
   auto command = runtimeCommand(kj::str("start"), kj::str(container->id.c_str()), false).promise();
   auto result = co_await command.exclusiveJoin(whenBegun(kj::addRef(*container)).promise());
   // One of the last run may have been quicker: this one has failed then, and not always says why.
   if (result.status != 0 && !hasBegun(*container)) {
-    fail(kj::str(name(), " cannot start container '", container->id.c_str(),
-                 "': ", runtimesWords(result.errors)));
+    auto words = runtimesWords(result.errors);
+    // crun's init can end itself when a start comes after one that was killed half-way, and the
+    // start has nothing to say of it.
+    if (words.size() == 0 && !runs(*container)) fail(kj::mv(ended));
+    fail(kj::str(name(), " cannot start container '", container->id.c_str(), "': ", words));
   }
   container->state.startedAtNs = startedAtNs;
   if (container->stage == Stage::CREATED) container->stage = Stage::RUNNING;
@@ -109,11 +111,14 @@ Task<CommandResult> OciRuntime::whenBegun(kj::Own<Container> container) {
   co_return CommandResult{};
 }
 
+bool OciRuntime::runs(const Container& container) const {
+  return container.process.get() >= 0 && !hasEnded(container.process.get());
+}
+
 bool OciRuntime::hasBegun(const Container& container) const {
-  bool runs = container.process.get() >= 0 && !hasEnded(container.process.get());
   auto pipe = maker->layout.startPipe(container.id);
   bool waits = access(pipe.c_str(), F_OK) == 0 && hasOpen(container.state.init.pid, pipe);
-  return runs && !waits;
+  return runs(container) && !waits;
 }
 
 Task<CommandResult> OciRuntime::runtimeCommand(kj::String verb, kj::String id, bool force) {

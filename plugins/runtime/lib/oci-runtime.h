@@ -119,6 +119,7 @@ class OciRuntime final : private kj::TaskSet::ErrorHandler {
   Task<void> runStart(kj::Own<Container> container);
   // When the container's process is the user's program, though the runtime has not noticed.
   Task<CommandResult> whenBegun(kj::Own<Container> container);
+  bool runs(const Container& container) const;
   bool hasBegun(const Container& container) const;
   Task<void> runRemove(kj::Own<Container> container);
   Task<void> deleteState(kj::String id);

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "oci-subject.h"
+#include "orch/attempt.h"
 #include "process-table.h"
 #include "record.h"
 
@@ -216,7 +217,14 @@ TEST_CASE("runtime: a crash at any instant of a start leaves nothing half-made",
       auto container = listed.getContainers()[0];
       CHECK(container.getPid() > 0);
       CHECK(container.getState() != State::EXITED);
-      subject.start("c1");
+      auto again = subject.runtime().startRequest();
+      again.setId("c1");
+      auto outcome = attempt(again.send().ignoreResult()).promise().wait(subject.waitScope());
+      // crun's init may not survive two starts, the first of which was killed.
+      bool ended = !outcome.ok() && PLUGIN_UNDER_TEST.name == "crun" &&
+                   outcome.message() == "container 'c1' ended before it was started";
+      CAPTURE(outcome.ok() ? "" : outcome.message().cStr());
+      CHECK((outcome.ok() || ended));
       subject.remove("c1");
     }
     for (auto& left : leftovers(subject.folder(), "/no-such-cgroup")) {
