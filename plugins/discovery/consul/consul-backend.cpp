@@ -4,6 +4,7 @@
 
 #include "entry.h"
 #include "lib/address.h"
+#include "lib/backend-server.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
 
@@ -20,30 +21,6 @@ constexpr size_t MOST_DOUBLINGS = 5;
 constexpr kj::Duration FIRST_RETRY = 1 * kj::SECONDS;
 constexpr kj::Duration LAST_RETRY = 30 * kj::SECONDS;
 constexpr int MAX_ENTER_TRIES = 5;
-
-class ConsulServer final : public schema::Discovery::Server {
- public:
-  explicit ConsulServer(kj::Own<ConsulBackend> backend) : backend(kj::mv(backend)) {}
-
-  kj::Promise<void> watch(WatchContext context) override {
-    context.allowCancellation();
-    return backend->watch(context.getParams().getSink()).promise().attach(thisCap());
-  }
-  kj::Promise<void> register_(RegisterContext context) override {
-    auto params = context.getParams();
-    return backend->put(params.getEntry(), params.getTtlMs());
-  }
-  kj::Promise<void> unregister(UnregisterContext context) override {
-    return backend->remove(context.getParams().getAddress().cStr());
-  }
-  kj::Promise<void> create(CreateContext) override {
-    failUnimplemented(
-        kj::str("a cluster needs no making in a consul: its prefix is as good as made"));
-  }
-
- private:
-  kj::Own<ConsulBackend> backend;
-};
 
 }  // namespace
 
@@ -179,7 +156,7 @@ Task<void> ConsulBackend::remove(std::string address) {
 }
 
 schema::Discovery::Client newConsulServer(kj::Own<ConsulBackend> backend) {
-  return kj::heap<ConsulServer>(kj::mv(backend));
+  return kj::heap<BackendServer<ConsulBackend>>(kj::mv(backend), "a consul");
 }
 
 }  // namespace orch::discovery::consul

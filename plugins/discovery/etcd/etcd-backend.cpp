@@ -4,6 +4,7 @@
 
 #include "etcd/request.h"
 #include "lib/address.h"
+#include "lib/backend-server.h"
 #include "lib/entry.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -24,30 +25,6 @@ constexpr kj::Duration SILENCE_CHECK = 15 * kj::SECONDS;
 constexpr int MAX_TRIES = 5;
 // Entries that one node registers.
 constexpr size_t MAX_OWN = 1000;
-
-class EtcdServer final : public schema::Discovery::Server {
- public:
-  explicit EtcdServer(kj::Own<EtcdBackend> backend) : backend(kj::mv(backend)) {}
-
-  kj::Promise<void> watch(WatchContext context) override {
-    context.allowCancellation();
-    return backend->watch(context.getParams().getSink()).promise().attach(thisCap());
-  }
-  kj::Promise<void> register_(RegisterContext context) override {
-    auto params = context.getParams();
-    return backend->put(params.getEntry(), params.getTtlMs());
-  }
-  kj::Promise<void> unregister(UnregisterContext context) override {
-    return backend->remove(context.getParams().getAddress().cStr());
-  }
-  kj::Promise<void> create(CreateContext) override {
-    failUnimplemented(
-        kj::str("a cluster needs no making in an etcd: its prefix is as good as made"));
-  }
-
- private:
-  kj::Own<EtcdBackend> backend;
-};
 
 std::vector<http::Endpoint> endpointsOf(const KeyPlace& place) {
   std::vector<http::Endpoint> endpoints;
@@ -216,7 +193,7 @@ Task<void> EtcdBackend::remove(std::string address) {
 }
 
 schema::Discovery::Client newEtcdServer(kj::Own<EtcdBackend> backend) {
-  return kj::heap<EtcdServer>(kj::mv(backend));
+  return kj::heap<BackendServer<EtcdBackend>>(kj::mv(backend), "an etcd");
 }
 
 }  // namespace orch::discovery::etcd

@@ -3,6 +3,7 @@
 #include <kj/debug.h>
 
 #include "lib/address.h"
+#include "lib/backend-server.h"
 #include "lib/entry.h"
 #include "orch/attempt.h"
 #include "orch/fail.h"
@@ -23,30 +24,6 @@ constexpr kj::Duration LOOK_PAUSE = 1 * kj::SECONDS;
 constexpr int MAX_RACES = 5;
 // Entries that one node registers.
 constexpr size_t MAX_OWN = 1000;
-
-class ZookeeperServer final : public schema::Discovery::Server {
- public:
-  explicit ZookeeperServer(kj::Own<ZookeeperBackend> backend) : backend(kj::mv(backend)) {}
-
-  kj::Promise<void> watch(WatchContext context) override {
-    context.allowCancellation();
-    return backend->watch(context.getParams().getSink()).promise().attach(thisCap());
-  }
-  kj::Promise<void> register_(RegisterContext context) override {
-    auto params = context.getParams();
-    return backend->put(params.getEntry(), params.getTtlMs());
-  }
-  kj::Promise<void> unregister(UnregisterContext context) override {
-    return backend->remove(context.getParams().getAddress().cStr());
-  }
-  kj::Promise<void> create(CreateContext) override {
-    failUnimplemented(
-        kj::str("a cluster needs no making in a ZooKeeper: its prefix is as good as made"));
-  }
-
- private:
-  kj::Own<ZookeeperBackend> backend;
-};
 
 bool isMissing(Code code) { return code == Code::NO_NODE; }
 
@@ -283,7 +260,7 @@ Task<void> ZookeeperBackend::remove(std::string address) {
 void ZookeeperBackend::taskFailed(kj::Exception&& exception) { KJ_LOG(ERROR, exception); }
 
 schema::Discovery::Client newZookeeperServer(kj::Own<ZookeeperBackend> backend) {
-  return kj::heap<ZookeeperServer>(kj::mv(backend));
+  return kj::heap<BackendServer<ZookeeperBackend>>(kj::mv(backend), "a ZooKeeper");
 }
 
 }  // namespace orch::discovery::zookeeper
